@@ -1,0 +1,145 @@
+#include "base/bytes.h"
+
+#include <string.h>
+
+uint16_t byte_load_u16(const uint8_t *at)
+{
+    return (uint16_t)((unsigned)at[0] << 8 | at[1]);
+}
+
+uint32_t byte_load_u32(const uint8_t *at)
+{
+    return (uint32_t)byte_load_u16(at) << 16 | byte_load_u16(at + 2);
+}
+
+uint64_t byte_load_u64(const uint8_t *at)
+{
+    return (uint64_t)byte_load_u32(at) << 32 | byte_load_u32(at + 4);
+}
+
+void byte_store_u16(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+void byte_store_u32(uint8_t *at, uint32_t value)
+{
+    byte_store_u16(at, (uint16_t)(value >> 16));
+    byte_store_u16(at + 2, (uint16_t)value);
+}
+
+void byte_store_u64(uint8_t *at, uint64_t value)
+{
+    byte_store_u32(at, (uint32_t)(value >> 32));
+    byte_store_u32(at + 4, (uint32_t)value);
+}
+
+void byte_reader_init(struct byte_reader *r, const void *bytes, size_t size)
+{
+    static const uint8_t nothing[1];
+
+    r->at = size > 0 ? bytes : nothing;
+    r->end = r->at + size;
+    r->failed = false;
+}
+
+size_t byte_reader_left(const struct byte_reader *r)
+{
+    return r->failed ? 0 : (size_t)(r->end - r->at);
+}
+
+const uint8_t *byte_reader_bytes(struct byte_reader *r, size_t size)
+{
+    const uint8_t *bytes = r->at;
+
+    if (byte_reader_left(r) < size || r->failed) {
+        r->failed = true;
+        return NULL;
+    }
+    r->at += size;
+    return bytes;
+}
+
+uint8_t byte_reader_u8(struct byte_reader *r)
+{
+    const uint8_t *at = byte_reader_bytes(r, 1);
+    return at ? at[0] : 0;
+}
+
+uint16_t byte_reader_u16(struct byte_reader *r)
+{
+    const uint8_t *at = byte_reader_bytes(r, 2);
+    return at ? byte_load_u16(at) : 0;
+}
+
+uint32_t byte_reader_u32(struct byte_reader *r)
+{
+    const uint8_t *at = byte_reader_bytes(r, 4);
+    return at ? byte_load_u32(at) : 0;
+}
+
+uint64_t byte_reader_u64(struct byte_reader *r)
+{
+    const uint8_t *at = byte_reader_bytes(r, 8);
+    return at ? byte_load_u64(at) : 0;
+}
+
+void byte_writer_init(struct byte_writer *w, void *buffer, size_t size)
+{
+    w->start = w->at = buffer;
+    w->end = w->start + size;
+    w->failed = false;
+}
+
+size_t byte_writer_size(const struct byte_writer *w)
+{
+    return (size_t)(w->at - w->start);
+}
+
+static uint8_t *reserve(struct byte_writer *w, size_t size)
+{
+    uint8_t *at = w->at;
+
+    if (w->failed || (size_t)(w->end - w->at) < size) {
+        w->failed = true;
+        return NULL;
+    }
+    w->at += size;
+    return at;
+}
+
+void byte_writer_bytes(struct byte_writer *w, const void *bytes, size_t size)
+{
+    uint8_t *at = reserve(w, size);
+    if (at && size > 0)
+        memcpy(at, bytes, size);
+}
+
+void byte_writer_u8(struct byte_writer *w, uint8_t value)
+{
+    uint8_t *at = reserve(w, 1);
+    if (at)
+        *at = value;
+}
+
+void byte_writer_u16(struct byte_writer *w, uint16_t value)
+{
+    uint8_t *at = reserve(w, 2);
+    if (at)
+        byte_store_u16(at, value);
+}
+
+void byte_writer_u32(struct byte_writer *w, uint32_t value)
+{
+    uint8_t *at = reserve(w, 4);
+    if (at)
+        byte_store_u32(at, value);
+}
+
+void byte_writer_u64(struct byte_writer *w, uint64_t value)
+{
+    uint8_t *at = reserve(w, 8);
+    if (at)
+        byte_store_u64(at, value);
+}
