@@ -128,15 +128,20 @@ static int parse_options(int argc, char **argv, struct options *options)
     return 0;
 }
 
-/* 0, or -1 after saying which topic could not be created. */
+/*
+ * 0, or -1 after saying which topic could not be created. Every broker is a replica, and leadership
+ * goes round: left to itself the mock chooses at random and may leave a broker without any.
+ */
 static int create_topics(rd_kafka_mock_cluster_t *cluster, const struct options *options)
 {
-    int replicas = options->brokers < 3 ? options->brokers : 3;
-
     for (size_t i = 0; i < options->ntopics; i++) {
         const struct topic *topic = &options->topics[i];
         rd_kafka_resp_err_t error =
-            rd_kafka_mock_topic_create(cluster, topic->name, topic->partitions, replicas);
+            rd_kafka_mock_topic_create(cluster, topic->name, topic->partitions, options->brokers);
+
+        for (int p = 0; p < topic->partitions && error == RD_KAFKA_RESP_ERR_NO_ERROR; p++)
+            error = rd_kafka_mock_partition_set_leader(cluster, topic->name, p,
+                                                       1 + p % options->brokers);
         if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
             fprintf(stderr, "embedded-cluster: cannot create topic %s: %s\n", topic->name,
                     rd_kafka_err2str(error));
@@ -168,6 +173,26 @@ static int serve(rd_kafka_t *handle, const struct options *options, const sigset
     return result;
 }
 
+/*
+ * The mock cluster lives in a client instance, which itself connects to nothing: log level "error"
+ * keeps its warning about that quiet. 0 = asked to stop, 1 = failed, said.
+ */
+static int run(const struct options *options, const sigset_t *signals)
+{
+    char error[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
+    rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof(error));
+    if (handle == NULL) {
+        fprintf(stderr, "embedded-cluster: cannot start librdkafka: %s\n", error);
+        rd_kafka_conf_destroy(conf);
+        return 1;
+    }
+    int result = serve(handle, options, signals);
+    rd_kafka_destroy(handle);
+    return result;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.brokers = 3};
@@ -185,16 +210,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, NULL);
 
-    /* The mock cluster lives in a client instance, which itself connects to nothing. */
-    char error[256];
-    rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, error, sizeof(error));
-    int result = 1;
-    if (handle == NULL) {
-        fprintf(stderr, "embedded-cluster: cannot start librdkafka: %s\n", error);
-    } else {
-        result = serve(handle, &options, &signals);
-        rd_kafka_destroy(handle);
-    }
+    int result = run(&options, &signals);
     free(options.topics);
     return result;
 }
