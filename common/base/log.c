@@ -1,0 +1,453 @@
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+
+/* Kept free at a line's end, so that whatever is open can always be closed and marked as cut. */
+#define TAIL_RESERVE 64
+#define KEY_MAX 40
+/* How long a full pipe may hold the program up, once; while it stays full, lines are dropped. */
+#define STUCK_WAIT_MS 20
+
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
+static const char *const format_names[] = {"text", "json"};
+
+struct line {
+    size_t size;
+    size_t limit; /* where ordinary content must stop now */
+    bool cut;     /* something did not fit */
+    char bytes[LOG_LINE_MAX];
+};
+
+/* Adds all of unit or nothing, so that a cut never splits an escape or a character. */
+static bool put(struct line *line, const char *unit, size_t size)
+{
+    if (line->size > line->limit || size > line->limit - line->size) {
+        line->cut = true;
+        return false;
+    }
+    memcpy(line->bytes + line->size, unit, size);
+    line->size += size;
+    return true;
+}
+
+/* For what must never be lost; it fits into the reserve. */
+static void put_tail(struct line *line, const char *tail)
+{
+    size_t size = strlen(tail);
+
+    assert(size <= sizeof line->bytes - line->size);
+    memcpy(line->bytes + line->size, tail, size);
+    line->size += size;
+}
+
+/* Line and paragraph separators, C1 controls, byte order mark, and what reorders shown text. */
+static bool is_misleading(uint32_t c)
+{
+    return (c >= 0x7f && c <= 0x9f) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
+/* The escape of one character, as JSON has it; NULL if the character may stand for itself. */
+static const char *escape(uint32_t c, bool quoted, char buffer[8])
+{
+    switch (c) {
+    case '"':
+        return quoted ? "\\\"" : NULL;
+    case '\\':
+        return quoted ? "\\\\" : NULL;
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    default:
+        if (c >= 0x20 && !is_misleading(c))
+            return NULL;
+        snprintf(buffer, 8, "\\u%04x", (unsigned)(c & 0xffff));
+        return buffer;
+    }
+}
+
+/* Escaped text, at most LOG_VALUE_MAX bytes of it; what is cut ends in "...". */
+static void put_text(struct line *line, const uint8_t *text, size_t size, enum log_format format,
+                     bool quoted)
+{
+    size_t outer_limit = line->limit;
+    bool fits = true;
+
+    if (line->size < outer_limit && outer_limit - line->size > LOG_VALUE_MAX)
+        line->limit = line->size + LOG_VALUE_MAX;
+    while (size > 0 && fits) {
+        char buffer[8];
+        uint32_t c = 0;
+        size_t length = utf8_decode(text, size, &c);
+
+        if (length > 0) {
+            const char *escaped = escape(c, quoted, buffer);
+            fits = escaped ? put(line, escaped, strlen(escaped))
+                           : put(line, (const char *)text, length);
+        } else if (format == LOG_FORMAT_JSON) {
+            length = 1;
+            fits = put(line, "\xef\xbf\xbd", 3); /* U+FFFD */
+        } else {
+            length = 1;
+            snprintf(buffer, sizeof buffer, "\\x%02x", text[0]);
+            fits = put(line, buffer, 4);
+        }
+        text += length;
+        size -= length;
+    }
+    line->limit = outer_limit;
+    if (!fits)
+        put_tail(line, "...");
+}
+
+static bool needs_quotes(const uint8_t *text, size_t size)
+{
+    char buffer[8];
+
+    if (size == 0 || (size == 1 && text[0] == '-'))
+        return true;
+    while (size > 0) {
+        uint32_t c = 0;
+        size_t length = utf8_decode(text, size, &c);
+
+        if (length == 0 || c == ' ' || c == '=' || escape(c, true, buffer))
+            return true;
+        text += length;
+        size -= length;
+    }
+    return false;
+}
+
+/* Formats the value of a field that is no string; returns its size. */
+static size_t format_number(const struct log_field *field, enum log_format format, char *out,
+                            size_t out_size)
+{
+    int size = 0;
+
+    switch (field->kind) {
+    case LOG_FIELD_I64:
+        size = snprintf(out, out_size, "%" PRId64, field->value.i64);
+        break;
+    case LOG_FIELD_BOOL:
+        size = snprintf(out, out_size, "%s", field->value.boolean ? "true" : "false");
+        break;
+    case LOG_FIELD_MS:
+        size = snprintf(out, out_size, format == LOG_FORMAT_TEXT ? "%" PRIu64 "ms" : "%" PRIu64,
+                        field->value.u64);
+        break;
+    default:
+        size = snprintf(out, out_size, "%" PRIu64, field->value.u64);
+    }
+    return (size_t)size;
+}
+
+static bool is_key(const char *key)
+{
+    size_t size = strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+    return size > 0 && size <= KEY_MAX && key[size] == '\0';
+}
+
+static void put_field(struct line *line, const struct log_field *field, enum log_format format)
+{
+    bool json = format == LOG_FORMAT_JSON;
+    bool text = field->kind == LOG_FIELD_STRING || field->kind == LOG_FIELD_BYTES;
+    bool null = text && !field->value.bytes;
+    char start[2 * KEY_MAX + 32]; /* key and number, or key and opening quote */
+    int key_size = json ? snprintf(start, sizeof start, ",\"%s%s\":", field->key,
+                                   field->kind == LOG_FIELD_MS ? "_ms" : "")
+                        : snprintf(start, sizeof start, " %s=", field->key);
+    char *after_key = start + key_size;
+    size_t room = sizeof start - (size_t)key_size;
+
+    assert(is_key(field->key));
+    if (null) {
+        snprintf(after_key, room, "%s", json ? "null" : "-");
+        put(line, start, strlen(start));
+    } else if (!text) {
+        put(line, start, (size_t)key_size + format_number(field, format, after_key, room));
+    } else {
+        bool quoted = json || needs_quotes(field->value.bytes, field->size);
+
+        snprintf(after_key, room, "%s", quoted ? "\"" : "");
+        if (!put(line, start, strlen(start)))
+            return;
+        put_text(line, field->value.bytes, field->size, format, quoted);
+        if (quoted)
+            put_tail(line, "\"");
+    }
+}
+
+static void put_time(struct line *line, uint64_t now_us)
+{
+    time_t seconds = (time_t)(now_us / 1000000);
+    struct tm tm;
+    char text[48];
+
+    if (!gmtime_r(&seconds, &tm))
+        memset(&tm, 0, sizeof tm);
+    size_t size = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + size, sizeof text - size, ".%03uZ", (unsigned)(now_us / 1000 % 1000));
+    put(line, text, strlen(text));
+}
+
+static void format_line(struct line *line, enum log_format format, uint64_t now_us,
+                        enum log_level level, const char *event, const char *message,
+                        const struct log_field *fields, size_t count)
+{
+    bool json = format == LOG_FORMAT_JSON;
+    char head[KEY_MAX + 64];
+
+    line->size = 0;
+    line->limit = sizeof line->bytes - TAIL_RESERVE;
+    line->cut = false;
+
+    if (json)
+        put(line, "{\"time\":\"", 9);
+    put_time(line, now_us);
+    snprintf(head, sizeof head,
+             json ? "\",\"level\":\"%s\",\"event\":\"%s\",\"body\":\"" : " %-5s ",
+             level_names[level], event);
+    put(line, head, strlen(head));
+    put_text(line, (const uint8_t *)message, strlen(message), format, json);
+    if (json)
+        put_tail(line, "\"");
+    for (size_t i = 0; i < count; i++)
+        put_field(line, &fields[i], format);
+
+    if (line->cut)
+        put_tail(line, json ? ",\"truncated\":true" : " [truncated]");
+    put_tail(line, json ? "}\n" : "\n");
+}
+
+static bool write_line(struct log *log, const struct line *line)
+{
+    if (log->settings.sink) {
+        log->settings.sink(log->settings.sink_context, line->bytes, line->size);
+        return true;
+    }
+
+    /* A reader that stands still must not stop the program: poll first, and never for long. */
+    struct pollfd ready = {.fd = log->settings.fd, .events = POLLOUT};
+    ssize_t written = -1;
+    if (poll(&ready, 1, log->lost > 0 ? 0 : STUCK_WAIT_MS) == 1) {
+        do {
+            written = write(log->settings.fd, line->bytes, line->size);
+        } while (written < 0 && errno == EINTR);
+    }
+    return written == (ssize_t)line->size;
+}
+
+static void emit(struct log *log, uint64_t now_us, enum log_level level, const char *event,
+                 const char *message, const struct log_field *fields, size_t count)
+{
+    struct line line;
+
+    format_line(&line, log->settings.format, now_us, level, event, message, fields, count);
+    if (!write_line(log, &line)) {
+        log->lost++;
+        return;
+    }
+    if (log->lost > 0) {
+        uint64_t lost = log->lost;
+
+        log->lost = 0;
+        struct log_field field = log_u64("lines", lost);
+        format_line(&line, log->settings.format, now_us, LOG_LEVEL_WARNING, "log_lost",
+                    "Lines were lost because the log could not be written", &field, 1);
+        if (!write_line(log, &line))
+            log->lost = lost;
+    }
+}
+
+/* Reports what this event's interval left out, if anything, and starts a new interval. */
+static void rate_restart(struct log *log, struct log_rate *rate, uint64_t now_us)
+{
+    if (rate->suppressed > 0) {
+        char message[64];
+        struct log_field fields[] = {log_str("like", rate->event),
+                                     log_u64("count", rate->suppressed)};
+
+        snprintf(message, sizeof message, "%" PRIu64 " more like this were not logged",
+                 rate->suppressed);
+        emit(log, now_us, rate->level, "log_limited", message, fields, 2);
+        log->rates_suppressing--;
+    }
+    rate->suppressed = 0;
+    rate->logged = 0;
+    rate->started_us = now_us;
+}
+
+/* A clock that was set back ends the interval too: else silence could last for hours. */
+static bool rate_is_over(const struct log *log, const struct log_rate *rate, uint64_t now_us)
+{
+    return now_us < rate->started_us || now_us - rate->started_us >= log->settings.interval_us;
+}
+
+/* The entry of an event; if there is none, a new one, in place of the oldest when all are taken. */
+static struct log_rate *rate_of(struct log *log, const char *event, uint64_t now_us)
+{
+    struct log_rate *oldest = &log->rates[0];
+
+    for (uint32_t i = 0; i < log->rates_size; i++) {
+        struct log_rate *rate = &log->rates[i];
+
+        if (rate->event == event || strcmp(rate->event, event) == 0)
+            return rate;
+        if (rate->started_us < oldest->started_us)
+            oldest = rate;
+    }
+    if (log->rates_size < LOG_EVENTS_MAX)
+        oldest = &log->rates[log->rates_size++];
+    else
+        rate_restart(log, oldest, now_us);
+    *oldest = (struct log_rate){.event = event, .started_us = now_us};
+    return oldest;
+}
+
+/* Counts this line; true if it is to be left out. */
+static bool rate_suppresses(struct log *log, const char *event, enum log_level level,
+                            uint64_t now_us)
+{
+    if (log->settings.burst == UINT32_MAX)
+        return false;
+    for (uint32_t i = 0; i < log->rates_size && log->rates_suppressing > 0; i++) {
+        struct log_rate *rate = &log->rates[i];
+
+        if (rate->suppressed > 0 && rate_is_over(log, rate, now_us))
+            rate_restart(log, rate, now_us);
+    }
+
+    struct log_rate *rate = rate_of(log, event, now_us);
+    if (rate_is_over(log, rate, now_us))
+        rate_restart(log, rate, now_us);
+    if (rate->logged < log->settings.burst) {
+        rate->logged++;
+        return false;
+    }
+    if (rate->suppressed++ == 0) {
+        log->rates_suppressing++;
+        rate->level = level;
+    }
+    if (level < rate->level)
+        rate->level = level;
+    return true;
+}
+
+static uint64_t system_now_us(void *context)
+{
+    struct timespec now;
+
+    (void)context;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+void log_init(struct log *log, const struct log_settings *settings)
+{
+    memset(log, 0, sizeof *log);
+    log->settings = *settings;
+    if (!log->settings.now_us)
+        log->settings.now_us = system_now_us;
+    if (log->settings.burst == 0)
+        log->settings.burst = LOG_DEFAULT_BURST;
+    if (log->settings.interval_us == 0)
+        log->settings.interval_us = LOG_DEFAULT_INTERVAL_US;
+}
+
+void log_event(struct log *log, enum log_level level, const char *event, const char *message,
+               const struct log_field *fields, size_t count)
+{
+    assert(is_key(event));
+    if (!log_enabled(log, level))
+        return;
+
+    uint64_t now_us = log->settings.now_us(log->settings.now_context);
+    if (!rate_suppresses(log, event, level, now_us))
+        emit(log, now_us, level, event, message, fields, count);
+}
+
+void log_flush(struct log *log)
+{
+    uint64_t now_us = log->settings.now_us(log->settings.now_context);
+
+    for (uint32_t i = 0; i < log->rates_size; i++) {
+        if (log->rates[i].suppressed > 0)
+            rate_restart(log, &log->rates[i], now_us);
+    }
+}
+
+static int parse_word(const char *word, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(word, names[i]) == 0)
+            return i;
+    }
+    return -1;
+}
+
+int log_level_parse(const char *word, enum log_level *level)
+{
+    int index = parse_word(word, level_names, 4);
+
+    if (index < 0)
+        return -1;
+    *level = (enum log_level)index;
+    return 0;
+}
+
+int log_format_parse(const char *word, enum log_format *format)
+{
+    int index = parse_word(word, format_names, 2);
+
+    if (index < 0)
+        return -1;
+    *format = (enum log_format)index;
+    return 0;
+}
+
+struct log_field log_str(const char *key, const char *string)
+{
+    return (struct log_field){.key = key,
+                              .kind = LOG_FIELD_STRING,
+                              .size = string ? strlen(string) : 0,
+                              .value = {.bytes = string}};
+}
+
+struct log_field log_bytes(const char *key, const void *bytes, size_t size)
+{
+    return (struct log_field){
+        .key = key, .kind = LOG_FIELD_BYTES, .size = size, .value = {.bytes = bytes}};
+}
+
+struct log_field log_i64(const char *key, int64_t value)
+{
+    return (struct log_field){.key = key, .kind = LOG_FIELD_I64, .value = {.i64 = value}};
+}
+
+struct log_field log_u64(const char *key, uint64_t value)
+{
+    return (struct log_field){.key = key, .kind = LOG_FIELD_U64, .value = {.u64 = value}};
+}
+
+struct log_field log_bool(const char *key, bool value)
+{
+    return (struct log_field){.key = key, .kind = LOG_FIELD_BOOL, .value = {.boolean = value}};
+}
+
+struct log_field log_ms(const char *key, uint64_t milliseconds)
+{
+    return (struct log_field){.key = key, .kind = LOG_FIELD_MS, .value = {.u64 = milliseconds}};
+}
