@@ -143,3 +143,22 @@ void byte_writer_u64(struct byte_writer *w, uint64_t value)
     if (at)
         byte_store_u64(at, value);
 }
+
+void byte_wipe(void *secret, size_t size)
+{
+    volatile uint8_t *at = secret;
+
+    while (size-- > 0)
+        *at++ = 0;
+}
+
+bool byte_equal_secret(const void *a, const void *b, size_t size)
+{
+    const volatile uint8_t *x = a;
+    const volatile uint8_t *y = b;
+    uint8_t difference = 0;
+
+    for (size_t i = 0; i < size; i++)
+        difference |= x[i] ^ y[i];
+    return difference == 0;
+}

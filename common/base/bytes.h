@@ -53,3 +53,8 @@ uint64_t byte_load_u64(const uint8_t *at);
 void byte_store_u16(uint8_t *at, uint16_t value);
 void byte_store_u32(uint8_t *at, uint32_t value);
 void byte_store_u64(uint8_t *at, uint64_t value);
+
+/* Overwrites a secret; the compiler cannot leave it out. */
+void byte_wipe(void *secret, size_t size);
+/* Compares in a time that depends on size alone. */
+bool byte_equal_secret(const void *a, const void *b, size_t size);

@@ -1,0 +1,254 @@
+#include "base/chunk.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Free chunks that are kept for reuse; more are given back to the system. */
+enum { SMALL_KEPT = 64, LARGE_KEPT = 48 };
+
+void chunk_pool_init(struct chunk_pool *pool)
+{
+    memset(pool, 0, sizeof *pool);
+}
+
+static void free_list_clear(struct chunk_free_list *list)
+{
+    while (list->first) {
+        struct chunk *chunk = list->first;
+        list->first = chunk->next;
+        free(chunk);
+    }
+    list->count = 0;
+}
+
+void chunk_pool_clear(struct chunk_pool *pool)
+{
+    assert(pool->allocated == 0);
+    free_list_clear(&pool->small);
+    free_list_clear(&pool->large);
+}
+
+static struct chunk *chunk_take(struct chunk_pool *pool, size_t wanted)
+{
+    size_t size =
+        wanted > CHUNK_SMALL_SIZE - sizeof(struct chunk) ? CHUNK_LARGE_SIZE : CHUNK_SMALL_SIZE;
+    struct chunk_free_list *list = size == CHUNK_LARGE_SIZE ? &pool->large : &pool->small;
+    struct chunk *chunk = list->first;
+
+    if (chunk) {
+        list->first = chunk->next;
+        list->count--;
+    } else {
+        chunk = malloc(size);
+        if (!chunk)
+            abort();
+        chunk->capacity = (uint32_t)(size - sizeof *chunk);
+    }
+    chunk->next = NULL;
+    chunk->fill = 0;
+    pool->allocated += size;
+    if (pool->allocated > pool->peak)
+        pool->peak = pool->allocated;
+    return chunk;
+}
+
+static void chunk_give(struct chunk_pool *pool, struct chunk *chunk)
+{
+    size_t size = chunk->capacity + sizeof *chunk;
+    struct chunk_free_list *list = size == CHUNK_LARGE_SIZE ? &pool->large : &pool->small;
+    size_t kept = size == CHUNK_LARGE_SIZE ? LARGE_KEPT : SMALL_KEPT;
+
+    pool->allocated -= size;
+    if (list->count >= kept) {
+        free(chunk);
+        return;
+    }
+    chunk->next = list->first;
+    list->first = chunk;
+    list->count++;
+}
+
+static void chunk_give_chain(struct chunk_pool *pool, struct chunk *chunk)
+{
+    while (chunk) {
+        struct chunk *next = chunk->next;
+        chunk_give(pool, chunk);
+        chunk = next;
+    }
+}
+
+void byte_queue_init(struct byte_queue *queue, struct chunk_pool *pool)
+{
+    memset(queue, 0, sizeof *queue);
+    queue->pool = pool;
+}
+
+void byte_queue_clear(struct byte_queue *queue)
+{
+    chunk_give_chain(queue->pool, queue->first);
+    chunk_give_chain(queue->pool, queue->spare);
+    queue->first = queue->last = queue->spare = queue->read_chunk = NULL;
+    queue->first_skip = queue->read_skip = 0;
+    queue->start = queue->read = queue->end;
+}
+
+size_t byte_queue_reserve(struct byte_queue *queue, size_t size, struct iovec *spaces, size_t count)
+{
+    struct chunk **link = &queue->spare;
+    size_t filled = 0;
+
+    assert(!queue->spare && size > 0 && count > 0);
+    if (queue->last && queue->last->fill < queue->last->capacity) {
+        size_t left = queue->last->capacity - queue->last->fill;
+        spaces[filled++] = (struct iovec){queue->last->bytes + queue->last->fill, left};
+        size -= size < left ? size : left;
+    }
+    while (size > 0 && filled < count) {
+        struct chunk *chunk = chunk_take(queue->pool, size);
+        spaces[filled++] = (struct iovec){chunk->bytes, chunk->capacity};
+        size -= size < chunk->capacity ? size : chunk->capacity;
+        *link = chunk;
+        link = &chunk->next;
+    }
+    return filled;
+}
+
+static size_t fill_chunk(struct chunk *chunk, size_t size)
+{
+    size_t left = chunk->capacity - chunk->fill;
+
+    if (size > left)
+        size = left;
+    chunk->fill += (uint32_t)size;
+    return size;
+}
+
+void byte_queue_commit(struct byte_queue *queue, size_t size)
+{
+    queue->end += size;
+    if (queue->last)
+        size -= fill_chunk(queue->last, size);
+    while (size > 0) {
+        struct chunk *chunk = queue->spare;
+        assert(chunk);
+        queue->spare = chunk->next;
+        chunk->next = NULL;
+        if (queue->last)
+            queue->last->next = chunk;
+        else
+            queue->first = chunk;
+        queue->last = chunk;
+        size -= fill_chunk(chunk, size);
+    }
+    chunk_give_chain(queue->pool, queue->spare);
+    queue->spare = NULL;
+}
+
+void byte_queue_append(struct byte_queue *queue, const void *bytes, size_t size)
+{
+    const uint8_t *from = bytes;
+
+    while (size > 0) {
+        struct iovec space;
+        byte_queue_reserve(queue, size, &space, 1);
+        size_t part = size < space.iov_len ? size : space.iov_len;
+        memcpy(space.iov_base, from, part);
+        byte_queue_commit(queue, part);
+        from += part;
+        size -= part;
+    }
+}
+
+/* Makes read_chunk hold the byte at read; the caller has checked that there is one. */
+static void find_read_chunk(struct byte_queue *queue)
+{
+    if (!queue->read_chunk) {
+        uint64_t distance = queue->read - queue->start + queue->first_skip;
+        queue->read_chunk = queue->first;
+        while (distance > queue->read_chunk->fill) {
+            distance -= queue->read_chunk->fill;
+            queue->read_chunk = queue->read_chunk->next;
+        }
+        queue->read_skip = (uint32_t)distance;
+    }
+    while (queue->read_skip == queue->read_chunk->fill) {
+        queue->read_chunk = queue->read_chunk->next;
+        queue->read_skip = 0;
+    }
+}
+
+size_t byte_queue_read(struct byte_queue *queue, void *bytes, size_t size)
+{
+    uint8_t *to = bytes;
+    size_t copied = 0;
+
+    while (copied < size && queue->read < queue->end) {
+        find_read_chunk(queue);
+        size_t part = queue->read_chunk->fill - queue->read_skip;
+        if (part > size - copied)
+            part = size - copied;
+        memcpy(to + copied, queue->read_chunk->bytes + queue->read_skip, part);
+        copied += part;
+        queue->read += part;
+        queue->read_skip += (uint32_t)part;
+    }
+    return copied;
+}
+
+size_t byte_queue_peek(struct byte_queue *queue, struct iovec *spans, size_t count)
+{
+    size_t filled = 0;
+
+    if (queue->read == queue->end)
+        return 0;
+    find_read_chunk(queue);
+    uint32_t skip = queue->read_skip;
+    for (struct chunk *chunk = queue->read_chunk; chunk && filled < count; chunk = chunk->next) {
+        if (chunk->fill > skip)
+            spans[filled++] = (struct iovec){chunk->bytes + skip, chunk->fill - skip};
+        skip = 0;
+    }
+    return filled;
+}
+
+void byte_queue_skip(struct byte_queue *queue, uint64_t size)
+{
+    assert(size <= byte_queue_unread(queue));
+    while (size > 0) {
+        find_read_chunk(queue);
+        uint64_t part = queue->read_chunk->fill - queue->read_skip;
+        if (part > size)
+            part = size;
+        queue->read += part;
+        queue->read_skip += (uint32_t)part;
+        size -= part;
+    }
+}
+
+void byte_queue_drop(struct byte_queue *queue, uint64_t offset)
+{
+    assert(queue->start <= offset && offset <= queue->read);
+    uint64_t left = offset - queue->start;
+
+    queue->start = offset;
+    while (queue->first && left >= queue->first->fill - queue->first_skip) {
+        struct chunk *chunk = queue->first;
+        left -= chunk->fill - queue->first_skip;
+        queue->first_skip = 0;
+        queue->first = chunk->next;
+        if (queue->read_chunk == chunk)
+            queue->read_chunk = NULL;
+        if (queue->last == chunk)
+            queue->last = NULL;
+        chunk_give(queue->pool, chunk);
+    }
+    queue->first_skip += (uint32_t)left;
+}
+
+void byte_queue_rewind(struct byte_queue *queue, uint64_t offset)
+{
+    assert(queue->start <= offset && offset <= queue->end);
+    queue->read = offset;
+    queue->read_chunk = NULL;
+}

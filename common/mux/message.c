@@ -1,0 +1,169 @@
+#include "mux/message.h"
+
+#include <string.h>
+
+static struct mux_text read_text8(struct byte_reader *r)
+{
+    struct mux_text text;
+
+    text.size = byte_reader_u8(r);
+    text.bytes = (const char *)byte_reader_bytes(r, text.size);
+    return text;
+}
+
+static void write_text8(struct byte_writer *w, struct mux_text text, size_t bound)
+{
+    size_t size = text.size < bound ? text.size : bound;
+
+    byte_writer_u8(w, (uint8_t)size);
+    byte_writer_bytes(w, text.bytes, size);
+}
+
+static void read_open(struct byte_reader *r, struct mux_message *message)
+{
+    struct mux_target *target = &message->u.open.target;
+    uint8_t kind = byte_reader_u8(r);
+
+    target->kind = (enum mux_target_kind)kind;
+    target->node_id = (int32_t)byte_reader_u32(r);
+    target->name = read_text8(r);
+    message->u.open.peer = read_text8(r);
+    if (kind < MUX_TARGET_CLUSTER || kind > MUX_TARGET_TCP || target->name.size == 0 ||
+        target->name.size > MUX_NAME_MAX)
+        r->failed = true;
+    if (kind == MUX_TARGET_NODE ? target->node_id < 0 : target->node_id != -1)
+        r->failed = true;
+}
+
+bool mux_message_decode(uint8_t type, const uint8_t *payload, size_t size,
+                        struct mux_message *message)
+{
+    struct byte_reader r;
+
+    memset(message, 0, sizeof *message);
+    byte_reader_init(&r, payload, size);
+    message->type = type;
+    message->stream = byte_reader_u32(&r);
+    if (message->stream == MUX_CONTROL_STREAM)
+        return false;
+    switch (type) {
+    case MUX_OPEN:
+        read_open(&r, message);
+        break;
+    case MUX_FINISH:
+        message->u.finish.final = byte_reader_u64(&r);
+        break;
+    case MUX_RESET:
+    case MUX_REFUSED:
+        message->u.reset.final = byte_reader_u64(&r);
+        message->u.reset.code = byte_reader_u16(&r);
+        message->u.reset.reason = read_text8(&r);
+        break;
+    case MUX_OPENED:
+    case MUX_DONE:
+        break;
+    default:
+        return false;
+    }
+    return !r.failed;
+}
+
+void mux_message_encode(struct byte_writer *w, const struct mux_message *message)
+{
+    size_t before = byte_writer_size(w);
+
+    byte_writer_u8(w, message->type);
+    byte_writer_u8(w, 0);
+    byte_writer_u16(w, 0);
+    byte_writer_u32(w, message->stream);
+    switch (message->type) {
+    case MUX_OPEN:
+        byte_writer_u8(w, (uint8_t)message->u.open.target.kind);
+        byte_writer_u32(w, (uint32_t)message->u.open.target.node_id);
+        write_text8(w, message->u.open.target.name, MUX_NAME_MAX);
+        write_text8(w, message->u.open.peer, MUX_NAME_MAX);
+        break;
+    case MUX_FINISH:
+        byte_writer_u64(w, message->u.finish.final);
+        break;
+    case MUX_RESET:
+    case MUX_REFUSED:
+        byte_writer_u64(w, message->u.reset.final);
+        byte_writer_u16(w, message->u.reset.code);
+        write_text8(w, message->u.reset.reason, MUX_REASON_MAX);
+        break;
+    default:
+        break;
+    }
+    if (!w->failed)
+        byte_store_u16(w->start + before + 2,
+                       (uint16_t)(byte_writer_size(w) - before - MUX_MESSAGE_HEADER));
+}
+
+void mux_expose_begin(struct mux_expose_writer *w, void *buffer, size_t size,
+                      struct mux_text cluster)
+{
+    if (size > MUX_MESSAGE_PAYLOAD_MAX)
+        size = MUX_MESSAGE_PAYLOAD_MAX;
+    byte_writer_init(&w->bytes, buffer, size);
+    write_text8(&w->bytes, cluster, MUX_NAME_MAX);
+    w->count = 0;
+    w->count_at = w->bytes.at;
+    byte_writer_u16(&w->bytes, 0);
+}
+
+bool mux_expose_add(struct mux_expose_writer *w, uint8_t endpoint_type, int32_t node_id)
+{
+    if ((size_t)(w->bytes.end - w->bytes.at) < 5 || w->count == UINT16_MAX)
+        return false;
+    byte_writer_u8(&w->bytes, endpoint_type);
+    byte_writer_u32(&w->bytes, (uint32_t)node_id);
+    w->count++;
+    return true;
+}
+
+bool mux_exposed_add(struct mux_expose_writer *w, uint8_t endpoint_type, int32_t node_id,
+                     uint16_t port, struct mux_text host)
+{
+    if ((size_t)(w->bytes.end - w->bytes.at) < 8 + (host.size < UINT8_MAX ? host.size : UINT8_MAX))
+        return false;
+    if (!mux_expose_add(w, endpoint_type, node_id))
+        return false;
+    byte_writer_u16(&w->bytes, port);
+    write_text8(&w->bytes, host, UINT8_MAX);
+    return true;
+}
+
+size_t mux_expose_end(struct mux_expose_writer *w)
+{
+    byte_store_u16(w->count_at, w->count);
+    return byte_writer_size(&w->bytes);
+}
+
+bool mux_expose_read(struct mux_expose_reader *r, const uint8_t *payload, size_t size)
+{
+    byte_reader_init(&r->bytes, payload, size);
+    r->cluster = read_text8(&r->bytes);
+    r->left = byte_reader_u16(&r->bytes);
+    return !r->bytes.failed && r->cluster.size > 0 && r->cluster.size <= MUX_NAME_MAX;
+}
+
+bool mux_expose_next(struct mux_expose_reader *r, struct mux_exposed_node *node)
+{
+    if (r->left == 0)
+        return false;
+    r->left--;
+    memset(node, 0, sizeof *node);
+    node->endpoint_type = byte_reader_u8(&r->bytes);
+    node->node_id = (int32_t)byte_reader_u32(&r->bytes);
+    return !r->bytes.failed;
+}
+
+bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node)
+{
+    if (!mux_expose_next(r, node))
+        return false;
+    node->port = byte_reader_u16(&r->bytes);
+    node->host = read_text8(&r->bytes);
+    return !r->bytes.failed;
+}

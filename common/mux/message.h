@@ -1,0 +1,85 @@
+/*
+ * Messages of the control stream: the life of streams, and the listeners that a Kafka cluster
+ * needs. Decoders point into the bytes that they are given; text is not NUL terminated.
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "mux/protocol.h"
+
+struct mux_text {
+    const char *bytes;
+    size_t size;
+};
+
+/* What a stream leads to. */
+struct mux_target {
+    enum mux_target_kind kind;
+    struct mux_text name; /* cluster or target, 1 to MUX_NAME_MAX bytes */
+    int32_t node_id;      /* MUX_TARGET_NODE only, else -1 */
+};
+
+struct mux_message {
+    uint8_t type;
+    uint32_t stream; /* all but EXPOSE and EXPOSED */
+    union {
+        struct {
+            struct mux_target target;
+            struct mux_text peer; /* the address that the local connection came from, for the log */
+        } open;
+        struct {
+            uint64_t final; /* the stream ends at this offset */
+        } finish;
+        struct {
+            uint64_t
+                final;     /* bytes before this offset are still to be delivered before the reset */
+            uint16_t code; /* enum mux_code */
+            struct mux_text reason;
+        } reset; /* REFUSED as well, with final 0 */
+    } u;
+};
+
+/* Decodes one whole message of the types OPEN to RESET; false: malformed. */
+bool mux_message_decode(uint8_t type, const uint8_t *payload, size_t size,
+                        struct mux_message *message);
+/* Writes header and payload. Text over its bound is cut. */
+void mux_message_encode(struct byte_writer *w, const struct mux_message *message);
+/* Enough for any message that mux_message_encode() writes. */
+#define MUX_MESSAGE_ENCODED_MAX 512u
+
+/*
+ * EXPOSE (server to client): the cluster announced nodes that the client has no listener for.
+ * EXPOSED (client to server): where each of them is reached from now on; port 0: there is no
+ * listener, the host field then holds the reason. A message holds as many nodes as fit into
+ * MUX_MESSAGE_PAYLOAD_MAX; an encoder that runs out says so by returning false, and the rest goes
+ * into the next message.
+ */
+struct mux_expose_writer {
+    struct byte_writer bytes;
+    uint8_t *count_at;
+    uint16_t count;
+};
+void mux_expose_begin(struct mux_expose_writer *w, void *buffer, size_t size,
+                      struct mux_text cluster);
+bool mux_expose_add(struct mux_expose_writer *w, uint8_t endpoint_type, int32_t node_id);
+bool mux_exposed_add(struct mux_expose_writer *w, uint8_t endpoint_type, int32_t node_id,
+                     uint16_t port, struct mux_text host);
+/* Returns the payload's size. */
+size_t mux_expose_end(struct mux_expose_writer *w);
+
+struct mux_expose_reader {
+    struct byte_reader bytes;
+    struct mux_text cluster;
+    uint16_t left;
+};
+struct mux_exposed_node {
+    uint8_t endpoint_type; /* 1 broker, 2 controller: two spaces of node ids */
+    int32_t node_id;
+    uint16_t port;        /* EXPOSED only */
+    struct mux_text host; /* EXPOSED only */
+};
+/* false: malformed. Then call the next function until it returns false, and look at bytes.failed.
+ */
+bool mux_expose_read(struct mux_expose_reader *r, const uint8_t *payload, size_t size);
+bool mux_expose_next(struct mux_expose_reader *r, struct mux_exposed_node *node);
+bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node);

@@ -1,0 +1,166 @@
+/*
+ * A session: a set of reliable byte streams over one link at a time.
+ *
+ * The session outlives its links: a stream's bytes are kept until the peer has consumed them, and
+ * on a new link both ends say what they have and send the rest again. Nothing in here knows what a
+ * link is made of. The four verbs:
+ *
+ *     mux_session_receive()   bytes from the link in; all of them are taken
+ *     mux_session_pull()      bytes for the link out
+ *     mux_session_deadline()  when tick wants to be called, at the latest
+ *     mux_session_tick()      time has passed
+ *
+ * Times are microseconds of any monotonic clock, the same for all calls.
+ *
+ * Ownership: the owner of the session (a relay, a simulation) gets every received byte through
+ * data() and holds it until it is delivered; mux_stream_consume() tells when. The window bounds how
+ * much that is. The session holds what is to be sent. A stream handle is valid until reset() or
+ * over() was called for it or the owner has called mux_stream_reset(); it must not be used
+ * afterwards.
+ *
+ * Callbacks come from inside the verbs and, for output(), from inside any call. They may call any
+ * mux_stream_* function and mux_session_send_message(), but no verb.
+ *
+ * Errors: a verb that returns a negative enum mux_error ends the link (not the session, unless it
+ * is MUX_ERROR_REJECTED); mux_session_reason() says why, for the log.
+ */
+#pragma once
+
+#include "base/chunk.h"
+#include "mux/budget.h"
+#include "mux/handshake.h"
+#include "mux/message.h"
+#include "mux/window.h"
+
+struct mux_session;
+struct mux_stream;
+
+enum mux_role { MUX_CLIENT, MUX_SERVER };
+
+enum mux_error {
+    MUX_ERROR_PROTOCOL = -1, /* the peer broke the protocol */
+    MUX_ERROR_DEAD = -2,     /* silence for too long */
+    MUX_ERROR_REJECTED = -3, /* the server refused the session; see mux_session_rejection() */
+};
+
+struct mux_settings {
+    enum mux_role role;
+    struct mux_window_limits window;
+    uint32_t max_streams;
+    uint64_t ping_interval_us; /* idle links are probed this often */
+    uint64_t dead_after_us;    /* silence with bytes or a probe outstanding that ends the link */
+    uint64_t window_idle_us;   /* a window falls back after this long without data */
+    uint32_t resume_window_ms; /* told to the peer in WELCOME */
+    struct mux_text software;
+};
+
+/* What sensible settings are; the caller fills in role and software. */
+void mux_settings_default(struct mux_settings *settings);
+
+struct mux_callbacks {
+    /* The session wants to be pulled. Called once, then not again before a pull has returned 0. */
+    void (*output)(void *context);
+    /* The link is up: HELLO and WELCOME are exchanged. welcome is NULL on the server. */
+    void (*established)(void *context, const struct mux_welcome *welcome);
+    /* Server: the peer opens a stream. The owner answers with mux_stream_accept() or
+     * mux_stream_refuse(). */
+    void (*open)(void *context, struct mux_stream *stream, const struct mux_target *target,
+                 struct mux_text peer);
+    /* Client: the server has connected the stream. */
+    void (*opened)(void *context, struct mux_stream *stream);
+    /* The next bytes of the stream; valid only during the call. */
+    void (*data)(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size);
+    /* No more data() will come; everything so far was sent and then ended in good order. */
+    void (*finish)(void *context, struct mux_stream *stream);
+    /* mux_stream_writable() is above zero again. */
+    void (*writable)(void *context, struct mux_stream *stream);
+    /* The stream is gone, cut short or refused. */
+    void (*reset)(void *context, struct mux_stream *stream, enum mux_code code,
+                  struct mux_text reason);
+    /* The stream is gone, both ways in good order. */
+    void (*over)(void *context, struct mux_stream *stream);
+    /* An EXPOSE, EXPOSED or later message. */
+    void (*message)(void *context, uint8_t type, const uint8_t *payload, size_t size);
+    /* The peer wants to stop. */
+    void (*goaway)(void *context, enum mux_code code, struct mux_text reason);
+};
+
+struct mux_session *mux_session_new(const struct mux_settings *settings,
+                                    const struct mux_callbacks *callbacks, void *context,
+                                    const struct mux_session_key *key, struct chunk_pool *pool,
+                                    struct mux_budget *budget);
+/* Frees the session and its streams without a callback. */
+void mux_session_free(struct mux_session *session);
+
+/* Client: a link is there. HELLO is the first thing that pull yields. */
+void mux_session_attach(struct mux_session *session, uint64_t now_us);
+/* Bound of a server's offers, encoded. */
+#define MUX_OFFERS_MAX 8192u
+/*
+ * Server: a link with this HELLO belongs to the session (the caller has compared keys). offers is
+ * what WELCOME lists (mux_offer_write()); it must live as long as the session. Returns 0 or
+ * MUX_ERROR_PROTOCOL.
+ */
+int mux_session_accept(struct mux_session *session, const struct mux_hello *hello,
+                       uint16_t offer_count, struct mux_text offers, uint64_t now_us);
+/* The link is gone. Streams stay as they are. */
+void mux_session_detach(struct mux_session *session);
+
+int mux_session_receive(struct mux_session *session, const uint8_t *bytes, size_t size,
+                        uint64_t now_us);
+/* Writes whole frames into buffer (at least MUX_PULL_MIN bytes); 0: nothing to send now. */
+#define MUX_PULL_MIN (MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX)
+size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t size, uint64_t now_us);
+/* UINT64_MAX: never. */
+uint64_t mux_session_deadline(const struct mux_session *session);
+int mux_session_tick(struct mux_session *session, uint64_t now_us);
+
+const char *mux_session_reason(const struct mux_session *session);
+const struct mux_reject *mux_session_rejection(const struct mux_session *session);
+const struct mux_session_key *mux_session_key(const struct mux_session *session);
+bool mux_session_established(const struct mux_session *session);
+size_t mux_session_stream_count(const struct mux_session *session);
+/* Latest round trip on this link, 0 while there is none. */
+uint64_t mux_session_rtt_us(const struct mux_session *session);
+/* Probes the link at once. */
+void mux_session_ping(struct mux_session *session);
+void mux_session_goaway(struct mux_session *session, enum mux_code code, const char *reason);
+/* Sends an EXPOSE, EXPOSED or later message, exactly once whatever happens to links. */
+int mux_session_send_message(struct mux_session *session, uint8_t type, const uint8_t *payload,
+                             size_t size);
+/* Resets every stream, with callbacks: the session is lost. */
+void mux_session_reset_streams(struct mux_session *session, enum mux_code code, const char *reason);
+
+/* Client: opens a stream. NULL: a limit is reached (streams, or memory for its window). */
+struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux_target *target,
+                                   struct mux_text peer, void *owner);
+/* Server: answers open(). */
+void mux_stream_accept(struct mux_stream *stream);
+void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char *reason);
+
+void mux_stream_set_owner(struct mux_stream *stream, void *owner);
+void *mux_stream_owner(const struct mux_stream *stream);
+uint32_t mux_stream_id(const struct mux_stream *stream);
+/* Bytes so far: handed to the owner, and taken from it. */
+uint64_t mux_stream_received(const struct mux_stream *stream);
+uint64_t mux_stream_sent(const struct mux_stream *stream);
+
+/* How many bytes may be added now: what credit and memory allow. writable() tells when 0 has
+ * passed. */
+size_t mux_stream_writable(struct mux_stream *stream);
+/* Free space in the send queue, to be filled by readv() or the like; see byte_queue_reserve(). */
+size_t mux_stream_reserve(struct mux_stream *stream, size_t size, struct iovec *spaces,
+                          size_t count);
+void mux_stream_commit(struct mux_stream *stream, size_t size);
+void mux_stream_write(struct mux_stream *stream, const void *bytes, size_t size);
+/* Nothing more will be written. */
+void mux_stream_finish(struct mux_stream *stream);
+/* The owner has delivered so many of the bytes that data() gave it. */
+void mux_stream_consume(struct mux_stream *stream, size_t size, uint64_t now_us);
+/*
+ * Cuts the stream short in both directions; the handle is invalid at once, no callback follows.
+ * MUX_RESET_AFTER_DATA: the peer still delivers what was written before, then resets, as TCP does.
+ */
+enum mux_reset_mode { MUX_RESET_NOW, MUX_RESET_AFTER_DATA };
+void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char *reason,
+                      enum mux_reset_mode mode);

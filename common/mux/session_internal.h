@@ -1,0 +1,147 @@
+/* What session.c, session_receive.c and session_pull.c share. Nobody else includes this. */
+#pragma once
+
+#include "base/idmap.h"
+#include "base/list.h"
+#include "mux/frame.h"
+#include "mux/session.h"
+#include "mux/stream_state.h"
+
+enum {
+    /* The control queue holds what links could not carry; a peer that reads none of it is cut off.
+     */
+    CONTROL_QUEUE_MAX = 4 * 1024 * 1024,
+    CREDIT_DELAY_US = 20 * 1000,
+    STARVED_RETRY_US = 10 * 1000,
+    LINGER_US = 10 * 1000 * 1000,
+    BUSY_PROBE_US = 1000 * 1000,
+};
+
+struct mux_stream {
+    struct list active;  /* in session->fresh or ->busy while it has bytes that may be sent */
+    struct list credit;  /* in session->credits while a WINDOW is owed, in ->positions on resume */
+    struct list starved; /* in session->starved while memory, not credit, keeps it from writing */
+    struct list linger;  /* in session->lingering while a reset waits for its data */
+    struct mux_session *session;
+    void *owner;
+    uint32_t id;
+    enum mux_half send_half;
+    enum mux_half receive_half;
+    bool answered;    /* OPENED or REFUSED was sent or has come */
+    bool orphan;      /* reset by its owner, but the peer is still to get the data before it */
+    bool fresh;       /* which list active is in */
+    bool limit_due;   /* an answer to SHRINK is owed */
+    bool shrink_due;  /* a SHRINK is to be sent */
+    bool finish_told; /* the owner knows that no more data will come */
+    bool blocked;     /* the owner found nothing writable: call writable() when that changes */
+    uint16_t reset_code;
+    char *reset_reason; /* receiving half FINISHING towards a reset; else NULL */
+    uint64_t receive_final;
+    uint64_t linger_until_us;
+    uint64_t send_limit;
+    struct byte_queue send;
+    struct mux_window window;
+};
+
+/* Frames arrive in pieces; header and small payloads are collected here. */
+struct frame_input {
+    uint8_t bytes[MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX];
+    size_t fill;
+    struct mux_frame data; /* the DATA frame being received */
+    uint32_t data_left;    /* of its bytes */
+};
+
+struct message_input {
+    uint8_t bytes[MUX_MESSAGE_HEADER + MUX_MESSAGE_PAYLOAD_MAX];
+    size_t fill;
+};
+
+enum link_phase {
+    LINK_NONE,
+    LINK_GREETING,  /* client: waits for WELCOME */
+    LINK_POSITIONS, /* resume: waits for the peer's positions, the last of which is stream 0 */
+    LINK_UP,
+};
+
+struct mux_session {
+    struct mux_settings settings;
+    const struct mux_callbacks *callbacks;
+    void *context;
+    struct chunk_pool *pool;
+    struct mux_budget *budget;
+    struct mux_session_key key;
+
+    struct idmap streams;
+    uint32_t
+        next_stream; /* client: the id of the next stream; server: one above the highest seen */
+    uint32_t peer_initial_window; /* credit that a new stream has for sending */
+    struct mux_stream control;
+    struct list fresh; /* streams that have just got something to send: they go first */
+    struct list busy;  /* the others, in turn */
+    struct list credits;
+    struct list positions;
+    struct list starved;
+    struct list lingering;
+    struct list zombies; /* linked by active; freed when the next verb begins */
+
+    enum link_phase phase;
+    bool known_to_server; /* client: a WELCOME has come, so the next HELLO resumes */
+    bool hello_due;
+    bool welcome_due;
+    bool pong_due;
+    bool ping_due;
+    bool goaway_due;
+    bool output_pending;
+    bool credit_urgent;
+    bool resumed;
+    uint16_t welcome_version;
+    uint16_t offer_count;
+    struct mux_text offers;
+    uint64_t pong_token;
+    enum mux_code goaway_code;
+    char goaway_reason[MUX_REASON_MAX];
+
+    uint64_t now_us; /* of the latest call that told */
+    uint64_t heard_us;
+    uint64_t outstanding_us; /* since when an answer of the peer is awaited; 0: none is */
+    uint64_t ping_us;        /* when the unanswered PING was sent; 0: none */
+    uint64_t credit_us;      /* when the delayed credits must go out; 0: none wait */
+    uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
+    uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
+    uint64_t rtt_us;
+    uint64_t rtt_min_us; /* of this link */
+
+    const char *reason;
+    struct mux_reject rejection;
+    char rejection_reason[MUX_REASON_MAX];
+    bool control_overflow;
+    struct frame_input input;
+    struct message_input message;
+};
+
+void session_output(struct mux_session *session);
+void session_reap(struct mux_session *session);
+/* Takes the stream out of the session; its memory stays until the next verb begins. */
+void session_forget(struct mux_session *session, struct mux_stream *stream);
+void session_send(struct mux_session *session, const struct mux_message *message);
+void session_send_simple(struct mux_session *session, enum mux_message_type type, uint32_t stream);
+void session_send_reset(struct mux_session *session, enum mux_message_type type, uint32_t stream,
+                        uint64_t final, enum mux_code code, struct mux_text reason);
+struct mux_text session_text(const char *string);
+
+struct mux_stream *session_stream_new(struct mux_session *session, uint32_t id);
+/* Calls writable() for streams that waited for memory. */
+void session_feed_starved(struct mux_session *session);
+
+void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id);
+/* Puts the stream in line if it has bytes that may be sent. */
+void stream_activate(struct mux_stream *stream);
+void stream_credit_due(struct mux_stream *stream, enum mux_window_due due);
+/* The peer has consumed up to offset and allows sending up to limit; false: it cannot be. */
+bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t limit);
+/* Empties the send queue: nobody needs it any more. */
+void stream_drop_sent(struct mux_stream *stream);
+/* Looks whether everything up to the end was consumed, and ends the half, or the stream. May free
+ * it. */
+void stream_check_received(struct mux_stream *stream);
+void stream_check_over(struct mux_stream *stream);

@@ -1,0 +1,534 @@
+/* The receiving side of a session: frames of the link, messages of the control stream. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mux/session_internal.h"
+
+static int broken(struct mux_session *session, const char *reason)
+{
+    session->reason = reason;
+    return MUX_ERROR_PROTOCOL;
+}
+
+static void call_reset(struct mux_session *session, struct mux_stream *stream, uint16_t code,
+                       struct mux_text reason)
+{
+    bool told = !stream->orphan;
+
+    session_forget(session, stream);
+    if (told)
+        session->callbacks->reset(session->context, stream, (enum mux_code)code, reason);
+}
+
+/* ---- messages */
+
+static int receive_open(struct mux_session *session, const struct mux_message *message)
+{
+    struct mux_stream *stream;
+
+    if (session->settings.role != MUX_SERVER || message->stream < session->next_stream)
+        return broken(session, "OPEN for a stream that cannot be opened");
+    session->next_stream = message->stream + 1;
+    stream = session_stream_new(session, message->stream);
+    if (!stream) {
+        session_send_reset(session, MUX_REFUSED, message->stream, 0, MUX_CODE_LIMIT,
+                           session_text("the server has no room for another connection"));
+        return 0;
+    }
+    session->callbacks->open(session->context, stream, &message->u.open.target,
+                             message->u.open.peer);
+    return 0;
+}
+
+static int receive_answer(struct mux_session *session, struct mux_stream *stream,
+                          const struct mux_message *message)
+{
+    if (session->settings.role != MUX_CLIENT || stream->answered)
+        return broken(session, "an answer to a stream that was not asked for");
+    stream->answered = true;
+    if (message->type == MUX_REFUSED)
+        call_reset(session, stream, message->u.reset.code, message->u.reset.reason);
+    else if (!stream->orphan)
+        session->callbacks->opened(session->context, stream);
+    return 0;
+}
+
+/* Tells the owner, once, when the last byte has been handed over. May free the stream. */
+static void tell_finish(struct mux_session *session, struct mux_stream *stream)
+{
+    uint32_t id = stream->id;
+
+    if (stream->finish_told || stream->orphan || stream->reset_reason ||
+        stream->receive_half != MUX_HALF_FINISHING ||
+        stream->window.received < stream->receive_final)
+        return;
+    stream->finish_told = true;
+    session->callbacks->finish(session->context, stream);
+    stream = idmap_get(&session->streams, id);
+    if (stream)
+        stream_check_received(stream);
+}
+
+static int receive_finish(struct mux_session *session, struct mux_stream *stream, uint64_t final)
+{
+    if (stream->orphan)
+        return 0;
+    if (final < stream->window.received || final > stream->window.limit ||
+        !mux_half_step(&stream->receive_half, MUX_EVENT_FINISH))
+        return broken(session, "FINISH at an impossible place");
+    stream->receive_final = final;
+    tell_finish(session, stream);
+    return 0;
+}
+
+static int receive_done(struct mux_session *session, struct mux_stream *stream)
+{
+    if (byte_queue_unread(&stream->send) > 0 || !mux_half_step(&stream->send_half, MUX_EVENT_DONE))
+        return broken(session, "DONE for a stream that has not ended");
+    stream_drop_sent(stream);
+    stream_check_over(stream);
+    return 0;
+}
+
+/* A reset that lets data through first: the receiving half goes on to final, the sending half is
+ * over. */
+static int receive_reset(struct mux_session *session, struct mux_stream *stream,
+                         const struct mux_message *message)
+{
+    uint64_t final = message->u.reset.final;
+
+    if (final <= stream->window.consumed || stream->orphan ||
+        stream->receive_half != MUX_HALF_OPEN) {
+        call_reset(session, stream, message->u.reset.code, message->u.reset.reason);
+        return 0;
+    }
+    if (final > stream->window.limit)
+        return broken(session, "RESET at an impossible place");
+    stream->reset_reason = calloc(1, message->u.reset.reason.size + 1);
+    if (!stream->reset_reason)
+        abort();
+    if (message->u.reset.reason.size > 0)
+        memcpy(stream->reset_reason, message->u.reset.reason.bytes, message->u.reset.reason.size);
+    stream->reset_code = message->u.reset.code;
+    stream->receive_final = final;
+    mux_half_step(&stream->receive_half, MUX_EVENT_FINISH);
+    mux_half_step(&stream->send_half, MUX_EVENT_RESET);
+    stream_drop_sent(stream);
+    stream->linger_until_us = session->now_us + LINGER_US;
+    list_append(&session->lingering, &stream->linger);
+    return 0;
+}
+
+static int receive_stream_message(struct mux_session *session, const struct mux_message *message)
+{
+    struct mux_stream *stream = idmap_get(&session->streams, message->stream);
+
+    if (message->type == MUX_OPEN)
+        return receive_open(session, message);
+    if (!stream) {
+        /* It was reset here while the message was under way; one that never was is an error. */
+        if (message->stream >= session->next_stream)
+            return broken(session, "a message for a stream that was never opened");
+        return 0;
+    }
+    switch (message->type) {
+    case MUX_OPENED:
+    case MUX_REFUSED:
+        return receive_answer(session, stream, message);
+    case MUX_FINISH:
+        return receive_finish(session, stream, message->u.finish.final);
+    case MUX_DONE:
+        return receive_done(session, stream);
+    default:
+        return receive_reset(session, stream, message);
+    }
+}
+
+static int receive_message(struct mux_session *session, uint8_t type, const uint8_t *payload,
+                           size_t size)
+{
+    struct mux_message message;
+
+    switch (type) {
+    case MUX_OPEN:
+    case MUX_OPENED:
+    case MUX_REFUSED:
+    case MUX_FINISH:
+    case MUX_DONE:
+    case MUX_RESET:
+        if (!mux_message_decode(type, payload, size, &message))
+            return broken(session, "a malformed message");
+        return receive_stream_message(session, &message);
+    case MUX_EXPOSE:
+    case MUX_EXPOSED:
+        session->callbacks->message(session->context, type, payload, size);
+        return 0;
+    default:
+        return type & MUX_MAY_IGNORE ? 0 : broken(session, "a message of an unknown type");
+    }
+}
+
+/* Takes bytes of the control stream; messages may be cut anywhere. */
+static int receive_control(struct mux_session *session, const uint8_t *bytes, size_t size)
+{
+    struct message_input *input = &session->message;
+
+    while (size > 0) {
+        size_t want = MUX_MESSAGE_HEADER;
+        if (input->fill >= MUX_MESSAGE_HEADER)
+            want += byte_load_u16(input->bytes + 2);
+        if (want > sizeof input->bytes)
+            return broken(session, "a message is larger than the protocol allows");
+        size_t part = want - input->fill < size ? want - input->fill : size;
+        memcpy(input->bytes + input->fill, bytes, part);
+        input->fill += part;
+        bytes += part;
+        size -= part;
+        if (input->fill < MUX_MESSAGE_HEADER ||
+            input->fill < MUX_MESSAGE_HEADER + (size_t)byte_load_u16(input->bytes + 2))
+            continue;
+        size_t payload = input->fill - MUX_MESSAGE_HEADER;
+        input->fill = 0;
+        int error =
+            receive_message(session, input->bytes[0], input->bytes + MUX_MESSAGE_HEADER, payload);
+        if (error)
+            return error;
+        if (session->control_overflow)
+            return broken(session, "the peer does not read the control stream");
+    }
+    return 0;
+}
+
+/* ---- data */
+
+static int receive_stream_data(struct mux_session *session, uint32_t id, const uint8_t *bytes,
+                               size_t size)
+{
+    struct mux_stream *stream = idmap_get(&session->streams, id);
+
+    if (!stream || stream->orphan)
+        return 0;
+    stream->window.received += size;
+    session->callbacks->data(session->context, stream, bytes, size);
+    /* The callback may have ended the stream. */
+    stream = idmap_get(&session->streams, id);
+    if (stream)
+        tell_finish(session, stream);
+    return 0;
+}
+
+static int receive_data_bytes(struct mux_session *session, const uint8_t *bytes, size_t size)
+{
+    if (session->input.data.stream != MUX_CONTROL_STREAM)
+        return receive_stream_data(session, session->input.data.stream, bytes, size);
+
+    struct mux_stream *control = &session->control;
+    control->window.received += size;
+    control->window.consumed += size;
+    stream_credit_due(control,
+                      control->window.consumed - control->window.announced > MUX_CONTROL_WINDOW / 4
+                          ? MUX_WINDOW_NOW
+                          : MUX_WINDOW_LATER);
+    return receive_control(session, bytes, size);
+}
+
+/* Checks a DATA frame against the stream before any of its bytes is taken. */
+static int begin_data(struct mux_session *session, const struct mux_frame *frame, uint64_t offset)
+{
+    uint64_t size = frame->size - 8u;
+    struct mux_stream *stream = &session->control;
+
+    session->input.data = *frame;
+    session->input.data_left = (uint32_t)size;
+    if (frame->stream != MUX_CONTROL_STREAM)
+        stream = idmap_get(&session->streams, frame->stream);
+    if (!stream)
+        return frame->stream < session->next_stream
+                   ? 0
+                   : broken(session, "DATA for a stream that was never opened");
+    if (stream->orphan)
+        return 0;
+    if (offset != stream->window.received)
+        return broken(session, "DATA at another offset than expected");
+    if (size > stream->window.limit - offset)
+        return broken(session, "DATA beyond the credit that was given");
+    if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
+        return broken(session, "DATA beyond the end of the stream");
+    return 0;
+}
+
+/* ---- other frames */
+
+static int receive_welcome(struct mux_session *session, const uint8_t *payload, size_t size)
+{
+    struct mux_welcome welcome;
+
+    if (session->settings.role != MUX_CLIENT || session->phase != LINK_GREETING)
+        return broken(session, "WELCOME at the wrong time");
+    if (!mux_welcome_decode(payload, size, &welcome) || welcome.version < MUX_VERSION_MIN ||
+        welcome.version > MUX_VERSION_MAX || welcome.resumed != session->known_to_server)
+        return broken(session, "WELCOME is malformed or contradicts HELLO");
+    session->known_to_server = true;
+    session->peer_initial_window = welcome.initial_window;
+    session->key = welcome.key;
+    if (welcome.resumed) {
+        session->phase = LINK_POSITIONS;
+    } else {
+        session->phase = LINK_UP;
+        session->outstanding_us = 0;
+        session->ping_due = true;
+    }
+    session->callbacks->established(session->context, &welcome);
+    session_output(session);
+    return 0;
+}
+
+static int receive_reject(struct mux_session *session, const uint8_t *payload, size_t size)
+{
+    if (session->settings.role != MUX_CLIENT || session->phase != LINK_GREETING ||
+        !mux_reject_decode(payload, size, &session->rejection))
+        return broken(session, "REJECT is malformed or at the wrong time");
+    struct mux_text *text = &session->rejection.reason;
+    size_t kept = text->size < MUX_REASON_MAX ? text->size : MUX_REASON_MAX;
+    memcpy(session->rejection_reason, text->bytes ? text->bytes : "", kept);
+    *text = (struct mux_text){session->rejection_reason, kept};
+    session->reason = "the server rejected the session";
+    return MUX_ERROR_REJECTED;
+}
+
+static int receive_position(struct mux_session *session, const struct mux_frame *frame,
+                            struct byte_reader *r)
+{
+    struct mux_stream *stream = &session->control;
+    uint64_t received = byte_reader_u64(r);
+    uint64_t consumed = byte_reader_u64(r);
+    uint64_t limit = byte_reader_u64(r);
+
+    if (session->phase != LINK_POSITIONS)
+        return broken(session, "POSITION at the wrong time");
+    if (frame->stream != MUX_CONTROL_STREAM)
+        stream = idmap_get(&session->streams, frame->stream);
+    if (stream) {
+        struct byte_queue *queue = &stream->send;
+        if (consumed > received || received < queue->start || received > queue->end ||
+            limit < received)
+            return broken(session, "POSITION at an impossible place");
+        byte_queue_rewind(queue, received);
+        session->unacknowledged += received - queue->start;
+        if (!stream_acknowledged(stream, consumed < queue->start ? queue->start : consumed, limit))
+            return broken(session, "POSITION at an impossible place");
+    }
+    if (frame->stream == MUX_CONTROL_STREAM) {
+        session->phase = LINK_UP;
+        session->ping_due = true;
+        session->outstanding_us = session->unacknowledged > 0 ? session->now_us : 0;
+        if (session->settings.role == MUX_SERVER)
+            session->callbacks->established(session->context, NULL);
+        session_output(session);
+    }
+    return 0;
+}
+
+static int receive_window(struct mux_session *session, const struct mux_frame *frame,
+                          struct byte_reader *r)
+{
+    struct mux_stream *stream = &session->control;
+    uint64_t consumed = byte_reader_u64(r);
+    uint64_t limit = byte_reader_u64(r);
+
+    if (frame->stream != MUX_CONTROL_STREAM)
+        stream = idmap_get(&session->streams, frame->stream);
+    if (!stream)
+        return frame->stream < session->next_stream
+                   ? 0
+                   : broken(session, "WINDOW for a stream that was never opened");
+    if (!stream_acknowledged(stream, consumed, limit))
+        return broken(session, "WINDOW acknowledges what was not sent");
+    if (session->unacknowledged == 0 && session->ping_us == 0)
+        session->outstanding_us = 0;
+    session_feed_starved(session);
+    return 0;
+}
+
+static int receive_shrink(struct mux_session *session, const struct mux_frame *frame,
+                          uint64_t limit)
+{
+    struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
+
+    if (!stream)
+        return 0;
+    if (limit < stream->send.end)
+        limit = stream->send.end;
+    if (limit < stream->send_limit)
+        stream->send_limit = limit;
+    stream->limit_due = true;
+    stream_credit_due(stream, MUX_WINDOW_NOW);
+    return 0;
+}
+
+static int receive_limit(struct mux_session *session, const struct mux_frame *frame, uint64_t limit)
+{
+    struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
+
+    if (stream && !mux_window_limited(&stream->window, limit, session->budget))
+        return broken(session, "LIMIT that was not asked for or is impossible");
+    return 0;
+}
+
+static int receive_pong(struct mux_session *session, uint64_t token)
+{
+    if (session->ping_us == 0 || token != session->ping_us)
+        return 0; /* the answer to a probe of an earlier link */
+    session->rtt_us = session->now_us - session->ping_us;
+    if (session->rtt_us == 0)
+        session->rtt_us = 1;
+    if (session->rtt_min_us == 0 || session->rtt_us < session->rtt_min_us)
+        session->rtt_min_us = session->rtt_us;
+    session->ping_us = 0;
+    if (session->unacknowledged == 0)
+        session->outstanding_us = 0;
+    return 0;
+}
+
+static int receive_goaway(struct mux_session *session, struct byte_reader *r)
+{
+    uint16_t code = byte_reader_u16(r);
+    uint16_t size = byte_reader_u16(r);
+    struct mux_text reason = {.size = size};
+
+    reason.bytes = (const char *)byte_reader_bytes(r, size);
+    if (r->failed)
+        return broken(session, "GOAWAY is malformed");
+    session->callbacks->goaway(session->context, (enum mux_code)code, reason);
+    return 0;
+}
+
+/* A whole frame other than DATA. */
+static int receive_frame(struct mux_session *session, const struct mux_frame *frame,
+                         const uint8_t *payload)
+{
+    struct byte_reader r;
+
+    if (session->phase == LINK_GREETING && frame->type != MUX_WELCOME &&
+        frame->type != MUX_REJECT && !(frame->type & MUX_MAY_IGNORE))
+        return broken(session, "the first frame is neither WELCOME nor REJECT");
+    byte_reader_init(&r, payload, frame->size);
+    switch (frame->type) {
+    case MUX_WELCOME:
+        return receive_welcome(session, payload, frame->size);
+    case MUX_REJECT:
+        return receive_reject(session, payload, frame->size);
+    case MUX_POSITION:
+        return receive_position(session, frame, &r);
+    case MUX_WINDOW:
+        return receive_window(session, frame, &r);
+    case MUX_PING:
+        session->pong_due = true;
+        session->pong_token = byte_reader_u64(&r);
+        session_output(session);
+        return 0;
+    case MUX_PONG:
+        return receive_pong(session, byte_reader_u64(&r));
+    case MUX_GOAWAY:
+        return receive_goaway(session, &r);
+    case MUX_SHRINK:
+        return receive_shrink(session, frame, byte_reader_u64(&r));
+    case MUX_LIMIT:
+        return receive_limit(session, frame, byte_reader_u64(&r));
+    case MUX_HELLO:
+        return broken(session, "HELLO in the middle of a link");
+    default:
+        return 0; /* may be ignored: mux_frame_check() has looked */
+    }
+}
+
+/*
+ * Collects a frame header, with the offset when it is DATA, or a whole small frame. Returns the
+ * bytes taken; *complete tells whether input->bytes holds all that was wanted.
+ */
+static size_t collect(struct frame_input *input, const uint8_t *bytes, size_t size, size_t want)
+{
+    size_t part = want - input->fill < size ? want - input->fill : size;
+
+    memcpy(input->bytes + input->fill, bytes, part);
+    input->fill += part;
+    return part;
+}
+
+/* How many bytes the frame that begins in bytes must have before it can be acted upon. */
+static size_t frame_wanted(const struct mux_frame *frame)
+{
+    return frame->type == MUX_DATA ? MUX_DATA_HEADER : MUX_FRAME_HEADER + (size_t)frame->size;
+}
+
+static int act(struct mux_session *session, const uint8_t *bytes)
+{
+    struct mux_frame frame;
+
+    mux_frame_decode_header(bytes, &frame);
+    if (frame.type != MUX_DATA)
+        return receive_frame(session, &frame, bytes + MUX_FRAME_HEADER);
+    if (session->phase != LINK_UP)
+        return broken(session, "DATA before the link is up");
+    return begin_data(session, &frame, byte_load_u64(bytes + MUX_FRAME_HEADER));
+}
+
+/* One step: some bytes of a DATA frame, or of a frame's beginning. */
+static int receive_step(struct mux_session *session, const uint8_t *bytes, size_t size,
+                        size_t *taken)
+{
+    struct frame_input *input = &session->input;
+    struct mux_frame frame;
+
+    if (input->data_left > 0) {
+        *taken = size < input->data_left ? size : input->data_left;
+        input->data_left -= (uint32_t)*taken;
+        return receive_data_bytes(session, bytes, *taken);
+    }
+    if (input->fill == 0 && size >= MUX_FRAME_HEADER) {
+        /* The common case: a frame's beginning lies whole in bytes. */
+        mux_frame_decode_header(bytes, &frame);
+        const char *wrong = mux_frame_check(&frame);
+        if (wrong)
+            return broken(session, wrong);
+        size_t want = frame_wanted(&frame);
+        if (size >= want) {
+            *taken = want;
+            return act(session, bytes);
+        }
+    }
+    if (input->fill < MUX_FRAME_HEADER) {
+        *taken = collect(input, bytes, size, MUX_FRAME_HEADER);
+        if (input->fill < MUX_FRAME_HEADER)
+            return 0;
+        mux_frame_decode_header(input->bytes, &frame);
+        const char *wrong = mux_frame_check(&frame);
+        if (wrong)
+            return broken(session, wrong);
+    } else {
+        mux_frame_decode_header(input->bytes, &frame);
+        *taken = collect(input, bytes, size, frame_wanted(&frame));
+    }
+    if (input->fill < frame_wanted(&frame))
+        return 0;
+    input->fill = 0;
+    return act(session, input->bytes);
+}
+
+int mux_session_receive(struct mux_session *session, const uint8_t *bytes, size_t size,
+                        uint64_t now_us)
+{
+    session_reap(session);
+    assert(session->phase != LINK_NONE);
+    session->now_us = session->heard_us = now_us;
+    while (size > 0) {
+        size_t taken = 0;
+        int error = receive_step(session, bytes, size, &taken);
+        if (error)
+            return error;
+        bytes += taken;
+        size -= taken;
+    }
+    return 0;
+}

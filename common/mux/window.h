@@ -1,0 +1,63 @@
+/*
+ * The receive window of one stream: which bytes have come, which have been consumed, how many more
+ * the peer may send. One announcement, WINDOW(consumed, limit), does two jobs: it frees the peer's
+ * memory up to consumed and lets it send up to limit.
+ *
+ *     consumed <= received <= limit <= consumed + size, once announced
+ *
+ * size tunes itself. A window starts small, since what stays in the processor's cache is also what
+ * is fast, and doubles when it is what limits: when a whole window was consumed within two round
+ * trips while the owner kept up (it holds little that is unconsumed). The round trip is the
+ * shortest seen lately, not the one under load: a queue in the link must not look like distance. It
+ * falls back when the stream has been idle.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mux/budget.h"
+
+struct mux_window_limits {
+    uint32_t initial; /* granted when a stream opens */
+    uint32_t base;    /* a stream that carries data gets this much */
+    uint32_t max;
+};
+
+struct mux_window {
+    uint64_t received;
+    uint64_t consumed;
+    uint64_t limit;
+    uint64_t announced; /* consumed as last announced */
+    uint64_t reserved;  /* never less than this is granted while the stream lives */
+    uint64_t granted;   /* what the budget holds for this window */
+    uint64_t epoch_consumed;
+    uint64_t epoch_us; /* when the current measure of growth began; 0: not begun */
+    uint64_t active_us;
+    uint64_t size;
+    uint64_t shrink_to;
+    bool shrinking; /* SHRINK was sent, LIMIT has not come back */
+};
+
+enum mux_window_due {
+    MUX_WINDOW_NOTHING = 0,
+    MUX_WINDOW_LATER = 1, /* worth telling when something goes out anyway, or soon */
+    MUX_WINDOW_NOW = 2,   /* the peer may be about to run out of credit */
+};
+
+/* false: the budget has no room for the first window. */
+bool mux_window_open(struct mux_window *window, const struct mux_window_limits *limits,
+                     struct mux_budget *budget);
+void mux_window_close(struct mux_window *window, struct mux_budget *budget);
+
+enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes, uint64_t now_us,
+                                       uint64_t rtt_us, const struct mux_window_limits *limits,
+                                       const struct mux_budget *budget);
+/* Moves limit up as size and budget allow; the caller then announces consumed and limit. */
+void mux_window_announce(struct mux_window *window, struct mux_budget *budget);
+
+/* The limit to ask back with SHRINK when the stream is idle; 0: nothing to ask for. */
+uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t idle_us,
+                           const struct mux_window_limits *limits);
+/* LIMIT came: false if it is not between what was received and the limit so far. */
+bool mux_window_limited(struct mux_window *window, uint64_t limit, struct mux_budget *budget);
