@@ -1,0 +1,270 @@
+/* The far end: one thread, one epoll loop, so that it needs no more of the CPU than the bytes do.
+ */
+#include "load.h"
+#include "sock.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ACK_INTERVAL_MS = 10, MAX_EVENTS = 256 };
+
+struct conn {
+    int fd;
+    int mode; /* enum load_mode, 0 until the first byte has come */
+    uint32_t interest;
+    uint64_t received;
+
+    /* What could not be written yet: an echo, or an 8-byte count. NULL when there is nothing. */
+    uint8_t *pending;
+    size_t pending_offset, pending_length;
+
+    /* A sink with bytes that it has not reported yet is in the server's list. */
+    int unreported;
+    struct conn *next_unreported;
+};
+
+struct server {
+    int epoll, listener, signals;
+    struct conn *unreported;
+    uint64_t reported_at_ns;
+    uint8_t block[LOAD_BLOCK];
+};
+
+/* What to wait for follows from the connection's state alone. */
+static void update_interest(const struct server *server, struct conn *conn)
+{
+    uint32_t interest = EPOLLIN;
+    if (conn->mode == LOAD_SOURCE)
+        interest = EPOLLIN | EPOLLOUT;
+    else if (conn->pending != NULL)
+        interest = conn->mode == LOAD_SINK ? EPOLLIN | EPOLLOUT : EPOLLOUT;
+    if (interest == conn->interest)
+        return;
+    struct epoll_event event = {.events = interest, .data.ptr = conn};
+    int failed = epoll_ctl(server->epoll, EPOLL_CTL_MOD, conn->fd, &event);
+    assert(!failed);
+    (void)failed;
+    conn->interest = interest;
+}
+
+static void drop(struct server *server, struct conn *conn)
+{
+    for (struct conn **link = &server->unreported; *link != NULL; link = &(*link)->next_unreported)
+        if (*link == conn) {
+            *link = conn->next_unreported;
+            break;
+        }
+    close(conn->fd);
+    free(conn->pending);
+    free(conn);
+}
+
+/* Writes what it can and keeps the rest. 0, or -1 when the connection is gone. */
+static int send_bytes(struct conn *conn, const uint8_t *bytes, size_t length)
+{
+    assert(conn->pending == NULL);
+    ssize_t written = send(conn->fd, bytes, length, MSG_NOSIGNAL);
+    if (written < 0 && errno != EAGAIN && errno != EINTR)
+        return -1;
+    size_t done = written < 0 ? 0 : (size_t)written;
+    if (done == length)
+        return 0;
+    conn->pending = malloc(length - done);
+    if (conn->pending == NULL)
+        return -1;
+    memcpy(conn->pending, bytes + done, length - done);
+    conn->pending_offset = 0;
+    conn->pending_length = length - done;
+    return 0;
+}
+
+static int flush_pending(struct conn *conn)
+{
+    ssize_t written = send(conn->fd, conn->pending + conn->pending_offset,
+                           conn->pending_length - conn->pending_offset, MSG_NOSIGNAL);
+    if (written < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    conn->pending_offset += (size_t)written;
+    if (conn->pending_offset == conn->pending_length) {
+        free(conn->pending);
+        conn->pending = NULL;
+    }
+    return 0;
+}
+
+static int send_count(struct conn *conn)
+{
+    uint64_t count = htobe64(conn->received);
+    return send_bytes(conn, (const uint8_t *)&count, sizeof(count));
+}
+
+/* Bytes from the client, the mode byte already taken off. */
+static int take_bytes(struct server *server, struct conn *conn, const uint8_t *bytes, size_t length)
+{
+    conn->received += length;
+    if (conn->mode == LOAD_ECHO)
+        return length == 0 ? 0 : send_bytes(conn, bytes, length);
+    if (conn->mode == LOAD_SINK && length > 0 && !conn->unreported) {
+        conn->unreported = 1;
+        conn->next_unreported = server->unreported;
+        server->unreported = conn;
+    }
+    return 0;
+}
+
+/* 0, or -1 when the connection is over. */
+static int readable(struct server *server, struct conn *conn)
+{
+    const uint8_t *bytes = server->block;
+    /* The answer to an echo is kept whole when the client does not read it: bound that. */
+    size_t most = conn->mode == LOAD_SINK ? LOAD_BLOCK : LOAD_BLOCK / 4;
+    ssize_t got = read(conn->fd, server->block, most);
+
+    if (got < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if (got == 0) {
+        if (conn->mode == LOAD_ANSWER)
+            send_count(conn);
+        return -1;
+    }
+    if (conn->mode == 0) {
+        conn->mode = *bytes++;
+        got--;
+        if (memchr("eskh", conn->mode, 4) == NULL)
+            return -1;
+    }
+    return take_bytes(server, conn, bytes, (size_t)got);
+}
+
+static int writable(struct server *server, struct conn *conn)
+{
+    if (conn->pending != NULL)
+        return flush_pending(conn);
+    if (conn->mode != LOAD_SOURCE)
+        return 0;
+    ssize_t written = send(conn->fd, server->block, LOAD_BLOCK, MSG_NOSIGNAL);
+    return written < 0 && errno != EAGAIN && errno != EINTR ? -1 : 0;
+}
+
+static void serve_conn(struct server *server, struct conn *conn, uint32_t events)
+{
+    int over = 0;
+    if (events & EPOLLOUT)
+        over = writable(server, conn);
+    if (over == 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) &&
+        (conn->pending == NULL || conn->mode == LOAD_SINK))
+        over = readable(server, conn);
+    if (over == 0 && (events & EPOLLERR))
+        over = -1;
+    if (over == 0)
+        update_interest(server, conn);
+    else
+        drop(server, conn);
+}
+
+static int accept_all(const struct server *server)
+{
+    int fd, on = 1;
+    while ((fd = accept4(server->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        struct conn *conn = calloc(1, sizeof(*conn));
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        if (conn == NULL || epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+            perror("load serve: new connection");
+            free(conn);
+            close(fd);
+            return -1;
+        }
+        conn->fd = fd;
+        conn->interest = EPOLLIN;
+    }
+    if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+        return 0;
+    perror("load serve: accept");
+    return -1;
+}
+
+static void report_counts(struct server *server, uint64_t now_ns)
+{
+    struct conn *conn = server->unreported;
+    server->unreported = NULL;
+    server->reported_at_ns = now_ns;
+    while (conn != NULL) {
+        struct conn *next = conn->next_unreported;
+        conn->unreported = 0;
+        conn->next_unreported = NULL;
+        if (conn->pending != NULL) { /* the count before this one is not out yet */
+            conn->unreported = 1;
+            conn->next_unreported = server->unreported;
+            server->unreported = conn;
+        } else if (send_count(conn) == 0) {
+            update_interest(server, conn);
+        } else {
+            drop(server, conn);
+        }
+        conn = next;
+    }
+}
+
+static int loop(struct server *server)
+{
+    struct epoll_event events[MAX_EVENTS];
+    for (;;) {
+        int timeout = server->unreported != NULL ? ACK_INTERVAL_MS : -1;
+        int count = epoll_wait(server->epoll, events, MAX_EVENTS, timeout);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.ptr == &server->signals)
+                return 0;
+            if (events[i].data.ptr != &server->listener)
+                serve_conn(server, events[i].data.ptr, events[i].events);
+            else if (accept_all(server) != 0)
+                return 1;
+        }
+        if (server->unreported != NULL) {
+            uint64_t now_ns = sock_now_ns();
+            if (now_ns - server->reported_at_ns >= ACK_INTERVAL_MS * 1000000u)
+                report_counts(server, now_ns);
+        }
+    }
+}
+
+int load_serve(const struct load_options *options)
+{
+    uint16_t port;
+    struct server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return 1;
+    /* Not zeros: a tunnel that compresses should find nothing to win. */
+    uint32_t random = 1;
+    for (size_t i = 0; i < sizeof(server->block); i++)
+        server->block[i] = (uint8_t)((random = random * 1664525u + 1013904223u) >> 24);
+
+    server->listener = sock_listen(&options->address, &port);
+    server->signals = sock_signal_fd();
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event listening = {.events = EPOLLIN, .data.ptr = &server->listener};
+    struct epoll_event signalled = {.events = EPOLLIN, .data.ptr = &server->signals};
+    if (server->listener < 0 || server->signals < 0 || server->epoll < 0 ||
+        epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->listener, &listening) != 0 ||
+        epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->signals, &signalled) != 0) {
+        fprintf(stderr, "load serve: cannot start\n");
+        free(server);
+        return 1;
+    }
+    printf("{\"listening\":%u}\n", port);
+    fflush(stdout);
+    int result = loop(server);
+    close(server->epoll);
+    close(server->listener);
+    close(server->signals);
+    free(server);
+    return result;
+}
