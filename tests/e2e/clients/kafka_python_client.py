@@ -1,0 +1,40 @@
+"""kafka-python: produce, consume as a member of a group."""
+
+import sys
+
+import common
+from kafka import KafkaConsumer, KafkaProducer
+
+
+def produce(args):
+    producer = KafkaProducer(bootstrap_servers=args["bootstrap"], acks="all", linger_ms=5)
+    topic, size, seed = args["topic"], int(args["size"]), args["seed"]
+    partitions = len(producer.partitions_for(topic))
+    digests, futures = common.Digests(), []
+    for i in range(int(args["count"])):
+        data = common.value(seed, i, size)
+        digests.add(i % partitions, data)
+        futures.append(producer.send(topic, data, partition=i % partitions))
+    producer.flush(float(args.get("deadline", 60)))
+    for future in futures:
+        future.get(timeout=1)
+    producer.close()
+    digests.print()
+
+
+def consume(args):
+    count, digests, deadline = int(args["count"]), common.Digests(), common.Deadline(args)
+    consumer = KafkaConsumer(args["topic"], bootstrap_servers=args["bootstrap"], group_id=args["group"],
+                             auto_offset_reset="earliest", enable_auto_commit=False)
+    while digests.records < count:
+        for messages in consumer.poll(timeout_ms=200, max_records=1000).values():
+            for m in messages:
+                digests.add_at(m.partition, m.offset, m.value)
+        deadline.check(digests, count)
+    consumer.commit()
+    consumer.close()
+    digests.print()
+
+
+ARGS = common.arguments()
+sys.exit({"produce": produce, "consume": consume}[ARGS["verb"]](ARGS))

@@ -1,0 +1,58 @@
+"""Where downloads and compiled Java classes are kept between runs: $KAFKA_TUNNEL_CACHE or ~/.cache/kafka-tunnel."""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import tempfile
+
+from harness import process
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+ROOT = HERE.parent.parent
+
+
+def directory():
+    path = pathlib.Path(os.environ.get("KAFKA_TUNNEL_CACHE") or pathlib.Path.home() / ".cache" / "kafka-tunnel")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+class Lock:
+    """One test process at a time fills the cache."""
+
+    def __enter__(self):
+        self.file = open(directory() / "lock", "w", encoding="ascii")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def _digest(paths):
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def kafka_jars():
+    """The directory of broker and client jars, fetched once for each content of pom.xml."""
+    with Lock():
+        path = directory() / f"kafka-{_digest([HERE / 'java' / 'pom.xml'])}"
+        if not path.exists():
+            process.run([ROOT / "scripts" / "fetch-kafka", path], deadline=600)
+        return path
+
+
+def java_classes():
+    """The class path of the Java clients, compiled once for each content of tests/e2e/java."""
+    jars = kafka_jars()
+    sources = list((HERE / "java").glob("*.java"))
+    with Lock():
+        path = directory() / f"classes-{_digest(sources + [HERE / 'java' / 'pom.xml'])}"
+        if not path.exists():
+            part = tempfile.mkdtemp(prefix="classes.part.", dir=directory())
+            process.run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", part, *sources], deadline=120)
+            os.replace(part, path)
+    return f"{path}:{HERE / 'java'}:{jars}/*"

@@ -1,0 +1,160 @@
+"""Servers that are not the tunnel: the proxies, sign-in pages and silences a user meets on the way to it."""
+
+import socket
+import ssl
+import threading
+
+UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 65\r\n\r\n" \
+               b'{"responseType":"ERROR","requestId":"0","detail":"invalid token"}'
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 61\r\n\r\n" \
+            b'{"responseType":"ERROR_FORBIDDEN","requestId":"0","detail":0}'
+SIGN_IN = b"HTTP/1.1 302 Found\r\nLocation: https://login.example.org/sign-in?next=tunnel\r\nContent-Length: 0\r\n\r\n"
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 30\r\n\r\n<html><body>Hello</body></html"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot found"
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 84\r\n\r\n" \
+              b'{"responseType":"ERROR","detail":"Service X not reachable: no service hosts found."}'
+
+
+class Fake:
+    """Answers every request on 127.0.0.1 with `answer` (None: with silence); keeps what it was asked."""
+
+    def __init__(self, answer, tls=None, host="127.0.0.1"):
+        self.answer, self.requests = answer, []
+        self.context = None
+        if tls:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(*tls)
+        self.listener = socket.create_server((host, 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        close(self.listener)
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        try:
+            sock.settimeout(120)
+            if self.context:
+                sock = self.context.wrap_socket(sock, server_side=True)
+            request = b""
+            while b"\r\n\r\n" not in request:
+                got = sock.recv(65536)
+                if not got:
+                    return
+                request += got
+            self.requests.append(request.decode("latin-1"))
+            if self.answer is not None:
+                sock.sendall(self.answer)
+            while sock.recv(65536):
+                pass
+        except OSError:
+            pass
+        finally:
+            sock.close()
+
+    def header(self, name, index=-1):
+        for line in self.requests[index].split("\r\n")[1:]:
+            key, _, value = line.partition(":")
+            if key.lower() == name.lower():
+                return value.strip()
+        return None
+
+
+class Ingress:
+    """A TLS-terminating proxy in front of a plain server, as a corporate ingress is; `maximum` bounds the TLS version."""
+
+    def __init__(self, target_port, tls, maximum=None):
+        self.target_port = target_port
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*tls)
+        if maximum:
+            self.context.maximum_version = maximum
+        self.versions = []
+        self.links = []
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        close(self.listener)
+        self.cut()
+
+    def cut(self):
+        """Ends every link, as an ingress does when it feels like it."""
+        for sock in self.links:
+            close(sock)
+        self.links.clear()
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, raw):
+        try:
+            outer = self.context.wrap_socket(raw, server_side=True)
+            self.versions.append(outer.version())
+            inner = socket.create_connection(("127.0.0.1", self.target_port))
+        except OSError:
+            raw.close()
+            return
+        self.links += [outer, inner]
+        # An SSL object is not for two threads at once: one thread carries both directions.
+        _relay(outer, inner)
+
+
+def _relay(outer, inner):
+    import select
+    outer.setblocking(False)
+    inner.setblocking(False)
+    to_inner, to_outer = bytearray(), bytearray()
+    try:
+        while True:
+            reads = [s for s, b in ((outer, to_inner), (inner, to_outer)) if len(b) < 1 << 18]
+            writes = [s for s, b in ((inner, to_inner), (outer, to_outer)) if b]
+            ready = ([outer], []) if outer.pending() and outer in reads else select.select(reads, writes, [], 30)[:2]
+            for source, sink in ((outer, to_inner), (inner, to_outer)):
+                if source in ready[0]:
+                    try:
+                        data = source.recv(65536)
+                        if not data:
+                            return
+                        sink += data
+                    except (ssl.SSLWantReadError, BlockingIOError):
+                        pass
+            for sink, buffer in ((inner, to_inner), (outer, to_outer)):
+                if buffer:
+                    try:
+                        del buffer[:sink.send(buffer)]
+                    except (ssl.SSLWantWriteError, BlockingIOError):
+                        pass
+    except (OSError, ValueError):
+        pass
+    finally:
+        close(outer)
+        close(inner)
+
+
+def close(sock):
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    sock.close()

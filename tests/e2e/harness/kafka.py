@@ -1,0 +1,219 @@
+"""A real Apache Kafka cluster: three combined KRaft nodes on 127.0.0.2.
+
+The brokers bind and advertise 127.0.0.2, an address the clients are never given: a client that dials what the brokers
+announce, instead of the tunnel, is seen by address (see trace.py).
+"""
+
+import base64
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import uuid
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from harness import cache, process, wait
+
+HOST = "127.0.0.2"
+JVM = ["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-Djava.awt.headless=true",
+       "-Djava.net.preferIPv4Stack=true", "-Dlog4j2.configurationFile=log4j2.yaml"]
+
+
+def java(main, *args, heap="512m"):
+    return ["java", f"-Xmx{heap}", *JVM, "-cp", cache.java_classes(), main, *args]
+
+
+class Broker:
+    def __init__(self, cluster, node_id, port, controller_port):
+        self.cluster, self.node_id = cluster, node_id
+        self.port, self.controller_port = port, controller_port
+        self.directory = cluster.directory / f"node{node_id}"
+        self.config = cluster.directory / f"node{node_id}.properties"
+        self.process = None
+
+    @property
+    def address(self):
+        return f"{HOST}:{self.port}"
+
+    def write_config(self):
+        voters = ",".join(f"{b.node_id}@{HOST}:{b.controller_port}" for b in self.cluster.brokers)
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": self.node_id,
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self.directory,
+            "num.network.threads": 2,
+            "num.io.threads": 4,
+            "num.partitions": 3,
+            "default.replication.factor": 3,
+            "min.insync.replicas": 1,
+            "offsets.topic.num.partitions": 3,
+            "offsets.topic.replication.factor": 3,
+            "transaction.state.log.num.partitions": 3,
+            "transaction.state.log.replication.factor": 3,
+            "transaction.state.log.min.isr": 1,
+            "share.coordinator.state.topic.num.partitions": 3,
+            "share.coordinator.state.topic.replication.factor": 3,
+            "share.coordinator.state.topic.min.isr": 1,
+            "group.initial.rebalance.delay.ms": 0,
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 3000,
+            "controller.quorum.election.timeout.ms": 500,
+            "controller.quorum.fetch.timeout.ms": 1000,
+            "controlled.shutdown.max.retries": 1,
+            "log.segment.bytes": 64 << 20,
+            "log.cleaner.dedupe.buffer.size": 4 << 20,
+            "auto.create.topics.enable": "false",
+            "unstable.api.versions.enable": "false",
+        }
+        self.config.write_text("".join(f"{k}={v}\n" for k, v in settings.items()), encoding="ascii")
+
+    def start(self):
+        assert self.process is None or not self.process.alive()
+        self.write_config()
+        self.process = process.Process(java("kafka.Kafka", self.config),
+                                       self.cluster.processes.path(f"broker{self.node_id}"), name=f"broker {self.node_id}")
+
+    def stop(self, hard=False):
+        """A clean shutdown (leadership moves first), or SIGKILL."""
+        if hard:
+            self.process.popen.send_signal(signal.SIGKILL)
+        else:
+            self.process.popen.terminate()
+        try:
+            self.process.popen.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.popen.kill()
+            self.process.popen.wait(10)
+
+    def move(self):
+        """Start again on another port (after stop)."""
+        old = self.port
+        while self.port == old:
+            self.port = wait.free_port(HOST)
+        self.start()
+
+    def answers(self):
+        return wait.port_open(HOST, self.port)
+
+
+class Cluster:
+    def __init__(self, directory, processes, nodes=3):
+        self.directory, self.processes = directory, processes
+        directory.mkdir(parents=True, exist_ok=True)
+        self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+        self.brokers = []
+        self._nodes = nodes
+
+    @property
+    def bootstrap(self):
+        return ",".join(b.address for b in self.brokers)
+
+    def broker(self, node_id):
+        return self.brokers[node_id - 1]
+
+    def start(self, deadline=90):
+        """Ports may be lost between asking and binding: then everything starts afresh, twice at the most."""
+        for attempt in range(3):
+            try:
+                return self._start(deadline)
+            except AssertionError:
+                bind_lost = any("Address already in use" in b.process.log() for b in self.brokers if b.process)
+                self.stop(hard=True)
+                if attempt == 2 or not bind_lost:
+                    raise
+        return None
+
+    def _start(self, deadline):
+        ports = _ports(2 * self._nodes)
+        self.brokers = [Broker(self, i + 1, ports[2 * i], ports[2 * i + 1]) for i in range(self._nodes)]
+        for b in self.brokers:
+            shutil.rmtree(b.directory, ignore_errors=True)
+            b.write_config()
+        process.run(java("FormatStorage", self.id, *[b.config for b in self.brokers]), deadline=60)
+        for b in self.brokers:
+            b.start()
+        self.wait_ready(deadline)
+
+    def admin(self, bootstrap=None):
+        return AdminClient({"bootstrap.servers": bootstrap or self.bootstrap, "socket.timeout.ms": 5000, "log_level": 0})
+
+    def wait_ready(self, deadline=60, nodes=None):
+        """All brokers registered, at their present addresses, and every partition led and fully replicated."""
+        nodes = nodes or [b.node_id for b in self.brokers]
+
+        def ready():
+            for b in self.brokers:
+                if b.node_id in nodes and not b.process.alive():
+                    raise AssertionError(f"broker {b.node_id} died\n{b.process.tail(80)}")
+            alive = ",".join(self.broker(n).address for n in nodes)
+            try:
+                metadata = self.admin(alive).list_topics(timeout=3)
+            except KafkaException:
+                return False
+            there = {b.id: f"{b.host}:{b.port}" for b in metadata.brokers.values()}
+            if any(there.get(n) != self.broker(n).address for n in nodes):
+                return False
+            return all(p.leader >= 0 and len(p.isrs) >= min(len(p.replicas), len(nodes))
+                       for t in metadata.topics.values() for p in t.partitions.values())
+
+        try:
+            wait.until(ready, deadline, f"Kafka nodes {nodes} ready", interval=0.2)
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n" + "\n".join(b.process.tail(30) for b in self.brokers if b.process)) from None
+
+    def create_topic(self, partitions=6, replication=3, name=None):
+        name = name or "t-" + uuid.uuid4().hex[:10]
+        admin = self.admin()
+        for future in admin.create_topics([NewTopic(name, partitions, replication)]).values():
+            future.result(30)
+
+        def led():
+            topic = admin.list_topics(name, timeout=5).topics[name]
+            return len(topic.partitions) == partitions and all(p.leader >= 0 for p in topic.partitions.values())
+        wait.until(led, 30, f"topic {name} has leaders")
+        return name
+
+    def delete_topic(self, name):
+        admin = self.admin()
+        for future in admin.delete_topics([name]).values():
+            future.result(30)
+
+    def committed(self, group, topic, partitions):
+        """Committed offsets of a group, as the brokers know them: their sum."""
+        from confluent_kafka import Consumer
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
+        try:
+            found = consumer.committed([TopicPartition(topic, p) for p in range(partitions)], timeout=20)
+        finally:
+            consumer.close()
+        return sum(max(0, p.offset) for p in found)
+
+    def stop(self, hard=False):
+        running = [b for b in self.brokers if b.process and b.process.alive()]
+        for b in running:
+            b.process.popen.send_signal(signal.SIGKILL)
+        for b in running:
+            b.process.popen.wait(30)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+
+def _ports(count):
+    """Distinct free ports: all held at once, then let go together."""
+    sockets = []
+    for _ in range(count):
+        s = socket.socket()
+        s.bind((HOST, 0))
+        sockets.append(s)
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports

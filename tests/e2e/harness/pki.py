@@ -1,0 +1,40 @@
+"""A throwaway certificate authority, made with the openssl program; the keys live as long as the test session."""
+
+from harness import process
+
+
+class Authority:
+    def __init__(self, directory, name="Test CA"):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.cert, self.key = directory / "ca.pem", directory / "ca.key"
+        process.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                     "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
+                     "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.key, "-out", self.cert], 30)
+
+    def issue(self, name, alt_names, usage="serverAuth"):
+        """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1"."""
+        cert, key, request = (self.directory / f"{name}.{e}" for e in ("pem", "key", "csr"))
+        extensions = self.directory / f"{name}.ext"
+        extensions.write_text(f"subjectAltName={alt_names}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n",
+                              encoding="ascii")
+        process.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+                     "-keyout", key, "-out", request], 30)
+        process.run(["openssl", "x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial",
+                     "-days", "2", "-extfile", extensions, "-out", cert], 30)
+        return cert, key
+
+
+class Pki:
+    """server: localhost, 127.0.0.1, ::1; wrong_name: another host; client: a client certificate; other: another CA."""
+
+    def __init__(self, directory):
+        self.authority = Authority(directory / "ca")
+        self.other = Authority(directory / "other", "Another CA")
+        self.ca = self.authority.cert
+        self.server = self.authority.issue("server", "DNS:localhost,IP:127.0.0.1,IP:::1")
+        self.wrong_name = self.authority.issue("wrong", "DNS:tunnel.example.org,IP:203.0.113.1")
+        self.client = self.authority.issue("client", "DNS:laptop", "clientAuth")
+        self.other_client = self.other.issue("stranger", "DNS:stranger", "clientAuth")
+        self.secrets = [line for cert_key in (self.server, self.client) for line in
+                        cert_key[1].read_text(encoding="ascii").splitlines() if len(line) > 40]

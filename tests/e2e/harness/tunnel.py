@@ -1,0 +1,72 @@
+"""The tunnel pair as the command line contract describes it."""
+
+import os
+import pathlib
+
+import pytest
+
+from harness import cache
+
+
+class Binaries:
+    def __init__(self, build):
+        self.build = pathlib.Path(build) if build else cache.ROOT / "build"
+
+    def __getattr__(self, name):
+        path = self.build / f"tunnel-{name}" / f"tunnel-{name}"
+        if not os.access(path, os.X_OK):
+            pytest.fail(f"{path} is missing: build it first (./test, or meson compile -C build)", pytrace=False)
+        return path
+
+
+def limited(descriptors, argv):
+    return ["prlimit", f"--nofile={descriptors}:{descriptors}", *argv] if descriptors else argv
+
+
+class Tunnel:
+    """Starts servers and clients; all options default to what a careful user would choose."""
+
+    def __init__(self, binaries, processes, pki):
+        self.binaries, self.processes, self.pki = binaries, processes, pki
+
+    def server(self, kafka=None, tcp=None, tls="server", args=(), listen="127.0.0.1:0", ready=True, descriptors=None,
+               secrets=(), **kw):
+        """tls: a (certificate, key) pair, the name of one in the Pki, or None for plain ws."""
+        argv = limited(descriptors, [self.binaries.server, "--listen", listen, "--log-format", "json"])
+        if kafka:
+            argv += ["--kafka", kafka]
+        for name, address in (tcp or {}).items():
+            argv += ["--tcp", f"{name}={address}"]
+        if tls:
+            cert, key = getattr(self.pki, tls) if isinstance(tls, str) else tls
+            argv += ["--tls-cert", cert, "--tls-key", key]
+        server = self.processes.start(argv + list(args), "server", secrets=[*self.pki.secrets, *secrets], **kw)
+        server.tls = bool(tls)
+        if ready:
+            server.port = int(server.wait_for("ready")["listen"].rsplit(":", 1)[1])
+        return server
+
+    def client(self, server, kafka=None, tcp=None, ca="own", args=(), ready=True, descriptors=None, secrets=(), **kw):
+        """server: a started server, or a URL. kafka: {name: "[ADDR:]PORT"} or a port; tcp: the same for raw targets."""
+        url = server if isinstance(server, str) else f"{'https' if server.tls else 'http'}://localhost:{server.port}"
+        argv = limited(descriptors, [self.binaries.client, "--server", url, "--log-format", "json"])
+        for name, address in (kafka or {}).items():
+            argv += ["--kafka", f"{name}={address}"]
+        for name, address in (tcp or {}).items():
+            argv += ["--tcp", f"{name}={address}"]
+        if ca and url.startswith(("https", "wss")):
+            argv += ["--ca", self.pki.ca if ca == "own" else ca]
+        client = self.processes.start(argv + list(args), "client", secrets=[*self.pki.secrets, *secrets], **kw)
+        if ready:
+            client.wait_for("ready")
+        return client
+
+
+def port(client, name):
+    """The local port of the listener for a cluster's bootstrap or a raw target."""
+    return int(client.wait_for("listening", name=name)["listen"].rsplit(":", 1)[1])
+
+
+def ports(client):
+    """Every port the client has opened so far, listeners for single brokers included."""
+    return {int(e["listen"].rsplit(":", 1)[1]) for e in client.events("listening")}

@@ -1,0 +1,77 @@
+"""A WebSocket client with bad manners: it upgrades as it should and then sends whatever the test wants."""
+
+import base64
+import os
+import socket
+import ssl
+import struct
+
+
+def connect(server, ca=None, cert=None, maximum=None, minimum=None):
+    sock = socket.create_connection(("localhost", server.port), timeout=30)
+    if server.tls:
+        context = ssl.create_default_context(cafile=ca)
+        if maximum:
+            context.maximum_version = maximum
+        if minimum:
+            context.minimum_version = minimum
+        if cert:
+            context.load_cert_chain(*cert)
+        sock = context.wrap_socket(sock, server_hostname="localhost")
+    return sock
+
+
+def request(path="/tunnel", headers=(), host="localhost"):
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade",
+             f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def read_head(sock):
+    head = b""
+    while b"\r\n\r\n" not in head:
+        got = sock.recv(1)
+        if not got:
+            break
+        head += got
+    return head.decode("latin-1")
+
+
+def upgrade(server, headers=(), path="/tunnel", **kw):
+    """(socket, status, head)"""
+    sock = connect(server, **kw)
+    sock.sendall(request(path, headers))
+    head = read_head(sock)
+    status = int(head.split(" ", 2)[1]) if head.startswith("HTTP/1.") else 0
+    return sock, status, head
+
+
+def frame(opcode, payload=b"", fin=True, mask=True, rsv=0, length=None):
+    """length: what the header claims, if not the truth."""
+    first = (0x80 if fin else 0) | rsv << 4 | opcode
+    claimed = len(payload) if length is None else length
+    bit = 0x80 if mask else 0
+    if claimed < 126:
+        head = struct.pack(">BB", first, bit | claimed)
+    elif claimed < 1 << 16:
+        head = struct.pack(">BBH", first, bit | 126, claimed)
+    else:
+        head = struct.pack(">BBQ", first, bit | 127, claimed)
+    if not mask:
+        return head + payload
+    key = os.urandom(4)
+    return head + key + bytes(b ^ key[i % 4] for i, b in enumerate(payload))
+
+
+def closed_within(sock, seconds):
+    """True when the other side ends the connection in that time, whatever it sends before."""
+    sock.settimeout(seconds)
+    try:
+        while sock.recv(65536):
+            pass
+        return True
+    except (socket.timeout, TimeoutError):
+        return False
+    except OSError:
+        return True
