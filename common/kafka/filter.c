@@ -1,0 +1,707 @@
+#include "kafka/filter.h"
+
+#include "kafka/api.h"
+#include "kafka/request_reader.h"
+#include "kafka/requests.h"
+#include "kafka/rewrite.h"
+#include "kafka/sasl.h"
+#include "kafka/sniff.h"
+#include "kafka/walk.h"
+#include "kafka/wire.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where the response direction is. */
+enum state {
+    HEAD,        /* before or in a response's length and correlation id */
+    PASS,        /* left bytes of the frame pass */
+    WALK,        /* bytes pass up to the tail (KAFKA_HOLD_TAIL) */
+    TAIL_BEGIN,  /* the tail's first byte is next */
+    HOLD_PREFIX, /* bytes are held up to the end of the layout */
+    HOLD,        /* left bytes are held: a whole frame, or a tail */
+    SETTLE,      /* the held part waits for the map */
+};
+
+struct event {
+    enum kafka_filter_event type;
+    int16_t api_key;
+    int16_t version;
+};
+
+enum { EVENTS = 5 };
+
+struct kafka_filter {
+    struct kafka_filter_callbacks callbacks;
+    void *context;
+    struct kafka_filter_limits limits;
+
+    struct kafka_request_reader reader;
+    struct kafka_sasl sasl;
+    struct kafka_requests requests;
+
+    enum state state;
+    uint8_t head[KAFKA_HEAD_SIZE];
+    unsigned head_size;
+    uint64_t left;                /* bytes of the response that were not taken yet */
+    struct kafka_request request; /* that the response at hand answers */
+    const struct kafka_api *api;  /* of it; NULL: unknown, or a token */
+    enum kafka_method method;
+    struct kafka_walk walk;
+    struct kafka_buffer held; /* the part of the response that is held */
+    struct kafka_buffer out;  /* what replaces it */
+    struct kafka_buffer wanted;
+    bool retry;
+    bool any; /* a response has begun before */
+
+    /* Output in the filter's memory that the caller has not been given yet. */
+    struct kafka_span owed;
+
+    int failure;
+    char reason[400];
+    struct kafka_filter_counters counters;
+    struct event events[EVENTS]; /* by type; type is NONE once taken */
+    unsigned reported;           /* bits, by type */
+};
+
+/*
+ * One call's input. What passes is the run from start to end; what the filter keeps for itself is
+ * used as well but not in the run, and then the run cannot grow any more: it has to be yielded.
+ */
+struct turn {
+    const uint8_t *bytes;
+    size_t size;
+    size_t start;
+    size_t end;
+    size_t used;
+};
+
+static size_t available(const struct turn *t)
+{
+    return t->size - t->used;
+}
+
+static const uint8_t *next(const struct turn *t)
+{
+    return t->bytes + t->used;
+}
+
+static void pass(struct turn *t, size_t size)
+{
+    assert(t->used == t->end);
+    t->used += size;
+    t->end = t->used;
+}
+
+static void take(struct turn *t, size_t size)
+{
+    t->used += size;
+    if (t->start == t->end)
+        t->start = t->end = t->used;
+}
+
+static size_t smaller(uint64_t a, size_t b)
+{
+    return a < b ? (size_t)a : b;
+}
+
+struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callbacks, void *context,
+                                      const struct kafka_filter_limits *limits)
+{
+    struct kafka_filter *f = calloc(1, sizeof *f);
+
+    if (!f)
+        return NULL;
+    f->callbacks = *callbacks;
+    f->context = context;
+    if (limits)
+        f->limits = *limits;
+    if (f->limits.prefix == 0)
+        f->limits.prefix = 16 << 20;
+    if (f->limits.frame == 0)
+        f->limits.frame = 16 << 20;
+    if (f->limits.tail == 0)
+        f->limits.tail = 1 << 20;
+    if (f->limits.in_flight == 0)
+        f->limits.in_flight = 65536;
+    kafka_request_reader_init(&f->reader);
+    kafka_requests_init(&f->requests, f->limits.in_flight);
+    return f;
+}
+
+void kafka_filter_free(struct kafka_filter *f)
+{
+    if (!f)
+        return;
+    kafka_requests_free(&f->requests);
+    kafka_buffer_free(&f->held);
+    kafka_buffer_free(&f->out);
+    kafka_buffer_free(&f->wanted);
+    free(f);
+}
+
+/* "<API> v<version> <direction> (correlation id <id>, client id "<id>") <what>" */
+static int fail(struct kafka_filter *f, int error, const struct kafka_request *request,
+                const char *direction, const char *what)
+{
+    const char *client_id = f->reader.client_id;
+    char name[64] = "the", where[48] = "", who[96] = "";
+
+    if (f->failure != 0)
+        return f->failure;
+    if (request && request->api_key >= 0 && kafka_api_find(request->api_key))
+        snprintf(name, sizeof name, "%s v%d", kafka_api_name(request->api_key), request->version);
+    else if (request && request->type != KAFKA_REQUEST_TOKEN)
+        snprintf(name, sizeof name, "API %d v%d", request->api_key, request->version);
+    if (request && request->type != KAFKA_REQUEST_TOKEN)
+        snprintf(where, sizeof where, "correlation id %d", (int)request->correlation_id);
+    if (client_id[0] != '\0')
+        snprintf(who, sizeof who, "client id \"%s\"", client_id);
+    bool both = where[0] != '\0' && who[0] != '\0';
+    bool none = where[0] == '\0' && who[0] == '\0';
+    snprintf(f->reason, sizeof f->reason, "%s %s%s%s%s%s%s %s", name, direction, none ? "" : " (",
+             where, both ? ", " : "", who, none ? "" : ")", what);
+    f->failure = error;
+    return error;
+}
+
+static int fail_protocol(struct kafka_filter *f, const char *sentence)
+{
+    snprintf(f->reason, sizeof f->reason, "%s", sentence);
+    f->failure = KAFKA_FILTER_EPROTOCOL;
+    return f->failure;
+}
+
+static int fail_response(struct kafka_filter *f, int error, const char *what)
+{
+    return fail(f, error, &f->request, "response", what);
+}
+
+static void report(struct kafka_filter *f, enum kafka_filter_event type,
+                   const struct kafka_request *request)
+{
+    if (f->reported & 1u << type)
+        return;
+    f->reported |= 1u << type;
+    f->events[type] = (struct event){type, request->api_key, request->version};
+}
+
+/* The request direction. */
+
+static int check_version(struct kafka_filter *f, const struct kafka_request *request)
+{
+    const struct kafka_api *api = kafka_api_find(request->api_key);
+    char what[160];
+
+    if (!api || api->known_max == KAFKA_API_NONE)
+        return 0;
+    if (request->version >= 0 && request->version <= api->known_max)
+        return 0;
+    if (request->version > 0 && api->key == KAFKA_KEY_METADATA) {
+        report(f, KAFKA_FILTER_EVENT_NEWER_METADATA, request);
+        return 0;
+    }
+    snprintf(what, sizeof what,
+             "is in a version unknown to the tunnel (it knows 0 to %d), so its response could not "
+             "be kept from naming broker addresses",
+             api->known_max);
+    return fail(f, KAFKA_FILTER_EVERSION, request, "request", what);
+}
+
+static int enter_request(struct kafka_filter *f)
+{
+    const struct kafka_request *request = &f->reader.request;
+
+    f->counters.requests++;
+    if (request->type == KAFKA_REQUEST_TOKEN)
+        report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
+    else if (check_version(f, request) < 0)
+        return f->failure;
+    if (f->reader.drops_tokens) {
+        f->reader.drops_tokens = false;
+        kafka_requests_drop_tokens(&f->requests);
+    }
+    switch (kafka_requests_push(&f->requests, request)) {
+    case 0:
+        return 0;
+    case KAFKA_REQUESTS_EFULL:
+        return fail(f, KAFKA_FILTER_ELIMIT, request, "request",
+                    "is one too many without a response");
+    default:
+        return fail(f, KAFKA_FILTER_EMEMORY, request, "request", "found no memory");
+    }
+}
+
+int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size)
+{
+    size_t at = 0;
+
+    if (f->failure != 0)
+        return f->failure;
+    while (at < size) {
+        size_t used;
+        int result = kafka_request_reader_run(&f->reader, &f->sasl, bytes + at, size - at, &used);
+        at += used;
+        if (result == KAFKA_REQUEST_EPROTOCOL)
+            return fail_protocol(f, f->reader.reason);
+        if (result < 0)
+            return fail(f, KAFKA_FILTER_EFRAME,
+                        f->reader.request.api_key >= 0 ? &f->reader.request : NULL, "request",
+                        f->reader.reason);
+        if (result == KAFKA_REQUEST_READY && enter_request(f) < 0)
+            return f->failure;
+    }
+    return 0;
+}
+
+/* The response direction. */
+
+static size_t max_held(const struct kafka_filter *f)
+{
+    switch (f->method) {
+    case KAFKA_HOLD_PREFIX:
+        return f->limits.prefix;
+    case KAFKA_HOLD_TAIL:
+        return f->limits.tail;
+    default:
+        return f->limits.frame;
+    }
+}
+
+static void count(struct kafka_filter *f, const struct kafka_rewrite *r, size_t size)
+{
+    struct kafka_filter_counters *c = &f->counters;
+
+    c->blanked += r->blanked;
+    if (r->blanked > 0)
+        report(f, KAFKA_FILTER_EVENT_BLANKED, &f->request);
+    if (size > c->held_peak)
+        c->held_peak = size;
+    switch (f->request.api_key) {
+    case KAFKA_KEY_METADATA:
+        c->metadata += r->rewritten;
+        break;
+    case KAFKA_KEY_FIND_COORDINATOR:
+        c->find_coordinator += r->rewritten;
+        break;
+    case KAFKA_KEY_DESCRIBE_CLUSTER:
+        c->describe_cluster += r->rewritten;
+        break;
+    case KAFKA_KEY_PRODUCE:
+        c->produce += r->rewritten;
+        break;
+    case KAFKA_KEY_FETCH:
+        c->fetch += r->neutralised;
+        break;
+    case KAFKA_KEY_SHARE_FETCH:
+        c->share_fetch += r->neutralised;
+        break;
+    case KAFKA_KEY_SHARE_ACKNOWLEDGE:
+        c->share_acknowledge += r->neutralised;
+        break;
+    default:
+        break;
+    }
+}
+
+/* A frame whose part has another size now has another length. A tail never has. */
+static int fix_length(struct kafka_filter *f, size_t before)
+{
+    int64_t delta = (int64_t)f->out.size - (int64_t)before;
+
+    if (f->method == KAFKA_HOLD_TAIL) {
+        assert(delta == 0);
+        return 0;
+    }
+    int64_t length = (int64_t)byte_load_u32(f->out.bytes) + delta;
+    if (length > INT32_MAX)
+        return fail_response(f, KAFKA_FILTER_ELIMIT, "is too large to be rewritten");
+    byte_store_u32(f->out.bytes, (uint32_t)length);
+    return 0;
+}
+
+/* After a part: the rest of a frame whose prefix it was, or the next frame. */
+static void go_on(struct kafka_filter *f)
+{
+    f->left = f->method == KAFKA_HOLD_PREFIX ? f->walk.left : 0;
+    f->state = f->left > 0 ? PASS : HEAD;
+}
+
+/* Rewrites a complete part: an enum kafka_rewrite_result, with the result in out, or an error. */
+static int settle(struct kafka_filter *f, const uint8_t *bytes, size_t size)
+{
+    struct kafka_rewrite r = {
+        .version = f->request.version,
+        .flexible = kafka_api_flexible(f->api, f->request.version),
+        .out = &f->out,
+        .wanted = &f->wanted,
+        .max = 4 * max_held(f) + 4096,
+        .callbacks = &f->callbacks,
+        .context = f->context,
+        .sasl = &f->sasl,
+    };
+
+    kafka_rewrite_start(&r, bytes, size, f->method == KAFKA_HOLD_TAIL ? 0 : KAFKA_HEAD_SIZE);
+    int result = f->api->handler->rewrite(&r);
+    if (result < 0)
+        return fail_response(f, result, r.reason);
+    if (result == KAFKA_REWRITE_BLOCKED)
+        return result;
+    count(f, &r, size);
+    if (result == KAFKA_REWRITE_CHANGED && fix_length(f, size) < 0)
+        return f->failure;
+    go_on(f);
+    return result;
+}
+
+/* The same for the part in held. */
+static int settle_held(struct kafka_filter *f)
+{
+    int result = settle(f, f->held.bytes, f->held.size);
+
+    f->retry = false;
+    if (result == KAFKA_REWRITE_BLOCKED)
+        f->state = SETTLE;
+    else if (result == KAFKA_REWRITE_CHANGED)
+        f->owed = (struct kafka_span){f->out.bytes, f->out.size};
+    else if (result == KAFKA_REWRITE_SAME)
+        f->owed = (struct kafka_span){f->held.bytes, f->held.size};
+    return result < 0 ? result : 0;
+}
+
+static int hold(struct kafka_filter *f, struct turn *t, size_t size)
+{
+    if (!kafka_buffer_append(&f->held, next(t), size, max_held(f)))
+        return fail_response(f, KAFKA_FILTER_ELIMIT, "is too large to be held for rewriting");
+    take(t, size);
+    return 0;
+}
+
+/* The next size bytes are a whole part: no need to copy it, unless the map does not know a node. */
+static int settle_in_place(struct kafka_filter *f, struct turn *t, size_t size)
+{
+    int result = settle(f, next(t), size);
+
+    if (result == KAFKA_REWRITE_SAME) {
+        pass(t, size);
+    } else if (result == KAFKA_REWRITE_CHANGED) {
+        take(t, size);
+        f->owed = (struct kafka_span){f->out.bytes, f->out.size};
+    } else if (result == KAFKA_REWRITE_BLOCKED) {
+        f->held.size = 0;
+        f->state = SETTLE;
+        return hold(f, t, size);
+    }
+    return result < 0 ? result : 0;
+}
+
+static enum kafka_method choose(const struct kafka_filter *f)
+{
+    if (!f->api || !f->api->handler)
+        return KAFKA_PASS;
+    return f->api->handler->method(f->request.version);
+}
+
+/* Finds out what a response with this head is, and what becomes of it. */
+static int begin(struct kafka_filter *f, const uint8_t *head)
+{
+    int32_t length = (int32_t)byte_load_u32(head);
+    int32_t correlation_id = (int32_t)byte_load_u32(head + 4);
+    char what[80];
+
+    f->request = (struct kafka_request){.correlation_id = correlation_id, .api_key = -1};
+    switch (kafka_requests_match(&f->requests, correlation_id, &f->request)) {
+    case KAFKA_REQUESTS_UNKNOWN:
+        snprintf(what, sizeof what, "with correlation id %d answers no request",
+                 (int)correlation_id);
+        return fail(f, KAFKA_FILTER_ECORRELATION, NULL, "response", what);
+    case KAFKA_REQUESTS_OUT_OF_ORDER:
+        report(f, KAFKA_FILTER_EVENT_OUT_OF_ORDER, &f->request);
+        break;
+    default:
+        break;
+    }
+    f->api = kafka_api_find(f->request.api_key);
+    f->method = choose(f);
+    f->left = (uint64_t)length - 4;
+    f->counters.responses++;
+    if (f->method == KAFKA_HOLD_FRAME && f->left > max_held(f))
+        return fail_response(f, KAFKA_FILTER_ELIMIT, "is too large to be held for rewriting");
+    if (f->method == KAFKA_HOLD_PREFIX || f->method == KAFKA_HOLD_TAIL)
+        kafka_walk_start(&f->walk, f->api->handler->layout(f->request.version), f->left);
+    return 0;
+}
+
+static void begin_pass(struct kafka_filter *f)
+{
+    if (f->method == KAFKA_HOLD_TAIL)
+        f->state = WALK;
+    else
+        f->state = f->left > 0 ? PASS : HEAD;
+}
+
+/* The head is next in the input (in_place), or has been gathered in f->head. */
+static int dispatch(struct kafka_filter *f, struct turn *t, bool in_place)
+{
+    const uint8_t *head = in_place ? next(t) : f->head;
+
+    f->head_size = 0;
+    if (begin(f, head) < 0)
+        return f->failure;
+    if (f->method == KAFKA_PASS || f->method == KAFKA_HOLD_TAIL) {
+        begin_pass(f);
+        if (in_place)
+            pass(t, KAFKA_HEAD_SIZE);
+        else
+            f->owed = (struct kafka_span){f->head, KAFKA_HEAD_SIZE};
+        return 0;
+    }
+    if (in_place && f->method == KAFKA_HOLD_FRAME && f->left <= available(t) - KAFKA_HEAD_SIZE)
+        return settle_in_place(f, t, KAFKA_HEAD_SIZE + (size_t)f->left);
+
+    f->held.size = 0;
+    f->state = f->method == KAFKA_HOLD_PREFIX ? HOLD_PREFIX : HOLD;
+    if (in_place)
+        return hold(f, t, KAFKA_HEAD_SIZE);
+    if (!kafka_buffer_append(&f->held, head, KAFKA_HEAD_SIZE, max_held(f)))
+        return fail_response(f, KAFKA_FILTER_EMEMORY, "found no memory");
+    return f->left == 0 && f->state == HOLD ? settle_held(f) : 0;
+}
+
+/* A raw SASL token has a length and no more. */
+static int dispatch_token(struct kafka_filter *f, struct turn *t, bool in_place)
+{
+    kafka_requests_pop_token(&f->requests);
+    f->sasl.server_tokens++;
+    f->counters.responses++;
+    f->left = byte_load_u32(in_place ? next(t) : f->head);
+    f->state = f->left > 0 ? PASS : HEAD;
+    f->head_size = 0;
+    if (in_place)
+        pass(t, 4);
+    else
+        f->owed = (struct kafka_span){f->head, 4};
+    return 0;
+}
+
+/* What the first four bytes alone can tell; they may be all that ever comes. */
+static int check_length(struct kafka_filter *f, const uint8_t *head, bool token)
+{
+    int32_t length = (int32_t)byte_load_u32(head);
+    enum kafka_sniff sniffed = f->any ? KAFKA_SNIFF_KAFKA : kafka_sniff(head, 4);
+    char what[64];
+
+    f->any = true;
+    if (sniffed != KAFKA_SNIFF_KAFKA)
+        return fail_protocol(f, kafka_sniff_broker_advice(sniffed));
+    if (length >= (token ? 0 : 4))
+        return 0;
+    snprintf(what, sizeof what, "has the impossible length %d", (int)length);
+    return fail(f, KAFKA_FILTER_EFRAME, NULL, "response", what);
+}
+
+static int run_head(struct kafka_filter *f, struct turn *t)
+{
+    bool token = kafka_requests_front_is_token(&f->requests) && f->head_size <= 4;
+    unsigned need = token ? 4 : KAFKA_HEAD_SIZE;
+    bool in_place = f->head_size == 0 && available(t) >= need;
+
+    if (!in_place) {
+        size_t some = smaller(need - f->head_size, available(t));
+        memcpy(f->head + f->head_size, next(t), some);
+        f->head_size += (unsigned)some;
+        take(t, some);
+    }
+    if ((in_place || f->head_size >= 4) && check_length(f, in_place ? next(t) : f->head, token) < 0)
+        return f->failure;
+    if (!in_place && f->head_size < need)
+        return 0;
+    return token ? dispatch_token(f, t, in_place) : dispatch(f, t, in_place);
+}
+
+static int run_pass(struct kafka_filter *f, struct turn *t)
+{
+    size_t some = smaller(f->left, available(t));
+
+    pass(t, some);
+    f->left -= some;
+    if (f->left == 0)
+        f->state = HEAD;
+    return 0;
+}
+
+static int run_walk(struct kafka_filter *f, struct turn *t)
+{
+    size_t used;
+    enum kafka_walk_result result = kafka_walk_run(&f->walk, next(t), available(t), &used);
+
+    pass(t, used);
+    if (result == KAFKA_WALK_FAILED)
+        return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.reason);
+    if (result == KAFKA_WALK_DONE) {
+        f->left = f->walk.left;
+        f->state = TAIL_BEGIN;
+        if (f->left > f->limits.tail)
+            return fail_response(f, KAFKA_FILTER_ELIMIT, "has too much after its last partition");
+        if (f->left == 0)
+            return fail_response(f, KAFKA_FILTER_EFRAME, "ends before its last field");
+    }
+    return 0;
+}
+
+static int run_tail_begin(struct kafka_filter *f, struct turn *t)
+{
+    if (f->left <= available(t))
+        return settle_in_place(f, t, (size_t)f->left);
+    f->held.size = 0;
+    f->state = HOLD;
+    return 0;
+}
+
+static int run_hold_prefix(struct kafka_filter *f, struct turn *t)
+{
+    size_t used;
+    const uint8_t *bytes = next(t);
+    enum kafka_walk_result result = kafka_walk_run(&f->walk, bytes, available(t), &used);
+
+    if (result == KAFKA_WALK_FAILED)
+        return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.reason);
+    if (hold(f, t, used) < 0)
+        return f->failure;
+    return result == KAFKA_WALK_DONE ? settle_held(f) : 0;
+}
+
+static int run_hold(struct kafka_filter *f, struct turn *t)
+{
+    size_t some = smaller(f->left, available(t));
+
+    if (hold(f, t, some) < 0)
+        return f->failure;
+    f->left -= some;
+    return f->left == 0 ? settle_held(f) : 0;
+}
+
+static int run(struct kafka_filter *f, struct turn *t)
+{
+    switch (f->state) {
+    case HEAD:
+        return run_head(f, t);
+    case PASS:
+        return run_pass(f, t);
+    case WALK:
+        return run_walk(f, t);
+    case TAIL_BEGIN:
+        return run_tail_begin(f, t);
+    case HOLD_PREFIX:
+        return run_hold_prefix(f, t);
+    default:
+        return run_hold(f, t);
+    }
+}
+
+/* Memory for a large response is not kept for the small ones. */
+static void trim(struct kafka_filter *f)
+{
+    if (f->state == HOLD || f->state == HOLD_PREFIX || f->state == SETTLE)
+        return;
+    kafka_buffer_trim(&f->held);
+    kafka_buffer_trim(&f->out);
+    kafka_buffer_trim(&f->wanted);
+}
+
+int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t size,
+                           size_t *consumed, struct kafka_span *out)
+{
+    struct turn t = {.bytes = bytes, .size = size};
+
+    *consumed = 0;
+    *out = (struct kafka_span){0};
+    if (f->failure != 0)
+        return f->failure;
+    if (f->owed.size == 0 && f->state == SETTLE) {
+        if (!f->retry)
+            return KAFKA_FILTER_BLOCKED;
+        if (settle_held(f) < 0)
+            return f->failure;
+        if (f->state == SETTLE)
+            return KAFKA_FILTER_BLOCKED;
+    }
+    if (f->owed.size == 0)
+        trim(f);
+
+    /* A run that cannot grow is yielded before anything else comes. */
+    while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && t.used < t.size &&
+           (t.start == t.end || t.used == t.end))
+        run(f, &t);
+
+    *consumed = t.used;
+    if (t.end > t.start) {
+        *out = (struct kafka_span){bytes + t.start, t.end - t.start};
+    } else if (f->owed.size > 0) {
+        *out = f->owed;
+        f->owed = (struct kafka_span){0};
+    } else if (f->failure != 0) {
+        *consumed = 0;
+        return f->failure;
+    } else if (f->state == SETTLE) {
+        return KAFKA_FILTER_BLOCKED;
+    }
+    return 0;
+}
+
+size_t kafka_filter_wanted(const struct kafka_filter *f, const struct kafka_wanted **nodes)
+{
+    *nodes = NULL;
+    if (f->state != SETTLE)
+        return 0;
+    *nodes = (const void *)f->wanted.bytes;
+    return f->wanted.size / sizeof **nodes;
+}
+
+void kafka_filter_retry(struct kafka_filter *f)
+{
+    f->retry = true;
+}
+
+const char *kafka_filter_reason(const struct kafka_filter *f)
+{
+    return f->reason;
+}
+
+const char *kafka_filter_client_id(const struct kafka_filter *f)
+{
+    return f->reader.client_id;
+}
+
+size_t kafka_filter_in_flight(const struct kafka_filter *f)
+{
+    return kafka_requests_owed(&f->requests);
+}
+
+bool kafka_filter_between_responses(const struct kafka_filter *f)
+{
+    return f->state == HEAD && f->head_size == 0 && f->owed.size == 0;
+}
+
+const struct kafka_filter_counters *kafka_filter_counters(const struct kafka_filter *f)
+{
+    return &f->counters;
+}
+
+enum kafka_filter_event kafka_filter_event(struct kafka_filter *f, const char **api,
+                                           int16_t *version)
+{
+    for (unsigned i = 0; i < EVENTS; i++) {
+        struct event event = f->events[i];
+        if (event.type == KAFKA_FILTER_EVENT_NONE)
+            continue;
+        f->events[i].type = KAFKA_FILTER_EVENT_NONE;
+        *api = event.api_key >= 0 ? kafka_api_name(event.api_key) : "SASL";
+        *version = event.version;
+        return event.type;
+    }
+    return KAFKA_FILTER_EVENT_NONE;
+}

@@ -1,0 +1,151 @@
+/*
+ * The filter on one Kafka TCP connection: makes every broker address in the responses one that the
+ * client can reach through the tunnel.
+ *
+ * It watches the request bytes, which go to the broker unchanged, to know which API and version the
+ * response with a correlation id belongs to. Response bytes go through it. What cannot hold an
+ * address is passed as spans of the caller's own memory, without a copy and as long as the input
+ * allows; record bytes are never looked at. Seven APIs carry addresses:
+ *
+ *   Metadata                              rewritten; held up to the end of Brokers, the rest
+ * streams FindCoordinator, DescribeCluster      rewritten; held whole Produce v10+ rewritten; held
+ * whole Fetch v16+, ShareFetch,               NodeEndpoints erased in place, the frame keeps its
+ * size; ShareAcknowledge                      only what comes after the records is held
+ *
+ * and in ApiVersions responses the highest version of these seven is lowered to the last one known
+ * here. An address is never forwarded unparsed: a response that does not parse closes the
+ * connection. What is held has a maximum, and memory is taken only for bytes that have arrived.
+ *
+ * Not safe for use by two threads at once. Peers' bytes never assert.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kafka_address {
+    const char *host; /* not NUL terminated */
+    size_t host_size;
+    int32_t port;
+};
+
+/* Node ids of brokers and of controllers (DescribeCluster, KIP-919) are spaces of their own. */
+enum kafka_endpoint_type {
+    KAFKA_ENDPOINT_BROKER = 1,
+    KAFKA_ENDPOINT_CONTROLLER = 2,
+};
+
+struct kafka_filter_callbacks {
+    /* A response announces that node (>= 0) lives at *real (a host, a port from 1 to 65535). Answer
+     * with the address that the client must see:
+     *   0         *local is filled in: a host of 1 to 255 bytes whose memory stays as it is until
+     *             the next kafka_filter_ call
+     *   positive  not known yet: the response is held; after kafka_filter_retry() it is asked again
+     *   negative  cannot be: the connection must close
+     * The same node may be asked for several times, also for one response. */
+    int (*map)(void *context, enum kafka_endpoint_type type, int32_t node,
+               const struct kafka_address *real, struct kafka_address *local);
+    /* Optional. A response announced node at *real and the announcement is erased, not rewritten
+     * (Fetch and the share APIs): for the address book only. */
+    void (*seen)(void *context, enum kafka_endpoint_type type, int32_t node,
+                 const struct kafka_address *real);
+};
+
+/* 0 in a field means its default. */
+struct kafka_filter_limits {
+    size_t prefix;      /* Metadata up to the end of Brokers: bytes held; 16 MiB */
+    size_t frame;       /* a whole response: bytes held; 16 MiB */
+    size_t tail;        /* a Fetch or share response after its records: bytes held; 1 MiB */
+    uint32_t in_flight; /* requests without a response; 65536 */
+};
+
+enum {
+    KAFKA_FILTER_BLOCKED = 1,
+    KAFKA_FILTER_EFRAME = -1,       /* malformed */
+    KAFKA_FILTER_EVERSION = -2,     /* an address-carrying API in a version that is not known */
+    KAFKA_FILTER_ECORRELATION = -3, /* a response to nothing */
+    KAFKA_FILTER_ELIMIT = -4,       /* more than may be held, or too many requests in flight */
+    KAFKA_FILTER_EMEMORY = -5,      /* no memory */
+    KAFKA_FILTER_EADDRESS = -6,     /* the map gave no address */
+    KAFKA_FILTER_EPROTOCOL = -7,    /* not Kafka at all: TLS, HTTP, ... */
+};
+
+struct kafka_filter;
+
+/* limits: NULL for the defaults. NULL if there is no memory. callbacks are copied. */
+struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callbacks, void *context,
+                                      const struct kafka_filter_limits *limits);
+void kafka_filter_free(struct kafka_filter *f);
+
+/* The next bytes from the client, in any split. They are to be sent to the broker as they are. Call
+ * this before they are sent, so that no response can come before its request. 0, or negative: close
+ * both sides without sending them. Never blocks; also works while responses are blocked. */
+int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size);
+
+struct kafka_span {
+    const uint8_t *bytes;
+    size_t size;
+};
+
+/* One step of the response direction. Takes *consumed of the broker's bytes and yields at most one
+ * span for the client, in bytes or in the filter's memory, valid until the next kafka_filter_ call
+ * and as long as bytes is.
+ *   0         call again with the bytes that are left, unless *consumed == size and the span is
+ *             empty: then all is done until more bytes come. So as long as spans come, call again,
+ *             if need be with size 0.
+ *   KAFKA_FILTER_BLOCKED   nothing was yielded: kafka_filter_wanted() lists the nodes that the map
+ *             did not know. Call again, with the bytes after *consumed, after kafka_filter_retry();
+ *             until then nothing more is consumed.
+ *   negative  nothing was yielded: close both sides. What was yielded before is good. */
+int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t size,
+                           size_t *consumed, struct kafka_span *out);
+
+struct kafka_wanted {
+    enum kafka_endpoint_type type;
+    int32_t node;
+};
+
+/* While blocked: the nodes of the held response that the map did not know, in its order; one may
+ * be there twice. Valid until the next kafka_filter_ call. 0 when not blocked. */
+size_t kafka_filter_wanted(const struct kafka_filter *f, const struct kafka_wanted **nodes);
+/* The map may know more now: the next kafka_filter_responses() asks it again. */
+void kafka_filter_retry(struct kafka_filter *f);
+
+/* After a negative return: a sentence for the log, with the API, the version and the client id
+ * where they are known, in printable ASCII. Valid as long as the filter is. "" before. */
+const char *kafka_filter_reason(const struct kafka_filter *f);
+/* The first client id that a request named, printable ASCII, shortened; "" if there was none. */
+const char *kafka_filter_client_id(const struct kafka_filter *f);
+
+/* Requests that must still be answered. */
+size_t kafka_filter_in_flight(const struct kafka_filter *f);
+/* False while a response is only partly through: a broker's end of stream now cuts it short. */
+bool kafka_filter_between_responses(const struct kafka_filter *f);
+
+struct kafka_filter_counters {
+    uint64_t requests;
+    uint64_t responses;
+    uint64_t metadata; /* addresses rewritten, by API */
+    uint64_t find_coordinator;
+    uint64_t describe_cluster;
+    uint64_t produce;
+    uint64_t fetch; /* NodeEndpoints erased, by API */
+    uint64_t share_fetch;
+    uint64_t share_acknowledge;
+    uint64_t blanked; /* hosts that came with an impossible node id or port, any API */
+    size_t held_peak; /* bytes: the largest part of a response that was held */
+};
+const struct kafka_filter_counters *kafka_filter_counters(const struct kafka_filter *f);
+
+/* What is worth one line in the log; each at most once on a connection. */
+enum kafka_filter_event {
+    KAFKA_FILTER_EVENT_NONE = 0,
+    KAFKA_FILTER_EVENT_NEWER_METADATA, /* rewritten by its prefix, which has not changed since v9 */
+    KAFKA_FILTER_EVENT_OUT_OF_ORDER,   /* the broker answered a later request first */
+    KAFKA_FILTER_EVENT_RAW_SASL,       /* SaslHandshake v0: raw tokens without Kafka framing */
+    KAFKA_FILTER_EVENT_BLANKED,        /* a host with an impossible node id or port was erased */
+};
+/* Takes the next event. *api and *version say what it was about. */
+enum kafka_filter_event kafka_filter_event(struct kafka_filter *f, const char **api,
+                                           int16_t *version);

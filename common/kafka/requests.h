@@ -1,0 +1,61 @@
+/*
+ * The requests in flight on one connection, in the order they were sent.
+ *
+ * Brokers answer in order, so the front is the usual match; a broker that does not is searched for.
+ * Correlation ids may start anywhere, repeat over time and jump: they are only compared.
+ *
+ * A Produce request with acks=0 has no response, except from some brokers (Azure Event Hubs): it is
+ * entered as optional, and dropped when a later request is answered. Runs of optional requests with
+ * ascending ids share one entry, so that a producer that never gets an answer costs nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum kafka_request_type {
+    KAFKA_REQUEST_ANSWERED, /* has exactly one response */
+    KAFKA_REQUEST_OPTIONAL, /* may have one */
+    KAFKA_REQUEST_TOKEN,    /* a raw SASL token (SaslHandshake v0): answered by a raw token */
+};
+
+struct kafka_request {
+    int32_t correlation_id; /* of the first, in a run of optional ones */
+    uint32_t run;           /* how many requests this entry stands for */
+    int16_t api_key;
+    int16_t version;
+    uint8_t type;
+};
+
+struct kafka_requests {
+    struct kafka_request *ring;
+    uint32_t capacity; /* a power of two, or 0 */
+    uint32_t head;
+    uint32_t count;
+    uint32_t max; /* entries */
+};
+
+void kafka_requests_init(struct kafka_requests *q, uint32_t max);
+void kafka_requests_free(struct kafka_requests *q);
+
+enum { KAFKA_REQUESTS_EFULL = -1, KAFKA_REQUESTS_EMEMORY = -2 };
+int kafka_requests_push(struct kafka_requests *q, const struct kafka_request *request);
+
+/* The next entry to be answered by a raw token? */
+bool kafka_requests_front_is_token(const struct kafka_requests *q);
+void kafka_requests_pop_token(struct kafka_requests *q);
+/* Forgets the tokens that got no answer: GSSAPI's last one never does. */
+void kafka_requests_drop_tokens(struct kafka_requests *q);
+
+enum kafka_requests_match {
+    KAFKA_REQUESTS_UNKNOWN, /* no such request */
+    KAFKA_REQUESTS_IN_ORDER,
+    KAFKA_REQUESTS_OUT_OF_ORDER, /* earlier ones that must be answered are still waiting */
+};
+/* Takes the request that a response with this id belongs to out of the queue. */
+enum kafka_requests_match kafka_requests_match(struct kafka_requests *q, int32_t correlation_id,
+                                               struct kafka_request *request);
+
+/* How many requests and tokens wait for a response that must come. */
+size_t kafka_requests_owed(const struct kafka_requests *q);

@@ -1,0 +1,58 @@
+/*
+ * A byte-fed walk over a message body: finds where a field begins without holding what is before
+ * it.
+ *
+ * A layout is a list of steps. The walker takes bytes in any split, keeps a 64-bit counter for what
+ * it may skip, and never looks at skipped bytes, so records cost nothing. Every length is checked
+ * against the bytes that the frame has left before it is believed.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum kafka_step_type {
+    KAFKA_STEP_END = 0,  /* the walk is over: the next byte is the field that was looked for */
+    KAFKA_STEP_FIXED,    /* size bytes */
+    KAFKA_STEP_STRING16, /* INT16 length, -1 = null */
+    KAFKA_STEP_STRING,   /* UVARINT length + 1, 0 = null; bytes and records as well */
+    KAFKA_STEP_ARRAY32,  /* INT32 count, -1 = null; elements are the steps up to CLOSE */
+    KAFKA_STEP_ARRAY,    /* UVARINT count + 1, 0 = null */
+    KAFKA_STEP_CLOSE,
+    KAFKA_STEP_TAGS, /* a tag section */
+};
+
+/* Every array element has at least one byte, so that a walk cannot spin. */
+struct kafka_step {
+    uint8_t type;
+    uint8_t size;
+};
+
+enum { KAFKA_WALK_DEPTH = 4 };
+
+struct kafka_walk {
+    const struct kafka_step *step;
+    uint64_t left; /* bytes of the frame that were not walked yet */
+    uint64_t skip; /* of these, how many belong to the field at hand */
+    uint64_t number;
+    unsigned number_size;
+    unsigned tag_phase;
+    uint32_t tags;
+    unsigned depth;
+    struct {
+        const struct kafka_step *body;
+        uint32_t count;
+    } loop[KAFKA_WALK_DEPTH];
+    const char *reason; /* static text, after a failure */
+};
+
+/* size: bytes from here to the end of the frame. */
+void kafka_walk_start(struct kafka_walk *w, const struct kafka_step *layout, uint64_t size);
+
+enum kafka_walk_result {
+    KAFKA_WALK_FAILED = -1, /* w->reason says why */
+    KAFKA_WALK_MORE = 0,    /* all bytes were used */
+    KAFKA_WALK_DONE = 1,    /* *used bytes were before the field; w->left are the rest */
+};
+enum kafka_walk_result kafka_walk_run(struct kafka_walk *w, const uint8_t *bytes, size_t size,
+                                      size_t *used);
