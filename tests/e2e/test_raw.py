@@ -9,7 +9,7 @@ import time
 import pytest
 
 from conftest import FULL, size
-from harness import raw, wait
+from harness import raw, tunnel, wait
 
 
 def settle(programs, before, figure, slack_mib, deadline=30):
@@ -81,7 +81,6 @@ def test_target_that_refuses(pair):
     port = wait.free_port("127.0.0.2")
     server = pair.server(tcp={"gone": f"127.0.0.2:{port}"})
     client = pair.client(server, tcp={"gone": 0})
-    from harness import tunnel
     with pytest.raises(ConnectionError):
         with raw.connect(tunnel.port(client, "gone"), None) as sock:
             assert sock.recv(1) != b"", "a clean end of file"
@@ -151,6 +150,7 @@ def read_exactly(sock, count):
     return data
 
 
+@pytest.mark.speed
 def test_new_connections_at_a_steady_rate(raw_route, figure):
     """200 a second, each a whole life: echo, half-close, end of file."""
     rate, seconds = 200, 30 if FULL else 5
@@ -198,6 +198,7 @@ def download_rate(route, count, seed):
     return count / (time.monotonic() - start) / (1 << 20)
 
 
+@pytest.mark.speed
 @pytest.mark.parametrize("direction", ["down", "up"])
 def test_a_stalled_reader_harms_nobody(direction, raw_route, figure):
     """One stream's reader stops reading while its writer goes on; others keep their speed, memory stays under the cap."""
@@ -243,6 +244,7 @@ def test_a_stalled_reader_harms_nobody(direction, raw_route, figure):
         stalled.close()
 
 
+@pytest.mark.speed
 def test_small_messages_beside_a_bulk_stream(raw_route, figure):
     """A request-response stream stays quick while another stream saturates the link."""
     stop = threading.Event()

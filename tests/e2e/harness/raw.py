@@ -18,6 +18,7 @@ import os
 import random
 import resource
 import select
+import signal
 import socket
 import struct
 import sys
@@ -123,6 +124,7 @@ class Peer:
 
 def main():
     raise_descriptor_limit()
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.stack_size(256 * 1024)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -32,8 +32,8 @@ public final class Produce {
     private static byte[] value(String seed, long index, int size, byte[] filler) {
         byte[] head = (seed + ":" + index + ":").getBytes(StandardCharsets.US_ASCII);
         byte[] value = Arrays.copyOf(head, size);
-        if (size > head.length) {
-            System.arraycopy(filler, 0, value, head.length, size - head.length);
+        for (int at = head.length; at < size; at += BLOCK) {
+            System.arraycopy(filler, 0, value, at, Math.min(BLOCK, size - at));
         }
         return value;
     }

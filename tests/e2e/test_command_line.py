@@ -1,0 +1,185 @@
+"""Bad usage: one clear line on stderr, exit code 2. And what else the command line promises."""
+
+import re
+import signal
+
+import pytest
+
+from harness import process, raw, tunnel, wait
+
+pytestmark = pytest.mark.tunnel
+
+
+def bad_usage(argv, *words, env=None):
+    done = process.run(argv, deadline=15, check=False, env=env)
+    assert done.returncode == 2, f"exit {done.returncode}: {done.stderr}"
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, f"{len(lines)} lines: {done.stderr}"
+    for word in words:
+        assert re.search(word, lines[0], re.IGNORECASE), f"no /{word}/ in: {lines[0]}"
+
+
+SERVER = ["--listen", "127.0.0.1:0", "--tcp", "x=127.0.0.1:1"]
+CLIENT = ["--server", "https://localhost:1", "--tcp", "x=0"]
+
+BAD_SERVER = {
+    "unknown option": (["--bogus"], ["--bogus"]),
+    "option without its value": (["--listen"], ["--listen"]),
+    "no target at all": (["--listen", "127.0.0.1:0"], ["--kafka", "--tcp"]),
+    "port too large": (["--listen", "127.0.0.1:65536", "--tcp", "x=127.0.0.1:1"], ["65536"]),
+    "port no number": (["--listen", "127.0.0.1:http", "--tcp", "x=127.0.0.1:1"], ["http"]),
+    "negative port": (["--listen", "127.0.0.1:-1", "--tcp", "x=127.0.0.1:1"], ["-1"]),
+    "target without a port": (["--listen", "127.0.0.1:0", "--kafka", "broker1"], ["broker1"]),
+    "raw target without a name": (["--listen", "127.0.0.1:0", "--tcp", "127.0.0.1:80"], ["--tcp"]),
+    "same name twice": (["--listen", "127.0.0.1:0", "--tcp", "x=127.0.0.1:1", "--tcp", "x=127.0.0.1:2"], ["x"]),
+    "certificate missing": (SERVER + ["--tls-cert", "/nonexistent/c.pem", "--tls-key", "/nonexistent/k.pem"], ["/nonexistent/"]),
+    "certificate without key": (SERVER + ["--tls-cert", "/nonexistent/c.pem"], ["--tls-key"]),
+    "token file missing": (SERVER + ["--token-file", "/nonexistent/tokens"], ["/nonexistent/tokens"]),
+    "client CA missing": (SERVER + ["--client-ca", "/nonexistent/ca.pem"], []),
+    "config file missing": (SERVER + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
+    "log format": (SERVER + ["--log-format", "xml"], ["xml", "json"]),
+    "log level": (SERVER + ["--log-level", "loud"], ["loud"]),
+    "stray word": (SERVER + ["stray"], ["stray"]),
+    "number with a tail": (SERVER + ["--ping-interval", "20x"], ["20x"]),
+}
+
+BAD_CLIENT = {
+    "unknown option": (["--bogus"], ["--bogus"]),
+    "no server": (["--kafka", "0"], ["--server"]),
+    "url of another scheme": (["--server", "ftp://localhost", "--kafka", "0"], ["ftp"]),
+    "url without a host": (["--server", "https://", "--kafka", "0"], ["https://"]),
+    "url with a bad port": (["--server", "https://localhost:99999", "--kafka", "0"], ["99999"]),
+    "port too large": (["--server", "https://localhost:1", "--kafka", "70000"], ["70000"]),
+    "raw target without a name": (["--server", "https://localhost:1", "--tcp", "8081"], ["--tcp"]),
+    "same name twice": (CLIENT + ["--tcp", "x=0"], ["x"]),
+    "CA missing": (CLIENT + ["--ca", "/nonexistent/ca.pem"], ["/nonexistent/ca.pem"]),
+    "certificate missing": (CLIENT + ["--cert", "/nonexistent/c.pem", "--key", "/nonexistent/k.pem"], ["/nonexistent/"]),
+    "certificate without key": (CLIENT + ["--cert", "/nonexistent/c.pem"], ["--key"]),
+    "token file missing": (CLIENT + ["--token-file", "/nonexistent/token"], ["/nonexistent/token"]),
+    "two tokens": (CLIENT + ["--token", "abc", "--token-file", "/dev/null"], ["--token"]),
+    "auth scheme": (CLIENT + ["--token", "abc", "--auth-scheme", "digest"], ["digest"]),
+    "config file missing": (CLIENT + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
+    "listening on every address": (["--server", "https://localhost:1", "--kafka", "0.0.0.0:9092"], ["0.0.0.0"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SERVER)
+def test_bad_server_usage(case, binaries):
+    args, words = BAD_SERVER[case]
+    bad_usage([binaries.server, *args], *words)
+
+
+@pytest.mark.parametrize("case", BAD_CLIENT)
+def test_bad_client_usage(case, binaries):
+    args, words = BAD_CLIENT[case]
+    bad_usage([binaries.client, *args], *words)
+
+
+def test_file_that_is_no_certificate(binaries, tmp_path):
+    junk = tmp_path / "junk.pem"
+    junk.write_text("this is no certificate\n", encoding="ascii")
+    bad_usage([binaries.server, *SERVER, "--tls-cert", junk, "--tls-key", junk], "junk.pem")
+    bad_usage([binaries.client, *CLIENT, "--ca", junk], "junk.pem")
+
+
+def test_key_of_another_certificate(binaries, pki):
+    bad_usage([binaries.server, *SERVER, "--tls-cert", pki.server[0], "--tls-key", pki.client[1]], "key")
+
+
+def test_bad_values_in_the_environment_and_in_a_file(binaries, tmp_path):
+    bad_usage([binaries.client, "--tcp", "x=0"], "TUNNEL_SERVER|--server|ftp", env={"TUNNEL_SERVER": "ftp://x"})
+    config = tmp_path / "c.properties"
+    config.write_text("server=https://localhost:1\nno-such-key=1\n", encoding="ascii")
+    bad_usage([binaries.client, "--tcp", "x=0", "--config", config], "no-such-key")
+
+
+@pytest.mark.parametrize("program", ["server", "client"])
+def test_help_and_version(program, binaries):
+    binary = getattr(binaries, program)
+    shown = process.run([binary, "--help"], 10).stdout
+    for option in ("--kafka", "--tcp", "--token-file", "--log-format", "--config"):
+        assert option in shown
+    assert re.search(r"\d+\.\d+\.\d+", process.run([binary, "--version"], 10).stdout)
+
+
+def test_server_port_in_use(pair, peer):
+    first = pair.server(tcp={"x": "127.0.0.1:1"})
+    second = pair.server(tcp={"x": "127.0.0.1:1"}, listen=f"127.0.0.1:{first.port}", ready=False)
+    assert second.wait_exit() == 1
+    second.check()
+    assert re.search(rf"{first.port}", second.log()) and re.search("in use", second.log())
+
+
+def test_client_port_in_use(pair, peer):
+    """It says which port, and what probably holds it: another client, or a Kafka broker."""
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
+    first = pair.client(server, tcp={"peer": 0})
+    port = tunnel.port(first, "peer")
+    second = pair.client(server, tcp={"peer": port}, ready=False)
+    assert second.wait_exit() == 1
+    second.check()
+    assert str(port) in second.log() and "in use" in second.log()
+    assert raw.echo_once(port, b"first still serves") == b"first still serves"
+
+
+def test_flags_win_over_environment_over_file(pair, peer, tmp_path):
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
+    right, wrong = f"https://localhost:{server.port}", f"https://localhost:{wait.free_port()}"
+    config = tmp_path / "c.properties"
+    config.write_text(f"# a comment\nserver = {wrong}\nca = {pair.pki.ca}\ntcp = peer=0\n", encoding="utf-8")
+    argv = [pair.binaries.client, "--config", config, "--log-format", "json"]
+    by_environment = pair.processes.start(argv, "by-environment", env={"TUNNEL_SERVER": right})
+    by_environment.wait_for("ready")
+    by_flag = pair.processes.start(argv + ["--server", right], "by-flag", env={"TUNNEL_SERVER": wrong})
+    by_flag.wait_for("ready")
+    assert raw.echo_once(tunnel.port(by_flag, "peer"), b"flag") == b"flag"
+
+
+def test_repeatable_options_in_the_environment(pair, peer):
+    """Comma or space separate them there."""
+    target = f"{peer.host}:{peer.port}"
+    server = pair.processes.start([pair.binaries.server, "--listen", "127.0.0.1:0", "--log-format", "json"], "server",
+                                  env={"TUNNEL_TCP": f"one={target},two={target}"})
+    server.tls, server.port = False, int(server.wait_for("ready")["listen"].rsplit(":", 1)[1])
+    client = pair.processes.start([pair.binaries.client, "--server", f"http://localhost:{server.port}", "--log-format", "json"],
+                                  "client", env={"TUNNEL_TCP": "one=0 two=0"})
+    client.wait_for("ready")
+    for name in ("one", "two"):
+        assert raw.echo_once(tunnel.port(client, name), name.encode()) == name.encode()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_cleanly(sig, pair, peer):
+    """Exit 0, soon, even with connections open."""
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
+    client = pair.client(server, tcp={"peer": 0})
+    sock = raw.connect(tunnel.port(client, "peer"), "echo")
+    sock.sendall(b"x")
+    assert sock.recv(1) == b"x"
+    client.stop(deadline=10, sig=sig)
+    server.stop(deadline=15, sig=sig)
+    sock.close()
+
+
+def test_signal_while_nothing_is_connected(pair):
+    client = pair.client(f"https://localhost:{wait.free_port()}", tcp={"x": 0}, ready=False)
+    client.wait_for("dial_failed")
+    client.stop(deadline=10)
+
+
+def test_log_as_text_is_one_line_an_event(pair, peer):
+    server = pair.processes.start([pair.binaries.server, "--listen", "127.0.0.1:0", "--tcp", f"peer={peer.host}:{peer.port}"],
+                                  "server")
+    line = server.wait_log(r"ready|listening")
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ", line), line
+
+
+def test_every_json_line_has_its_keys(pair, peer):
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, args=["--log-level", "debug"])
+    client = pair.client(server, tcp={"peer": 0}, args=["--log-level", "debug"])
+    raw.echo_once(tunnel.port(client, "peer"), b"x")
+    import json
+    for program in (client, server):
+        for line in program.lines():
+            entry = json.loads(line)
+            assert {"time", "level", "event", "body"} <= set(entry), line
