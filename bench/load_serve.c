@@ -7,6 +7,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +32,11 @@ struct conn {
     struct conn *next_unreported;
 };
 
+/* One of the two loops. A connection belongs to one at a time. */
 struct server {
-    int epoll, listener, signals;
+    int epoll, signals;
+    int listener;        /* -1 in the bulk loop */
+    struct server *bulk; /* where bulk streams go; NULL in the bulk loop */
     struct conn *unreported;
     uint64_t reported_at_ns;
     uint8_t block[LOAD_BLOCK];
@@ -106,7 +110,6 @@ static int send_count(struct conn *conn)
     return send_bytes(conn, (const uint8_t *)&count, sizeof(count));
 }
 
-/* Bytes from the client, the mode byte already taken off. */
 static int take_bytes(struct server *server, struct conn *conn, const uint8_t *bytes, size_t length)
 {
     conn->received += length;
@@ -120,10 +123,33 @@ static int take_bytes(struct server *server, struct conn *conn, const uint8_t *b
     return 0;
 }
 
+/* The first byte, and only that: what follows is for whoever serves the connection from then on.
+ * 0, or -1 when the connection is over; *moved is set when it belongs to the other loop now. */
+static int read_mode(struct server *server, struct conn *conn, int *moved)
+{
+    uint8_t mode;
+    ssize_t got = read(conn->fd, &mode, 1);
+    if (got < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if (got == 0 || memchr("eskh", mode, 4) == NULL)
+        return -1;
+    conn->mode = mode;
+    if (mode != LOAD_SOURCE && mode != LOAD_SINK)
+        return 0;
+
+    conn->interest = mode == LOAD_SOURCE ? EPOLLIN | EPOLLOUT : EPOLLIN;
+    struct epoll_event event = {.events = conn->interest, .data.ptr = conn};
+    *moved = 1;
+    int failed = epoll_ctl(server->epoll, EPOLL_CTL_DEL, conn->fd, NULL) != 0 ||
+                 epoll_ctl(server->bulk->epoll, EPOLL_CTL_ADD, conn->fd, &event) != 0;
+    assert(!failed);
+    (void)failed;
+    return 0;
+}
+
 /* 0, or -1 when the connection is over. */
 static int readable(struct server *server, struct conn *conn)
 {
-    const uint8_t *bytes = server->block;
     /* The answer to an echo is kept whole when the client does not read it: bound that. */
     size_t most = conn->mode == LOAD_SINK ? LOAD_BLOCK : LOAD_BLOCK / 4;
     ssize_t got = read(conn->fd, server->block, most);
@@ -135,13 +161,7 @@ static int readable(struct server *server, struct conn *conn)
             send_count(conn);
         return -1;
     }
-    if (conn->mode == 0) {
-        conn->mode = *bytes++;
-        got--;
-        if (memchr("eskh", conn->mode, 4) == NULL)
-            return -1;
-    }
-    return take_bytes(server, conn, bytes, (size_t)got);
+    return take_bytes(server, conn, server->block, (size_t)got);
 }
 
 static int writable(struct server *server, struct conn *conn)
@@ -156,10 +176,14 @@ static int writable(struct server *server, struct conn *conn)
 
 static void serve_conn(struct server *server, struct conn *conn, uint32_t events)
 {
-    int over = 0;
+    int over = 0, moved = 0;
+    if (conn->mode == 0)
+        over = read_mode(server, conn, &moved);
+    if (moved)
+        return;
     if (events & EPOLLOUT)
         over = writable(server, conn);
-    if (over == 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) &&
+    if (over == 0 && conn->mode != 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) &&
         (conn->pending == NULL || conn->mode == LOAD_SINK))
         over = readable(server, conn);
     if (over == 0 && (events & EPOLLERR))
@@ -236,35 +260,66 @@ static int loop(struct server *server)
     }
 }
 
-int load_serve(const struct load_options *options)
+static void *bulk_thread(void *argument)
 {
-    uint16_t port;
+    loop(argument);
+    return NULL;
+}
+
+/* A loop that ends with the signals; listener may be -1. NULL when it cannot be made. */
+static struct server *new_server(int listener, int signals, struct server *bulk)
+{
     struct server *server = calloc(1, sizeof(*server));
     if (server == NULL)
-        return 1;
+        return NULL;
+    server->bulk = bulk;
+    server->listener = listener;
+    server->signals = signals;
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event listening = {.events = EPOLLIN, .data.ptr = &server->listener};
+    struct epoll_event signalled = {.events = EPOLLIN, .data.ptr = &server->signals};
+    if (server->epoll < 0 || epoll_ctl(server->epoll, EPOLL_CTL_ADD, signals, &signalled) != 0 ||
+        (listener >= 0 && epoll_ctl(server->epoll, EPOLL_CTL_ADD, listener, &listening) != 0)) {
+        free(server);
+        return NULL;
+    }
     /* Not zeros: a tunnel that compresses should find nothing to win. */
     uint32_t random = 1;
     for (size_t i = 0; i < sizeof(server->block); i++)
         server->block[i] = (uint8_t)((random = random * 1664525u + 1013904223u) >> 24);
+    return server;
+}
 
-    server->listener = sock_listen(&options->address, &port);
-    server->signals = sock_signal_fd();
-    server->epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event listening = {.events = EPOLLIN, .data.ptr = &server->listener};
-    struct epoll_event signalled = {.events = EPOLLIN, .data.ptr = &server->signals};
-    if (server->listener < 0 || server->signals < 0 || server->epoll < 0 ||
-        epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->listener, &listening) != 0 ||
-        epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->signals, &signalled) != 0) {
-        fprintf(stderr, "load serve: cannot start\n");
+static void free_server(struct server *server)
+{
+    if (server != NULL) {
+        close(server->epoll);
         free(server);
-        return 1;
     }
-    printf("{\"listening\":%u}\n", port);
-    fflush(stdout);
-    int result = loop(server);
-    close(server->epoll);
-    close(server->listener);
-    close(server->signals);
-    free(server);
+}
+
+int load_serve(const struct load_options *options)
+{
+    uint16_t port;
+    pthread_t thread;
+    int result = 1, signals = sock_signal_fd();
+    int listener = sock_listen(&options->address, &port);
+    struct server *bulk = new_server(-1, signals, NULL);
+    struct server *front = new_server(listener, signals, bulk);
+
+    if (signals >= 0 && listener >= 0 && bulk != NULL && front != NULL &&
+        pthread_create(&thread, NULL, bulk_thread, bulk) == 0) {
+        printf("{\"listening\":%u}\n", port);
+        fflush(stdout);
+        result = loop(front);
+        if (result == 0)
+            pthread_join(thread, NULL);
+    } else {
+        fprintf(stderr, "load serve: cannot start\n");
+    }
+    if (result == 0) {
+        free_server(front);
+        free_server(bulk);
+    }
     return result;
 }

@@ -1,0 +1,121 @@
+"""Medians over the rounds, and the Markdown tables made of them."""
+
+import dataclasses
+import statistics
+
+BASELINE = "stunnel"
+OURS = "kafka-tunnel"
+
+
+@dataclasses.dataclass
+class Target:
+    kind: str   # "ratio": to the baseline; "absolute"
+    least: bool  # at least, or at most
+    value: float
+    text: str
+
+    def met(self, ours, baseline):
+        """True, False, or None when it cannot be told."""
+        if ours is None or (self.kind == "ratio" and not baseline):
+            return None
+        figure = ours / baseline if self.kind == "ratio" else ours
+        return figure >= self.value if self.least else figure <= self.value
+
+
+@dataclasses.dataclass
+class Row:
+    key: str
+    title: str
+    digits: int = 1
+    target: Target | None = None
+    ratio: bool = True  # has a line in the table of ratios
+
+
+def _at_least(ratio):
+    return Target("ratio", True, ratio, f">= {ratio}x {BASELINE}")
+
+
+def _at_most(ratio):
+    return Target("ratio", False, ratio, f"<= {ratio}x {BASELINE}")
+
+
+ROWS = [
+    Row("up1", "1 stream up, Gbit/s", 2, _at_least(1.7)),
+    Row("down1", "1 stream down, Gbit/s", 2, _at_least(1.7)),
+    Row("up4", "4 streams up, Gbit/s", 2, _at_least(1.8)),
+    Row("down4", "4 streams down, Gbit/s", 2, _at_least(1.8)),
+    Row("up1_cpu_per_gb", "CPU s/GB, 1 stream up", 2, _at_most(0.45)),
+    Row("down1_cpu_per_gb", "CPU s/GB, 1 stream down", 2, _at_most(0.45)),
+    Row("up4_cpu_per_gb", "CPU s/GB, 4 streams up", 2),
+    Row("down4_cpu_per_gb", "CPU s/GB, 4 streams down", 2),
+    Row("ping_p50", "ping idle p50, us", 0, _at_most(1.0)),
+    Row("ping_p99", "ping idle p99, us", 0),
+    Row("ping_bulk_p50", "ping beside bulk up p50, us", 0),
+    Row("ping_bulk_p99", "ping beside bulk up p99, us", 0, Target("absolute", False, 1000, "<= 1000")),
+    Row("ping_bulk_rate", "the bulk stream beside ping, Gbit/s", 2),
+    Row("delay_up1", "1 stream up over 50 ms, Gbit/s", 2, _at_least(1.8)),
+    Row("delay_down1", "1 stream down over 50 ms, Gbit/s", 2, _at_least(1.8)),
+    Row("connects", "connect+echo+close per s", 0, Target("absolute", True, 5000, ">= 5000")),
+    Row("half_close", "answer after half-close arrives (1 = yes)", 0,
+        Target("absolute", True, 1, "1"), ratio=False),
+    Row("rss_idle_server", "RSS idle, server, MB", 1, Target("absolute", False, 12, "<= 12")),
+    Row("rss_idle_client", "RSS idle, client, MB", 1, Target("absolute", False, 12, "<= 12")),
+    Row("rss_after_bulk_server", "RSS after bulk, server, MB"),
+    Row("rss_after_bulk_client", "RSS after bulk, client, MB"),
+    Row("rss_1000_server", "RSS with 1000 idle connections, server, MB", 1,
+        Target("absolute", False, 32, "<= 32")),
+    Row("rss_1000_client", "RSS with 1000 idle connections, client, MB", 1,
+        Target("absolute", False, 32, "<= 32")),
+]
+
+KAFKA_ROWS = [
+    Row("produce", "produce, MB/s", 1, Target("ratio", True, 0.8, ">= 0.8x direct")),
+    Row("consume", "consume, MB/s", 1, Target("ratio", True, 0.6, ">= 0.6x direct")),
+    Row("produce_cpu_per_gb", "tunnel's CPU s/GB, produce", 2, ratio=False),
+    Row("consume_cpu_per_gb", "tunnel's CPU s/GB, consume", 2, ratio=False),
+]
+
+
+def medians(rounds):
+    """rounds: [{profile: {"results": {key: number}}}] to {profile: {key: median}}."""
+    collected = {}
+    for one_round in rounds:
+        for profile, measured in one_round.items():
+            for key, value in measured["results"].items():
+                collected.setdefault(profile, {}).setdefault(key, []).append(value)
+    return {profile: {key: statistics.median(values) for key, values in keys.items()}
+            for profile, keys in collected.items()}
+
+
+def _table(header, lines):
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"
+    for line in lines:
+        yield "| " + " | ".join(line) + " |"
+
+
+def _verdict(row, figures, baseline):
+    if row.target is None or OURS not in figures:
+        return ""
+    met = row.target.met(figures[OURS].get(row.key), figures.get(baseline, {}).get(row.key))
+    return {True: " met", False: " **missed**", None: ""}[met]
+
+
+def markdown(figures, profiles, rows=None, baseline=BASELINE):
+    """Two tables: medians as they are, and as multiples of the baseline's."""
+    rows = [row for row in rows or ROWS if any(row.key in figures.get(p, {}) for p in profiles)]
+    absolute, ratios = [], []
+    for row in rows:
+        values = [figures.get(profile, {}).get(row.key) for profile in profiles]
+        target = (row.target.text if row.target else "") + _verdict(row, figures, baseline)
+        absolute.append([row.title, *("-" if v is None else f"{v:.{row.digits}f}" for v in values),
+                         target])
+        base = figures.get(baseline, {}).get(row.key)
+        if row.ratio and base:
+            of_ratio = target if row.target and row.target.kind == "ratio" else ""
+            ratios.append([row.title, *("-" if v is None else f"{v / base:.2f}" for v in values),
+                           of_ratio])
+    yield from _table(["median", *profiles, "target"], absolute)
+    if ratios:
+        yield ""
+        yield from _table([f"multiple of {baseline}", *profiles, "target"], ratios)
