@@ -1,0 +1,173 @@
+#include "config/address.h"
+
+#include <arpa/inet.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+static bool holds_only(const char *text, size_t size, const char *characters)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '\0' || !strchr(characters, text[i]))
+            return false;
+    }
+    return true;
+}
+
+const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1])
+{
+    if (size == 0)
+        return "the host is missing";
+    if (size > ADDRESS_HOST_MAX)
+        return "the host is longer than 253 characters";
+    if (memchr(text, ':', size))
+        return "an IPv6 address must stand in brackets, as in [::1]:9092";
+    if (!holds_only(text, size, NAME_CHARACTERS))
+        return "the host holds a character that no host name has";
+    memcpy(host, text, size);
+    host[size] = '\0';
+    return NULL;
+}
+
+const char *address_parse_ipv6(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1])
+{
+    struct in6_addr ignored;
+
+    if (size > ADDRESS_HOST_MAX)
+        return "what stands in the brackets is no IPv6 address";
+    memcpy(host, text, size);
+    host[size] = '\0';
+    if (inet_pton(AF_INET6, host, &ignored) != 1)
+        return "what stands in the brackets is no IPv6 address";
+    return NULL;
+}
+
+const char *address_parse_port(const char *text, size_t size, uint16_t *port)
+{
+    unsigned value = 0;
+
+    if (size == 0)
+        return "the port is missing";
+    if (size > 5 || !holds_only(text, size, "0123456789"))
+        return "the port is no number from 0 to 65535";
+    for (size_t i = 0; i < size; i++)
+        value = value * 10 + (unsigned)(text[i] - '0');
+    if (value > UINT16_MAX)
+        return "the port is no number from 0 to 65535";
+    *port = (uint16_t)value;
+    return NULL;
+}
+
+/* HOST:PORT in text[0..size), any port. */
+static const char *parse_pair(const char *text, size_t size, struct address *out)
+{
+    const char *end = text + size;
+    const char *port;
+    const char *error;
+
+    if (size > 0 && text[0] == '[') {
+        const char *close = memchr(text, ']', size);
+
+        if (!close)
+            return "the closing bracket of the IPv6 address is missing";
+        error = address_parse_ipv6(text + 1, (size_t)(close - text - 1), out->host);
+        if (!error && (close + 1 == end || close[1] != ':'))
+            error = "the port is missing: write [ADDRESS]:PORT";
+        port = close + 2;
+    } else {
+        const char *colon = end;
+
+        while (colon > text && colon[-1] != ':')
+            colon--;
+        if (colon == text)
+            return "the port is missing: write HOST:PORT";
+        error = address_parse_host(text, (size_t)(colon - 1 - text), out->host);
+        port = colon;
+    }
+    return error ? error : address_parse_port(port, (size_t)(end - port), &out->port);
+}
+
+static const char *parse_dialled(const char *text, size_t size, struct address *out)
+{
+    const char *error = parse_pair(text, size, out);
+
+    if (!error && out->port == 0)
+        return "port 0 cannot be connected to";
+    return error;
+}
+
+const char *address_parse(const char *text, struct address *out)
+{
+    return parse_dialled(text, strlen(text), out);
+}
+
+const char *address_parse_listen(const char *text, struct address *out)
+{
+    if (strpbrk(text, ":[]."))
+        return parse_pair(text, strlen(text), out);
+    strcpy(out->host, "127.0.0.1");
+    return address_parse_port(text, strlen(text), &out->port);
+}
+
+/* Takes NAME= off the start of text, or default_name if it is not there. */
+static const char *take_name(const char **text, const char *default_name,
+                             char name[ADDRESS_NAME_MAX + 1])
+{
+    const char *equals = strchr(*text, '=');
+
+    if (!equals) {
+        if (!default_name)
+            return "the name is missing: write NAME= in front";
+        snprintf(name, ADDRESS_NAME_MAX + 1, "%s", default_name);
+        return NULL;
+    }
+
+    size_t size = (size_t)(equals - *text);
+    if (size == 0)
+        return "the name in front of = is empty";
+    if (size > ADDRESS_NAME_MAX)
+        return "the name is longer than 63 characters";
+    if (!holds_only(*text, size, NAME_CHARACTERS))
+        return "a name has letters, digits, dots, underscores and hyphens only";
+    memcpy(name, *text, size);
+    name[size] = '\0';
+    *text = equals + 1;
+    return NULL;
+}
+
+const char *address_parse_named_listen(const char *text, const char *default_name,
+                                       struct address_named *out)
+{
+    const char *error = take_name(&text, default_name, out->name);
+
+    return error ? error : address_parse_listen(text, &out->address);
+}
+
+const char *address_parse_target(const char *text, struct address_named *out)
+{
+    const char *error = take_name(&text, NULL, out->name);
+
+    return error ? error : address_parse(text, &out->address);
+}
+
+const char *address_parse_cluster(const char *text, struct address_cluster *out)
+{
+    const char *error = take_name(&text, ADDRESS_DEFAULT_CLUSTER, out->name);
+
+    out->count = 0;
+    while (!error) {
+        size_t size = strcspn(text, ",");
+
+        if (size == 0)
+            return "a broker's address is missing: write HOST:PORT,HOST:PORT";
+        if (out->count == ADDRESS_BROKERS_MAX)
+            return "more than 64 bootstrap brokers";
+        error = parse_dialled(text, size, &out->brokers[out->count++]);
+        if (text[size] == '\0')
+            break;
+        text += size + 1;
+    }
+    return error;
+}

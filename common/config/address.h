@@ -1,0 +1,53 @@
+/*
+ * The addresses that options hold. Each function returns NULL, or a static sentence that says what
+ * is wrong; out is then undefined. A host is a DNS name or an IPv4 address, or an IPv6 address,
+ * which stands in brackets in the text and without them in the result.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ADDRESS_HOST_MAX 253
+#define ADDRESS_NAME_MAX 63
+#define ADDRESS_BROKERS_MAX 64
+/* The cluster that an option without a name means. */
+#define ADDRESS_DEFAULT_CLUSTER "kafka"
+
+struct address {
+    char host[ADDRESS_HOST_MAX + 1];
+    uint16_t port;
+};
+
+/* A name (letters, digits, dot, underscore, hyphen) and an address. */
+struct address_named {
+    char name[ADDRESS_NAME_MAX + 1];
+    struct address address;
+};
+
+struct address_cluster {
+    char name[ADDRESS_NAME_MAX + 1];
+    size_t count;
+    struct address brokers[ADDRESS_BROKERS_MAX];
+};
+
+/* HOST:PORT, the port from 1 to 65535. */
+const char *address_parse(const char *text, struct address *out);
+
+/* [ADDR:]PORT to listen on; 127.0.0.1 without ADDR. Port 0: any free one. */
+const char *address_parse_listen(const char *text, struct address *out);
+
+/* [NAME=][ADDR:]PORT; without NAME it is default_name, which may be NULL: a name is needed. */
+const char *address_parse_named_listen(const char *text, const char *default_name,
+                                       struct address_named *out);
+
+/* NAME=HOST:PORT. */
+const char *address_parse_target(const char *text, struct address_named *out);
+
+/* [NAME=]HOST:PORT[,HOST:PORT]...; the cluster is named kafka without NAME. */
+const char *address_parse_cluster(const char *text, struct address_cluster *out);
+
+/* Used for URLs too: checks the host at text[0..size), without brackets, and copies it. */
+const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1]);
+const char *address_parse_ipv6(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1]);
+const char *address_parse_port(const char *text, size_t size, uint16_t *port);

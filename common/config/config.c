@@ -1,0 +1,672 @@
+#include "config/config.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/properties.h"
+#include "config/secret.h"
+#include "config/value.h"
+
+#define VARIABLE_PREFIX "TUNNEL_"
+#define NAME_MAX_SIZE 64
+/* How much of a wrong word a message shows. */
+#define SHOWN_MAX 80
+
+/* Flags that every program has. They stand in no file, and only config in the environment. */
+enum builtin { BUILTIN_NONE, BUILTIN_CONFIG, BUILTIN_HELP, BUILTIN_VERSION };
+static const char *const builtin_names[] = {NULL, "config", "help", "version"};
+#define BUILTIN_COUNT 4
+
+/* One argument or two, understood. */
+struct flag {
+    enum builtin builtin;
+    size_t option;
+    const char *value;
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(struct config *c, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(c->error, sizeof c->error, format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+/* A copy that lives as long as the config object; NULL if memory is out. */
+static char *keep(struct config *c, const char *text, size_t size)
+{
+    char *copy = malloc(size + 1);
+    char **owned = realloc(c->owned, (c->owned_count + 1) * sizeof *owned);
+
+    if (owned)
+        c->owned = owned;
+    if (!copy || !owned) {
+        free(copy);
+        fail(c, "out of memory");
+        return NULL;
+    }
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    c->owned[c->owned_count++] = copy;
+    return copy;
+}
+
+/* A word that somebody else wrote, safe to print and short. */
+static const char *show(const char *word, size_t size, char out[SHOWN_MAX + 4])
+{
+    size_t shown = size < SHOWN_MAX ? size : SHOWN_MAX;
+
+    for (size_t i = 0; i < shown; i++)
+        out[i] = iscntrl((unsigned char)word[i]) ? '?' : word[i];
+    strcpy(out + shown, shown < size ? "..." : "");
+    return out;
+}
+
+void config_variable(const char *option_name, char out[CONFIG_VARIABLE_MAX])
+{
+    snprintf(out, CONFIG_VARIABLE_MAX, VARIABLE_PREFIX "%s", option_name);
+    for (char *at = out; *at; at++)
+        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+}
+
+static bool is_name(const char *name, const char *text, size_t size)
+{
+    return strlen(name) == size && memcmp(name, text, size) == 0;
+}
+
+static const struct config_option *option_at(const struct config *c, size_t index)
+{
+    return &c->program->options[index];
+}
+
+/* The index of an option, or the table's size if there is none of this name. */
+static size_t find_option(const struct config *c, const char *name, size_t size)
+{
+    size_t index = 0;
+
+    while (index < c->program->count && !is_name(option_at(c, index)->name, name, size))
+        index++;
+    return index;
+}
+
+static enum builtin find_builtin(const char *name, size_t size)
+{
+    for (int i = 1; i < BUILTIN_COUNT; i++) {
+        if (is_name(builtin_names[i], name, size))
+            return (enum builtin)i;
+    }
+    return BUILTIN_NONE;
+}
+
+/* How many letters to add, drop or change to get from one name to the other (Levenshtein). */
+static size_t distance(const char *a, size_t a_size, const char *b)
+{
+    size_t row[NAME_MAX_SIZE + 1];
+    size_t b_size = strlen(b);
+
+    if (b_size > NAME_MAX_SIZE)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= b_size; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_size; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= b_size; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+
+            diagonal = row[j];
+            if (row[j - 1] < row[j])
+                row[j] = row[j - 1];
+            row[j]++;
+            if (change < row[j])
+                row[j] = change;
+        }
+    }
+    return row[b_size];
+}
+
+/* The name that was probably meant, or NULL. */
+static const char *suggest(const struct config *c, const char *name, size_t size)
+{
+    const char *best = NULL;
+    size_t best_distance = size < 6 ? 1 : size < 12 ? 2 : 3;
+
+    if (size == 0 || size > NAME_MAX_SIZE)
+        return NULL;
+    for (size_t i = 0; i < c->program->count + BUILTIN_COUNT - 1; i++) {
+        const char *candidate = i < c->program->count ? option_at(c, i)->name
+                                                      : builtin_names[i - c->program->count + 1];
+        bool begins = size >= 3 && strncmp(candidate, name, size) == 0;
+        size_t steps = begins ? 1 : distance(name, size, candidate);
+
+        if (steps < best_distance || (steps == best_distance && !best)) {
+            best = candidate;
+            best_distance = steps;
+        }
+    }
+    return best;
+}
+
+static void format_limit(const struct config_option *option, int64_t limit, char *out, size_t size)
+{
+    if (option->kind == CONFIG_DURATION)
+        value_format_duration((uint64_t)limit, out, size);
+    else if (option->kind == CONFIG_SIZE)
+        value_format_size((uint64_t)limit, out, size);
+    else
+        snprintf(out, size, "%" PRId64 "%s%s", limit, option->unit ? " " : "",
+                 option->unit ? option->unit : "");
+}
+
+/* where names the place; the value itself is shown unless it is secret. */
+static int fail_value(struct config *c, const struct config_option *option, const char *where,
+                      const char *text, const char *what)
+{
+    char shown[SHOWN_MAX + 4];
+
+    if (option->flags & CONFIG_SECRET)
+        return fail(c, "%s: the value %s", where, what);
+    return fail(c, "%s: \"%s\" %s", where, show(text, strlen(text), shown), what);
+}
+
+static int check_range(struct config *c, const struct config_option *option, const char *where,
+                       const char *text, int64_t value)
+{
+    char min[48], max[48], what[160];
+
+    if ((option->min == 0 && option->max == 0) || (value >= option->min && value <= option->max))
+        return 0;
+    format_limit(option, option->min, min, sizeof min);
+    format_limit(option, option->max, max, sizeof max);
+    snprintf(what, sizeof what, "is out of range: it must be from %s to %s", min, max);
+    return fail_value(c, option, where, text, what);
+}
+
+static int set_number(struct config *c, const struct config_option *option, void *place,
+                      const char *text, const char *where)
+{
+    int64_t number = 0;
+    uint64_t scaled = 0;
+
+    switch (option->kind) {
+    case CONFIG_INTEGER:
+        if (!value_parse_integer(text, &number))
+            return fail_value(c, option, where, text, "is no whole number");
+        if (check_range(c, option, where, text, number) < 0)
+            return -1;
+        *(int64_t *)place = number;
+        return 0;
+    case CONFIG_DURATION:
+        if (!value_parse_duration(text, &scaled))
+            return fail_value(c, option, where, text,
+                              "is no duration: write a whole number of seconds, or one with ms, s, "
+                              "m or h");
+        break;
+    default:
+        if (!value_parse_size(text, &scaled))
+            return fail_value(c, option, where, text,
+                              "is no size: write a whole number of bytes, or one with KiB, MiB or "
+                              "GiB");
+    }
+    if (check_range(c, option, where, text, (int64_t)scaled) < 0)
+        return -1;
+    *(uint64_t *)place = scaled;
+    return 0;
+}
+
+static int set_enum(struct config *c, const struct config_option *option, int *place,
+                    const char *text, const char *where)
+{
+    char what[256] = "is none of";
+
+    for (int i = 0; option->values[i]; i++) {
+        size_t size = strlen(what);
+
+        if (strcmp(option->values[i], text) == 0) {
+            *place = i;
+            return 0;
+        }
+        snprintf(what + size, sizeof what - size, "%s %s", i ? "," : "", option->values[i]);
+    }
+    return fail_value(c, option, where, text, what);
+}
+
+static int add_item(struct config *c, struct config_list *list, const char *where, const char *text,
+                    size_t size)
+{
+    const char **items;
+    const char *item = keep(c, text, size);
+
+    if (!item)
+        return -1;
+    if (list->count == CONFIG_LIST_MAX)
+        return fail(c, "%s: more than %d entries", where, CONFIG_LIST_MAX);
+    items = realloc(list->items, (list->count + 1) * sizeof *items);
+    if (!items)
+        return fail(c, "out of memory");
+    items[list->count++] = item;
+    list->items = items;
+    return 0;
+}
+
+/* The end of the entry that begins at text; see config.h for the rule. */
+static const char *entry_end(const char *text, bool named)
+{
+    static const char separators[] = ", \t\r\n";
+    const char *end = text + strcspn(text, separators);
+
+    while (named && *end) {
+        const char *next = end + strspn(end, separators);
+        size_t gap = (size_t)(next - end);
+        const char *next_end = next + strcspn(next, separators);
+
+        if (!memchr(end, ',', gap) || next == next_end ||
+            memchr(next, '=', (size_t)(next_end - next)))
+            break;
+        end = next_end;
+    }
+    return end;
+}
+
+/* Drops blanks from an entry that was written as "a=x, y". */
+static size_t squeeze(char *entry)
+{
+    char *to = entry;
+
+    for (const char *at = entry; *at; at++) {
+        if (!isspace((unsigned char)*at))
+            *to++ = *at;
+    }
+    *to = '\0';
+    return (size_t)(to - entry);
+}
+
+static int split_list(struct config *c, const struct config_option *option,
+                      struct config_list *list, const char *text, const char *where)
+{
+    for (;;) {
+        text += strspn(text, ", \t\r\n");
+        if (*text == '\0')
+            return 0;
+        const char *end = entry_end(text, option->flags & CONFIG_SPLIT_NAMED);
+        char *entry = keep(c, text, (size_t)(end - text));
+        if (!entry || add_item(c, list, where, entry, squeeze(entry)) < 0)
+            return -1;
+        text = end;
+    }
+}
+
+static int set_list(struct config *c, size_t index, struct config_list *list, const char *text,
+                    enum config_source source, const char *where)
+{
+    if (c->sources[index] != source)
+        list->count = 0;
+    if (source == CONFIG_FROM_FLAG)
+        return add_item(c, list, where, text, strlen(text));
+    return split_list(c, option_at(c, index), list, text, where);
+}
+
+/* Sets one option from one source; where is what a message begins with. */
+static int set_value(struct config *c, size_t index, const char *text, enum config_source source,
+                     const char *where)
+{
+    const struct config_option *option = option_at(c, index);
+    void *place = (char *)c->target + option->offset;
+    int result = 0;
+
+    if (text[strspn(text, " \t\r\n")] == '\0')
+        return fail(c, "%s: the value is empty", where);
+    switch (option->kind) {
+    case CONFIG_STRING: {
+        char *copy = keep(c, text, strlen(text));
+
+        result = copy ? 0 : -1;
+        *(const char **)place = copy;
+        break;
+    }
+    case CONFIG_BOOL:
+        if (!value_parse_bool(text, place))
+            result = fail_value(c, option, where, text, "is neither true nor false");
+        break;
+    case CONFIG_ENUM:
+        result = set_enum(c, option, place, text, where);
+        break;
+    case CONFIG_LIST:
+        result = set_list(c, index, place, text, source, where);
+        break;
+    default:
+        result = set_number(c, option, place, text, where);
+    }
+    c->sources[index] = source;
+    return result;
+}
+
+static int set_defaults(struct config *c)
+{
+    for (size_t i = 0; i < c->program->count; i++) {
+        const struct config_option *option = option_at(c, i);
+
+        if (option->default_value &&
+            set_value(c, i, option->default_value, CONFIG_FROM_DEFAULT, option->name) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+struct file_context {
+    struct config *config;
+    const char *path;
+    unsigned *lines; /* per option: where the file set it, 0 = not yet */
+};
+
+/* Anything else is not quoted: a token's file may have been named by mistake. */
+static bool looks_like_name(const char *key)
+{
+    size_t size = strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-._");
+
+    return size <= NAME_MAX_SIZE / 2 && key[size] == '\0';
+}
+
+static int set_from_file(void *context, const char *key, const char *value, unsigned line)
+{
+    struct file_context *f = context;
+    struct config *c = f->config;
+    size_t index = find_option(c, key, strlen(key));
+    char where[CONFIG_ERROR_MAX / 2];
+    char shown[SHOWN_MAX + 4];
+
+    show(key, strlen(key), shown);
+    if (index == c->program->count) {
+        const char *meant = suggest(c, key, strlen(key));
+
+        if (!looks_like_name(key))
+            return fail(c, "%s:%u: the key is no option of %s; is this a configuration file?",
+                        f->path, line, c->program->name);
+        return fail(c, "%s:%u: \"%s\" is no option of %s%s%s%s", f->path, line, shown,
+                    c->program->name, meant ? "; did you mean \"" : "", meant ? meant : "",
+                    meant ? "\"?" : "");
+    }
+    snprintf(where, sizeof where, "%s:%u: %s", f->path, line, shown);
+    if (f->lines[index] && option_at(c, index)->kind != CONFIG_LIST)
+        return fail(c, "%s is already set on line %u", where, f->lines[index]);
+    f->lines[index] = line;
+    return set_value(c, index, value, CONFIG_FROM_FILE, where);
+}
+
+/* Reads a whole file of at most CONFIG_FILE_MAX bytes, with room for a NUL behind it. */
+static char *read_file(struct config *c, const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "re");
+    char *text = malloc(CONFIG_FILE_MAX + 2);
+
+    *size = 0;
+    if (file && text)
+        *size = fread(text, 1, CONFIG_FILE_MAX + 1, file);
+    if (!file || !text || ferror(file))
+        fail(c, "cannot read the configuration file %s: %s", path, strerror(errno));
+    else if (*size > CONFIG_FILE_MAX)
+        fail(c, "the configuration file %s is larger than 1 MiB", path);
+    if (file)
+        fclose(file);
+    if (c->error[0]) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static int load_file(struct config *c, const char *path)
+{
+    struct file_context context = {.config = c, .path = path};
+    const char *error = NULL;
+    unsigned line = 0;
+    size_t size;
+    char *text = read_file(c, path, &size);
+    int result = -1;
+
+    if (!text)
+        return -1;
+    c->file = keep(c, path, strlen(path));
+    context.lines = calloc(c->program->count + 1, sizeof *context.lines);
+    if (!c->file || !context.lines)
+        fail(c, "out of memory");
+    else
+        result = properties_parse(text, size, set_from_file, &context, &line, &error);
+    if (error)
+        fail(c, "%s:%u: %s", path, line, error);
+    secret_wipe(text, size);
+    free(text);
+    free(context.lines);
+    return result;
+}
+
+static void warn_unknown_variable(struct config *c, const char *name, size_t size)
+{
+    char shown[SHOWN_MAX + 4];
+    char warning[2 * SHOWN_MAX + 64];
+
+    if (c->warning_count == CONFIG_WARNINGS_MAX)
+        return;
+    snprintf(warning, sizeof warning, "%s is set, but is no option of %s", show(name, size, shown),
+             c->program->name);
+    const char *kept = keep(c, warning, strlen(warning));
+    if (kept)
+        c->warnings[c->warning_count++] = kept;
+}
+
+/* The value of a variable if entry sets it, and it is not empty. */
+static const char *variable_value(const char *entry, const char *option_name)
+{
+    char variable[CONFIG_VARIABLE_MAX];
+    size_t size;
+
+    config_variable(option_name, variable);
+    size = strlen(variable);
+    if (strncmp(entry, variable, size) != 0 || entry[size] != '=' || entry[size + 1] == '\0')
+        return NULL;
+    return entry + size + 1;
+}
+
+static int load_variable(struct config *c, const char *entry)
+{
+    size_t size = strcspn(entry, "=");
+    char variable[CONFIG_VARIABLE_MAX];
+
+    if (strncmp(entry, VARIABLE_PREFIX, strlen(VARIABLE_PREFIX)) != 0)
+        return 0;
+    config_variable(builtin_names[BUILTIN_CONFIG], variable);
+    if (is_name(variable, entry, size))
+        return 0;
+    for (size_t i = 0; i < c->program->count; i++) {
+        config_variable(option_at(c, i)->name, variable);
+        if (is_name(variable, entry, size)) {
+            const char *value = variable_value(entry, option_at(c, i)->name);
+
+            return value ? set_value(c, i, value, CONFIG_FROM_ENVIRONMENT, variable) : 0;
+        }
+    }
+    warn_unknown_variable(c, entry, size);
+    return 0;
+}
+
+static int fail_unknown_flag(struct config *c, const char *name, size_t size)
+{
+    char shown[SHOWN_MAX + 4];
+    const char *meant = suggest(c, name, size);
+
+    return fail(c, "--%s is no option of %s%s%s%s", show(name, size, shown), c->program->name,
+                meant ? "; did you mean --" : "; see --help", meant ? meant : "", meant ? "?" : "");
+}
+
+static size_t find_negated(const struct config *c, const char *name, size_t size)
+{
+    size_t index = size > 3 && strncmp(name, "no-", 3) == 0 ? find_option(c, name + 3, size - 3)
+                                                            : c->program->count;
+
+    if (index < c->program->count && option_at(c, index)->kind != CONFIG_BOOL)
+        return c->program->count;
+    return index;
+}
+
+/* Reads the argument at *at, and the next one if that is its value; steps over what it took. */
+static int read_flag(struct config *c, int argc, char *const *argv, int *at, struct flag *flag)
+{
+    const char *argument = argv[*at];
+    const char *name = argument + 2;
+    size_t none = c->program->count;
+
+    if (strcmp(argument, "-h") == 0)
+        name = "help";
+    else if (strncmp(argument, "--", 2) != 0)
+        /* Not quoted: it may be a secret whose option was forgotten. */
+        return fail(c, "argument %d is no option; options begin with --, see --help", *at);
+
+    size_t size = strcspn(name, "=");
+    const char *value = name[size] ? name + size + 1 : NULL;
+    size_t negated = find_negated(c, name, size);
+    *flag = (struct flag){
+        .builtin = find_builtin(name, size), .option = find_option(c, name, size), .value = value};
+    (*at)++;
+    if (flag->option == none && flag->builtin == BUILTIN_NONE && negated == none)
+        return fail_unknown_flag(c, name, size);
+
+    bool is_switch = flag->builtin > BUILTIN_CONFIG ||
+                     (flag->option < none && option_at(c, flag->option)->kind == CONFIG_BOOL);
+    if (flag->option == none && negated < none) {
+        flag->option = negated;
+        flag->value = "false";
+        is_switch = true;
+        if (value)
+            return fail(c, "--%.*s takes no value", (int)size, name);
+    }
+    if (is_switch) {
+        if (!flag->value)
+            flag->value = "true";
+        return 0;
+    }
+    if (!value && (*at == argc || strncmp(argv[*at], "--", 2) == 0))
+        return fail(c, "--%.*s needs a value", (int)size, name);
+    if (!value)
+        flag->value = argv[(*at)++];
+    return 0;
+}
+
+/* First pass: finds --help, --version and --config, and every argument that is none. */
+static int scan_flags(struct config *c, int argc, char *const *argv, const char **file)
+{
+    for (int at = 1; at < argc;) {
+        struct flag flag;
+
+        if (read_flag(c, argc, argv, &at, &flag) < 0)
+            return -1;
+        if (flag.builtin == BUILTIN_HELP)
+            return CONFIG_HELP;
+        if (flag.builtin == BUILTIN_VERSION)
+            return CONFIG_VERSION;
+        if (flag.builtin == BUILTIN_CONFIG)
+            *file = flag.value;
+    }
+    return 0;
+}
+
+static int apply_flags(struct config *c, int argc, char *const *argv)
+{
+    for (int at = 1; at < argc;) {
+        struct flag flag;
+        char where[NAME_MAX_SIZE + 8];
+
+        if (read_flag(c, argc, argv, &at, &flag) < 0)
+            return -1;
+        if (flag.builtin != BUILTIN_NONE)
+            continue;
+        snprintf(where, sizeof where, "--%s", option_at(c, flag.option)->name);
+        if (set_value(c, flag.option, flag.value, CONFIG_FROM_FLAG, where) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check_required(struct config *c)
+{
+    for (size_t i = 0; i < c->program->count; i++) {
+        const struct config_option *option = option_at(c, i);
+        char variable[CONFIG_VARIABLE_MAX];
+
+        if (!(option->flags & CONFIG_REQUIRED) || c->sources[i] != CONFIG_UNSET)
+            continue;
+        config_variable(option->name, variable);
+        return fail(c, "--%s is missing (or %s in the environment); see --help", option->name,
+                    variable);
+    }
+    return 0;
+}
+
+int config_load(struct config *config, const struct config_program *program, void *target, int argc,
+                char *const *argv, char *const *environment)
+{
+    const char *file = NULL;
+
+    *config = (struct config){.program = program, .target = target};
+    config->sources = calloc(program->count + 1, sizeof *config->sources);
+    if (!config->sources)
+        return fail(config, "out of memory");
+
+    int result = scan_flags(config, argc, argv, &file);
+    if (result != 0)
+        return result;
+    for (char *const *entry = environment; *entry && !file; entry++)
+        file = variable_value(*entry, builtin_names[BUILTIN_CONFIG]);
+
+    result = set_defaults(config);
+    assert(result == 0 || strcmp(config->error, "out of memory") == 0);
+    if (result == 0 && file)
+        result = load_file(config, file);
+    for (char *const *entry = environment; *entry && result == 0; entry++)
+        result = load_variable(config, *entry);
+    if (result == 0)
+        result = apply_flags(config, argc, argv);
+    return result == 0 ? check_required(config) : result;
+}
+
+void config_free(struct config *config)
+{
+    for (size_t i = 0; config->sources && i < config->program->count; i++) {
+        const struct config_option *option = option_at(config, i);
+        void *place = (char *)config->target + option->offset;
+
+        if (option->kind == CONFIG_LIST && config->sources[i] != CONFIG_UNSET) {
+            free((void *)((struct config_list *)place)->items);
+            *(struct config_list *)place = (struct config_list){0};
+        } else if (option->kind == CONFIG_STRING) {
+            *(const char **)place = NULL;
+        }
+    }
+    for (size_t i = 0; i < config->owned_count; i++)
+        secret_free(config->owned[i]);
+    free(config->owned);
+    free(config->sources);
+    memset(config, 0, sizeof *config);
+}
+
+enum config_source config_source(const struct config *config, const char *name)
+{
+    size_t index = find_option(config, name, strlen(name));
+
+    assert(index < config->program->count);
+    return config->sources[index];
+}
+
+const char *config_source_name(enum config_source source)
+{
+    static const char *const names[] = {"unset", "default", "file", "environment", "flag"};
+
+    return names[source];
+}

@@ -1,0 +1,129 @@
+/*
+ * Options: one table per program says what there is; flags, the environment and a file fill it in.
+ *
+ * The room config/ reads options, addresses, URLs and secrets' files, and writes --help and the
+ * documentation from the same table. It may use base/ only, and does not log: it returns sentences.
+ *
+ * An option --ping-interval is also TUNNEL_PING_INTERVAL in the environment and ping-interval in
+ * the file that --config (or TUNNEL_CONFIG) names, in .properties syntax (config/properties.h).
+ * Flags win over the environment, the environment over the file, the file over the default.
+ * The last of a flag given twice wins; a key given twice in the file is an error. An empty
+ * environment variable counts as not set; an empty value elsewhere is an error.
+ *
+ * A list collects: each flag --tcp VALUE adds one entry, VALUE as it stands. In the environment and
+ * the file one value holds the whole list, split at commas and blanks; with CONFIG_SPLIT_NAMED, for
+ * entries NAME=a,b that hold commas themselves, a blank begins a new entry and a comma does so only
+ * if the part behind it holds an = sign: "a=h1:1,h2:2,b=h3:3" is a=h1:1,h2:2 and b=h3:3, and so is
+ * "a=h1:1,h2:2 b=h3:3". A comma with blanks around it counts as a comma. A list from a source that
+ * wins replaces the other lists, it does not add to them.
+ *
+ * Values of options with CONFIG_SECRET appear in no message and no text that this room makes.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_ERROR_MAX 512
+#define CONFIG_FILE_MAX (1024 * 1024)
+#define CONFIG_LIST_MAX 256
+#define CONFIG_WARNINGS_MAX 32
+
+struct config_list {
+    const char **items;
+    size_t count;
+};
+
+/* What the value is, and the type of its place in the program's struct. */
+enum config_kind {
+    CONFIG_STRING,   /* const char *: NULL unless set; owned by the config object */
+    CONFIG_INTEGER,  /* int64_t */
+    CONFIG_DURATION, /* uint64_t, milliseconds; written as 20, 20s, 250ms, 2m, 1h */
+    CONFIG_SIZE,     /* uint64_t, bytes; written as 65536, 64KiB, 4MiB, 1GiB */
+    CONFIG_BOOL,     /* bool; --name, --no-name; true or false elsewhere */
+    CONFIG_ENUM,     /* int: the index into values */
+    CONFIG_LIST,     /* struct config_list; owned by the config object */
+};
+
+enum config_flags {
+    CONFIG_SECRET = 1 << 0,
+    CONFIG_REQUIRED = 1 << 1,
+    CONFIG_SPLIT_NAMED = 1 << 2,
+};
+
+struct config_option {
+    const char *name; /* lower case letters, digits and hyphens, without the leading -- */
+    const char *metavar;
+    enum config_kind kind;
+    size_t offset; /* offsetof its place in the program's struct */
+    const char *group;
+    const char *help;          /* sentences for --help and the documentation */
+    const char *default_value; /* as it would be written; NULL = none (NULL, 0, false, empty) */
+    /* For numbers, in the unit of the place; both 0 = no limits. */
+    int64_t min;
+    int64_t max;
+    const char *unit;          /* of an integer, for messages; may be NULL */
+    const char *const *values; /* of an enum, ends in NULL */
+    unsigned flags;            /* enum config_flags */
+};
+
+struct config_program {
+    const char *name;
+    const char *summary;
+    const struct config_option *options; /* those of a group stand together */
+    size_t count;
+};
+
+enum config_source {
+    CONFIG_UNSET,
+    CONFIG_FROM_DEFAULT,
+    CONFIG_FROM_FILE,
+    CONFIG_FROM_ENVIRONMENT,
+    CONFIG_FROM_FLAG,
+};
+
+enum config_result {
+    CONFIG_HELP = 1, /* --help: print config_write_help, exit with 0 */
+    CONFIG_VERSION,
+};
+
+struct config {
+    const struct config_program *program;
+    void *target;
+    enum config_source *sources; /* one per option */
+    const char *file;            /* the path that was read, or NULL */
+    char error[CONFIG_ERROR_MAX];
+    /* Sentences for the log, e.g. about TUNNEL_ variables that no option reads. */
+    const char *warnings[CONFIG_WARNINGS_MAX];
+    size_t warning_count;
+    char **owned;
+    size_t owned_count;
+};
+
+/*
+ * Fills target, a zeroed struct of the program's own. argv[0] is skipped; environment ends in NULL.
+ * Returns 0; CONFIG_HELP or CONFIG_VERSION, with nothing filled in; or -1 with a sentence in
+ * config->error. In each case config_free ends it, after the last use of target's strings.
+ */
+int config_load(struct config *config, const struct config_program *program, void *target, int argc,
+                char *const *argv, char *const *environment);
+void config_free(struct config *config);
+
+/* Where an option's value came from; name must be in the table. */
+enum config_source config_source(const struct config *config, const char *name);
+/* "default", "file", "environment", "flag", or "unset". */
+const char *config_source_name(enum config_source source);
+
+/* The value of an option as text for the start-up log, cut to fit; "(hidden)" if it is secret. */
+void config_describe(const struct config *config, const struct config_option *option, char *out,
+                     size_t size);
+
+/* --help, and a section of Markdown with a table per group. */
+void config_write_help(const struct config_program *program, FILE *out);
+void config_write_markdown(const struct config_program *program, FILE *out);
+
+/* The name of an option's environment variable. */
+#define CONFIG_VARIABLE_MAX 80
+void config_variable(const char *option_name, char out[CONFIG_VARIABLE_MAX]);

@@ -1,0 +1,178 @@
+/* What config.h writes: --help, the documentation, and values for the log. */
+#include "config/config.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "config/value.h"
+
+#define WIDTH 96
+#define INDENT 8
+
+/* Text broken at blanks into lines of at most WIDTH, each indented. */
+static void write_wrapped(FILE *out, const char *text)
+{
+    size_t column = 0;
+
+    while (*text) {
+        size_t size = strcspn(text, " ");
+
+        if (column > 0 && column + 1 + size > WIDTH) {
+            fputc('\n', out);
+            column = 0;
+        }
+        column += (size_t)fprintf(out, "%*s%.*s", column ? 1 : INDENT, "", (int)size, text);
+        text += size;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+/* "debug|info" for an enum without a metavar of its own. */
+static void format_metavar(const struct config_option *option, char *out, size_t size)
+{
+    size_t used = 0;
+
+    snprintf(out, size, "%s", option->metavar ? option->metavar : "");
+    if (option->kind != CONFIG_ENUM || option->metavar)
+        return;
+    for (size_t i = 0; option->values[i] && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%s", i ? "|" : "", option->values[i]);
+}
+
+static void write_option(FILE *out, const struct config_option *option)
+{
+    char metavar[128];
+    char variable[CONFIG_VARIABLE_MAX];
+    char facts[512];
+
+    format_metavar(option, metavar, sizeof metavar);
+    config_variable(option->name, variable);
+    fprintf(out, "  --%s%s%s%s\n", option->kind == CONFIG_BOOL ? "[no-]" : "", option->name,
+            metavar[0] ? " " : "", metavar);
+    write_wrapped(out, option->help);
+    snprintf(facts, sizeof facts, "%s%s%s%s%sEnvironment: %s.",
+             option->flags & CONFIG_REQUIRED ? "Required. " : "",
+             option->kind == CONFIG_LIST ? "May be given more than once. " : "",
+             option->default_value ? "Default: " : "",
+             option->default_value ? option->default_value : "", option->default_value ? ". " : "",
+             variable);
+    write_wrapped(out, facts);
+}
+
+/* Whether a new group begins with this option. */
+static bool begins_group(const struct config_program *program, size_t index)
+{
+    return index == 0 ||
+           strcmp(program->options[index].group, program->options[index - 1].group) != 0;
+}
+
+void config_write_help(const struct config_program *program, FILE *out)
+{
+    fprintf(out, "Usage: %s [options]\n\n%s\n", program->name, program->summary);
+    for (size_t i = 0; i < program->count; i++) {
+        if (begins_group(program, i))
+            fprintf(out, "\n%s:\n", program->options[i].group);
+        write_option(out, &program->options[i]);
+    }
+    fputs("\nGeneral:\n  --config FILE\n", out);
+    write_wrapped(out, "Read options from FILE, in .properties syntax (name=value). Flags win over "
+                       "the environment, the environment over the file. Environment: "
+                       "TUNNEL_CONFIG.");
+    fputs("  --help, -h\n", out);
+    write_wrapped(out, "Print this text.");
+    fputs("  --version\n", out);
+    write_wrapped(out, "Print the version.");
+}
+
+/* Text inside a table's cell. */
+static void write_cell(FILE *out, const char *text)
+{
+    for (; *text; text++)
+        fprintf(out, "%s%c", strchr("|<>", *text) ? "\\" : "", *text);
+}
+
+static void write_row(FILE *out, const struct config_option *option)
+{
+    char metavar[128];
+    char variable[CONFIG_VARIABLE_MAX];
+
+    format_metavar(option, metavar, sizeof metavar);
+    config_variable(option->name, variable);
+    fputs("| `--", out);
+    fputs(option->kind == CONFIG_BOOL ? "[no-]" : "", out);
+    fputs(option->name, out);
+    if (metavar[0])
+        fputc(' ', out);
+    for (const char *at = metavar; *at; at++)
+        fprintf(out, "%s%c", *at == '|' ? "\\" : "", *at);
+    fprintf(out, "` | `%s` | ", variable);
+    if (option->default_value)
+        fprintf(out, "`%s`", option->default_value);
+    fputs(" | ", out);
+    if (option->flags & CONFIG_REQUIRED)
+        fputs("Required. ", out);
+    write_cell(out, option->help);
+    if (option->kind == CONFIG_LIST)
+        fputs(" May be given more than once.", out);
+    fputs(" |\n", out);
+}
+
+void config_write_markdown(const struct config_program *program, FILE *out)
+{
+    fprintf(out, "## %s\n\n%s\n", program->name, program->summary);
+    for (size_t i = 0; i < program->count; i++) {
+        if (begins_group(program, i))
+            fprintf(out,
+                    "\n### %s\n\n| Option | Environment | Default | Meaning |\n"
+                    "|---|---|---|---|\n",
+                    program->options[i].group);
+        write_row(out, &program->options[i]);
+    }
+}
+
+static void describe_list(const struct config_list *list, char *out, size_t size)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < list->count && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%s", i ? " " : "", list->items[i]);
+}
+
+void config_describe(const struct config *config, const struct config_option *option, char *out,
+                     size_t size)
+{
+    const void *place = (const char *)config->target + option->offset;
+
+    if (config_source(config, option->name) == CONFIG_UNSET) {
+        snprintf(out, size, "%s", option->kind == CONFIG_BOOL ? "false" : "");
+        return;
+    }
+    if (option->flags & CONFIG_SECRET) {
+        snprintf(out, size, "(hidden)");
+        return;
+    }
+    switch (option->kind) {
+    case CONFIG_STRING:
+        snprintf(out, size, "%s", *(const char *const *)place);
+        break;
+    case CONFIG_INTEGER:
+        snprintf(out, size, "%" PRId64, *(const int64_t *)place);
+        break;
+    case CONFIG_DURATION:
+        value_format_duration(*(const uint64_t *)place, out, size);
+        break;
+    case CONFIG_SIZE:
+        value_format_size(*(const uint64_t *)place, out, size);
+        break;
+    case CONFIG_BOOL:
+        snprintf(out, size, "%s", *(const bool *)place ? "true" : "false");
+        break;
+    case CONFIG_ENUM:
+        snprintf(out, size, "%s", option->values[*(const int *)place]);
+        break;
+    case CONFIG_LIST:
+        describe_list(place, out, size);
+    }
+}

@@ -1,0 +1,92 @@
+#include "config/url.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *take_scheme(const char **text, struct url *out)
+{
+    static const struct {
+        const char *name;
+        bool tls;
+    } schemes[] = {{"https://", true}, {"http://", false}, {"wss://", true}, {"ws://", false}};
+
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t size = strlen(schemes[i].name);
+
+        if (strncasecmp(*text, schemes[i].name, size) == 0) {
+            *text += size;
+            out->tls = schemes[i].tls;
+            out->port = out->tls ? 443 : 80;
+            return NULL;
+        }
+    }
+    return "the URL must begin with https://, http://, wss:// or ws://";
+}
+
+static const char *take_authority(const char **text, struct url *out)
+{
+    size_t size = strcspn(*text, "/?#");
+    const char *start = *text;
+    const char *end = start + size;
+    const char *host_end;
+    const char *error;
+
+    *text = end;
+    if (memchr(start, '@', size))
+        return "the URL holds a user name or password; give a token by its own option";
+    out->is_ipv6 = size > 0 && start[0] == '[';
+    if (out->is_ipv6) {
+        host_end = memchr(start, ']', size);
+        if (!host_end)
+            return "the closing bracket of the IPv6 address is missing";
+        error = address_parse_ipv6(start + 1, (size_t)(host_end - start - 1), out->host);
+        host_end++;
+    } else {
+        host_end = memchr(start, ':', size);
+        if (!host_end)
+            host_end = end;
+        if (memchr(host_end, ':', (size_t)(end - host_end)) &&
+            memchr(host_end + 1, ':', (size_t)(end - host_end - 1)))
+            return "an IPv6 address must stand in brackets, as in https://[::1]:8443";
+        error = address_parse_host(start, (size_t)(host_end - start), out->host);
+    }
+    if (error || host_end == end)
+        return error;
+    if (*host_end != ':')
+        return "after the IPv6 address comes :PORT, a path, or nothing";
+    error = address_parse_port(host_end + 1, (size_t)(end - host_end - 1), &out->port);
+    if (!error && out->port == 0)
+        return "port 0 cannot be connected to";
+    return error;
+}
+
+static const char *take_path(const char *text, struct url *out)
+{
+    size_t size = strlen(text);
+
+    if (strchr(text, '#'))
+        return "the URL has a fragment (#...); leave it out";
+    if (strchr(text, '?'))
+        return "the URL has a query (?...); leave it out";
+    if (size > URL_PATH_MAX)
+        return "the URL's path is longer than 1023 characters";
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] <= 0x20 || text[i] >= 0x7f || strchr("\"<>\\^`{|}", text[i]))
+            return "the URL's path holds a character that must be percent-encoded";
+        if (text[i] == '%' &&
+            (!isxdigit((unsigned char)text[i + 1]) || !isxdigit((unsigned char)text[i + 2])))
+            return "the URL's path has a % without two hexadecimal digits";
+    }
+    strcpy(out->path, size <= 1 ? URL_DEFAULT_PATH : text);
+    return NULL;
+}
+
+const char *url_parse(const char *text, struct url *out)
+{
+    const char *error = take_scheme(&text, out);
+
+    if (!error)
+        error = take_authority(&text, out);
+    return error ? error : take_path(text, out);
+}

@@ -1,0 +1,763 @@
+#include "../lib/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/address.h"
+#include "config/config.h"
+#include "config/properties.h"
+#include "config/secret.h"
+#include "config/url.h"
+#include "config/value.h"
+
+struct options {
+    const char *server;
+    const char *token;
+    int64_t workers;
+    uint64_t ping_interval;
+    uint64_t memory;
+    bool trust_ingress;
+    int log_level;
+    struct config_list tcp;
+    struct config_list kafka;
+};
+
+static const char *const levels[] = {"error", "info", "debug", NULL};
+
+#define AT(member) .offset = offsetof(struct options, member)
+static const struct config_option table[] = {
+    {.name = "server",
+     .metavar = "URL",
+     .kind = CONFIG_STRING,
+     AT(server),
+     .group = "Link",
+     .help = "Where the server is.",
+     .flags = CONFIG_REQUIRED},
+    {.name = "token",
+     .metavar = "T",
+     .kind = CONFIG_STRING,
+     AT(token),
+     .group = "Link",
+     .help = "What to show at the door.",
+     .flags = CONFIG_SECRET},
+    {.name = "ping-interval",
+     .metavar = "S",
+     .kind = CONFIG_DURATION,
+     AT(ping_interval),
+     .group = "Link",
+     .help = "How often to ask whether the other side is there | alive.",
+     .default_value = "20",
+     .min = 1000,
+     .max = 3600000},
+    {.name = "workers",
+     .metavar = "N",
+     .kind = CONFIG_INTEGER,
+     AT(workers),
+     .group = "Limits",
+     .help = "How many.",
+     .default_value = "1",
+     .min = 1,
+     .max = 64,
+     .unit = "workers"},
+    {.name = "memory",
+     .metavar = "SIZE",
+     .kind = CONFIG_SIZE,
+     AT(memory),
+     .group = "Limits",
+     .help = "How much.",
+     .default_value = "256MiB"},
+    {.name = "trust-ingress",
+     .kind = CONFIG_BOOL,
+     AT(trust_ingress),
+     .group = "Limits",
+     .help = "Believe it."},
+    {.name = "log-level",
+     .kind = CONFIG_ENUM,
+     AT(log_level),
+     .group = "Log",
+     .help = "What to log.",
+     .default_value = "info",
+     .values = levels},
+    {.name = "tcp",
+     .metavar = "NAME=HOST:PORT",
+     .kind = CONFIG_LIST,
+     AT(tcp),
+     .group = "Targets",
+     .help = "A target."},
+    {.name = "kafka",
+     .metavar = "[NAME=]HOST:PORT,...",
+     .kind = CONFIG_LIST,
+     AT(kafka),
+     .group = "Targets",
+     .help = "A cluster.",
+     .flags = CONFIG_SPLIT_NAMED},
+};
+static const struct config_program program = {.name = "demo",
+                                              .summary = "A program.",
+                                              .options = table,
+                                              .count = sizeof table / sizeof *table};
+
+struct run {
+    struct config config;
+    struct options options;
+    int result;
+};
+
+/* As main() gets them: pointers to char, though nobody writes there. */
+static int copy_words(char **to, const char *const *words)
+{
+    int count = 0;
+
+    while (words && words[count])
+        count++;
+    if (count > 0)
+        memcpy(to, words, (size_t)count * sizeof *to);
+    to[count] = NULL;
+    return count;
+}
+
+/* arguments and environment end in NULL, or are NULL. */
+static void load_program(struct run *r, const struct config_program *p,
+                         const char *const *arguments, const char *const *environment)
+{
+    static const char *const name[] = {"demo", NULL};
+    char *argv[16];
+    char *variables[16];
+
+    copy_words(argv, name);
+    int argc = 1 + copy_words(argv + 1, arguments);
+    copy_words(variables, environment);
+    memset(r, 0, sizeof *r);
+    r->result = config_load(&r->config, p, &r->options, argc, argv, variables);
+}
+
+static void load(struct run *r, const char *const *arguments, const char *const *environment)
+{
+    load_program(r, &program, arguments, environment);
+}
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define SERVER "--server", "https://x"
+
+static void expect_error(const char *const *arguments, const char *const *environment,
+                         const char *error)
+{
+    struct run r;
+
+    load(&r, arguments, environment);
+    assert_int_equal(r.result, -1);
+    assert_string_equal(r.config.error, error);
+    config_free(&r.config);
+}
+
+/* A file of the test's own; the caller unlinks it. */
+static void write_file(char path[64], const void *text, size_t size)
+{
+    strcpy(path, "/tmp/kafka-tunnel-test-XXXXXX");
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, size), size);
+    close(fd);
+}
+
+static void defaults_fill_what_nobody_sets(void **state)
+{
+    (void)state;
+    struct run r;
+
+    load(&r, WORDS(SERVER), NULL);
+    assert_int_equal(r.result, 0);
+    assert_string_equal(r.options.server, "https://x");
+    assert_null(r.options.token);
+    assert_int_equal(r.options.workers, 1);
+    assert_int_equal(r.options.ping_interval, 20000);
+    assert_int_equal(r.options.memory, 256 << 20);
+    assert_false(r.options.trust_ingress);
+    assert_int_equal(r.options.log_level, 1);
+    assert_int_equal(r.options.tcp.count, 0);
+    assert_int_equal(config_source(&r.config, "server"), CONFIG_FROM_FLAG);
+    assert_int_equal(config_source(&r.config, "workers"), CONFIG_FROM_DEFAULT);
+    assert_int_equal(config_source(&r.config, "tcp"), CONFIG_UNSET);
+    config_free(&r.config);
+}
+
+static void flags_of_every_kind(void **state)
+{
+    (void)state;
+    struct run r;
+
+    load(&r,
+         WORDS("--server=ws://a", "--workers", "7", "--ping-interval=1500ms", "--memory", "64KiB",
+               "--trust-ingress", "--log-level", "debug", "--tcp", "a=b:1", "--tcp", "c=d:2, e",
+               "--kafka=x:1,y:2"),
+         NULL);
+    assert_int_equal(r.result, 0);
+    assert_string_equal(r.options.server, "ws://a");
+    assert_int_equal(r.options.workers, 7);
+    assert_int_equal(r.options.ping_interval, 1500);
+    assert_int_equal(r.options.memory, 65536);
+    assert_true(r.options.trust_ingress);
+    assert_int_equal(r.options.log_level, 2);
+    assert_int_equal(r.options.tcp.count, 2);
+    assert_string_equal(r.options.tcp.items[0], "a=b:1");
+    assert_string_equal(r.options.tcp.items[1], "c=d:2, e");
+    assert_int_equal(r.options.kafka.count, 1);
+    assert_string_equal(r.options.kafka.items[0], "x:1,y:2");
+    config_free(&r.config);
+
+    load(&r,
+         WORDS(SERVER, "--workers", "2", "--workers=3", "--trust-ingress", "--no-trust-ingress"),
+         NULL);
+    assert_int_equal(r.result, 0);
+    assert_int_equal(r.options.workers, 3);
+    assert_false(r.options.trust_ingress);
+    config_free(&r.config);
+}
+
+static void flags_win_over_environment_over_file(void **state)
+{
+    (void)state;
+    static const char text[] = "server = https://file\nworkers=2\nmemory=1MiB\ntcp=f=f:1\n"
+                               "trust-ingress=yes\n";
+    struct run r;
+    char path[64];
+
+    write_file(path, text, sizeof text - 1);
+    load(&r, WORDS("--workers=4", "--config", path),
+         WORDS("TUNNEL_WORKERS=3", "TUNNEL_MEMORY=2MiB", "TUNNEL_TCP=e=e:1,g=g:2 h=h:3",
+               "PATH=/bin", "TUNNEL_TRUST_INGRESS=", "TUNNEL_CONFIG=/nonexistent"));
+    assert_string_equal(r.config.error, "");
+    assert_int_equal(r.result, 0);
+    assert_string_equal(r.options.server, "https://file");
+    assert_int_equal(r.options.memory, 2 << 20);
+    assert_int_equal(r.options.workers, 4);
+    assert_int_equal(r.options.tcp.count, 3);
+    assert_string_equal(r.options.tcp.items[2], "h=h:3");
+    assert_true(r.options.trust_ingress);
+    assert_int_equal(config_source(&r.config, "server"), CONFIG_FROM_FILE);
+    assert_int_equal(config_source(&r.config, "memory"), CONFIG_FROM_ENVIRONMENT);
+    assert_string_equal(config_source_name(config_source(&r.config, "workers")), "flag");
+    assert_string_equal(r.config.file, path);
+    assert_int_equal(r.config.warning_count, 0);
+    config_free(&r.config);
+
+    char variable[96];
+    snprintf(variable, sizeof variable, "TUNNEL_CONFIG=%s", path);
+    load(&r, WORDS("--tcp", "x=x:1"), WORDS(variable));
+    assert_int_equal(r.result, 0);
+    assert_int_equal(r.options.tcp.count, 1);
+    assert_string_equal(r.options.tcp.items[0], "x=x:1");
+    assert_int_equal(r.options.workers, 2);
+    config_free(&r.config);
+    unlink(path);
+}
+
+static void lists_whose_entries_hold_commas(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *variable;
+        const char *items[4];
+    } cases[] = {
+        {"TUNNEL_KAFKA=h1:1,h2:2", {"h1:1,h2:2"}},
+        {"TUNNEL_KAFKA=a=h1:1,h2:2,b=h3:3", {"a=h1:1,h2:2", "b=h3:3"}},
+        {"TUNNEL_KAFKA=a=h1:1,h2:2 b=h3:3,h4:4", {"a=h1:1,h2:2", "b=h3:3,h4:4"}},
+        {"TUNNEL_KAFKA= a=h1:1 , h2:2 ,b=h3:3, ", {"a=h1:1,h2:2", "b=h3:3"}},
+        {"TUNNEL_KAFKA=h1:1 h2:2", {"h1:1", "h2:2"}},
+        {"TUNNEL_KAFKA=h1:1,b=h2:2", {"h1:1", "b=h2:2"}},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char variable[64];
+        struct run r;
+        size_t count = 0;
+
+        strcpy(variable, cases[i].variable);
+        load(&r, WORDS(SERVER), WORDS(variable));
+        assert_int_equal(r.result, 0);
+        for (; cases[i].items[count]; count++) {
+            assert_true(count < r.options.kafka.count);
+            assert_string_equal(r.options.kafka.items[count], cases[i].items[count]);
+        }
+        assert_int_equal(r.options.kafka.count, count);
+        config_free(&r.config);
+    }
+}
+
+static void too_many_entries_are_refused(void **state)
+{
+    (void)state;
+    char variable[2048] = "TUNNEL_TCP=";
+
+    for (int i = 0; i <= CONFIG_LIST_MAX; i++)
+        strcat(variable, "a ");
+    expect_error(WORDS(SERVER), WORDS(variable), "TUNNEL_TCP: more than 256 entries");
+}
+
+static void errors_say_what_and_where(void **state)
+{
+    (void)state;
+    expect_error(WORDS("--sever", "x"), NULL,
+                 "--sever is no option of demo; did you mean --server?");
+    expect_error(WORDS("--trust"), NULL,
+                 "--trust is no option of demo; did you mean --trust-ingress?");
+    expect_error(WORDS("--zzzzzzzz=secret"), NULL, "--zzzzzzzz is no option of demo; see --help");
+    expect_error(WORDS("--no-workers"), NULL, "--no-workers is no option of demo; see --help");
+    expect_error(WORDS("--x\ny"), NULL, "--x?y is no option of demo; see --help");
+    expect_error(WORDS("--server"), NULL, "--server needs a value");
+    expect_error(WORDS("--server", "--workers", "1"), NULL, "--server needs a value");
+    expect_error(WORDS("--server="), NULL, "--server: the value is empty");
+    expect_error(WORDS("s3cret"), NULL,
+                 "argument 1 is no option; options begin with --, see --help");
+    expect_error(WORDS("--"), NULL, "-- is no option of demo; see --help");
+    expect_error(WORDS("--no-trust-ingress=true"), NULL, "--no-trust-ingress takes no value");
+    expect_error(WORDS("--trust-ingress=perhaps"), NULL,
+                 "--trust-ingress: \"perhaps\" is neither true nor false");
+    expect_error(WORDS("--workers", "1x"), NULL, "--workers: \"1x\" is no whole number");
+    expect_error(WORDS("--workers", "-5"), NULL,
+                 "--workers: \"-5\" is out of range: it must be from 1 workers to 64 workers");
+    expect_error(WORDS("--ping-interval", "999ms"), NULL,
+                 "--ping-interval: \"999ms\" is out of range: it must be from 1s to 1h");
+    expect_error(
+        WORDS("--ping-interval", "soon"), NULL,
+        "--ping-interval: \"soon\" is no duration: write a whole number of seconds, or one "
+        "with ms, s, m or h");
+    expect_error(WORDS("--memory", "1kb"), NULL,
+                 "--memory: \"1kb\" is no size: write a whole number of bytes, or one with KiB, "
+                 "MiB or GiB");
+    expect_error(WORDS(SERVER), WORDS("TUNNEL_LOG_LEVEL=loud"),
+                 "TUNNEL_LOG_LEVEL: \"loud\" is none of error, info, debug");
+    expect_error(NULL, NULL,
+                 "--server is missing (or TUNNEL_SERVER in the environment); see --help");
+    expect_error(WORDS("--config", "/nonexistent/x"), NULL,
+                 "cannot read the configuration file /nonexistent/x: No such file or directory");
+    expect_error(WORDS("--config", "/"), NULL,
+                 "cannot read the configuration file /: Is a directory");
+}
+
+static void expect_file_error(const void *text, size_t size, const char *error)
+{
+    struct run r;
+    char path[64];
+
+    write_file(path, text, size);
+    load(&r, WORDS(SERVER, "--config", path), NULL);
+    assert_int_equal(r.result, -1);
+    assert_memory_equal(r.config.error, path, strlen(path));
+    assert_string_equal(r.config.error + strlen(path), error);
+    config_free(&r.config);
+    unlink(path);
+}
+
+#define EXPECT_FILE_ERROR(text, error) expect_file_error(text, sizeof text - 1, error)
+
+static void file_errors_name_the_line(void **state)
+{
+    (void)state;
+    EXPECT_FILE_ERROR("# fine\n\nworkrs=2\n",
+                      ":3: \"workrs\" is no option of demo; did you mean \"workers\"?");
+    EXPECT_FILE_ERROR("workers=\\\n2\nlog-level=loud\n",
+                      ":3: log-level: \"loud\" is none of error, info, debug");
+    EXPECT_FILE_ERROR("workers=2\nworkers=3\n", ":2: workers is already set on line 1");
+    EXPECT_FILE_ERROR("workers\n", ":1: workers: the value is empty");
+    EXPECT_FILE_ERROR("token=a\\u0041\n", ":1: a \\u escape; write the character itself, in UTF-8");
+    EXPECT_FILE_ERROR("\nserver=\0x\n", ":2: a NUL byte; this is no text file");
+    /* A token's file that was named by mistake is not shown. */
+    EXPECT_FILE_ERROR("eyJhbGciOi.S3cret\n",
+                      ":1: the key is no option of demo; is this a configuration file?");
+}
+
+static void a_huge_file_is_refused(void **state)
+{
+    (void)state;
+    char *text = malloc(CONFIG_FILE_MAX + 1);
+    struct run r;
+    char path[64];
+
+    memset(text, '\n', CONFIG_FILE_MAX + 1);
+    write_file(path, text, CONFIG_FILE_MAX + 1);
+    load(&r, WORDS(SERVER, "--config", path), NULL);
+    assert_int_equal(r.result, -1);
+    assert_non_null(strstr(r.config.error, "is larger than 1 MiB"));
+    config_free(&r.config);
+    assert_int_equal(truncate(path, CONFIG_FILE_MAX), 0);
+    load(&r, WORDS(SERVER, "--config", path), NULL);
+    assert_int_equal(r.result, 0);
+    config_free(&r.config);
+    unlink(path);
+    free(text);
+}
+
+static void unknown_variables_are_warned_about(void **state)
+{
+    (void)state;
+    struct run r;
+
+    load(&r, WORDS(SERVER), WORDS("TUNNEL_WORKRS=s3cret", "TUNNELS=1", "TUNNEL_WORKERS=2"));
+    assert_int_equal(r.result, 0);
+    assert_int_equal(r.config.warning_count, 1);
+    assert_string_equal(r.config.warnings[0], "TUNNEL_WORKRS is set, but is no option of demo");
+    assert_int_equal(r.options.workers, 2);
+    config_free(&r.config);
+}
+
+static void help_and_version_come_first(void **state)
+{
+    (void)state;
+    struct run r;
+
+    load(&r, WORDS("--workers", "x", "--help"), NULL);
+    assert_int_equal(r.result, CONFIG_HELP);
+    config_free(&r.config);
+    load(&r, WORDS("-h"), NULL);
+    assert_int_equal(r.result, CONFIG_HELP);
+    config_free(&r.config);
+    load(&r, WORDS("--version"), NULL);
+    assert_int_equal(r.result, CONFIG_VERSION);
+    config_free(&r.config);
+}
+
+static void secrets_are_never_shown(void **state)
+{
+    (void)state;
+    static const struct config_option options[] = {{.name = "pin",
+                                                    .kind = CONFIG_INTEGER,
+                                                    AT(workers),
+                                                    .group = "g",
+                                                    .help = "h",
+                                                    .flags = CONFIG_SECRET}};
+    static const struct config_program secretive = {"demo", "s", options, 1};
+    struct run r;
+    char text[64];
+
+    load_program(&r, &secretive, WORDS("--pin=12s4"), NULL);
+    assert_int_equal(r.result, -1);
+    assert_string_equal(r.config.error, "--pin: the value is no whole number");
+    config_free(&r.config);
+
+    load(&r, WORDS(SERVER, "--token=s3cret", "--ping-interval=60", "--tcp=a=b:1", "--tcp=c=d:1"),
+         NULL);
+    assert_int_equal(r.result, 0);
+    assert_string_equal(r.options.token, "s3cret");
+    static const char *const expected[] = {"https://x", "(hidden)", "1m",          "1", "256MiB",
+                                           "false",     "info",     "a=b:1 c=d:1", ""};
+    for (size_t i = 0; i < program.count; i++) {
+        config_describe(&r.config, &table[i], text, sizeof text);
+        assert_string_equal(text, expected[i]);
+    }
+    config_describe(&r.config, &table[7], text, 8);
+    assert_string_equal(text, "a=b:1 c");
+    config_free(&r.config);
+}
+
+static char *written(void (*write_text)(const struct config_program *, FILE *))
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    write_text(&program, out);
+    fclose(out);
+    return text;
+}
+
+static void help_and_markdown_show_everything(void **state)
+{
+    (void)state;
+    char *help = written(config_write_help);
+    char *markdown = written(config_write_markdown);
+
+    assert_non_null(strstr(help, "Usage: demo [options]\n\nA program.\n\nLink:\n  --server URL\n"
+                                 "        Where the server is.\n"
+                                 "        Required. Environment: TUNNEL_SERVER.\n"));
+    assert_non_null(strstr(help, "        Default: 20. Environment: TUNNEL_PING_INTERVAL.\n"));
+    assert_non_null(strstr(help, "  --[no-]trust-ingress\n"));
+    assert_non_null(strstr(help, "  --log-level error|info|debug\n"));
+    assert_non_null(strstr(help, "  --version\n"));
+    for (char *line = strtok(help, "\n"); line; line = strtok(NULL, "\n"))
+        assert_true(strlen(line) <= 96);
+    assert_non_null(strstr(markdown, "### Link\n\n| Option | Environment | Default | Meaning |\n"
+                                     "|---|---|---|---|\n| `--server URL` | `TUNNEL_SERVER` |  | "
+                                     "Required. Where the server is. |\n"));
+    assert_non_null(strstr(markdown, "there \\| alive. |\n"));
+    assert_non_null(strstr(markdown, "`--log-level error\\|info\\|debug`"));
+    free(help);
+    free(markdown);
+}
+
+static int note_entry(void *context, const char *key, const char *value, unsigned line)
+{
+    char *text = context;
+
+    sprintf(text + strlen(text), "%u[%s][%s]", line, key, value);
+    return strcmp(key, "stop") == 0 ? 5 : 0;
+}
+
+static void properties_syntax(void **state)
+{
+    (void)state;
+    char text[] = "\xef\xbb\xbf# comment \\\n  ! another\r\n\n  a=1\n b : 2  \r\nc 3 4\n"
+                  "d=x\\\n    y\\\r\n z\ne=a\\\\\nf=a\\tb\\=\\q\ng\\:h=i=j\nlast = \\";
+    char notes[512] = "";
+    unsigned line;
+    const char *error;
+
+    assert_int_equal(properties_parse(text, sizeof text - 1, note_entry, notes, &line, &error), 0);
+    assert_string_equal(notes, "4[a][1]5[b][2]6[c][3 4]7[d][xyz]10[e][a\\]11[f][a\tb=q]"
+                               "12[g:h][i=j]13[last][]");
+
+    char stopping[] = "a=1\nstop=1\nb=2";
+    notes[0] = '\0';
+    assert_int_equal(
+        properties_parse(stopping, sizeof stopping - 1, note_entry, notes, &line, &error), 5);
+    assert_string_equal(notes, "1[a][1]2[stop][1]");
+    char empty[] = "";
+    assert_int_equal(properties_parse(empty, 0, note_entry, notes, &line, &error), 0);
+}
+
+static void values(void **state)
+{
+    (void)state;
+    int64_t integer;
+    uint64_t number;
+    bool yes;
+    char text[32];
+
+    assert_true(value_parse_integer("-9223372036854775807", &integer));
+    assert_true(integer == -INT64_MAX);
+    assert_false(value_parse_integer("9223372036854775808", &integer));
+    assert_false(value_parse_integer("", &integer));
+    assert_false(value_parse_integer("-", &integer));
+    assert_false(value_parse_integer(" 1", &integer));
+    assert_false(value_parse_integer("+1", &integer));
+    assert_true(value_parse_duration("0", &number) && number == 0);
+    assert_true(value_parse_duration("2h", &number) && number == 7200000);
+    assert_true(value_parse_duration("3m", &number) && number == 180000);
+    assert_false(value_parse_duration("1.5", &number));
+    assert_false(value_parse_duration("-1", &number));
+    assert_false(value_parse_duration("9223372036854775807", &number));
+    assert_true(value_parse_size("2GiB", &number) && number == UINT64_C(2) << 30);
+    assert_false(value_parse_size("2 GiB", &number));
+    assert_true(value_parse_bool("on", &yes) && yes);
+    assert_true(value_parse_bool("0", &yes) && !yes);
+    assert_false(value_parse_bool("", &yes));
+    value_format_duration(90000, text, sizeof text);
+    assert_string_equal(text, "90s");
+    value_format_duration(0, text, sizeof text);
+    assert_string_equal(text, "0s");
+    value_format_duration(1001, text, sizeof text);
+    assert_string_equal(text, "1001ms");
+    value_format_size(1000, text, sizeof text);
+    assert_string_equal(text, "1000");
+}
+
+static void addresses(void **state)
+{
+    (void)state;
+    struct address a;
+    char long_host[300];
+
+    assert_null(address_parse("broker-1.example.com:9092", &a));
+    assert_string_equal(a.host, "broker-1.example.com");
+    assert_int_equal(a.port, 9092);
+    assert_null(address_parse("[2001:db8::1]:65535", &a));
+    assert_string_equal(a.host, "2001:db8::1");
+    assert_int_equal(a.port, 65535);
+
+    static const char *const bad[] = {"",         "a",         "a:",      ":1",       "a:0",
+                                      "a:65536",  "a:1x",      "a:-1",    "::1:9092", "[::1]",
+                                      "[::1]9",   "[::1:9092", "[x]:1",   "a b:1",    "a/b:1",
+                                      "a:000001", "[::1]:",    "[]:9092", "a:1,b:2",  "a:99999"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_non_null(address_parse(bad[i], &a));
+    memset(long_host, 'h', sizeof long_host);
+    strcpy(long_host + 253, ":1");
+    assert_null(address_parse(long_host, &a));
+    strcpy(long_host + 253, "h:1");
+    assert_non_null(address_parse(long_host, &a));
+
+    assert_null(address_parse_listen("9092", &a));
+    assert_string_equal(a.host, "127.0.0.1");
+    assert_null(address_parse_listen("0", &a));
+    assert_null(address_parse_listen("[::]:0", &a));
+    assert_string_equal(a.host, "::");
+    assert_null(address_parse_listen("0.0.0.0:8080", &a));
+    assert_int_equal(a.port, 8080);
+    assert_non_null(address_parse_listen("", &a));
+    assert_non_null(address_parse_listen("10.0.0.1", &a));
+}
+
+static void named_addresses(void **state)
+{
+    (void)state;
+    struct address_named n;
+    struct address_cluster c;
+    char name[80];
+
+    assert_null(address_parse_named_listen("9092", "kafka", &n));
+    assert_string_equal(n.name, "kafka");
+    assert_null(address_parse_named_listen("eu.1=[::1]:9192", "kafka", &n));
+    assert_string_equal(n.name, "eu.1");
+    assert_string_equal(n.address.host, "::1");
+    assert_non_null(address_parse_named_listen("9092", NULL, &n));
+    assert_null(address_parse_target("registry=sr:8081", &n));
+    assert_int_equal(n.address.port, 8081);
+    assert_non_null(address_parse_target("sr:8081", &n));
+    assert_non_null(address_parse_target("=sr:8081", &n));
+    assert_non_null(address_parse_target("a b=sr:8081", &n));
+    memset(name, 'n', sizeof name);
+    strcpy(name + 63, "=h:1");
+    assert_null(address_parse_target(name, &n));
+    strcpy(name + 63, "n=h:1");
+    assert_non_null(address_parse_target(name, &n));
+
+    assert_null(address_parse_cluster("b1:1,[::1]:2,b3:3", &c));
+    assert_string_equal(c.name, ADDRESS_DEFAULT_CLUSTER);
+    assert_int_equal(c.count, 3);
+    assert_string_equal(c.brokers[1].host, "::1");
+    assert_int_equal(c.brokers[2].port, 3);
+    assert_null(address_parse_cluster("eu=b:1", &c));
+    assert_string_equal(c.name, "eu");
+    assert_int_equal(c.count, 1);
+    assert_non_null(address_parse_cluster("", &c));
+    assert_non_null(address_parse_cluster("eu=", &c));
+    assert_non_null(address_parse_cluster("b:1,", &c));
+    assert_non_null(address_parse_cluster("b:1,,c:1", &c));
+    assert_non_null(address_parse_cluster("b:1,c", &c));
+    char many[65 * 4 + 1] = "";
+    for (int i = 0; i < 65; i++)
+        strcat(many, i < 64 ? "b:1," : "b:1");
+    assert_string_equal(address_parse_cluster(many, &c), "more than 64 bootstrap brokers");
+    many[64 * 4 - 1] = '\0';
+    assert_null(address_parse_cluster(many, &c));
+    assert_int_equal(c.count, 64);
+}
+
+static void urls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool tls;
+        const char *host;
+        uint16_t port;
+        const char *path;
+    } good[] = {
+        {"https://x", true, "x", 443, "/tunnel"},
+        {"HTTP://x/", false, "x", 80, "/tunnel"},
+        {"wss://x.example:8443/a/b%20c", true, "x.example", 8443, "/a/b%20c"},
+        {"ws://[::1]:8080", false, "::1", 8080, "/tunnel"},
+        {"https://[2001:db8::1]/t", true, "2001:db8::1", 443, "/t"},
+    };
+    static const struct {
+        const char *text;
+        const char *error;
+    } bad[] = {
+        {"", "must begin with"},
+        {"x:80", "must begin with"},
+        {"ftp://x", "must begin with"},
+        {"https://", "host is missing"},
+        {"https:///x", "host is missing"},
+        {"https://:80", "host is missing"},
+        {"https://user:s3cret@x", "user name or password"},
+        {"https://x?q", "query"},
+        {"https://x/p?q", "query"},
+        {"https://x/p#f", "fragment"},
+        {"https://x:0", "port 0"},
+        {"https://x:", "port is missing"},
+        {"https://x:70000", "no number"},
+        {"https://::1:80", "brackets"},
+        {"https://[::1", "bracket"},
+        {"https://[::1]x", "after the IPv6 address"},
+        {"https://[zz]", "no IPv6 address"},
+        {"https://x y/", "character"},
+        {"https://x/a b", "percent-encoded"},
+        {"https://x/a\r\nHost: y", "percent-encoded"},
+        {"https://x/\xc3\xbc", "percent-encoded"},
+        {"https://x/%2", "%"},
+    };
+    struct url url;
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_null(url_parse(good[i].text, &url));
+        assert_int_equal(url.tls, good[i].tls);
+        assert_string_equal(url.host, good[i].host);
+        assert_int_equal(url.port, good[i].port);
+        assert_string_equal(url.path, good[i].path);
+        assert_int_equal(url.is_ipv6, strchr(good[i].text, '[') != NULL);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *error = url_parse(bad[i].text, &url);
+
+        assert_non_null(error);
+        assert_non_null(strstr(error, bad[i].error));
+    }
+}
+
+static void expect_secret(const void *text, size_t size, const char *secret, const char *wrong)
+{
+    char path[64];
+    char error[SECRET_ERROR_MAX] = "";
+
+    write_file(path, text, size);
+    char *got = secret_read_file(path, error);
+    if (secret) {
+        assert_non_null(got);
+        assert_string_equal(got, secret);
+    } else {
+        assert_null(got);
+        assert_memory_equal(error, path, strlen(path));
+        assert_string_equal(error + strlen(path), wrong);
+    }
+    secret_free(got);
+    unlink(path);
+}
+
+static void secrets_from_files(void **state)
+{
+    (void)state;
+    static char large[SECRET_SIZE_MAX + 1];
+    char error[SECRET_ERROR_MAX];
+
+    expect_secret("t0ken\n", 6, "t0ken", NULL);
+    expect_secret("t0 ken \t\r\n\n", 11, "t0 ken", NULL);
+    expect_secret("", 0, NULL, " is empty");
+    expect_secret(" \n", 2, NULL, " is empty");
+    expect_secret("a\nb", 3, NULL, " holds a control character; it must be a single line of text");
+    expect_secret("a\0b", 3, NULL, " holds a control character; it must be a single line of text");
+    memset(large, 'x', sizeof large);
+    expect_secret(large, sizeof large, NULL, " is larger than 64 KiB");
+    assert_null(secret_read_file("/nonexistent/token", error));
+    assert_string_equal(error, "cannot open /nonexistent/token: No such file or directory");
+    assert_null(secret_read_file("/dev/null", error));
+    assert_string_equal(error, "/dev/null is no regular file");
+    secret_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_fill_what_nobody_sets),
+        cmocka_unit_test(flags_of_every_kind),
+        cmocka_unit_test(flags_win_over_environment_over_file),
+        cmocka_unit_test(lists_whose_entries_hold_commas),
+        cmocka_unit_test(too_many_entries_are_refused),
+        cmocka_unit_test(errors_say_what_and_where),
+        cmocka_unit_test(file_errors_name_the_line),
+        cmocka_unit_test(a_huge_file_is_refused),
+        cmocka_unit_test(unknown_variables_are_warned_about),
+        cmocka_unit_test(help_and_version_come_first),
+        cmocka_unit_test(secrets_are_never_shown),
+        cmocka_unit_test(help_and_markdown_show_everything),
+        cmocka_unit_test(properties_syntax),
+        cmocka_unit_test(values),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(named_addresses),
+        cmocka_unit_test(urls),
+        cmocka_unit_test(secrets_from_files),
+    };
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
