@@ -1,0 +1,26 @@
+/*
+ * Connects a TCP socket: resolves the name, tries its addresses one after the other (the next one
+ * also starts when the one before has not answered within a quarter of a second, RFC 8305), and
+ * gives up at a deadline.
+ */
+#pragma once
+
+#include "net/resolver.h"
+
+struct connector_result {
+    int fd; /* connected, non-blocking, tuned, now the callback's; -1: failed */
+    struct socket_address address;
+    bool timed_out;
+    bool name_failed;  /* the name did not resolve; else connecting failed */
+    const char *error; /* what the last failed attempt said */
+};
+
+typedef void (*connector_callback)(void *context, const struct connector_result *result);
+
+struct connector;
+
+/* Answers later, never from inside this call. */
+struct connector *connector_start(struct worker *worker, const char *host, uint16_t port,
+                                  unsigned timeout_ms, connector_callback callback, void *context);
+/* Before the callback only; NULL is fine. */
+void connector_cancel(struct connector *connector);

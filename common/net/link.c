@@ -1,0 +1,511 @@
+#include "net/link.h"
+
+#include <assert.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/clock.h"
+#include "net/relay.h"
+#include "net/socket.h"
+#include "ws/decoder.h"
+#include "ws/frame.h"
+#include "ws/mask.h"
+
+enum {
+    HELLO_TIMEOUT_US = 10 * 1000 * 1000,
+    CLOSE_TIMEOUT_US = 2 * 1000 * 1000,
+    READS_A_TURN = 4,
+    BATCHES_A_TURN = 2,
+    UNSENT_IN_KERNEL = 128 * 1024,
+    MASK_KEYS = 64,
+};
+
+struct link {
+    struct worker *worker;
+    const struct link_owner *owner;
+    void *context;
+    struct transport *transport;
+    struct mux_session *session; /* server: NULL before HELLO */
+    struct event *readable;
+    struct event *writable;
+    struct event
+        *flush; /* runs after this turn's reads, so that their output leaves in one batch */
+    struct event *timer;
+    uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
+    uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
+    struct ws_decoder decoder;
+    bool client;
+    bool closing;   /* a close frame was sent; nothing follows it */
+    bool abandoned; /* link_close() was called: the owner is not told */
+    bool pong_due;
+    uint8_t pong[WS_CONTROL_PAYLOAD_MAX];
+    size_t pong_size;
+    enum link_end end;
+    char reason[200];
+    /* Mask keys must be unpredictable (RFC 6455, 10.3); they are drawn from OpenSSL's generator in
+     * bulk. */
+    uint8_t keys[MASK_KEYS][4];
+    size_t next_key;
+    uint8_t *hello; /* server: what came so far, until HELLO is whole */
+    size_t hello_fill;
+};
+
+static void link_update(struct link *link);
+
+/* ---- life */
+
+static void on_readable(evutil_socket_t fd, short what, void *argument);
+static void on_writable(evutil_socket_t fd, short what, void *argument);
+static void on_flush(evutil_socket_t fd, short what, void *argument);
+static void on_timer(evutil_socket_t fd, short what, void *argument);
+
+static struct link *link_new(struct worker *worker, struct transport *transport,
+                             const struct link_owner *owner, void *context, bool client)
+{
+    struct link *link = calloc(1, sizeof *link);
+    int fd = transport_fd(transport);
+
+    if (!link)
+        abort();
+    link->worker = worker;
+    link->transport = transport;
+    link->owner = owner;
+    link->context = context;
+    link->client = client;
+    link->next_key = MASK_KEYS;
+    link->timer_us = UINT64_MAX;
+    ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
+    socket_tune(fd);
+    socket_bound_unsent(fd, UNSENT_IN_KERNEL);
+    link->readable = event_new(worker->base, fd, EV_READ | EV_PERSIST, on_readable, link);
+    link->writable = event_new(worker->base, fd, EV_WRITE | EV_PERSIST, on_writable, link);
+    link->flush = event_new(worker->base, -1, 0, on_flush, link);
+    link->timer = event_new(worker->base, -1, 0, on_timer, link);
+    if (!link->readable || !link->writable || !link->flush || !link->timer)
+        abort();
+    event_add(link->readable, NULL);
+    /* TLS may have read ahead what no event will announce. */
+    if (transport_pending(transport))
+        event_active(link->readable, EV_READ, 0);
+    return link;
+}
+
+struct link *link_new_client(struct worker *worker, struct transport *transport,
+                             struct mux_session *session, const struct link_owner *owner,
+                             void *context)
+{
+    struct link *link = link_new(worker, transport, owner, context, true);
+
+    link->session = session;
+    return link;
+}
+
+void link_start(struct link *link)
+{
+    mux_session_attach(link->session, clock_now_us());
+    link_update(link);
+}
+
+struct link *link_new_server(struct worker *worker, struct transport *transport,
+                             const struct link_owner *owner, void *context)
+{
+    struct link *link = link_new(worker, transport, owner, context, false);
+
+    link->hello = malloc(MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX);
+    if (!link->hello)
+        abort();
+    link->close_us = clock_now_us() + HELLO_TIMEOUT_US;
+    link_update(link);
+    return link;
+}
+
+static void link_free(struct link *link)
+{
+    event_free(link->readable);
+    event_free(link->writable);
+    event_free(link->flush);
+    event_free(link->timer);
+    transport_free(link->transport);
+    byte_wipe(link->keys, sizeof link->keys);
+    free(link->hello);
+    free(link);
+}
+
+static void finish(struct link *link)
+{
+    if (link->session)
+        mux_session_detach(link->session);
+    if (!link->abandoned)
+        link->owner->ended(link->context, link, link->end, link->reason);
+    link_free(link);
+}
+
+const char *link_protection(const struct link *link)
+{
+    return transport_protection(link->transport);
+}
+
+/* ---- output */
+
+static const uint8_t *mask_key(struct link *link)
+{
+    if (!link->client)
+        return NULL;
+    if (link->next_key == MASK_KEYS) {
+        if (RAND_bytes(&link->keys[0][0], sizeof link->keys) != 1)
+            abort();
+        link->next_key = 0;
+    }
+    return link->keys[link->next_key++];
+}
+
+static void set_end(struct link *link, enum link_end end, const char *reason)
+{
+    if (link->reason[0] != '\0')
+        return;
+    link->end = end;
+    snprintf(link->reason, sizeof link->reason, "%s", reason);
+}
+
+/*
+ * Encodes the next batch: a pong that is due, then one frame with what the session has to say.
+ * Headers are put in front of what they belong to, so the batch begins somewhere in the staging
+ * area.
+ */
+static size_t fill_staging(struct link *link, uint8_t **start)
+{
+    const size_t front = WS_CONTROL_FRAME_MAX + WS_HEADER_MAX;
+    uint8_t *at = link->worker->staging + front;
+    size_t size = 0;
+
+    if (link->session)
+        size = mux_session_pull(link->session, at, WORKER_WRITE_SIZE - front, clock_now_us());
+    if (size > 0) {
+        uint8_t header[WS_HEADER_MAX];
+        const uint8_t *key = mask_key(link);
+        size_t header_size = ws_frame_header(header, WS_OPCODE_BINARY, size, key);
+        if (key)
+            ws_mask(at, size, key, 0);
+        at -= header_size;
+        memcpy(at, header, header_size);
+        size += header_size;
+    }
+    if (link->pong_due) {
+        uint8_t pong[WS_CONTROL_FRAME_MAX];
+        size_t pong_size = ws_frame_pong(pong, link->pong, link->pong_size, mask_key(link));
+        at -= pong_size;
+        memcpy(at, pong, pong_size);
+        size += pong_size;
+        link->pong_due = false;
+    }
+    *start = at;
+    return size;
+}
+
+/* Sends a close frame, as the last thing; the peer has a moment to answer it. */
+static void start_closing(struct link *link, uint16_t code, const char *reason)
+{
+    uint8_t frame[WS_CONTROL_FRAME_MAX];
+
+    if (link->closing)
+        return;
+    link->closing = true;
+    link->close_us = clock_now_us() + CLOSE_TIMEOUT_US;
+    if (link->session)
+        mux_session_detach(link->session);
+    size_t size = ws_frame_close(frame, (enum ws_close_code)code, reason, mask_key(link));
+    /* While a batch is on its way there is no place for more: then the connection just closes. */
+    if (transport_busy(link->transport) || transport_commit(link->transport, frame, size) != 0 ||
+        transport_flush(link->transport) == TRANSPORT_ERROR)
+        link->close_us = clock_now_us();
+}
+
+/* 0: go on; -1: the link has ended. Some batches a turn, so that other connections get theirs. */
+static int send_batches(struct link *link)
+{
+    for (int i = 0; i < BATCHES_A_TURN; i++) {
+        int sent = transport_flush(link->transport);
+        if (sent == TRANSPORT_ERROR) {
+            set_end(link, LINK_END_LOST, transport_error(link->transport));
+            finish(link);
+            return -1;
+        }
+        if (sent == TRANSPORT_BLOCKED || link->closing)
+            return 0;
+        uint8_t *batch;
+        size_t size = fill_staging(link, &batch);
+        if (size == 0)
+            return 0;
+        if (transport_commit(link->transport, batch, size) != 0) {
+            set_end(link, LINK_END_LOST, transport_error(link->transport));
+            finish(link);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void link_output(struct link *link)
+{
+    event_active(link->flush, EV_TIMEOUT, 0);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+
+    (void)fd;
+    (void)what;
+    if (send_batches(link) == 0)
+        link_update(link);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+
+    /* While the kernel holds enough unsent bytes, more would only wait there, out of order's reach.
+     */
+    if (!event_pending(link->writable, EV_WRITE, NULL))
+        on_writable(fd, what, argument);
+}
+
+/* ---- input */
+
+/* The session failed: the peer's fault, or silence. Says goodbye. */
+static void session_failed(struct link *link, int error)
+{
+    switch (error) {
+    case MUX_ERROR_DEAD:
+        set_end(link, LINK_END_DEAD, mux_session_reason(link->session));
+        link->close_us = clock_now_us();
+        break;
+    case MUX_ERROR_REJECTED:
+        set_end(link, LINK_END_REJECTED, mux_session_reason(link->session));
+        start_closing(link, WS_CLOSE_NORMAL, "rejected");
+        break;
+    default:
+        set_end(link, LINK_END_PROTOCOL, mux_session_reason(link->session));
+        start_closing(link, WS_CLOSE_PROTOCOL_ERROR, "tunnel protocol");
+    }
+}
+
+static void reject(struct link *link, const struct mux_reject *rejection)
+{
+    uint8_t payload[MUX_FRAME_HEADER + 512];
+    uint8_t frame[WS_HEADER_MAX + sizeof payload];
+    struct byte_writer w;
+
+    byte_writer_init(&w, payload, sizeof payload);
+    mux_reject_encode(&w, rejection);
+    size_t header = ws_frame_header(frame, WS_OPCODE_BINARY, byte_writer_size(&w), NULL);
+    memcpy(frame + header, payload, byte_writer_size(&w));
+    set_end(link, LINK_END_REJECTED, "the session was refused");
+    if (!transport_busy(link->transport))
+        transport_commit(link->transport, frame, header + byte_writer_size(&w));
+    transport_flush(link->transport);
+    start_closing(link, WS_CLOSE_NORMAL, "rejected");
+}
+
+/* Collects HELLO; when it is whole the owner finds the session and gets the rest of the bytes. */
+static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
+{
+    size_t room = MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX - link->hello_fill;
+    size_t part = size < room ? size : room;
+    struct mux_hello hello;
+    struct mux_reject rejection = {0};
+    size_t consumed;
+    const char *reason;
+
+    memcpy(link->hello + link->hello_fill, bytes, part);
+    size_t before = link->hello_fill;
+    link->hello_fill += part;
+    int result = mux_hello_receive(link->hello, link->hello_fill, &hello, &consumed, &reason);
+    if (result == MUX_HELLO_NEED_MORE)
+        return;
+    if (result == MUX_HELLO_MALFORMED) {
+        set_end(link, LINK_END_PROTOCOL, reason);
+        start_closing(link, WS_CLOSE_PROTOCOL_ERROR, "tunnel protocol");
+        return;
+    }
+    link->close_us = 0;
+    link->session = link->owner->hello(link->context, link, &hello, &rejection);
+    byte_wipe(link->hello, link->hello_fill);
+    free(link->hello);
+    link->hello = NULL;
+    if (!link->session) {
+        reject(link, &rejection);
+        return;
+    }
+    size_t taken = consumed - before;
+    int error = mux_session_receive(link->session, bytes + taken, size - taken, clock_now_us());
+    if (error)
+        session_failed(link, error);
+}
+
+static void receive_payload(struct link *link, const uint8_t *bytes, size_t size)
+{
+    if (!link->session) {
+        receive_hello(link, bytes, size);
+        return;
+    }
+    int error = mux_session_receive(link->session, bytes, size, clock_now_us());
+    if (error)
+        session_failed(link, error);
+}
+
+static void receive_close(struct link *link, const struct ws_event *event)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "the peer closed the WebSocket, code %u%s%.*s",
+             (unsigned)event->code, event->size > 0 ? ": " : "", (int)event->size,
+             (const char *)event->bytes);
+    set_end(link, LINK_END_CLOSED, text);
+    if (!link->closing)
+        start_closing(link, event->code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NORMAL : event->code,
+                      NULL);
+    link->close_us = clock_now_us();
+}
+
+static void handle_event(struct link *link, int kind, const struct ws_event *event)
+{
+    switch (kind) {
+    case WS_DATA:
+        /* After our close frame only the peer's is of interest. */
+        if (!link->closing)
+            receive_payload(link, event->bytes, event->size);
+        break;
+    case WS_PING:
+        memcpy(link->pong, event->bytes, event->size);
+        link->pong_size = event->size;
+        link->pong_due = true;
+        link_output(link);
+        break;
+    case WS_CLOSE:
+        receive_close(link, event);
+        break;
+    default:
+        break;
+    }
+}
+
+static void decode(struct link *link, uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        struct ws_event event = {0};
+        size_t consumed = 0;
+        int kind = ws_decoder_next(&link->decoder, bytes, size, &consumed, &event);
+        if (kind < 0) {
+            set_end(link, LINK_END_PROTOCOL, event.error);
+            start_closing(link, event.code, event.error);
+            link->close_us = clock_now_us();
+            return;
+        }
+        handle_event(link, kind, &event);
+        bytes += consumed;
+        size -= consumed;
+        if (kind == WS_NEED_MORE)
+            return;
+    }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+    long got = 0;
+
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < READS_A_TURN; i++) {
+        got = transport_read(link->transport, link->worker->link_bytes, WORKER_READ_SIZE);
+        if (got <= 0)
+            break;
+        decode(link, link->worker->link_bytes, (size_t)got);
+        relay_flush_touched(link->worker);
+        if (!transport_pending(link->transport))
+            break;
+    }
+    if (got < 0) {
+        set_end(link, LINK_END_LOST,
+                got == TRANSPORT_EOF ? "the connection was closed without a WebSocket close frame"
+                                     : transport_error(link->transport));
+        finish(link);
+        return;
+    }
+    if (transport_pending(link->transport))
+        event_active(link->readable, EV_READ, 0);
+    link_update(link);
+}
+
+/* ---- time */
+
+static uint64_t next_deadline(const struct link *link)
+{
+    uint64_t deadline = UINT64_MAX;
+
+    if (link->session && !link->closing)
+        deadline = mux_session_deadline(link->session);
+    if (link->close_us != 0 && link->close_us < deadline)
+        deadline = link->close_us;
+    return deadline;
+}
+
+/* The one place that says what the link waits for. */
+static void link_update(struct link *link)
+{
+    uint64_t deadline = next_deadline(link);
+    bool waiting = event_pending(link->writable, EV_WRITE, NULL) != 0;
+    bool blocked = transport_busy(link->transport) ||
+                   (link->session && !link->closing && mux_session_wants_output(link->session));
+
+    if (blocked && !waiting)
+        event_add(link->writable, NULL);
+    else if (!blocked && waiting)
+        event_del(link->writable);
+    /* A timer that is too early costs one idle call; one that is armed anew for every byte costs
+     * more. */
+    if (deadline < link->timer_us) {
+        uint64_t now = clock_now_us();
+        uint64_t wait = deadline > now ? deadline - now : 0;
+        struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
+        event_add(link->timer, &tv);
+        link->timer_us = deadline;
+    }
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+    uint64_t now = clock_now_us();
+
+    (void)fd;
+    (void)what;
+    link->timer_us = UINT64_MAX;
+    if (link->close_us != 0 && now >= link->close_us) {
+        if (!link->session && !link->closing)
+            set_end(link, LINK_END_PROTOCOL, "no HELLO within the time allowed");
+        set_end(link, LINK_END_CLOSED, "closed");
+        finish(link);
+        return;
+    }
+    if (link->session && !link->closing) {
+        int error = mux_session_tick(link->session, now);
+        if (error)
+            session_failed(link, error);
+    }
+    if (!transport_busy(link->transport) && link->session && !link->closing &&
+        !mux_session_wants_output(link->session))
+        transport_relax(link->transport);
+    link_update(link);
+}
+
+void link_close(struct link *link, uint16_t code, const char *reason)
+{
+    link->abandoned = true;
+    start_closing(link, code, reason);
+    link->session = NULL;
+    link_update(link);
+}

@@ -1,0 +1,50 @@
+/*
+ * A link: one upgraded WebSocket connection, carrying one session.
+ *
+ *     transport -> WebSocket decoder -> session -> relays
+ *     session's frames -> WebSocket frame (masked by a client) -> transport
+ *
+ * On a server the link first waits, for a bounded time, for the HELLO that says which session it is
+ * for.
+ */
+#pragma once
+
+#include "mux/session.h"
+#include "net/transport.h"
+#include "net/worker.h"
+
+struct link;
+
+enum link_end {
+    LINK_END_CLOSED,   /* the peer closed in good order */
+    LINK_END_LOST,     /* the connection broke, or was closed without a close frame */
+    LINK_END_DEAD,     /* silence for too long */
+    LINK_END_PROTOCOL, /* the peer broke the WebSocket or the tunnel protocol */
+    LINK_END_REJECTED, /* the server refused the session: mux_session_rejection() */
+};
+
+struct link_owner {
+    /*
+     * Server: HELLO has come. The owner finds or makes the session, accepts it
+     * (mux_session_accept()) and returns it; or fills in *reject and returns NULL.
+     */
+    struct mux_session *(*hello)(void *context, struct link *link, const struct mux_hello *hello,
+                                 struct mux_reject *reject);
+    /* The link is gone (freed after this call); the session is detached. reason is for the log. */
+    void (*ended)(void *context, struct link *link, enum link_end end, const char *reason);
+};
+
+/* Client: for a session that link_start() attaches. Takes the transport. */
+struct link *link_new_client(struct worker *worker, struct transport *transport,
+                             struct mux_session *session, const struct link_owner *owner,
+                             void *context);
+/* Attaches the session; from here on its output() may call link_output(). */
+void link_start(struct link *link);
+struct link *link_new_server(struct worker *worker, struct transport *transport,
+                             const struct link_owner *owner, void *context);
+/* Says goodbye (WebSocket close with a code and a reason) and ends without calling ended(). */
+void link_close(struct link *link, uint16_t code, const char *reason);
+
+/* A session's output() callback comes here. */
+void link_output(struct link *link);
+const char *link_protection(const struct link *link);

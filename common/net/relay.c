@@ -1,0 +1,546 @@
+#include "net/relay.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+
+enum {
+    READ_SIZE_MIN = 1984, /* fits a small chunk */
+    READ_SPACES = 6,
+    WRITE_SPANS = 16,
+};
+
+static void relay_update(struct relay *relay);
+static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size);
+
+struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
+                        struct kafka_filter *filter)
+{
+    struct relay *relay = calloc(1, sizeof *relay);
+
+    if (!relay)
+        abort();
+    relay->worker = worker;
+    relay->owner = owner;
+    relay->context = context;
+    relay->filter = filter;
+    relay->fd = -1;
+    relay->read_size = READ_SIZE_MIN;
+    list_init(&relay->node);
+    list_init(&relay->turn);
+    byte_queue_init(&relay->incoming, &worker->pool);
+    byte_queue_init(&relay->unfiltered, &worker->pool);
+    byte_queue_init(&relay->filtered, &worker->pool);
+    return relay;
+}
+
+void relay_set_stream(struct relay *relay, struct mux_stream *stream)
+{
+    relay->stream = stream;
+    mux_stream_set_owner(stream, relay);
+}
+
+/* ---- the end */
+
+/* Nothing happens to the relay any more; its memory stays until no call of it can be on the stack.
+ */
+static void release(struct relay *relay, bool reset)
+{
+    struct worker *worker = relay->worker;
+
+    assert(!relay->ended);
+    relay->ended = true;
+    relay->stream = NULL;
+    if (relay->readable)
+        event_free(relay->readable);
+    if (relay->writable)
+        event_free(relay->writable);
+    relay->readable = relay->writable = NULL;
+    if (relay->fd >= 0) {
+        if (reset)
+            socket_reset(relay->fd);
+        else
+            close(relay->fd);
+    }
+    relay->fd = -1;
+    relay->span_count = 0;
+    byte_queue_clear(&relay->incoming);
+    byte_queue_clear(&relay->unfiltered);
+    byte_queue_clear(&relay->filtered);
+    list_remove(&relay->turn);
+    list_append(&worker->released, &relay->turn);
+    worker_reap_soon(worker);
+}
+
+void relay_reap(struct worker *worker)
+{
+    for (struct list *node; (node = list_pop(&worker->released));) {
+        struct relay *relay = list_entry(node, struct relay, turn);
+        kafka_filter_free(relay->filter);
+        free(relay);
+    }
+}
+
+static void end(struct relay *relay, enum relay_end how, enum mux_code code, struct mux_text reason)
+{
+    release(relay, how != RELAY_END_COMPLETE);
+    relay->owner->ended(relay->context, relay, how, code, reason);
+}
+
+/* The socket's side is the reason: tell the peer, then the owner. */
+static void cut(struct relay *relay, enum mux_code code, const char *reason,
+                enum mux_reset_mode mode)
+{
+    if (relay->stream)
+        mux_stream_reset(relay->stream, code, reason, mode);
+    end(relay, RELAY_END_RESET, code, (struct mux_text){reason, strlen(reason)});
+}
+
+void relay_cut(struct relay *relay, enum mux_code code, const char *reason)
+{
+    if (relay->stream)
+        mux_stream_reset(relay->stream, code, reason, MUX_RESET_NOW);
+    release(relay, true);
+}
+
+/* ---- stream to socket */
+
+static void consumed(struct relay *relay, size_t size)
+{
+    relay->bytes_to_socket += size;
+    if (size > 0 && relay->stream)
+        mux_stream_consume(relay->stream, size, clock_now_us());
+}
+
+/* The socket takes nothing more. What it has sent is still to be read: an answer may precede a
+ * reset. */
+static void stop_writing(struct relay *relay)
+{
+    size_t dropped = (size_t)byte_queue_unread(&relay->incoming);
+
+    relay->discards = true;
+    for (size_t i = 0; i < relay->span_count; i++)
+        dropped += relay->spans[i].iov_len;
+    relay->span_count = 0;
+    byte_queue_clear(&relay->incoming);
+    if (relay->read_ended) {
+        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
+        return;
+    }
+    if (dropped > 0 && relay->stream)
+        mux_stream_consume(relay->stream, dropped, clock_now_us());
+}
+
+/* Writes what iovecs point at. Returns bytes written, -1 when the socket is broken. */
+static ssize_t write_spans(struct relay *relay, const struct iovec *spans, size_t count)
+{
+    ssize_t written = writev(relay->fd, spans, (int)count);
+
+    if (written >= 0)
+        return written;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+}
+
+/* Writes the queue as far as the socket takes it; false: the relay has changed its mind, or ended.
+ */
+static bool write_queue(struct relay *relay)
+{
+    struct iovec spans[WRITE_SPANS];
+    size_t total = 0;
+
+    while (byte_queue_unread(&relay->incoming) > 0) {
+        size_t count = byte_queue_peek(&relay->incoming, spans, WRITE_SPANS);
+        ssize_t written = write_spans(relay, spans, count);
+        if (written < 0) {
+            stop_writing(relay);
+            return false;
+        }
+        if (written == 0)
+            break;
+        byte_queue_skip(&relay->incoming, (uint64_t)written);
+        byte_queue_drop(&relay->incoming, relay->incoming.read);
+        total += (size_t)written;
+    }
+    consumed(relay, total);
+    return !relay->ended;
+}
+
+/* Copies what is left of the spans after written bytes into the queue. */
+static void keep_spans(struct relay *relay, size_t written)
+{
+    for (size_t i = 0; i < relay->span_count; i++) {
+        size_t size = relay->spans[i].iov_len;
+        size_t skip = written < size ? written : size;
+        byte_queue_append(&relay->incoming, (const uint8_t *)relay->spans[i].iov_base + skip,
+                          size - skip);
+        written -= skip;
+    }
+    relay->span_count = 0;
+}
+
+static size_t spans_size(const struct relay *relay)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < relay->span_count; i++)
+        size += relay->spans[i].iov_len;
+    return size;
+}
+
+/* Writes this turn's spans, straight from the link's buffer while nothing waits before them. */
+static void flush_spans(struct relay *relay)
+{
+    size_t size = spans_size(relay);
+    ssize_t written = 0;
+
+    if (relay->discards) {
+        relay->span_count = 0;
+        consumed(relay, size);
+        return;
+    }
+    if (relay->fd >= 0 && byte_queue_unread(&relay->incoming) == 0)
+        written = write_spans(relay, relay->spans, relay->span_count);
+    if (written < 0) {
+        stop_writing(relay);
+        return;
+    }
+    keep_spans(relay, (size_t)written);
+    consumed(relay, (size_t)written);
+}
+
+/* A clean end goes out when everything before it has been written. */
+static void finish_writing(struct relay *relay)
+{
+    if (!relay->write_ending || relay->write_ended || relay->fd < 0 || relay->discards ||
+        relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0)
+        return;
+    relay->write_ended = true;
+    shutdown(relay->fd, SHUT_WR);
+}
+
+void relay_flush_touched(struct worker *worker)
+{
+    for (struct list *node; (node = list_pop(&worker->touched));) {
+        struct relay *relay = list_entry(node, struct relay, turn);
+        flush_spans(relay);
+        if (relay->ended)
+            continue;
+        finish_writing(relay);
+        relay_update(relay);
+    }
+}
+
+static void touch(struct relay *relay)
+{
+    if (list_empty(&relay->turn))
+        list_append(&relay->worker->touched, &relay->turn);
+}
+
+static void kafka_failed(struct relay *relay)
+{
+    cut(relay, MUX_CODE_KAFKA_PROTOCOL, kafka_filter_reason(relay->filter), MUX_RESET_AFTER_DATA);
+}
+
+void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    if (relay->filter && kafka_filter_requests(relay->filter, bytes, size) < 0) {
+        kafka_failed(relay);
+        return;
+    }
+    if (relay->span_count == RELAY_SPANS_MAX) {
+        flush_spans(relay);
+        if (relay->ended)
+            return;
+    }
+    relay->spans[relay->span_count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
+    touch(relay);
+}
+
+void relay_on_finish(void *context, struct mux_stream *stream)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    relay->write_ending = true;
+    touch(relay);
+}
+
+void relay_on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                    struct mux_text reason)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    relay->stream = NULL;
+    end(relay, RELAY_END_RESET, code, reason);
+}
+
+void relay_on_over(void *context, struct mux_stream *stream)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    relay->stream = NULL;
+    finish_writing(relay);
+    end(relay, RELAY_END_COMPLETE, MUX_CODE_NONE, (struct mux_text){"", 0});
+}
+
+/* ---- socket to stream */
+
+/* Everything the socket sent is with the stream: pass its end on. */
+static void finish_reading(struct relay *relay)
+{
+    if (!relay->read_ended || relay->read_finished || byte_queue_unread(&relay->unfiltered) > 0 ||
+        byte_queue_unread(&relay->filtered) > 0 || relay->blocked)
+        return;
+    if (relay->discards)
+        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
+    else if (relay->filter && !kafka_filter_between_responses(relay->filter))
+        cut(relay, MUX_CODE_PEER_RESET, "the broker closed the connection within a response",
+            MUX_RESET_AFTER_DATA);
+    else {
+        relay->read_finished = true;
+        mux_stream_finish(relay->stream);
+    }
+}
+
+static void read_failed(struct relay *relay, int error)
+{
+    cut(relay, MUX_CODE_PEER_RESET, strerror(error), MUX_RESET_AFTER_DATA);
+}
+
+/* Reads more at a time while reads come back full, less when they do not. */
+static void adapt_read_size(struct relay *relay, size_t wanted, size_t got)
+{
+    if (got >= wanted && relay->read_size < WORKER_READ_SIZE)
+        relay->read_size *= 4;
+    else if (got < relay->read_size / 4)
+        relay->read_size /= 2;
+    if (relay->read_size > WORKER_READ_SIZE)
+        relay->read_size = WORKER_READ_SIZE;
+    if (relay->read_size < READ_SIZE_MIN)
+        relay->read_size = READ_SIZE_MIN;
+}
+
+/* Returns false when there is nothing more to do for this event. */
+static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
+{
+    if (got > 0) {
+        relay->bytes_from_socket += (uint64_t)got;
+        adapt_read_size(relay, wanted, (size_t)got);
+        return true;
+    }
+    if (got == 0) {
+        relay->read_ended = true;
+        finish_reading(relay);
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        read_failed(relay, errno);
+    }
+    return false;
+}
+
+static void read_raw(struct relay *relay, size_t writable)
+{
+    struct iovec spaces[READ_SPACES];
+    size_t wanted = writable < relay->read_size ? writable : relay->read_size;
+    size_t count = mux_stream_reserve(relay->stream, wanted, spaces, READ_SPACES);
+    size_t offered = 0;
+
+    /* Chunks are larger than what may be added: cut the last one. */
+    for (size_t i = 0; i < count; i++) {
+        if (spaces[i].iov_len > writable - offered)
+            spaces[i].iov_len = writable - offered;
+        offered += spaces[i].iov_len;
+    }
+    ssize_t got = readv(relay->fd, spaces, (int)count);
+    int error = errno;
+    mux_stream_commit(relay->stream, got > 0 ? (size_t)got : 0);
+    errno = error;
+    after_read(relay, got, wanted);
+}
+
+static void read_filtered(struct relay *relay, size_t writable)
+{
+    size_t wanted = writable < relay->read_size ? writable : relay->read_size;
+    ssize_t got = read(relay->fd, relay->worker->socket_bytes, wanted);
+
+    if (after_read(relay, got, wanted))
+        pump_filter(relay, relay->worker->socket_bytes, (size_t)got);
+}
+
+/* What the filter yields goes to the stream as far as there is credit, else it waits. */
+static void put_filtered(struct relay *relay, const uint8_t *bytes, size_t size)
+{
+    if (byte_queue_unread(&relay->filtered) == 0 && size > 0) {
+        size_t now = mux_stream_writable(relay->stream);
+        if (now > size)
+            now = size;
+        mux_stream_write(relay->stream, bytes, now);
+        bytes += now;
+        size -= now;
+    }
+    byte_queue_append(&relay->filtered, bytes, size);
+}
+
+/* Feeds bytes through the filter; what it can't take while it waits for listeners is kept. */
+static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
+{
+    for (;;) {
+        struct kafka_span out = {NULL, 0};
+        size_t taken = 0;
+        int result = kafka_filter_responses(relay->filter, bytes, size, &taken, &out);
+        if (result < 0) {
+            kafka_failed(relay);
+            return;
+        }
+        if (result == KAFKA_FILTER_BLOCKED) {
+            const struct kafka_wanted *nodes;
+            size_t count = kafka_filter_wanted(relay->filter, &nodes);
+            byte_queue_append(&relay->unfiltered, bytes, size);
+            relay->blocked = true;
+            relay->owner->wanted(relay->context, relay, nodes, count);
+            return;
+        }
+        put_filtered(relay, out.bytes, out.size);
+        bytes += taken;
+        size -= taken;
+        if (size == 0 && out.size == 0)
+            return;
+    }
+}
+
+/* Moves what waited for credit; false: some still waits. */
+static bool drain_filtered(struct relay *relay)
+{
+    struct iovec span;
+
+    while (byte_queue_peek(&relay->filtered, &span, 1) > 0) {
+        size_t now = mux_stream_writable(relay->stream);
+        if (now == 0)
+            return false;
+        if (now > span.iov_len)
+            now = span.iov_len;
+        mux_stream_write(relay->stream, span.iov_base, now);
+        byte_queue_skip(&relay->filtered, now);
+        byte_queue_drop(&relay->filtered, relay->filtered.read);
+    }
+    return true;
+}
+
+/* After a block: the filter's held response first, then what came behind it. */
+static void drain_unfiltered(struct relay *relay)
+{
+    struct byte_queue waiting = relay->unfiltered;
+    struct iovec span;
+
+    byte_queue_init(&relay->unfiltered, &relay->worker->pool);
+    pump_filter(relay, NULL, 0);
+    while (!relay->ended && byte_queue_peek(&waiting, &span, 1) > 0) {
+        if (relay->blocked)
+            byte_queue_append(&relay->unfiltered, span.iov_base, span.iov_len);
+        else
+            pump_filter(relay, span.iov_base, span.iov_len);
+        byte_queue_skip(&waiting, span.iov_len);
+        byte_queue_drop(&waiting, waiting.read);
+    }
+    byte_queue_clear(&waiting);
+}
+
+void relay_listeners_ready(struct relay *relay)
+{
+    if (relay->ended || !relay->blocked)
+        return;
+    relay->blocked = false;
+    kafka_filter_retry(relay->filter);
+    drain_unfiltered(relay);
+    if (relay->ended)
+        return;
+    finish_reading(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+void relay_on_writable(void *context, struct mux_stream *stream)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    if (drain_filtered(relay) && relay->read_ended)
+        finish_reading(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *argument)
+{
+    struct relay *relay = argument;
+    size_t writable = mux_stream_writable(relay->stream);
+
+    (void)fd;
+    (void)what;
+    if (writable > 0 && !relay->blocked && byte_queue_unread(&relay->filtered) == 0) {
+        if (relay->filter)
+            read_filtered(relay, writable);
+        else
+            read_raw(relay, writable);
+    }
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *argument)
+{
+    struct relay *relay = argument;
+
+    (void)fd;
+    (void)what;
+    if (write_queue(relay))
+        finish_writing(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+static void want(struct event *event, bool wanted)
+{
+    bool pending = event_pending(event, EV_READ | EV_WRITE, NULL) != 0;
+
+    if (wanted && !pending)
+        event_add(event, NULL);
+    else if (!wanted && pending)
+        event_del(event);
+}
+
+/* The one place that says what the relay waits for. */
+static void relay_update(struct relay *relay)
+{
+    if (relay->fd < 0)
+        return;
+    want(relay->readable, !relay->read_ended && !relay->blocked &&
+                              byte_queue_unread(&relay->filtered) == 0 &&
+                              mux_stream_writable(relay->stream) > 0);
+    want(relay->writable, !relay->discards && byte_queue_unread(&relay->incoming) > 0);
+}
+
+void relay_connect(struct relay *relay, int fd)
+{
+    struct event_base *base = relay->worker->base;
+
+    assert(relay->fd < 0 && relay->stream);
+    relay->fd = fd;
+    relay->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, relay);
+    relay->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, relay);
+    if (!relay->readable || !relay->writable)
+        abort();
+    if (write_queue(relay))
+        finish_writing(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}

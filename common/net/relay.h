@@ -1,0 +1,98 @@
+/*
+ * A relay joins one TCP socket to one stream of a session.
+ *
+ *     socket --read--> [filter] --> stream's send queue      (read only while the stream has
+ * credit) stream --data()--> socket, or incoming queue when the socket is full  (bounded by the
+ * window)
+ *
+ * Received bytes go from the link's buffer to the socket without a copy: data() only notes where
+ * they are, and when the link has gone through its buffer relay_flush_touched() writes them, a
+ * system call a stream.
+ *
+ * With a Kafka filter, requests are watched on their way to the socket and responses are rewritten
+ * on their way to the stream. When the filter needs listeners that do not exist yet, the owner is
+ * told and the relay stops reading until relay_listeners_ready().
+ *
+ * The end: what one side ended in good order ends in good order at the other; what was cut short
+ * ends in a TCP reset, never in an end of file that would look complete.
+ */
+#pragma once
+
+#include "base/chunk.h"
+#include "kafka/filter.h"
+#include "mux/session.h"
+#include "net/socket.h"
+#include "net/worker.h"
+
+#define RELAY_SPANS_MAX 16
+
+enum relay_end {
+    RELAY_END_COMPLETE, /* both ways in good order */
+    RELAY_END_RESET,    /* cut short; see code and reason */
+};
+
+struct relay;
+
+struct relay_owner {
+    /* The filter waits for listeners of these nodes. NULL when there never is a filter. */
+    void (*wanted)(void *context, struct relay *relay, const struct kafka_wanted *nodes,
+                   size_t count);
+    /* The relay has ended and is freed after this call. reason is for the log. */
+    void (*ended)(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
+                  struct mux_text reason);
+};
+
+struct relay {
+    struct list node; /* for the owner's list, if it keeps one */
+    struct list turn; /* in worker->touched, or worker->released */
+    struct worker *worker;
+    const struct relay_owner *owner;
+    void *context;
+    struct mux_stream *stream;   /* NULL when the stream is gone */
+    struct kafka_filter *filter; /* owned; NULL: raw bytes */
+    int fd;                      /* -1: not connected yet */
+    struct event *readable;
+    struct event *writable;
+    struct iovec spans[RELAY_SPANS_MAX]; /* of the link's buffer, this turn only */
+    size_t span_count;
+    struct byte_queue incoming;   /* from the stream, the socket did not take it yet */
+    struct byte_queue unfiltered; /* from the socket, while the filter is blocked */
+    struct byte_queue filtered;   /* from the filter, more than the stream has credit for */
+    size_t read_size;             /* how much to try to read: follows what came lately */
+    bool ended;
+    bool read_ended;    /* the socket has sent its end of file */
+    bool read_finished; /* and the stream knows */
+    bool write_ending;  /* the stream has ended: shut the socket down when all is written */
+    bool write_ended;
+    bool discards; /* the socket takes nothing more: drop what still comes for it */
+    bool blocked;  /* the filter waits for listeners */
+    uint64_t bytes_to_socket;
+    uint64_t bytes_from_socket;
+};
+
+/* Of an open stream; without a socket until relay_connect(). Owns filter from now on. */
+struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
+                        struct kafka_filter *filter);
+void relay_set_stream(struct relay *relay, struct mux_stream *stream);
+/* The socket is there (fd is the relay's from now on): bytes flow. */
+void relay_connect(struct relay *relay, int fd);
+/* The listeners that wanted() asked for are there. */
+void relay_listeners_ready(struct relay *relay);
+/*
+ * Ends the relay from here: the stream is reset with code and reason, the socket closes with a
+ * reset. ended() is not called.
+ */
+void relay_cut(struct relay *relay, enum mux_code code, const char *reason);
+
+/* A session's callbacks for streams whose owner is a relay. */
+void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size);
+void relay_on_finish(void *context, struct mux_stream *stream);
+void relay_on_writable(void *context, struct mux_stream *stream);
+void relay_on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                    struct mux_text reason);
+void relay_on_over(void *context, struct mux_stream *stream);
+
+/* To be called by a link when it has gone through worker->link_bytes. */
+void relay_flush_touched(struct worker *worker);
+/* Frees ended relays; the worker calls it. */
+void relay_reap(struct worker *worker);

@@ -1,0 +1,142 @@
+#include "net/socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* IPv4 and IPv6 addresses have their port at the same place; keep the cast in one function. */
+static in_port_t *port_of(struct sockaddr_storage *storage)
+{
+    if (storage->ss_family == AF_INET6)
+        return &((struct sockaddr_in6 *)(void *)storage)->sin6_port;
+    return &((struct sockaddr_in *)(void *)storage)->sin_port;
+}
+
+uint16_t socket_port(const struct socket_address *address)
+{
+    struct sockaddr_storage copy = address->storage;
+
+    return ntohs(*port_of(&copy));
+}
+
+void socket_set_port(struct socket_address *address, uint16_t port)
+{
+    *port_of(&address->storage) = htons(port);
+}
+
+void socket_format(const struct socket_address *address, char text[SOCKET_TEXT_MAX])
+{
+    struct sockaddr_storage copy = address->storage;
+    char host[INET6_ADDRSTRLEN] = "?";
+    bool v6 = copy.ss_family == AF_INET6;
+
+    if (v6)
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)&copy)->sin6_addr, host, sizeof host);
+    else if (copy.ss_family == AF_INET)
+        inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)&copy)->sin_addr, host, sizeof host);
+    snprintf(text, SOCKET_TEXT_MAX, v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)socket_port(address));
+}
+
+bool socket_is_loopback(const struct socket_address *address)
+{
+    struct sockaddr_storage copy = address->storage;
+
+    if (copy.ss_family == AF_INET6) {
+        const struct in6_addr *v6 = &((struct sockaddr_in6 *)(void *)&copy)->sin6_addr;
+        return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
+    }
+    return ntohl(((struct sockaddr_in *)(void *)&copy)->sin_addr.s_addr) >> 24 == 127;
+}
+
+bool socket_parse(const char *host, uint16_t port, struct socket_address *address)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&address->storage;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&address->storage;
+
+    memset(address, 0, sizeof *address);
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        address->size = sizeof *v4;
+    } else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        address->size = sizeof *v6;
+    } else {
+        return false;
+    }
+    socket_set_port(address, port);
+    return true;
+}
+
+void socket_peer_text(int fd, char text[SOCKET_TEXT_MAX])
+{
+    struct socket_address address = {.size = sizeof address.storage};
+
+    if (getpeername(fd, (struct sockaddr *)&address.storage, &address.size) == 0)
+        socket_format(&address, text);
+    else
+        snprintf(text, SOCKET_TEXT_MAX, "?");
+}
+
+static int make_nonblocking(int fd)
+{
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+int socket_new(int family)
+{
+    int fd = socket(family, SOCK_STREAM, 0);
+
+    return fd < 0 ? -1 : make_nonblocking(fd);
+}
+
+int socket_accept(int listener, struct socket_address *peer)
+{
+    peer->size = sizeof peer->storage;
+#ifdef __linux__
+    return accept4(listener, (struct sockaddr *)&peer->storage, &peer->size,
+                   SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+    int fd = accept(listener, (struct sockaddr *)&peer->storage, &peer->size);
+    return fd < 0 ? -1 : make_nonblocking(fd);
+#endif
+}
+
+void socket_tune(int fd)
+{
+    int on = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+#ifdef SO_NOSIGPIPE
+    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+}
+
+void socket_bound_unsent(int fd, int bytes)
+{
+#ifdef TCP_NOTSENT_LOWAT
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+#else
+    (void)fd;
+    (void)bytes;
+#endif
+}
+
+void socket_reset(int fd)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(fd);
+}

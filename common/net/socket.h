@@ -1,0 +1,36 @@
+/* Sockets and addresses: small portable helpers. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define SOCKET_TEXT_MAX 80
+
+/* An address with its port. */
+struct socket_address {
+    struct sockaddr_storage storage;
+    socklen_t size;
+};
+
+/* "127.0.0.1:9092", "[::1]:9092". */
+void socket_format(const struct socket_address *address, char text[SOCKET_TEXT_MAX]);
+uint16_t socket_port(const struct socket_address *address);
+void socket_set_port(struct socket_address *address, uint16_t port);
+bool socket_is_loopback(const struct socket_address *address);
+/* A numeric address; false: it is not one. */
+bool socket_parse(const char *host, uint16_t port, struct socket_address *address);
+/* Peer and own address of a connected socket; "?" when the system does not say. */
+void socket_peer_text(int fd, char text[SOCKET_TEXT_MAX]);
+
+/* Non-blocking, close-on-exec. Returns the descriptor or -1 with errno set. */
+int socket_new(int family);
+int socket_accept(int listener, struct socket_address *peer);
+/* What every connection of the data path wants: no Nagle, keepalive, no SIGPIPE. */
+void socket_tune(int fd);
+/* Bounds what waits unsent in the kernel, so that what is urgent can still overtake (Linux, macOS).
+ */
+void socket_bound_unsent(int fd, int bytes);
+/* Closes so that the peer sees a reset, never a clean end. */
+void socket_reset(int fd);

@@ -1,0 +1,294 @@
+#include "net/transport.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/worker.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE is set instead */
+#endif
+
+enum {
+    /* A batch encrypted: a record adds at most 5 + 256 bytes (RFC 8446, 5.2), and OpenSSL may add
+     * an answer to a key update. */
+    OUT_SIZE = 64 * 1024 + 8 * 512,
+    READ_AHEAD = 64 * 1024,
+};
+
+struct transport {
+    int fd;
+    SSL *ssl;
+    BIO_METHOD *method;
+    uint8_t *out; /* NULL while nothing is on its way */
+    size_t out_capacity;
+    size_t out_fill;
+    size_t out_sent;
+    bool ended;
+    char protection[64];
+    char error[160];
+};
+
+/* Room to append: from the beginning when nothing is on its way. */
+static void prepare_out(struct transport *transport)
+{
+    if (!transport->out) {
+        transport->out = malloc(OUT_SIZE);
+        if (!transport->out)
+            abort();
+        transport->out_capacity = OUT_SIZE;
+    }
+    if (!transport_busy(transport))
+        transport->out_fill = transport->out_sent = 0;
+}
+
+static int bio_write(BIO *bio, const char *bytes, int size)
+{
+    struct transport *transport = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    prepare_out(transport);
+    if ((size_t)size > transport->out_capacity - transport->out_fill)
+        return -1;
+    memcpy(transport->out + transport->out_fill, bytes, (size_t)size);
+    transport->out_fill += (size_t)size;
+    return size;
+}
+
+static int bio_read(BIO *bio, char *bytes, int size)
+{
+    struct transport *transport = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    ssize_t got = recv(transport->fd, bytes, (size_t)size, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        BIO_set_retry_read(bio);
+    if (got == 0)
+        transport->ended = true;
+    return (int)got;
+}
+
+static long bio_control(BIO *bio, int command, long number, void *pointer)
+{
+    struct transport *transport = BIO_get_data(bio);
+
+    (void)number;
+    (void)pointer;
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+    case BIO_CTRL_DUP:
+        return 1;
+    case BIO_CTRL_EOF:
+        return transport->ended;
+    default:
+        return 0;
+    }
+}
+
+/* The type has no BIO_TYPE_DESCRIPTOR: SSL_get_fd() then finds none, and libwebsockets can't close
+ * ours. */
+static void take_over_tls(struct transport *transport)
+{
+    SSL *ssl = transport->ssl;
+    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "link");
+    BIO *bio;
+
+    if (!method)
+        abort();
+    BIO_meth_set_write(method, bio_write);
+    BIO_meth_set_read(method, bio_read);
+    BIO_meth_set_ctrl(method, bio_control);
+    transport->method = method;
+    bio = BIO_new(method);
+    if (!bio)
+        abort();
+    BIO_set_data(bio, transport);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+    SSL_set_verify(ssl, SSL_get_verify_mode(ssl), NULL);
+    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_set_read_ahead(ssl, 1);
+    SSL_set_default_read_buffer_len(ssl, READ_AHEAD);
+    snprintf(transport->protection, sizeof transport->protection, "%s %s", SSL_get_version(ssl),
+             SSL_get_cipher(ssl));
+}
+
+struct transport *transport_new(int fd, SSL *ssl)
+{
+    struct transport *transport = calloc(1, sizeof *transport);
+
+    if (!transport)
+        abort();
+    transport->fd = fd;
+    transport->ssl = ssl;
+    if (ssl)
+        take_over_tls(transport);
+    else
+        snprintf(transport->protection, sizeof transport->protection, "plain");
+    return transport;
+}
+
+void transport_free(struct transport *transport)
+{
+    if (!transport)
+        return;
+    if (transport->ssl) {
+        if (!transport_busy(transport) && SSL_shutdown(transport->ssl) >= 0)
+            transport_flush(transport);
+        ERR_clear_error();
+        SSL_free(transport->ssl);
+        BIO_meth_free(transport->method);
+    }
+    close(transport->fd);
+    free(transport->out);
+    free(transport);
+}
+
+int transport_fd(const struct transport *transport)
+{
+    return transport->fd;
+}
+
+const char *transport_protection(const struct transport *transport)
+{
+    return transport->protection;
+}
+
+const char *transport_error(const struct transport *transport)
+{
+    return transport->error;
+}
+
+static long fail_errno(struct transport *transport)
+{
+    snprintf(transport->error, sizeof transport->error, "%s", strerror(errno));
+    return TRANSPORT_ERROR;
+}
+
+static long fail_tls(struct transport *transport)
+{
+    unsigned long code = ERR_peek_last_error();
+
+    if (code != 0)
+        ERR_error_string_n(code, transport->error, sizeof transport->error);
+    else
+        snprintf(transport->error, sizeof transport->error, "%s", strerror(errno));
+    ERR_clear_error();
+    return TRANSPORT_ERROR;
+}
+
+static long read_plain(struct transport *transport, uint8_t *buffer, size_t size)
+{
+    ssize_t got = recv(transport->fd, buffer, size, 0);
+
+    if (got > 0)
+        return got;
+    if (got == 0)
+        return TRANSPORT_EOF;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return TRANSPORT_BLOCKED;
+    return fail_errno(transport);
+}
+
+static long read_tls(struct transport *transport, uint8_t *buffer, size_t size)
+{
+    ERR_clear_error();
+    errno = 0;
+    int got = SSL_read(transport->ssl, buffer, (int)size);
+    if (got > 0)
+        return got;
+    switch (SSL_get_error(transport->ssl, got)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return TRANSPORT_BLOCKED;
+    case SSL_ERROR_ZERO_RETURN:
+        return TRANSPORT_EOF;
+    default:
+        return transport->ended ? TRANSPORT_EOF : fail_tls(transport);
+    }
+}
+
+long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
+{
+    size_t fill = 0;
+    long got = 0;
+
+    /* A TLS record yields at most 16 KiB; plain TCP fills the buffer at once. */
+    do {
+        got = transport->ssl ? read_tls(transport, buffer + fill, size - fill)
+                             : read_plain(transport, buffer + fill, size - fill);
+        if (got > 0)
+            fill += (size_t)got;
+    } while (got > 0 && transport->ssl && fill < size);
+    /* An end or an error comes again with the next call. */
+    return fill > 0 ? (long)fill : got;
+}
+
+bool transport_pending(const struct transport *transport)
+{
+    return transport->ssl && SSL_has_pending(transport->ssl);
+}
+
+bool transport_busy(const struct transport *transport)
+{
+    return transport->out_sent < transport->out_fill;
+}
+
+static void put_plain(struct transport *transport, const uint8_t *bytes, size_t size)
+{
+    prepare_out(transport);
+    memcpy(transport->out, bytes, size);
+    transport->out_fill = size;
+}
+
+int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size)
+{
+    assert(!transport_busy(transport) && size <= WORKER_WRITE_SIZE);
+    if (!transport->ssl) {
+        put_plain(transport, bytes, size);
+        return 0;
+    }
+    ERR_clear_error();
+    while (size > 0) {
+        int put = SSL_write(transport->ssl, bytes, (int)size);
+        if (put <= 0)
+            return (int)fail_tls(transport);
+        bytes += put;
+        size -= (size_t)put;
+    }
+    return 0;
+}
+
+int transport_flush(struct transport *transport)
+{
+    while (transport_busy(transport)) {
+        ssize_t sent = send(transport->fd, transport->out + transport->out_sent,
+                            transport->out_fill - transport->out_sent, MSG_NOSIGNAL);
+        if (sent < 0) {
+            if (errno == EINTR)
+                continue;
+            if (errno == EAGAIN || errno == EWOULDBLOCK)
+                return TRANSPORT_BLOCKED;
+            return (int)fail_errno(transport);
+        }
+        transport->out_sent += (size_t)sent;
+    }
+    return 1;
+}
+
+void transport_relax(struct transport *transport)
+{
+    if (transport_busy(transport))
+        return;
+    free(transport->out);
+    transport->out = NULL;
+    transport->out_fill = transport->out_sent = 0;
+}

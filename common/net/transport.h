@@ -1,0 +1,54 @@
+/*
+ * The byte pipe under a link: a socket, with or without TLS, taken over from libwebsockets.
+ *
+ * TLS goes through a BIO of our own: records of one batch are collected in one buffer and leave in
+ * one send(), received bytes are read ahead in large pieces. It also keeps libwebsockets from
+ * closing the descriptor that it no longer owns.
+ *
+ * Writing is by batches: transport_space(), fill, transport_commit(). A batch is accepted whole,
+ * and the next one only when transport_flush() has handed the last byte to the kernel, so nothing
+ * is ever half encrypted.
+ */
+#pragma once
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct transport;
+
+/*
+ * Takes over the socket of an upgraded connection: descriptor fd, and *ssl with a reference of its
+ * own (SSL_up_ref), or NULL for plain TCP. fd belongs to the transport from now on.
+ */
+struct transport *transport_new(int fd, SSL *ssl);
+/* Sends TLS's close_notify if it can, and closes. */
+void transport_free(struct transport *transport);
+
+int transport_fd(const struct transport *transport);
+/* "TLSv1.3 TLS_AES_128_GCM_SHA256", or "plain" */
+const char *transport_protection(const struct transport *transport);
+
+enum transport_result {
+    TRANSPORT_BLOCKED = 0,
+    TRANSPORT_EOF = -1,
+    TRANSPORT_ERROR = -2,
+};
+
+/* Reads until buffer is full or nothing more is there. > 0: bytes; else a transport_result. */
+long transport_read(struct transport *transport, uint8_t *buffer, size_t size);
+/* What the last TRANSPORT_ERROR was about. */
+const char *transport_error(const struct transport *transport);
+
+/* Whether a batch is still on its way. */
+bool transport_busy(const struct transport *transport);
+/* Encrypts the batch (at most WORKER_WRITE_SIZE bytes) for transport_flush(). Not while busy. 0 or
+ * TRANSPORT_ERROR. */
+int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size);
+/* 1: everything is with the kernel; TRANSPORT_BLOCKED; TRANSPORT_ERROR. */
+int transport_flush(struct transport *transport);
+/* Bytes are inside that no event will announce. */
+bool transport_pending(const struct transport *transport);
+/* Free memory that an idle connection does not need. */
+void transport_relax(struct transport *transport);

@@ -1,0 +1,58 @@
+#include "net/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/relay.h"
+
+static void on_reap(evutil_socket_t fd, short what, void *argument)
+{
+    struct worker *worker = argument;
+
+    (void)fd;
+    (void)what;
+    relay_reap(worker);
+}
+
+static uint8_t *allocate(size_t size)
+{
+    uint8_t *memory = malloc(size);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+void worker_init(struct worker *worker, struct log *log, uint64_t memory)
+{
+    memset(worker, 0, sizeof *worker);
+    worker->base = event_base_new();
+    if (!worker->base)
+        abort();
+    worker->log = log;
+    chunk_pool_init(&worker->pool);
+    mux_budget_init(&worker->budget, memory);
+    worker->link_bytes = allocate(WORKER_READ_SIZE);
+    worker->socket_bytes = allocate(WORKER_READ_SIZE);
+    worker->staging = allocate(WORKER_WRITE_SIZE);
+    list_init(&worker->touched);
+    list_init(&worker->released);
+    worker->reaper = event_new(worker->base, -1, 0, on_reap, worker);
+    if (!worker->reaper)
+        abort();
+}
+
+void worker_clear(struct worker *worker)
+{
+    relay_reap(worker);
+    event_free(worker->reaper);
+    event_base_free(worker->base);
+    free(worker->link_bytes);
+    free(worker->socket_bytes);
+    free(worker->staging);
+    chunk_pool_clear(&worker->pool);
+}
+
+void worker_reap_soon(struct worker *worker)
+{
+    event_active(worker->reaper, EV_TIMEOUT, 0);
+}

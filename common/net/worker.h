@@ -1,0 +1,41 @@
+/*
+ * A worker: one thread's event loop and all that its connections share. Every object of the room
+ * net/ belongs to one worker and is used from its thread only.
+ *
+ * The room net/ is where bytes meet the operating system: sockets, TLS, HTTP, the event loop. It
+ * may use all other rooms, libevent, OpenSSL and libwebsockets; only the programs use it.
+ */
+#pragma once
+
+#include <event2/event.h>
+
+#include "base/chunk.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "mux/budget.h"
+
+/* How much is read from a link or a socket at a time: large enough to make system calls few, small
+ * enough to stay in the processor's second-level cache. */
+#define WORKER_READ_SIZE ((size_t)256 * 1024)
+/* How much is encoded for a link at a time: four TLS records. */
+#define WORKER_WRITE_SIZE ((size_t)64 * 1024)
+
+struct worker {
+    struct event_base *base;
+    struct log *log;
+    struct chunk_pool pool;
+    struct mux_budget budget;
+    uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it are in
+                              relays'   hands until the end of that link's turn */
+    uint8_t *socket_bytes; /* WORKER_READ_SIZE: what a filtered socket has just received */
+    uint8_t *staging;      /* WORKER_WRITE_SIZE: what a link is about to encrypt */
+    struct list touched;   /* relays that hold spans of link_bytes */
+    struct list released;  /* relays to be freed when no call of theirs is on the stack */
+    struct event *reaper;
+};
+
+/* memory: bound of all streams' buffers, bytes. Aborts without memory. */
+void worker_init(struct worker *worker, struct log *log, uint64_t memory);
+void worker_clear(struct worker *worker);
+/* Runs what is in worker->released through free() soon. */
+void worker_reap_soon(struct worker *worker);
