@@ -428,7 +428,7 @@ static int begin(struct kafka_filter *f, const uint8_t *head)
     f->method = choose(f);
     f->left = (uint64_t)length - 4;
     f->counters.responses++;
-    if (f->method == KAFKA_HOLD_FRAME && f->left > max_held(f))
+    if (f->method == KAFKA_HOLD_FRAME && f->left + KAFKA_HEAD_SIZE > max_held(f))
         return fail_response(f, KAFKA_FILTER_ELIMIT, "is too large to be held for rewriting");
     if (f->method == KAFKA_HOLD_PREFIX || f->method == KAFKA_HOLD_TAIL)
         kafka_walk_start(&f->walk, f->api->handler->layout(f->request.version), f->left);

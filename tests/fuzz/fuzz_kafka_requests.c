@@ -1,0 +1,26 @@
+/* A client's bytes: whole and byte by byte must come to the same end. */
+#include "fuzz_kafka.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct fuzz_book book = {0};
+    struct kafka_filter *whole = kafka_filter_new(&fuzz_callbacks, &book, &fuzz_limits);
+    struct kafka_filter *split = kafka_filter_new(&fuzz_callbacks, &book, &fuzz_limits);
+    int split_result = 0;
+
+    CHECK(whole && split);
+    int result = kafka_filter_requests(whole, bytes, size);
+    for (size_t i = 0; i < size && split_result == 0; i++)
+        split_result = kafka_filter_requests(split, bytes + i, 1);
+    CHECK(result == split_result);
+    CHECK(strcmp(kafka_filter_reason(whole), kafka_filter_reason(split)) == 0);
+    CHECK(kafka_filter_in_flight(whole) == kafka_filter_in_flight(split));
+    CHECK(kafka_filter_counters(whole)->requests == kafka_filter_counters(split)->requests);
+    fuzz_check(whole);
+    fuzz_check(split);
+    kafka_filter_free(whole);
+    kafka_filter_free(split);
+    return 0;
+}

@@ -1,0 +1,266 @@
+/* The requests in flight, and how they are read out of the client's bytes. */
+#include "test_kafka_support.h"
+
+#include "kafka/requests.h"
+
+static struct kafka_requests *new_queue(uint32_t max)
+{
+    static struct kafka_requests q;
+    kafka_requests_init(&q, max);
+    return &q;
+}
+
+static int push(struct kafka_requests *q, int32_t id, int16_t key, enum kafka_request_type type)
+{
+    struct kafka_request r = {.correlation_id = id, .api_key = key, .version = 9, .type = type};
+    return kafka_requests_push(q, &r);
+}
+
+static enum kafka_requests_match match(struct kafka_requests *q, int32_t id, int16_t *key)
+{
+    struct kafka_request r = {.api_key = -1};
+    enum kafka_requests_match result = kafka_requests_match(q, id, &r);
+    *key = r.api_key;
+    return result;
+}
+
+static void any_ids_in_order(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {INT32_MAX - 1, INT32_MAX, INT32_MIN, -1, 0, 0, 5, 5, 3};
+    struct kafka_requests *q = new_queue(64);
+    int16_t key;
+
+    for (unsigned round = 0; round < 10; round++) {
+        for (size_t i = 0; i < 9; i++)
+            assert_int_equal(push(q, ids[i], (int16_t)i, KAFKA_REQUEST_ANSWERED), 0);
+        assert_int_equal(kafka_requests_owed(q), 9);
+        for (size_t i = 0; i < 9; i++) {
+            assert_int_equal(match(q, ids[i], &key), KAFKA_REQUESTS_IN_ORDER);
+            assert_int_equal(key, i);
+        }
+        assert_int_equal(match(q, 5, &key), KAFKA_REQUESTS_UNKNOWN);
+    }
+    kafka_requests_free(q);
+}
+
+static void out_of_order_is_found(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(64);
+    int16_t key;
+
+    for (int16_t i = 0; i < 5; i++)
+        push(q, i, i, KAFKA_REQUEST_ANSWERED);
+    assert_int_equal(match(q, 3, &key), KAFKA_REQUESTS_OUT_OF_ORDER);
+    assert_int_equal(key, 3);
+    assert_int_equal(match(q, 3, &key), KAFKA_REQUESTS_UNKNOWN);
+    for (int16_t i = 0; i < 5; i++) {
+        if (i == 3)
+            continue;
+        assert_int_equal(match(q, i, &key), KAFKA_REQUESTS_IN_ORDER);
+        assert_int_equal(key, i);
+    }
+    assert_int_equal(q->count, 0);
+    kafka_requests_free(q);
+}
+
+static void optional_ones_cost_nothing(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(64);
+    int16_t key;
+
+    for (uint32_t i = 0; i < 1000000; i++)
+        assert_int_equal(push(q, (int32_t)(i + INT32_MAX - 10), 0, KAFKA_REQUEST_OPTIONAL), 0);
+    assert_int_equal(q->count, 1);
+    assert_int_equal(kafka_requests_owed(q), 0);
+    push(q, 7, 3, KAFKA_REQUEST_ANSWERED);
+    assert_int_equal(match(q, 7, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(key, 3);
+    assert_int_equal(q->count, 0);
+    kafka_requests_free(q);
+}
+
+static void optional_ones_may_be_answered(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(64);
+    int16_t key;
+
+    for (int32_t i = 0; i < 10; i++)
+        push(q, i, 0, KAFKA_REQUEST_OPTIONAL);
+    push(q, 10, 3, KAFKA_REQUEST_ANSWERED);
+    push(q, 11, 0, KAFKA_REQUEST_OPTIONAL);
+    assert_int_equal(match(q, 4, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(match(q, 4, &key), KAFKA_REQUESTS_UNKNOWN);
+    assert_int_equal(match(q, 5, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(match(q, 9, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(match(q, 10, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(key, 3);
+    assert_int_equal(match(q, 11, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(key, 0);
+    kafka_requests_free(q);
+}
+
+/* Or the answer to the second would be taken for one without addresses, and pass. */
+static void one_id_for_all_means_the_one_that_must_be_answered(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(64);
+    int16_t key;
+
+    push(q, 1, 0, KAFKA_REQUEST_OPTIONAL);
+    push(q, 1, 3, KAFKA_REQUEST_ANSWERED);
+    assert_int_equal(match(q, 1, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(key, 3);
+    kafka_requests_free(q);
+}
+
+static void the_queue_is_bounded(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(64);
+    int16_t key;
+
+    /* Optional ones without a run are forgotten, the oldest first. */
+    for (int32_t i = 0; i < 1000; i++)
+        assert_int_equal(push(q, i * 2, 0, KAFKA_REQUEST_OPTIONAL), 0);
+    assert_int_equal(q->count, 64);
+    assert_int_equal(match(q, 2, &key), KAFKA_REQUESTS_UNKNOWN);
+    for (int32_t i = 0; i < 64; i++)
+        assert_int_equal(push(q, i, 3, KAFKA_REQUEST_ANSWERED), 0);
+    assert_int_equal(push(q, 64, 3, KAFKA_REQUEST_ANSWERED), KAFKA_REQUESTS_EFULL);
+    kafka_requests_free(q);
+}
+
+static void tokens_stand_in_line(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(64);
+    int16_t key;
+
+    push(q, 1, 17, KAFKA_REQUEST_ANSWERED);
+    push(q, 0, -1, KAFKA_REQUEST_TOKEN);
+    push(q, 0, -1, KAFKA_REQUEST_TOKEN);
+    assert_false(kafka_requests_front_is_token(q));
+    assert_int_equal(match(q, 0, &key), KAFKA_REQUESTS_UNKNOWN);
+    assert_int_equal(match(q, 1, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_true(kafka_requests_front_is_token(q));
+    kafka_requests_pop_token(q);
+    push(q, 2, 3, KAFKA_REQUEST_ANSWERED);
+    kafka_requests_drop_tokens(q);
+    assert_int_equal(q->count, 1);
+    assert_int_equal(match(q, 2, &key), KAFKA_REQUESTS_IN_ORDER);
+    kafka_requests_free(q);
+}
+
+static void add_produce(struct bytes *b, int16_t version, int32_t id, int16_t acks,
+                        const char *transaction)
+{
+    size_t start = frame_begin(b);
+    size_t size = transaction ? strlen(transaction) : 0;
+
+    add_header(b, KAFKA_KEY_PRODUCE, version, id);
+    if (version >= 9) {
+        bytes_hex(b, "020003414243810001ff"); /* tags of the header: 0 = ABC, 129 = ff */
+        bytes_uvarint(b, transaction ? (uint32_t)size + 1 : 0);
+    } else if (version >= 3) {
+        bytes_u16(b, transaction ? (uint16_t)size : 0xffff);
+    }
+    if (version >= 3)
+        bytes_add(b, transaction, size);
+    bytes_u16(b, (uint16_t)acks);
+    for (unsigned i = 0; i < 300; i++)
+        bytes_u8(b, (uint8_t)i);
+    frame_end(b, start);
+}
+
+static void send_split(struct kafka_filter *f, const struct bytes *b, uint32_t split)
+{
+    uint32_t seed = split;
+
+    for (size_t at = 0, some; at < b->size; at += some) {
+        some = split == SPLIT_WHOLE ? b->size : split == 1 ? 1 : next_random(&seed) % 50;
+        if (some > b->size - at)
+            some = b->size - at;
+        uint8_t *copy = malloc(some > 0 ? some : 1);
+        assert_non_null(copy);
+        if (some > 0)
+            memcpy(copy, b->at + at, some);
+        assert_int_equal(kafka_filter_requests(f, copy, some), 0);
+        free(copy);
+    }
+}
+
+static void acks_is_found_in_every_layout(void **state)
+{
+    (void)state;
+    static const char long_id[] =
+        "a transactional id of more than 127 bytes, so that its length takes two bytes in the "
+        "compact encoding, which no producer with acks=0 has, but who knows what comes";
+    static const char *const transactions[] = {NULL, "", "x", long_id};
+
+    for (int16_t version = 0; version <= 13; version++) {
+        for (uint32_t split = 0; split < 60; split++) {
+            struct book book;
+            struct kafka_filter *f = new_filter(&book, NULL);
+            struct bytes requests = {0}, output = {0};
+            for (size_t i = 0; i < 4; i++) {
+                add_produce(&requests, version, 2 * (int32_t)i, 0, transactions[i]);
+                add_produce(&requests, version, 2 * (int32_t)i + 1, i % 2 ? 1 : -1,
+                            transactions[i]);
+            }
+            send_split(f, &requests, split);
+            assert_int_equal(kafka_filter_counters(f)->requests, 8);
+            assert_int_equal(kafka_filter_in_flight(f), 4);
+            assert_string_equal(kafka_filter_client_id(f), "test");
+            bytes_free(&requests);
+            bytes_free(&output);
+            kafka_filter_free(f);
+        }
+    }
+}
+
+static void the_client_id_is_made_printable_and_short(void **state)
+{
+    (void)state;
+    struct book book;
+    struct kafka_filter *f = new_filter(&book, NULL);
+    struct bytes requests = {0};
+    size_t start = frame_begin(&requests);
+
+    bytes_hex(&requests, "00120000"
+                         "00000001"
+                         "ffff"); /* null */
+    frame_end(&requests, start);
+    start = frame_begin(&requests);
+    bytes_hex(&requests, "00120000"
+                         "00000001"
+                         "00c8"
+                         "410a2242e282ac1b5b");
+    for (size_t i = 9; i < 200; i++)
+        bytes_u8(&requests, 'x');
+    frame_end(&requests, start);
+    send_split(f, &requests, 1);
+    assert_int_equal(strlen(kafka_filter_client_id(f)), 64);
+    assert_memory_equal(kafka_filter_client_id(f), "A??B????[xxx", 12);
+    bytes_free(&requests);
+    kafka_filter_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_ids_in_order),
+        cmocka_unit_test(out_of_order_is_found),
+        cmocka_unit_test(optional_ones_cost_nothing),
+        cmocka_unit_test(optional_ones_may_be_answered),
+        cmocka_unit_test(one_id_for_all_means_the_one_that_must_be_answered),
+        cmocka_unit_test(the_queue_is_bounded),
+        cmocka_unit_test(tokens_stand_in_line),
+        cmocka_unit_test(acks_is_found_in_every_layout),
+        cmocka_unit_test(the_client_id_is_made_printable_and_short),
+    };
+    return cmocka_run_group_tests_name("kafka_requests", tests, NULL, NULL);
+}
