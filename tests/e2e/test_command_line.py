@@ -1,5 +1,6 @@
 """Bad usage: one clear line on stderr, exit code 2. And what else the command line promises."""
 
+import json
 import re
 import signal
 
@@ -178,7 +179,6 @@ def test_every_json_line_has_its_keys(pair, peer):
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, args=["--log-level", "debug"])
     client = pair.client(server, tcp={"peer": 0}, args=["--log-level", "debug"])
     raw.echo_once(tunnel.port(client, "peer"), b"x")
-    import json
     for program in (client, server):
         for line in program.lines():
             entry = json.loads(line)

@@ -1,10 +1,12 @@
 """When the link does not come up, the client says which hop failed and why: an event dial_failed with hop, reason, retry_ms."""
 
+import base64
+import hashlib
 import ssl
 
 import pytest
 
-from harness import fakes, wait
+from harness import fakes, raw, tunnel, wait
 
 pytestmark = pytest.mark.tunnel
 
@@ -144,9 +146,6 @@ def test_no_answer_to_the_tls_hello(dial):
 
 def test_upgraded_but_no_tunnel(dial, pki):
     """Some other WebSocket server: it upgrades and then says nothing the protocol knows."""
-    import base64
-    import hashlib
-
     class Other(fakes.Fake):
         def _serve(self, sock):
             try:
@@ -191,7 +190,6 @@ def test_client_certificate_of_another_authority(dial, pair, pki):
 
 def test_it_is_tried_again_until_it_works(pair, peer):
     """The server starts late: the client backs off, then connects by itself and serves."""
-    from harness import raw, tunnel
     port = wait.free_port()
     client = pair.client(f"https://localhost:{port}", tcp={"peer": 0}, ready=False)
     wait.until(lambda: len(client.events("dial_failed")) >= 3, 30, "three attempts")
@@ -204,7 +202,6 @@ def test_it_is_tried_again_until_it_works(pair, peer):
 
 def test_new_connections_wait_for_the_link(pair, peer):
     """A connection made while the link is down is served once the link is up."""
-    from harness import raw, tunnel
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
     client = pair.client(server, tcp={"peer": 0})
     port, local = server.port, tunnel.port(client, "peer")
@@ -220,7 +217,6 @@ def test_new_connections_wait_for_the_link(pair, peer):
 @pytest.mark.parametrize("maximum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def test_ingress_of_either_tls_version(maximum, pair, peer, pki):
     """A TLS-terminating proxy in front of a plain server, as an ingress is."""
-    from harness import raw, tunnel
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None, args=["--trust-ingress"])
     with fakes.Ingress(server.port, pki.server, maximum) as ingress:
         client = pair.client(f"https://localhost:{ingress.port}", tcp={"peer": 0})

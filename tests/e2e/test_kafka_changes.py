@@ -5,6 +5,7 @@ import subprocess
 import uuid
 
 import pytest
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from harness import clients, process, tunnel, wait
 
@@ -39,12 +40,11 @@ class Live:
 
 
 def end_offsets(cluster, topic):
-    from confluent_kafka import Consumer, TopicPartition
     alive = ",".join(b.address for b in cluster.brokers if b.process.alive())
     consumer = Consumer({"bootstrap.servers": alive, "group.id": "offsets", "log_level": 0})
     try:
         return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS))
-    except Exception:  # a leader is just moving
+    except KafkaException:  # a leader is just moving
         return -1
     finally:
         consumer.close()

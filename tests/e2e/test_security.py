@@ -3,7 +3,9 @@
 import http.client
 import os
 import secrets
+import socket
 import ssl
+import warnings
 
 import pytest
 
@@ -194,9 +196,10 @@ def test_server_refuses_old_tls(pair, target):
     server = pair.server(tcp=target)
     context = ssl._create_unverified_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = ssl.TLSVersion.TLSv1
-    context.maximum_version = ssl.TLSVersion.TLSv1_1
-    import socket
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         context.wrap_socket(socket.create_connection(("localhost", server.port), 20), server_hostname="localhost")
 

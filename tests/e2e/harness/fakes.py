@@ -1,5 +1,6 @@
 """Servers that are not the tunnel: the proxies, sign-in pages and silences a user meets on the way to it."""
 
+import select
 import socket
 import ssl
 import threading
@@ -121,22 +122,25 @@ class Ingress:
 
 
 def _relay(outer, inner):
-    import select
+    """Both directions until either side ends; what it sent before that is still delivered."""
     outer.setblocking(False)
     inner.setblocking(False)
     to_inner, to_outer = bytearray(), bytearray()
+    ended = None
     try:
-        while True:
-            reads = [s for s, b in ((outer, to_inner), (inner, to_outer)) if len(b) < 1 << 18]
+        while ended is None or (to_outer if ended is inner else to_inner):
+            reads = [s for s, b in ((outer, to_inner), (inner, to_outer)) if len(b) < 1 << 18 and ended is None]
             writes = [s for s, b in ((inner, to_inner), (outer, to_outer)) if b]
-            ready = ([outer], []) if outer.pending() and outer in reads else select.select(reads, writes, [], 30)[:2]
-            for source, sink in ((outer, to_inner), (inner, to_outer)):
-                if source in ready[0]:
+            if outer in reads and outer.pending():
+                readable = [outer]
+            else:
+                readable = select.select(reads, writes, [], 30)[0]
+            for source, buffer in ((outer, to_inner), (inner, to_outer)):
+                if source in readable:
                     try:
                         data = source.recv(65536)
-                        if not data:
-                            return
-                        sink += data
+                        buffer += data
+                        ended = ended or (None if data else source)
                     except (ssl.SSLWantReadError, BlockingIOError):
                         pass
             for sink, buffer in ((inner, to_inner), (outer, to_outer)):

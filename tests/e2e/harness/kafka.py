@@ -5,14 +5,13 @@ announce, instead of the tunnel, is seen by address (see trace.py).
 """
 
 import base64
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import uuid
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from harness import cache, process, wait
@@ -188,7 +187,6 @@ class Cluster:
 
     def committed(self, group, topic, partitions):
         """Committed offsets of a group, as the brokers know them: their sum."""
-        from confluent_kafka import Consumer
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
         try:
             found = consumer.committed([TopicPartition(topic, p) for p in range(partitions)], timeout=20)
