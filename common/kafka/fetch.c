@@ -79,12 +79,19 @@ static int rewrite(struct kafka_rewrite *r)
 {
     struct kafka_tags_used used;
     struct byte_reader start = r->in;
+    uint32_t number;
+    size_t size;
+    bool announces = false;
 
-    if (!kafka_tags_collect(&r->in, &used))
-        return kafka_rewrite_finish(r);
+    for (uint32_t count = kafka_wire_uvarint(&r->in); count > 0 && !r->in.failed; count--) {
+        kafka_wire_tag(&r->in, &number, &size);
+        announces |= number == 0;
+    }
     if (byte_reader_left(&r->in) > 0) {
         kafka_rewrite_fail(r, KAFKA_FILTER_EFRAME, "has bytes after its last field");
-    } else if (kafka_tags_is_used(&used, 0)) {
+    } else if (announces && !r->in.failed) {
+        r->in = start;
+        kafka_tags_collect(&r->in, &used);
         r->in = start;
         erase_endpoints(r, &used);
     }

@@ -1,4 +1,8 @@
 /*
+ * The room kafka/ knows the Kafka protocol, as far as addresses in it go. It is sans-I/O: bytes come
+ * in and go out by calls; no sockets, no clock, no log. It may use base/ and libc only. Its doors are
+ * this file, sniff.h (what is not Kafka) and bootstrap.h (a request of our own).
+ *
  * The filter on one Kafka TCP connection: makes every broker address in the responses one that the
  * client can reach through the tunnel.
  *

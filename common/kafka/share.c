@@ -85,24 +85,30 @@ static void put_filler(struct kafka_rewrite *r, struct kafka_tags_used *used, si
     kafka_rewrite_fail(r, KAFKA_FILTER_EFRAME, "has no unused tag number");
 }
 
-static int rewrite(struct kafka_rewrite *r)
+/* The part begins with NodeEndpoints; section is what follows them. */
+static void replace_endpoints(struct kafka_rewrite *r, struct byte_reader section)
 {
     struct kafka_tags_used used;
+    struct byte_reader tags = section;
 
+    kafka_tags_collect(&tags, &used);
+    uint32_t count = kafka_wire_uvarint(&section);
+    put_uvarint(r, 1);
+    put_uvarint(r, count + 1);
+    kafka_rewrite_put(r, section.at, byte_reader_left(&section));
+    put_filler(r, &used, r->size - r->out->size);
+    r->copied = r->bytes + r->size;
+}
+
+static int rewrite(struct kafka_rewrite *r)
+{
     kafka_rewrite_node_endpoints(r, true);
     struct byte_reader section = r->in;
-    if (r->in.failed || !kafka_tags_collect(&r->in, &used))
-        return kafka_rewrite_finish(r);
+    kafka_wire_skip_tags(&r->in);
     if (byte_reader_left(&r->in) > 0)
         kafka_rewrite_fail(r, KAFKA_FILTER_EFRAME, "has bytes after its last field");
-    if (r->neutralised > 0 && r->error == 0) {
-        uint32_t count = kafka_wire_uvarint(&section);
-        put_uvarint(r, 1);
-        put_uvarint(r, count + 1);
-        kafka_rewrite_put(r, section.at, byte_reader_left(&section));
-        put_filler(r, &used, r->size - r->out->size);
-        r->copied = r->bytes + r->size;
-    }
+    else if (r->neutralised > 0 && !r->in.failed)
+        replace_endpoints(r, section);
     return kafka_rewrite_finish(r);
 }
 

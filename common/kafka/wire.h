@@ -1,10 +1,6 @@
 /*
  * Kafka's primitive encodings over a byte_reader (kafka.apache.org/protocol, KIP-482).
  *
- * The room kafka/ turns the bytes of one Kafka TCP connection into bytes with other addresses in
- * them. It is sans-I/O: no sockets, no clock, no log; it may use base/ and libc only. The door to
- * it is filter.h.
- *
  * Classic versions write strings as INT16 length and arrays as INT32 count, both -1 for null.
  * Flexible versions write both as UVARINT (length + 1), 0 for null, and end every struct with a
  * section of tags. Errors stick to the reader, as in base/bytes.h.
