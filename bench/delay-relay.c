@@ -416,5 +416,8 @@ int main(int argc, char **argv)
     }
     printf("{\"listening\":%u}\n", port);
     fflush(stdout);
-    return loop(&relay);
+    int result = loop(&relay);
+    while (relay.free != NULL) /* connections that are still open end with the process */
+        free(take_chunk(&relay));
+    return result;
 }

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -20,6 +21,11 @@ def raise_descriptor_limit():
     """For this process and all it starts: a thousand connections need more than the usual soft limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def end_in_order_on_sigterm():
+    """SIGTERM unwinds the stack as Ctrl-C does, so that what was started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class Ports:
