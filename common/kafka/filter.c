@@ -55,7 +55,8 @@ struct kafka_filter {
     struct kafka_buffer out;  /* what replaces it */
     struct kafka_buffer wanted;
     bool retry;
-    bool any; /* a response has begun before */
+    bool ahead; /* the held part has one byte more than the caller was told of */
+    bool any;   /* a response has begun before */
 
     /* Output in the filter's memory that the caller has not been given yet. */
     struct kafka_span owed;
@@ -612,6 +613,28 @@ static void trim(struct kafka_filter *f)
     kafka_buffer_trim(&f->wanted);
 }
 
+static int yield(struct kafka_filter *f, const struct turn *t, size_t *consumed,
+                 struct kafka_span *out)
+{
+    *consumed = t->used;
+    if (t->end > t->start) {
+        *out = (struct kafka_span){t->bytes + t->start, t->end - t->start};
+    } else if (f->owed.size > 0) {
+        *out = f->owed;
+        f->owed = (struct kafka_span){0};
+    } else if (f->failure != 0) {
+        *consumed = 0;
+        return f->failure;
+    } else if (f->state == SETTLE) {
+        /* Blocking is told with nothing consumed, and nobody may take the input for finished before
+         * that: so the last byte of the held part is left to be presented again. */
+        f->ahead = true;
+        *consumed = t->used - 1;
+        return *consumed == 0 ? KAFKA_FILTER_BLOCKED : 0;
+    }
+    return 0;
+}
+
 int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t size,
                            size_t *consumed, struct kafka_span *out)
 {
@@ -631,25 +654,16 @@ int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t 
     }
     if (f->owed.size == 0)
         trim(f);
+    if (f->ahead && size > 0) {
+        f->ahead = false;
+        take(&t, 1);
+    }
 
     /* A run that cannot grow is yielded before anything else comes. */
     while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && t.used < t.size &&
            (t.start == t.end || t.used == t.end))
         run(f, &t);
-
-    *consumed = t.used;
-    if (t.end > t.start) {
-        *out = (struct kafka_span){bytes + t.start, t.end - t.start};
-    } else if (f->owed.size > 0) {
-        *out = f->owed;
-        f->owed = (struct kafka_span){0};
-    } else if (f->failure != 0) {
-        *consumed = 0;
-        return f->failure;
-    } else if (f->state == SETTLE) {
-        return KAFKA_FILTER_BLOCKED;
-    }
-    return 0;
+    return yield(f, &t, consumed, out);
 }
 
 size_t kafka_filter_wanted(const struct kafka_filter *f, const struct kafka_wanted **nodes)

@@ -1,7 +1,7 @@
 /*
- * The room kafka/ knows the Kafka protocol, as far as addresses in it go. It is sans-I/O: bytes come
- * in and go out by calls; no sockets, no clock, no log. It may use base/ and libc only. Its doors are
- * this file, sniff.h (what is not Kafka) and bootstrap.h (a request of our own).
+ * The room kafka/ knows the Kafka protocol, as far as addresses in it go. It is sans-I/O: bytes
+ * come in and go out by calls; no sockets, no clock, no log. It may use base/ and libc only. Its
+ * doors are this file, sniff.h (what is not Kafka) and bootstrap.h (a request of our own).
  *
  * The filter on one Kafka TCP connection: makes every broker address in the responses one that the
  * client can reach through the tunnel.
@@ -11,10 +11,10 @@
  * address is passed as spans of the caller's own memory, without a copy and as long as the input
  * allows; record bytes are never looked at. Seven APIs carry addresses:
  *
- *   Metadata                              rewritten; held up to the end of Brokers, the rest
- * streams FindCoordinator, DescribeCluster      rewritten; held whole Produce v10+ rewritten; held
- * whole Fetch v16+, ShareFetch,               NodeEndpoints erased in place, the frame keeps its
- * size; ShareAcknowledge                      only what comes after the records is held
+ * - Metadata: rewritten. Held up to the end of Brokers, the rest streams.
+ * - FindCoordinator, DescribeCluster, Produce v10 and later: rewritten. Held whole.
+ * - Fetch v16 and later, ShareFetch, ShareAcknowledge: NodeEndpoints are erased in place, the frame
+ *   keeps its size. Only what comes after the records is held.
  *
  * and in ApiVersions responses the highest version of these seven is lowered to the last one known
  * here. An address is never forwarded unparsed: a response that does not parse closes the
@@ -98,10 +98,11 @@ struct kafka_span {
  *   0         call again with the bytes that are left, unless *consumed == size and the span is
  *             empty: then all is done until more bytes come. So as long as spans come, call again,
  *             if need be with size 0.
- *   KAFKA_FILTER_BLOCKED   nothing was yielded: kafka_filter_wanted() lists the nodes that the map
- *             did not know. Call again, with the bytes after *consumed, after kafka_filter_retry();
- *             until then nothing more is consumed.
- *   negative  nothing was yielded: close both sides. What was yielded before is good. */
+ *   KAFKA_FILTER_BLOCKED   nothing was consumed or yielded: kafka_filter_wanted() lists the nodes
+ *             that the map did not know. Call again with the same bytes (or more) after
+ *             kafka_filter_retry(); until then the answer stays BLOCKED.
+ *   negative  nothing was consumed or yielded: close both sides. What was yielded before is good.
+ */
 int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t size,
                            size_t *consumed, struct kafka_span *out);
 

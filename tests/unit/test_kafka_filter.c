@@ -97,6 +97,7 @@ static void blocks_until_the_map_knows(void **state)
             if (result == 0)
                 continue;
             assert_int_equal(result, KAFKA_FILTER_BLOCKED);
+            assert_int_equal(consumed, 0);
             assert_int_equal(output.size, 10); /* the first response, nothing of the second */
             assert_int_equal(kafka_filter_wanted(f, &wanted), 1);
             assert_int_equal(wanted[0].node, 3 - (int)blocked % 2);
@@ -131,6 +132,37 @@ static void blocks_until_the_map_knows(void **state)
     bytes_free(&expected);
     bytes_free(&input);
     bytes_free(&requests);
+}
+
+/* A caller that stops when all is consumed and nothing comes out must have learnt of the block. */
+static void a_block_at_the_end_of_the_input_is_told(void **state)
+{
+    (void)state;
+    struct book book;
+    struct kafka_filter *f = new_filter(&book, NULL);
+    struct bytes b = {0}, output = {0};
+    size_t consumed;
+    struct kafka_span out;
+
+    add_request(&b, 3, 9, 1);
+    send_requests(f, &b);
+    b.size = 0;
+    add_metadata(&b, 1, 3);
+    b.size -= 9; /* up to the end of Brokers */
+    book.unknown = 1;
+    assert_int_equal(kafka_filter_responses(f, b.at, b.size, &consumed, &out), 0);
+    assert_true(consumed < b.size);
+    assert_int_equal(out.size, 0);
+    assert_int_equal(feed(f, b.at + consumed, b.size - consumed, &output), KAFKA_FILTER_BLOCKED);
+    book.unknown = -1;
+    kafka_filter_retry(f);
+    assert_int_equal(feed(f, b.at + consumed, b.size - consumed + 9, &output), 0);
+    assert_int_equal(output.size, b.size + 9 + 3); /* three hosts of other lengths: -1, -1, +5 */
+    assert_int_equal(byte_load_u32(output.at), output.size - 4);
+    assert_true(kafka_filter_between_responses(f));
+    bytes_free(&b);
+    bytes_free(&output);
+    kafka_filter_free(f);
 }
 
 static void all_unknown_nodes_are_named(void **state)
@@ -555,6 +587,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pass_through_frames_are_one_span_of_the_input),
         cmocka_unit_test(blocks_until_the_map_knows),
+        cmocka_unit_test(a_block_at_the_end_of_the_input_is_told),
         cmocka_unit_test(all_unknown_nodes_are_named),
         cmocka_unit_test(controllers_are_a_space_of_their_own),
         cmocka_unit_test(hosts_of_no_node_are_blanked),
