@@ -124,6 +124,17 @@ static size_t fill_chunk(struct chunk *chunk, size_t size)
     return size;
 }
 
+/* Who reserves much and gets little must not hold much: the bytes move to a small chunk. */
+static struct chunk *make_small(struct chunk_pool *pool, struct chunk *large)
+{
+    struct chunk *small = chunk_take(pool, large->fill);
+
+    memcpy(small->bytes, large->bytes, large->fill);
+    small->fill = large->fill;
+    chunk_give(pool, large);
+    return small;
+}
+
 void byte_queue_commit(struct byte_queue *queue, size_t size)
 {
     queue->end += size;
@@ -134,12 +145,15 @@ void byte_queue_commit(struct byte_queue *queue, size_t size)
         assert(chunk);
         queue->spare = chunk->next;
         chunk->next = NULL;
+        size_t part = fill_chunk(chunk, size);
+        size -= part;
+        if (part <= CHUNK_SMALL_SIZE - sizeof *chunk && chunk->capacity > CHUNK_SMALL_SIZE)
+            chunk = make_small(queue->pool, chunk);
         if (queue->last)
             queue->last->next = chunk;
         else
             queue->first = chunk;
         queue->last = chunk;
-        size -= fill_chunk(chunk, size);
     }
     chunk_give_chain(queue->pool, queue->spare);
     queue->spare = NULL;

@@ -66,6 +66,7 @@ void mux_hello_encode(struct byte_writer *w, const struct mux_hello *hello)
     byte_writer_u16(w, hello->version_min);
     byte_writer_u16(w, hello->version_max);
     byte_writer_u16(w, hello->resume ? FLAG_RESUME : 0);
+    byte_writer_u32(w, hello->attempt);
     byte_writer_u32(w, hello->initial_window);
     write_key(w, &hello->key);
     write_text(w, hello->software);
@@ -83,6 +84,7 @@ bool mux_hello_decode(const uint8_t *payload, size_t size, struct mux_hello *hel
     hello->version_min = byte_reader_u16(&r);
     hello->version_max = byte_reader_u16(&r);
     hello->resume = byte_reader_u16(&r) & FLAG_RESUME;
+    hello->attempt = byte_reader_u32(&r);
     hello->initial_window = byte_reader_u32(&r);
     read_key(&r, &hello->key);
     hello->software = read_text(&r);

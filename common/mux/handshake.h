@@ -18,6 +18,7 @@ struct mux_hello {
     uint16_t version_min;
     uint16_t version_max;
     bool resume;             /* key names a session that this link is to carry on */
+    uint32_t attempt;        /* counts the links that the client has made for the session, from 1 */
     uint32_t initial_window; /* credit of a stream before the first WINDOW, bytes */
     struct mux_session_key key;
     struct mux_text software;

@@ -125,6 +125,12 @@ void mux_session_free(struct mux_session *session)
     free(session);
 }
 
+void session_awaits_answer(struct mux_session *session)
+{
+    if (session->outstanding_us == 0)
+        session->outstanding_us = session->now_us;
+}
+
 void session_output(struct mux_session *session)
 {
     if (session->output_pending || session->phase == LINK_NONE)
@@ -183,6 +189,7 @@ void mux_session_attach(struct mux_session *session, uint64_t now_us)
     assert(session->settings.role == MUX_CLIENT);
     session_reap(session);
     reset_link(session, now_us);
+    session->attempt++;
     session->phase = LINK_GREETING;
     session->hello_due = true;
     if (session->known_to_server) {
@@ -195,14 +202,22 @@ void mux_session_attach(struct mux_session *session, uint64_t now_us)
 int mux_session_accept(struct mux_session *session, const struct mux_hello *hello,
                        uint16_t offer_count, struct mux_text offers, uint64_t now_us)
 {
+    uint16_t version = mux_version_choose(hello->version_min, hello->version_max);
+
     assert(session->settings.role == MUX_SERVER);
     session_reap(session);
-    reset_link(session, now_us);
-    session->welcome_version = mux_version_choose(hello->version_min, hello->version_max);
-    if (session->welcome_version == 0 || hello->initial_window > session->settings.window.max) {
-        session->reason = "HELLO asks for what this version does not offer";
+    if (version == 0) {
+        session->reason = "no protocol version in common";
         return MUX_ERROR_PROTOCOL;
     }
+    /* A link that the client has given up may come to life after the one that took its place. */
+    if (hello->attempt <= session->attempt) {
+        session->reason = "the link is older than the one that carries the session";
+        return MUX_ERROR_PROTOCOL;
+    }
+    reset_link(session, now_us);
+    session->attempt = hello->attempt;
+    session->welcome_version = version;
     session->offer_count = offer_count;
     session->offers = offers;
     session->welcome_due = true;
@@ -391,6 +406,8 @@ size_t mux_stream_writable(struct mux_stream *stream)
         stream->blocked = true;
         if (list_empty(&stream->starved))
             list_append(&session->starved, &stream->starved);
+        if (session->starved_us == 0)
+            session->starved_us = session->now_us + STARVED_RETRY_US;
         return 0;
     }
     return (size_t)(credit < memory ? credit : memory);
@@ -421,10 +438,12 @@ void mux_stream_write(struct mux_stream *stream, const void *bytes, size_t size)
 void mux_stream_finish(struct mux_stream *stream)
 {
     struct mux_message message = {.type = MUX_FINISH, .stream = stream->id};
-    bool possible = mux_half_step(&stream->send_half, MUX_EVENT_FINISH);
 
-    assert(possible);
-    (void)possible;
+    assert(stream->send_half != MUX_HALF_FINISHING);
+    /* The peer has reset the stream and its last data is still being delivered: nobody listens. */
+    if (!mux_half_step(&stream->send_half, MUX_EVENT_FINISH))
+        return;
+    list_remove(&stream->starved);
     message.u.finish.final = stream->send.end;
     session_send(stream->session, &message);
 }
@@ -438,7 +457,6 @@ void stream_credit_due(struct mux_stream *stream, enum mux_window_due due)
     if (list_empty(&stream->credit))
         list_append(&session->credits, &stream->credit);
     if (due == MUX_WINDOW_NOW) {
-        session->credit_urgent = true;
         session_output(session);
     } else if (session->credit_us == 0) {
         session->credit_us = session->now_us + CREDIT_DELAY_US;
@@ -512,7 +530,7 @@ void stream_check_received(struct mux_stream *stream)
                                   session_text(stream->reset_reason));
         return;
     }
-    list_remove(&stream->credit);
+    /* It stays among the credits, where an answer to SHRINK may be owed by the other half. */
     stream_check_over(stream);
 }
 
@@ -534,6 +552,7 @@ void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char 
     stream->send_half = MUX_HALF_FINISHING;
     mux_half_step(&stream->receive_half, MUX_EVENT_RESET);
     list_remove(&stream->credit);
+    list_remove(&stream->starved);
     stream->linger_until_us = session->now_us + LINGER_US;
     list_append(&session->lingering, &stream->linger);
 }
@@ -562,7 +581,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* When silence has lasted so long that the link must be probed, or, already probed, is dead. */
 static uint64_t probe_at(const struct mux_session *session)
 {
-    if (session->ping_us != 0)
+    if (session->phase != LINK_UP || session->ping_us != 0 || session->ping_due)
         return UINT64_MAX;
     if (session->unacknowledged > 0)
         return session->heard_us + BUSY_PROBE_US;
@@ -586,17 +605,16 @@ uint64_t mux_session_deadline(const struct mux_session *session)
 
     if (session->phase != LINK_NONE) {
         deadline = earlier(deadline, dead_at(session));
-        deadline = earlier(deadline, session->credit_us);
+        deadline = earlier(deadline, probe_at(session));
         if (session->phase == LINK_UP)
-            deadline = earlier(deadline, probe_at(session));
+            deadline = earlier(deadline, session->credit_us);
     }
     if (!list_empty(&session->lingering)) {
         const struct mux_stream *stream =
             list_entry(session->lingering.next, struct mux_stream, linger);
         deadline = earlier(deadline, stream->linger_until_us);
     }
-    if (!list_empty(&session->starved))
-        deadline = earlier(deadline, session->now_us + STARVED_RETRY_US);
+    deadline = earlier(deadline, session->starved_us);
     return earlier(deadline, session->sweep_us);
 }
 
@@ -628,6 +646,7 @@ void session_feed_starved(struct mux_session *session)
     while (session->budget->send_held < session->budget->send_cap &&
            (node = list_pop(&session->starved)))
         list_append(&waiting, node);
+    session->starved_us = list_empty(&session->starved) ? 0 : session->now_us + STARVED_RETRY_US;
     while ((node = list_pop(&waiting))) {
         struct mux_stream *stream = list_entry(node, struct mux_stream, starved);
         stream->blocked = false;
@@ -654,19 +673,27 @@ int mux_session_tick(struct mux_session *session, uint64_t now_us)
     session_reap(session);
     session->now_us = now_us;
     end_lingering(session);
-    session_feed_starved(session);
+    if (session->starved_us != 0 && now_us >= session->starved_us)
+        session_feed_starved(session);
     if (session->sweep_us != 0 && now_us >= session->sweep_us)
         sweep_idle_windows(session);
     if (session->phase == LINK_NONE)
         return 0;
+    if (session->control_overflow) {
+        session->reason = "the peer does not read the control stream";
+        return MUX_ERROR_PROTOCOL;
+    }
     if (now_us >= dead_at(session)) {
         session->reason = "the peer has been silent for too long";
         return MUX_ERROR_DEAD;
     }
-    if (session->phase == LINK_UP && now_us >= probe_at(session))
+    if (now_us >= probe_at(session))
         mux_session_ping(session);
-    if (session->credit_us != 0 && now_us >= session->credit_us)
+    if (session->phase == LINK_UP && session->credit_us != 0 && now_us >= session->credit_us) {
+        /* The next pull carries them, whenever the link has room for one. */
+        session->credit_us = 0;
         session_output(session);
+    }
     return 0;
 }
 
@@ -675,6 +702,8 @@ void mux_session_ping(struct mux_session *session)
     if (session->phase == LINK_NONE)
         return;
     session->ping_due = true;
+    /* Counts from here, not from the pull: a link that takes no more bytes is dead, too. */
+    session_awaits_answer(session);
     session_output(session);
 }
 
@@ -684,6 +713,11 @@ void mux_session_goaway(struct mux_session *session, enum mux_code code, const c
     session->goaway_code = code;
     strncpy(session->goaway_reason, reason, sizeof session->goaway_reason - 1);
     session_output(session);
+}
+
+bool mux_session_wants_output(const struct mux_session *session)
+{
+    return session->output_pending;
 }
 
 const char *mux_session_reason(const struct mux_session *session)

@@ -21,8 +21,10 @@
  * Callbacks come from inside the verbs and, for output(), from inside any call. They may call any
  * mux_stream_* function and mux_session_send_message(), but no verb.
  *
- * Errors: a verb that returns a negative enum mux_error ends the link (not the session, unless it
- * is MUX_ERROR_REJECTED); mux_session_reason() says why, for the log.
+ * Errors: a verb that returns a negative enum mux_error ends the link; mux_session_reason() says
+ * why, for the log. After MUX_ERROR_DEAD the session can be resumed on another link. After
+ * MUX_ERROR_PROTOCOL and MUX_ERROR_REJECTED it cannot: what the two ends believe of each other may
+ * differ, so its owner resets the streams and frees it.
  */
 #pragma once
 
@@ -98,8 +100,9 @@ void mux_session_attach(struct mux_session *session, uint64_t now_us);
 #define MUX_OFFERS_MAX 8192u
 /*
  * Server: a link with this HELLO belongs to the session (the caller has compared keys). offers is
- * what WELCOME lists (mux_offer_write()); it must live as long as the session. Returns 0 or
- * MUX_ERROR_PROTOCOL.
+ * what WELCOME lists (mux_offer_write()); it must live as long as the session. Returns 0, and a
+ * link that the session had before is no longer its own: the caller closes it; or
+ * MUX_ERROR_PROTOCOL, and nothing has changed: the caller closes the new link.
  */
 int mux_session_accept(struct mux_session *session, const struct mux_hello *hello,
                        uint16_t offer_count, struct mux_text offers, uint64_t now_us);
@@ -111,6 +114,8 @@ int mux_session_receive(struct mux_session *session, const uint8_t *bytes, size_
 /* Writes whole frames into buffer (at least MUX_PULL_MIN bytes); 0: nothing to send now. */
 #define MUX_PULL_MIN (MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX)
 size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t size, uint64_t now_us);
+/* Whether the next pull has something to send. */
+bool mux_session_wants_output(const struct mux_session *session);
 /* UINT64_MAX: never. */
 uint64_t mux_session_deadline(const struct mux_session *session);
 int mux_session_tick(struct mux_session *session, uint64_t now_us);

@@ -85,6 +85,7 @@ struct mux_session {
     struct list zombies; /* linked by active; freed when the next verb begins */
 
     enum link_phase phase;
+    uint32_t attempt;     /* of the link, see struct mux_hello */
     bool known_to_server; /* client: a WELCOME has come, so the next HELLO resumes */
     bool hello_due;
     bool welcome_due;
@@ -92,7 +93,6 @@ struct mux_session {
     bool ping_due;
     bool goaway_due;
     bool output_pending;
-    bool credit_urgent;
     bool resumed;
     uint16_t welcome_version;
     uint16_t offer_count;
@@ -106,6 +106,7 @@ struct mux_session {
     uint64_t outstanding_us; /* since when an answer of the peer is awaited; 0: none is */
     uint64_t ping_us;        /* when the unanswered PING was sent; 0: none */
     uint64_t credit_us;      /* when the delayed credits must go out; 0: none wait */
+    uint64_t starved_us;     /* when to look for memory again; 0: nobody starves */
     uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
     uint64_t rtt_us;
@@ -120,6 +121,7 @@ struct mux_session {
 };
 
 void session_output(struct mux_session *session);
+void session_awaits_answer(struct mux_session *session);
 void session_reap(struct mux_session *session);
 /* Takes the stream out of the session; its memory stays until the next verb begins. */
 void session_forget(struct mux_session *session, struct mux_stream *stream);

@@ -9,18 +9,13 @@ static size_t room(const struct byte_writer *w)
     return (size_t)(w->end - w->at);
 }
 
-static void awaits_answer(struct mux_session *session)
-{
-    if (session->outstanding_us == 0)
-        session->outstanding_us = session->now_us;
-}
-
 static void put_hello(struct mux_session *session, struct byte_writer *w)
 {
     struct mux_hello hello = {
         .version_min = MUX_VERSION_MIN,
         .version_max = MUX_VERSION_MAX,
         .resume = session->known_to_server,
+        .attempt = session->attempt,
         .initial_window = session->settings.window.initial,
         .key = session->key,
         .software = session->settings.software,
@@ -70,12 +65,12 @@ static bool put_positions(struct mux_session *session, struct byte_writer *w)
         struct mux_stream *stream =
             list_entry(list_pop(&session->positions), struct mux_stream, credit);
         struct mux_window *window = &stream->window;
+        /* Whatever was asked of the old link is settled by the limits that positions state. */
+        window->shrinking = stream->shrink_due = stream->limit_due = false;
         if (stream->id != MUX_CONTROL_STREAM)
             mux_window_announce(window, session->budget);
         else
             window->limit = (window->announced = window->consumed) + window->size;
-        /* Whatever was asked of the old link is settled by the limits that positions state. */
-        window->shrinking = stream->shrink_due = stream->limit_due = false;
         mux_frame_write_position(w, stream->id, window->received, window->consumed, window->limit);
     }
     return true;
@@ -101,7 +96,7 @@ static void put_credit(struct mux_session *session, struct mux_stream *stream,
         if (window->limit - window->consumed > limits->initial && session->sweep_us == 0)
             session->sweep_us = session->now_us + session->settings.window_idle_us;
     }
-    mux_frame_write_window(w, stream->id, window->consumed, window->limit);
+    mux_frame_write_window(w, stream->id, window->consumed, mux_window_told_limit(window));
     if (stream->shrink_due) {
         mux_frame_write_u64(w, MUX_SHRINK, stream->id, window->shrink_to);
         stream->shrink_due = false;
@@ -116,7 +111,6 @@ static bool put_credits(struct mux_session *session, struct byte_writer *w)
         put_credit(session, list_entry(list_pop(&session->credits), struct mux_stream, credit), w);
     }
     session->credit_us = 0;
-    session->credit_urgent = false;
     return true;
 }
 
@@ -130,7 +124,7 @@ static void put_link_frames(struct mux_session *session, struct byte_writer *w)
         session->ping_us = session->now_us ? session->now_us : 1;
         mux_frame_write_u64(w, MUX_PING, MUX_CONTROL_STREAM, session->ping_us);
         session->ping_due = false;
-        awaits_answer(session);
+        session_awaits_answer(session);
     }
     if (session->goaway_due && room(w) >= MUX_FRAME_HEADER + 4 + MUX_REASON_MAX)
         put_goaway(session, w);
@@ -160,7 +154,7 @@ static size_t put_data(struct mux_session *session, struct mux_stream *stream,
     byte_queue_read(&stream->send, w->at, size);
     w->at += size;
     session->unacknowledged += size;
-    awaits_answer(session);
+    session_awaits_answer(session);
     return size;
 }
 
@@ -205,13 +199,15 @@ size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t siz
     if (!put_positions(session, &w) || session->phase != LINK_UP)
         goto end;
     put_link_frames(session, &w);
-    if (!put_credits(session, &w))
-        goto end;
+    if (!list_empty(&session->control.credit) && room(&w) >= MUX_WINDOW_FRAME) {
+        list_remove(&session->control.credit);
+        put_credit(session, &session->control, &w);
+    }
     while (byte_queue_unread(&session->control.send) > 0 &&
            put_data(session, &session->control, &w) > 0)
         ;
-    /* A stream's data must not overtake the message that opens it. */
-    if (byte_queue_unread(&session->control.send) == 0)
+    /* A stream's frames must not overtake the message that opens it. */
+    if (byte_queue_unread(&session->control.send) == 0 && put_credits(session, &w))
         put_streams(session, &w);
 end:
     if (byte_writer_size(&w) == 0)

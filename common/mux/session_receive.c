@@ -21,6 +21,15 @@ static void call_reset(struct mux_session *session, struct mux_stream *stream, u
         session->callbacks->reset(session->context, stream, (enum mux_code)code, reason);
 }
 
+/* A frame for a stream that is not there: it was forgotten while the frame was under way, or it
+ * never was. */
+static int known(struct mux_session *session, const struct mux_frame *frame)
+{
+    return frame->stream != MUX_CONTROL_STREAM && frame->stream < session->next_stream
+               ? 0
+               : broken(session, "a frame for a stream that was never opened");
+}
+
 /* ---- messages */
 
 static int receive_open(struct mux_session *session, const struct mux_message *message)
@@ -84,7 +93,11 @@ static int receive_finish(struct mux_session *session, struct mux_stream *stream
 
 static int receive_done(struct mux_session *session, struct mux_stream *stream)
 {
-    if (byte_queue_unread(&stream->send) > 0 || !mux_half_step(&stream->send_half, MUX_EVENT_DONE))
+    /*
+     * After a resume there may be unread bytes all the same: a peer that has everything and has
+     * forgotten the stream states no position for it, so its bytes were about to be sent again.
+     */
+    if (!mux_half_step(&stream->send_half, MUX_EVENT_DONE))
         return broken(session, "DONE for a stream that has not ended");
     stream_drop_sent(stream);
     stream_check_over(stream);
@@ -98,12 +111,13 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
 {
     uint64_t final = message->u.reset.final;
 
-    if (final <= stream->window.consumed || stream->orphan ||
-        stream->receive_half != MUX_HALF_OPEN) {
+    if (final <= stream->window.consumed || stream->orphan || stream->reset_reason ||
+        stream->receive_half == MUX_HALF_OVER) {
         call_reset(session, stream, message->u.reset.code, message->u.reset.reason);
         return 0;
     }
-    if (final > stream->window.limit)
+    if (final < stream->window.received || final > stream->window.limit ||
+        (stream->receive_half == MUX_HALF_FINISHING && final != stream->receive_final))
         return broken(session, "RESET at an impossible place");
     stream->reset_reason = calloc(1, message->u.reset.reason.size + 1);
     if (!stream->reset_reason)
@@ -112,7 +126,7 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
         memcpy(stream->reset_reason, message->u.reset.reason.bytes, message->u.reset.reason.size);
     stream->reset_code = message->u.reset.code;
     stream->receive_final = final;
-    mux_half_step(&stream->receive_half, MUX_EVENT_FINISH);
+    stream->receive_half = MUX_HALF_FINISHING;
     mux_half_step(&stream->send_half, MUX_EVENT_RESET);
     stream_drop_sent(stream);
     stream->linger_until_us = session->now_us + LINGER_US;
@@ -244,9 +258,7 @@ static int begin_data(struct mux_session *session, const struct mux_frame *frame
     if (frame->stream != MUX_CONTROL_STREAM)
         stream = idmap_get(&session->streams, frame->stream);
     if (!stream)
-        return frame->stream < session->next_stream
-                   ? 0
-                   : broken(session, "DATA for a stream that was never opened");
+        return known(session, frame);
     if (stream->orphan)
         return 0;
     if (offset != stream->window.received)
@@ -314,6 +326,7 @@ static int receive_position(struct mux_session *session, const struct mux_frame 
         if (consumed > received || received < queue->start || received > queue->end ||
             limit < received)
             return broken(session, "POSITION at an impossible place");
+        session->unacknowledged -= queue->read - queue->start;
         byte_queue_rewind(queue, received);
         session->unacknowledged += received - queue->start;
         if (!stream_acknowledged(stream, consumed < queue->start ? queue->start : consumed, limit))
@@ -340,9 +353,7 @@ static int receive_window(struct mux_session *session, const struct mux_frame *f
     if (frame->stream != MUX_CONTROL_STREAM)
         stream = idmap_get(&session->streams, frame->stream);
     if (!stream)
-        return frame->stream < session->next_stream
-                   ? 0
-                   : broken(session, "WINDOW for a stream that was never opened");
+        return known(session, frame);
     if (!stream_acknowledged(stream, consumed, limit))
         return broken(session, "WINDOW acknowledges what was not sent");
     if (session->unacknowledged == 0 && session->ping_us == 0)
@@ -357,7 +368,7 @@ static int receive_shrink(struct mux_session *session, const struct mux_frame *f
     struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
 
     if (!stream)
-        return 0;
+        return known(session, frame);
     if (limit < stream->send.end)
         limit = stream->send.end;
     if (limit < stream->send_limit)
@@ -371,8 +382,15 @@ static int receive_limit(struct mux_session *session, const struct mux_frame *fr
 {
     struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
 
-    if (stream && !mux_window_limited(&stream->window, limit, session->budget))
+    if (!stream)
+        return known(session, frame);
+    if (!mux_window_limited(&stream->window, limit, session->budget))
         return broken(session, "LIMIT that was not asked for or is impossible");
+    /* The peer may have used all of what it gave back: it needs new credit, or it waits for ever.
+     */
+    if (limit - stream->window.consumed < session->settings.window.initial &&
+        stream->receive_half == MUX_HALF_OPEN)
+        stream_credit_due(stream, MUX_WINDOW_NOW);
     return 0;
 }
 
@@ -413,6 +431,9 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
     if (session->phase == LINK_GREETING && frame->type != MUX_WELCOME &&
         frame->type != MUX_REJECT && !(frame->type & MUX_MAY_IGNORE))
         return broken(session, "the first frame is neither WELCOME nor REJECT");
+    if (session->phase == LINK_POSITIONS && frame->type != MUX_POSITION &&
+        !(frame->type & MUX_MAY_IGNORE))
+        return broken(session, "a frame comes before the peer's positions");
     byte_reader_init(&r, payload, frame->size);
     switch (frame->type) {
     case MUX_WELCOME:

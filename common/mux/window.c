@@ -48,12 +48,9 @@ enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes
     window->consumed += bytes;
     window->active_us = now_us;
     measure(window, now_us, rtt_us, limits, budget);
-    if (window->limit - window->consumed <= window->size * 3 / 4 &&
-        window->consumed - window->announced >= window->size / 4)
-        return MUX_WINDOW_NOW;
-    if (window->limit - window->received < limits->initial / 2)
-        return MUX_WINDOW_NOW;
-    return MUX_WINDOW_LATER;
+    /* In large steps: a peer that is told of each byte sends each byte in a frame. */
+    uint64_t whole = window->size < window->granted ? window->size : window->granted;
+    return window->consumed - window->announced >= whole / 4 ? MUX_WINDOW_NOW : MUX_WINDOW_LATER;
 }
 
 /* Gives back what is no longer outstanding; the first window stays reserved, so that no stream
@@ -80,13 +77,22 @@ void mux_window_announce(struct mux_window *window, struct mux_budget *budget)
     uint64_t spare = window->granted - (window->limit - window->consumed);
     uint64_t more = wanted - window->limit;
     if (more > spare) {
-        uint64_t room = budget->receive_cap - budget->receive_granted;
+        /* An eighth of the budget is left to streams that are yet to open. */
+        uint64_t taken = budget->receive_granted + budget->receive_cap / 8;
+        uint64_t room = taken < budget->receive_cap ? budget->receive_cap - taken : 0;
         uint64_t extra = more - spare < room ? more - spare : room;
         mux_budget_grant(budget, extra);
         window->granted += extra;
         more = spare + extra;
     }
     window->limit += more;
+}
+
+uint64_t mux_window_told_limit(const struct mux_window *window)
+{
+    if (!window->shrinking)
+        return window->limit;
+    return window->shrink_to > window->consumed ? window->shrink_to : window->consumed;
 }
 
 uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t idle_us,

@@ -55,6 +55,11 @@ enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes
                                        const struct mux_budget *budget);
 /* Moves limit up as size and budget allow; the caller then announces consumed and limit. */
 void mux_window_announce(struct mux_window *window, struct mux_budget *budget);
+/*
+ * The limit to state with consumed: while SHRINK is unanswered it must not give back to the peer
+ * what the peer is about to renounce.
+ */
+uint64_t mux_window_told_limit(const struct mux_window *window);
 
 /* The limit to ask back with SHRINK when the stream is idle; 0: nothing to ask for. */
 uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t idle_us,

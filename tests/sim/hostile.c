@@ -1,0 +1,415 @@
+/*
+ * One real session whose peer sends what it likes: frames that are right, nearly right, and
+ * random bytes. Whatever comes, the session answers with an error at worst, its memory stays
+ * bounded and its counters right. The owner behaves as any owner does.
+ */
+#include <string.h>
+
+#include "sim.h"
+
+enum { SECOND = 1000 * 1000, TURNS = 300, BYTES_MAX = 60000 };
+
+/* ---- the owner: no expectations, only good manners */
+
+static void drop(struct end *end, struct app *app)
+{
+    app->live = false;
+    mux_stream_reset(app->stream, MUX_CODE_PEER_RESET, "enough",
+                     random_chance(&end->world->random, 500) ? MUX_RESET_NOW
+                                                             : MUX_RESET_AFTER_DATA);
+}
+
+static struct app *place(struct end *end, struct mux_stream *stream)
+{
+    for (unsigned i = 0; i < MAX_STREAMS; i++) {
+        if (end->apps[i].live)
+            continue;
+        end->apps[i] = (struct app){.stream = stream, .live = true, .id = i};
+        mux_stream_set_owner(stream, &end->apps[i]);
+        return &end->apps[i];
+    }
+    return NULL;
+}
+
+static void on_output(void *context)
+{
+    ((struct end *)context)->wants_pull = true;
+}
+
+static void on_established(void *context, const struct mux_welcome *welcome)
+{
+    (void)context;
+    (void)welcome;
+}
+
+static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
+                    struct mux_text peer)
+{
+    struct end *end = context;
+
+    (void)target;
+    (void)peer;
+    if (!place(end, stream))
+        mux_stream_refuse(stream, MUX_CODE_LIMIT, "full");
+    else if (random_chance(&end->world->random, 500))
+        mux_stream_accept(stream);
+}
+
+static void on_stream(void *context, struct mux_stream *stream)
+{
+    (void)context;
+    (void)stream;
+}
+
+static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+{
+    struct end *end = context;
+    struct app *app = mux_stream_owner(stream);
+    uint8_t sum = 0;
+
+    for (size_t i = 0; i < size; i++)
+        sum ^= bytes[i]; /* so that a sanitizer sees every byte */
+    app->received += size + 0 * sum;
+    if (random_chance(&end->world->random, 20)) {
+        drop(end, app);
+    } else if (random_chance(&end->world->random, 600)) {
+        mux_stream_consume(stream, (size_t)(app->received - app->consumed), end->world->now_us);
+        if (app->live)
+            app->consumed = app->received;
+    }
+}
+
+static void on_over(void *context, struct mux_stream *stream)
+{
+    (void)context;
+    ((struct app *)mux_stream_owner(stream))->live = false;
+}
+
+static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                     struct mux_text reason)
+{
+    (void)code;
+    (void)reason;
+    on_over(context, stream);
+}
+
+static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+{
+    struct mux_expose_reader reader;
+    struct mux_exposed_node node;
+
+    (void)context;
+    if (!mux_expose_read(&reader, payload, size))
+        return;
+    while (type == MUX_EXPOSE ? mux_expose_next(&reader, &node) : mux_exposed_next(&reader, &node))
+        ;
+}
+
+static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
+{
+    (void)context;
+    (void)code;
+    (void)reason;
+}
+
+static const struct mux_callbacks callbacks = {
+    .output = on_output,
+    .established = on_established,
+    .open = on_open,
+    .opened = on_stream,
+    .data = on_data,
+    .finish = on_stream,
+    .writable = on_stream,
+    .reset = on_reset,
+    .over = on_over,
+    .message = on_message,
+    .goaway = on_goaway,
+};
+
+static void act(struct end *end, struct app *app)
+{
+    static const uint8_t zeros[4096];
+    struct random *r = &end->world->random;
+    size_t size = mux_stream_writable(app->stream);
+
+    if (end->which == SERVER && !app->stream->answered)
+        mux_stream_accept(app->stream);
+    if (!app->finished && size > 0)
+        mux_stream_write(app->stream, zeros,
+                         1 + random_below(r, size < sizeof zeros ? size : sizeof zeros));
+    if (!app->finished && random_chance(r, 100)) {
+        app->finished = true;
+        mux_stream_finish(app->stream);
+    }
+    if (random_chance(r, 20))
+        drop(end, app);
+}
+
+static void take_turn(struct end *end)
+{
+    struct mux_target target = {.kind = MUX_TARGET_TCP, .name = {"x", 1}, .node_id = -1};
+    struct random *r = &end->world->random;
+
+    if (end->which == CLIENT && random_chance(r, 300)) {
+        struct mux_stream *stream =
+            mux_stream_open(end->session, &target, (struct mux_text){"", 0}, NULL);
+        if (stream && !place(end, stream))
+            mux_stream_reset(stream, MUX_CODE_LIMIT, "full", MUX_RESET_NOW);
+    }
+    for (unsigned i = 0; i < MAX_STREAMS; i++)
+        if (end->apps[i].live && random_chance(r, 300))
+            act(end, &end->apps[i]);
+}
+
+/* ---- the peer */
+
+/* A number that is often the right one, or one beside it. */
+static uint64_t guess(struct random *r, uint64_t right)
+{
+    switch (random_below(r, 80)) {
+    case 0:
+        return random_next(r);
+    case 1:
+        return right + 1;
+    case 2:
+        return right - 1;
+    case 3:
+        return right + random_scaled(r, 0, 100000);
+    case 4:
+        return UINT64_MAX - random_below(r, 3);
+    default:
+        return right;
+    }
+}
+
+static const struct mux_stream *any_stream(struct end *end, uint32_t *id)
+{
+    struct random *r = &end->world->random;
+    const struct mux_session *session = end->session;
+
+    *id =
+        (uint32_t)random_below(r, (uint64_t)session->next_stream + (random_chance(r, 50) ? 2 : 0));
+    return *id == 0 ? &session->control : idmap_get(&session->streams, *id);
+}
+
+/* A message for the control stream; with luck one that fits the state. */
+static void add_message(struct end *end, struct byte_writer *w)
+{
+    static const uint8_t types[] = {MUX_OPEN, MUX_OPENED, MUX_REFUSED, MUX_FINISH,
+                                    MUX_DONE, MUX_RESET,  MUX_EXPOSE,  MUX_EXPOSED,
+                                    MUX_OPEN, MUX_FINISH, MUX_RESET,   0x90};
+    struct random *r = &end->world->random;
+    struct mux_message message = {.type = types[random_below(r, sizeof types)]};
+    const struct mux_stream *stream = any_stream(end, &message.stream);
+    uint64_t received = stream ? stream->window.received : 0;
+
+    switch (message.type) {
+    case MUX_OPEN:
+        message.stream = (uint32_t)guess(r, end->session->next_stream);
+        if (message.stream > 1000000 && !random_chance(r, 50))
+            message.stream = end->session->next_stream;
+        message.u.open.target = (struct mux_target){MUX_TARGET_TCP, {"target", 6}, -1};
+        message.u.open.peer = (struct mux_text){"host", 4};
+        break;
+    case MUX_FINISH:
+        message.u.finish.final = guess(r, received);
+        break;
+    default:
+        message.u.reset.final = guess(r, received + random_scaled(r, 0, 20000));
+        message.u.reset.reason = (struct mux_text){"because", 7};
+        break;
+    }
+    uint8_t *start = w->at;
+    mux_message_encode(w, &message);
+    if (!w->failed && random_chance(r, 20))
+        start[random_below(r, (uint64_t)(w->at - start))] = (uint8_t)random_next(r);
+}
+
+static void add_data(struct end *end, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+    uint8_t body[4000] = {0};
+    uint32_t id;
+    const struct mux_stream *stream = any_stream(end, &id);
+    size_t size = (size_t)random_scaled(r, 1, sizeof body);
+
+    if (id == 0) {
+        struct byte_writer message;
+        byte_writer_init(&message, body, sizeof body);
+        add_message(end, &message);
+        size = byte_writer_size(&message);
+    }
+    mux_frame_write_data_header(w, id, guess(r, stream ? stream->window.received : 0), size);
+    byte_writer_bytes(w, body, size);
+}
+
+static void add_small(struct end *end, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+    uint32_t id;
+    const struct mux_stream *stream = any_stream(end, &id);
+    uint64_t start = stream ? stream->send.start : 0;
+    uint64_t read = stream ? stream->send.read : 0;
+
+    switch (random_below(r, 7)) {
+    case 0:
+        mux_frame_write_position(w, id, guess(r, read), guess(r, start), guess(r, read + 65536));
+        break;
+    case 1:
+        mux_frame_write_u64(w, MUX_PING, 0, random_next(r));
+        break;
+    case 2:
+        mux_frame_write_u64(w, MUX_PONG, 0, guess(r, end->session->ping_us));
+        break;
+    case 3:
+        mux_frame_write_u64(w, MUX_SHRINK, id, guess(r, read));
+        break;
+    case 4:
+        mux_frame_write_u64(w, MUX_LIMIT, id, guess(r, stream ? stream->window.shrink_to : 0));
+        break;
+    default:
+        mux_frame_write_window(w, id, guess(r, random_chance(r, 500) ? read : start),
+                               guess(r, read + random_scaled(r, 0, 1000000)));
+        break;
+    }
+}
+
+static void add_noise(struct end *end, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+    uint64_t count = random_scaled(r, 1, 300);
+
+    while (count-- > 0)
+        byte_writer_u8(w, (uint8_t)random_next(r));
+}
+
+/* Everything that a turn of the peer sends. Frames are made one by one against the state. */
+static int attack(struct end *end)
+{
+    struct random *r = &end->world->random;
+    uint8_t bytes[8192];
+    struct byte_writer w;
+
+    byte_writer_init(&w, bytes, sizeof bytes);
+    if (random_chance(r, 3))
+        add_noise(end, &w);
+    else if (random_chance(r, 700))
+        add_data(end, &w);
+    else
+        add_small(end, &w);
+    for (size_t at = 0; at < byte_writer_size(&w);) {
+        size_t part = 1 + (size_t)random_below(r, byte_writer_size(&w) - at);
+        int error = mux_session_receive(end->session, bytes + at, part, end->world->now_us);
+        if (error)
+            return error;
+        at += part;
+    }
+    end->world->totals->frames++;
+    return 0;
+}
+
+/* ---- a run */
+
+static void greet(struct end *end, const struct mux_session_key *key, bool resume)
+{
+    uint8_t bytes[512];
+    struct byte_writer w;
+
+    end->wants_pull = false;
+    if (end->which == SERVER) {
+        struct mux_hello hello = {.version_min = 1,
+                                  .version_max = 1,
+                                  .resume = resume,
+                                  .attempt = end->session->attempt + 1,
+                                  .initial_window = (uint32_t)random_next(&end->world->random),
+                                  .key = *key};
+        mux_session_accept(end->session, &hello, 0, (struct mux_text){"", 0}, end->world->now_us);
+        return;
+    }
+    struct mux_welcome welcome = {.version = 1, .initial_window = 70000, .key = *key};
+    welcome.resumed = end->session->known_to_server;
+    mux_session_attach(end->session, end->world->now_us);
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_welcome_encode(&w, &welcome);
+    if (mux_session_receive(end->session, bytes, byte_writer_size(&w), end->world->now_us))
+        violate(end->world, "a good WELCOME was not taken: %s", mux_session_reason(end->session));
+}
+
+static void pull(struct end *end)
+{
+    static _Thread_local uint8_t buffer[64 * 1024];
+
+    if (!end->wants_pull || random_chance(&end->world->random, 200))
+        return;
+    if (mux_session_pull(end->session, buffer, sizeof buffer, end->world->now_us) == 0)
+        end->wants_pull = false;
+}
+
+/* One session until the peer has earned an error; 0: it never did. */
+static int run_session(struct end *end)
+{
+    struct world *world = end->world;
+
+    for (unsigned turn = 0; turn < TURNS && !world->violation[0]; turn++) {
+        world->now_us += random_scaled(&world->random, 1, SECOND);
+        int error = attack(end);
+        if (!error)
+            error = mux_session_tick(end->session, world->now_us);
+        if (error)
+            return error;
+        take_turn(end);
+        pull(end);
+        check_session(world, end);
+        if (random_chance(&world->random, 5)) {
+            mux_session_detach(end->session);
+            greet(end, mux_session_key(end->session), true);
+        }
+    }
+    return 0;
+}
+
+static void set_up(struct world *world, struct end *end, unsigned which)
+{
+    struct random *r = &world->random;
+
+    end->world = world;
+    end->which = which;
+    mux_settings_default(&end->settings);
+    end->settings.role = end->which == CLIENT ? MUX_CLIENT : MUX_SERVER;
+    end->settings.max_streams = (uint32_t)random_scaled(r, 1, MAX_STREAMS);
+    end->settings.window.initial = (uint32_t)random_scaled(r, 1, 65536);
+    end->settings.window_idle_us = random_scaled(r, 1000, 10 * SECOND);
+    mux_budget_init(&end->budget, random_scaled(r, 1000, 16 * 1024 * 1024));
+    chunk_pool_init(&end->pool);
+}
+
+bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct totals *totals)
+{
+    struct mux_session_key key = {{1}, {2}};
+
+    memset(world, 0, sizeof *world);
+    world->seed = seed;
+    world->random.state = seed * UINT64_C(0x2545f4914f6cdd1d);
+    world->totals = totals;
+    world->trace = trace_on;
+    world->now_us = SECOND;
+    unsigned which = (unsigned)random_below(&world->random, ENDS);
+    struct end *end = &world->ends[which];
+    set_up(world, end, which);
+    for (unsigned i = 0; i < 10 && !world->violation[0]; i++) {
+        memset(end->apps, 0, sizeof end->apps);
+        end->session =
+            mux_session_new(&end->settings, &callbacks, end, &key, &end->pool, &end->budget);
+        greet(end, &key, false);
+        if (run_session(end)) {
+            trace(world, "refused: %s", mux_session_reason(end->session));
+            totals->errors++;
+        }
+        mux_session_free(end->session);
+        end->session = NULL;
+    }
+    check_empty(world, end);
+    totals->seeds++;
+    totals->virtual_us += world->now_us;
+    return !world->violation[0];
+}

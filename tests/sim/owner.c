@@ -1,0 +1,388 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "sim.h"
+
+/* A prime length, so that no power of two maps the content onto itself. */
+enum { CONTENT = 65521, CONTENT_MAX = 2 * CONTENT };
+static uint8_t content[CONTENT_MAX];
+
+void content_init(void)
+{
+    struct random random = {.state = 1};
+
+    for (size_t i = 0; i < CONTENT; i++)
+        content[i] = content[i + CONTENT] = (uint8_t)random_next(&random);
+}
+
+/* What the stream holds at offset, when from wrote it: up to CONTENT bytes from there. */
+static const uint8_t *content_at(unsigned from, uint32_t id, uint64_t offset)
+{
+    return content + (offset + id * 7919u + from * 104729u) % CONTENT;
+}
+
+static struct app *peer_of(struct app *app, struct world *world)
+{
+    return &world->ends[1 - app->end].apps[app->id - 1];
+}
+
+static void init_app(struct end *end, struct app *app, struct mux_stream *stream)
+{
+    struct world *world = end->world;
+    const struct plan *plan = &world->plan;
+
+    memset(app, 0, sizeof *app);
+    app->stream = stream;
+    app->end = end->which;
+    app->id = mux_stream_id(stream);
+    app->exists = app->live = true;
+    app->target = random_below(&world->random, plan->bytes_max + 1);
+    app->pace = random_scaled(&world->random, 1 + plan->bytes_max / 32, plan->bytes_max + 1);
+    mux_stream_set_owner(stream, app);
+}
+
+static void on_output(void *context)
+{
+    struct end *end = context;
+
+    if (end->wants_pull)
+        violate(end->world, "output() was called twice without a pull that returned 0");
+    end->wants_pull = true;
+}
+
+static void on_established(void *context, const struct mux_welcome *welcome)
+{
+    struct end *end = context;
+
+    trace(end->world, "%u established", end->which);
+    if ((welcome != NULL) != (end->which == CLIENT))
+        violate(end->world, "WELCOME at the wrong end");
+}
+
+static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
+                    struct mux_text peer)
+{
+    struct end *end = context;
+    struct world *world = end->world;
+    uint32_t id = mux_stream_id(stream);
+
+    trace(world, "server: stream %u opens", id);
+    if (id == 0 || id > world->opened || end->apps[id - 1].exists) {
+        violate(world, "open() for stream %u, which was not opened or was before", id);
+        return;
+    }
+    if (target->kind != MUX_TARGET_NODE || target->node_id != (int32_t)id || peer.size != 3)
+        violate(world, "open() of stream %u with another target", id);
+    init_app(end, &end->apps[id - 1], stream);
+    progress(world);
+}
+
+static void on_opened(void *context, struct mux_stream *stream)
+{
+    struct end *end = context;
+    struct app *app = mux_stream_owner(stream);
+
+    if (app->answered || !peer_of(app, end->world)->answered)
+        violate(end->world, "opened() for stream %u, which was not accepted", app->id);
+    app->answered = true;
+    progress(end->world);
+}
+
+static void reset_app(struct end *end, struct app *app)
+{
+    struct world *world = end->world;
+
+    app->mode = random_chance(&world->random, 500) ? MUX_RESET_NOW : MUX_RESET_AFTER_DATA;
+    app->was_reset = true;
+    app->live = false;
+    app->reset_us = world->now_us;
+    trace(world, "%u resets stream %u, mode %d, written %llu", end->which, app->id, app->mode,
+          (unsigned long long)app->written);
+    mux_stream_reset(app->stream, MUX_CODE_PEER_RESET, "the simulation wants it", app->mode);
+    progress(world);
+}
+
+static void consume(struct end *end, struct app *app, uint64_t size)
+{
+    if (size > app->received - app->consumed)
+        size = app->received - app->consumed;
+    if (size == 0)
+        return;
+    app->consumed += size;
+    progress(end->world);
+    mux_stream_consume(app->stream, (size_t)size, end->world->now_us);
+}
+
+static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+{
+    struct end *end = context;
+    struct world *world = end->world;
+    struct app *app = mux_stream_owner(stream);
+    const struct app *from = peer_of(app, world);
+
+    if (!app->live || app->told_finish)
+        violate(world, "data() on stream %u, which is over", app->id);
+    if (size == 0 || size > CONTENT || app->received + size > from->written)
+        violate(world, "stream %u: bytes that were never written", app->id);
+    else if (memcmp(bytes, content_at(1 - end->which, app->id, app->received), size) != 0)
+        violate(world, "stream %u: lost, doubled or reordered bytes from offset %llu", app->id,
+                (unsigned long long)app->received);
+    app->received += size;
+    world->totals->bytes += size;
+    progress(world);
+    if (random_chance(&world->random, world->plan.reset_chance / 4))
+        reset_app(end, app);
+    else if (random_chance(&world->random, 300) && world->now_us >= app->stalled_until_us)
+        consume(end, app, app->pace);
+}
+
+static void on_finish(void *context, struct mux_stream *stream)
+{
+    struct end *end = context;
+    struct app *app = mux_stream_owner(stream);
+    const struct app *from = peer_of(app, end->world);
+
+    trace(end->world, "%u: stream %u has finished", end->which, app->id);
+    if (!app->live || app->told_finish || !from->finished || from->written != app->received)
+        violate(end->world, "finish() on stream %u at the wrong place", app->id);
+    app->told_finish = true;
+    progress(end->world);
+}
+
+static void write_some(struct end *end, struct app *app)
+{
+    struct world *world = end->world;
+    uint64_t size = mux_stream_writable(app->stream);
+    uint64_t bound = random_scaled(&world->random, 1, 65000);
+
+    if (size > app->target - app->written)
+        size = app->target - app->written;
+    if (size > bound)
+        size = bound;
+    if (size == 0)
+        return;
+    const uint8_t *bytes = content_at(end->which, app->id, app->written);
+    app->written += size;
+    progress(world);
+    if (random_chance(&world->random, 500)) {
+        mux_stream_write(app->stream, bytes, (size_t)size);
+        return;
+    }
+    struct iovec spaces[3];
+    size_t left = (size_t)size;
+    size_t count = mux_stream_reserve(app->stream, left, spaces, 3);
+    for (size_t i = 0; i < count && left > 0; i++) {
+        size_t part = spaces[i].iov_len < left ? spaces[i].iov_len : left;
+        memcpy(spaces[i].iov_base, bytes, part);
+        bytes += part;
+        left -= part;
+    }
+    app->written -= left;
+    mux_stream_commit(app->stream, (size_t)size - left);
+}
+
+static void on_writable(void *context, struct mux_stream *stream)
+{
+    struct end *end = context;
+    struct app *app = mux_stream_owner(stream);
+
+    if (!app || !app->live || app->finished) {
+        violate(end->world, "writable() on a stream that does not write any more");
+        return;
+    }
+    if (random_chance(&end->world->random, 500))
+        write_some(end, app);
+}
+
+static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                     struct mux_text reason)
+{
+    enum { LINGER = 10 * 1000 * 1000 };
+    struct end *end = context;
+    struct world *world = end->world;
+    struct app *app = mux_stream_owner(stream);
+    const struct app *by = peer_of(app, world);
+    bool no_room = end->which == CLIENT && !by->exists && code == MUX_CODE_LIMIT;
+
+    (void)reason;
+    trace(world, "%u: stream %u is reset, code %d", end->which, app->id, (int)code);
+    if (!app->live)
+        violate(world, "reset() on stream %u, which is gone", app->id);
+    app->live = false;
+    progress(world);
+    if (world->losing || no_room)
+        return;
+    if (!by->was_reset)
+        violate(world, "stream %u was reset by nobody", app->id);
+    if (by->mode == MUX_RESET_AFTER_DATA && world->now_us - by->reset_us < LINGER &&
+        app->received != by->written)
+        violate(world, "stream %u was reset before its data had come", app->id);
+}
+
+static void on_over(void *context, struct mux_stream *stream)
+{
+    struct end *end = context;
+    struct world *world = end->world;
+    struct app *app = mux_stream_owner(stream);
+    const struct app *peer = peer_of(app, world);
+
+    trace(world, "%u: stream %u is over", end->which, app->id);
+    if (!app->live || !app->finished || !app->told_finish || app->consumed != peer->written ||
+        peer->consumed != app->written)
+        violate(world, "over() on stream %u too early", app->id);
+    app->live = false;
+    app->told_over = true;
+    progress(world);
+}
+
+/* A message is its number and a tail whose length and content follow from it. */
+static size_t message_size(uint32_t number)
+{
+    return 4 + (number % 7 == 6 ? 16000 : number * 37 % 600);
+}
+
+static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+{
+    struct end *end = context;
+    struct world *world = end->world;
+    uint32_t number = end->messages_seen++;
+
+    if (type != (end->which == CLIENT ? MUX_EXPOSE : MUX_EXPOSED) || size != message_size(number) ||
+        byte_load_u32(payload) != number ||
+        memcmp(payload + 4, content_at(1 - end->which, number, 0), size - 4) != 0)
+        violate(world, "message %u was lost, doubled or changed", number);
+    progress(world);
+}
+
+static void send_message(struct end *end)
+{
+    uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
+    uint32_t number = end->messages_sent++;
+    size_t size = message_size(number);
+
+    byte_store_u32(payload, number);
+    memcpy(payload + 4, content_at(end->which, number, 0), size - 4);
+    if (mux_session_send_message(end->session, end->which == CLIENT ? MUX_EXPOSED : MUX_EXPOSE,
+                                 payload, size))
+        violate(end->world, "the control queue is full");
+}
+
+static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
+{
+    struct end *end = context;
+
+    if (code != MUX_CODE_GOING_AWAY || reason.size != 3)
+        violate(end->world, "GOAWAY with another reason");
+}
+
+const struct mux_callbacks owner_callbacks = {
+    .output = on_output,
+    .established = on_established,
+    .open = on_open,
+    .opened = on_opened,
+    .data = on_data,
+    .finish = on_finish,
+    .writable = on_writable,
+    .reset = on_reset,
+    .over = on_over,
+    .message = on_message,
+    .goaway = on_goaway,
+};
+
+static void answer(struct end *end, struct app *app)
+{
+    if (random_chance(&end->world->random, 400))
+        return;
+    progress(end->world);
+    app->answered = true;
+    if (!random_chance(&end->world->random, end->world->plan.refuse_chance)) {
+        mux_stream_accept(app->stream);
+        return;
+    }
+    app->was_reset = true;
+    app->live = false;
+    app->reset_us = end->world->now_us;
+    app->mode = MUX_RESET_NOW;
+    mux_stream_refuse(app->stream, MUX_CODE_UPSTREAM_UNREACHABLE, "the simulation refuses");
+}
+
+static void act(struct end *end, struct app *app)
+{
+    struct world *world = end->world;
+
+    if (end->which == SERVER && !app->answered)
+        answer(end, app);
+    if (app->live && !app->finished)
+        write_some(end, app);
+    if (app->live && !app->finished && app->written == app->target &&
+        random_chance(&world->random, 700)) {
+        app->finished = true;
+        progress(world);
+        trace(world, "%u finishes stream %u at %llu", end->which, app->id,
+              (unsigned long long)app->written);
+        mux_stream_finish(app->stream);
+    }
+    if (random_chance(&world->random, world->plan.stall_chance))
+        app->stalled_until_us = world->now_us + random_scaled(&world->random, 1, 12 * 1000 * 1000);
+    if (app->live && world->now_us >= app->stalled_until_us)
+        consume(end, app, app->pace);
+    if (app->live && random_chance(&world->random, world->plan.reset_chance))
+        reset_app(end, app);
+}
+
+static unsigned live_count(const struct end *end)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < MAX_STREAMS; i++)
+        count += end->apps[i].live;
+    return count;
+}
+
+static void open_streams(struct end *end)
+{
+    struct world *world = end->world;
+    unsigned live = live_count(end);
+
+    while (end->session->known_to_server && live++ < world->plan.concurrent &&
+           world->opened < MAX_STREAMS &&
+           world->opened + world->opened_before < world->plan.streams &&
+           random_chance(&world->random, 600)) {
+        struct mux_target target = {
+            .kind = MUX_TARGET_NODE, .name = {"kafka", 5}, .node_id = (int32_t)world->opened + 1};
+        struct mux_stream *stream =
+            mux_stream_open(end->session, &target, (struct mux_text){"peer", 3}, NULL);
+        if (!stream)
+            return;
+        world->opened++;
+        world->totals->streams++;
+        trace(world, "client opens stream %u", mux_stream_id(stream));
+        init_app(end, &end->apps[mux_stream_id(stream) - 1], stream);
+    }
+}
+
+/* One turn of an owner: a little of everything. */
+void owner_act(struct end *end)
+{
+    struct world *world = end->world;
+
+    if (end->which == CLIENT)
+        open_streams(end);
+    for (unsigned i = 0; i < world->opened; i++)
+        if (end->apps[i].live && random_chance(&world->random, 700))
+            act(end, &end->apps[i]);
+    if (end->messages_sent < world->plan.messages && random_chance(&world->random, 300))
+        send_message(end);
+    if (random_chance(&world->random, 5))
+        mux_session_ping(end->session);
+    if (random_chance(&world->random, 2))
+        mux_session_goaway(end->session, MUX_CODE_GOING_AWAY, "bye");
+}
+
+/* Streams and messages of an earlier session are history. */
+void owner_new_session(struct end *end)
+{
+    memset(end->apps, 0, sizeof end->apps);
+    end->messages_sent = end->messages_seen = 0;
+    end->wants_pull = false;
+}

@@ -1,0 +1,486 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+enum { SECOND = 1000 * 1000, PATIENCE = 200 * SECOND, PULL_MAX = 128 * 1024 };
+
+void violate(struct world *world, const char *format, ...)
+{
+    va_list arguments;
+
+    if (world->violation[0])
+        return;
+    va_start(arguments, format);
+    vsnprintf(world->violation, sizeof world->violation, format, arguments);
+    va_end(arguments);
+}
+
+void trace(struct world *world, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!world->trace)
+        return;
+    printf("%12.6f ", (double)world->now_us / SECOND);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
+}
+
+void progress(struct world *world)
+{
+    world->progress_us = world->now_us;
+}
+
+/* ---- the plan of a seed */
+
+static void plan_network(struct plan *plan, struct random *r)
+{
+    plan->cuts = random_chance(r, 250) ? 0 : (unsigned)random_scaled(r, 1, 40);
+    plan->cut_bytes_max = random_scaled(r, 500, 500 * 1000);
+    plan->delay_us = random_scaled(r, 0, 150 * 1000);
+    plan->jitter_us = random_scaled(r, 0, 5000);
+    plan->bytes_per_ms = random_scaled(r, 200, 1000 * 1000);
+    plan->in_flight_max = random_scaled(r, 1000, 1000 * 1000);
+    plan->packet_max = random_scaled(r, 1, 60 * 1000);
+    if (plan->packet_max < 64 && !random_chance(r, 100))
+        plan->packet_max += 500;
+    plan->silent_chance = random_chance(r, 500) ? 0 : (unsigned)random_below(r, 1000);
+}
+
+static void plan_owners(struct plan *plan, struct random *r)
+{
+    plan->streams = (unsigned)random_scaled(r, 1, MAX_STREAMS);
+    plan->concurrent = (unsigned)random_scaled(r, 1, plan->streams);
+    plan->bytes_max = random_scaled(r, 0, 8 * 1000 * 1000 / plan->streams);
+    plan->messages = (uint32_t)random_scaled(r, 0, 30);
+    plan->reset_chance = random_chance(r, 400) ? 0 : (unsigned)random_scaled(r, 0, 100);
+    plan->refuse_chance = random_chance(r, 500) ? 0 : (unsigned)random_below(r, 300);
+    plan->stall_chance = random_chance(r, 500) ? 0 : (unsigned)random_below(r, 20);
+    plan->pause_us = random_scaled(r, 2000, 50 * 1000);
+    plan->lose_session = random_chance(r, 60);
+    plan->spoil_version = random_chance(r, 30);
+}
+
+static void plan_end(struct world *world, struct end *end)
+{
+    struct random *r = &world->random;
+    struct mux_settings *settings = &end->settings;
+    struct mux_window_limits *window = &settings->window;
+
+    mux_settings_default(settings);
+    settings->role = end->which == CLIENT ? MUX_CLIENT : MUX_SERVER;
+    settings->software = (struct mux_text){"simulation", 10};
+    window->initial = (uint32_t)random_scaled(r, 1, 64 * 1024);
+    window->base = (uint32_t)random_scaled(r, window->initial, 256 * 1024);
+    window->max = (uint32_t)random_scaled(r, window->base, 4 * 1024 * 1024);
+    if (random_chance(r, 100))
+        settings->max_streams = (uint32_t)random_scaled(r, 1, 40);
+    settings->ping_interval_us = random_scaled(r, 200 * 1000, 20 * SECOND);
+    settings->dead_after_us = random_scaled(r, 1500 * 1000, 10 * SECOND);
+    settings->window_idle_us = random_scaled(r, 1000, 10 * SECOND);
+    uint64_t budget = random_chance(r, 500)
+                          ? 256 * 1024 * 1024
+                          : random_scaled(r, 2 * window->initial + 32, 8 * 1024 * 1024);
+    mux_budget_init(&end->budget, budget);
+    chunk_pool_init(&end->pool);
+    end->world = world;
+}
+
+/* Tiny windows and packets are worth trying, but not with many bytes: a seed must stay cheap. */
+static void bound_work(struct world *world)
+{
+    struct plan *plan = &world->plan;
+
+    for (unsigned i = 0; i < ENDS; i++)
+        if (plan->bytes_max > 200 * (uint64_t)world->ends[i].settings.window.initial)
+            plan->bytes_max = 200 * (uint64_t)world->ends[i].settings.window.initial;
+    size_t least = (size_t)(plan->streams * plan->bytes_max / 4000);
+    if (plan->packet_max < least)
+        plan->packet_max = least;
+}
+
+/* ---- sessions and links */
+
+static void new_session(struct end *end)
+{
+    struct mux_session_key key = {{0}, {0}};
+
+    for (size_t i = 0; i < sizeof key.secret; i++)
+        key.secret[i] = (uint8_t)random_next(&end->world->random);
+    owner_new_session(end);
+    end->session =
+        mux_session_new(&end->settings, &owner_callbacks, end, &key, &end->pool, &end->budget);
+}
+
+/* The session is gone for good: every stream of it must be told so. */
+static void lose_session(struct end *end)
+{
+    struct world *world = end->world;
+
+    world->losing = true;
+    if (end->session) {
+        mux_session_reset_streams(end->session, MUX_CODE_SESSION_LOST, "lost");
+        mux_session_free(end->session);
+    }
+    end->session = NULL;
+    for (unsigned i = 0; i < MAX_STREAMS; i++)
+        if (end->apps[i].live)
+            violate(world, "stream %u survived its session", i + 1);
+    world->losing = false;
+}
+
+static void detach(struct end *end)
+{
+    if (!end->link)
+        return;
+    mux_session_detach(end->session);
+    end->wants_pull = false;
+    end->link = NULL;
+    if (end->which == CLIENT)
+        end->world->dial_us =
+            end->world->now_us + random_scaled(&end->world->random, 0, SECOND / 2);
+}
+
+static void drop_link(struct end *end)
+{
+    struct link *link = end->link;
+
+    detach(end);
+    link_close(end->world, link, end->which);
+}
+
+static void dial(struct world *world)
+{
+    struct end *client = &world->ends[CLIENT];
+
+    world->dial_us = NEVER;
+    for (unsigned i = 0; i < MAX_LINKS; i++) {
+        struct link *link = &world->links[i];
+        if (link->open[CLIENT] || link->open[SERVER])
+            continue;
+        link_clear(link);
+        link_open(world, link);
+        trace(world, "client dials, %s", client->session ? "again" : "first");
+        link->spoil_version = world->plan.spoil_version;
+        world->plan.spoil_version = false;
+        if (!client->session)
+            new_session(client);
+        client->link = link;
+        client->wants_pull = false;
+        mux_session_attach(client->session, world->now_us);
+        return;
+    }
+    world->dial_us = world->now_us + SECOND; /* the server still holds all the old ones */
+}
+
+static void reject(struct world *world, struct link *link, enum mux_code code)
+{
+    uint8_t buffer[128];
+    struct byte_writer w;
+    struct mux_reject reject = {.code = (uint16_t)code, .reason = {"no", 2}};
+
+    trace(world, "server rejects with code %d", (int)code);
+    byte_writer_init(&w, buffer, sizeof buffer);
+    mux_reject_encode(&w, &reject);
+    link_send(world, link, SERVER, buffer, byte_writer_size(&w));
+    link_close(world, link, SERVER);
+}
+
+/* The stand-in for a server's table of sessions: which session does this HELLO belong to? */
+static void greet(struct world *world, struct link *link, const struct mux_hello *hello)
+{
+    struct end *server = &world->ends[SERVER];
+    struct link *old = server->link;
+
+    if (mux_version_choose(hello->version_min, hello->version_max) == 0) {
+        reject(world, link, MUX_CODE_VERSION);
+        return;
+    }
+    if (hello->resume &&
+        (!server->session ||
+         !byte_equal_secret(&hello->key, mux_session_key(server->session), sizeof hello->key))) {
+        reject(world, link, MUX_CODE_UNKNOWN_SESSION);
+        return;
+    }
+    if (!hello->resume && !link->open[CLIENT]) {
+        link_close(world, link, SERVER); /* a session that nobody will ever use */
+        return;
+    }
+    if (!hello->resume) {
+        if (old)
+            drop_link(server);
+        old = NULL;
+        lose_session(server);
+        new_session(server);
+    }
+    bool pulled = server->wants_pull;
+    server->wants_pull = false;
+    if (mux_session_accept(server->session, hello, 0, (struct mux_text){"", 0}, world->now_us)) {
+        server->wants_pull = pulled;
+        if (link->open[CLIENT])
+            violate(world, "the client's link was taken for an old one");
+        link_close(world, link, SERVER);
+        return;
+    }
+    trace(world, "server accepts, resume %d", hello->resume);
+    world->totals->resumes += hello->resume;
+    if (old)
+        link_close(world, old, SERVER);
+    server->link = link;
+}
+
+static void session_error(struct end *end, int error)
+{
+    struct world *world = end->world;
+
+    trace(world, "%u: error %d: %s", end->which, error, mux_session_reason(end->session));
+    if (error == MUX_ERROR_PROTOCOL)
+        violate(world, "%u takes an honest peer for a broken one: %s", end->which,
+                mux_session_reason(end->session));
+    drop_link(end);
+    if (error != MUX_ERROR_REJECTED)
+        return;
+    world->totals->sessions_lost++;
+    lose_session(end);
+    lose_session(&world->ends[SERVER]);
+    if (world->ends[SERVER].link)
+        violate(world, "a session was rejected that the server still has");
+    owner_new_session(&world->ends[SERVER]);
+    world->opened_before += world->opened;
+    world->opened = 0;
+}
+
+static void spoil(struct link *link, uint8_t *hello)
+{
+    if (!link->spoil_version)
+        return;
+    byte_store_u16(hello + MUX_FRAME_HEADER + 4, 7);
+    byte_store_u16(hello + MUX_FRAME_HEADER + 6, 9);
+    link->spoil_version = false;
+}
+
+/* Takes bytes of a link that no session has yet. Returns how many belong to the greeting. */
+static size_t receive_greeting(struct world *world, struct link *link, const uint8_t *bytes,
+                               size_t size)
+{
+    struct mux_hello hello;
+    const char *reason = NULL;
+    size_t before = link->greeting_fill;
+    size_t part = GREETING_MAX - before < size ? GREETING_MAX - before : size;
+    size_t consumed = 0;
+
+    memcpy(link->greeting + before, bytes, part);
+    link->greeting_fill += part;
+    int result = mux_hello_receive(link->greeting, link->greeting_fill, &hello, &consumed, &reason);
+    if (result == MUX_HELLO_NEED_MORE)
+        return part;
+    if (result != 0) {
+        violate(world, "HELLO was not understood: %s", reason);
+        return part;
+    }
+    link->greeted = true;
+    greet(world, link, &hello);
+    return consumed - before;
+}
+
+/* Hands arrived bytes over in pieces of any size. */
+static void deliver(struct world *world, struct link *link, unsigned towards, const uint8_t *bytes,
+                    size_t size)
+{
+    struct end *end = &world->ends[towards];
+
+    if (towards == SERVER && !link->greeted && size > 0) {
+        size_t taken = receive_greeting(world, link, bytes, size);
+        bytes += taken;
+        size -= taken;
+    }
+    while (size > 0 && end->link == link && !world->violation[0]) {
+        size_t part = random_chance(&world->random, 500)
+                          ? size
+                          : (size_t)random_scaled(&world->random, 1, size);
+        int error = mux_session_receive(end->session, bytes, part, world->now_us);
+        if (error) {
+            session_error(end, error);
+            return;
+        }
+        bytes += part;
+        size -= part;
+    }
+}
+
+static void count_frames(struct world *world, const uint8_t *bytes, size_t size)
+{
+    size_t at = 0;
+
+    while (at < size) {
+        at += MUX_FRAME_HEADER + (size_t)byte_load_u16(bytes + at + 2);
+        world->totals->frames++;
+    }
+    if (at != size)
+        violate(world, "pull() gave half a frame");
+}
+
+static void pull(struct end *end)
+{
+    static _Thread_local uint8_t buffer[PULL_MAX];
+    struct world *world = end->world;
+
+    while (end->wants_pull && end->link && link_room(world, end->link, end->which)) {
+        size_t room = (size_t)random_scaled(&world->random, MUX_PULL_MIN, PULL_MAX);
+        size_t size = mux_session_pull(end->session, buffer, room, world->now_us);
+        if (size == 0) {
+            end->wants_pull = false;
+            return;
+        }
+        count_frames(world, buffer, size);
+        if (end->which == CLIENT)
+            spoil(end->link, buffer);
+        link_send(world, end->link, end->which, buffer, size);
+    }
+}
+
+/* ---- time */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_event(const struct world *world)
+{
+    uint64_t next = earlier(world->wake_us, world->dial_us);
+
+    for (unsigned end = 0; end < ENDS; end++) {
+        for (unsigned i = 0; i < MAX_LINKS; i++) {
+            if (!world->links[i].open[end])
+                continue;
+            next = earlier(next, world->links[i].learns_us[end]);
+            next = earlier(next, link_next(&world->links[i], end));
+        }
+        if (world->ends[end].session)
+            next = earlier(next, mux_session_deadline(world->ends[end].session));
+    }
+    return next > world->now_us ? next : world->now_us;
+}
+
+static void run_link(struct world *world, struct link *link, unsigned end)
+{
+    while (link->open[end] && link_next(link, end) <= world->now_us) {
+        struct packet *packet = link_arrive(world, link, end);
+        deliver(world, link, end, packet->bytes, packet->size);
+        free(packet);
+    }
+    if (!link->open[end] || link->learns_us[end] > world->now_us)
+        return;
+    trace(world, "%u hears that a link is gone", end);
+    if (world->ends[end].link == link)
+        detach(&world->ends[end]);
+    link->learns_us[end] = NEVER;
+    link_close(world, link, end);
+}
+
+static void tick(struct end *end)
+{
+    struct world *world = end->world;
+
+    if (!end->session || mux_session_deadline(end->session) > world->now_us)
+        return;
+    int error = mux_session_tick(end->session, world->now_us);
+    if (error)
+        session_error(end, error);
+    else if (mux_session_deadline(end->session) <= world->now_us)
+        violate(world, "%u: the deadline has not moved after tick()", end->which);
+}
+
+static void wake(struct world *world)
+{
+    struct end *server = &world->ends[SERVER];
+
+    world->wake_us = world->now_us + 1 + random_below(&world->random, 2 * world->plan.pause_us);
+    for (unsigned end = 0; end < ENDS; end++)
+        if (world->ends[end].session)
+            owner_act(&world->ends[end]);
+    if (world->plan.lose_session && server->session && random_chance(&world->random, 10)) {
+        trace(world, "server loses the session");
+        world->plan.lose_session = false;
+        if (server->link)
+            drop_link(server);
+        lose_session(server);
+    }
+}
+
+static void trace_streams(struct world *world, const struct end *end)
+{
+    const struct mux_stream *s;
+
+    for (size_t at = 0; end->session && (s = idmap_next(&end->session->streams, &at));)
+        trace(world,
+              "%u: stream %u halves %d %d, send %llu %llu %llu of %llu, receive %llu %llu of %llu",
+              end->which, s->id, (int)s->send_half, (int)s->receive_half,
+              (unsigned long long)s->send.start, (unsigned long long)s->send.read,
+              (unsigned long long)s->send.end, (unsigned long long)s->send_limit,
+              (unsigned long long)s->window.consumed, (unsigned long long)s->window.received,
+              (unsigned long long)s->window.limit);
+}
+
+static void step(struct world *world)
+{
+    world->now_us = next_event(world);
+    if (world->now_us >= world->dial_us)
+        dial(world);
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        for (unsigned end = 0; end < ENDS; end++)
+            run_link(world, &world->links[i], end);
+    tick(&world->ends[CLIENT]);
+    tick(&world->ends[SERVER]);
+    if (world->now_us >= world->wake_us)
+        wake(world);
+    pull(&world->ends[CLIENT]);
+    pull(&world->ends[SERVER]);
+    check_world(world);
+    if (world->now_us - world->progress_us <= PATIENCE)
+        return;
+    trace_streams(world, &world->ends[CLIENT]);
+    trace_streams(world, &world->ends[SERVER]);
+    violate(world, "no progress for %d seconds", PATIENCE / SECOND);
+}
+
+static void finish_world(struct world *world)
+{
+    for (unsigned i = 0; i < ENDS; i++) {
+        struct end *end = &world->ends[i];
+        mux_session_free(end->session);
+        end->session = NULL;
+        check_empty(world, end);
+    }
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        link_clear(&world->links[i]);
+    world->totals->seeds++;
+    world->totals->virtual_us += world->now_us;
+}
+
+bool world_run(struct world *world, uint64_t seed, bool trace_on, struct totals *totals)
+{
+    memset(world, 0, sizeof *world);
+    world->seed = seed;
+    world->random.state = seed * UINT64_C(0x2545f4914f6cdd1d);
+    world->totals = totals;
+    world->trace = trace_on;
+    world->now_us = world->wake_us = world->progress_us = SECOND;
+    plan_network(&world->plan, &world->random);
+    plan_owners(&world->plan, &world->random);
+    for (unsigned i = 0; i < ENDS; i++) {
+        world->ends[i].which = i;
+        plan_end(world, &world->ends[i]);
+    }
+    bound_work(world);
+    while (!world->violation[0] && !all_over(world))
+        step(world);
+    finish_world(world);
+    return !world->violation[0];
+}
