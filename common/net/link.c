@@ -37,8 +37,7 @@ struct link {
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
     struct ws_decoder decoder;
     bool client;
-    bool closing;   /* a close frame was sent; nothing follows it */
-    bool abandoned; /* link_close() was called: the owner is not told */
+    bool closing; /* a close frame was sent; nothing follows it */
     bool pong_due;
     uint8_t pong[WS_CONTROL_PAYLOAD_MAX];
     size_t pong_size;
@@ -137,8 +136,7 @@ static void finish(struct link *link)
 {
     if (link->session)
         mux_session_detach(link->session);
-    if (!link->abandoned)
-        link->owner->ended(link->context, link, link->end, link->reason);
+    link->owner->ended(link->context, link, link->end, link->reason);
     link_free(link);
 }
 
@@ -245,6 +243,19 @@ static int send_batches(struct link *link)
         }
     }
     return 0;
+}
+
+/* What the session has to say before it lets go of the link: a GOAWAY above all. */
+static void send_last_batch(struct link *link)
+{
+    uint8_t *batch;
+    size_t size;
+
+    if (link->closing || transport_busy(link->transport))
+        return;
+    size = fill_staging(link, &batch);
+    if (size > 0 && transport_commit(link->transport, batch, size) == 0)
+        transport_flush(link->transport);
 }
 
 void link_output(struct link *link)
@@ -504,8 +515,16 @@ static void on_timer(evutil_socket_t fd, short what, void *argument)
 
 void link_close(struct link *link, uint16_t code, const char *reason)
 {
-    link->abandoned = true;
+    set_end(link, LINK_END_CLOSED, reason);
+    send_last_batch(link);
     start_closing(link, code, reason);
     link->session = NULL;
     link_update(link);
+}
+
+void link_abort(struct link *link)
+{
+    if (link->session)
+        mux_session_detach(link->session);
+    link_free(link);
 }

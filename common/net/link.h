@@ -42,8 +42,12 @@ struct link *link_new_client(struct worker *worker, struct transport *transport,
 void link_start(struct link *link);
 struct link *link_new_server(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context);
-/* Says goodbye (WebSocket close with a code and a reason) and ends without calling ended(). */
+/* Lets go of the session and says goodbye (a WebSocket close frame); ended() is called when that is
+ * done. */
 void link_close(struct link *link, uint16_t code, const char *reason);
+
+/* Frees at once; ended() is not called. */
+void link_abort(struct link *link);
 
 /* A session's output() callback comes here. */
 void link_output(struct link *link);

@@ -108,6 +108,11 @@ void relay_cut(struct relay *relay, enum mux_code code, const char *reason)
     release(relay, true);
 }
 
+void relay_abandon(struct relay *relay)
+{
+    release(relay, true);
+}
+
 /* ---- stream to socket */
 
 static void consumed(struct relay *relay, size_t size)

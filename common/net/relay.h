@@ -83,6 +83,8 @@ void relay_listeners_ready(struct relay *relay);
  * reset. ended() is not called.
  */
 void relay_cut(struct relay *relay, enum mux_code code, const char *reason);
+/* The same when the stream is gone already, refused for example. */
+void relay_abandon(struct relay *relay);
 
 /* A session's callbacks for streams whose owner is a relay. */
 void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size);

@@ -1,0 +1,74 @@
+/* The options that both programs have, so that they are described in one place. */
+#pragma once
+
+#include "config/config.h"
+
+struct shared_options {
+    uint64_t ping_interval_ms;
+    uint64_t resume_window_ms;
+    uint64_t memory;
+    int64_t max_streams;
+    int log_format; /* index into shared_log_formats, which is enum log_format */
+    int log_level;  /* index into shared_log_levels, which is enum log_level */
+};
+
+extern const char *const shared_log_formats[];
+extern const char *const shared_log_levels[];
+
+/* Rows of a config_option table for a struct type with a member shared. */
+#define SHARED_TUNNEL_OPTIONS(type)                                                                \
+    {                                                                                              \
+        .name = "ping-interval",                                                                   \
+        .metavar = "S",                                                                            \
+        .kind = CONFIG_DURATION,                                                                   \
+        .offset = offsetof(type, shared.ping_interval_ms),                                         \
+        .group = "Tunnel",                                                                         \
+        .help = "Probe an idle link this often. Keep it well below the idle limit of what is in "  \
+                "between (an SPCS ingress: 90 s).",                                                \
+        .default_value = "20s",                                                                    \
+        .min = 1000,                                                                               \
+        .max = 3600 * 1000,                                                                        \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "resume-window", .metavar = "S", .kind = CONFIG_DURATION,                          \
+        .offset = offsetof(type, shared.resume_window_ms), .group = "Tunnel",                      \
+        .help = "Keep a session that has lost its link this long, for a new link to carry on.",    \
+        .default_value = "120s", .min = 0, .max = 24 * 3600 * 1000,                                \
+    }
+
+#define SHARED_LIMIT_OPTIONS(type)                                                                 \
+    {                                                                                              \
+        .name = "memory",                                                                          \
+        .metavar = "SIZE",                                                                         \
+        .kind = CONFIG_SIZE,                                                                       \
+        .offset = offsetof(type, shared.memory),                                                   \
+        .group = "Limits",                                                                         \
+        .help = "Bound of the memory that all streams' buffers take together.",                    \
+        .default_value = "256MiB",                                                                 \
+        .min = 16 << 20,                                                                           \
+        .max = (int64_t)1 << 40,                                                                   \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "max-streams", .metavar = "N", .kind = CONFIG_INTEGER,                             \
+        .offset = offsetof(type, shared.max_streams), .group = "Limits",                           \
+        .help = "Connections that one session may have open at a time.", .default_value = "2000",  \
+        .min = 1, .max = 1000000, .unit = "connections",                                           \
+    }
+
+#define SHARED_LOG_OPTIONS(type)                                                                   \
+    {                                                                                              \
+        .name = "log-format",                                                                      \
+        .metavar = "FORMAT",                                                                       \
+        .kind = CONFIG_ENUM,                                                                       \
+        .offset = offsetof(type, shared.log_format),                                               \
+        .group = "Log",                                                                            \
+        .help = "How the log, on standard error, is written.",                                     \
+        .default_value = "text",                                                                   \
+        .values = shared_log_formats,                                                              \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "log-level", .metavar = "LEVEL", .kind = CONFIG_ENUM,                              \
+        .offset = offsetof(type, shared.log_level), .group = "Log",                                \
+        .help = "The least important lines to log.", .default_value = "info",                      \
+        .values = shared_log_levels,                                                               \
+    }

@@ -1,0 +1,341 @@
+#include "client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+#include "net/relay.h"
+
+enum { WAITING_MAX = 1024, EXPOSED_BYTES = 4096 };
+
+/* A connection of a local program. */
+struct local_connection {
+    struct list node;
+    struct client *client;
+    struct port *port;
+    struct relay *relay; /* NULL while it waits for the link */
+    int fd;              /* -1 when the relay has it */
+    uint64_t accepted_us;
+    uint32_t id;
+    char peer[SOCKET_TEXT_MAX];
+};
+
+/* ---- connections */
+
+static void connection_free(struct local_connection *connection)
+{
+    list_remove(&connection->node);
+    if (connection->fd >= 0)
+        socket_reset(connection->fd);
+    free(connection);
+}
+
+static void on_relay_ended(void *context, struct relay *relay, enum relay_end end,
+                           enum mux_code code, struct mux_text reason)
+{
+    struct local_connection *connection = context;
+    struct log *log = connection->client->worker->log;
+    uint64_t lived_ms = (clock_now_us() - connection->accepted_us) / 1000;
+
+    if (end == RELAY_END_COMPLETE)
+        log_debug(log, "connection_closed", "A local connection has ended",
+                  log_str("listener", connection->port->label), log_str("peer", connection->peer),
+                  log_u64("stream", connection->id), log_u64("bytes_up", relay->bytes_from_socket),
+                  log_u64("bytes_down", relay->bytes_to_socket), log_ms("duration", lived_ms));
+    else
+        /* What the local program itself cut short is nothing to worry about. */
+        log_event(log, code == MUX_CODE_PEER_RESET ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+                  "connection_reset", "A local connection was reset",
+                  (const struct log_field[]){
+                      log_str("listener", connection->port->label),
+                      log_str("peer", connection->peer), log_u64("stream", connection->id),
+                      log_bytes("reason", reason.bytes, reason.size),
+                      log_u64("bytes_up", relay->bytes_from_socket),
+                      log_u64("bytes_down", relay->bytes_to_socket), log_ms("duration", lived_ms)},
+                  7);
+    connection_free(connection);
+}
+
+static const struct relay_owner relay_owner = {.ended = on_relay_ended};
+
+static void open_stream(struct local_connection *connection, struct mux_session *session)
+{
+    struct client *client = connection->client;
+    const struct mux_target target = port_target(connection->port);
+    struct mux_text peer = {connection->peer, strlen(connection->peer)};
+    struct relay *relay = relay_new(client->worker, &relay_owner, connection, NULL);
+    struct mux_stream *stream = mux_stream_open(session, &target, peer, relay);
+
+    if (!stream) {
+        log_warning(client->worker->log, "connection_refused",
+                    "A local connection is refused: too many connections, or no memory for another "
+                    "(--max-streams, --memory)",
+                    log_str("listener", connection->port->label),
+                    log_str("peer", connection->peer));
+        relay_abandon(relay);
+        connection_free(connection);
+        return;
+    }
+    list_remove(&connection->node);
+    list_append(&client->connections, &connection->node);
+    connection->relay = relay;
+    connection->id = mux_stream_id(stream);
+    log_debug(client->worker->log, "connection_opened",
+              "A local connection goes through the tunnel",
+              log_str("listener", connection->port->label), log_str("peer", connection->peer),
+              log_u64("stream", connection->id));
+    relay_set_stream(relay, stream);
+    /* The server connects meanwhile: what the program sends first travels with the request to open.
+     */
+    int fd = connection->fd;
+    connection->fd = -1;
+    relay_connect(relay, fd);
+}
+
+/* ---- waiting for the link */
+
+static size_t waiting_count(const struct client *client)
+{
+    size_t count = 0;
+
+    for (const struct list *at = client->waiting.next; at != &client->waiting; at = at->next)
+        count++;
+    return count;
+}
+
+static void arm_waiting_timer(struct client *client)
+{
+    uint64_t now = clock_now_us();
+
+    if (list_empty(&client->waiting))
+        return;
+    const struct local_connection *first =
+        list_entry(client->waiting.next, struct local_connection, node);
+    uint64_t due = first->accepted_us + client->options->connect_wait_ms * 1000;
+    uint64_t wait = due > now ? due - now : 0;
+    const struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
+    event_add(client->waiting_timer, &tv);
+}
+
+static void on_waiting_timer(evutil_socket_t fd, short what, void *argument)
+{
+    struct client *client = argument;
+    uint64_t now = clock_now_us();
+
+    (void)fd;
+    (void)what;
+    while (!list_empty(&client->waiting)) {
+        struct local_connection *first =
+            list_entry(client->waiting.next, struct local_connection, node);
+        if (first->accepted_us + client->options->connect_wait_ms * 1000 > now)
+            break;
+        log_warning(client->worker->log, "connection_reset",
+                    "A local connection was reset: there was no link to the server in time",
+                    log_str("listener", first->port->label), log_str("peer", first->peer),
+                    log_ms("waited", (now - first->accepted_us) / 1000));
+        connection_free(first);
+    }
+    arm_waiting_timer(client);
+}
+
+static void on_accept(void *context, struct port *port, int fd, const struct socket_address *peer)
+{
+    struct client *client = context;
+    struct mux_session *session = uplink_session(client->uplink);
+    struct local_connection *connection;
+
+    if (!session && waiting_count(client) >= WAITING_MAX) {
+        socket_reset(fd);
+        return;
+    }
+    connection = calloc(1, sizeof *connection);
+    if (!connection)
+        abort();
+    connection->client = client;
+    connection->port = port;
+    connection->fd = fd;
+    connection->accepted_us = clock_now_us();
+    socket_format(peer, connection->peer);
+    list_append(&client->waiting, &connection->node);
+    if (session)
+        open_stream(connection, session);
+    else
+        arm_waiting_timer(client);
+}
+
+/* ---- the server's word */
+
+static void check_offers(struct client *client, const struct mux_welcome *welcome)
+{
+    for (struct list *at = client->ports.all.next; at != &client->ports.all; at = at->next) {
+        const struct port *port = list_entry(at, struct port, node);
+        struct mux_text rest = welcome->offers;
+        struct mux_text name;
+        enum mux_target_kind kind;
+        bool found = port->kind == MUX_TARGET_NODE;
+        while (!found && mux_offer_next(&rest, &kind, &name))
+            found = kind == port->kind && name.size == strlen(port->name) &&
+                    memcmp(name.bytes, port->name, name.size) == 0;
+        if (!found)
+            log_error(
+                client->worker->log, "unknown_target",
+                port->kind == MUX_TARGET_TCP
+                    ? "The server offers no --tcp target of this name; connections to it are "
+                      "refused"
+                    : "The server offers no --kafka cluster of this name; connections to it are "
+                      "refused",
+                log_str("name", port->name));
+    }
+}
+
+static void on_up(void *context, const struct mux_welcome *welcome)
+{
+    struct client *client = context;
+    struct mux_session *session = uplink_session(client->uplink);
+    struct list waiting;
+    struct list *node;
+
+    if (!client->ready)
+        log_info(client->worker->log, "ready", "tunnel-client is ready",
+                 log_str("server", client->options->server),
+                 log_str("version", KAFKA_TUNNEL_VERSION));
+    client->ready = true;
+    if (!welcome->resumed)
+        check_offers(client, welcome);
+    list_init(&waiting);
+    while ((node = list_pop(&client->waiting)))
+        list_append(&waiting, node);
+    event_del(client->waiting_timer);
+    while ((node = list_pop(&waiting)))
+        open_stream(list_entry(node, struct local_connection, node), session);
+}
+
+/* Adds a node's listener to an EXPOSED message; false: the message is full. */
+static bool answer_expose(struct client *client, struct port *bootstrap,
+                          const struct mux_exposed_node *node, struct mux_expose_writer *writer)
+{
+    char error[200] = "the client has no listener for a cluster of this name";
+    struct port *port = NULL;
+
+    if (bootstrap && node->endpoint_type >= 1 && node->endpoint_type <= 2 && node->node_id >= 0)
+        port = ports_node(bootstrap, node->endpoint_type, node->node_id, error, sizeof error);
+    if (!port) {
+        log_error(client->worker->log, "expose_failed", "A broker gets no local listener",
+                  log_i64("node", node->node_id), log_str("reason", error));
+        return mux_exposed_add(writer, node->endpoint_type, node->node_id, 0,
+                               (struct mux_text){error, strlen(error)});
+    }
+    const char *host = port_advertised_host(port);
+    return mux_exposed_add(writer, node->endpoint_type, node->node_id, port->number,
+                           (struct mux_text){host, strlen(host)});
+}
+
+static void receive_expose(struct client *client, const uint8_t *payload, size_t size)
+{
+    struct mux_session *session = uplink_session(client->uplink);
+    struct mux_expose_reader reader;
+    struct mux_expose_writer writer;
+    struct mux_exposed_node node;
+    uint8_t answer[EXPOSED_BYTES];
+
+    if (!session || !mux_expose_read(&reader, payload, size))
+        return;
+    struct port *bootstrap = ports_cluster(&client->ports, reader.cluster);
+    mux_expose_begin(&writer, answer, sizeof answer, reader.cluster);
+    while (mux_expose_next(&reader, &node)) {
+        if (answer_expose(client, bootstrap, &node, &writer))
+            continue;
+        mux_session_send_message(session, MUX_EXPOSED, answer, mux_expose_end(&writer));
+        mux_expose_begin(&writer, answer, sizeof answer, reader.cluster);
+        answer_expose(client, bootstrap, &node, &writer);
+    }
+    mux_session_send_message(session, MUX_EXPOSED, answer, mux_expose_end(&writer));
+}
+
+static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+{
+    if (type == MUX_EXPOSE)
+        receive_expose(context, payload, size);
+}
+
+static void on_opened(void *context, struct mux_stream *stream)
+{
+    (void)context;
+    (void)stream;
+}
+
+static const struct mux_callbacks stream_callbacks = {
+    .opened = on_opened,
+    .data = relay_on_data,
+    .finish = relay_on_finish,
+    .writable = relay_on_writable,
+    .reset = relay_on_reset,
+    .over = relay_on_over,
+    .message = on_message,
+};
+
+static const struct uplink_owner uplink_owner = {.streams = &stream_callbacks, .up = on_up};
+
+/* ---- life */
+
+static bool open_ports(struct client *client, char *error, size_t size)
+{
+    const struct options *options = client->options;
+
+    for (size_t i = 0; i < options->cluster_count; i++)
+        if (!ports_open(&client->ports, MUX_TARGET_CLUSTER, &options->clusters[i], error, size))
+            return false;
+    for (size_t i = 0; i < options->target_count; i++)
+        if (!ports_open(&client->ports, MUX_TARGET_TCP, &options->targets[i], error, size))
+            return false;
+    return true;
+}
+
+bool client_start(struct client *client, struct worker *worker, const struct options *options,
+                  char *error, size_t size, int *exit_code)
+{
+    *client = (struct client){.worker = worker, .options = options};
+    list_init(&client->connections);
+    list_init(&client->waiting);
+    ports_init(&client->ports, worker, options->advertise, on_accept, client);
+    client->waiting_timer = event_new(worker->base, -1, 0, on_waiting_timer, client);
+    if (!client->waiting_timer)
+        abort();
+    *exit_code = 2;
+    client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);
+    if (!client->uplink)
+        return false;
+    *exit_code = 1;
+    if (!open_ports(client, error, size))
+        return false;
+    uplink_start(client->uplink);
+    return true;
+}
+
+static void drop_waiting(struct client *client)
+{
+    while (!list_empty(&client->waiting))
+        connection_free(list_entry(client->waiting.next, struct local_connection, node));
+}
+
+void client_stop(struct client *client)
+{
+    ports_close(&client->ports);
+    drop_waiting(client);
+    uplink_stop(client->uplink);
+}
+
+bool client_stopped(const struct client *client)
+{
+    return uplink_stopped(client->uplink);
+}
+
+void client_free(struct client *client)
+{
+    uplink_free(client->uplink);
+    drop_waiting(client);
+    ports_clear(&client->ports);
+    event_free(client->waiting_timer);
+}

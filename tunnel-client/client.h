@@ -1,0 +1,25 @@
+/* The client: local listeners, the connections on them, the uplink. */
+#pragma once
+
+#include "options.h"
+#include "ports.h"
+#include "uplink.h"
+
+struct client {
+    struct worker *worker;
+    const struct options *options;
+    struct ports ports;
+    struct uplink *uplink;
+    struct list connections; /* struct local_connection with a stream */
+    struct list waiting;     /* struct local_connection without: no link yet; oldest first */
+    struct event *waiting_timer;
+    bool ready;
+};
+
+/* false: error holds a sentence; exit_code says what to exit with. */
+bool client_start(struct client *client, struct worker *worker, const struct options *options,
+                  char *error, size_t size, int *exit_code);
+/* Stops accepting and says goodbye; client_stopped() tells when that is done. */
+void client_stop(struct client *client);
+bool client_stopped(const struct client *client);
+void client_free(struct client *client);

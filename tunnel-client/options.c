@@ -1,0 +1,206 @@
+#include "options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "net/socket.h"
+
+static const char *const auth_schemes[] = {"auto", "snowflake", "bearer", NULL};
+
+static const struct config_option table[] = {
+    {.name = "server",
+     .metavar = "URL",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, server),
+     .group = "The server",
+     .help =
+         "https://HOST[:PORT][/PATH] of tunnel-server or of the ingress before it. Without a path, "
+         "/tunnel.",
+     .flags = CONFIG_REQUIRED},
+    {.name = "ca",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, ca),
+     .group = "The server",
+     .help = "CA certificates (PEM) to trust beside the system's."},
+    {.name = "cert",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, cert),
+     .group = "The server",
+     .help = "Client certificate chain (PEM), for a server with --client-ca."},
+    {.name = "key",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, key),
+     .group = "The server",
+     .help = "Private key (PEM) of --cert."},
+    {.name = "token",
+     .metavar = "TOKEN",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token),
+     .group = "The server",
+     .help = "Token to present. Other users of the machine may see a process's arguments: prefer "
+             "TUNNEL_TOKEN or --token-file.",
+     .flags = CONFIG_SECRET},
+    {.name = "token-file",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_file),
+     .group = "The server",
+     .help = "File with the token; read anew for every connection to the server."},
+    {.name = "auth-scheme",
+     .metavar = "SCHEME",
+     .kind = CONFIG_ENUM,
+     .offset = offsetof(struct options, auth_scheme),
+     .group = "The server",
+     .help = "How the token is presented: snowflake is Authorization: Snowflake Token=\"...\", "
+             "bearer is "
+             "Authorization: Bearer ...; auto takes snowflake for *.snowflakecomputing.app hosts.",
+     .default_value = "auto",
+     .values = auth_schemes},
+    {.name = "kafka",
+     .metavar = "[NAME=][ADDR:]PORT",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, kafka),
+     .group = "Local listeners",
+     .help = "Bootstrap listener for the cluster that the server calls NAME (kafka). The listener "
+             "for node "
+             "N is at PORT + 1 + N mod 1000, or the next free port. May be given several times. "
+             "Without "
+             "--kafka and --tcp it is 127.0.0.1:9092."},
+    {.name = "tcp",
+     .metavar = "NAME=[ADDR:]PORT",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, tcp),
+     .group = "Local listeners",
+     .help = "Listener for the server's raw target NAME. May be given several times."},
+    {.name = "advertise",
+     .metavar = "HOST",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, advertise),
+     .group = "Local listeners",
+     .help = "The host name that Kafka clients are told for brokers, when it is not the address "
+             "that is "
+             "listened on: the container's name, for a sidecar."},
+    {.name = "connect-wait",
+     .metavar = "S",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct options, connect_wait_ms),
+     .group = "Local listeners",
+     .help = "While there is no link to the server, new connections wait this long before they are "
+             "reset.",
+     .default_value = "10s",
+     .min = 0,
+     .max = 3600 * 1000},
+    SHARED_LIMIT_OPTIONS(struct options),
+    {.name = "dial-timeout",
+     .metavar = "S",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct options, dial_timeout_ms),
+     .group = "Tunnel",
+     .help = "How long one attempt to reach the server may take, from the name's look-up to the "
+             "upgrade.",
+     .default_value = "15s",
+     .min = 100,
+     .max = 600 * 1000},
+    SHARED_TUNNEL_OPTIONS(struct options),
+    SHARED_LOG_OPTIONS(struct options),
+};
+
+const struct config_program options_program = {
+    .name = "tunnel-client",
+    .summary = "The client side of a tunnel that carries Kafka connections through HTTPS.",
+    .options = table,
+    .count = sizeof table / sizeof table[0],
+};
+
+static bool fail(char *error, size_t size, const char *option, const char *value, const char *why)
+{
+    snprintf(error, size, "--%s %s: %s", option, value, why);
+    return false;
+}
+
+static bool parse_listeners(const char *option, const struct config_list *list, const char *name,
+                            struct address_named **listeners, size_t *count, char *error,
+                            size_t size)
+{
+    *listeners = calloc(list->count + 1, sizeof **listeners);
+    if (!*listeners)
+        abort();
+    for (size_t i = 0; i < list->count; i++) {
+        struct address_named *listener = &(*listeners)[*count];
+        struct socket_address address;
+        const char *why = address_parse_named_listen(list->items[i], name, listener);
+        if (!why && !socket_parse(listener->address.host, 0, &address))
+            why = "give a numeric address to listen on";
+        for (size_t other = 0; !why && other < *count; other++)
+            if (strcmp((*listeners)[other].name, listener->name) == 0)
+                why = "that name is used twice";
+        if (why)
+            return fail(error, size, option, list->items[i], why);
+        ++*count;
+    }
+    return true;
+}
+
+static bool is_loopback_host(const char *host)
+{
+    struct socket_address address;
+
+    if (socket_parse(host, 0, &address))
+        return socket_is_loopback(&address);
+    return strcasecmp(host, "localhost") == 0;
+}
+
+static bool check_secrets(const struct options *options, char *error, size_t size)
+{
+    bool token = options->token || options->token_file;
+
+    if (options->token && options->token_file) {
+        snprintf(error, size, "--token and --token-file exclude each other");
+        return false;
+    }
+    if (!options->cert != !options->key) {
+        snprintf(error, size, "--cert and --key belong together: %s is missing",
+                 options->cert ? "--key" : "--cert");
+        return false;
+    }
+    if (token && !options->url.tls && !is_loopback_host(options->url.host)) {
+        snprintf(
+            error, size,
+            "--server %s: a token would travel readable for everybody in between: use https://",
+            options->server);
+        return false;
+    }
+    return true;
+}
+
+bool options_check(struct options *options, char *error, size_t size)
+{
+    const char *why = url_parse(options->server, &options->url);
+
+    if (why) {
+        /* The URL may hold a password: it is not repeated. */
+        snprintf(error, size, "--server: %s", why);
+        return false;
+    }
+    if (!parse_listeners("kafka", &options->kafka, ADDRESS_DEFAULT_CLUSTER, &options->clusters,
+                         &options->cluster_count, error, size) ||
+        !parse_listeners("tcp", &options->tcp, NULL, &options->targets, &options->target_count,
+                         error, size))
+        return false;
+    if (options->cluster_count + options->target_count == 0) {
+        struct address_named *only = &options->clusters[options->cluster_count++];
+        address_parse_named_listen("9092", ADDRESS_DEFAULT_CLUSTER, only);
+    }
+    return check_secrets(options, error, size);
+}
+
+void options_free(struct options *options)
+{
+    free(options->clusters);
+    free(options->targets);
+}

@@ -1,0 +1,38 @@
+/* tunnel-client's options: one table, from which flags, environment, file, --help and docs come. */
+#pragma once
+
+#include "config/address.h"
+#include "config/shared.h"
+#include "config/url.h"
+
+enum auth_scheme { AUTH_AUTO, AUTH_SNOWFLAKE, AUTH_BEARER };
+
+struct options {
+    const char *server;
+    struct config_list kafka;
+    struct config_list tcp;
+    const char *advertise;
+    const char *ca;
+    const char *cert;
+    const char *key;
+    const char *token;
+    const char *token_file;
+    int auth_scheme; /* enum auth_scheme */
+    uint64_t connect_wait_ms;
+    uint64_t dial_timeout_ms;
+    struct shared_options shared;
+
+    /* What the texts above say, parsed and checked. */
+    struct url url;
+    struct address_named *clusters;
+    size_t cluster_count;
+    struct address_named *targets;
+    size_t target_count;
+};
+
+extern const struct config_program options_program;
+
+/* Checks what config_load() has read and fills in the parsed part. false: error holds a sentence.
+ */
+bool options_check(struct options *options, char *error, size_t size);
+void options_free(struct options *options);

@@ -1,0 +1,31 @@
+/*
+ * The client's way to the server: dials, keeps a link, carries the session over from one link to
+ * the next, backs off.
+ */
+#pragma once
+
+#include "net/link.h"
+#include "net/worker.h"
+#include "options.h"
+
+struct uplink;
+
+struct uplink_owner {
+    /* The callbacks of the session's streams and messages; output, established and goaway are ours.
+     */
+    const struct mux_callbacks *streams;
+    /* A new session is up: streams can be opened. */
+    void (*up)(void *context, const struct mux_welcome *welcome);
+};
+
+/* NULL: error holds a sentence about a file. */
+struct uplink *uplink_new(struct worker *worker, const struct options *options,
+                          const struct uplink_owner *owner, void *context, char *error,
+                          size_t size);
+void uplink_free(struct uplink *uplink);
+void uplink_start(struct uplink *uplink);
+/* Resets all streams and says goodbye; uplink_stopped() tells when that is done. */
+void uplink_stop(struct uplink *uplink);
+bool uplink_stopped(const struct uplink *uplink);
+/* The session, when streams can be opened (also while its link is being replaced); else NULL. */
+struct mux_session *uplink_session(struct uplink *uplink);

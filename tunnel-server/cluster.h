@@ -1,0 +1,33 @@
+/*
+ * A named Kafka cluster as the server knows it: bootstrap brokers, and the address book, which says
+ * where a node lives now. The book is filled by every response that passes, and by a question of
+ * our own when a client asks for a node that nobody has announced yet (after a restart of the
+ * server, for example).
+ */
+#pragma once
+
+#include "base/idmap.h"
+#include "config/address.h"
+#include "kafka/filter.h"
+#include "net/worker.h"
+
+struct cluster {
+    struct worker *worker;
+    const struct address_cluster *settings;
+    size_t preferred;      /* the bootstrap broker that answered last */
+    struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct address * */
+    bool reachable;        /* by what was tried last */
+    bool probed;           /* reachable is the result of a try */
+};
+
+#define CLUSTER_NODES_MAX 10000
+
+void cluster_init(struct cluster *cluster, struct worker *worker,
+                  const struct address_cluster *settings);
+void cluster_clear(struct cluster *cluster);
+/* NULL: not announced. */
+const struct address *cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type,
+                                   int32_t node);
+/* A response announced the node's address. false: the book is full. */
+bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
+                      const struct kafka_address *address);

@@ -1,0 +1,225 @@
+#include "options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mux/session.h"
+#include "net/socket.h"
+
+static const struct config_option table[] = {
+    {.name = "listen",
+     .metavar = "ADDR:PORT",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, listen),
+     .group = "Listening",
+     .help = "Where tunnel clients, or the ingress before them, connect.",
+     .default_value = "127.0.0.1:8080"},
+    {.name = "path",
+     .metavar = "PATH",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, path),
+     .group = "Listening",
+     .help = "The URL path of the tunnel.",
+     .default_value = "/tunnel"},
+    {.name = "tls-cert",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, tls_cert),
+     .group = "Listening",
+     .help = "Certificate chain (PEM). Without it the server speaks plain HTTP, for use behind an "
+             "ingress that does TLS."},
+    {.name = "tls-key",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, tls_key),
+     .group = "Listening",
+     .help = "Private key (PEM) of --tls-cert."},
+    {.name = "kafka",
+     .metavar = "[NAME=]HOST:PORT,...",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, kafka),
+     .group = "What is reachable",
+     .help = "A Kafka cluster by its bootstrap brokers, tried in turn. May be given several times, "
+             "with "
+             "names; without a name it is called kafka.",
+     .flags = CONFIG_SPLIT_NAMED},
+    {.name = "tcp",
+     .metavar = "NAME=HOST:PORT",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, tcp),
+     .group = "What is reachable",
+     .help = "A raw TCP target, a Schema Registry for example. May be given several times."},
+    {.name = "token-file",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_file),
+     .group = "Who may connect",
+     .help = "Accepted bearer tokens, one a line; after a blank a name for the log may follow. The "
+             "file is "
+             "read again when it has changed."},
+    {.name = "client-ca",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, client_ca),
+     .group = "Who may connect",
+     .help = "Clients must present a certificate that one of these CAs (PEM) has signed. Needs "
+             "--tls-cert."},
+    {.name = "trust-ingress",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, trust_ingress),
+     .group = "Who may connect",
+     .help = "An ingress in front authenticates everybody (as in SPCS); the user it names in "
+             "Sf-Context-Current-User goes to the log and owns the session."},
+    {.name = "connect-timeout",
+     .metavar = "S",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct options, connect_timeout_ms),
+     .group = "Limits",
+     .help = "How long connecting to one broker or target may take.",
+     .default_value = "5s",
+     .min = 100,
+     .max = 300 * 1000},
+    {.name = "max-sessions",
+     .metavar = "N",
+     .kind = CONFIG_INTEGER,
+     .offset = offsetof(struct options, max_sessions),
+     .group = "Limits",
+     .help = "Sessions, that is clients, at a time.",
+     .default_value = "1000",
+     .min = 1,
+     .max = 1000000,
+     .unit = "sessions"},
+    {.name = "max-handshakes",
+     .metavar = "N",
+     .kind = CONFIG_INTEGER,
+     .offset = offsetof(struct options, max_handshakes),
+     .group = "Limits",
+     .help = "Connections that may be between accept and upgrade at a time.",
+     .default_value = "512",
+     .min = 1,
+     .max = 10000,
+     .unit = "connections"},
+    SHARED_LIMIT_OPTIONS(struct options),
+    SHARED_TUNNEL_OPTIONS(struct options),
+    SHARED_LOG_OPTIONS(struct options),
+};
+
+const struct config_program options_program = {
+    .name = "tunnel-server",
+    .summary = "The broker side of a tunnel that carries Kafka connections through HTTPS.",
+    .options = table,
+    .count = sizeof table / sizeof table[0],
+};
+
+static bool fail(char *error, size_t size, const char *option, const char *value, const char *why)
+{
+    snprintf(error, size, "--%s %s: %s", option, value, why);
+    return false;
+}
+
+static bool name_taken(const struct options *options, const char *name)
+{
+    for (size_t i = 0; i < options->cluster_count; i++)
+        if (strcmp(options->clusters[i].name, name) == 0)
+            return true;
+    for (size_t i = 0; i < options->target_count; i++)
+        if (strcmp(options->targets[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool parse_clusters(struct options *options, char *error, size_t size)
+{
+    options->clusters = calloc(options->kafka.count + 1, sizeof *options->clusters);
+    if (!options->clusters)
+        abort();
+    for (size_t i = 0; i < options->kafka.count; i++) {
+        struct address_cluster cluster;
+        const char *why = address_parse_cluster(options->kafka.items[i], &cluster);
+        if (!why && name_taken(options, cluster.name))
+            why = "that name is used twice";
+        if (why)
+            return fail(error, size, "kafka", options->kafka.items[i], why);
+        options->clusters[options->cluster_count++] = cluster;
+    }
+    return true;
+}
+
+static bool parse_targets(struct options *options, char *error, size_t size)
+{
+    options->targets = calloc(options->tcp.count + 1, sizeof *options->targets);
+    if (!options->targets)
+        abort();
+    for (size_t i = 0; i < options->tcp.count; i++) {
+        struct address_named target;
+        const char *why = address_parse_target(options->tcp.items[i], &target);
+        if (!why && name_taken(options, target.name))
+            why = "that name is used twice";
+        if (why)
+            return fail(error, size, "tcp", options->tcp.items[i], why);
+        options->targets[options->target_count++] = target;
+    }
+    return true;
+}
+
+/* Beyond loopback, somebody must be asked who they are. */
+static bool check_access(const struct options *options, char *error, size_t size)
+{
+    struct socket_address address;
+
+    if (!socket_parse(options->listen_address.host, options->listen_address.port, &address))
+        return fail(error, size, "listen", options->listen, "give a numeric address to listen on");
+    if (socket_is_loopback(&address) || options->token_file || options->client_ca ||
+        options->trust_ingress)
+        return true;
+    snprintf(error, size,
+             "--listen %s is reachable from other machines, and anybody there could use the "
+             "brokers: add "
+             "--token-file, --client-ca, or --trust-ingress if an ingress in front authenticates",
+             options->listen);
+    return false;
+}
+
+static bool check_tls(const struct options *options, char *error, size_t size)
+{
+    if (!options->tls_cert != !options->tls_key) {
+        snprintf(error, size, "--tls-cert and --tls-key belong together: %s is missing",
+                 options->tls_cert ? "--tls-key" : "--tls-cert");
+        return false;
+    }
+    if (options->client_ca && !options->tls_cert) {
+        snprintf(error, size, "--client-ca needs TLS: add --tls-cert and --tls-key");
+        return false;
+    }
+    return true;
+}
+
+bool options_check(struct options *options, char *error, size_t size)
+{
+    const char *why = address_parse_listen(options->listen, &options->listen_address);
+
+    if (why)
+        return fail(error, size, "listen", options->listen, why);
+    if (options->path[0] != '/')
+        return fail(error, size, "path", options->path, "a path begins with /");
+    if (!parse_clusters(options, error, size) || !parse_targets(options, error, size))
+        return false;
+    if (options->cluster_count + options->target_count == 0) {
+        snprintf(error, size,
+                 "nothing to reach: give --kafka broker:9092 (or --tcp NAME=host:port)");
+        return false;
+    }
+    if ((options->cluster_count + options->target_count) * (MUX_NAME_MAX + 2) > MUX_OFFERS_MAX) {
+        snprintf(error, size, "more than %u clusters and targets",
+                 MUX_OFFERS_MAX / (MUX_NAME_MAX + 2));
+        return false;
+    }
+    return check_tls(options, error, size) && check_access(options, error, size);
+}
+
+void options_free(struct options *options)
+{
+    free(options->clusters);
+    free(options->targets);
+}

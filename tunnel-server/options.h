@@ -1,0 +1,35 @@
+/* tunnel-server's options: one table, from which flags, environment, file, --help and docs come. */
+#pragma once
+
+#include "config/address.h"
+#include "config/shared.h"
+
+struct options {
+    const char *listen;
+    struct config_list kafka;
+    struct config_list tcp;
+    const char *path;
+    const char *tls_cert;
+    const char *tls_key;
+    const char *client_ca;
+    const char *token_file;
+    bool trust_ingress;
+    uint64_t connect_timeout_ms;
+    int64_t max_sessions;
+    int64_t max_handshakes;
+    struct shared_options shared;
+
+    /* What the texts above say, parsed and checked. */
+    struct address listen_address;
+    struct address_cluster *clusters;
+    size_t cluster_count;
+    struct address_named *targets;
+    size_t target_count;
+};
+
+extern const struct config_program options_program;
+
+/* Checks what config_load() has read and fills in the parsed part. false: error holds a sentence.
+ */
+bool options_check(struct options *options, char *error, size_t size);
+void options_free(struct options *options);

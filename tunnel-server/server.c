@@ -1,0 +1,318 @@
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mux/handshake.h"
+#include "net/link.h"
+#include "session.h"
+#include "upstream.h"
+
+enum { HANDSHAKE_TIMEOUT_S = 10, PROBE_S = 10 };
+
+/* An upgraded connection; its session is known when HELLO has come. */
+struct server_link {
+    struct list node;
+    struct server *server;
+    struct link *link;
+    struct session *session; /* NULL: before HELLO, or the session has ended */
+    bool greeted;            /* HELLO has come */
+    char identity[HTTP_IDENTITY_MAX];
+    char peer[SOCKET_TEXT_MAX];
+};
+
+/* ---- links */
+
+static struct mux_session *on_hello(void *context, struct link *link, const struct mux_hello *hello,
+                                    struct mux_reject *reject)
+{
+    struct server_link *entry = context;
+    entry->greeted = true;
+    struct mux_session *mux = session_hello(entry->server, link, entry->identity, entry->peer,
+                                            hello, reject, &entry->session);
+
+    if (!mux)
+        log_warning(entry->server->worker->log, "session_rejected", "A session was refused",
+                    log_str("peer", entry->peer), log_str("identity", entry->identity),
+                    log_bytes("reason", reject->reason.bytes, reject->reason.size));
+    return mux;
+}
+
+static void on_link_ended(void *context, struct link *link, enum link_end end, const char *reason)
+{
+    struct server_link *entry = context;
+
+    bool known = entry->session != NULL;
+    if (known)
+        session_link_lost(entry->session, link, reason);
+    else if (end != LINK_END_REJECTED && !entry->server->stopping && !entry->greeted)
+        log_warning(entry->server->worker->log, "link_dropped",
+                    "A WebSocket ended before it said which session it is for",
+                    log_str("peer", entry->peer), log_str("reason", reason));
+    if (known && end == LINK_END_PROTOCOL)
+        log_warning(entry->server->worker->log, "protocol_error",
+                    "A client broke the protocol; its link was closed",
+                    log_str("peer", entry->peer), log_str("reason", reason));
+    list_remove(&entry->node);
+    free(entry);
+}
+
+static const struct link_owner link_owner = {.hello = on_hello, .ended = on_link_ended};
+
+static int on_authorize(void *context, const struct http_request *request, char *identity,
+                        const char **body)
+{
+    struct server *server = context;
+
+    if (server->stopping) {
+        *body = "the server stops\n";
+        return 503;
+    }
+    return access_authorize(server->access, request, identity, body);
+}
+
+static void on_upgraded(void *context, struct transport *transport, const char *identity,
+                        const char *peer)
+{
+    struct server *server = context;
+    struct server_link *entry = calloc(1, sizeof *entry);
+
+    if (!entry)
+        abort();
+    entry->server = server;
+    snprintf(entry->identity, sizeof entry->identity, "%s", identity);
+    snprintf(entry->peer, sizeof entry->peer, "%s", peer);
+    list_append(&server->links, &entry->node);
+    entry->link = link_new_server(server->worker, transport, &link_owner, entry);
+}
+
+/* ---- pages */
+
+static int on_page(void *context, const char *path, const char **body)
+{
+    struct server *server = context;
+
+    if (strcmp(path, "/healthz") == 0) {
+        *body = "ok\n";
+        return 200;
+    }
+    if (strcmp(path, "/readyz") != 0) {
+        *body = "not found\n";
+        return 404;
+    }
+    if (server->stopping) {
+        *body = "the server stops\n";
+        return 503;
+    }
+    for (size_t i = 0; i < server->options->cluster_count; i++) {
+        if (!server->clusters[i].reachable) {
+            *body = "no bootstrap broker of a cluster is reachable\n";
+            return 503;
+        }
+    }
+    *body = "ready\n";
+    return 200;
+}
+
+static void on_accept(void *context, int fd, const struct socket_address *peer)
+{
+    struct server *server = context;
+
+    http_server_adopt(server->http, fd, peer);
+}
+
+static const struct http_server_owner http_owner = {
+    .authorize = on_authorize, .upgraded = on_upgraded, .page = on_page};
+
+/* ---- readiness */
+
+struct probe {
+    struct server *server;
+    struct cluster *cluster;
+    struct upstream *upstream; /* NULL: none runs */
+    bool was_reachable;
+};
+
+static void on_probed(void *context, const struct upstream_result *result)
+{
+    struct probe *probe = context;
+    struct server *server = probe->server;
+    struct cluster *cluster = probe->cluster;
+    bool is = result->fd >= 0;
+
+    probe->upstream = NULL;
+    if (is)
+        close(result->fd);
+    if (is != probe->was_reachable || !cluster->probed) {
+        if (is)
+            log_info(server->worker->log, "cluster_reachable", "A broker of the cluster answers",
+                     log_str("cluster", cluster->settings->name),
+                     log_str("address", result->address));
+        else
+            log_warning(
+                server->worker->log, "cluster_unreachable",
+                "No bootstrap broker of the cluster can be reached; are the addresses right and "
+                "the brokers up?",
+                log_str("cluster", cluster->settings->name), log_str("reason", result->reason));
+    }
+    cluster->probed = true;
+    probe->was_reachable = is;
+}
+
+static void on_probe(evutil_socket_t fd, short what, void *argument)
+{
+    struct server *server = argument;
+    const struct timeval again = {PROBE_S, 0};
+
+    (void)fd;
+    (void)what;
+    for (size_t i = 0; i < server->options->cluster_count; i++) {
+        struct probe *probe = &server->probes[i];
+        if (probe->upstream)
+            continue;
+        probe->upstream = upstream_bootstrap(
+            probe->cluster, (unsigned)server->options->connect_timeout_ms, on_probed, probe);
+    }
+    event_add(server->probe, &again);
+}
+
+/* ---- life */
+
+static void list_offers(struct server *server)
+{
+    const struct options *options = server->options;
+    struct byte_writer w;
+
+    byte_writer_init(&w, server->offers, sizeof server->offers);
+    for (size_t i = 0; i < options->cluster_count; i++)
+        mux_offer_write(
+            &w, MUX_TARGET_CLUSTER,
+            (struct mux_text){options->clusters[i].name, strlen(options->clusters[i].name)});
+    for (size_t i = 0; i < options->target_count; i++)
+        mux_offer_write(
+            &w, MUX_TARGET_TCP,
+            (struct mux_text){options->targets[i].name, strlen(options->targets[i].name)});
+    server->offers_size = byte_writer_size(&w);
+    server->offer_count = (uint16_t)(options->cluster_count + options->target_count);
+}
+
+static bool start_http(struct server *server, char *error, size_t size)
+{
+    const struct options *options = server->options;
+    struct tls_error tls;
+    struct http_server_settings settings = {
+        .path = options->path,
+        .cert_file = options->tls_cert,
+        .key_file = options->tls_key,
+        .client_ca_file = options->client_ca,
+        .handshakes_max = (unsigned)options->max_handshakes,
+        .handshake_timeout_s = HANDSHAKE_TIMEOUT_S,
+    };
+
+    server->http = http_server_new(server->worker, &settings, &http_owner, server, &tls);
+    if (!server->http)
+        snprintf(error, size, "%s", tls.text);
+    return server->http != NULL;
+}
+
+static bool start_listening(struct server *server, char *error, size_t size)
+{
+    const struct options *options = server->options;
+    struct socket_address address;
+
+    if (!socket_parse(options->listen_address.host, options->listen_address.port, &address)) {
+        snprintf(error, size, "--listen %s: not an address", options->listen);
+        return false;
+    }
+    server->listener = listener_new(server->worker, "tunnel", &address, on_accept, server);
+    if (server->listener)
+        return true;
+    if (errno == EADDRINUSE)
+        snprintf(error, size,
+                 "--listen %s: the port is in use, probably by another tunnel-server; `ss -ltnp` "
+                 "(Linux) "
+                 "or `lsof -iTCP -sTCP:LISTEN` tells by which program",
+                 options->listen);
+    else
+        snprintf(error, size, "--listen %s: %s", options->listen, strerror(errno));
+    return false;
+}
+
+bool server_start(struct server *server, struct worker *worker, const struct options *options,
+                  char *error, size_t size, int *exit_code)
+{
+    memset(server, 0, sizeof *server);
+    server->worker = worker;
+    server->options = options;
+    list_init(&server->sessions);
+    list_init(&server->links);
+    server->clusters = calloc(options->cluster_count + 1, sizeof *server->clusters);
+    server->probes = calloc(options->cluster_count + 1, sizeof *server->probes);
+    server->probe = event_new(worker->base, -1, 0, on_probe, server);
+    if (!server->clusters || !server->probes || !server->probe)
+        abort();
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        cluster_init(&server->clusters[i], worker, &options->clusters[i]);
+        server->probes[i] = (struct probe){.server = server, .cluster = &server->clusters[i]};
+    }
+    list_offers(server);
+    *exit_code = 2;
+    server->access = access_new(options, worker->log, error, size);
+    if (!server->access || !start_http(server, error, size))
+        return false;
+    *exit_code = 1;
+    if (!start_listening(server, error, size))
+        return false;
+    event_active(server->probe, EV_TIMEOUT, 0);
+    return true;
+}
+
+void server_stop(struct server *server)
+{
+    server->stopping = true;
+    listener_free(server->listener);
+    server->listener = NULL;
+    event_del(server->probe);
+    session_stop_all(server);
+    for (struct list *at = server->links.next; at != &server->links; at = at->next)
+        link_close(list_entry(at, struct server_link, node)->link, 1001, "the server stops");
+}
+
+bool server_stopped(const struct server *server)
+{
+    return list_empty(&server->links);
+}
+
+void server_forget_session(struct server *server, struct session *session)
+{
+    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
+        struct server_link *entry = list_entry(at, struct server_link, node);
+        if (entry->session == session)
+            entry->session = NULL;
+    }
+}
+
+void server_free(struct server *server)
+{
+    struct list *node;
+
+    for (size_t i = 0; i < server->options->cluster_count; i++)
+        upstream_cancel(server->probes[i].upstream);
+    while ((node = list_pop(&server->links))) {
+        struct server_link *entry = list_entry(node, struct server_link, node);
+        link_abort(entry->link);
+        free(entry);
+    }
+    listener_free(server->listener);
+    http_server_free(server->http);
+    access_free(server->access);
+    for (size_t i = 0; i < server->options->cluster_count; i++)
+        cluster_clear(&server->clusters[i]);
+    free(server->clusters);
+    free(server->probes);
+    if (server->probe)
+        event_free(server->probe);
+}

@@ -1,0 +1,184 @@
+#include "upstream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "learner.h"
+#include "net/connector.h"
+
+struct upstream {
+    struct worker *worker;
+    struct cluster *cluster; /* NULL: a raw target */
+    upstream_callback callback;
+    void *context;
+    unsigned timeout_ms;
+    bool any_broker;
+    int32_t node;
+    size_t tried;
+    struct address address; /* being tried */
+    struct connector *connector;
+    struct learner *learner;
+    char failures[400];
+};
+
+void upstream_cancel(struct upstream *upstream)
+{
+    if (!upstream)
+        return;
+    connector_cancel(upstream->connector);
+    learner_cancel(upstream->learner);
+    free(upstream);
+}
+
+static void answer(struct upstream *upstream, const struct upstream_result *result)
+{
+    upstream_callback callback = upstream->callback;
+
+    callback(upstream->context, result);
+    free(upstream);
+}
+
+static void fail(struct upstream *upstream, enum mux_code code, const char *reason)
+{
+    answer(upstream, &(struct upstream_result){.fd = -1, .code = code, .reason = reason});
+}
+
+static void try_address(struct upstream *upstream);
+
+static void try_broker(struct upstream *upstream)
+{
+    const struct address_cluster *settings = upstream->cluster->settings;
+    size_t index = (upstream->cluster->preferred + upstream->tried) % settings->count;
+
+    upstream->address = settings->brokers[index];
+    try_address(upstream);
+}
+
+static void note_failure(struct upstream *upstream, const struct connector_result *result)
+{
+    size_t used = strlen(upstream->failures);
+
+    snprintf(upstream->failures + used, sizeof upstream->failures - used, "%s%s:%u: %s%s",
+             used > 0 ? "; " : "", upstream->address.host, (unsigned)upstream->address.port,
+             result->name_failed ? "name not resolved: " : "", result->error);
+}
+
+static void connected(struct upstream *upstream, int fd)
+{
+    char address[ADDRESS_HOST_MAX + 8];
+
+    snprintf(address, sizeof address, "%s:%u", upstream->address.host,
+             (unsigned)upstream->address.port);
+    if (upstream->any_broker) {
+        size_t count = upstream->cluster->settings->count;
+        upstream->cluster->preferred = (upstream->cluster->preferred + upstream->tried) % count;
+    }
+    if (upstream->cluster)
+        upstream->cluster->reachable = true;
+    answer(upstream, &(struct upstream_result){.fd = fd, .address = address});
+}
+
+static void on_connected(void *context, const struct connector_result *result)
+{
+    struct upstream *upstream = context;
+
+    upstream->connector = NULL;
+    if (result->fd >= 0) {
+        connected(upstream, result->fd);
+        return;
+    }
+    note_failure(upstream, result);
+    upstream->tried++;
+    if (upstream->any_broker && upstream->tried < upstream->cluster->settings->count) {
+        try_broker(upstream);
+        return;
+    }
+    if (upstream->any_broker)
+        upstream->cluster->reachable = false;
+    fail(upstream, result->timed_out ? MUX_CODE_UPSTREAM_TIMEOUT : MUX_CODE_UPSTREAM_UNREACHABLE,
+         upstream->failures);
+}
+
+static void try_address(struct upstream *upstream)
+{
+    upstream->connector =
+        connector_start(upstream->worker, upstream->address.host, upstream->address.port,
+                        upstream->timeout_ms, on_connected, upstream);
+}
+
+static void on_learned(void *context, const char *error)
+{
+    struct upstream *upstream = context;
+    const struct address *known =
+        cluster_node(upstream->cluster, KAFKA_ENDPOINT_BROKER, upstream->node);
+
+    upstream->learner = NULL;
+    if (!known)
+        known = cluster_node(upstream->cluster, KAFKA_ENDPOINT_CONTROLLER, upstream->node);
+    if (known) {
+        upstream->address = *known;
+        try_address(upstream);
+        return;
+    }
+    snprintf(upstream->failures, sizeof upstream->failures,
+             "the cluster has not announced a node %d%s%s; a client that connects to the bootstrap "
+             "listener first makes it known",
+             (int)upstream->node, error ? ", and asking it failed: " : "", error ? error : "");
+    fail(upstream, MUX_CODE_UNKNOWN_NODE, upstream->failures);
+}
+
+static struct upstream *upstream_new(struct worker *worker, struct cluster *cluster,
+                                     unsigned timeout_ms, upstream_callback callback, void *context)
+{
+    struct upstream *upstream = calloc(1, sizeof *upstream);
+
+    if (!upstream)
+        abort();
+    upstream->worker = worker;
+    upstream->cluster = cluster;
+    upstream->timeout_ms = timeout_ms;
+    upstream->callback = callback;
+    upstream->context = context;
+    return upstream;
+}
+
+struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms,
+                                    upstream_callback callback, void *context)
+{
+    struct upstream *upstream =
+        upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
+
+    upstream->any_broker = true;
+    try_broker(upstream);
+    return upstream;
+}
+
+struct upstream *upstream_node(struct cluster *cluster, int32_t node, unsigned timeout_ms,
+                               upstream_callback callback, void *context)
+{
+    struct upstream *upstream =
+        upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
+    const struct address *known = cluster_node(cluster, KAFKA_ENDPOINT_BROKER, node);
+
+    upstream->node = node;
+    if (!known)
+        known = cluster_node(cluster, KAFKA_ENDPOINT_CONTROLLER, node);
+    if (known) {
+        upstream->address = *known;
+        try_address(upstream);
+    } else {
+        upstream->learner = learner_start(cluster, timeout_ms, on_learned, upstream);
+    }
+    return upstream;
+}
+
+struct upstream *upstream_target(struct worker *worker, const struct address *address,
+                                 unsigned timeout_ms, upstream_callback callback, void *context)
+{
+    struct upstream *upstream = upstream_new(worker, NULL, timeout_ms, callback, context);
+
+    upstream->address = *address;
+    try_address(upstream);
+    return upstream;
+}

@@ -1,0 +1,28 @@
+/*
+ * Finding a connection to what a stream asks for: a bootstrap broker (tried in turn), one node, or
+ * a raw target. A node that is not in the address book is asked for once at the bootstrap brokers.
+ */
+#pragma once
+
+#include "cluster.h"
+#include "mux/protocol.h"
+
+struct upstream;
+
+struct upstream_result {
+    int fd; /* connected, the callback's; -1: failed */
+    enum mux_code code;
+    const char *reason;  /* on failure: a sentence with the address */
+    const char *address; /* on success: "broker1:9092" */
+};
+
+typedef void (*upstream_callback)(void *context, const struct upstream_result *result);
+
+/* Each answers later, once, unless cancelled. */
+struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms,
+                                    upstream_callback callback, void *context);
+struct upstream *upstream_node(struct cluster *cluster, int32_t node, unsigned timeout_ms,
+                               upstream_callback callback, void *context);
+struct upstream *upstream_target(struct worker *worker, const struct address *address,
+                                 unsigned timeout_ms, upstream_callback callback, void *context);
+void upstream_cancel(struct upstream *upstream);
