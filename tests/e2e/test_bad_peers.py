@@ -1,6 +1,6 @@
 """Bytes nobody should send, on every port: closed and bounded, and nobody else notices."""
 
-import os
+import random
 import socket
 import ssl
 import struct
@@ -11,6 +11,9 @@ import pytest
 from harness import fakes, process, raw, tunnel, wait, ws
 
 pytestmark = pytest.mark.tunnel
+
+# Garbage, the same in every run.
+NOISE = random.Random(7)
 
 
 @pytest.fixture
@@ -40,8 +43,8 @@ def unharmed(client, server):
 # -- before the upgrade ----------------------------------------------------------------------------------------------
 
 NO_HTTP = {
-    "random bytes": os.urandom(4096),
-    "TLS hello on a plain port": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(500),
+    "random bytes": NOISE.randbytes(4096),
+    "TLS hello on a plain port": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + NOISE.randbytes(500),
     "a Kafka request": struct.pack(">ihhih", 20, 18, 3, 1, 4) + b"test" + bytes(6),
     "no such method": b"BREW /tunnel HTTP/1.1\r\nHost: x\r\n\r\n",
     "endless header": b"GET /tunnel HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 200_000,
@@ -110,7 +113,7 @@ def test_silent_connections_are_ended(server, unharmed):
 # -- after the upgrade -----------------------------------------------------------------------------------------------
 
 BAD_FRAMES = {
-    "garbage": os.urandom(3000),
+    "garbage": NOISE.randbytes(3000),
     "unmasked": ws.frame(2, b"x" * 100, mask=False),
     "text": ws.frame(1, b"hello"),
     "reserved bit": ws.frame(2, b"x", rsv=4),
@@ -124,7 +127,7 @@ BAD_FRAMES = {
     "length not minimal": struct.pack(">BBH", 0x82, 0x80 | 126, 5) + bytes(4) + b"hello",
     "close with one byte": ws.frame(8, b"x"),
     "no tunnel frame": ws.frame(2, b"GET / HTTP/1.1\r\n\r\n" * 10),
-    "tunnel garbage": ws.frame(2, os.urandom(2000)),
+    "tunnel garbage": ws.frame(2, NOISE.randbytes(2000)),
     "zeros": ws.frame(2, bytes(5000)),
 }
 
@@ -191,7 +194,7 @@ def test_tls_garbage(pair, peer):
     """On a TLS port: garbage, a plain request, a handshake broken off."""
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
     client = pair.client(server, tcp={"peer": 0})
-    for data in (os.urandom(1000), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x40\x00" + os.urandom(100), b""):
+    for data in (NOISE.randbytes(1000), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x40\x00" + NOISE.randbytes(100), b""):
         sock = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         sock.sendall(data)
         assert ws.closed_within(sock, 60), data[:20]
