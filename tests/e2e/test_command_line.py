@@ -47,9 +47,9 @@ BAD_SERVER = {
 BAD_CLIENT = {
     "unknown option": (["--bogus"], ["--bogus"]),
     "no server": (["--kafka", "0"], ["--server"]),
-    "url of another scheme": (["--server", "ftp://localhost", "--kafka", "0"], ["ftp"]),
-    "url without a host": (["--server", "https://", "--kafka", "0"], ["https://"]),
-    "url with a bad port": (["--server", "https://localhost:99999", "--kafka", "0"], ["99999"]),
+    "url of another scheme": (["--server", "ftp://localhost", "--kafka", "0"], ["--server"]),
+    "url without a host": (["--server", "https://", "--kafka", "0"], ["--server"]),
+    "url with a bad port": (["--server", "https://localhost:99999", "--kafka", "0"], ["--server"]),
     "port too large": (["--server", "https://localhost:1", "--kafka", "70000"], ["70000"]),
     "raw target without a name": (["--server", "https://localhost:1", "--tcp", "8081"], ["--tcp"]),
     "same name twice": (CLIENT + ["--tcp", "x=0"], ["x"]),
@@ -60,7 +60,6 @@ BAD_CLIENT = {
     "two tokens": (CLIENT + ["--token", "abc", "--token-file", "/dev/null"], ["--token"]),
     "auth scheme": (CLIENT + ["--token", "abc", "--auth-scheme", "digest"], ["digest"]),
     "config file missing": (CLIENT + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
-    "listening on every address": (["--server", "https://localhost:1", "--kafka", "0.0.0.0:9092"], ["0.0.0.0"]),
 }
 
 

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from conftest import size
-from harness import clients, process, trace
+from harness import clients, process, trace, tunnel
 
 PARTITIONS = 6
 
@@ -137,3 +137,13 @@ def test_kcat_lists_through_ipv6_loopback(kafka_route):
     listed = json.loads(process.run(["kcat", "-b", f"[::1]:{port}", "-L", "-J", "-m", "20"], 30).stdout)
     assert len(listed["brokers"]) == 3
     assert all(b["name"].startswith("127.0.0.1:") for b in listed["brokers"])
+
+
+@pytest.mark.tunnel
+@pytest.mark.parametrize("args,host", [([], "127.0.0.1"), (["--advertise", "localhost"], "localhost")])
+def test_listening_everywhere_never_advertises_that(args, host, pair, cluster):
+    """A sidecar listens on all addresses; 0.0.0.0 is nothing a client could dial."""
+    client = pair.client(pair.server(kafka=cluster.bootstrap), kafka={"kafka": "0.0.0.0:0"}, args=args)
+    bootstrap = f"127.0.0.1:{tunnel.port(client, 'kafka')}"
+    seen = json.loads(process.run(clients.python("confluent", "describe", bootstrap=bootstrap), 60).stdout)
+    assert {a.rsplit(":", 1)[0] for a in seen["metadata"].values()} == {host}
