@@ -47,10 +47,9 @@ def pytest_runtest_makereport(item, call):
     """A failed test shows the end of every log it could have looked at."""
     report = yield
     if report.failed:
-        for name in ("processes", "session_processes"):
-            for p in getattr(item, "funcargs", {}).get(name, process.Processes(None)).all:
-                report.sections.append((f"log of {p.name} (pid {p.pid}, exit {p.popen.poll()})", p.tail()))
-        cluster = getattr(item, "funcargs", {}).get("cluster")
+        for p in process.Processes.started:
+            report.sections.append((f"log of {p.name} (pid {p.pid}, exit {p.popen.poll()})", p.tail()))
+        cluster = item.funcargs.get("cluster")
         for b in cluster.brokers if cluster else ():
             report.sections.append((f"log of broker {b.node_id}", b.process.tail(15)))
     return report

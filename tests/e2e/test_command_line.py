@@ -40,7 +40,7 @@ BAD_SERVER = {
     "config file missing": (SERVER + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
     "log format": (SERVER + ["--log-format", "xml"], ["xml", "json"]),
     "log level": (SERVER + ["--log-level", "loud"], ["loud"]),
-    "stray word": (SERVER + ["stray"], ["stray"]),
+    "stray word": (SERVER + ["stray"], ["argument 5"]),
     "number with a tail": (SERVER + ["--ping-interval", "20x"], ["20x"]),
 }
 

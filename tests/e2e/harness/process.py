@@ -165,6 +165,8 @@ class Process:
 class Processes:
     """Everything a test (or the session) started; stopped and judged at its end, the last started first."""
 
+    started = []  # by any of them, and not finished
+
     def __init__(self, log_dir):
         self.log_dir = log_dir
         self.all = []
@@ -177,6 +179,7 @@ class Processes:
     def start(self, argv, name, **kw):
         process = Process(argv, self.path(name), name=name, **kw)
         self.all.append(process)
+        Processes.started.append(process)
         return process
 
     def finish(self):
@@ -191,6 +194,7 @@ class Processes:
                 failures.append(str(failure))
                 if process.alive():
                     process.kill()
+            Processes.started.remove(process)
         self.all.clear()
         assert not failures, "\n\n".join(failures)
 
