@@ -67,9 +67,8 @@ def test_garbage_instead_of_http(case, server, unharmed):
 
 @pytest.mark.parametrize("headers", [
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
-    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n",
     b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
-], ids=["no key", "short key", "another protocol"])
+], ids=["no key", "another protocol"])
 def test_half_an_upgrade(headers, server, unharmed):
     sock = ws.connect(server)
     sock.sendall(b"GET /tunnel HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
@@ -194,10 +193,13 @@ def test_tls_garbage(pair, peer):
     """On a TLS port: garbage, a plain request, a handshake broken off."""
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
     client = pair.client(server, tcp={"peer": 0})
-    for data in (NOISE.randbytes(1000), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x40\x00" + NOISE.randbytes(100), b""):
-        sock = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-        sock.sendall(data)
-        assert ws.closed_within(sock, 60), data[:20]
+    opened = []
+    for data in (NOISE.randbytes(1000), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+                 b"\x16\x03\x01\x40\x00" + NOISE.randbytes(100), b""):
+        opened.append(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        opened[-1].sendall(data)
+    for i, sock in enumerate(opened):
+        assert ws.closed_within(sock, 60), f"number {i} is still open"
     assert raw.echo_once(tunnel.port(client, "peer"), b"fine") == b"fine"
 
 

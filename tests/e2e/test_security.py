@@ -184,6 +184,18 @@ def test_client_certificate(pair, target, pki):
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("who", ["nobody", "stranger"])
+def test_upgrade_without_a_valid_client_certificate(who, version, pair, target, pki):
+    """Neither without a certificate nor with one of another authority does a client get to the upgrade."""
+    server = pair.server(tcp=target, args=["--client-ca", pki.ca])
+    with pytest.raises(OSError):
+        sock, status, _ = ws.upgrade(server, ca=pki.ca, cert=pki.other_client if who == "stranger" else None, maximum=version)
+        sock.close()
+        assert status != 101, f"{who} was let in"
+        raise OSError("refused over HTTP")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def test_server_speaks_tls(version, pair, target):
     server = pair.server(tcp=target)
     sock, status, _ = ws.upgrade(server, ca=pair.pki.ca, maximum=version, minimum=version)
