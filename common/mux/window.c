@@ -9,7 +9,7 @@ bool mux_window_open(struct mux_window *window, const struct mux_window_limits *
     if (!mux_budget_grant(budget, limits->initial))
         return false;
     window->reserved = window->granted = window->limit = limits->initial;
-    window->size = limits->base;
+    window->size = limits->initial;
     return true;
 }
 
@@ -17,6 +17,15 @@ void mux_window_close(struct mux_window *window, struct mux_budget *budget)
 {
     mux_budget_return(budget, window->granted);
     window->granted = 0;
+}
+
+/* Growth takes half of the budget at the most: the rest is for the first windows of streams yet to
+ * open. */
+static uint64_t room_to_grow(const struct mux_budget *budget)
+{
+    uint64_t half = budget->receive_cap / 2;
+
+    return budget->receive_granted < half ? half - budget->receive_granted : 0;
 }
 
 /* Doubles size when a whole window went through within two round trips. */
@@ -30,11 +39,17 @@ static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
     }
     if (window->consumed - window->epoch_consumed < window->size)
         return;
+    /* A stream that carries data gets its base; one that only says hello does not take it from
+     * others. */
+    if (window->size < limits->base) {
+        window->size = limits->base;
+        window->epoch_us = now_us;
+        window->epoch_consumed = window->consumed;
+        return;
+    }
     bool limits_us = now_us - window->epoch_us < 2 * rtt_us;
     bool keeps_up = window->received - window->consumed < window->size / 4;
-    /* A quarter of the budget is left to streams that are still small. */
-    bool fits =
-        window->size + budget->receive_cap / 4 <= budget->receive_cap - budget->receive_granted;
+    bool fits = window->size <= room_to_grow(budget);
     if (limits_us && keeps_up && fits && window->size < limits->max)
         window->size = window->size * 2 < limits->max ? window->size * 2 : limits->max;
     window->epoch_us = now_us;
@@ -77,9 +92,7 @@ void mux_window_announce(struct mux_window *window, struct mux_budget *budget)
     uint64_t spare = window->granted - (window->limit - window->consumed);
     uint64_t more = wanted - window->limit;
     if (more > spare) {
-        /* An eighth of the budget is left to streams that are yet to open. */
-        uint64_t taken = budget->receive_granted + budget->receive_cap / 8;
-        uint64_t room = taken < budget->receive_cap ? budget->receive_cap - taken : 0;
+        uint64_t room = room_to_grow(budget);
         uint64_t extra = more - spare < room ? more - spare : room;
         mux_budget_grant(budget, extra);
         window->granted += extra;
@@ -100,7 +113,7 @@ uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t 
 {
     if (window->shrinking || now_us - window->active_us < idle_us)
         return 0;
-    window->size = limits->base;
+    window->size = limits->initial;
     window->epoch_us = 0;
     uint64_t wanted = window->consumed + limits->initial;
     if (wanted < window->received)
