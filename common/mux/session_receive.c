@@ -248,13 +248,11 @@ static int receive_data_bytes(struct mux_session *session, const uint8_t *bytes,
 }
 
 /* Checks a DATA frame against the stream before any of its bytes is taken. */
-static int begin_data(struct mux_session *session, const struct mux_frame *frame, uint64_t offset)
+static int check_data(struct mux_session *session, const struct mux_frame *frame, uint64_t offset)
 {
     uint64_t size = frame->size - 8u;
-    struct mux_stream *stream = &session->control;
+    const struct mux_stream *stream = &session->control;
 
-    session->input.data = *frame;
-    session->input.data_left = (uint32_t)size;
     if (frame->stream != MUX_CONTROL_STREAM)
         stream = idmap_get(&session->streams, frame->stream);
     if (!stream)
@@ -268,6 +266,17 @@ static int begin_data(struct mux_session *session, const struct mux_frame *frame
     if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
         return broken(session, "DATA beyond the end of the stream");
     return 0;
+}
+
+static int begin_data(struct mux_session *session, const struct mux_frame *frame, uint64_t offset)
+{
+    int error = check_data(session, frame, offset);
+
+    if (!error) {
+        session->input.data = *frame;
+        session->input.data_left = frame->size - 8u;
+    }
+    return error;
 }
 
 /* ---- other frames */

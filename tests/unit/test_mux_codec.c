@@ -1,0 +1,340 @@
+/* Frames, messages, the handshake: round trips, and every cut or bent shape. */
+#include "../lib/cmocka.h"
+
+#include <string.h>
+
+#include "mux/frame.h"
+#include "mux/handshake.h"
+#include "mux/message.h"
+
+static struct mux_text text(const char *string)
+{
+    return (struct mux_text){string, strlen(string)};
+}
+
+static void assert_text(struct mux_text value, const char *expected)
+{
+    assert_int_equal(value.size, strlen(expected));
+    assert_memory_equal(value.bytes, expected, value.size);
+}
+
+static void frame_headers_round_trip(void **state)
+{
+    (void)state;
+    const struct mux_frame frame = {.type = MUX_DATA, .size = 0x1234, .stream = 0xa1b2c3d4};
+    const uint8_t expected[] = {5, 0, 0x12, 0x34, 0xa1, 0xb2, 0xc3, 0xd4};
+    uint8_t bytes[MUX_FRAME_HEADER];
+    struct mux_frame back;
+
+    mux_frame_encode_header(bytes, &frame);
+    assert_memory_equal(bytes, expected, sizeof expected);
+    mux_frame_decode_header(bytes, &back);
+    assert_int_equal(back.type, frame.type);
+    assert_int_equal(back.size, frame.size);
+    assert_int_equal(back.stream, frame.stream);
+}
+
+static void every_type_has_its_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t type;
+        unsigned low, high;
+        bool link;
+    } rules[] = {
+        {MUX_HELLO, 1, 16384, true},   {MUX_WELCOME, 1, 16384, true}, {MUX_REJECT, 1, 16384, true},
+        {MUX_POSITION, 24, 24, false}, {MUX_DATA, 9, 16384, false},   {MUX_WINDOW, 16, 16, false},
+        {MUX_PING, 8, 8, true},        {MUX_PONG, 8, 8, true},        {MUX_GOAWAY, 4, 16384, true},
+        {MUX_SHRINK, 8, 8, false},     {MUX_LIMIT, 8, 8, false},
+    };
+
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        for (unsigned size = 0; size <= UINT16_MAX; size++) {
+            struct mux_frame frame = {.type = rules[i].type, .size = (uint16_t)size};
+            bool good = size >= rules[i].low && size <= rules[i].high;
+            assert_int_equal(mux_frame_check(&frame) == NULL, good);
+            frame.stream = 7;
+            assert_int_equal(mux_frame_check(&frame) == NULL, good && !rules[i].link);
+        }
+    }
+    for (unsigned type = 0; type < 256; type++) {
+        struct mux_frame frame = {.type = (uint8_t)type, .size = 24};
+        if (type == 0 || (type > MUX_LIMIT && type < MUX_MAY_IGNORE))
+            assert_non_null(mux_frame_check(&frame));
+        if (type >= MUX_MAY_IGNORE)
+            assert_null(mux_frame_check(&frame));
+    }
+}
+
+/* Each shorter payload must be refused; a longer one is a later version's. */
+static void assert_every_cut_fails(const uint8_t *bytes, size_t size)
+{
+    struct mux_message message;
+
+    for (size_t cut = MUX_MESSAGE_HEADER; cut < size; cut++)
+        assert_false(mux_message_decode(bytes[0], bytes + MUX_MESSAGE_HEADER,
+                                        cut - MUX_MESSAGE_HEADER, &message));
+}
+
+static size_t encode(const struct mux_message *message, uint8_t bytes[MUX_MESSAGE_ENCODED_MAX + 1])
+{
+    struct byte_writer w;
+
+    memset(bytes, 0, MUX_MESSAGE_ENCODED_MAX + 1);
+    byte_writer_init(&w, bytes, MUX_MESSAGE_ENCODED_MAX);
+    mux_message_encode(&w, message);
+    assert_false(w.failed);
+    assert_int_equal(byte_load_u16(bytes + 2), byte_writer_size(&w) - MUX_MESSAGE_HEADER);
+    assert_every_cut_fails(bytes, byte_writer_size(&w));
+    return byte_writer_size(&w);
+}
+
+static bool decode(const uint8_t *bytes, size_t size, struct mux_message *message)
+{
+    return mux_message_decode(bytes[0], bytes + MUX_MESSAGE_HEADER, size - MUX_MESSAGE_HEADER,
+                              message);
+}
+
+static void open_round_trips(void **state)
+{
+    (void)state;
+    uint8_t bytes[MUX_MESSAGE_ENCODED_MAX + 1];
+    struct mux_message message = {.type = MUX_OPEN, .stream = 9}, back;
+
+    message.u.open.target = (struct mux_target){MUX_TARGET_NODE, text("kafka"), 1001};
+    message.u.open.peer = text("127.0.0.1:5000");
+    size_t size = encode(&message, bytes);
+    assert_true(decode(bytes, size, &back));
+    assert_true(decode(bytes, size + 1, &back));
+    assert_int_equal(back.stream, 9);
+    assert_int_equal(back.u.open.target.kind, MUX_TARGET_NODE);
+    assert_int_equal(back.u.open.target.node_id, 1001);
+    assert_text(back.u.open.target.name, "kafka");
+    assert_text(back.u.open.peer, "127.0.0.1:5000");
+}
+
+static bool open_decodes(int kind, int32_t node, const char *name, uint32_t stream)
+{
+    uint8_t bytes[MUX_MESSAGE_ENCODED_MAX];
+    struct byte_writer w;
+    struct mux_message message = {.type = MUX_OPEN, .stream = stream}, back;
+
+    message.u.open.target = (struct mux_target){(enum mux_target_kind)kind, text(name), node};
+    message.u.open.peer = text("");
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_message_encode(&w, &message);
+    return decode(bytes, byte_writer_size(&w), &back);
+}
+
+static void impossible_targets_are_malformed(void **state)
+{
+    (void)state;
+    assert_true(open_decodes(MUX_TARGET_CLUSTER, -1, "k", 1));
+    assert_true(open_decodes(MUX_TARGET_TCP, -1, "k", UINT32_MAX));
+    assert_true(open_decodes(MUX_TARGET_NODE, 0, "k", 1));
+    assert_false(open_decodes(0, -1, "k", 1));
+    assert_false(open_decodes(4, -1, "k", 1));
+    assert_false(open_decodes(MUX_TARGET_NODE, -1, "k", 1));
+    assert_false(open_decodes(MUX_TARGET_TCP, 3, "k", 1));
+    assert_false(open_decodes(MUX_TARGET_CLUSTER, -1, "", 1));
+    assert_false(open_decodes(MUX_TARGET_CLUSTER, -1, "k", 0));
+}
+
+static void the_other_messages_round_trip(void **state)
+{
+    (void)state;
+    uint8_t bytes[MUX_MESSAGE_ENCODED_MAX + 1];
+    char words[300];
+    struct mux_message message = {.type = MUX_FINISH, .stream = 3}, back;
+
+    message.u.finish.final = UINT64_C(0x123456789abcdef0);
+    assert_true(decode(bytes, encode(&message, bytes), &back));
+    assert_true(back.u.finish.final == message.u.finish.final);
+    memset(words, 'w', sizeof words);
+    for (uint8_t type = MUX_REFUSED; type <= MUX_RESET; type += MUX_RESET - MUX_REFUSED) {
+        message = (struct mux_message){.type = type, .stream = 4};
+        message.u.reset.final = 77;
+        message.u.reset.code = MUX_CODE_LIMIT;
+        message.u.reset.reason = (struct mux_text){words, sizeof words};
+        assert_true(decode(bytes, encode(&message, bytes), &back));
+        assert_true(back.u.reset.final == 77 && back.u.reset.code == MUX_CODE_LIMIT);
+        assert_int_equal(back.u.reset.reason.size, MUX_REASON_MAX);
+    }
+    message = (struct mux_message){.type = MUX_OPENED, .stream = 5};
+    assert_true(decode(bytes, encode(&message, bytes), &back));
+    message.type = MUX_DONE;
+    assert_true(decode(bytes, encode(&message, bytes), &back));
+    assert_false(mux_message_decode(99, bytes + 4, 4, &back));
+}
+
+static void exposes_fill_a_message_and_come_back(void **state)
+{
+    (void)state;
+    uint8_t buffer[MUX_MESSAGE_PAYLOAD_MAX + 100];
+    struct mux_expose_writer w;
+    struct mux_expose_reader r;
+    struct mux_exposed_node node;
+    int32_t count = 0;
+
+    mux_expose_begin(&w, buffer, sizeof buffer, text("kafka"));
+    while (mux_exposed_add(&w, 1 + count % 2, count * 3, (uint16_t)(9092 + count), text("host")))
+        count++;
+    size_t size = mux_expose_end(&w);
+    assert_in_range(size, MUX_MESSAGE_PAYLOAD_MAX - 12, MUX_MESSAGE_PAYLOAD_MAX);
+    assert_true(mux_expose_read(&r, buffer, size));
+    assert_text(r.cluster, "kafka");
+    for (int32_t i = 0; i < count; i++) {
+        assert_true(mux_exposed_next(&r, &node));
+        assert_int_equal(node.endpoint_type, 1 + i % 2);
+        assert_int_equal(node.node_id, i * 3);
+        assert_int_equal(node.port, 9092 + i);
+        assert_text(node.host, "host");
+    }
+    assert_false(mux_exposed_next(&r, &node));
+    assert_false(r.bytes.failed);
+    assert_true(mux_expose_read(&r, buffer, size - 1));
+    while (mux_exposed_next(&r, &node))
+        ;
+    assert_true(r.bytes.failed);
+    mux_expose_begin(&w, buffer, 20, text("kafka"));
+    assert_true(mux_expose_add(&w, 1, 7) && mux_expose_add(&w, 1, 8));
+    assert_false(mux_expose_add(&w, 1, 9));
+    assert_true(mux_expose_read(&r, buffer, mux_expose_end(&w)) && r.left == 2);
+    mux_expose_begin(&w, buffer, 20, text(""));
+    assert_false(mux_expose_read(&r, buffer, mux_expose_end(&w)));
+}
+
+static struct mux_hello some_hello(void)
+{
+    struct mux_hello hello = {.version_min = 1,
+                              .version_max = 3,
+                              .resume = true,
+                              .attempt = 12,
+                              .initial_window = 65536,
+                              .software = text("tunnel-client 1")};
+
+    memset(hello.key.id, 0x11, sizeof hello.key.id);
+    memset(hello.key.secret, 0x22, sizeof hello.key.secret);
+    return hello;
+}
+
+static void hello_round_trips(void **state)
+{
+    (void)state;
+    uint8_t bytes[400];
+    struct byte_writer w;
+    struct mux_hello hello = some_hello(), back;
+    const char *reason = NULL;
+    size_t consumed = 0;
+
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_hello_encode(&w, &hello);
+    size_t size = byte_writer_size(&w);
+    for (size_t cut = 0; cut < size; cut++)
+        assert_int_equal(mux_hello_receive(bytes, cut, &back, &consumed, &reason),
+                         MUX_HELLO_NEED_MORE);
+    assert_int_equal(mux_hello_receive(bytes, size + 9, &back, &consumed, &reason), 0);
+    assert_int_equal(consumed, size);
+    assert_true(back.resume && back.attempt == 12 && back.initial_window == 65536);
+    assert_true(back.version_min == 1 && back.version_max == 3);
+    assert_memory_equal(&back.key, &hello.key, sizeof back.key);
+    assert_text(back.software, "tunnel-client 1");
+    for (size_t cut = 0; cut < size - MUX_FRAME_HEADER; cut++)
+        assert_false(mux_hello_decode(bytes + MUX_FRAME_HEADER, cut, &back));
+}
+
+static int receive_bent(size_t at, uint8_t value)
+{
+    uint8_t bytes[400];
+    struct byte_writer w;
+    struct mux_hello hello = some_hello();
+    const char *reason = NULL;
+    size_t consumed;
+
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_hello_encode(&w, &hello);
+    bytes[at] = value;
+    int result = mux_hello_receive(bytes, byte_writer_size(&w), &hello, &consumed, &reason);
+    assert_int_equal(result == MUX_HELLO_MALFORMED, reason != NULL);
+    return result;
+}
+
+static void bent_hellos_are_malformed(void **state)
+{
+    (void)state;
+    assert_int_equal(receive_bent(0, MUX_WELCOME), MUX_HELLO_MALFORMED);
+    assert_int_equal(receive_bent(0, 'G'), MUX_HELLO_MALFORMED);
+    assert_int_equal(receive_bent(0, 0x81), MUX_HELLO_MALFORMED);
+    assert_int_equal(receive_bent(2, 0xff), MUX_HELLO_MALFORMED);
+    assert_int_equal(receive_bent(7, 1), MUX_HELLO_MALFORMED);
+    assert_int_equal(receive_bent(8, 'X'), MUX_HELLO_MALFORMED);
+    assert_int_equal(receive_bent(3, 20), MUX_HELLO_MALFORMED);
+    assert_int_equal(receive_bent(3, 255), MUX_HELLO_NEED_MORE);
+}
+
+static void welcome_and_reject_round_trip(void **state)
+{
+    (void)state;
+    uint8_t bytes[1000], list[64];
+    struct byte_writer w, offers;
+    struct mux_welcome welcome = {.version = 1, .initial_window = 9, .resume_window_ms = 120000};
+    struct mux_welcome back;
+    enum mux_target_kind kind;
+    struct mux_text name;
+
+    byte_writer_init(&offers, list, sizeof list);
+    mux_offer_write(&offers, MUX_TARGET_CLUSTER, text("kafka"));
+    mux_offer_write(&offers, MUX_TARGET_TCP, text("registry"));
+    welcome.offer_count = 2;
+    welcome.offers = (struct mux_text){(const char *)list, byte_writer_size(&offers)};
+    welcome.software = text("tunnel-server 1");
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_welcome_encode(&w, &welcome);
+    size_t size = byte_writer_size(&w) - MUX_FRAME_HEADER;
+    for (size_t cut = 0; cut < size; cut++)
+        assert_false(mux_welcome_decode(bytes + MUX_FRAME_HEADER, cut, &back));
+    assert_true(mux_welcome_decode(bytes + MUX_FRAME_HEADER, size, &back));
+    assert_true(!back.resumed && back.resume_window_ms == 120000 && back.offer_count == 2);
+    assert_true(mux_offer_next(&back.offers, &kind, &name));
+    assert_text(name, "kafka");
+    assert_true(mux_offer_next(&back.offers, &kind, &name) && kind == MUX_TARGET_TCP);
+    assert_text(name, "registry");
+    assert_false(mux_offer_next(&back.offers, &kind, &name));
+
+    struct mux_reject reject = {MUX_CODE_VERSION, 5000, text("too old")};
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_reject_encode(&w, &reject);
+    size = byte_writer_size(&w) - MUX_FRAME_HEADER;
+    for (size_t cut = 0; cut < size; cut++)
+        assert_false(mux_reject_decode(bytes + MUX_FRAME_HEADER, cut, &reject));
+    assert_true(mux_reject_decode(bytes + MUX_FRAME_HEADER, size, &reject));
+    assert_true(reject.code == MUX_CODE_VERSION && reject.retry_after_ms == 5000);
+    assert_text(reject.reason, "too old");
+}
+
+static void the_highest_common_version_is_chosen(void **state)
+{
+    (void)state;
+    assert_int_equal(mux_version_choose(1, 1), 1);
+    assert_int_equal(mux_version_choose(0, 9), 1);
+    assert_int_equal(mux_version_choose(2, 9), 0);
+    assert_int_equal(mux_version_choose(0, 0), 0);
+    assert_int_equal(mux_version_choose(5, 1), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frame_headers_round_trip),
+        cmocka_unit_test(every_type_has_its_sizes),
+        cmocka_unit_test(open_round_trips),
+        cmocka_unit_test(impossible_targets_are_malformed),
+        cmocka_unit_test(the_other_messages_round_trip),
+        cmocka_unit_test(exposes_fill_a_message_and_come_back),
+        cmocka_unit_test(hello_round_trips),
+        cmocka_unit_test(bent_hellos_are_malformed),
+        cmocka_unit_test(welcome_and_reject_round_trip),
+        cmocka_unit_test(the_highest_common_version_is_chosen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,784 @@
+/* Two sessions, or one and hand-made frames, without a network: each rule of a stream's life. */
+#include "../lib/cmocka.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mux/frame.h"
+#include "mux/session.h"
+
+enum { MS = 1000, SECOND = 1000 * 1000 };
+
+struct side {
+    struct mux_session *session;
+    struct mux_settings settings;
+    struct chunk_pool pool;
+    struct mux_budget budget;
+    struct mux_stream *opened; /* the latest stream that open() or opened() told of */
+    char events[600];          /* what the callbacks told, in words */
+    bool lazy;                 /* does not consume by itself */
+    uint64_t writable_calls;
+    enum mux_code code;
+};
+
+static struct side client, server;
+static uint64_t now;
+static uint8_t wire[256 * 1024];
+
+static void note(struct side *side, const char *word, const struct mux_stream *stream)
+{
+    size_t used = strlen(side->events);
+
+    snprintf(side->events + used, sizeof side->events - used, "%s%s%.0u", used ? " " : "", word,
+             stream ? mux_stream_id(stream) : 0);
+}
+
+static void assert_events(struct side *side, const char *expected)
+{
+    assert_string_equal(side->events, expected);
+    side->events[0] = '\0';
+}
+
+static void on_output(void *context)
+{
+    (void)context;
+}
+
+static void on_established(void *context, const struct mux_welcome *welcome)
+{
+    (void)welcome;
+    note(context, "established", NULL);
+}
+
+static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
+                    struct mux_text peer)
+{
+    (void)target;
+    (void)peer;
+    ((struct side *)context)->opened = stream;
+    note(context, "open", stream);
+}
+
+static void on_opened(void *context, struct mux_stream *stream)
+{
+    note(context, "opened", stream);
+}
+
+static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+{
+    struct side *side = context;
+    char word[40];
+
+    if (size < 20)
+        snprintf(word, sizeof word, "data:%.*s:", (int)size, (const char *)bytes);
+    else
+        snprintf(word, sizeof word, "data#%zu:", size);
+    note(side, word, stream);
+    if (!side->lazy)
+        mux_stream_consume(stream, size, now);
+}
+
+static void on_finish(void *context, struct mux_stream *stream)
+{
+    note(context, "finish", stream);
+}
+
+static void on_writable(void *context, struct mux_stream *stream)
+{
+    (void)stream;
+    ((struct side *)context)->writable_calls++;
+}
+
+static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                     struct mux_text reason)
+{
+    (void)reason;
+    ((struct side *)context)->code = code;
+    note(context, "reset", stream);
+}
+
+static void on_over(void *context, struct mux_stream *stream)
+{
+    note(context, "over", stream);
+}
+
+static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+{
+    char word[40];
+
+    snprintf(word, sizeof word, "message%d:%.*s", type, (int)size, (const char *)payload);
+    note(context, word, NULL);
+}
+
+static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
+{
+    char word[40];
+
+    snprintf(word, sizeof word, "goaway%d:%.*s", (int)code, (int)reason.size, reason.bytes);
+    note(context, word, NULL);
+}
+
+static const struct mux_callbacks callbacks = {
+    .output = on_output,
+    .established = on_established,
+    .open = on_open,
+    .opened = on_opened,
+    .data = on_data,
+    .finish = on_finish,
+    .writable = on_writable,
+    .reset = on_reset,
+    .over = on_over,
+    .message = on_message,
+    .goaway = on_goaway,
+};
+
+static void set_up(struct side *side, enum mux_role role)
+{
+    struct mux_session_key key = {{(uint8_t)role}, {7}};
+
+    memset(side, 0, sizeof *side);
+    mux_settings_default(&side->settings);
+    side->settings.role = role;
+    side->settings.software = (struct mux_text){"test", 4};
+    mux_budget_init(&side->budget, 64 * 1024 * 1024);
+    chunk_pool_init(&side->pool);
+    side->session =
+        mux_session_new(&side->settings, &callbacks, side, &key, &side->pool, &side->budget);
+}
+
+/* Carries all there is one way; what receive() answered. */
+static int carry(struct side *from, struct side *to)
+{
+    size_t size;
+
+    while ((size = mux_session_pull(from->session, wire, MUX_PULL_MIN * 2, now)) > 0) {
+        int error = mux_session_receive(to->session, wire, size, now);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static void exchange(void)
+{
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(carry(&client, &server), 0);
+        assert_int_equal(carry(&server, &client), 0);
+    }
+}
+
+/* A new link: HELLO goes through the server's greeter, the rest flows. */
+static int link_up(void)
+{
+    struct mux_hello hello;
+    const char *reason = NULL;
+    size_t consumed = 0;
+
+    mux_session_attach(client.session, now);
+    size_t size = mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
+    assert_int_equal(mux_hello_receive(wire, size, &hello, &consumed, &reason), 0);
+    int error = mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now);
+    if (!error)
+        error = mux_session_receive(server.session, wire + consumed, size - consumed, now);
+    return error;
+}
+
+static void detach(void)
+{
+    mux_session_detach(client.session);
+    mux_session_detach(server.session);
+}
+
+static int pair(void **state)
+{
+    (void)state;
+    now = SECOND;
+    set_up(&client, MUX_CLIENT);
+    set_up(&server, MUX_SERVER);
+    assert_int_equal(link_up(), 0);
+    exchange();
+    assert_events(&client, "established");
+    assert_events(&server, "established");
+    return 0;
+}
+
+static int part(void **state)
+{
+    struct side *sides[] = {&client, &server};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        mux_session_free(sides[i]->session);
+        assert_true(sides[i]->budget.send_held == 0 && sides[i]->budget.receive_granted == 0);
+        chunk_pool_clear(&sides[i]->pool);
+    }
+    return 0;
+}
+
+static struct mux_stream *open_stream(void)
+{
+    struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
+    struct mux_stream *stream =
+        mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL);
+
+    assert_non_null(stream);
+    exchange();
+    mux_stream_accept(server.opened);
+    exchange();
+    client.events[0] = server.events[0] = '\0';
+    return stream;
+}
+
+static void a_stream_lives_and_ends(void **state)
+{
+    (void)state;
+    struct mux_target target = {MUX_TARGET_TCP, {"registry", 8}, -1};
+    struct mux_stream *stream =
+        mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL);
+
+    mux_stream_write(stream, "hello", 5);
+    exchange();
+    assert_events(&server, "open1 data:hello:1");
+    mux_stream_accept(server.opened);
+    mux_stream_write(server.opened, "answer", 6);
+    exchange();
+    assert_events(&client, "opened1 data:answer:1");
+    mux_stream_finish(stream);
+    exchange();
+    assert_events(&server, "finish1");
+    mux_stream_write(server.opened, "late", 4); /* half-closed: the other way still flows */
+    mux_stream_finish(server.opened);
+    exchange();
+    assert_events(&client, "data:late:1 finish1 over1");
+    assert_events(&server, "over1");
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+    assert_int_equal(mux_session_stream_count(server.session), 0);
+}
+
+static void the_server_may_finish_first(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    mux_stream_finish(server.opened);
+    exchange();
+    assert_events(&client, "finish1");
+    mux_stream_write(stream, "bye", 3);
+    mux_stream_finish(stream);
+    exchange();
+    assert_events(&server, "data:bye:1 finish1 over1");
+    assert_events(&client, "over1");
+}
+
+static void a_finish_waits_for_data_and_over_for_consumption(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    server.lazy = true;
+    mux_stream_write(stream, "abc", 3);
+    mux_stream_finish(stream);
+    mux_stream_finish(server.opened);
+    exchange();
+    assert_events(&server, "data:abc:1 finish1");
+    assert_events(&client, "finish1");
+    mux_stream_consume(server.opened, 2, now);
+    exchange();
+    assert_events(&client, "");
+    mux_stream_consume(server.opened, 1, now);
+    exchange();
+    assert_events(&client, "over1");
+    assert_events(&server, "over1");
+}
+
+static void a_refused_stream_is_reset(void **state)
+{
+    (void)state;
+    struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
+
+    mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);
+    exchange();
+    mux_stream_refuse(server.opened, MUX_CODE_UNKNOWN_TARGET, "no such cluster");
+    exchange();
+    assert_events(&client, "reset1");
+    assert_int_equal(client.code, MUX_CODE_UNKNOWN_TARGET);
+    assert_int_equal(mux_session_stream_count(server.session), 0);
+}
+
+static void a_reset_now_overtakes_data(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    server.lazy = true;
+    mux_stream_write(stream, "abc", 3);
+    exchange();
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW);
+    exchange();
+    assert_events(&server, "data:abc:1 reset1");
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+}
+
+static void a_reset_after_data_waits_for_the_owner(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    server.lazy = true;
+    mux_stream_write(stream, "abcd", 4);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA);
+    exchange();
+    assert_events(&server, "data:abcd:1");
+    assert_int_equal(mux_stream_writable(server.opened), 0);
+    mux_stream_finish(server.opened); /* nobody listens any more, but the owner cannot know */
+    mux_stream_consume(server.opened, 4, now);
+    exchange();
+    assert_events(&server, "reset1");
+    assert_events(&client, "");
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+}
+
+static void a_reset_after_a_finish_keeps_the_data(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    server.lazy = true;
+    mux_stream_write(stream, "abcd", 4);
+    mux_stream_finish(stream);
+    exchange();
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA);
+    exchange();
+    assert_events(&server, "data:abcd:1 finish1");
+    mux_stream_consume(server.opened, 4, now);
+    assert_events(&server, "reset1");
+}
+
+static void lingering_ends(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    server.lazy = true;
+    mux_stream_write(stream, "abcd", 4);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA);
+    exchange();
+    detach();
+    assert_int_equal(mux_session_deadline(client.session), now + 10 * SECOND);
+    now += 10 * SECOND - 1;
+    mux_session_tick(client.session, now);
+    mux_session_tick(server.session, now);
+    assert_int_equal(mux_session_stream_count(client.session), 1);
+    now += 1;
+    mux_session_tick(client.session, now);
+    mux_session_tick(server.session, now);
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+    assert_events(&server, "data:abcd:1 reset1");
+    assert_events(&client, "");
+}
+
+static void credit_stops_the_writer_and_starts_it_again(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+    static uint8_t zeros[65536];
+
+    server.lazy = true;
+    assert_int_equal(mux_stream_writable(stream), 65536);
+    mux_stream_write(stream, zeros, sizeof zeros);
+    assert_int_equal(mux_stream_writable(stream), 0);
+    exchange();
+    assert_int_equal(mux_stream_received(server.opened), 65536);
+    assert_int_equal(client.writable_calls, 0);
+    mux_stream_consume(server.opened, 65536, now);
+    exchange();
+    assert_int_equal(client.writable_calls, 1);
+    assert_int_equal(mux_stream_writable(stream), 65536);
+    assert_true(client.budget.send_held == 0);
+}
+
+static void small_consumption_is_told_late(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    mux_stream_write(stream, "abc", 3);
+    exchange();
+    now += 30 * MS; /* what the control stream owes goes out */
+    mux_session_tick(server.session, now);
+    exchange();
+    assert_true(client.budget.send_held == 0);
+    mux_stream_write(stream, "abc", 3);
+    carry(&client, &server);
+    assert_int_equal(mux_session_deadline(server.session), now + 20 * MS);
+    now += 20 * MS;
+    assert_int_equal(mux_session_tick(server.session, now), 0);
+    assert_true(mux_session_deadline(server.session) > now);
+    carry(&server, &client);
+    assert_true(client.budget.send_held == 0);
+}
+
+static void starved_streams_are_fed(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+    static uint8_t zeros[MUX_BUDGET_SEND_FLOOR];
+
+    client.budget.send_cap = 0;
+    assert_int_equal(mux_stream_writable(stream), MUX_BUDGET_SEND_FLOOR);
+    mux_stream_write(stream, zeros, sizeof zeros);
+    assert_int_equal(mux_stream_writable(stream), 0);
+    assert_int_equal(mux_session_deadline(client.session), now + 10 * MS);
+    client.budget.send_cap = 1024 * 1024;
+    now += 10 * MS;
+    mux_session_tick(client.session, now);
+    assert_int_equal(client.writable_calls, 1);
+    assert_int_equal(mux_stream_writable(stream), 65536 - MUX_BUDGET_SEND_FLOOR);
+}
+
+static void idle_windows_are_taken_back(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+    static uint8_t zeros[65536];
+
+    for (int i = 0; i < 3; i++) {
+        mux_stream_write(stream, zeros, sizeof zeros);
+        exchange();
+    }
+    assert_int_equal(server.budget.receive_granted, 256 * 1024);
+    for (int i = 0; i < 2; i++) {
+        now += 10 * SECOND + 1;
+        mux_session_tick(server.session, now);
+        exchange();
+    }
+    assert_int_equal(server.budget.receive_granted, 64 * 1024);
+    assert_int_equal(mux_stream_writable(stream), 65536);
+}
+
+static void messages_come_once_and_in_order(void **state)
+{
+    (void)state;
+    mux_session_send_message(server.session, MUX_EXPOSE, (const uint8_t *)"one", 3);
+    mux_session_pull(server.session, wire, MUX_PULL_MIN, now); /* lost with the link */
+    mux_session_send_message(server.session, MUX_EXPOSE, (const uint8_t *)"two", 3);
+    detach();
+    assert_int_equal(link_up(), 0);
+    exchange();
+    assert_events(&client, "established message32:one message32:two");
+    mux_session_goaway(server.session, MUX_CODE_GOING_AWAY, "stop");
+    exchange();
+    assert_events(&client, "goaway9:stop");
+}
+
+static void a_lost_link_loses_nothing(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    mux_stream_write(stream, "abc", 3);
+    size_t size = mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
+    assert_int_equal(mux_session_receive(server.session, wire, size - 1, now), 0);
+    assert_events(&server, "data:ab:1");
+    mux_stream_write(stream, "def", 3);
+    mux_stream_finish(stream);
+    detach();
+    assert_int_equal(link_up(), 0);
+    exchange();
+    assert_events(&server, "established data:cdef:1 finish1");
+    mux_stream_finish(server.opened);
+    exchange();
+    assert_events(&client, "established finish1 over1");
+}
+
+static void a_done_that_was_lost_comes_again(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    mux_stream_write(stream, "abc", 3);
+    mux_stream_finish(stream);
+    mux_stream_finish(server.opened);
+    carry(&server, &client);
+    carry(&client, &server);
+    assert_events(&server, "data:abc:1 finish1 over1");
+    detach(); /* DONE is still under way, and the server has forgotten the stream */
+    assert_int_equal(link_up(), 0);
+    exchange();
+    assert_events(&client, "finish1 established over1");
+}
+
+static void an_older_link_cannot_take_over(void **state)
+{
+    (void)state;
+    uint8_t old[512];
+    struct mux_hello hello;
+    const char *reason = NULL;
+    size_t consumed;
+
+    detach();
+    mux_session_attach(client.session, now);
+    size_t size = mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
+    memcpy(old, wire, size);
+    assert_int_equal(link_up(), 0);
+    exchange();
+    assert_int_equal(mux_hello_receive(old, size, &hello, &consumed, &reason), 0);
+    assert_int_equal(mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now),
+                     MUX_ERROR_PROTOCOL);
+    exchange();
+    assert_true(mux_session_established(server.session));
+}
+
+static void round_trips_are_measured(void **state)
+{
+    (void)state;
+    mux_session_ping(client.session);
+    carry(&client, &server);
+    now += 7 * MS;
+    carry(&server, &client);
+    assert_int_equal(mux_session_rtt_us(client.session), 7 * MS);
+}
+
+static void an_idle_link_is_probed_then_dead(void **state)
+{
+    (void)state;
+    now += 20 * MS;
+    mux_session_ping(client.session);
+    exchange();
+    assert_int_equal(mux_session_deadline(client.session), now + 20 * SECOND);
+    now += 20 * SECOND;
+    assert_int_equal(mux_session_tick(client.session, now), 0);
+    assert_true(mux_session_pull(client.session, wire, MUX_PULL_MIN, now) > 0);
+    assert_int_equal(mux_session_deadline(client.session), now + 10 * SECOND);
+    now += 10 * SECOND;
+    assert_int_equal(mux_session_tick(client.session, now), MUX_ERROR_DEAD);
+}
+
+static void a_link_that_takes_no_bytes_is_dead(void **state)
+{
+    (void)state;
+    now += 40 * SECOND;
+    assert_int_equal(mux_session_tick(client.session, now), 0);
+    for (int i = 0; mux_session_deadline(client.session) < now + 10 * SECOND; i++) {
+        assert_true(i < 10 && mux_session_deadline(client.session) > now);
+        mux_session_tick(client.session, mux_session_deadline(client.session));
+    }
+    now += 10 * SECOND;
+    assert_int_equal(mux_session_tick(client.session, now), MUX_ERROR_DEAD);
+}
+
+static void a_lost_session_resets_its_streams(void **state)
+{
+    (void)state;
+    open_stream();
+    open_stream();
+    mux_session_reset_streams(client.session, MUX_CODE_SESSION_LOST, "lost");
+    assert_int_equal(strlen(client.events), strlen("reset1 reset2"));
+    assert_int_equal(client.code, MUX_CODE_SESSION_LOST);
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+}
+
+static void too_many_streams_are_refused(void **state)
+{
+    (void)state;
+    mux_budget_init(&server.budget, 2 * 100000);
+    server.budget.receive_granted = 0;
+    open_stream();
+    struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
+    mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);
+    exchange();
+    assert_events(&client, "reset2");
+    assert_int_equal(client.code, MUX_CODE_LIMIT);
+}
+
+static int link_up_as(uint16_t version, uint8_t code)
+{
+    struct byte_writer w;
+    struct mux_reject reject = {.code = code, .reason = {"no", 2}};
+    struct mux_hello hello = {.version_min = version, .version_max = version, .attempt = 99};
+
+    if (mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now) == 0)
+        return 0;
+    mux_session_attach(client.session, now);
+    mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
+    byte_writer_init(&w, wire, sizeof wire);
+    mux_reject_encode(&w, &reject);
+    return mux_session_receive(client.session, wire, byte_writer_size(&w), now);
+}
+
+static void another_version_is_rejected(void **state)
+{
+    (void)state;
+    detach();
+    assert_int_equal(link_up_as(MUX_VERSION_MAX + 1, MUX_CODE_VERSION), MUX_ERROR_REJECTED);
+    assert_int_equal(mux_session_rejection(client.session)->code, MUX_CODE_VERSION);
+    assert_string_equal(mux_session_reason(client.session), "the server rejected the session");
+}
+
+/* ---- what a broken peer sends */
+
+static int send_frame(struct side *to, uint8_t type, uint32_t stream, const uint64_t *values,
+                      size_t count, size_t bytes)
+{
+    struct byte_writer w;
+    uint8_t header[MUX_FRAME_HEADER];
+    static const uint8_t zeros[MUX_FRAME_PAYLOAD_MAX];
+    struct mux_frame frame = {type, (uint16_t)(8 * count + bytes), stream};
+
+    byte_writer_init(&w, wire, sizeof wire);
+    mux_frame_encode_header(header, &frame);
+    byte_writer_bytes(&w, header, sizeof header);
+    for (size_t i = 0; i < count; i++)
+        byte_writer_u64(&w, values[i]);
+    byte_writer_bytes(&w, zeros, bytes);
+    return mux_session_receive(to->session, wire, byte_writer_size(&w), now);
+}
+
+#define SEND(to, type, stream, bytes, ...)                                                         \
+    send_frame(to, type, stream, (const uint64_t[]){__VA_ARGS__},                                  \
+               sizeof((const uint64_t[]){__VA_ARGS__}) / 8, bytes)
+
+/* The next message of the control stream, by hand. */
+static int send_message(struct side *to, uint64_t offset, struct mux_message message)
+{
+    struct byte_writer w;
+    uint8_t bytes[MUX_MESSAGE_ENCODED_MAX];
+
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_message_encode(&w, &message);
+    size_t size = byte_writer_size(&w);
+    byte_writer_init(&w, wire, sizeof wire);
+    mux_frame_write_data_header(&w, 0, offset, size);
+    byte_writer_bytes(&w, bytes, size);
+    return mux_session_receive(to->session, wire, byte_writer_size(&w), now);
+}
+
+static void offsets_and_credit_are_enforced(void **state)
+{
+    (void)state;
+    open_stream();
+    assert_int_equal(SEND(&server, MUX_DATA, 1, 10, 0), 0);
+    assert_int_equal(SEND(&server, MUX_DATA, 1, 10, 0), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_DATA, 1, 10, 11), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_DATA, 2, 10, 0), MUX_ERROR_PROTOCOL);
+    server.lazy = true;
+    for (uint64_t at = 10; at + 16376 < 65536; at += 16376)
+        assert_int_equal(SEND(&server, MUX_DATA, 1, 16376, at), 0);
+    uint64_t at = mux_stream_received(server.opened);
+    assert_int_equal(SEND(&server, MUX_DATA, 1, (size_t)(65536 - at + 1), at), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_DATA, 1, (size_t)(65536 - at), at), 0);
+    assert_int_equal(SEND(&server, MUX_DATA, 1, 1, 65536), MUX_ERROR_PROTOCOL);
+}
+
+static void nothing_comes_after_a_finish(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    mux_stream_write(stream, "abc", 3);
+    mux_stream_finish(stream);
+    exchange();
+    assert_int_equal(SEND(&server, MUX_DATA, 1, 1, 3), MUX_ERROR_PROTOCOL);
+}
+
+static void impossible_messages_end_the_link(void **state)
+{
+    (void)state;
+    struct mux_message finish = {.type = MUX_FINISH, .stream = 1};
+    uint64_t at = 0;
+
+    open_stream();
+    uint8_t bytes[MUX_MESSAGE_ENCODED_MAX];
+    struct byte_writer w;
+    struct mux_message open = {.type = MUX_OPEN, .stream = 1};
+    open.u.open.target = (struct mux_target){MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
+    open.u.open.peer = (struct mux_text){"me", 2};
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_message_encode(&w, &open);
+    at = byte_writer_size(&w); /* the control stream stands here */
+    assert_int_equal(send_message(&server, at, open), MUX_ERROR_PROTOCOL);
+    at *= 2;
+    finish.u.finish.final = 70000; /* beyond the credit */
+    assert_int_equal(send_message(&server, at, finish), MUX_ERROR_PROTOCOL);
+    at += 16;
+    assert_int_equal(send_message(&server, at, (struct mux_message){.type = MUX_DONE, .stream = 1}),
+                     MUX_ERROR_PROTOCOL);
+    at += 8;
+    assert_int_equal(
+        send_message(&server, at, (struct mux_message){.type = MUX_OPENED, .stream = 1}),
+        MUX_ERROR_PROTOCOL);
+    at += 8;
+    finish.stream = 9;
+    assert_int_equal(send_message(&server, at, finish), MUX_ERROR_PROTOCOL);
+}
+
+static void impossible_frames_end_the_link(void **state)
+{
+    (void)state;
+    open_stream();
+    assert_int_equal(SEND(&server, MUX_WINDOW, 1, 0, 1, 70000), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_WINDOW, 2, 0, 0, 1), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_LIMIT, 1, 0, 65536), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_POSITION, 0, 0, 0, 0, 0), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_SHRINK, 5, 0, 0), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_WELCOME, 0, 0, 0, 0), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_HELLO, 0, 0, 0, 0), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, 77, 0, 0, 0, 0), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, 0x80 + 77, 0, 100, 0, 0), 0);
+    assert_int_equal(SEND(&server, MUX_PONG, 0, 0, 12345), 0);
+    assert_int_equal(SEND(&client, MUX_HELLO, 0, 0, 0, 0), MUX_ERROR_PROTOCOL);
+}
+
+static void positions_come_first_after_a_resume(void **state)
+{
+    (void)state;
+    open_stream();
+    detach();
+    mux_session_attach(client.session, now);
+    mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
+    struct mux_hello hello = {
+        .version_min = 1, .version_max = 1, .resume = true, .attempt = 2, .initial_window = 65536};
+    assert_int_equal(mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now),
+                     0);
+    assert_int_equal(SEND(&server, MUX_DATA, 1, 1, 0), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_WINDOW, 1, 0, 0, 70000), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_POSITION, 1, 0, 5, 5, 70000), MUX_ERROR_PROTOCOL);
+    assert_int_equal(SEND(&server, MUX_POSITION, 1, 0, 0, 0, 65536), 0);
+    assert_false(mux_session_established(server.session));
+}
+
+#define IN_A_PAIR(test) cmocka_unit_test_setup_teardown(test, pair, part)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_A_PAIR(a_stream_lives_and_ends),
+        IN_A_PAIR(the_server_may_finish_first),
+        IN_A_PAIR(a_finish_waits_for_data_and_over_for_consumption),
+        IN_A_PAIR(a_refused_stream_is_reset),
+        IN_A_PAIR(a_reset_now_overtakes_data),
+        IN_A_PAIR(a_reset_after_data_waits_for_the_owner),
+        IN_A_PAIR(a_reset_after_a_finish_keeps_the_data),
+        IN_A_PAIR(lingering_ends),
+        IN_A_PAIR(credit_stops_the_writer_and_starts_it_again),
+        IN_A_PAIR(small_consumption_is_told_late),
+        IN_A_PAIR(starved_streams_are_fed),
+        IN_A_PAIR(idle_windows_are_taken_back),
+        IN_A_PAIR(messages_come_once_and_in_order),
+        IN_A_PAIR(a_lost_link_loses_nothing),
+        IN_A_PAIR(a_done_that_was_lost_comes_again),
+        IN_A_PAIR(an_older_link_cannot_take_over),
+        IN_A_PAIR(round_trips_are_measured),
+        IN_A_PAIR(an_idle_link_is_probed_then_dead),
+        IN_A_PAIR(a_link_that_takes_no_bytes_is_dead),
+        IN_A_PAIR(a_lost_session_resets_its_streams),
+        IN_A_PAIR(too_many_streams_are_refused),
+        IN_A_PAIR(another_version_is_rejected),
+        IN_A_PAIR(offsets_and_credit_are_enforced),
+        IN_A_PAIR(nothing_comes_after_a_finish),
+        IN_A_PAIR(impossible_messages_end_the_link),
+        IN_A_PAIR(impossible_frames_end_the_link),
+        IN_A_PAIR(positions_come_first_after_a_resume),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
