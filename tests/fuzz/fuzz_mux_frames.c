@@ -1,0 +1,211 @@
+/*
+ * Received frames against an established session of either role. The first byte chooses the role,
+ * whether it is a resumed link, and seeds the splits; the rest is what the peer sends. Whatever
+ * that is: no crash, bounded memory, and counters that are zero at the end.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "mux/frame.h"
+#include "mux/session.h"
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            abort();                                                                               \
+    } while (0)
+
+struct owner {
+    uint64_t now_us;
+    unsigned calls;
+};
+
+static void on_output(void *context)
+{
+    (void)context;
+}
+
+static void on_established(void *context, const struct mux_welcome *welcome)
+{
+    (void)context;
+    (void)welcome;
+}
+
+static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
+                    struct mux_text peer)
+{
+    struct owner *owner = context;
+
+    CHECK(target->name.size > 0 && target->name.size <= MUX_NAME_MAX && peer.size < 256);
+    if (owner->calls++ % 5 == 4)
+        mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "no");
+    else
+        mux_stream_accept(stream);
+}
+
+static void on_stream(void *context, struct mux_stream *stream)
+{
+    (void)context;
+    (void)stream;
+}
+
+static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+{
+    struct owner *owner = context;
+    size_t writable = mux_stream_writable(stream);
+
+    if (writable > size)
+        writable = size;
+    if (writable > 0)
+        mux_stream_write(stream, bytes, writable); /* an echo */
+    switch (owner->calls++ % 8) {
+    case 6:
+        mux_stream_reset(stream, MUX_CODE_PEER_RESET, "no", MUX_RESET_AFTER_DATA);
+        break;
+    case 7:
+        break;
+    default:
+        mux_stream_consume(stream, size, owner->now_us);
+        break;
+    }
+}
+
+static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                     struct mux_text reason)
+{
+    (void)context;
+    (void)stream;
+    (void)code;
+    CHECK(reason.size < 256);
+}
+
+static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+{
+    struct mux_expose_reader reader;
+    struct mux_exposed_node node;
+
+    (void)context;
+    if (!mux_expose_read(&reader, payload, size))
+        return;
+    while (type == MUX_EXPOSE ? mux_expose_next(&reader, &node) : mux_exposed_next(&reader, &node))
+        ;
+}
+
+static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
+{
+    (void)context;
+    (void)code;
+    CHECK(reason.size < MUX_FRAME_PAYLOAD_MAX);
+}
+
+static const struct mux_callbacks callbacks = {
+    .output = on_output,
+    .established = on_established,
+    .open = on_open,
+    .opened = on_stream,
+    .data = on_data,
+    .finish = on_stream,
+    .writable = on_stream,
+    .reset = on_reset,
+    .over = on_stream,
+    .message = on_message,
+    .goaway = on_goaway,
+};
+
+/* A link whose peer has greeted; a resumed one still waits for positions. */
+static void greet(struct mux_session *session, enum mux_role role, bool resume, uint32_t attempt)
+{
+    uint8_t bytes[512];
+    struct byte_writer w;
+    struct mux_hello hello = {.version_min = 1,
+                              .version_max = 1,
+                              .resume = resume,
+                              .attempt = attempt,
+                              .initial_window = 5000};
+    struct mux_welcome welcome = {.version = 1, .resumed = resume, .initial_window = 5000};
+
+    if (role == MUX_SERVER) {
+        CHECK(mux_session_accept(session, &hello, 0, (struct mux_text){"", 0}, 1) == 0);
+        return;
+    }
+    mux_session_attach(session, 1);
+    byte_writer_init(&w, bytes, sizeof bytes);
+    mux_welcome_encode(&w, &welcome);
+    CHECK(mux_session_receive(session, bytes, byte_writer_size(&w), 1) == 0);
+}
+
+static void use_streams(struct mux_session *session)
+{
+    const struct mux_target target = {MUX_TARGET_NODE, {"kafka", 5}, 3};
+
+    for (int i = 0; i < 3; i++) {
+        struct mux_stream *stream =
+            mux_stream_open(session, &target, (struct mux_text){"peer", 4}, NULL);
+        CHECK(stream);
+        mux_stream_write(stream, "request", 7);
+        if (i == 1)
+            mux_stream_finish(stream);
+        if (i == 2)
+            mux_stream_reset(stream, MUX_CODE_PEER_RESET, "x", MUX_RESET_AFTER_DATA);
+    }
+}
+
+static void run(struct mux_session *session, struct owner *owner, const uint8_t *bytes, size_t size,
+                uint32_t step)
+{
+    static uint8_t out[MUX_PULL_MIN * 2];
+
+    while (size > 0) {
+        size_t part = 1 + (step >> 8) % 97;
+        if (part > size)
+            part = size;
+        uint8_t *copy = malloc(part); /* so that a read beyond the part is seen */
+        CHECK(copy);
+        memcpy(copy, bytes, part);
+        int error = mux_session_receive(session, copy, part, ++owner->now_us);
+        free(copy);
+        if (error || mux_session_tick(session, owner->now_us += step & 0xffff))
+            return;
+        if (step & 0x10000)
+            mux_session_pull(session, out, sizeof out, owner->now_us);
+        bytes += part;
+        size -= part;
+        step = step * 1664525u + 1013904223u;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct mux_settings settings;
+    struct chunk_pool pool;
+    struct mux_budget budget;
+    struct owner owner = {.now_us = 1};
+    const struct mux_session_key key = {{0}, {0}};
+
+    if (size < 1)
+        return 0;
+    mux_settings_default(&settings);
+    settings.role = bytes[0] & 1 ? MUX_SERVER : MUX_CLIENT;
+    settings.max_streams = 50;
+    settings.window.initial = 3000;
+    mux_budget_init(&budget, 1024 * 1024);
+    chunk_pool_init(&pool);
+    struct mux_session *session =
+        mux_session_new(&settings, &callbacks, &owner, &key, &pool, &budget);
+    greet(session, settings.role, false, 1);
+    if (settings.role == MUX_CLIENT)
+        use_streams(session);
+    if (bytes[0] & 2) {
+        mux_session_detach(session);
+        greet(session, settings.role, true, 2);
+    }
+    run(session, &owner, bytes + 1, size - 1, bytes[0] * 2654435761u);
+    CHECK(budget.receive_granted <= budget.receive_cap);
+    CHECK(pool.allocated < 20 * 1024 * 1024);
+    mux_session_free(session);
+    CHECK(budget.send_held == 0 && budget.receive_granted == 0);
+    chunk_pool_clear(&pool);
+    return 0;
+}
