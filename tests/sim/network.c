@@ -31,6 +31,10 @@ void link_open(struct world *world, struct link *link)
         link->open[end] = true;
         link->learns_us[end] = NEVER;
     }
+    /* Some links take so long that the client has given them up when they arrive. */
+    link->delay_us = world->plan.delay_us;
+    if (random_chance(&world->random, world->plan.late_chance))
+        link->delay_us += random_scaled(&world->random, 1, 15 * 1000 * 1000);
     if (world->plan.cuts > 0)
         world->plan.cuts--;
 }
@@ -55,9 +59,9 @@ void link_close(struct world *world, struct link *link, unsigned by)
         link_clear(link);
         return;
     }
-    uint64_t at = world->now_us + world->plan.delay_us;
-    if (link->to[other].busy_until_us + world->plan.delay_us > at)
-        at = link->to[other].busy_until_us + world->plan.delay_us;
+    uint64_t at = world->now_us + link->delay_us;
+    if (link->to[other].busy_until_us + link->delay_us > at)
+        at = link->to[other].busy_until_us + link->delay_us;
     at += world->plan.jitter_us; /* after what is still under way */
     if (random_chance(&world->random, world->plan.silent_chance))
         at = other == SERVER && !link->greeted ? world->now_us + 10 * 1000 * 1000 : NEVER;
@@ -105,7 +109,7 @@ void link_send(struct world *world, struct link *link, unsigned from, const uint
             abort();
         uint64_t start = pipe->busy_until_us > world->now_us ? pipe->busy_until_us : world->now_us;
         pipe->busy_until_us = start + part * 1000 / world->plan.bytes_per_ms;
-        packet->at_us = pipe->busy_until_us + world->plan.delay_us +
+        packet->at_us = pipe->busy_until_us + link->delay_us +
                         random_below(&world->random, world->plan.jitter_us + 1);
         packet->size = part;
         packet->next = NULL;

@@ -78,6 +78,7 @@ struct link {
     struct pipe to[ENDS];     /* towards that end */
     bool open[ENDS];          /* the end still holds it */
     uint64_t learns_us[ENDS]; /* when the end hears that the link is gone; NEVER: it does not */
+    uint64_t delay_us;
     bool cut;
     bool greeted; /* the server has seen HELLO */
     bool spoil_version;
@@ -130,6 +131,7 @@ struct plan {
     unsigned refuse_chance;
     unsigned stall_chance;
     unsigned silent_chance; /* that an end does not hear of a lost link */
+    unsigned late_chance;   /* that a link takes very long to get through */
     unsigned cuts;          /* links that get lost */
     uint64_t cut_bytes_max;
     uint64_t delay_us;

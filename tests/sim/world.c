@@ -41,6 +41,7 @@ void progress(struct world *world)
 static void plan_network(struct plan *plan, struct random *r)
 {
     plan->cuts = random_chance(r, 250) ? 0 : (unsigned)random_scaled(r, 1, 40);
+    plan->late_chance = random_chance(r, 700) ? 0 : (unsigned)random_below(r, 300);
     plan->cut_bytes_max = random_scaled(r, 500, 500 * 1000);
     plan->delay_us = random_scaled(r, 0, 150 * 1000);
     plan->jitter_us = random_scaled(r, 0, 5000);
