@@ -336,6 +336,18 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->callbacks.established = on_established;
     uplink->callbacks.message = on_message;
     uplink->callbacks.goaway = on_goaway;
+    if (options->token_file) {
+        /* A file that is missing from the start is a mistake; one that goes missing later may come
+         * back. */
+        char why[SECRET_ERROR_MAX];
+        char *token = secret_read_file(options->token_file, why);
+        if (!token) {
+            snprintf(error, size, "--token-file: %s", why);
+            free(uplink);
+            return NULL;
+        }
+        secret_free(token);
+    }
     uplink->http = http_client_new(worker, &settings, &tls);
     if (!uplink->http) {
         snprintf(error, size, "%s", tls.text);

@@ -52,7 +52,6 @@ struct http_client {
     size_t body_size;
     char verify_error[200];
     char tls_error[200];
-    char lws_error[120];
     char address[SOCKET_TEXT_MAX];
     char reason[REASON_MAX];
 };
@@ -184,7 +183,13 @@ static enum http_hop explain_failure(struct http_client *client)
             "something in between intercept TLS?",
             client->verify_error);
     if (client->tls_error[0])
-        return explain(client, HTTP_HOP_TLS, "the TLS handshake failed: %s", client->tls_error);
+        return explain(
+            client, HTTP_HOP_TLS,
+            strstr(client->tls_error, "certificate") || strstr(client->tls_error, " CA")
+                ? "the TLS handshake failed: %s; does the server want a client certificate "
+                  "(--cert, --key) of another authority?"
+                : "the TLS handshake failed: %s; does the port speak TLS (https)?",
+            client->tls_error);
     if (client->connected && client->settings.tls && !client->tls_done)
         return explain(client, HTTP_HOP_TLS,
                        "%s during the TLS handshake; does the port speak TLS (https/wss)?",
@@ -199,8 +204,7 @@ static enum http_hop explain_failure(struct http_client *client)
         client, HTTP_HOP_TCP,
         "no connection: %s; is the server running, and does a firewall or proxy allow it?",
         client->deadline_passed ? "no answer in time"
-        : client->lws_error[0]  ? client->lws_error
-                                : "refused");
+                                : "it was refused, or the host is not reachable");
 }
 
 /* ---- attempts */
@@ -216,7 +220,7 @@ static void begin_attempt(struct http_client *client)
     client->status = 0;
     client->body_size = 0;
     client->body[0] = client->location[0] = client->verify_error[0] = '\0';
-    client->tls_error[0] = client->lws_error[0] = '\0';
+    client->tls_error[0] = '\0';
     socket_format(address, client->address);
     /* libwebsockets wants the host of it alone, without brackets. */
     snprintf(numeric, sizeof numeric, "%s", client->address + (client->address[0] == '['));
@@ -360,17 +364,27 @@ static void note_verification(struct http_client *client, X509_STORE_CTX *store,
                  : X509_verify_cert_error_string(error));
 }
 
-static void note_error(struct http_client *client, const char *text, size_t size)
+/*
+ * libwebsockets tells little of a handshake that fails; OpenSSL itself is asked: when it began,
+ * which alert came, which error ended it. An alert may come after the handshake too: a server that
+ * wants a client certificate refuses then (RFC 8446, 4.4.2.4).
+ */
+static void on_tls_event(const SSL *ssl, int where, int result)
 {
-    unsigned long code = ERR_peek_last_error();
+    struct http_client *client = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 
-    if (code != 0 && client->connected && !client->tls_error[0]) {
+    if (!client)
+        return;
+    if (where & SSL_CB_HANDSHAKE_START)
+        client->connected = true;
+    if (where == SSL_CB_READ_ALERT && result >> 8 == SSL3_AL_FATAL)
+        snprintf(client->tls_error, sizeof client->tls_error,
+                 "the server answered with the alert %s", SSL_alert_desc_string_long(result));
+    unsigned long code = where == SSL_CB_CONNECT_EXIT && result <= 0 ? ERR_peek_last_error() : 0;
+    if (code != 0 && !client->tls_error[0]) {
         const char *reason = ERR_reason_error_string(code);
         snprintf(client->tls_error, sizeof client->tls_error, "%s", reason ? reason : "TLS error");
     }
-    ERR_clear_error();
-    if (text && size > 0)
-        snprintf(client->lws_error, sizeof client->lws_error, "%.*s", (int)size, text);
 }
 
 /* TLS is done, the request is about to leave: the token must not reach a host that is not the
@@ -427,6 +441,17 @@ static void read_refusal(struct http_client *client, struct lws *wsi)
     }
 }
 
+/* libwebsockets closes upon a hang-up without looking at what came before it. */
+static void read_last_alert(struct http_client *client, struct lws *wsi)
+{
+    SSL *ssl = client->settings.tls && client->tls_done ? lws_get_ssl(wsi) : NULL;
+    char byte;
+
+    if (ssl)
+        SSL_peek(ssl, &byte, 1);
+    ERR_clear_error();
+}
+
 static void take_over(struct http_client *client, struct lws *wsi)
 {
     SSL *ssl = client->settings.tls ? lws_get_ssl(wsi) : NULL;
@@ -467,7 +492,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         snprintf(client->location, sizeof client->location, "%s", in ? (const char *)in : "");
         return 1;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-        note_error(client, in, size);
+    case LWS_CALLBACK_CLOSED_CLIENT_HTTP:
+        read_last_alert(client, wsi);
         return 0;
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
         take_over(client, wsi);
@@ -501,6 +527,8 @@ struct http_client *http_client_new(struct worker *worker,
         free(client);
         return NULL;
     }
+    SSL_CTX_set_app_data(client->tls, client);
+    SSL_CTX_set_info_callback(client->tls, on_tls_event);
     lws_set_log_level(0, NULL);
     info.port = CONTEXT_PORT_NO_LISTEN;
     info.protocols = client->protocols;

@@ -112,6 +112,15 @@ static int filter_upgrade(struct http_server *server, struct lws *wsi)
     if (lws_hdr_custom_copy(wsi, user, sizeof user, INGRESS_USER, sizeof INGRESS_USER - 1) < 0)
         user[0] = '\0';
     certificate_subject(wsi, subject, sizeof subject);
+    if (server->settings.client_ca_file && !subject[0]) {
+        respond(wsi, 401, "this tunnel wants a client certificate\n");
+        return -1;
+    }
+    /* A nonce of 16 bytes in base64 (RFC 6455, 4.1), which libwebsockets does not check. */
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_KEY) != 24) {
+        respond(wsi, 400, "Sec-WebSocket-Key is malformed\n");
+        return -1;
+    }
     struct http_request request = {.path = path,
                                    .authorization = server->authorization,
                                    .ingress_identity = user,
@@ -172,19 +181,33 @@ static void forget(struct http_server *server, struct lws *wsi)
     free(connection);
 }
 
-static void tune_tls(SSL_CTX *context)
+/* Tells why a handshake failed, which libwebsockets keeps to itself. */
+static void on_tls_event(const SSL *ssl, int where, int result)
 {
-    tls_harden(context);
+    struct http_server *server = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    unsigned long code = where == SSL_CB_ACCEPT_EXIT && result <= 0 ? ERR_peek_last_error() : 0;
+    const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+
+    if (!server || !reason)
+        return;
+    char peer[SOCKET_TEXT_MAX];
+    socket_peer_text(SSL_get_fd(ssl), peer);
+    log_info(server->worker->log, "tls_failed", "A TLS handshake with a client failed",
+             log_str("peer", peer), log_str("reason", reason));
 }
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                     size_t size)
 {
-    (void)size;
     switch (reason) {
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
-        tune_tls(user);
+        tls_harden(user);
+        SSL_CTX_set_app_data((SSL_CTX *)user, lws_vhost_user(in));
+        SSL_CTX_set_info_callback(user, on_tls_event);
         return 0;
+    case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
+        /* libwebsockets takes 0 for good, whatever OpenSSL has found: size is its finding. */
+        return size == 0;
     case LWS_CALLBACK_HTTP:
         return serve_page(server_of(wsi), wsi, in);
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
