@@ -250,10 +250,13 @@ static void add_small(struct end *end, struct byte_writer *w)
     const struct mux_stream *stream = any_stream(end, &id);
     uint64_t start = stream ? stream->send.start : 0;
     uint64_t read = stream ? stream->send.read : 0;
+    uint64_t received, consumed, limit; /* in order: arguments are evaluated in any */
 
     switch (random_below(r, 7)) {
     case 0:
-        mux_frame_write_position(w, id, guess(r, read), guess(r, start), guess(r, read + 65536));
+        received = guess(r, read);
+        consumed = guess(r, start);
+        mux_frame_write_position(w, id, received, consumed, guess(r, read + 65536));
         break;
     case 1:
         mux_frame_write_u64(w, MUX_PING, 0, random_next(r));
@@ -268,8 +271,9 @@ static void add_small(struct end *end, struct byte_writer *w)
         mux_frame_write_u64(w, MUX_LIMIT, id, guess(r, stream ? stream->window.shrink_to : 0));
         break;
     default:
-        mux_frame_write_window(w, id, guess(r, random_chance(r, 500) ? read : start),
-                               guess(r, read + random_scaled(r, 0, 1000000)));
+        consumed = guess(r, random_chance(r, 500) ? read : start);
+        limit = read + random_scaled(r, 0, 1000000);
+        mux_frame_write_window(w, id, consumed, guess(r, limit));
         break;
     }
 }
@@ -283,6 +287,133 @@ static void add_noise(struct end *end, struct byte_writer *w)
         byte_writer_u8(w, (uint8_t)random_next(r));
 }
 
+/* ---- the same peer in its better moments: frames that fit the state */
+
+/* Any stream that is there, NULL when none is. */
+static const struct mux_stream *live_stream(struct end *end)
+{
+    const struct mux_session *session = end->session;
+    size_t skip = (size_t)random_below(&end->world->random, session->streams.count);
+    size_t at = 0;
+
+    for (const struct mux_stream *stream; (stream = idmap_next(&session->streams, &at));)
+        if (skip-- == 0)
+            return stream;
+    return NULL;
+}
+
+/* Fills in a message that the stream's state allows; the type 0x90 when there is none. */
+static void fit_message(struct end *end, const struct mux_stream *stream,
+                        struct mux_message *message)
+{
+    struct random *r = &end->world->random;
+    uint64_t final = stream->window.received +
+                     random_below(r, stream->window.limit - stream->window.received + 1);
+
+    message->stream = stream->id;
+    if (end->which == CLIENT && !stream->answered)
+        message->type = random_chance(r, 900) ? MUX_OPENED : MUX_REFUSED;
+    else if (stream->send_half == MUX_HALF_FINISHING && random_chance(r, 300))
+        message->type = MUX_DONE;
+    else if (stream->receive_half == MUX_HALF_OPEN && random_chance(r, 300))
+        message->type = random_chance(r, 600) ? MUX_FINISH : MUX_RESET;
+    if (message->type == MUX_FINISH)
+        message->u.finish.final = final;
+    else
+        message->u.reset.final = final;
+}
+
+static void add_fitting_message(struct end *end, struct byte_writer *w)
+{
+    uint8_t body[MUX_MESSAGE_ENCODED_MAX];
+    struct byte_writer inner;
+    struct mux_message message = {.type = 0x90, .stream = 1};
+    const struct mux_stream *stream = live_stream(end);
+
+    if (end->which == SERVER && random_chance(&end->world->random, stream ? 200 : 900)) {
+        message.type = MUX_OPEN;
+        message.stream = end->session->next_stream;
+        message.u.open.target = (struct mux_target){MUX_TARGET_TCP, {"target", 6}, -1};
+    } else if (stream) {
+        fit_message(end, stream, &message);
+    }
+    byte_writer_init(&inner, body, sizeof body);
+    mux_message_encode(&inner, &message);
+    mux_frame_write_data_header(w, 0, end->session->control.window.received,
+                                byte_writer_size(&inner));
+    byte_writer_bytes(w, body, byte_writer_size(&inner));
+}
+
+static void add_fitting_data(struct end *end, struct byte_writer *w)
+{
+    static const uint8_t zeros[4000];
+    const struct mux_stream *stream = live_stream(end);
+    uint64_t end_at;
+
+    if (!stream || stream->orphan)
+        return;
+    end_at = stream->receive_half == MUX_HALF_OPEN ? stream->window.limit : stream->receive_final;
+    uint64_t most = end_at - stream->window.received;
+    if (most == 0)
+        return;
+    size_t size =
+        (size_t)random_scaled(&end->world->random, 1, most < sizeof zeros ? most : sizeof zeros);
+    mux_frame_write_data_header(w, stream->id, stream->window.received, size);
+    byte_writer_bytes(w, zeros, size);
+}
+
+static void add_fitting_credit(struct end *end, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+    const struct mux_stream *stream = live_stream(end);
+
+    if (!stream || random_chance(r, 100))
+        stream = &end->session->control;
+    uint64_t consumed =
+        stream->send.start + random_below(r, stream->send.read - stream->send.start + 1);
+    uint64_t limit = stream->send.read + random_scaled(r, 0, 200000);
+    if (stream->window.shrinking && random_chance(r, 500))
+        mux_frame_write_u64(
+            w, MUX_LIMIT, stream->id,
+            stream->window.received +
+                random_below(r, stream->window.limit - stream->window.received + 1));
+    else if (stream->id != 0 && random_chance(r, 200))
+        mux_frame_write_u64(w, MUX_SHRINK, stream->id, consumed);
+    else
+        mux_frame_write_window(w, stream->id, consumed, limit);
+}
+
+static void add_fitting_position(struct end *end, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+    const struct mux_stream *stream = live_stream(end);
+
+    if (!stream || random_chance(r, 300))
+        stream = &end->session->control;
+    uint64_t received =
+        stream->send.start + random_below(r, stream->send.end - stream->send.start + 1);
+    uint64_t consumed = stream->send.start + random_below(r, received - stream->send.start + 1);
+    mux_frame_write_position(w, stream->id, received, consumed,
+                             received + random_scaled(r, 0, 200000));
+}
+
+static void add_fitting(struct end *end, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+
+    if (end->session->phase == LINK_POSITIONS)
+        add_fitting_position(end, w);
+    else if (random_chance(r, 350))
+        add_fitting_data(end, w);
+    else if (random_chance(r, 500))
+        add_fitting_message(end, w);
+    else if (random_chance(r, 800))
+        add_fitting_credit(end, w);
+    else
+        mux_frame_write_u64(w, random_chance(r, 500) ? MUX_PING : MUX_PONG, 0,
+                            end->session->ping_us);
+}
+
 /* Everything that a turn of the peer sends. Frames are made one by one against the state. */
 static int attack(struct end *end)
 {
@@ -291,7 +422,9 @@ static int attack(struct end *end)
     struct byte_writer w;
 
     byte_writer_init(&w, bytes, sizeof bytes);
-    if (random_chance(r, 3))
+    if (!random_chance(r, 15))
+        add_fitting(end, &w);
+    else if (random_chance(r, 100))
         add_noise(end, &w);
     else if (random_chance(r, 700))
         add_data(end, &w);
@@ -351,7 +484,7 @@ static int run_session(struct end *end)
     struct world *world = end->world;
 
     for (unsigned turn = 0; turn < TURNS && !world->violation[0]; turn++) {
-        world->now_us += random_scaled(&world->random, 1, SECOND);
+        world->now_us += random_scaled(&world->random, 1, SECOND / 4);
         int error = attack(end);
         if (!error)
             error = mux_session_tick(end->session, world->now_us);
