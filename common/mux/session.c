@@ -199,6 +199,11 @@ void mux_session_attach(struct mux_session *session, uint64_t now_us)
     session_output(session);
 }
 
+bool mux_session_is_newer(const struct mux_session *session, const struct mux_hello *hello)
+{
+    return hello->attempt > session->attempt;
+}
+
 int mux_session_accept(struct mux_session *session, const struct mux_hello *hello,
                        uint16_t offer_count, struct mux_text offers, uint64_t now_us)
 {
@@ -211,7 +216,7 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
         return MUX_ERROR_PROTOCOL;
     }
     /* A link that the client has given up may come to life after the one that took its place. */
-    if (hello->attempt <= session->attempt) {
+    if (!mux_session_is_newer(session, hello)) {
         session->reason = "the link is older than the one that carries the session";
         return MUX_ERROR_PROTOCOL;
     }

@@ -98,6 +98,9 @@ void mux_session_free(struct mux_session *session);
 void mux_session_attach(struct mux_session *session, uint64_t now_us);
 /* Bound of a server's offers, encoded. */
 #define MUX_OFFERS_MAX 8192u
+/* Server: is this the HELLO of a newer link than the one that carries the session, or carried it
+ * last? Ask before the old link is closed: an old link that comes late must not end it. */
+bool mux_session_is_newer(const struct mux_session *session, const struct mux_hello *hello);
 /*
  * Server: a link with this HELLO belongs to the session (the caller has compared keys). offers is
  * what WELCOME lists (mux_offer_write()); it must live as long as the session. Returns 0, and a

@@ -523,6 +523,7 @@ static void an_older_link_cannot_take_over(void **state)
     assert_int_equal(link_up(), 0);
     exchange();
     assert_int_equal(mux_hello_receive(old, size, &hello, &consumed, &reason), 0);
+    assert_false(mux_session_is_newer(server.session, &hello));
     assert_int_equal(mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now),
                      MUX_ERROR_PROTOCOL);
     exchange();
