@@ -47,7 +47,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
 
     bool known = entry->session != NULL;
     if (known)
-        session_link_lost(entry->session, link, reason);
+        session_link_lost(entry->session, link, end, reason);
     else if (end != LINK_END_REJECTED && !entry->server->stopping && !entry->greeted)
         log_warning(entry->server->worker->log, "link_dropped",
                     "A WebSocket ended before it said which session it is for",

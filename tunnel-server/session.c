@@ -639,6 +639,8 @@ struct mux_session *session_hello(struct server *server, struct link *link, cons
         if (!session)
             return reject_with(reject, MUX_CODE_UNKNOWN_SESSION,
                                "the session is not known here, or no more");
+        if (!mux_session_is_newer(session->mux, hello))
+            return reject_with(reject, MUX_CODE_LIMIT, "a later link carries the session already");
         if (session->link)
             link_close(session->link, 1001, "the session goes on over a newer link");
         event_del(session->resume_timer);
@@ -666,7 +668,8 @@ struct mux_session *session_hello(struct server *server, struct link *link, cons
     return session->mux;
 }
 
-void session_link_lost(struct session *session, struct link *link, const char *reason)
+void session_link_lost(struct session *session, struct link *link, enum link_end end,
+                       const char *reason)
 {
     uint64_t keep_ms = session->server->options->shared.resume_window_ms;
     const struct timeval keep = {(time_t)(keep_ms / 1000), (suseconds_t)(keep_ms % 1000 * 1000)};
@@ -674,7 +677,8 @@ void session_link_lost(struct session *session, struct link *link, const char *r
     if (session->link != link)
         return;
     session->link = NULL;
-    if (keep_ms == 0 || session->leaving || session->server->stopping ||
+    /* Whoever broke the protocol once is not trusted to know where the streams stand. */
+    if (end == LINK_END_PROTOCOL || keep_ms == 0 || session->leaving || session->server->stopping ||
         mux_session_stream_count(session->mux) == 0) {
         session_end(session, MUX_CODE_SESSION_LOST, reason);
         return;

@@ -12,6 +12,7 @@ struct mux_session *session_hello(struct server *server, struct link *link, cons
                                   const char *peer, const struct mux_hello *hello,
                                   struct mux_reject *reject, struct session **session);
 /* A link of the session is gone; its newest, or one that was replaced. */
-void session_link_lost(struct session *session, struct link *link, const char *reason);
+void session_link_lost(struct session *session, struct link *link, enum link_end end,
+                       const char *reason);
 /* Tells all clients that the server stops, and ends their sessions. */
 void session_stop_all(struct server *server);

@@ -31,6 +31,8 @@ struct transport {
     size_t out_fill;
     size_t out_sent;
     bool ended;
+    bool drained; /* the kernel had less than was asked for: another recv() would only say so again
+                   */
     char protection[64];
     char error[160];
 };
@@ -66,7 +68,12 @@ static int bio_read(BIO *bio, char *bytes, int size)
     struct transport *transport = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
+    if (transport->drained) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
     ssize_t got = recv(transport->fd, bytes, (size_t)size, 0);
+    transport->drained = got > 0 && got < size;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         BIO_set_retry_read(bio);
     if (got == 0)
@@ -221,6 +228,7 @@ long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
     size_t fill = 0;
     long got = 0;
 
+    transport->drained = false;
     /* A TLS record yields at most 16 KiB; plain TCP fills the buffer at once. */
     do {
         got = transport->ssl ? read_tls(transport, buffer + fill, size - fill)
