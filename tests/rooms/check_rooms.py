@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Checks that the rooms keep to themselves (docs/architecture.md).
+
+    check_rooms.py ROOT           every broken rule as path:line: sentence; exit code 1 if there is one
+    check_rooms.py --prove ROOT   breaks each rule in a copy and looks that it is noticed
+
+Read are the #include lines of common/ and of the two programs; tests, examples and bench may use what they like.
+"""
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+# What a room may include of the others.
+ROOMS = {
+    "base": set(),
+    "config": {"base"},
+    "kafka": {"base"},
+    "mux": {"base"},
+    "ws": {"base"},
+    "net": {"base", "config", "kafka", "mux", "ws"},
+}
+PROGRAMS = {
+    "tunnel-client": {"base", "config", "mux", "net"},
+    "tunnel-server": {"base", "config", "kafka", "mux", "net"},
+}
+
+# Sans-I/O: memory, text and numbers. Notably not sys/socket.h, netinet/*, poll.h, unistd.h, time.h (clock_gettime),
+# pthread.h, event2/*, openssl/*, libwebsockets.h.
+SANS_IO = {"kafka", "mux", "ws"}
+SANS_IO_HEADERS = {
+    "assert.h", "ctype.h", "inttypes.h", "limits.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h",
+    "stdlib.h", "string.h", "sys/uio.h",
+}
+# Bytes come in and go out by calls, also from and to the terminal: stdio.h is there for snprintf.
+SANS_IO_CALLS = re.compile(
+    r"\b(printf|fprintf|vprintf|puts|putchar|fopen|fputs|fwrite|fread|getenv|system|rand|stderr|stdout|errno)\b")
+
+# base and config are not sans-I/O (the log writes, config reads files), but know no network either.
+NETWORK = re.compile(r"^(sys/socket\.h|sys/un\.h|netinet/|netdb\.h|event2/|event\.h|openssl/|libwebsockets|uv\.h|pthread\.h)")
+LOG_USERS = {"base", "net"} | set(PROGRAMS)  # other rooms return sentences instead
+LIBWEBSOCKETS_USERS = {"net"}
+
+# Only these headers of the Kafka room are for others; session_internal.h is for mux/ alone (room rules see to that).
+DOORS = {"kafka": {"filter.h", "sniff.h", "bootstrap.h"}}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
+TEXT = re.compile(r'"(\\.|[^"\\\n])*"')
+
+
+def includes(path):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        match = INCLUDE.match(line)
+        if match:
+            yield number, match[1] == '"', match[2]
+
+
+def check_system(room, name):
+    """A sentence about an include of a library's or the system's, or None."""
+    if room in SANS_IO and name not in SANS_IO_HEADERS:
+        return f"{room}/ is sans-I/O and may not use <{name}>"
+    if room in {"base", "config"} and NETWORK.match(name):
+        return f"{room}/ knows no network and may not use <{name}>"
+    if name.startswith(("libwebsockets", "uv.h")) and room not in LIBWEBSOCKETS_USERS:
+        return f"only net/ may use <{name}>"
+    return None
+
+
+def check_own(root, room, path, name):
+    """A sentence about an include in quotes, or None."""
+    allowed = ROOMS.get(room, PROGRAMS.get(room))
+    if "/" not in name:
+        if room in ROOMS:
+            return f'write "{room}/{name}": the include root is common/'
+        return None if (path.parent / name).is_file() else f'"{name}" is no file of {room}/'
+    other, _, rest = name.partition("/")
+    if other not in ROOMS:
+        return f'"{name}" is no file of a room'
+    if not (root / "common" / name).is_file():
+        return f'"{name}" does not exist'
+    if other != room and other not in allowed:
+        return f"{room}/ may not use {other}/ ({name})"
+    if name == "base/log.h" and room not in LOG_USERS:
+        return f"{room}/ does not log: it returns what there is to say ({name})"
+    if other != room and rest not in DOORS.get(other, {rest}):
+        return f"{name} is not one of the headers that {other}/ has for others: {', '.join(sorted(DOORS[other]))}"
+    return None
+
+
+def check_file(root, room, path):
+    problems = []
+    for number, quoted, name in includes(path):
+        problem = check_own(root, room, path, name) if quoted else check_system(room, name)
+        if problem:
+            problems.append(f"{path.relative_to(root)}:{number}: {problem}")
+    text = path.read_text(encoding="utf-8")
+    if room in SANS_IO:
+        # Comments and strings are blanked, so that what is left are calls and line numbers stay.
+        code = TEXT.sub('""', COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text))
+        for match in SANS_IO_CALLS.finditer(code):
+            line = code.count("\n", 0, match.start()) + 1
+            problems.append(f"{path.relative_to(root)}:{line}: {room}/ is sans-I/O and may not use {match[0]}")
+    if path.suffix == ".h":
+        if not text.startswith("/*"):
+            problems.append(f"{path.relative_to(root)}:1: a header begins with a comment that says what it is for")
+        if "#pragma once" not in text:
+            problems.append(f"{path.relative_to(root)}:1: #pragma once is missing")
+    return problems
+
+
+def check(root):
+    problems = []
+    for room in [*ROOMS, *PROGRAMS]:
+        directory = root / "common" / room if room in ROOMS else root / room
+        files = sorted(p for p in directory.rglob("*") if p.suffix in {".c", ".h"})
+        if not files:
+            problems.append(f"{room}: no source files in {directory}")
+        for path in files:
+            problems += check_file(root, room, path)
+        if room in ROOMS and not any(f"The room {room}/" in re.sub(r"\s*\n \* ?", " ", p.read_text(encoding="utf-8"))
+                                     for p in files if p.suffix == ".h"):
+            problems.append(f'common/{room}: no header says what "The room {room}/" is for')
+    for path in (root / "common").iterdir():
+        if path.is_dir() and path.name not in ROOMS:
+            problems.append(f"common/{path.name}: a room that tests/rooms/check_rooms.py does not know")
+    return problems
+
+
+# For each rule: the file that gets a line at its end, the line, and what must be said.
+BREAKS = [
+    ("common/base/list.h", '#include "mux/window.h"', "base/ may not use mux/"),
+    ("common/base/chunk.c", "#include <sys/socket.h>", "base/ knows no network"),
+    ("common/config/url.c", '#include "net/socket.h"', "config/ may not use net/"),
+    ("common/config/url.c", '#include "base/log.h"', "config/ does not log"),
+    ("common/kafka/wire.c", '#include "mux/frame.h"', "kafka/ may not use mux/"),
+    ("common/kafka/wire.c", '#include "ws/frame.h"', "kafka/ may not use ws/"),
+    ("common/kafka/wire.c", '#include "base/log.h"', "kafka/ does not log"),
+    ("common/kafka/wire.c", "int x(void) { return printf(\"\"); }", "may not use printf"),
+    ("common/mux/session.c", '#include "kafka/filter.h"', "mux/ may not use kafka/"),
+    ("common/mux/session.c", '#include "net/clock.h"', "mux/ may not use net/"),
+    ("common/mux/session.c", "#include <time.h>", "mux/ is sans-I/O"),
+    ("common/mux/session.c", "#include <event2/event.h>", "mux/ is sans-I/O"),
+    ("common/ws/mask.c", "#include <netinet/in.h>", "ws/ is sans-I/O"),
+    ("common/ws/mask.c", "#include <openssl/rand.h>", "ws/ is sans-I/O"),
+    ("common/ws/mask.c", "#include <libwebsockets.h>", "ws/ is sans-I/O"),
+    ("common/ws/mask.c", '#include "mask.h"', 'write "ws/mask.h"'),
+    ("common/net/relay.c", '#include "kafka/wire.h"', "not one of the headers that kafka/ has for others"),
+    ("common/net/relay.c", '#include "../../tunnel-server/server.h"', "no file of a room"),
+    ("tunnel-client/main.c", '#include "../tunnel-server/server.h"', "no file of a room"),
+    ("tunnel-client/main.c", '#include "cluster.h"', "no file of tunnel-client/"),
+    ("tunnel-client/main.c", '#include "kafka/filter.h"', "tunnel-client/ may not use kafka/"),
+    ("tunnel-server/main.c", "#include <libwebsockets.h>", "only net/ may use"),
+    ("tunnel-server/main.c", '#include "net/nothing.h"', "does not exist"),
+    ("common/mux/new.h", "#pragma once", "begins with a comment"),
+    ("common/mux/new.h", "/* A header. */", "#pragma once is missing"),
+    ("common/cellar/new.h", "/* A room. */", "does not know"),
+]
+
+
+def prove(root):
+    missed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = pathlib.Path(scratch)
+        for name in ("common", *PROGRAMS):
+            shutil.copytree(root / name, copy / name)
+        for name, line, wanted in BREAKS:
+            path = copy / name
+            before = path.read_text(encoding="utf-8") if path.exists() else None
+            path.parent.mkdir(exist_ok=True)
+            path.write_text((before or "") + line + "\n", encoding="utf-8")
+            problems = check(copy)
+            if not any(wanted in problem for problem in problems):
+                print(f"{name}: {line!r} was not noticed ({wanted!r} expected, got {problems})")
+                missed += 1
+            if before is None:
+                path.unlink()
+                if not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+            else:
+                path.write_text(before, encoding="utf-8")
+        left = check(copy)
+        if left:
+            print("the copy should be in order again:", *left, sep="\n")
+            missed += 1
+    print(f"{len(BREAKS)} broken rules, {missed} missed")
+    return missed == 0
+
+
+def main(arguments):
+    proving = arguments[:1] == ["--prove"]
+    if len(arguments) != 1 + proving:
+        sys.exit(__doc__)
+    root = pathlib.Path(arguments[-1]).resolve()
+    if proving:
+        return 0 if prove(root) else 1
+    problems = check(root)
+    print(*problems, sep="\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
