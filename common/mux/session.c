@@ -10,7 +10,7 @@ void mux_settings_default(struct mux_settings *settings)
 {
     memset(settings, 0, sizeof *settings);
     settings->window = (struct mux_window_limits){
-        .initial = 64 * 1024, .base = 256 * 1024, .max = 64 * 1024 * 1024};
+        .initial = 64 * 1024, .base = 512 * 1024, .max = 64 * 1024 * 1024};
     settings->max_streams = 2000;
     settings->ping_interval_us = 20 * 1000 * 1000;
     settings->dead_after_us = 10 * 1000 * 1000;

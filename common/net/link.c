@@ -17,7 +17,6 @@ enum {
     HELLO_TIMEOUT_US = 10 * 1000 * 1000,
     CLOSE_TIMEOUT_US = 2 * 1000 * 1000,
     READS_A_TURN = 4,
-    BATCHES_A_TURN = 2,
     UNSENT_IN_KERNEL = 128 * 1024,
     MASK_KEYS = 64,
 };
@@ -220,41 +219,43 @@ static void start_closing(struct link *link, uint16_t code, const char *reason)
         link->close_us = clock_now_us();
 }
 
-/* 0: go on; -1: the link has ended. Some batches a turn, so that other connections get theirs. */
-static int send_batches(struct link *link)
+/* Encrypts what the session has to say, as much as is to leave in one call. 0 or TRANSPORT_ERROR.
+ */
+static int commit_batches(struct link *link)
 {
-    for (int i = 0; i < BATCHES_A_TURN; i++) {
-        int sent = transport_flush(link->transport);
-        if (sent == TRANSPORT_ERROR) {
-            set_end(link, LINK_END_LOST, transport_error(link->transport));
-            finish(link);
-            return -1;
-        }
-        if (sent == TRANSPORT_BLOCKED || link->closing)
-            return 0;
+    while (!link->closing && transport_has_room(link->transport)) {
         uint8_t *batch;
         size_t size = fill_staging(link, &batch);
         if (size == 0)
             return 0;
-        if (transport_commit(link->transport, batch, size) != 0) {
-            set_end(link, LINK_END_LOST, transport_error(link->transport));
-            finish(link);
-            return -1;
-        }
+        int error = transport_commit(link->transport, batch, size);
+        if (error)
+            return error;
     }
     return 0;
+}
+
+/* 0: go on; -1: the link has ended. */
+static int send_batches(struct link *link)
+{
+    /* What the kernel did not take comes first: while it does not, nothing new is encrypted. */
+    int sent = transport_flush(link->transport);
+
+    if (sent == 1) {
+        int error = commit_batches(link);
+        sent = error ? error : transport_flush(link->transport);
+    }
+    if (sent != TRANSPORT_ERROR)
+        return 0;
+    set_end(link, LINK_END_LOST, transport_error(link->transport));
+    finish(link);
+    return -1;
 }
 
 /* What the session has to say before it lets go of the link: a GOAWAY above all. */
 static void send_last_batch(struct link *link)
 {
-    uint8_t *batch;
-    size_t size;
-
-    if (link->closing || transport_busy(link->transport))
-        return;
-    size = fill_staging(link, &batch);
-    if (size > 0 && transport_commit(link->transport, batch, size) == 0)
+    if (!transport_busy(link->transport) && commit_batches(link) == 0)
         transport_flush(link->transport);
 }
 

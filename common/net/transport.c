@@ -18,7 +18,8 @@
 enum {
     /* A batch encrypted: a record adds at most 5 + 256 bytes (RFC 8446, 5.2), and OpenSSL may add
      * an answer to a key update. */
-    OUT_SIZE = 64 * 1024 + 8 * 512,
+    BATCHES = 4,
+    OUT_SIZE = BATCHES * (64 * 1024 + 8 * 512),
     READ_AHEAD = 64 * 1024,
 };
 
@@ -245,6 +246,12 @@ bool transport_pending(const struct transport *transport)
     return transport->ssl && SSL_has_pending(transport->ssl);
 }
 
+bool transport_has_room(const struct transport *transport)
+{
+    return !transport_busy(transport) ||
+           transport->out_capacity - transport->out_fill >= OUT_SIZE / BATCHES;
+}
+
 bool transport_busy(const struct transport *transport)
 {
     return transport->out_sent < transport->out_fill;
@@ -253,13 +260,13 @@ bool transport_busy(const struct transport *transport)
 static void put_plain(struct transport *transport, const uint8_t *bytes, size_t size)
 {
     prepare_out(transport);
-    memcpy(transport->out, bytes, size);
-    transport->out_fill = size;
+    memcpy(transport->out + transport->out_fill, bytes, size);
+    transport->out_fill += size;
 }
 
 int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size)
 {
-    assert(!transport_busy(transport) && size <= WORKER_WRITE_SIZE);
+    assert(transport_has_room(transport) && size <= WORKER_WRITE_SIZE);
     if (!transport->ssl) {
         put_plain(transport, bytes, size);
         return 0;

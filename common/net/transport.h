@@ -5,9 +5,8 @@
  * one send(), received bytes are read ahead in large pieces. It also keeps libwebsockets from
  * closing the descriptor that it no longer owns.
  *
- * Writing is by batches: transport_space(), fill, transport_commit(). A batch is accepted whole,
- * and the next one only when transport_flush() has handed the last byte to the kernel, so nothing
- * is ever half encrypted.
+ * Writing is by batches: transport_commit() encrypts one whole, so nothing is ever half encrypted,
+ * and transport_flush() hands several to the kernel in one call.
  */
 #pragma once
 
@@ -41,9 +40,11 @@ long transport_read(struct transport *transport, uint8_t *buffer, size_t size);
 /* What the last TRANSPORT_ERROR was about. */
 const char *transport_error(const struct transport *transport);
 
-/* Whether a batch is still on its way. */
+/* Whether bytes are still on their way to the kernel. */
 bool transport_busy(const struct transport *transport);
-/* Encrypts the batch (at most WORKER_WRITE_SIZE bytes) for transport_flush(). Not while busy. 0 or
+/* Whether another batch can be committed. */
+bool transport_has_room(const struct transport *transport);
+/* Encrypts a batch (at most WORKER_WRITE_SIZE bytes) for transport_flush(). Needs room. 0 or
  * TRANSPORT_ERROR. */
 int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size);
 /* 1: everything is with the kernel; TRANSPORT_BLOCKED; TRANSPORT_ERROR. */
