@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODE_SPAN = 1000, NODE_ATTEMPTS = 4000, CONTROLLER_OFFSET = 500, FREE_PORT_ATTEMPTS = 20 };
+enum {
+    NODE_SPAN = 1000,
+    NODES_MAX = 4096,
+    NODE_ATTEMPTS = 4000,
+    CONTROLLER_OFFSET = 500,
+    FREE_PORT_ATTEMPTS = 20
+};
 
 void ports_init(struct ports *ports, struct worker *worker, const char *advertise,
                 port_callback callback, void *context)
@@ -168,6 +174,10 @@ struct port *ports_node(struct port *bootstrap, uint8_t endpoint_type, int32_t n
 
     if (port)
         return port;
+    if (map->count >= NODES_MAX) {
+        snprintf(error, size, "%s has more than %d nodes", bootstrap->name, NODES_MAX);
+        return NULL;
+    }
     port = port_new(bootstrap->ports, MUX_TARGET_NODE, bootstrap->name, bootstrap->host, node);
     int failed = bind_node(port, bootstrap, endpoint_type);
     if (failed == 0) {

@@ -31,6 +31,7 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
 {
     struct server_link *entry = context;
     entry->greeted = true;
+    entry->server->greeting--;
     struct mux_session *mux = session_hello(entry->server, link, entry->identity, entry->peer,
                                             hello, reject, &entry->session);
 
@@ -56,6 +57,8 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
         log_warning(entry->server->worker->log, "protocol_error",
                     "A client broke the protocol; its link was closed",
                     log_str("peer", entry->peer), log_str("reason", reason));
+    if (!entry->greeted)
+        entry->server->greeting--;
     list_remove(&entry->node);
     free(entry);
 }
@@ -78,10 +81,19 @@ static void on_upgraded(void *context, struct transport *transport, const char *
                         const char *peer)
 {
     struct server *server = context;
-    struct server_link *entry = calloc(1, sizeof *entry);
+    struct server_link *entry;
 
+    if (server->greeting >= (size_t)server->options->max_handshakes) {
+        log_warning(server->worker->log, "handshake_refused",
+                    "A WebSocket is closed: too many have not said yet which session they are for",
+                    log_str("peer", peer), log_u64("limit", server->greeting));
+        transport_free(transport);
+        return;
+    }
+    entry = calloc(1, sizeof *entry);
     if (!entry)
         abort();
+    server->greeting++;
     entry->server = server;
     snprintf(entry->identity, sizeof entry->identity, "%s", identity);
     snprintf(entry->peer, sizeof entry->peer, "%s", peer);

@@ -19,6 +19,7 @@ struct server {
     struct list sessions;     /* struct session, by its node */
     size_t session_count;
     struct list links; /* upgraded connections, with or without a session */
+    size_t greeting;   /* how many of them have not sent HELLO yet */
     uint8_t offers[8192];
     size_t offers_size;
     uint16_t offer_count;
