@@ -27,5 +27,5 @@ void uplink_start(struct uplink *uplink);
 /* Resets all streams and says goodbye; uplink_stopped() tells when that is done. */
 void uplink_stop(struct uplink *uplink);
 bool uplink_stopped(const struct uplink *uplink);
-/* The session, when streams can be opened (also while its link is being replaced); else NULL. */
+/* The session, when streams can be opened: it has been up before and has a link; else NULL. */
 struct mux_session *uplink_session(struct uplink *uplink);

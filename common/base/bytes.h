@@ -2,7 +2,7 @@
  * Bounded byte cursors.
  *
  * The room base/ holds what every other room needs and what needs nothing but libc: byte cursors,
- * the chunk pool and queue, lists, the clock, the log. It may not use any other room.
+ * the chunk pool and queue, lists, the id map, the log. It may not use any other room.
  *
  * A reader walks over memory that it does not own. Its error is sticky: once a read passes the end,
  * every later read yields zero (or NULL) and failed stays set, so a parser reads a whole message

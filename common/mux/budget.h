@@ -2,11 +2,12 @@
  * How much memory the streams of a worker may take, whatever peers do. One budget is shared by all
  * sessions of a worker.
  *
- * received: credit that was granted to peers, and so may have to be held here; reserved when
+ * Received: credit that was granted to peers, and so may have to be held here; reserved when
  * granted, given back when consumed. A stream is not opened when its first window does not fit, and
- * a window does not grow when its growth does not fit. sent:     bytes held for sending and for
- * sending again. A stream with an empty queue may always hold MUX_BUDGET_SEND_FLOOR, so that
- * nothing starves; the number of streams is bounded.
+ * a window does not grow when its growth does not fit.
+ *
+ * Sent: bytes held for sending and for sending again. A stream with an empty queue may always hold
+ * MUX_BUDGET_SEND_FLOOR, so that nothing starves; the number of streams is bounded.
  */
 #pragma once
 

@@ -1,9 +1,8 @@
 /*
  * A relay joins one TCP socket to one stream of a session.
  *
- *     socket --read--> [filter] --> stream's send queue      (read only while the stream has
- * credit) stream --data()--> socket, or incoming queue when the socket is full  (bounded by the
- * window)
+ *     socket --read--> [filter] --> stream's send queue    (only while the stream has credit)
+ *     stream --data()--> socket, or its queue when full    (bounded by the window)
  *
  * Received bytes go from the link's buffer to the socket without a copy: data() only notes where
  * they are, and when the link has gone through its buffer relay_flush_touched() writes them, a
