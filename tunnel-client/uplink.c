@@ -16,7 +16,7 @@ enum {
     BACKOFF_MAX_MS = 10 * 1000,
     BACKOFF_AUTH_MS = 30 * 1000,
     /* A link that lives shorter than this did not help: the next dial is not immediate. */
-    LINK_PROVEN_US = 5 * 1000 * 1000,
+    LINK_PROVEN_US = 1000 * 1000,
 };
 
 struct uplink {
