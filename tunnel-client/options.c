@@ -52,7 +52,7 @@ static const struct config_option table[] = {
      .group = "The server",
      .help = "File with the token; read anew for every connection to the server."},
     {.name = "auth-scheme",
-     .metavar = "SCHEME",
+     .metavar = "auto|snowflake|bearer",
      .kind = CONFIG_ENUM,
      .offset = offsetof(struct options, auth_scheme),
      .group = "The server",
@@ -68,7 +68,7 @@ static const struct config_option table[] = {
      .group = "Local listeners",
      .help = "Bootstrap listener for the cluster that the server calls NAME (kafka). The listener "
              "for node "
-             "N is at PORT + 1 + N mod 1000, or the next free port. May be given several times. "
+             "N is at PORT + 1 + N mod 1000, or the next free port. "
              "Without "
              "--kafka and --tcp it is 127.0.0.1:9092."},
     {.name = "tcp",
@@ -76,7 +76,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, tcp),
      .group = "Local listeners",
-     .help = "Listener for the server's raw target NAME. May be given several times."},
+     .help = "Listener for the server's raw target NAME."},
     {.name = "advertise",
      .metavar = "HOST",
      .kind = CONFIG_STRING,

@@ -58,7 +58,7 @@ extern const char *const shared_log_levels[];
 #define SHARED_LOG_OPTIONS(type)                                                                   \
     {                                                                                              \
         .name = "log-format",                                                                      \
-        .metavar = "FORMAT",                                                                       \
+        .metavar = "text|json",                                                                    \
         .kind = CONFIG_ENUM,                                                                       \
         .offset = offsetof(type, shared.log_format),                                               \
         .group = "Log",                                                                            \
@@ -67,7 +67,7 @@ extern const char *const shared_log_levels[];
         .values = shared_log_formats,                                                              \
     },                                                                                             \
     {                                                                                              \
-        .name = "log-level", .metavar = "LEVEL", .kind = CONFIG_ENUM,                              \
+        .name = "log-level", .metavar = "error|warning|info|debug", .kind = CONFIG_ENUM,           \
         .offset = offsetof(type, shared.log_level), .group = "Log",                                \
         .help = "The least important lines to log.", .default_value = "info",                      \
         .values = shared_log_levels,                                                               \

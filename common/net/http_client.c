@@ -120,6 +120,8 @@ static bool looks_like_html(const struct http_client *client)
 /* What the body says, fit for one line. */
 static const char *body_line(struct http_client *client)
 {
+    while (client->body_size > 0 && (unsigned char)client->body[client->body_size - 1] <= ' ')
+        client->body[--client->body_size] = '\0';
     for (char *at = client->body; *at; at++)
         if ((unsigned char)*at < ' ' || (unsigned char)*at == 0x7f)
             *at = ' ';
