@@ -32,10 +32,8 @@
 #include "mux/budget.h"
 #include "mux/handshake.h"
 #include "mux/message.h"
+#include "mux/stream.h"
 #include "mux/window.h"
-
-struct mux_session;
-struct mux_stream;
 
 enum mux_role { MUX_CLIENT, MUX_SERVER };
 
@@ -138,37 +136,3 @@ int mux_session_send_message(struct mux_session *session, uint8_t type, const ui
                              size_t size);
 /* Resets every stream, with callbacks: the session is lost. */
 void mux_session_reset_streams(struct mux_session *session, enum mux_code code, const char *reason);
-
-/* Client: opens a stream. NULL: a limit is reached (streams, or memory for its window). */
-struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux_target *target,
-                                   struct mux_text peer, void *owner);
-/* Server: answers open(). */
-void mux_stream_accept(struct mux_stream *stream);
-void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char *reason);
-
-void mux_stream_set_owner(struct mux_stream *stream, void *owner);
-void *mux_stream_owner(const struct mux_stream *stream);
-uint32_t mux_stream_id(const struct mux_stream *stream);
-/* Bytes so far: handed to the owner, and taken from it. */
-uint64_t mux_stream_received(const struct mux_stream *stream);
-uint64_t mux_stream_sent(const struct mux_stream *stream);
-
-/* How many bytes may be added now: what credit and memory allow. writable() tells when 0 has
- * passed. */
-size_t mux_stream_writable(struct mux_stream *stream);
-/* Free space in the send queue, to be filled by readv() or the like; see byte_queue_reserve(). */
-size_t mux_stream_reserve(struct mux_stream *stream, size_t size, struct iovec *spaces,
-                          size_t count);
-void mux_stream_commit(struct mux_stream *stream, size_t size);
-void mux_stream_write(struct mux_stream *stream, const void *bytes, size_t size);
-/* Nothing more will be written. */
-void mux_stream_finish(struct mux_stream *stream);
-/* The owner has delivered so many of the bytes that data() gave it. */
-void mux_stream_consume(struct mux_stream *stream, size_t size, uint64_t now_us);
-/*
- * Cuts the stream short in both directions; the handle is invalid at once, no callback follows.
- * MUX_RESET_AFTER_DATA: the peer still delivers what was written before, then resets, as TCP does.
- */
-enum mux_reset_mode { MUX_RESET_NOW, MUX_RESET_AFTER_DATA };
-void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char *reason,
-                      enum mux_reset_mode mode);

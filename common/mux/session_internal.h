@@ -1,4 +1,4 @@
-/* What session.c, session_receive.c and session_pull.c share. Nobody else includes this. */
+/* What session.c, session_*.c and stream.c share. Nobody else includes this. */
 #pragma once
 
 #include "base/idmap.h"
@@ -131,16 +131,20 @@ void session_send_reset(struct mux_session *session, enum mux_message_type type,
                         uint64_t final, enum mux_code code, struct mux_text reason);
 struct mux_text session_text(const char *string);
 
-struct mux_stream *session_stream_new(struct mux_session *session, uint32_t id);
 /* Calls writable() for streams that waited for memory. */
 void session_feed_starved(struct mux_session *session);
 
+/* Adds a stream to the session; NULL: a limit is reached (streams, or memory for its window). */
+struct mux_stream *stream_new(struct mux_session *session, uint32_t id);
+/* Begins a stream, for example the control stream; it is in no list and not in session->streams. */
 void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id);
 /* Puts the stream in line if it has bytes that may be sent. */
 void stream_activate(struct mux_stream *stream);
 void stream_credit_due(struct mux_stream *stream, enum mux_window_due due);
 /* The peer has consumed up to offset and allows sending up to limit; false: it cannot be. */
 bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t limit);
+/* Gives back what the stream holds and takes it out of all lists. */
+void stream_release(struct mux_stream *stream);
 /* Empties the send queue: nobody needs it any more. */
 void stream_drop_sent(struct mux_stream *stream);
 /* Looks whether everything up to the end was consumed, and ends the half, or the stream. May free

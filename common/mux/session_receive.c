@@ -39,7 +39,7 @@ static int receive_open(struct mux_session *session, const struct mux_message *m
     if (session->settings.role != MUX_SERVER || message->stream < session->next_stream)
         return broken(session, "OPEN for a stream that cannot be opened");
     session->next_stream = message->stream + 1;
-    stream = session_stream_new(session, message->stream);
+    stream = stream_new(session, message->stream);
     if (!stream) {
         session_send_reset(session, MUX_REFUSED, message->stream, 0, MUX_CODE_LIMIT,
                            session_text("the server has no room for another connection"));

@@ -1,0 +1,139 @@
+/*
+ * What a session does as time passes: probes the link, finds it dead, sends delayed credits, takes
+ * back the windows of idle streams, looks for memory again, ends resets that wait for their data.
+ */
+#include "mux/session_internal.h"
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return b != 0 && b < a ? b : a;
+}
+
+/* When silence has lasted so long that the link must be probed, or, already probed, is dead. */
+static uint64_t probe_at(const struct mux_session *session)
+{
+    if (session->phase != LINK_UP || session->ping_us != 0 || session->ping_due)
+        return UINT64_MAX;
+    if (session->unacknowledged > 0)
+        return session->heard_us + BUSY_PROBE_US;
+    return session->heard_us + session->settings.ping_interval_us;
+}
+
+static uint64_t dead_at(const struct mux_session *session)
+{
+    uint64_t since = session->outstanding_us;
+
+    if (since == 0)
+        return UINT64_MAX;
+    if (session->heard_us > since)
+        since = session->heard_us;
+    return since + session->settings.dead_after_us;
+}
+
+uint64_t mux_session_deadline(const struct mux_session *session)
+{
+    uint64_t deadline = UINT64_MAX;
+
+    if (session->phase != LINK_NONE) {
+        deadline = earlier(deadline, dead_at(session));
+        deadline = earlier(deadline, probe_at(session));
+        if (session->phase == LINK_UP)
+            deadline = earlier(deadline, session->credit_us);
+    }
+    if (!list_empty(&session->lingering)) {
+        const struct mux_stream *stream =
+            list_entry(session->lingering.next, struct mux_stream, linger);
+        deadline = earlier(deadline, stream->linger_until_us);
+    }
+    deadline = earlier(deadline, session->starved_us);
+    return earlier(deadline, session->sweep_us);
+}
+
+static void sweep_idle_windows(struct mux_session *session)
+{
+    struct mux_stream *stream;
+    uint64_t next = 0;
+
+    for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
+        if (stream->window.limit - stream->window.consumed <= session->settings.window.initial)
+            continue;
+        next = session->now_us + session->settings.window_idle_us;
+        if (stream->receive_half == MUX_HALF_OPEN && session->phase == LINK_UP &&
+            mux_window_shrink(&stream->window, session->now_us, session->settings.window_idle_us,
+                              &session->settings.window)) {
+            stream->shrink_due = true;
+            stream_credit_due(stream, MUX_WINDOW_NOW);
+        }
+    }
+    session->sweep_us = next;
+}
+
+void session_feed_starved(struct mux_session *session)
+{
+    struct list waiting;
+    struct list *node;
+
+    list_init(&waiting);
+    while (session->budget->send_held < session->budget->send_cap &&
+           (node = list_pop(&session->starved)))
+        list_append(&waiting, node);
+    session->starved_us = list_empty(&session->starved) ? 0 : session->now_us + STARVED_RETRY_US;
+    while ((node = list_pop(&waiting))) {
+        struct mux_stream *stream = list_entry(node, struct mux_stream, starved);
+        stream->blocked = false;
+        session->callbacks->writable(session->context, stream);
+    }
+}
+
+static void end_lingering(struct mux_session *session)
+{
+    while (!list_empty(&session->lingering)) {
+        struct mux_stream *stream = list_entry(session->lingering.next, struct mux_stream, linger);
+        if (stream->linger_until_us > session->now_us)
+            return;
+        bool told = !stream->orphan;
+        session_forget(session, stream);
+        if (told)
+            session->callbacks->reset(session->context, stream, (enum mux_code)stream->reset_code,
+                                      session_text(stream->reset_reason));
+    }
+}
+
+void mux_session_ping(struct mux_session *session)
+{
+    if (session->phase == LINK_NONE)
+        return;
+    session->ping_due = true;
+    /* Counts from here, not from the pull: a link that takes no more bytes is dead, too. */
+    session_awaits_answer(session);
+    session_output(session);
+}
+
+int mux_session_tick(struct mux_session *session, uint64_t now_us)
+{
+    session_reap(session);
+    session->now_us = now_us;
+    end_lingering(session);
+    if (session->starved_us != 0 && now_us >= session->starved_us)
+        session_feed_starved(session);
+    if (session->sweep_us != 0 && now_us >= session->sweep_us)
+        sweep_idle_windows(session);
+    if (session->phase == LINK_NONE)
+        return 0;
+    if (session->control_overflow) {
+        session->reason = "the peer does not read the control stream";
+        return MUX_ERROR_PROTOCOL;
+    }
+    if (now_us >= dead_at(session)) {
+        session->reason = "the peer has been silent for too long";
+        return MUX_ERROR_DEAD;
+    }
+    if (now_us >= probe_at(session))
+        mux_session_ping(session);
+    if (session->phase == LINK_UP && session->credit_us != 0 && now_us >= session->credit_us) {
+        /* The next pull carries them, whenever the link has room for one. */
+        session->credit_us = 0;
+        session_output(session);
+    }
+    return 0;
+}

@@ -1,0 +1,301 @@
+#include "mux/stream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "mux/session_internal.h"
+
+void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id)
+{
+    stream->session = session;
+    stream->id = id;
+    list_init(&stream->active);
+    list_init(&stream->credit);
+    list_init(&stream->starved);
+    list_init(&stream->linger);
+    byte_queue_init(&stream->send, session->pool);
+}
+
+struct mux_stream *stream_new(struct mux_session *session, uint32_t id)
+{
+    struct mux_stream *stream;
+
+    if (session->streams.count >= session->settings.max_streams)
+        return NULL;
+    stream = calloc(1, sizeof *stream);
+    if (!stream)
+        abort();
+    if (!mux_window_open(&stream->window, &session->settings.window, session->budget)) {
+        free(stream);
+        return NULL;
+    }
+    stream_init(session, stream, id);
+    stream->send_limit = session->peer_initial_window;
+    idmap_put(&session->streams, id, stream);
+    return stream;
+}
+
+struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux_target *target,
+                                   struct mux_text peer, void *owner)
+{
+    struct mux_message message = {.type = MUX_OPEN, .stream = session->next_stream};
+    struct mux_stream *stream;
+
+    assert(session->settings.role == MUX_CLIENT && session->known_to_server);
+    if (session->next_stream == UINT32_MAX)
+        return NULL;
+    stream = stream_new(session, session->next_stream);
+    if (!stream)
+        return NULL;
+    session->next_stream++;
+    stream->owner = owner;
+    message.u.open.target = *target;
+    message.u.open.peer = peer;
+    session_send(session, &message);
+    return stream;
+}
+
+void mux_stream_accept(struct mux_stream *stream)
+{
+    assert(!stream->answered);
+    stream->answered = true;
+    session_send_simple(stream->session, MUX_OPENED, stream->id);
+}
+
+void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char *reason)
+{
+    assert(!stream->answered);
+    session_send_reset(stream->session, MUX_REFUSED, stream->id, 0, code, session_text(reason));
+    session_forget(stream->session, stream);
+}
+
+void mux_stream_set_owner(struct mux_stream *stream, void *owner)
+{
+    stream->owner = owner;
+}
+
+void *mux_stream_owner(const struct mux_stream *stream)
+{
+    return stream->owner;
+}
+
+uint32_t mux_stream_id(const struct mux_stream *stream)
+{
+    return stream->id;
+}
+
+uint64_t mux_stream_received(const struct mux_stream *stream)
+{
+    return stream->window.received;
+}
+
+uint64_t mux_stream_sent(const struct mux_stream *stream)
+{
+    return stream->send.end;
+}
+
+/* ---- sending */
+
+void stream_activate(struct mux_stream *stream)
+{
+    if (byte_queue_unread(&stream->send) == 0)
+        return;
+    if (stream->id != MUX_CONTROL_STREAM && list_empty(&stream->active)) {
+        stream->fresh = true;
+        list_append(&stream->session->fresh, &stream->active);
+    }
+    session_output(stream->session);
+}
+
+size_t mux_stream_writable(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+    uint64_t credit = stream->send_limit - stream->send.end;
+    uint64_t held = stream->send.end - stream->send.start;
+    uint64_t memory = 0;
+
+    if (session->budget->send_held < session->budget->send_cap)
+        memory = session->budget->send_cap - session->budget->send_held;
+    if (held < MUX_BUDGET_SEND_FLOOR && memory < MUX_BUDGET_SEND_FLOOR - held)
+        memory = MUX_BUDGET_SEND_FLOOR - held;
+    if (stream->send_half != MUX_HALF_OPEN || credit == 0) {
+        stream->blocked = true;
+        return 0;
+    }
+    if (memory == 0) {
+        stream->blocked = true;
+        if (list_empty(&stream->starved))
+            list_append(&session->starved, &stream->starved);
+        if (session->starved_us == 0)
+            session->starved_us = session->now_us + STARVED_RETRY_US;
+        return 0;
+    }
+    return (size_t)(credit < memory ? credit : memory);
+}
+
+size_t mux_stream_reserve(struct mux_stream *stream, size_t size, struct iovec *spaces,
+                          size_t count)
+{
+    return byte_queue_reserve(&stream->send, size, spaces, count);
+}
+
+void mux_stream_commit(struct mux_stream *stream, size_t size)
+{
+    assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
+    byte_queue_commit(&stream->send, size);
+    stream->session->budget->send_held += size;
+    stream_activate(stream);
+}
+
+void mux_stream_write(struct mux_stream *stream, const void *bytes, size_t size)
+{
+    assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
+    byte_queue_append(&stream->send, bytes, size);
+    stream->session->budget->send_held += size;
+    stream_activate(stream);
+}
+
+void mux_stream_finish(struct mux_stream *stream)
+{
+    struct mux_message message = {.type = MUX_FINISH, .stream = stream->id};
+
+    assert(stream->send_half != MUX_HALF_FINISHING);
+    /* The peer has reset the stream and its last data is still being delivered: nobody listens. */
+    if (!mux_half_step(&stream->send_half, MUX_EVENT_FINISH))
+        return;
+    list_remove(&stream->starved);
+    message.u.finish.final = stream->send.end;
+    session_send(stream->session, &message);
+}
+
+bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t limit)
+{
+    struct mux_session *session = stream->session;
+
+    if (consumed > stream->send.read || limit < consumed)
+        return false;
+    /* An old announcement may come after a newer POSITION; it changes nothing. */
+    if (consumed > stream->send.start) {
+        uint64_t freed = consumed - stream->send.start;
+        byte_queue_drop(&stream->send, consumed);
+        session->unacknowledged -= freed;
+        session->budget->send_held -= freed;
+    }
+    if (limit > stream->send_limit) {
+        stream->send_limit = limit;
+        stream_activate(stream);
+    }
+    if (stream->blocked && !stream->orphan && stream->send_half == MUX_HALF_OPEN &&
+        stream->id != MUX_CONTROL_STREAM && stream->send_limit > stream->send.end) {
+        stream->blocked = false;
+        session->callbacks->writable(session->context, stream);
+    }
+    return true;
+}
+
+/* ---- receiving */
+
+void stream_credit_due(struct mux_stream *stream, enum mux_window_due due)
+{
+    struct mux_session *session = stream->session;
+
+    if (due == MUX_WINDOW_NOTHING)
+        return;
+    if (list_empty(&stream->credit))
+        list_append(&session->credits, &stream->credit);
+    if (due == MUX_WINDOW_NOW) {
+        session_output(session);
+    } else if (session->credit_us == 0) {
+        session->credit_us = session->now_us + CREDIT_DELAY_US;
+    }
+}
+
+void mux_stream_consume(struct mux_stream *stream, size_t size, uint64_t now_us)
+{
+    struct mux_session *session = stream->session;
+
+    assert(size <= stream->window.received - stream->window.consumed);
+    session->now_us = now_us;
+    enum mux_window_due due = mux_window_consume(&stream->window, size, now_us, session->rtt_min_us,
+                                                 &session->settings.window, session->budget);
+    if (stream->receive_half == MUX_HALF_OPEN)
+        stream_credit_due(stream, due);
+    else
+        stream_check_received(stream);
+}
+
+/* ---- the end */
+
+void stream_drop_sent(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+
+    session->unacknowledged -= stream->send.read - stream->send.start;
+    session->budget->send_held -= stream->send.end - stream->send.start;
+    byte_queue_clear(&stream->send);
+    list_remove(&stream->active);
+    list_remove(&stream->starved);
+}
+
+void stream_release(struct mux_stream *stream)
+{
+    stream_drop_sent(stream);
+    mux_window_close(&stream->window, stream->session->budget);
+    list_remove(&stream->credit);
+    list_remove(&stream->linger);
+}
+
+void stream_check_over(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+
+    if (stream->send_half != MUX_HALF_OVER || stream->receive_half != MUX_HALF_OVER)
+        return;
+    bool told = !stream->orphan;
+    session_forget(session, stream);
+    if (told)
+        session->callbacks->over(session->context, stream);
+}
+
+void stream_check_received(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+
+    if (stream->receive_half != MUX_HALF_FINISHING ||
+        stream->window.consumed < stream->receive_final ||
+        (!stream->finish_told && !stream->reset_reason))
+        return;
+    session_send_simple(session, MUX_DONE, stream->id);
+    mux_half_step(&stream->receive_half, MUX_EVENT_DONE);
+    if (stream->reset_reason) {
+        session_forget(session, stream);
+        session->callbacks->reset(session->context, stream, (enum mux_code)stream->reset_code,
+                                  session_text(stream->reset_reason));
+        return;
+    }
+    /* It stays among the credits, where an answer to SHRINK may be owed by the other half. */
+    stream_check_over(stream);
+}
+
+void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char *reason,
+                      enum mux_reset_mode mode)
+{
+    struct mux_session *session = stream->session;
+    bool linger = mode == MUX_RESET_AFTER_DATA && stream->send_half != MUX_HALF_OVER &&
+                  stream->send.end > stream->send.start;
+
+    session_send_reset(session, MUX_RESET, stream->id, linger ? stream->send.end : 0, code,
+                       session_text(reason));
+    if (!linger) {
+        session_forget(session, stream);
+        return;
+    }
+    stream->orphan = true;
+    stream->owner = NULL;
+    stream->send_half = MUX_HALF_FINISHING;
+    mux_half_step(&stream->receive_half, MUX_EVENT_RESET);
+    list_remove(&stream->credit);
+    list_remove(&stream->starved);
+    stream->linger_until_us = session->now_us + LINGER_US;
+    list_append(&session->lingering, &stream->linger);
+}
