@@ -8,7 +8,6 @@
 
 #include "mux/handshake.h"
 #include "net/link.h"
-#include "session.h"
 #include "upstream.h"
 
 enum { HANDSHAKE_TIMEOUT_S = 10, PROBE_S = 10 };
@@ -32,8 +31,8 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
     struct server_link *entry = context;
     entry->greeted = true;
     entry->server->greeting--;
-    struct mux_session *mux = session_hello(entry->server, link, entry->identity, entry->peer,
-                                            hello, reject, &entry->session);
+    struct mux_session *mux = session_hello(&entry->server->host, link, entry->identity,
+                                            entry->peer, hello, reject, &entry->session);
 
     if (!mux)
         log_warning(entry->server->worker->log, "session_rejected", "A session was refused",
@@ -49,7 +48,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
     bool known = entry->session != NULL;
     if (known)
         session_link_lost(entry->session, link, end, reason);
-    else if (end != LINK_END_REJECTED && !entry->server->stopping && !entry->greeted)
+    else if (end != LINK_END_REJECTED && !entry->server->host.stopping && !entry->greeted)
         log_warning(entry->server->worker->log, "link_dropped",
                     "A WebSocket ended before it said which session it is for",
                     log_str("peer", entry->peer), log_str("reason", reason));
@@ -65,12 +64,23 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
 
 static const struct link_owner link_owner = {.hello = on_hello, .ended = on_link_ended};
 
+static void on_session_ended(void *context, struct session *session)
+{
+    struct server *server = context;
+
+    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
+        struct server_link *entry = list_entry(at, struct server_link, node);
+        if (entry->session == session)
+            entry->session = NULL;
+    }
+}
+
 static int on_authorize(void *context, const struct http_request *request, char *identity,
                         const char **body)
 {
     struct server *server = context;
 
-    if (server->stopping) {
+    if (server->host.stopping) {
         *body = "the server stops\n";
         return 503;
     }
@@ -115,7 +125,7 @@ static int on_page(void *context, const char *path, const char **body)
         *body = "not found\n";
         return 404;
     }
-    if (server->stopping) {
+    if (server->host.stopping) {
         *body = "the server stops\n";
         return 503;
     }
@@ -207,8 +217,8 @@ static void list_offers(struct server *server)
         mux_offer_write(
             &w, MUX_TARGET_TCP,
             (struct mux_text){options->targets[i].name, strlen(options->targets[i].name)});
-    server->offers_size = byte_writer_size(&w);
-    server->offer_count = (uint16_t)(options->cluster_count + options->target_count);
+    server->host.offers = (struct mux_text){(const char *)server->offers, byte_writer_size(&w)};
+    server->host.offer_count = (uint16_t)(options->cluster_count + options->target_count);
 }
 
 static bool start_http(struct server *server, char *error, size_t size)
@@ -259,7 +269,6 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     memset(server, 0, sizeof *server);
     server->worker = worker;
     server->options = options;
-    list_init(&server->sessions);
     list_init(&server->links);
     server->clusters = calloc(options->cluster_count + 1, sizeof *server->clusters);
     server->probes = calloc(options->cluster_count + 1, sizeof *server->probes);
@@ -270,6 +279,12 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
         cluster_init(&server->clusters[i], worker, &options->clusters[i]);
         server->probes[i] = (struct probe){.server = server, .cluster = &server->clusters[i]};
     }
+    server->host = (struct session_host){.worker = worker,
+                                         .options = options,
+                                         .clusters = server->clusters,
+                                         .ended = on_session_ended,
+                                         .context = server};
+    list_init(&server->host.sessions);
     list_offers(server);
     *exit_code = 2;
     server->access = access_new(options, worker->log, error, size);
@@ -284,11 +299,11 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
 
 void server_stop(struct server *server)
 {
-    server->stopping = true;
+    server->host.stopping = true;
     listener_free(server->listener);
     server->listener = NULL;
     event_del(server->probe);
-    session_stop_all(server);
+    session_stop_all(&server->host);
     for (struct list *at = server->links.next; at != &server->links; at = at->next)
         link_close(list_entry(at, struct server_link, node)->link, 1001, "the server stops");
 }
@@ -296,15 +311,6 @@ void server_stop(struct server *server)
 bool server_stopped(const struct server *server)
 {
     return list_empty(&server->links);
-}
-
-void server_forget_session(struct server *server, struct session *session)
-{
-    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
-        struct server_link *entry = list_entry(at, struct server_link, node);
-        if (entry->session == session)
-            entry->session = NULL;
-    }
 }
 
 void server_free(struct server *server)

@@ -1,18 +1,39 @@
 /*
- * A client's session on the server: streams to brokers and targets, and which listeners the client
- * has for which nodes. It outlives its links for the resume window.
+ * A client's session on the server: its streams to brokers and targets (broker_stream.h), and which
+ * listeners the client has for which nodes (node_listeners.h). It outlives its links for the resume
+ * window.
  */
 #pragma once
 
+#include "base/list.h"
+#include "cluster.h"
 #include "net/link.h"
-#include "server.h"
+#include "options.h"
+
+struct session;
+
+/* What the sessions of a server share; it belongs to the server, which fills it in. */
+struct session_host {
+    struct worker *worker;
+    const struct options *options;
+    struct cluster *clusters; /* options->cluster_count */
+    struct mux_text offers;   /* what WELCOME lists; it and offer_count stay the same */
+    uint16_t offer_count;
+    bool stopping;        /* the server stops: no session is kept for its client to come back */
+    struct list sessions; /* struct session, by its node */
+    size_t session_count;
+    /* The session is about to be freed: links must not name it any more. */
+    void (*ended)(void *context, struct session *session);
+    void *context;
+};
 
 /* A link has sent HELLO: the session it belongs to, new or resumed; NULL: *reject says why not. */
-struct mux_session *session_hello(struct server *server, struct link *link, const char *identity,
-                                  const char *peer, const struct mux_hello *hello,
-                                  struct mux_reject *reject, struct session **session);
+struct mux_session *session_hello(struct session_host *host, struct link *link,
+                                  const char *identity, const char *peer,
+                                  const struct mux_hello *hello, struct mux_reject *reject,
+                                  struct session **session);
 /* A link of the session is gone; its newest, or one that was replaced. */
 void session_link_lost(struct session *session, struct link *link, enum link_end end,
                        const char *reason);
 /* Tells all clients that the server stops, and ends their sessions. */
-void session_stop_all(struct server *server);
+void session_stop_all(struct session_host *host);

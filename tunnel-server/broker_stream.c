@@ -1,0 +1,275 @@
+#include "broker_stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/clock.h"
+#include "net/relay.h"
+#include "upstream.h"
+
+/* One stream: a client's connection to a broker or target. */
+struct broker_stream {
+    struct list node;      /* in streams->all */
+    struct node_wait wait; /* a response waits for listeners */
+    struct broker_streams *streams;
+    struct relay *relay;
+    struct upstream *opening;
+    struct cluster *cluster; /* NULL: a raw target */
+    size_t cluster_index;
+    enum mux_target_kind kind;
+    int32_t node_id;
+    uint32_t id;
+    uint64_t opened_us;
+    char target[MUX_NAME_MAX + 16]; /* "kafka", "kafka/2", "registry" */
+    char peer[MUX_NAME_MAX + 1];
+    char address[ADDRESS_HOST_MAX + 8];
+};
+
+static struct log *log_of(const struct broker_streams *streams)
+{
+    return streams->worker->log;
+}
+
+static void stream_free(struct broker_stream *stream)
+{
+    upstream_cancel(stream->opening);
+    list_remove(&stream->node);
+    list_remove(&stream->wait.node);
+    free(stream);
+}
+
+/* ---- addresses in responses */
+
+/* kafka_filter_callbacks: the response of a broker announces a node. */
+static int map_address(void *context, enum kafka_endpoint_type type, int32_t node,
+                       const struct kafka_address *real, struct kafka_address *local)
+{
+    struct broker_stream *stream = context;
+
+    if (!cluster_announce(stream->cluster, type, node, real))
+        return -1;
+    return node_listeners_find(stream->streams->listeners, stream->cluster_index, type, node,
+                               local);
+}
+
+static void note_seen(void *context, enum kafka_endpoint_type type, int32_t node,
+                      const struct kafka_address *real)
+{
+    struct broker_stream *stream = context;
+
+    cluster_announce(stream->cluster, type, node, real);
+}
+
+static const struct kafka_filter_callbacks filter_callbacks = {.map = map_address,
+                                                               .seen = note_seen};
+
+static void relay_wants(void *context, struct relay *relay, const struct kafka_wanted *nodes,
+                        size_t count)
+{
+    struct broker_stream *stream = context;
+    struct node_listeners *listeners = stream->streams->listeners;
+
+    (void)relay;
+    node_listeners_wait(listeners, &stream->wait);
+    node_listeners_ask(listeners, stream->cluster_index, nodes, count);
+}
+
+static void on_answered(void *context)
+{
+    struct broker_stream *stream = context;
+
+    relay_listeners_ready(stream->relay);
+}
+
+static void on_timed_out(void *context)
+{
+    struct broker_stream *stream = context;
+
+    log_warning(log_of(stream->streams), "expose_timeout",
+                "The client did not open the listeners that a response needs; the connection is "
+                "reset",
+                log_str("session", stream->streams->session), log_str("target", stream->target));
+    relay_cut(stream->relay, MUX_CODE_LISTENER,
+              "the client opened no listener for a broker in time");
+    stream_free(stream);
+}
+
+static const struct node_wait_owner wait_owner = {.answered = on_answered,
+                                                  .timed_out = on_timed_out};
+
+/* ---- the relay's word */
+
+static void note_filter_events(const struct broker_stream *stream)
+{
+    struct kafka_filter *filter = stream->relay->filter;
+    enum kafka_filter_event event;
+    const char *api;
+    int16_t version;
+
+    while (filter &&
+           (event = kafka_filter_event(filter, &api, &version)) != KAFKA_FILTER_EVENT_NONE)
+        log_info(
+            log_of(stream->streams), "kafka_notice",
+            event == KAFKA_FILTER_EVENT_NEWER_METADATA
+                ? "A request uses a newer version than is known here; its known part is rewritten"
+            : event == KAFKA_FILTER_EVENT_OUT_OF_ORDER ? "A broker answered out of order"
+            : event == KAFKA_FILTER_EVENT_RAW_SASL     ? "A client uses SASL without Kafka framing"
+                                                       : "An impossible broker address was erased",
+            log_str("target", stream->target), log_str("api", api), log_i64("version", version),
+            log_str("client_id", kafka_filter_client_id(filter)));
+}
+
+static void relay_ended(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
+                        struct mux_text reason)
+{
+    struct broker_stream *stream = context;
+    struct log *log = log_of(stream->streams);
+    uint64_t lived_ms = (clock_now_us() - stream->opened_us) / 1000;
+
+    note_filter_events(stream);
+    if (end == RELAY_END_COMPLETE)
+        log_debug(log, "stream_closed", "A connection has ended",
+                  log_str("session", stream->streams->session), log_str("target", stream->target),
+                  log_u64("stream", stream->id), log_u64("bytes_up", relay->bytes_to_socket),
+                  log_u64("bytes_down", relay->bytes_from_socket), log_ms("duration", lived_ms));
+    else
+        log_event(log, code == MUX_CODE_KAFKA_PROTOCOL ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+                  "stream_reset", "A connection was cut short",
+                  (const struct log_field[]){
+                      log_str("session", stream->streams->session),
+                      log_str("target", stream->target), log_str("address", stream->address),
+                      log_u64("stream", stream->id), log_bytes("reason", reason.bytes, reason.size),
+                      log_u64("bytes_up", relay->bytes_to_socket),
+                      log_u64("bytes_down", relay->bytes_from_socket),
+                      log_ms("duration", lived_ms)},
+                  8);
+    stream_free(stream);
+}
+
+static const struct relay_owner relay_owner = {.wanted = relay_wants, .ended = relay_ended};
+
+/* ---- opening */
+
+static void refuse(struct broker_streams *streams, struct mux_stream *mux, const char *target,
+                   enum mux_code code, const char *reason)
+{
+    log_warning(log_of(streams), "stream_refused", "A connection was refused",
+                log_str("session", streams->session), log_str("target", target),
+                log_str("reason", reason));
+    mux_stream_refuse(mux, code, reason);
+}
+
+static void on_upstream(void *context, const struct upstream_result *result)
+{
+    struct broker_stream *stream = context;
+
+    stream->opening = NULL;
+    if (result->fd < 0) {
+        struct mux_stream *mux = stream->relay->stream;
+        relay_abandon(stream->relay);
+        refuse(stream->streams, mux, stream->target, result->code, result->reason);
+        stream_free(stream);
+        return;
+    }
+    snprintf(stream->address, sizeof stream->address, "%s", result->address);
+    log_debug(log_of(stream->streams), "stream_opened", "A connection is open",
+              log_str("session", stream->streams->session), log_str("target", stream->target),
+              log_str("address", stream->address), log_u64("stream", stream->id),
+              log_str("peer", stream->peer));
+    mux_stream_accept(stream->relay->stream);
+    relay_connect(stream->relay, result->fd);
+}
+
+static bool text_is(struct mux_text text, const char *string)
+{
+    return strlen(string) == text.size && memcmp(text.bytes, string, text.size) == 0;
+}
+
+static struct broker_stream *stream_new(struct broker_streams *streams, struct mux_stream *mux,
+                                        const struct mux_target *target, struct mux_text peer)
+{
+    struct broker_stream *stream = calloc(1, sizeof *stream);
+
+    if (!stream)
+        abort();
+    stream->streams = streams;
+    stream->kind = target->kind;
+    stream->node_id = target->node_id;
+    stream->id = mux_stream_id(mux);
+    stream->opened_us = clock_now_us();
+    stream->wait = (struct node_wait){.owner = &wait_owner, .context = stream};
+    list_init(&stream->wait.node);
+    list_append(&streams->all, &stream->node);
+    snprintf(stream->peer, sizeof stream->peer, "%.*s", (int)peer.size,
+             peer.bytes ? peer.bytes : "");
+    if (target->kind == MUX_TARGET_NODE)
+        snprintf(stream->target, sizeof stream->target, "%.*s/%d", (int)target->name.size,
+                 target->name.bytes, (int)target->node_id);
+    else
+        snprintf(stream->target, sizeof stream->target, "%.*s", (int)target->name.size,
+                 target->name.bytes);
+    streams->opened++;
+    return stream;
+}
+
+static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, size_t index,
+                       const struct mux_target *target, struct mux_text peer)
+{
+    struct broker_stream *stream = stream_new(streams, mux, target, peer);
+    unsigned timeout_ms = (unsigned)streams->options->connect_timeout_ms;
+
+    stream->cluster = &streams->clusters[index];
+    stream->cluster_index = index;
+    struct kafka_filter *filter = kafka_filter_new(&filter_callbacks, stream, NULL);
+    if (!filter)
+        abort();
+    stream->relay = relay_new(streams->worker, &relay_owner, stream, filter);
+    relay_set_stream(stream->relay, mux);
+    if (target->kind == MUX_TARGET_NODE)
+        stream->opening =
+            upstream_node(stream->cluster, target->node_id, timeout_ms, on_upstream, stream);
+    else
+        stream->opening = upstream_bootstrap(stream->cluster, timeout_ms, on_upstream, stream);
+}
+
+static void open_tcp(struct broker_streams *streams, struct mux_stream *mux,
+                     const struct address *address, const struct mux_target *target,
+                     struct mux_text peer)
+{
+    struct broker_stream *stream = stream_new(streams, mux, target, peer);
+
+    stream->relay = relay_new(streams->worker, &relay_owner, stream, NULL);
+    relay_set_stream(stream->relay, mux);
+    stream->opening =
+        upstream_target(streams->worker, address, (unsigned)streams->options->connect_timeout_ms,
+                        on_upstream, stream);
+}
+
+void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
+                        const struct mux_target *target, struct mux_text peer)
+{
+    const struct options *options = streams->options;
+    char name[MUX_NAME_MAX + 1];
+    char reason[MUX_REASON_MAX];
+
+    if (target->kind == MUX_TARGET_TCP) {
+        for (size_t i = 0; i < options->target_count; i++) {
+            if (text_is(target->name, options->targets[i].name)) {
+                open_tcp(streams, mux, &options->targets[i].address, target, peer);
+                return;
+            }
+        }
+    } else {
+        for (size_t i = 0; i < options->cluster_count; i++) {
+            if (text_is(target->name, options->clusters[i].name)) {
+                open_kafka(streams, mux, i, target, peer);
+                return;
+            }
+        }
+    }
+    snprintf(name, sizeof name, "%.*s", (int)target->name.size, target->name.bytes);
+    snprintf(reason, sizeof reason, "the server has no %s of that name",
+             target->kind == MUX_TARGET_TCP ? "--tcp target" : "--kafka cluster");
+    refuse(streams, mux, name, MUX_CODE_UNKNOWN_TARGET, reason);
+}

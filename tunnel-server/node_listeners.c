@@ -1,0 +1,221 @@
+#include "node_listeners.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster.h"
+#include "net/clock.h"
+
+enum {
+    EXPOSE_TIMEOUT_US = 10 * 1000 * 1000,
+    EXPOSE_CHECK_S = 1,
+    HOST_MAX = 255,
+};
+
+/* A listener that the client has, or was asked to have, for a node. */
+struct exposed {
+    bool ready;
+    bool failed;
+    uint16_t port;
+    char host[HOST_MAX + 1];
+};
+
+static struct exposed *exposed_get(struct node_listeners *listeners, size_t cluster, unsigned type,
+                                   int32_t node)
+{
+    return idmap_get(&listeners->books[cluster].nodes[type], (uint32_t)node);
+}
+
+static struct exposed *exposed_add(struct node_listeners *listeners, size_t cluster, unsigned type,
+                                   int32_t node)
+{
+    struct idmap *map = &listeners->books[cluster].nodes[type];
+    struct exposed *exposed;
+
+    if (map->count >= CLUSTER_NODES_MAX)
+        return NULL;
+    exposed = calloc(1, sizeof *exposed);
+    if (!exposed)
+        abort();
+    idmap_put(map, (uint32_t)node, exposed);
+    return exposed;
+}
+
+int node_listeners_find(struct node_listeners *listeners, size_t cluster,
+                        enum kafka_endpoint_type type, int32_t node, struct kafka_address *local)
+{
+    struct exposed *exposed = exposed_get(listeners, cluster, type, node);
+
+    if (!exposed)
+        return 1;
+    if (exposed->failed) {
+        /* The next response that names the node makes the client try again. */
+        idmap_remove(&listeners->books[cluster].nodes[type], (uint32_t)node);
+        free(exposed);
+        return -1;
+    }
+    if (!exposed->ready)
+        return 1;
+    *local = (struct kafka_address){exposed->host, strlen(exposed->host), exposed->port};
+    return 0;
+}
+
+void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
+                        const struct kafka_wanted *nodes, size_t count)
+{
+    const char *name = listeners->clusters[cluster].name;
+    uint8_t payload[4096];
+    struct mux_expose_writer writer;
+    size_t i = 0;
+
+    while (i < count) {
+        mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){name, strlen(name)});
+        for (; i < count; i++) {
+            const struct kafka_wanted *wanted = &nodes[i];
+            if (exposed_get(listeners, cluster, wanted->type, wanted->node))
+                continue;
+            if (!mux_expose_add(&writer, (uint8_t)wanted->type, wanted->node))
+                break;
+            if (!exposed_add(listeners, cluster, wanted->type, wanted->node))
+                break;
+        }
+        if (writer.count > 0)
+            mux_session_send_message(listeners->mux, MUX_EXPOSE, payload, mux_expose_end(&writer));
+        else
+            break;
+    }
+}
+
+/* ---- waiting */
+
+static void check_soon(struct node_listeners *listeners)
+{
+    const struct timeval check = {EXPOSE_CHECK_S, 0};
+
+    event_add(listeners->timer, &check);
+}
+
+void node_listeners_wait(struct node_listeners *listeners, struct node_wait *wait)
+{
+    if (!list_empty(&wait->node))
+        return;
+    wait->since_us = clock_now_us();
+    list_append(&listeners->waiting, &wait->node);
+    check_soon(listeners);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *argument)
+{
+    struct node_listeners *listeners = argument;
+    uint64_t now = clock_now_us();
+
+    (void)fd;
+    (void)what;
+    while (!list_empty(&listeners->waiting)) {
+        struct node_wait *wait = list_entry(listeners->waiting.next, struct node_wait, node);
+        if (!listeners->linked || now - wait->since_us < EXPOSE_TIMEOUT_US) {
+            check_soon(listeners);
+            return;
+        }
+        list_remove(&wait->node);
+        wait->owner->timed_out(wait->context);
+    }
+}
+
+/* Whoever waits looks again, each once: it may begin to wait anew. */
+static void answer_waiting(struct node_listeners *listeners)
+{
+    struct list waiting;
+    struct list *node;
+
+    list_init(&waiting);
+    while ((node = list_pop(&listeners->waiting)))
+        list_append(&waiting, node);
+    while ((node = list_pop(&waiting))) {
+        struct node_wait *wait = list_entry(node, struct node_wait, node);
+        wait->owner->answered(wait->context);
+    }
+}
+
+/* ---- the client's answer */
+
+static void note_exposed(struct node_listeners *listeners, size_t cluster,
+                         const struct mux_exposed_node *node)
+{
+    struct exposed *exposed;
+
+    if (node->endpoint_type < 1 || node->endpoint_type > 2)
+        return;
+    exposed = exposed_get(listeners, cluster, node->endpoint_type, node->node_id);
+    if (!exposed || exposed->ready)
+        return;
+    if (node->port == 0 || node->host.size == 0 || node->host.size > HOST_MAX) {
+        exposed->failed = true;
+        log_warning(listeners->worker->log, "expose_failed",
+                    "The client could not open a listener for a node",
+                    log_str("session", listeners->session), log_i64("node", node->node_id),
+                    log_bytes("reason", node->host.bytes, node->host.size));
+        return;
+    }
+    memcpy(exposed->host, node->host.bytes, node->host.size);
+    exposed->host[node->host.size] = '\0';
+    exposed->port = node->port;
+    exposed->ready = true;
+    log_info(listeners->worker->log, "exposed", "The client has a listener for a node",
+             log_str("session", listeners->session),
+             log_str("cluster", listeners->clusters[cluster].name), log_i64("node", node->node_id),
+             log_str("host", exposed->host), log_u64("port", exposed->port));
+}
+
+void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size)
+{
+    struct mux_expose_reader reader;
+    struct mux_exposed_node node;
+
+    if (!mux_expose_read(&reader, payload, size))
+        return;
+    for (size_t i = 0; i < listeners->cluster_count; i++) {
+        if (strlen(listeners->clusters[i].name) != reader.cluster.size ||
+            memcmp(listeners->clusters[i].name, reader.cluster.bytes, reader.cluster.size) != 0)
+            continue;
+        while (mux_exposed_next(&reader, &node))
+            note_exposed(listeners, i, &node);
+        answer_waiting(listeners);
+        return;
+    }
+}
+
+/* ---- life */
+
+void node_listeners_init(struct node_listeners *listeners, struct worker *worker,
+                         struct mux_session *mux, const struct address_cluster *clusters,
+                         size_t cluster_count, const char *session)
+{
+    *listeners = (struct node_listeners){.worker = worker,
+                                         .mux = mux,
+                                         .clusters = clusters,
+                                         .cluster_count = cluster_count,
+                                         .session = session};
+    list_init(&listeners->waiting);
+    listeners->books = calloc(cluster_count + 1, sizeof *listeners->books);
+    listeners->timer = event_new(worker->base, -1, 0, on_timer, listeners);
+    if (!listeners->books || !listeners->timer)
+        abort();
+}
+
+void node_listeners_clear(struct node_listeners *listeners)
+{
+    assert(list_empty(&listeners->waiting));
+    for (size_t i = 0; i < listeners->cluster_count; i++) {
+        for (size_t type = 0; type < 3; type++) {
+            struct idmap *map = &listeners->books[i].nodes[type];
+            struct exposed *exposed;
+            for (size_t at = 0; (exposed = idmap_next(map, &at));)
+                free(exposed);
+            idmap_clear(map);
+        }
+    }
+    free(listeners->books);
+    event_free(listeners->timer);
+}

@@ -1,0 +1,69 @@
+/*
+ * Which listeners a client has for the nodes of the clusters. When a response announces a node for
+ * which there is none, the client is asked to open one (EXPOSE), and the response waits until the
+ * client says where it is (EXPOSED), for a bounded time.
+ */
+#pragma once
+
+#include "base/idmap.h"
+#include "base/list.h"
+#include "config/address.h"
+#include "kafka/filter.h"
+#include "mux/session.h"
+#include "net/worker.h"
+
+struct node_wait_owner {
+    /* The client has answered: look again whether the listeners are there. */
+    void (*answered)(void *context);
+    /* The client did not answer in time. The wait has been taken out of the list. */
+    void (*timed_out)(void *context);
+};
+
+/* Something that waits for listeners; part of its owner, who fills in owner and context, begins
+ * with list_init(&wait->node) and may take it out with list_remove() at any time. */
+struct node_wait {
+    struct list node; /* in listeners->waiting */
+    const struct node_wait_owner *owner;
+    void *context;
+    uint64_t since_us;
+};
+
+/* The listeners for one cluster's nodes. */
+struct exposed_book {
+    struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct exposed * */
+};
+
+struct node_listeners {
+    struct worker *worker;
+    struct mux_session *mux;
+    const struct address_cluster *clusters;
+    size_t cluster_count;
+    const char *session;        /* its id, for the log */
+    struct exposed_book *books; /* one a cluster */
+    struct list waiting;        /* struct node_wait, oldest first */
+    struct event *timer;
+    bool linked; /* the session has a link: without one, nobody is too late */
+};
+
+/* clusters and session must live as long as the listeners. */
+void node_listeners_init(struct node_listeners *listeners, struct worker *worker,
+                         struct mux_session *mux, const struct address_cluster *clusters,
+                         size_t cluster_count, const char *session);
+/* Nothing may wait any more. */
+void node_listeners_clear(struct node_listeners *listeners);
+
+/*
+ * The client's listener for a node; cluster is the index into clusters. Returns 0: *local is valid
+ * until the next call; 1: there is none yet; -1: the client could not open one, and the next
+ * response that names the node makes it try again.
+ */
+int node_listeners_find(struct node_listeners *listeners, size_t cluster,
+                        enum kafka_endpoint_type type, int32_t node, struct kafka_address *local);
+/* Asks the client for listeners of those nodes that it was not asked for yet. */
+void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
+                        const struct kafka_wanted *nodes, size_t count);
+/* An EXPOSED message has come. */
+void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size);
+
+/* Begins to wait, unless it does already. Ends with a call of the wait's owner. */
+void node_listeners_wait(struct node_listeners *listeners, struct node_wait *wait);
