@@ -1,54 +1,50 @@
-/* tunnel-client: reads its options, starts, runs until it is told to stop. */
-#include <stdio.h>
-#include <stdlib.h>
-
+/* tunnel-client: joins its options and the client to what every program does. */
 #include "client.h"
 #include "net/program.h"
 
-extern char **environ;
-
-enum { GOODBYE_MS = 1500 };
-
-static bool stopped(void *context)
+static bool check(void *options, char *error, size_t size)
 {
-    return client_stopped(context);
+    return options_check(options, error, size);
 }
 
-static int serve(struct worker *worker, const struct options *options)
+static bool start(void *work, struct worker *worker, const void *options, char *error, size_t size,
+                  int *exit_code)
 {
-    struct client client;
-    char error[600];
-    int exit_code = 1;
+    return client_start(work, worker, options, error, size, exit_code);
+}
 
-    if (!client_start(&client, worker, options, error, sizeof error, &exit_code)) {
-        log_error(worker->log, "start_failed", "tunnel-client cannot start",
-                  log_str("reason", error));
-        client_free(&client);
-        return exit_code;
-    }
-    int signal_number = program_run(worker);
-    log_info(worker->log, "stopping", "tunnel-client stops", log_i64("signal", signal_number));
-    client_stop(&client);
-    program_linger(worker, GOODBYE_MS, stopped, &client);
-    client_free(&client);
-    return 0;
+static void stop(void *work)
+{
+    client_stop(work);
+}
+
+static bool stopped(const void *work)
+{
+    return client_stopped(work);
+}
+
+static void clear(void *work)
+{
+    client_free(work);
 }
 
 int main(int argc, char **argv)
 {
     struct options options = {0};
-    struct program program;
-    int exit_code;
+    struct client client;
+    const struct program_parts parts = {
+        .description = &options_program,
+        .options = &options,
+        .shared = &options.shared,
+        .work = &client,
+        .check = check,
+        .start = start,
+        .stop = stop,
+        .stopped = stopped,
+        .free = clear,
+    };
+    int exit_code = program_main(&parts, argc, argv);
 
-    if (!program_begin(&program, &options_program, &options, &options.shared, argc, argv, environ,
-                       &exit_code))
-        return exit_code;
-    char error[600];
-    if (options_check(&options, error, sizeof error))
-        exit_code = serve(&program.worker, &options);
-    else
-        exit_code = program_usage(&program, error);
-    program_end(&program);
     options_free(&options);
     return exit_code;
 }

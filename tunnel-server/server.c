@@ -263,6 +263,18 @@ static bool start_listening(struct server *server, char *error, size_t size)
     return false;
 }
 
+static void log_ready(const struct server *server)
+{
+    const struct options *options = server->options;
+    char listen[SOCKET_TEXT_MAX];
+
+    listener_format(server->listener, listen);
+    log_info(server->worker->log, "ready", "tunnel-server is ready", log_str("listen", listen),
+             log_str("path", options->path), log_bool("tls", options->tls_cert != NULL),
+             log_u64("clusters", options->cluster_count), log_u64("targets", options->target_count),
+             log_str("version", KAFKA_TUNNEL_VERSION));
+}
+
 bool server_start(struct server *server, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code)
 {
@@ -294,6 +306,7 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     if (!start_listening(server, error, size))
         return false;
     event_active(server->probe, EV_TIMEOUT, 0);
+    log_ready(server);
     return true;
 }
 

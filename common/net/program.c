@@ -10,6 +10,17 @@
 
 #include "net/clock.h"
 
+extern char **environ;
+
+enum { GOODBYE_MS = 1500, ERROR_MAX = 600 };
+
+struct program {
+    const char *name;
+    struct config config;
+    struct log log;
+    struct worker worker;
+};
+
 /* Each connection takes a descriptor at both ends; the soft limit is often far below the hard one.
  */
 static void raise_descriptor_limit(void)
@@ -40,24 +51,30 @@ static void start_log(struct program *program, const struct shared_options *shar
                     log_str("reason", program->config.warnings[i]));
 }
 
-int program_usage(const struct program *program, const char *error)
+/* Prints a usage error and returns the exit code for it. */
+static int usage(const struct program *program, const char *error)
 {
     fprintf(stderr, "%s: %s\n", program->name, error);
     return 2;
 }
 
-bool program_begin(struct program *program, const struct config_program *description, void *target,
-                   const struct shared_options *shared, int argc, char **argv, char **environment,
-                   int *exit_code)
+/*
+ * Loads the options and sets up log and worker. false: *exit_code says how to exit; what there is
+ * to say (help, version, a usage error) has been printed.
+ */
+static bool begin(struct program *program, const struct program_parts *parts, int argc, char **argv,
+                  int *exit_code)
 {
+    const struct config_program *description = parts->description;
+
     memset(program, 0, sizeof *program);
     program->name = description->name;
     signal(SIGPIPE, SIG_IGN);
-    int result = config_load(&program->config, description, target, argc, argv, environment);
+    int result = config_load(&program->config, description, parts->options, argc, argv, environ);
     if (result == 0) {
         raise_descriptor_limit();
-        start_log(program, shared);
-        worker_init(&program->worker, &program->log, shared->memory);
+        start_log(program, parts->shared);
+        worker_init(&program->worker, &program->log, parts->shared->memory);
         return true;
     }
     *exit_code = 0;
@@ -66,12 +83,12 @@ bool program_begin(struct program *program, const struct config_program *descrip
     else if (result == CONFIG_VERSION)
         printf("%s %s\n", description->name, KAFKA_TUNNEL_VERSION);
     else
-        *exit_code = program_usage(program, program->config.error);
+        *exit_code = usage(program, program->config.error);
     config_free(&program->config);
     return false;
 }
 
-void program_end(struct program *program)
+static void end(struct program *program)
 {
     worker_clear(&program->worker);
     log_flush(&program->log);
@@ -92,7 +109,8 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     event_base_loopbreak(run->worker->base);
 }
 
-int program_run(struct worker *worker)
+/* Runs the loop until SIGTERM or SIGINT, and returns its number. */
+static int run_until_signal(struct worker *worker)
 {
     struct run run = {.worker = worker};
     struct event *terminate = evsignal_new(worker->base, SIGTERM, on_signal, &run);
@@ -108,23 +126,57 @@ int program_run(struct worker *worker)
     return run.signal_number;
 }
 
-void program_stop(struct worker *worker)
+/* Runs on until the program has stopped, at most for GOODBYE_MS. */
+static void linger(struct worker *worker, const struct program_parts *parts)
 {
-    event_base_loopbreak(worker->base);
-}
+    uint64_t limit_us = clock_now_us() + (uint64_t)GOODBYE_MS * 1000;
 
-void program_linger(struct worker *worker, unsigned timeout_ms, bool (*done)(void *context),
-                    void *context)
-{
-    uint64_t end = clock_now_us() + (uint64_t)timeout_ms * 1000;
-
-    while (!done(context)) {
+    while (!parts->stopped(parts->work)) {
         uint64_t now = clock_now_us();
-        if (now >= end)
+        if (now >= limit_us)
             return;
-        uint64_t wait = end - now;
+        uint64_t wait = limit_us - now;
         const struct timeval limit = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
         event_base_loopexit(worker->base, &limit);
         event_base_loop(worker->base, EVLOOP_ONCE);
     }
+}
+
+/* Returns the exit code. */
+static int work(struct program *program, const struct program_parts *parts)
+{
+    struct worker *worker = &program->worker;
+    char error[ERROR_MAX];
+    char message[100];
+    int exit_code = 1;
+
+    if (!parts->start(parts->work, worker, parts->options, error, sizeof error, &exit_code)) {
+        snprintf(message, sizeof message, "%s cannot start", program->name);
+        log_error(worker->log, "start_failed", message, log_str("reason", error));
+        parts->free(parts->work);
+        return exit_code;
+    }
+    int signal_number = run_until_signal(worker);
+    snprintf(message, sizeof message, "%s stops", program->name);
+    log_info(worker->log, "stopping", message, log_i64("signal", signal_number));
+    parts->stop(parts->work);
+    linger(worker, parts);
+    parts->free(parts->work);
+    return 0;
+}
+
+int program_main(const struct program_parts *parts, int argc, char **argv)
+{
+    struct program program;
+    char error[ERROR_MAX];
+    int exit_code;
+
+    if (!begin(&program, parts, argc, argv, &exit_code))
+        return exit_code;
+    if (parts->check(parts->options, error, sizeof error))
+        exit_code = work(&program, parts);
+    else
+        exit_code = usage(&program, error);
+    end(&program);
+    return exit_code;
 }

@@ -6,28 +6,26 @@
 #include "config/shared.h"
 #include "net/worker.h"
 
-struct program {
-    const char *name;
-    struct config config;
-    struct log log;
-    struct worker worker;
+/* What a program is made of. */
+struct program_parts {
+    const struct config_program *description;
+    void *options;                       /* as description says, zeroed; it stays the caller's */
+    const struct shared_options *shared; /* in options */
+    void *work;                          /* passed to the functions below; uninitialized */
+
+    /* Checks what was loaded into options. false: error holds a sentence, a usage error. */
+    bool (*check)(void *options, char *error, size_t size);
+    /* false: error holds a sentence; *exit_code says what to exit with. free() is called anyway. */
+    bool (*start)(void *work, struct worker *worker, const void *options, char *error, size_t size,
+                  int *exit_code);
+    /* Says goodbye; the loop runs on for a moment, until stopped() is true. */
+    void (*stop)(void *work);
+    bool (*stopped)(const void *work);
+    void (*free)(void *work);
 };
 
 /*
- * Loads options into target (zeroed) and sets up log and worker. false: *exit_code says how to
- * exit; what there is to say (help, version, a usage error) has been printed.
+ * Loads the options, starts, runs until SIGTERM or SIGINT, stops. Returns the exit code; what there
+ * is to say about it has been printed or logged.
  */
-bool program_begin(struct program *program, const struct config_program *description, void *target,
-                   const struct shared_options *shared, int argc, char **argv, char **environment,
-                   int *exit_code);
-void program_end(struct program *program);
-
-/* Prints a usage error and returns the exit code for it, 2. */
-int program_usage(const struct program *program, const char *error);
-
-/* Runs the loop until SIGTERM or SIGINT (returns its number), or program_stop() (returns 0). */
-int program_run(struct worker *worker);
-void program_stop(struct worker *worker);
-/* Runs on until done() says so, at most for timeout_ms. */
-void program_linger(struct worker *worker, unsigned timeout_ms, bool (*done)(void *context),
-                    void *context);
+int program_main(const struct program_parts *parts, int argc, char **argv);

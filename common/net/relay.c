@@ -47,12 +47,18 @@ void relay_set_stream(struct relay *relay, struct mux_stream *stream)
 
 /* ---- the end */
 
+static void free_relay(struct worker_release *release)
+{
+    struct relay *relay = list_entry(release, struct relay, release);
+
+    kafka_filter_free(relay->filter);
+    free(relay);
+}
+
 /* Nothing happens to the relay any more; its memory stays until no call of it can be on the stack.
  */
 static void release(struct relay *relay, bool reset)
 {
-    struct worker *worker = relay->worker;
-
     assert(!relay->ended);
     relay->ended = true;
     relay->stream = NULL;
@@ -73,17 +79,7 @@ static void release(struct relay *relay, bool reset)
     byte_queue_clear(&relay->unfiltered);
     byte_queue_clear(&relay->filtered);
     list_remove(&relay->turn);
-    list_append(&worker->released, &relay->turn);
-    worker_reap_soon(worker);
-}
-
-void relay_reap(struct worker *worker)
-{
-    for (struct list *node; (node = list_pop(&worker->released));) {
-        struct relay *relay = list_entry(node, struct relay, turn);
-        kafka_filter_free(relay->filter);
-        free(relay);
-    }
+    worker_release(relay->worker, &relay->release, free_relay);
 }
 
 static void end(struct relay *relay, enum relay_end how, enum mux_code code, struct mux_text reason)

@@ -43,7 +43,8 @@ struct relay_owner {
 
 struct relay {
     struct list node; /* for the owner's list, if it keeps one */
-    struct list turn; /* in worker->touched, or worker->released */
+    struct list turn; /* in worker->touched */
+    struct worker_release release;
     struct worker *worker;
     const struct relay_owner *owner;
     void *context;
@@ -95,5 +96,3 @@ void relay_on_over(void *context, struct mux_stream *stream);
 
 /* To be called by a link when it has gone through worker->link_bytes. */
 void relay_flush_touched(struct worker *worker);
-/* Frees ended relays; the worker calls it. */
-void relay_reap(struct worker *worker);

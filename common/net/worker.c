@@ -3,7 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/relay.h"
+static void reap(struct worker *worker)
+{
+    for (struct list *node; (node = list_pop(&worker->released));) {
+        struct worker_release *release = list_entry(node, struct worker_release, node);
+        release->destroy(release);
+    }
+}
 
 static void on_reap(evutil_socket_t fd, short what, void *argument)
 {
@@ -11,7 +17,7 @@ static void on_reap(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
-    relay_reap(worker);
+    reap(worker);
 }
 
 static uint8_t *allocate(size_t size)
@@ -43,7 +49,7 @@ void worker_init(struct worker *worker, struct log *log, uint64_t memory)
 
 void worker_clear(struct worker *worker)
 {
-    relay_reap(worker);
+    reap(worker);
     event_free(worker->reaper);
     event_base_free(worker->base);
     free(worker->link_bytes);
@@ -52,7 +58,10 @@ void worker_clear(struct worker *worker)
     chunk_pool_clear(&worker->pool);
 }
 
-void worker_reap_soon(struct worker *worker)
+void worker_release(struct worker *worker, struct worker_release *release,
+                    void (*destroy)(struct worker_release *release))
 {
+    release->destroy = destroy;
+    list_append(&worker->released, &release->node);
     event_active(worker->reaper, EV_TIMEOUT, 0);
 }

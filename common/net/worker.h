@@ -20,6 +20,13 @@
 /* How much is encoded for a link at a time: four TLS records. */
 #define WORKER_WRITE_SIZE ((size_t)64 * 1024)
 
+/* Part of an object whose calls may still be on the stack when it ends. */
+struct worker_release {
+    struct list node; /* in worker->released */
+    /* Frees the object. */
+    void (*destroy)(struct worker_release *release);
+};
+
 struct worker {
     struct event_base *base;
     struct log *log;
@@ -30,12 +37,13 @@ struct worker {
     uint8_t *socket_bytes; /* WORKER_READ_SIZE: what a filtered socket has just received */
     uint8_t *staging;      /* WORKER_WRITE_SIZE: what a link is about to encrypt */
     struct list touched;   /* relays that hold spans of link_bytes */
-    struct list released;  /* relays to be freed when no call of theirs is on the stack */
+    struct list released;  /* struct worker_release, by its node */
     struct event *reaper;
 };
 
 /* memory: bound of all streams' buffers, bytes. Aborts without memory. */
 void worker_init(struct worker *worker, struct log *log, uint64_t memory);
 void worker_clear(struct worker *worker);
-/* Runs what is in worker->released through free() soon. */
-void worker_reap_soon(struct worker *worker);
+/* Frees the object by calling destroy when no call of it can be on the stack. */
+void worker_release(struct worker *worker, struct worker_release *release,
+                    void (*destroy)(struct worker_release *release));
