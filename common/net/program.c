@@ -1,6 +1,5 @@
 #include "net/program.h"
 
-#include <openssl/evp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

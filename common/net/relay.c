@@ -439,11 +439,12 @@ static bool drain_filtered(struct relay *relay)
 /* After a block: the filter's held response first, then what came behind it. */
 static void drain_unfiltered(struct relay *relay)
 {
+    static const uint8_t nothing[1];
     struct byte_queue waiting = relay->unfiltered;
     struct iovec span;
 
     byte_queue_init(&relay->unfiltered, &relay->worker->pool);
-    pump_filter(relay, NULL, 0);
+    pump_filter(relay, nothing, 0);
     while (!relay->ended && byte_queue_peek(&waiting, &span, 1) > 0) {
         if (relay->blocked)
             byte_queue_append(&relay->unfiltered, span.iov_base, span.iov_len);
