@@ -2,11 +2,10 @@
 
 import socket
 import struct
-import threading
 
 import pytest
 
-from harness import tunnel
+from harness import fakes, tunnel
 
 METADATA, CORRELATION_ID = 3, 7
 
@@ -34,37 +33,20 @@ ANSWERS = {
 }
 
 
-class FakeBroker:
+class FakeBroker(fakes.Listening):
     """Answers each request with the same bytes, on 127.0.0.2."""
 
     def __init__(self, answer):
         self.answer = answer
-        self.listener = socket.create_server(("127.0.0.2", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+        super().__init__("127.0.0.2")
 
     def _serve(self, sock):
-        try:
-            while sock.recv(65536):
-                sock.sendall(self.answer)
-        except OSError:
-            pass
-        finally:
-            sock.close()
+        with sock:
+            try:
+                while sock.recv(65536):
+                    sock.sendall(self.answer)
+            except OSError:
+                pass
 
 
 def ask(client, name):

@@ -16,15 +16,10 @@ UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/js
               b'{"responseType":"ERROR","detail":"Service X not reachable: no service hosts found."}'
 
 
-class Fake:
-    """Answers every request on 127.0.0.1 with `answer` (None: with silence); keeps what it was asked."""
+class Listening:
+    """Accepts on a free port and serves each connection in a thread of its own; `_serve` says how."""
 
-    def __init__(self, answer, tls=None, host="127.0.0.1"):
-        self.answer, self.requests = answer, []
-        self.context = None
-        if tls:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(*tls)
+    def __init__(self, host="127.0.0.1"):
         self.listener = socket.create_server((host, 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -42,6 +37,18 @@ class Fake:
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+
+class Fake(Listening):
+    """Answers every request on 127.0.0.1 with `answer` (None: with silence); keeps what it was asked."""
+
+    def __init__(self, answer, tls=None, host="127.0.0.1"):
+        self.answer, self.requests = answer, []
+        self.context = None
+        if tls:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(*tls)
+        super().__init__(host)
 
     def _serve(self, sock):
         try:
@@ -72,7 +79,7 @@ class Fake:
         return None
 
 
-class Ingress:
+class Ingress(Listening):
     """A TLS-terminating proxy in front of a plain server, as a corporate ingress is; `maximum` bounds the TLS version."""
 
     def __init__(self, target_port, tls, maximum=None):
@@ -83,15 +90,10 @@ class Ingress:
             self.context.maximum_version = maximum
         self.versions = []
         self.links = []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self):
-        return self
+        super().__init__()
 
     def __exit__(self, *_):
-        close(self.listener)
+        super().__exit__()
         self.cut()
 
     def cut(self):
@@ -99,14 +101,6 @@ class Ingress:
         for sock in self.links:
             close(sock)
         self.links.clear()
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, raw):
         try:
