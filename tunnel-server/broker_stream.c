@@ -120,6 +120,20 @@ static void note_filter_events(const struct broker_stream *stream)
             log_str("client_id", kafka_filter_client_id(filter)));
 }
 
+static void relay_unanswered(void *context, struct relay *relay)
+{
+    struct broker_stream *stream = context;
+
+    log_info(
+        log_of(stream->streams), "broker_hung_up",
+        "A broker closed a connection instead of answering; did it expect TLS or SASL, or was the "
+        "request too large for it?",
+        log_str("session", stream->streams->session), log_str("target", stream->target),
+        log_str("address", stream->address), log_u64("stream", stream->id),
+        log_str("client_id", kafka_filter_client_id(relay->filter)),
+        log_u64("unanswered", kafka_filter_in_flight(relay->filter)));
+}
+
 static void relay_ended(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
                         struct mux_text reason)
 {
@@ -147,7 +161,8 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
     stream_free(stream);
 }
 
-static const struct relay_owner relay_owner = {.wanted = relay_wants, .ended = relay_ended};
+static const struct relay_owner relay_owner = {
+    .wanted = relay_wants, .unanswered = relay_unanswered, .ended = relay_ended};
 
 /* ---- opening */
 

@@ -695,6 +695,11 @@ size_t kafka_filter_in_flight(const struct kafka_filter *f)
     return kafka_requests_owed(&f->requests);
 }
 
+bool kafka_filter_between_requests(const struct kafka_filter *f)
+{
+    return kafka_request_reader_idle(&f->reader);
+}
+
 bool kafka_filter_between_responses(const struct kafka_filter *f)
 {
     return f->state == HEAD && f->head_size == 0 && f->owed.size == 0;

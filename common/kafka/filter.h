@@ -125,6 +125,8 @@ const char *kafka_filter_client_id(const struct kafka_filter *f);
 
 /* Requests that must still be answered. */
 size_t kafka_filter_in_flight(const struct kafka_filter *f);
+/* False while a request is only partly through. */
+bool kafka_filter_between_requests(const struct kafka_filter *f);
 /* False while a response is only partly through: a broker's end of stream now cuts it short. */
 bool kafka_filter_between_responses(const struct kafka_filter *f);
 

@@ -24,6 +24,11 @@ struct input {
     size_t at;
 };
 
+bool kafka_request_reader_idle(const struct kafka_request_reader *r)
+{
+    return r->state == HEAD && r->head_size == 0;
+}
+
 void kafka_request_reader_init(struct kafka_request_reader *r)
 {
     *r = (struct kafka_request_reader){0};

@@ -41,6 +41,8 @@ enum kafka_request_result {
     KAFKA_REQUEST_READY = 1,      /* r->request is complete; go on with the bytes that are left */
 };
 
+/* Nothing of a request has come yet since the last one was complete. */
+bool kafka_request_reader_idle(const struct kafka_request_reader *r);
 void kafka_request_reader_init(struct kafka_request_reader *r);
 enum kafka_request_result kafka_request_reader_run(struct kafka_request_reader *r,
                                                    struct kafka_sasl *sasl, const uint8_t *bytes,

@@ -309,6 +309,10 @@ static void finish_reading(struct relay *relay)
             MUX_RESET_AFTER_DATA);
     else {
         relay->read_finished = true;
+        if (relay->filter && !relay->write_ending &&
+            (kafka_filter_in_flight(relay->filter) > 0 ||
+             !kafka_filter_between_requests(relay->filter)))
+            relay->owner->unanswered(relay->context, relay);
         mux_stream_finish(relay->stream);
     }
 }

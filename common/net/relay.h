@@ -36,6 +36,9 @@ struct relay_owner {
     /* The filter waits for listeners of these nodes. NULL when there never is a filter. */
     void (*wanted)(void *context, struct relay *relay, const struct kafka_wanted *nodes,
                    size_t count);
+    /* The broker has ended the connection, the client has not, and a request is unanswered or only
+     * partly sent. For the log: a broker's way to say no. NULL when there never is a filter. */
+    void (*unanswered)(void *context, struct relay *relay);
     /* The relay has ended and is freed after this call. reason is for the log. */
     void (*ended)(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
                   struct mux_text reason);

@@ -62,6 +62,23 @@ static void pass_through_frames_are_one_span_of_the_input(void **state)
 }
 
 /* The filter blocks for nodes 3, 2, 3 in turn, as the test makes them unknown. */
+static void a_request_is_known_to_be_partly_through(void **state)
+{
+    (void)state;
+    struct book book;
+    struct kafka_filter *f = new_filter(&book, NULL);
+    struct bytes b = {0};
+
+    add_request(&b, 12, 4, 0);
+    assert_true(kafka_filter_between_requests(f));
+    for (size_t i = 0; i < b.size; i++) {
+        assert_int_equal(kafka_filter_requests(f, b.at + i, 1), 0);
+        assert_int_equal(kafka_filter_between_requests(f), i + 1 == b.size);
+    }
+    bytes_free(&b);
+    kafka_filter_free(f);
+}
+
 static void blocks_until_the_map_knows(void **state)
 {
     (void)state;
@@ -586,6 +603,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pass_through_frames_are_one_span_of_the_input),
+        cmocka_unit_test(a_request_is_known_to_be_partly_through),
         cmocka_unit_test(blocks_until_the_map_knows),
         cmocka_unit_test(a_block_at_the_end_of_the_input_is_told),
         cmocka_unit_test(all_unknown_nodes_are_named),
