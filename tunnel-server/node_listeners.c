@@ -77,8 +77,9 @@ void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
                 continue;
             if (!mux_expose_add(&writer, (uint8_t)wanted->type, wanted->node))
                 break;
+            /* A full book asks for nothing more: whoever waits runs into the timeout. */
             if (!exposed_add(listeners, cluster, wanted->type, wanted->node))
-                break;
+                count = i;
         }
         if (writer.count > 0)
             mux_session_send_message(listeners->mux, MUX_EXPOSE, payload, mux_expose_end(&writer));
