@@ -3,6 +3,7 @@
   --direct        the control run: Kafka clients and raw connections go straight to the targets, no tunnel;
                   tests that speak about the tunnel itself are left out (and counted as deselected)
   --build DIR     where the two programs are (default: build/)
+  --matrix FILE   writes what became of each case of the client matrix (harness/matrix.py)
 
 KAFKA_TUNNEL_E2E_MIB     size of the checksum runs through Kafka (default 256; the full one is 1024)
 KAFKA_TUNNEL_E2E_RAW_MIB size of the raw checksum runs, each way (default 1024; the full one is 4096)
@@ -15,11 +16,12 @@ import pathlib
 
 import pytest
 
-from harness import kafka, process, raw, trace, tunnel
+from harness import kafka, matrix, process, raw, trace, tunnel
 from harness.pki import Pki
 
 FULL = os.environ.get("KAFKA_TUNNEL_E2E_FULL") == "1"
 FIGURES = []
+MATRIX = matrix.Results()
 
 
 def size(name, default, full):
@@ -29,6 +31,7 @@ def size(name, default, full):
 def pytest_addoption(parser):
     parser.addoption("--direct", action="store_true", help="control run without the tunnel")
     parser.addoption("--build", default=os.environ.get("KAFKA_TUNNEL_BUILD"), help="directory of the built programs")
+    parser.addoption("--matrix", default=None, help="write the results of the client matrix to this file as JSON")
     parser.addoption("--figures", default=None, help="write the measured figures to this file as JSON")
 
 
@@ -46,6 +49,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item, call):
     """A failed test shows the end of every log it could have looked at."""
     report = yield
+    MATRIX.note(item, report)
     if report.failed:
         for p in process.Processes.started:
             report.sections.append((f"log of {p.name} (pid {p.pid}, exit {p.popen.poll()})", p.tail()))
@@ -60,6 +64,8 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("figures" + (" (direct)" if config.getoption("--direct") else ""))
         for name, value in FIGURES:
             terminalreporter.write_line(f"{name}: {value}")
+    if config.getoption("--matrix"):
+        MATRIX.write(config.getoption("--matrix"), config.getoption("--direct"))
     path = config.getoption("--figures")
     if path:
         pathlib.Path(path).write_text(json.dumps(FIGURES, indent=1), encoding="utf-8")
