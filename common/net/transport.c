@@ -34,6 +34,7 @@ struct transport {
     bool ended;
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
+    bool unread;  /* another transport_read() would yield something without waiting */
     char protection[64];
     char error[160];
 };
@@ -100,11 +101,12 @@ static long bio_control(BIO *bio, int command, long number, void *pointer)
 }
 
 /* The type has no BIO_TYPE_DESCRIPTOR: SSL_get_fd() then finds none, and libwebsockets can't close
- * ours. */
+ * ours. It has no index of its own either: nobody looks for it by type, and a process has no more
+ * than 127 of them. */
 static void take_over_tls(struct transport *transport)
 {
     SSL *ssl = transport->ssl;
-    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "link");
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "link");
     BIO *bio;
 
     if (!method)
@@ -137,6 +139,7 @@ struct transport *transport_new(int fd, SSL *ssl)
         abort();
     transport->fd = fd;
     transport->ssl = ssl;
+    transport->unread = ssl != NULL; /* read ahead with the end of the handshake */
     if (ssl)
         take_over_tls(transport);
     else
@@ -237,13 +240,15 @@ long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
         if (got > 0)
             fill += (size_t)got;
     } while (got > 0 && transport->ssl && fill < size);
-    /* An end or an error comes again with the next call. */
+    /* An end or an error comes again with the next call. SSL_has_pending() would be true for a part
+     * of a record as well, for which there is nothing to do but wait. */
+    transport->unread = transport->ssl && fill > 0 && got != TRANSPORT_BLOCKED;
     return fill > 0 ? (long)fill : got;
 }
 
 bool transport_pending(const struct transport *transport)
 {
-    return transport->ssl && SSL_has_pending(transport->ssl);
+    return transport->unread;
 }
 
 bool transport_has_room(const struct transport *transport)

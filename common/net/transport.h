@@ -49,7 +49,7 @@ bool transport_has_room(const struct transport *transport);
 int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size);
 /* 1: everything is with the kernel; TRANSPORT_BLOCKED; TRANSPORT_ERROR. */
 int transport_flush(struct transport *transport);
-/* Bytes are inside that no event will announce. */
+/* The next transport_read() has something to say that no event will announce. */
 bool transport_pending(const struct transport *transport);
 /* Free memory that an idle connection does not need. */
 void transport_relax(struct transport *transport);

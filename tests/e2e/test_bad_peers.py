@@ -203,6 +203,36 @@ def test_tls_garbage(pair, peer):
     assert raw.echo_once(tunnel.port(client, "peer"), b"fine") == b"fine"
 
 
+def test_part_of_a_tls_record_is_waited_for(pair, peer, pki):
+    """Records arrive in pieces on every real network: the rest is waited for, not asked for again and again."""
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(received, sent, server_hostname="localhost")
+    with socket.create_connection(("localhost", server.port), timeout=20) as sock:
+        def exchange(step):
+            while True:
+                try:
+                    done = step()
+                    sock.sendall(sent.read())
+                    return done
+                except ssl.SSLWantReadError:
+                    sock.sendall(sent.read())
+                    received.write(sock.recv(65536))
+        exchange(tls.do_handshake)
+        exchange(lambda: tls.write(ws.request()))
+        assert b" 101 " in exchange(lambda: tls.read(65536))
+        tls.write(ws.frame(2, bytes(10_000)))
+        record = sent.read()
+        busy = server.cpu_seconds()
+        sock.sendall(record[:5000])
+        # Time passes: what is asked is how little is done in it.
+        time.sleep(1)
+        assert server.cpu_seconds() - busy < 0.3
+        sock.sendall(record[5000:])
+        assert ws.closed_within(sock, 20), "zeros are no HELLO"
+
+
 # -- the client's listeners ------------------------------------------------------------------------------------------
 
 
