@@ -180,7 +180,7 @@ static void on_upstream(void *context, const struct upstream_result *result)
     struct broker_stream *stream = context;
 
     stream->opening = NULL;
-    if (result->fd < 0) {
+    if (!upstream_connected(result)) {
         struct mux_stream *mux = stream->relay->stream;
         relay_abandon(stream->relay);
         refuse(stream->streams, mux, stream->target, result->code, result->reason);
@@ -193,7 +193,10 @@ static void on_upstream(void *context, const struct upstream_result *result)
               log_str("address", stream->address), log_u64("stream", stream->id),
               log_str("peer", stream->peer));
     mux_stream_accept(stream->relay->stream);
-    relay_connect(stream->relay, result->fd);
+    if (result->transport)
+        relay_connect_tls(stream->relay, result->transport);
+    else
+        relay_connect(stream->relay, result->fd);
 }
 
 static bool text_is(struct mux_text text, const char *string)

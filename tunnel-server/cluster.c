@@ -1,14 +1,16 @@
 #include "cluster.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 void cluster_init(struct cluster *cluster, struct worker *worker,
-                  const struct address_cluster *settings)
+                  const struct address_cluster *settings, struct dial_tls tls)
 {
     memset(cluster, 0, sizeof *cluster);
     cluster->worker = worker;
     cluster->settings = settings;
+    cluster->tls = tls;
     for (size_t i = 0; i < 3; i++)
         idmap_init(&cluster->nodes[i]);
 }
@@ -63,4 +65,37 @@ bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, in
     known->host[address->host_size] = '\0';
     known->port = (uint16_t)address->port;
     return true;
+}
+
+/* What to do about a TLS handshake that failed. */
+static const char *tls_advice(enum tls_failure failure)
+{
+    switch (failure) {
+    case TLS_FAILURE_TRUST:
+        return "; add the brokers' CA with --kafka-ca, or renew the certificate if it has expired";
+    case TLS_FAILURE_NAME:
+        return "; let the certificate have the name or address that the broker advertises, or say "
+               "with --kafka-server-name which name it has";
+    case TLS_FAILURE_ALERT:
+        return "; does the broker want a client certificate (--kafka-cert, --kafka-key) of another "
+               "authority?";
+    case TLS_FAILURE_NOT_TLS:
+        return "; is this the broker's TLS port? If it has none, leave --kafka-tls out";
+    default:
+        return "";
+    }
+}
+
+void cluster_describe_failure(const struct address *broker, const struct dial_result *result,
+                              char text[CLUSTER_FAILURE_MAX])
+{
+    static const char *const hops[] = {
+        [DIAL_FAILURE_NAME] = "name not resolved: ",
+        [DIAL_FAILURE_TLS] = "TLS: ",
+    };
+    const char *hop = result->failure < sizeof hops / sizeof hops[0] ? hops[result->failure] : NULL;
+
+    snprintf(text, CLUSTER_FAILURE_MAX, "%.120s:%u: %s%.100s%s", broker->host,
+             (unsigned)broker->port, hop ? hop : "", result->error,
+             result->failure == DIAL_FAILURE_TLS ? tls_advice(result->tls) : "");
 }

@@ -9,11 +9,12 @@
 #include "base/idmap.h"
 #include "config/address.h"
 #include "kafka/filter.h"
-#include "net/worker.h"
+#include "net/dial.h"
 
 struct cluster {
     struct worker *worker;
     const struct address_cluster *settings;
+    struct dial_tls tls;   /* how its brokers are spoken to */
     size_t preferred;      /* the bootstrap broker that answered last */
     struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct address * */
     bool reachable;        /* by what was tried last */
@@ -21,9 +22,11 @@ struct cluster {
 };
 
 #define CLUSTER_NODES_MAX 10000
+#define CLUSTER_FAILURE_MAX 400
 
+/* settings and what tls points at must live as long. */
 void cluster_init(struct cluster *cluster, struct worker *worker,
-                  const struct address_cluster *settings);
+                  const struct address_cluster *settings, struct dial_tls tls);
 void cluster_clear(struct cluster *cluster);
 /* NULL: not announced. */
 const struct address *cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type,
@@ -31,3 +34,6 @@ const struct address *cluster_node(const struct cluster *cluster, enum kafka_end
 /* A response announced the node's address. false: the book is full. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                       const struct kafka_address *address);
+/* A sentence: which of the cluster's brokers could not be connected to, why, and what to do. */
+void cluster_describe_failure(const struct address *broker, const struct dial_result *result,
+                              char text[CLUSTER_FAILURE_MAX]);

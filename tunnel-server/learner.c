@@ -1,13 +1,11 @@
 #include "learner.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "kafka/bootstrap.h"
-#include "net/connector.h"
+#include "net/dial.h"
 
 enum { CORRELATION_ID = 1, FIRST_BUFFER = 4096 };
 
@@ -17,13 +15,13 @@ struct learner {
     void *context;
     unsigned timeout_ms;
     size_t tried;
-    struct connector *connector;
+    struct dial *dial;
+    struct transport *connection;
     struct event *readable;
-    int fd;
     uint8_t *response;
     size_t capacity;
     size_t size;
-    char error[200];
+    char error[CLUSTER_FAILURE_MAX];
 };
 
 static void close_connection(struct learner *learner)
@@ -31,9 +29,8 @@ static void close_connection(struct learner *learner)
     if (learner->readable)
         event_free(learner->readable);
     learner->readable = NULL;
-    if (learner->fd >= 0)
-        close(learner->fd);
-    learner->fd = -1;
+    transport_free(learner->connection);
+    learner->connection = NULL;
     learner->size = 0;
 }
 
@@ -41,7 +38,7 @@ void learner_cancel(struct learner *learner)
 {
     if (!learner)
         return;
-    connector_cancel(learner->connector);
+    dial_cancel(learner->dial);
     close_connection(learner);
     free(learner->response);
     free(learner);
@@ -60,20 +57,28 @@ static void finish(struct learner *learner, const char *error)
 
 static void try_next(struct learner *learner);
 
-static void broker_failed(struct learner *learner, const char *why)
+static const struct address *broker_tried(const struct learner *learner)
 {
     const struct address_cluster *settings = learner->cluster->settings;
-    const struct address *broker =
-        &settings->brokers[(learner->cluster->preferred + learner->tried) % settings->count];
 
+    return &settings->brokers[(learner->cluster->preferred + learner->tried) % settings->count];
+}
+
+static void broker_failed(struct learner *learner, const struct dial_result *failure)
+{
+    cluster_describe_failure(broker_tried(learner), failure, learner->error);
     close_connection(learner);
-    snprintf(learner->error, sizeof learner->error, "%.120s:%u: %s", broker->host,
-             (unsigned)broker->port, why);
     learner->tried++;
-    if (learner->tried < settings->count)
+    if (learner->tried < learner->cluster->settings->count)
         try_next(learner);
     else
         finish(learner, learner->error);
+}
+
+/* The connection stands, but the conversation on it failed. */
+static void answer_failed(struct learner *learner, const char *why)
+{
+    broker_failed(learner, &(struct dial_result){.fd = -1, .error = why});
 }
 
 static void note_broker(void *context, int32_t node, const struct kafka_address *address)
@@ -94,73 +99,89 @@ static void grow(struct learner *learner)
     learner->capacity = capacity;
 }
 
+/* Reads what there is; false: the learner has gone on to something else. */
+static bool read_some(struct learner *learner)
+{
+    if (learner->size == learner->capacity)
+        grow(learner);
+    long got = transport_read(learner->connection, learner->response + learner->size,
+                              learner->capacity - learner->size);
+    if (got > 0)
+        learner->size += (size_t)got;
+    else if (got == TRANSPORT_ERROR)
+        answer_failed(learner, transport_error(learner->connection));
+    else if (got == TRANSPORT_EOF)
+        answer_failed(learner, "the broker closed the connection upon a Metadata request; it may "
+                               "want TLS or SASL");
+    return got > 0;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct learner *learner = argument;
     const char *reason = "";
 
+    (void)fd;
     if (what & EV_TIMEOUT) {
-        broker_failed(learner, "no answer to a Metadata request in time");
+        answer_failed(learner, "no answer to a Metadata request in time");
         return;
     }
-    if (learner->size == learner->capacity)
-        grow(learner);
-    ssize_t got =
-        read((int)fd, learner->response + learner->size, learner->capacity - learner->size);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (got <= 0) {
-        broker_failed(learner,
-                      "the broker closed the connection upon a Metadata request; it may want "
-                      "TLS or SASL");
-        return;
-    }
-    learner->size += (size_t)got;
-    switch (kafka_bootstrap_response(learner->response, learner->size, CORRELATION_ID, note_broker,
-                                     learner, &reason)) {
-    case KAFKA_BOOTSTRAP_OK:
-        finish(learner, NULL);
-        break;
-    case KAFKA_BOOTSTRAP_MORE:
-        break;
-    default:
-        broker_failed(learner, reason);
+    while (read_some(learner)) {
+        switch (kafka_bootstrap_response(learner->response, learner->size, CORRELATION_ID,
+                                         note_broker, learner, &reason)) {
+        case KAFKA_BOOTSTRAP_OK:
+            finish(learner, NULL);
+            return;
+        case KAFKA_BOOTSTRAP_MORE:
+            break;
+        default:
+            answer_failed(learner, reason);
+            return;
+        }
     }
 }
 
-static void on_connected(void *context, const struct connector_result *result)
+/* A fresh socket takes so few bytes at once, or it is broken. */
+static bool send_request(struct learner *learner)
 {
-    struct learner *learner = context;
-    const struct timeval timeout = {learner->timeout_ms / 1000, learner->timeout_ms % 1000 * 1000};
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
     size_t size = kafka_bootstrap_request(request, CORRELATION_ID);
 
-    learner->connector = NULL;
-    if (result->fd < 0) {
-        broker_failed(learner, result->error);
+    return transport_commit(learner->connection, request, size) == 0 &&
+           transport_flush(learner->connection) == 1;
+}
+
+static void on_dialled(void *context, const struct dial_result *result)
+{
+    struct learner *learner = context;
+    const struct timeval timeout = {learner->timeout_ms / 1000, learner->timeout_ms % 1000 * 1000};
+
+    learner->dial = NULL;
+    if (result->failure != DIAL_FAILURE_NONE) {
+        broker_failed(learner, result);
         return;
     }
-    learner->fd = result->fd;
-    /* A fresh socket takes so few bytes at once, or it is broken. */
-    if (write(learner->fd, request, size) != (ssize_t)size) {
-        broker_failed(learner, strerror(errno));
+    learner->connection = result->transport ? result->transport : transport_new(result->fd, NULL);
+    if (!send_request(learner)) {
+        answer_failed(learner, "the broker did not take a Metadata request");
         return;
     }
-    learner->readable = event_new(learner->cluster->worker->base, learner->fd, EV_READ | EV_PERSIST,
-                                  on_readable, learner);
+    learner->readable = event_new(learner->cluster->worker->base, transport_fd(learner->connection),
+                                  EV_READ | EV_PERSIST, on_readable, learner);
     if (!learner->readable)
         abort();
     event_add(learner->readable, &timeout);
+    /* TLS may have read ahead what no event will announce. */
+    if (transport_pending(learner->connection))
+        event_active(learner->readable, EV_READ, 0);
 }
 
 static void try_next(struct learner *learner)
 {
-    const struct address_cluster *settings = learner->cluster->settings;
-    const struct address *broker =
-        &settings->brokers[(learner->cluster->preferred + learner->tried) % settings->count];
+    const struct address *broker = broker_tried(learner);
 
-    learner->connector = connector_start(learner->cluster->worker, broker->host, broker->port,
-                                         learner->timeout_ms, on_connected, learner);
+    learner->dial = dial_start(learner->cluster->worker, broker->host, broker->port,
+                               &learner->cluster->tls, learner->timeout_ms, on_dialled, learner);
 }
 
 struct learner *learner_start(struct cluster *cluster, unsigned timeout_ms,
@@ -174,7 +195,6 @@ struct learner *learner_start(struct cluster *cluster, unsigned timeout_ms,
     learner->callback = callback;
     learner->context = context;
     learner->timeout_ms = timeout_ms;
-    learner->fd = -1;
     try_next(learner);
     return learner;
 }

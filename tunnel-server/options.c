@@ -50,6 +50,39 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, tcp),
      .group = "What is reachable",
      .help = "A raw TCP target, a Schema Registry for example."},
+    {.name = "kafka-tls",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, kafka_tls),
+     .group = "Connections to brokers",
+     .help = "The brokers of all clusters speak TLS (listeners of the kinds SSL and SASL_SSL): the "
+             "server encrypts, Kafka clients keep to PLAINTEXT and SASL_PLAINTEXT."},
+    {.name = "kafka-ca",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, kafka_ca),
+     .group = "Connections to brokers",
+     .help = "CA certificates (PEM) that brokers' certificates may be signed by, beside the "
+             "system's."},
+    {.name = "kafka-cert",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, kafka_cert),
+     .group = "Connections to brokers",
+     .help = "Client certificate chain (PEM) to present to brokers. All clients then are the one "
+             "user that it names."},
+    {.name = "kafka-key",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, kafka_key),
+     .group = "Connections to brokers",
+     .help = "Private key (PEM) of --kafka-cert."},
+    {.name = "kafka-server-name",
+     .metavar = "NAME",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, kafka_server_name),
+     .group = "Connections to brokers",
+     .help = "The name that every broker's certificate must be for, when it is not the host that "
+             "the broker advertises."},
     {.name = "token-file",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -181,6 +214,26 @@ static bool check_access(const struct options *options, char *error, size_t size
     return false;
 }
 
+static bool check_broker_tls(const struct options *options, char *error, size_t size)
+{
+    const char *needs_tls = options->kafka_ca            ? "kafka-ca"
+                            : options->kafka_cert        ? "kafka-cert"
+                            : options->kafka_key         ? "kafka-key"
+                            : options->kafka_server_name ? "kafka-server-name"
+                                                         : NULL;
+
+    if (needs_tls && !options->kafka_tls) {
+        snprintf(error, size, "--%s means nothing without --kafka-tls", needs_tls);
+        return false;
+    }
+    if (!options->kafka_cert != !options->kafka_key) {
+        snprintf(error, size, "--kafka-cert and --kafka-key belong together: %s is missing",
+                 options->kafka_cert ? "--kafka-key" : "--kafka-cert");
+        return false;
+    }
+    return true;
+}
+
 static bool check_tls(const struct options *options, char *error, size_t size)
 {
     if (!options->tls_cert != !options->tls_key) {
@@ -215,7 +268,8 @@ bool options_check(struct options *options, char *error, size_t size)
                  MUX_OFFERS_MAX / (MUX_NAME_MAX + 2));
         return false;
     }
-    return check_tls(options, error, size) && check_access(options, error, size);
+    return check_tls(options, error, size) && check_broker_tls(options, error, size) &&
+           check_access(options, error, size);
 }
 
 void options_free(struct options *options)

@@ -8,6 +8,11 @@ struct options {
     const char *listen;
     struct config_list kafka;
     struct config_list tcp;
+    bool kafka_tls;
+    const char *kafka_ca;
+    const char *kafka_cert;
+    const char *kafka_key;
+    const char *kafka_server_name;
     const char *path;
     const char *tls_cert;
     const char *tls_key;

@@ -163,10 +163,12 @@ static void on_probed(void *context, const struct upstream_result *result)
     struct probe *probe = context;
     struct server *server = probe->server;
     struct cluster *cluster = probe->cluster;
-    bool is = result->fd >= 0;
+    bool is = upstream_connected(result);
 
     probe->upstream = NULL;
-    if (is)
+    if (result->transport)
+        transport_free(result->transport);
+    else if (is)
         close(result->fd);
     if (is != probe->was_reachable || !cluster->probed) {
         if (is)
@@ -240,6 +242,21 @@ static bool start_http(struct server *server, char *error, size_t size)
     return server->http != NULL;
 }
 
+/* What connections to brokers have in common when they use TLS. */
+static bool start_broker_tls(struct server *server, char *error, size_t size)
+{
+    const struct options *options = server->options;
+    struct tls_error tls;
+
+    if (!options->kafka_tls)
+        return true;
+    server->broker_tls =
+        tls_client_context(options->kafka_ca, options->kafka_cert, options->kafka_key, &tls);
+    if (!server->broker_tls)
+        snprintf(error, size, "--kafka-tls: %s", tls.text);
+    return server->broker_tls != NULL;
+}
+
 static bool start_listening(struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
@@ -287,8 +304,12 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     server->probe = event_new(worker->base, -1, 0, on_probe, server);
     if (!server->clusters || !server->probes || !server->probe)
         abort();
+    *exit_code = 2;
+    if (!start_broker_tls(server, error, size))
+        return false;
     for (size_t i = 0; i < options->cluster_count; i++) {
-        cluster_init(&server->clusters[i], worker, &options->clusters[i]);
+        cluster_init(&server->clusters[i], worker, &options->clusters[i],
+                     (struct dial_tls){server->broker_tls, options->kafka_server_name});
         server->probes[i] = (struct probe){.server = server, .cluster = &server->clusters[i]};
     }
     server->host = (struct session_host){.worker = worker,
@@ -298,7 +319,6 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
                                          .context = server};
     list_init(&server->host.sessions);
     list_offers(server);
-    *exit_code = 2;
     server->access = access_new(options, worker->log, error, size);
     if (!server->access || !start_http(server, error, size))
         return false;
@@ -346,4 +366,5 @@ void server_free(struct server *server)
     free(server->probes);
     if (server->probe)
         event_free(server->probe);
+    SSL_CTX_free(server->broker_tls);
 }

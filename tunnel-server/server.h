@@ -13,6 +13,7 @@ struct server {
     struct access *access;
     struct http_server *http;
     struct listener *listener;
+    SSL_CTX *broker_tls;      /* NULL: brokers speak plaintext */
     struct cluster *clusters; /* options->cluster_count */
     struct session_host host;
     struct list links;              /* upgraded connections, with or without a session */

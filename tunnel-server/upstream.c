@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "learner.h"
-#include "net/connector.h"
 
 struct upstream {
     struct worker *worker;
@@ -17,16 +16,16 @@ struct upstream {
     int32_t node;
     size_t tried;
     struct address address; /* being tried */
-    struct connector *connector;
+    struct dial *dial;
     struct learner *learner;
-    char failures[400];
+    char failures[2 * CLUSTER_FAILURE_MAX];
 };
 
 void upstream_cancel(struct upstream *upstream)
 {
     if (!upstream)
         return;
-    connector_cancel(upstream->connector);
+    dial_cancel(upstream->dial);
     learner_cancel(upstream->learner);
     free(upstream);
 }
@@ -55,16 +54,17 @@ static void try_broker(struct upstream *upstream)
     try_address(upstream);
 }
 
-static void note_failure(struct upstream *upstream, const struct connector_result *result)
+static void note_failure(struct upstream *upstream, const struct dial_result *result)
 {
     size_t used = strlen(upstream->failures);
+    char text[CLUSTER_FAILURE_MAX];
 
-    snprintf(upstream->failures + used, sizeof upstream->failures - used, "%s%s:%u: %s%s",
-             used > 0 ? "; " : "", upstream->address.host, (unsigned)upstream->address.port,
-             result->name_failed ? "name not resolved: " : "", result->error);
+    cluster_describe_failure(&upstream->address, result, text);
+    snprintf(upstream->failures + used, sizeof upstream->failures - used, "%s%s",
+             used > 0 ? "; " : "", text);
 }
 
-static void connected(struct upstream *upstream, int fd)
+static void connected(struct upstream *upstream, const struct dial_result *result)
 {
     char address[ADDRESS_HOST_MAX + 8];
 
@@ -76,16 +76,17 @@ static void connected(struct upstream *upstream, int fd)
     }
     if (upstream->cluster)
         upstream->cluster->reachable = true;
-    answer(upstream, &(struct upstream_result){.fd = fd, .address = address});
+    answer(upstream, &(struct upstream_result){
+                         .fd = result->fd, .transport = result->transport, .address = address});
 }
 
-static void on_connected(void *context, const struct connector_result *result)
+static void on_dialled(void *context, const struct dial_result *result)
 {
     struct upstream *upstream = context;
 
-    upstream->connector = NULL;
-    if (result->fd >= 0) {
-        connected(upstream, result->fd);
+    upstream->dial = NULL;
+    if (result->failure == DIAL_FAILURE_NONE) {
+        connected(upstream, result);
         return;
     }
     note_failure(upstream, result);
@@ -102,9 +103,9 @@ static void on_connected(void *context, const struct connector_result *result)
 
 static void try_address(struct upstream *upstream)
 {
-    upstream->connector =
-        connector_start(upstream->worker, upstream->address.host, upstream->address.port,
-                        upstream->timeout_ms, on_connected, upstream);
+    upstream->dial = dial_start(upstream->worker, upstream->address.host, upstream->address.port,
+                                upstream->cluster ? &upstream->cluster->tls : NULL,
+                                upstream->timeout_ms, on_dialled, upstream);
 }
 
 static void on_learned(void *context, const char *error)

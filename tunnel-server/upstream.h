@@ -10,11 +10,17 @@
 struct upstream;
 
 struct upstream_result {
-    int fd; /* connected, the callback's; -1: failed */
+    int fd;                      /* connected, the callback's; -1: with TLS, or failed */
+    struct transport *transport; /* connected with TLS, the callback's; NULL: without, or failed */
     enum mux_code code;
     const char *reason;  /* on failure: a sentence with the address */
     const char *address; /* on success: "broker1:9092" */
 };
+
+static inline bool upstream_connected(const struct upstream_result *result)
+{
+    return result->fd >= 0 || result->transport;
+}
 
 typedef void (*upstream_callback)(void *context, const struct upstream_result *result);
 

@@ -18,7 +18,6 @@ enum {
     BODY_KEPT = 200,
     WHAT_MAX = 600,
     REASON_MAX = WHAT_MAX + 400,
-    ALERT_CERTIFICATE_REQUIRED = 116, /* RFC 8446, 6.2; OpenSSL 3.0 has no text for it */
     ATTEMPT_MAX_MS = 5000, /* an address that does not answer leaves time for the next one */
 };
 
@@ -383,8 +382,8 @@ static void on_tls_event(const SSL *ssl, int where, int result)
     if (where == SSL_CB_READ_ALERT && result >> 8 == SSL3_AL_FATAL)
         snprintf(
             client->tls_error, sizeof client->tls_error, "the server answered with the alert %s",
-            (result & 0xff) == ALERT_CERTIFICATE_REQUIRED ? "certificate required"
-                                                          : SSL_alert_desc_string_long(result));
+            (result & 0xff) == TLS_ALERT_CERTIFICATE_REQUIRED ? "certificate required"
+                                                              : SSL_alert_desc_string_long(result));
     unsigned long code = where == SSL_CB_CONNECT_EXIT && result <= 0 ? ERR_peek_last_error() : 0;
     if (code != 0 && !client->tls_error[0]) {
         const char *reason = ERR_reason_error_string(code);

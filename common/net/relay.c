@@ -55,6 +55,20 @@ static void free_relay(struct worker_release *release)
     free(relay);
 }
 
+static void close_socket(struct relay *relay, bool reset)
+{
+    if (relay->tls && reset)
+        transport_reset(relay->tls);
+    else if (relay->tls)
+        transport_free(relay->tls);
+    else if (relay->fd >= 0 && reset)
+        socket_reset(relay->fd);
+    else if (relay->fd >= 0)
+        close(relay->fd);
+    relay->tls = NULL;
+    relay->fd = -1;
+}
+
 /* Nothing happens to the relay any more; its memory stays until no call of it can be on the stack.
  */
 static void release(struct relay *relay, bool reset)
@@ -67,13 +81,7 @@ static void release(struct relay *relay, bool reset)
     if (relay->writable)
         event_free(relay->writable);
     relay->readable = relay->writable = NULL;
-    if (relay->fd >= 0) {
-        if (reset)
-            socket_reset(relay->fd);
-        else
-            close(relay->fd);
-    }
-    relay->fd = -1;
+    close_socket(relay, reset);
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
     byte_queue_clear(&relay->unfiltered);
@@ -122,9 +130,10 @@ static void consumed(struct relay *relay, size_t size)
  * reset. */
 static void stop_writing(struct relay *relay)
 {
-    size_t dropped = (size_t)byte_queue_unread(&relay->incoming);
+    size_t dropped = (size_t)byte_queue_unread(&relay->incoming) + relay->encrypted;
 
     relay->discards = true;
+    relay->encrypted = 0;
     for (size_t i = 0; i < relay->span_count; i++)
         dropped += relay->spans[i].iov_len;
     relay->span_count = 0;
@@ -137,14 +146,60 @@ static void stop_writing(struct relay *relay)
         mux_stream_consume(relay->stream, dropped, clock_now_us());
 }
 
+/* Encrypts a span as far as there is room, and lets the kernel have it. Returns bytes taken, -1
+ * when the socket is broken. */
+static ssize_t write_tls(struct relay *relay, const struct iovec *span)
+{
+    size_t taken = 0;
+
+    do {
+        while (taken < span->iov_len && transport_has_room(relay->tls)) {
+            size_t some = span->iov_len - taken;
+            if (some > WORKER_WRITE_SIZE)
+                some = WORKER_WRITE_SIZE;
+            if (transport_commit(relay->tls, (const uint8_t *)span->iov_base + taken, some) != 0)
+                return -1;
+            taken += some;
+        }
+        if (!transport_has_room(relay->tls) && transport_flush(relay->tls) == TRANSPORT_ERROR)
+            return -1;
+    } while (taken < span->iov_len && transport_has_room(relay->tls));
+    relay->encrypted += taken;
+    return (ssize_t)taken;
+}
+
 /* Writes what iovecs point at. Returns bytes written, -1 when the socket is broken. */
 static ssize_t write_spans(struct relay *relay, const struct iovec *spans, size_t count)
 {
-    ssize_t written = writev(relay->fd, spans, (int)count);
+    ssize_t written = 0;
 
-    if (written >= 0)
-        return written;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+    if (!relay->tls) {
+        written = writev(relay->fd, spans, (int)count);
+        if (written >= 0)
+            return written;
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        ssize_t some = write_tls(relay, &spans[i]);
+        if (some < 0)
+            return -1;
+        written += some;
+        if ((size_t)some < spans[i].iov_len)
+            break;
+    }
+    return transport_flush(relay->tls) == TRANSPORT_ERROR ? -1 : written;
+}
+
+/* Of what write_spans() has written: what the kernel has. With TLS that is all or nothing yet. */
+static void written_down(struct relay *relay, size_t written)
+{
+    if (relay->tls) {
+        if (transport_busy(relay->tls))
+            return;
+        written = relay->encrypted;
+        relay->encrypted = 0;
+    }
+    consumed(relay, written);
 }
 
 /* Writes the queue as far as the socket takes it; false: the relay has changed its mind, or ended.
@@ -167,7 +222,11 @@ static bool write_queue(struct relay *relay)
         byte_queue_drop(&relay->incoming, relay->incoming.read);
         total += (size_t)written;
     }
-    consumed(relay, total);
+    if (relay->tls && transport_flush(relay->tls) == TRANSPORT_ERROR) {
+        stop_writing(relay);
+        return false;
+    }
+    written_down(relay, total);
     return !relay->ended;
 }
 
@@ -211,17 +270,20 @@ static void flush_spans(struct relay *relay)
         return;
     }
     keep_spans(relay, (size_t)written);
-    consumed(relay, (size_t)written);
+    written_down(relay, (size_t)written);
 }
 
 /* A clean end goes out when everything before it has been written. */
 static void finish_writing(struct relay *relay)
 {
     if (!relay->write_ending || relay->write_ended || relay->fd < 0 || relay->discards ||
-        relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0)
+        relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0 || relay->encrypted > 0)
         return;
     relay->write_ended = true;
-    shutdown(relay->fd, SHUT_WR);
+    if (relay->tls)
+        transport_shutdown(relay->tls);
+    else
+        shutdown(relay->fd, SHUT_WR);
 }
 
 void relay_flush_touched(struct worker *worker)
@@ -319,7 +381,8 @@ static void finish_reading(struct relay *relay)
 
 static void read_failed(struct relay *relay, int error)
 {
-    cut(relay, MUX_CODE_PEER_RESET, strerror(error), MUX_RESET_AFTER_DATA);
+    cut(relay, MUX_CODE_PEER_RESET, relay->tls ? transport_error(relay->tls) : strerror(error),
+        MUX_RESET_AFTER_DATA);
 }
 
 /* Reads more at a time while reads come back full, less when they do not. */
@@ -372,10 +435,22 @@ static void read_raw(struct relay *relay, size_t writable)
     after_read(relay, got, wanted);
 }
 
+/* As read(), with TLS as well. */
+static ssize_t read_socket(struct relay *relay, uint8_t *buffer, size_t size)
+{
+    if (!relay->tls)
+        return read(relay->fd, buffer, size);
+    long got = transport_read(relay->tls, buffer, size);
+    if (got > 0)
+        return got;
+    errno = got == TRANSPORT_BLOCKED ? EAGAIN : EPROTO;
+    return got == TRANSPORT_EOF ? 0 : -1;
+}
+
 static void read_filtered(struct relay *relay, size_t writable)
 {
     size_t wanted = writable < relay->read_size ? writable : relay->read_size;
-    ssize_t got = read(relay->fd, relay->worker->socket_bytes, wanted);
+    ssize_t got = read_socket(relay, relay->worker->socket_bytes, wanted);
 
     if (after_read(relay, got, wanted))
         pump_filter(relay, relay->worker->socket_bytes, (size_t)got);
@@ -529,10 +604,22 @@ static void relay_update(struct relay *relay)
 {
     if (relay->fd < 0)
         return;
-    want(relay->readable, !relay->read_ended && !relay->blocked &&
-                              byte_queue_unread(&relay->filtered) == 0 &&
-                              mux_stream_writable(relay->stream) > 0);
-    want(relay->writable, !relay->discards && byte_queue_unread(&relay->incoming) > 0);
+    bool reads = !relay->read_ended && !relay->blocked &&
+                 byte_queue_unread(&relay->filtered) == 0 && mux_stream_writable(relay->stream) > 0;
+    bool busy = relay->tls && transport_busy(relay->tls);
+    want(relay->readable, reads);
+    want(relay->writable, !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
+    if (relay->tls && reads && transport_pending(relay->tls))
+        event_active(relay->readable, EV_READ, 0);
+    if (relay->tls && !busy)
+        transport_relax(relay->tls);
+}
+
+void relay_connect_tls(struct relay *relay, struct transport *tls)
+{
+    assert(relay->filter);
+    relay->tls = tls;
+    relay_connect(relay, transport_fd(tls));
 }
 
 void relay_connect(struct relay *relay, int fd)

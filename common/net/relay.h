@@ -21,6 +21,7 @@
 #include "kafka/filter.h"
 #include "mux/session.h"
 #include "net/socket.h"
+#include "net/transport.h"
 #include "net/worker.h"
 
 #define RELAY_SPANS_MAX 16
@@ -54,6 +55,8 @@ struct relay {
     struct mux_stream *stream;   /* NULL when the stream is gone */
     struct kafka_filter *filter; /* owned; NULL: raw bytes */
     int fd;                      /* -1: not connected yet */
+    struct transport *tls;       /* over fd, which is its own then; NULL: plain TCP */
+    size_t encrypted;            /* bytes that tls has taken and the kernel has not */
     struct event *readable;
     struct event *writable;
     struct iovec spans[RELAY_SPANS_MAX]; /* of the link's buffer, this turn only */
@@ -79,6 +82,8 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
 void relay_set_stream(struct relay *relay, struct mux_stream *stream);
 /* The socket is there (fd is the relay's from now on): bytes flow. */
 void relay_connect(struct relay *relay, int fd);
+/* The same with TLS, for a relay with a filter. */
+void relay_connect_tls(struct relay *relay, struct transport *tls);
 /* The listeners that wanted() asked for are there. */
 void relay_listeners_ready(struct relay *relay);
 /*

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -111,4 +113,48 @@ bool tls_peer_is(SSL *ssl, const char *host)
         X509_check_host(certificate, host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
     X509_free(certificate);
     return matches;
+}
+
+void tls_expect_peer(SSL *ssl, const char *host)
+{
+    X509_VERIFY_PARAM *expected = SSL_get0_param(ssl);
+
+    X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host) == 1)
+        return;
+    if (X509_VERIFY_PARAM_set1_host(expected, host, 0) != 1 ||
+        SSL_set_tlsext_host_name(ssl, host) != 1)
+        abort();
+}
+
+static bool is_alert(unsigned long code)
+{
+    return ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET;
+}
+
+enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code)
+{
+    long verified = SSL_get_verify_result(ssl);
+
+    if (verified == X509_V_ERR_HOSTNAME_MISMATCH || verified == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        return TLS_FAILURE_NAME;
+    if (verified != X509_V_OK)
+        return TLS_FAILURE_TRUST;
+    if (is_alert(code))
+        return TLS_FAILURE_ALERT;
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL && (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER ||
+                                             ERR_GET_REASON(code) == SSL_R_PACKET_LENGTH_TOO_LONG))
+        return TLS_FAILURE_NOT_TLS;
+    return TLS_FAILURE_OTHER;
+}
+
+void tls_describe(unsigned long code, char *text, size_t size)
+{
+    const char *reason = ERR_reason_error_string(code);
+
+    /* OpenSSL 3.0 has no text for it. */
+    if (is_alert(code) &&
+        ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET == TLS_ALERT_CERTIFICATE_REQUIRED)
+        reason = "the peer wants a client certificate";
+    snprintf(text, size, "%s", reason ? reason : "TLS error");
 }

@@ -4,6 +4,9 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
+/* RFC 8446, 6.2; OpenSSL 3.0 has no text for it. */
+#define TLS_ALERT_CERTIFICATE_REQUIRED 116
+
 /* TLS 1.2 at least, modern ciphers, AES-128-GCM first: it is the fastest that is safe. */
 void tls_harden(SSL_CTX *context);
 
@@ -28,3 +31,18 @@ SSL_CTX *tls_client_context(const char *ca_file, const char *cert_file, const ch
 
 /* Whether the server's certificate is for host, a name or an IP literal. */
 bool tls_peer_is(SSL *ssl, const char *host);
+/* Before a client's handshake: it shall fail unless the server's certificate is for host; the
+ * server is told host, if it is a name (SNI). */
+void tls_expect_peer(SSL *ssl, const char *host);
+
+/* What a person must look at when a client's handshake has failed. */
+enum tls_failure {
+    TLS_FAILURE_OTHER = 0,
+    TLS_FAILURE_TRUST,   /* the certificate is not trusted, or out of date */
+    TLS_FAILURE_NAME,    /* the certificate is for another host */
+    TLS_FAILURE_ALERT,   /* the peer refused */
+    TLS_FAILURE_NOT_TLS, /* the peer spoke something else */
+};
+enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code);
+/* One sentence for an error of OpenSSL's. */
+void tls_describe(unsigned long code, char *text, size_t size);

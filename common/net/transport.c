@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/socket.h"
 #include "net/worker.h"
 
 #ifndef MSG_NOSIGNAL
@@ -35,6 +36,7 @@ struct transport {
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
     bool unread;  /* another transport_read() would yield something without waiting */
+    enum tls_failure failure;
     char protection[64];
     char error[160];
 };
@@ -127,8 +129,15 @@ static void take_over_tls(struct transport *transport)
     SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_set_read_ahead(ssl, 1);
     SSL_set_default_read_buffer_len(ssl, READ_AHEAD);
-    snprintf(transport->protection, sizeof transport->protection, "%s %s", SSL_get_version(ssl),
-             SSL_get_cipher(ssl));
+}
+
+static void note_protection(struct transport *transport)
+{
+    if (transport->ssl)
+        snprintf(transport->protection, sizeof transport->protection, "%s %s",
+                 SSL_get_version(transport->ssl), SSL_get_cipher(transport->ssl));
+    else
+        snprintf(transport->protection, sizeof transport->protection, "plain");
 }
 
 struct transport *transport_new(int fd, SSL *ssl)
@@ -142,25 +151,63 @@ struct transport *transport_new(int fd, SSL *ssl)
     transport->unread = ssl != NULL; /* read ahead with the end of the handshake */
     if (ssl)
         take_over_tls(transport);
-    else
-        snprintf(transport->protection, sizeof transport->protection, "plain");
+    note_protection(transport);
     return transport;
+}
+
+struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name)
+{
+    SSL *ssl = SSL_new(context);
+
+    if (!ssl)
+        abort();
+    tls_expect_peer(ssl, name);
+    SSL_set_connect_state(ssl);
+    return transport_new(fd, ssl);
+}
+
+static void close_tls(struct transport *transport)
+{
+    if (!transport_busy(transport) && SSL_shutdown(transport->ssl) >= 0)
+        transport_flush(transport);
+    ERR_clear_error();
+}
+
+/* All but the descriptor. */
+static void release(struct transport *transport)
+{
+    if (transport->ssl) {
+        SSL_free(transport->ssl);
+        BIO_meth_free(transport->method);
+    }
+    free(transport->out);
+    free(transport);
 }
 
 void transport_free(struct transport *transport)
 {
     if (!transport)
         return;
-    if (transport->ssl) {
-        if (!transport_busy(transport) && SSL_shutdown(transport->ssl) >= 0)
-            transport_flush(transport);
-        ERR_clear_error();
-        SSL_free(transport->ssl);
-        BIO_meth_free(transport->method);
-    }
+    if (transport->ssl)
+        close_tls(transport);
     close(transport->fd);
-    free(transport->out);
-    free(transport);
+    release(transport);
+}
+
+void transport_reset(struct transport *transport)
+{
+    if (!transport)
+        return;
+    socket_reset(transport->fd);
+    release(transport);
+}
+
+void transport_shutdown(struct transport *transport)
+{
+    assert(!transport_busy(transport));
+    if (transport->ssl)
+        close_tls(transport);
+    shutdown(transport->fd, SHUT_WR);
 }
 
 int transport_fd(const struct transport *transport)
@@ -189,11 +236,44 @@ static long fail_tls(struct transport *transport)
     unsigned long code = ERR_peek_last_error();
 
     if (code != 0)
-        ERR_error_string_n(code, transport->error, sizeof transport->error);
+        tls_describe(code, transport->error, sizeof transport->error);
     else
         snprintf(transport->error, sizeof transport->error, "%s", strerror(errno));
     ERR_clear_error();
     return TRANSPORT_ERROR;
+}
+
+int transport_handshake(struct transport *transport)
+{
+    transport->drained = false;
+    ERR_clear_error();
+    errno = 0;
+    int result = SSL_do_handshake(transport->ssl);
+    int error = SSL_get_error(transport->ssl, result);
+    /* An alert that says why it failed is sent as well. */
+    int sent = transport_flush(transport);
+
+    if (result == 1) {
+        note_protection(transport);
+        return sent == TRANSPORT_ERROR ? TRANSPORT_ERROR : 1;
+    }
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        return sent == TRANSPORT_ERROR ? TRANSPORT_ERROR : TRANSPORT_BLOCKED;
+    if (transport->ended)
+        return TRANSPORT_EOF;
+    transport->failure = tls_failure_of(transport->ssl, ERR_peek_last_error());
+    if (transport->failure == TLS_FAILURE_TRUST || transport->failure == TLS_FAILURE_NAME) {
+        snprintf(transport->error, sizeof transport->error, "%s",
+                 X509_verify_cert_error_string(SSL_get_verify_result(transport->ssl)));
+        ERR_clear_error();
+        return TRANSPORT_ERROR;
+    }
+    return (int)fail_tls(transport);
+}
+
+enum tls_failure transport_failure(const struct transport *transport)
+{
+    return transport->failure;
 }
 
 static long read_plain(struct transport *transport, uint8_t *buffer, size_t size)

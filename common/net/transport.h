@@ -1,5 +1,6 @@
 /*
- * The byte pipe under a link: a socket, with or without TLS, taken over from libwebsockets.
+ * The byte pipe under a link: a socket, with or without TLS, taken over from libwebsockets. Also
+ * under a connection to a broker that speaks TLS; its handshake then happens here.
  *
  * TLS goes through a BIO of our own: records of one batch are collected in one buffer and leave in
  * one send(), received bytes are read ahead in large pieces. It also keeps libwebsockets from
@@ -15,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/tls.h"
+
 struct transport;
 
 /*
@@ -22,8 +25,25 @@ struct transport;
  * own (SSL_up_ref), or NULL for plain TCP. fd belongs to the transport from now on.
  */
 struct transport *transport_new(int fd, SSL *ssl);
+/*
+ * A TLS client over a connected socket, which must get through transport_handshake() first. The
+ * server's certificate must be for name, a host name or an IP literal.
+ */
+struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name);
+/* 1: done; TRANSPORT_BLOCKED: again when the socket is readable, or writable if transport_busy();
+ * TRANSPORT_EOF: the peer closed; TRANSPORT_ERROR: transport_failure() and transport_error() tell.
+ */
+int transport_handshake(struct transport *transport);
+/* Why the handshake failed. */
+enum tls_failure transport_failure(const struct transport *transport);
+
 /* Sends TLS's close_notify if it can, and closes. */
 void transport_free(struct transport *transport);
+/* Closes so that the peer sees a reset, never a clean end. */
+void transport_reset(struct transport *transport);
+/* Nothing more will be written: TLS's close_notify, and the socket's end of file. Not while busy.
+ */
+void transport_shutdown(struct transport *transport);
 
 int transport_fd(const struct transport *transport);
 /* "TLSv1.3 TLS_AES_128_GCM_SHA256", or "plain" */
