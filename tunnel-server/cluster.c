@@ -86,16 +86,12 @@ static const char *tls_advice(enum tls_failure failure)
     }
 }
 
-void cluster_describe_failure(const struct address *broker, const struct dial_result *result,
-                              char text[CLUSTER_FAILURE_MAX])
+void cluster_describe_failure(const struct dial_result *result, char text[CLUSTER_FAILURE_MAX])
 {
-    static const char *const hops[] = {
-        [DIAL_FAILURE_NAME] = "name not resolved: ",
-        [DIAL_FAILURE_TLS] = "TLS: ",
-    };
-    const char *hop = result->failure < sizeof hops / sizeof hops[0] ? hops[result->failure] : NULL;
+    const char *hop = result->failure == DIAL_FAILURE_NAME  ? "name not resolved: "
+                      : result->failure == DIAL_FAILURE_TLS ? "TLS: "
+                                                            : "";
 
-    snprintf(text, CLUSTER_FAILURE_MAX, "%.120s:%u: %s%.100s%s", broker->host,
-             (unsigned)broker->port, hop ? hop : "", result->error,
+    snprintf(text, CLUSTER_FAILURE_MAX, "%s%.120s%s", hop, result->error,
              result->failure == DIAL_FAILURE_TLS ? tls_advice(result->tls) : "");
 }

@@ -22,7 +22,7 @@ struct cluster {
 };
 
 #define CLUSTER_NODES_MAX 10000
-#define CLUSTER_FAILURE_MAX 400
+#define CLUSTER_FAILURE_MAX 300
 
 /* settings and what tls points at must live as long. */
 void cluster_init(struct cluster *cluster, struct worker *worker,
@@ -34,6 +34,5 @@ const struct address *cluster_node(const struct cluster *cluster, enum kafka_end
 /* A response announced the node's address. false: the book is full. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                       const struct kafka_address *address);
-/* A sentence: which of the cluster's brokers could not be connected to, why, and what to do. */
-void cluster_describe_failure(const struct address *broker, const struct dial_result *result,
-                              char text[CLUSTER_FAILURE_MAX]);
+/* A sentence: why a broker could not be connected to, and what to do. */
+void cluster_describe_failure(const struct dial_result *result, char text[CLUSTER_FAILURE_MAX]);

@@ -21,7 +21,7 @@ struct learner {
     uint8_t *response;
     size_t capacity;
     size_t size;
-    char error[CLUSTER_FAILURE_MAX];
+    char error[ADDRESS_HOST_MAX + 8 + CLUSTER_FAILURE_MAX];
 };
 
 static void close_connection(struct learner *learner)
@@ -66,7 +66,12 @@ static const struct address *broker_tried(const struct learner *learner)
 
 static void broker_failed(struct learner *learner, const struct dial_result *failure)
 {
-    cluster_describe_failure(broker_tried(learner), failure, learner->error);
+    const struct address *broker = broker_tried(learner);
+    char why[CLUSTER_FAILURE_MAX];
+
+    cluster_describe_failure(failure, why);
+    snprintf(learner->error, sizeof learner->error, "%s:%u: %s", broker->host,
+             (unsigned)broker->port, why);
     close_connection(learner);
     learner->tried++;
     if (learner->tried < learner->cluster->settings->count)

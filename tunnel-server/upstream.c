@@ -18,7 +18,8 @@ struct upstream {
     struct address address; /* being tried */
     struct dial *dial;
     struct learner *learner;
-    char failures[2 * CLUSTER_FAILURE_MAX];
+    char failures[1024];           /* of many brokers the first ones */
+    char why[CLUSTER_FAILURE_MAX]; /* the last of them; "" when it did not fit */
 };
 
 void upstream_cancel(struct upstream *upstream)
@@ -54,14 +55,23 @@ static void try_broker(struct upstream *upstream)
     try_address(upstream);
 }
 
+/* Appends "broker1:9092: why"; brokers that fail alike in turn share one sentence. */
 static void note_failure(struct upstream *upstream, const struct dial_result *result)
 {
-    size_t used = strlen(upstream->failures);
-    char text[CLUSTER_FAILURE_MAX];
+    char why[CLUSTER_FAILURE_MAX];
+    char *end = upstream->failures + strlen(upstream->failures);
+    const char *separator = end > upstream->failures ? "; " : "";
+    size_t alike = strlen(upstream->why);
 
-    cluster_describe_failure(&upstream->address, result, text);
-    snprintf(upstream->failures + used, sizeof upstream->failures - used, "%s%s",
-             used > 0 ? "; " : "", text);
+    cluster_describe_failure(result, why);
+    if (alike > 0 && strcmp(why, upstream->why) == 0) {
+        end -= alike + strlen(": ");
+        separator = ", ";
+    }
+    size_t room = (size_t)(upstream->failures + sizeof upstream->failures - end);
+    int size = snprintf(end, room, "%s%s:%u: %s", separator, upstream->address.host,
+                        (unsigned)upstream->address.port, why);
+    snprintf(upstream->why, sizeof upstream->why, "%s", (size_t)size < room ? why : "");
 }
 
 static void connected(struct upstream *upstream, const struct dial_result *result)

@@ -380,10 +380,8 @@ static void on_tls_event(const SSL *ssl, int where, int result)
     if (where & SSL_CB_HANDSHAKE_START)
         client->connected = true;
     if (where == SSL_CB_READ_ALERT && result >> 8 == SSL3_AL_FATAL)
-        snprintf(
-            client->tls_error, sizeof client->tls_error, "the server answered with the alert %s",
-            (result & 0xff) == TLS_ALERT_CERTIFICATE_REQUIRED ? "certificate required"
-                                                              : SSL_alert_desc_string_long(result));
+        snprintf(client->tls_error, sizeof client->tls_error,
+                 "the server answered with the alert %s", tls_alert_name(result & 0xff));
     unsigned long code = where == SSL_CB_CONNECT_EXIT && result <= 0 ? ERR_peek_last_error() : 0;
     if (code != 0 && !client->tls_error[0]) {
         const char *reason = ERR_reason_error_string(code);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -381,7 +382,15 @@ static void finish_reading(struct relay *relay)
 
 static void read_failed(struct relay *relay, int error)
 {
-    cut(relay, MUX_CODE_PEER_RESET, relay->tls ? transport_error(relay->tls) : strerror(error),
+    /* The transport's own text ends with it, before the owner hears of it. */
+    char reason[TRANSPORT_ERROR_MAX];
+    /* With TLS 1.3 a client whose certificate is refused hears of it after its handshake. */
+    bool refused = relay->tls && relay->bytes_from_socket == 0 &&
+                   transport_failure(relay->tls) == TLS_FAILURE_ALERT;
+
+    snprintf(reason, sizeof reason, "%s",
+             relay->tls ? transport_error(relay->tls) : strerror(error));
+    cut(relay, refused ? MUX_CODE_UPSTREAM_UNREACHABLE : MUX_CODE_PEER_RESET, reason,
         MUX_RESET_AFTER_DATA);
 }
 

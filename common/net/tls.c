@@ -118,12 +118,14 @@ bool tls_peer_is(SSL *ssl, const char *host)
 void tls_expect_peer(SSL *ssl, const char *host)
 {
     X509_VERIFY_PARAM *expected = SSL_get0_param(ssl);
+    char name[256]; /* OpenSSL's macro wants it writable */
 
     X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (X509_VERIFY_PARAM_set1_ip_asc(expected, host) == 1)
         return;
+    snprintf(name, sizeof name, "%s", host);
     if (X509_VERIFY_PARAM_set1_host(expected, host, 0) != 1 ||
-        SSL_set_tlsext_host_name(ssl, host) != 1)
+        SSL_set_tlsext_host_name(ssl, name) != 1)
         abort();
 }
 
@@ -151,10 +153,16 @@ enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code)
 void tls_describe(unsigned long code, char *text, size_t size)
 {
     const char *reason = ERR_reason_error_string(code);
+    int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
 
-    /* OpenSSL 3.0 has no text for it. */
-    if (is_alert(code) &&
-        ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET == TLS_ALERT_CERTIFICATE_REQUIRED)
-        reason = "the peer wants a client certificate";
-    snprintf(text, size, "%s", reason ? reason : "TLS error");
+    if (is_alert(code))
+        snprintf(text, size, "the peer refused with the TLS alert %s", tls_alert_name(alert));
+    else
+        snprintf(text, size, "%s", reason ? reason : "TLS error");
+}
+
+const char *tls_alert_name(int alert)
+{
+    /* RFC 8446, 6.2; OpenSSL 3.0 has no text for it. */
+    return alert == 116 ? "certificate required" : SSL_alert_desc_string_long(alert);
 }

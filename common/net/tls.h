@@ -4,9 +4,6 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
-/* RFC 8446, 6.2; OpenSSL 3.0 has no text for it. */
-#define TLS_ALERT_CERTIFICATE_REQUIRED 116
-
 /* TLS 1.2 at least, modern ciphers, AES-128-GCM first: it is the fastest that is safe. */
 void tls_harden(SSL_CTX *context);
 
@@ -44,5 +41,7 @@ enum tls_failure {
     TLS_FAILURE_NOT_TLS, /* the peer spoke something else */
 };
 enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code);
+/* "bad certificate": the alert of that number. */
+const char *tls_alert_name(int alert);
 /* One sentence for an error of OpenSSL's. */
 void tls_describe(unsigned long code, char *text, size_t size);

@@ -38,7 +38,7 @@ struct transport {
     bool unread;  /* another transport_read() would yield something without waiting */
     enum tls_failure failure;
     char protection[64];
-    char error[160];
+    char error[TRANSPORT_ERROR_MAX];
 };
 
 /* Room to append: from the beginning when nothing is on its way. */
@@ -235,6 +235,7 @@ static long fail_tls(struct transport *transport)
 {
     unsigned long code = ERR_peek_last_error();
 
+    transport->failure = tls_failure_of(transport->ssl, code);
     if (code != 0)
         tls_describe(code, transport->error, sizeof transport->error);
     else
@@ -261,14 +262,11 @@ int transport_handshake(struct transport *transport)
         return sent == TRANSPORT_ERROR ? TRANSPORT_ERROR : TRANSPORT_BLOCKED;
     if (transport->ended)
         return TRANSPORT_EOF;
-    transport->failure = tls_failure_of(transport->ssl, ERR_peek_last_error());
-    if (transport->failure == TLS_FAILURE_TRUST || transport->failure == TLS_FAILURE_NAME) {
+    fail_tls(transport);
+    if (transport->failure == TLS_FAILURE_TRUST || transport->failure == TLS_FAILURE_NAME)
         snprintf(transport->error, sizeof transport->error, "%s",
                  X509_verify_cert_error_string(SSL_get_verify_result(transport->ssl)));
-        ERR_clear_error();
-        return TRANSPORT_ERROR;
-    }
-    return (int)fail_tls(transport);
+    return TRANSPORT_ERROR;
 }
 
 enum tls_failure transport_failure(const struct transport *transport)

@@ -34,7 +34,7 @@ struct transport *transport_new_client(int fd, SSL_CTX *context, const char *nam
  * TRANSPORT_EOF: the peer closed; TRANSPORT_ERROR: transport_failure() and transport_error() tell.
  */
 int transport_handshake(struct transport *transport);
-/* Why the handshake failed. */
+/* What kind of failure of TLS's the last TRANSPORT_ERROR was. */
 enum tls_failure transport_failure(const struct transport *transport);
 
 /* Sends TLS's close_notify if it can, and closes. */
@@ -57,7 +57,8 @@ enum transport_result {
 
 /* Reads until buffer is full or nothing more is there. > 0: bytes; else a transport_result. */
 long transport_read(struct transport *transport, uint8_t *buffer, size_t size);
-/* What the last TRANSPORT_ERROR was about. */
+#define TRANSPORT_ERROR_MAX 160
+/* What the last TRANSPORT_ERROR was about; ends with the transport. */
 const char *transport_error(const struct transport *transport);
 
 /* Whether bytes are still on their way to the kernel. */
