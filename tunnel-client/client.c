@@ -174,7 +174,7 @@ static void check_offers(struct client *client, const struct mux_welcome *welcom
         struct mux_text rest = welcome->offers;
         struct mux_text name;
         enum mux_target_kind kind;
-        bool found = port->kind == MUX_TARGET_NODE;
+        bool found = mux_target_is_node(port->kind);
         while (!found && mux_offer_next(&rest, &kind, &name))
             found = kind == port->kind && name.size == strlen(port->name) &&
                     memcmp(name.bytes, port->name, name.size) == 0;

@@ -88,10 +88,8 @@ static struct port *port_new(struct ports *ports, enum mux_target_kind kind, con
     port->node_id = node_id;
     snprintf(port->name, sizeof port->name, "%s", name);
     snprintf(port->host, sizeof port->host, "%s", host);
-    if (node_id >= 0)
-        snprintf(port->label, sizeof port->label, "%s/%d", name, (int)node_id);
-    else
-        snprintf(port->label, sizeof port->label, "%s", name);
+    const struct mux_target target = port_target(port);
+    mux_target_text(&target, port->label);
     for (size_t i = 0; i < 3; i++)
         idmap_init(&port->nodes[i]);
     return port;
@@ -99,15 +97,17 @@ static struct port *port_new(struct ports *ports, enum mux_target_kind kind, con
 
 static void announce(struct port *port)
 {
+    static const char *const kinds[] = {[MUX_TARGET_CLUSTER] = "bootstrap",
+                                        [MUX_TARGET_BROKER] = "broker",
+                                        [MUX_TARGET_TCP] = "tcp",
+                                        [MUX_TARGET_CONTROLLER] = "controller"};
     char text[SOCKET_TEXT_MAX];
 
     list_append(&port->ports->all, &port->node);
     listener_format(port->listeners[0], text);
     log_info(port->ports->worker->log, "listening", "Listening for local connections",
              log_str("name", port->label), log_str("listen", text), log_str("target", port->name),
-             log_str("kind", port->kind == MUX_TARGET_TCP    ? "tcp"
-                             : port->kind == MUX_TARGET_NODE ? "node"
-                                                             : "bootstrap"));
+             log_str("kind", kinds[port->kind]));
 }
 
 struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
@@ -178,7 +178,9 @@ struct port *ports_node(struct port *bootstrap, uint8_t endpoint_type, int32_t n
         snprintf(error, size, "%s has more than %d nodes", bootstrap->name, NODES_MAX);
         return NULL;
     }
-    port = port_new(bootstrap->ports, MUX_TARGET_NODE, bootstrap->name, bootstrap->host, node);
+    port =
+        port_new(bootstrap->ports, endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER,
+                 bootstrap->name, bootstrap->host, node);
     int failed = bind_node(port, bootstrap, endpoint_type);
     if (failed == 0) {
         announce(port);

@@ -33,10 +33,10 @@ struct port {
     enum mux_target_kind kind;
     int32_t node_id; /* -1 but for nodes */
     uint16_t number;
-    char name[ADDRESS_NAME_MAX + 1];   /* of the cluster or target */
-    char label[ADDRESS_NAME_MAX + 16]; /* for the log: "kafka", "kafka/2" */
-    char host[ADDRESS_HOST_MAX + 1];   /* the address listened on */
-    struct idmap nodes[3];             /* a bootstrap port: its nodes' ports by endpoint type */
+    char name[ADDRESS_NAME_MAX + 1]; /* of the cluster or target */
+    char label[MUX_TARGET_TEXT_MAX]; /* for the log: "kafka", "kafka/2", "kafka/controller/2" */
+    char host[ADDRESS_HOST_MAX + 1]; /* the address listened on */
+    struct idmap nodes[3];           /* a bootstrap port: its nodes' ports by endpoint type */
 };
 
 void ports_init(struct ports *ports, struct worker *worker, const char *advertise,

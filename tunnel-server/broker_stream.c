@@ -17,13 +17,11 @@ struct broker_stream {
     struct upstream *opening;
     struct cluster *cluster; /* NULL: a raw target */
     size_t cluster_index;
-    enum mux_target_kind kind;
-    int32_t node_id;
     uint32_t id;
     uint64_t opened_us;
-    char target[MUX_NAME_MAX + 16]; /* "kafka", "kafka/2", "registry" */
+    char target[MUX_TARGET_TEXT_MAX]; /* "kafka", "kafka/2", "registry" */
     char peer[MUX_NAME_MAX + 1];
-    char address[ADDRESS_HOST_MAX + 8];
+    char address[ADDRESS_TEXT_MAX];
 };
 
 static struct log *log_of(const struct broker_streams *streams)
@@ -212,8 +210,6 @@ static struct broker_stream *stream_new(struct broker_streams *streams, struct m
     if (!stream)
         abort();
     stream->streams = streams;
-    stream->kind = target->kind;
-    stream->node_id = target->node_id;
     stream->id = mux_stream_id(mux);
     stream->opened_us = clock_now_us();
     stream->wait = (struct node_wait){.owner = &wait_owner, .context = stream};
@@ -221,12 +217,7 @@ static struct broker_stream *stream_new(struct broker_streams *streams, struct m
     list_append(&streams->all, &stream->node);
     snprintf(stream->peer, sizeof stream->peer, "%.*s", (int)peer.size,
              peer.bytes ? peer.bytes : "");
-    if (target->kind == MUX_TARGET_NODE)
-        snprintf(stream->target, sizeof stream->target, "%.*s/%d", (int)target->name.size,
-                 target->name.bytes, (int)target->node_id);
-    else
-        snprintf(stream->target, sizeof stream->target, "%.*s", (int)target->name.size,
-                 target->name.bytes);
+    mux_target_text(target, stream->target);
     streams->opened++;
     return stream;
 }
@@ -244,9 +235,12 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
         abort();
     stream->relay = relay_new(streams->worker, &relay_owner, stream, filter);
     relay_set_stream(stream->relay, mux);
-    if (target->kind == MUX_TARGET_NODE)
+    if (mux_target_is_node(target->kind))
         stream->opening =
-            upstream_node(stream->cluster, target->node_id, timeout_ms, on_upstream, stream);
+            upstream_node(stream->cluster,
+                          target->kind == MUX_TARGET_CONTROLLER ? KAFKA_ENDPOINT_CONTROLLER
+                                                                : KAFKA_ENDPOINT_BROKER,
+                          target->node_id, timeout_ms, on_upstream, stream);
     else
         stream->opening = upstream_bootstrap(stream->cluster, timeout_ms, on_upstream, stream);
 }
@@ -268,7 +262,7 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer)
 {
     const struct options *options = streams->options;
-    char name[MUX_NAME_MAX + 1];
+    char name[MUX_TARGET_TEXT_MAX];
     char reason[MUX_REASON_MAX];
 
     if (target->kind == MUX_TARGET_TCP) {
@@ -286,7 +280,7 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
             }
         }
     }
-    snprintf(name, sizeof name, "%.*s", (int)target->name.size, target->name.bytes);
+    mux_target_text(target, name);
     snprintf(reason, sizeof reason, "the server has no %s of that name",
              target->kind == MUX_TARGET_TCP ? "--tcp target" : "--kafka cluster");
     refuse(streams, mux, name, MUX_CODE_UNKNOWN_TARGET, reason);

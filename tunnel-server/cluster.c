@@ -32,12 +32,27 @@ const struct address *cluster_node(const struct cluster *cluster, enum kafka_end
 }
 
 static void note_move(const struct cluster *cluster, int32_t node, const struct address *from,
-                      const struct kafka_address *to)
+                      const struct address *to)
 {
-    log_info(cluster->worker->log, "node_moved", "A broker has another address now",
+    char before[ADDRESS_TEXT_MAX];
+    char now[ADDRESS_TEXT_MAX];
+
+    address_format(from->host, from->port, before);
+    address_format(to->host, to->port, now);
+    log_info(cluster->worker->log, "node_moved", "A node has another address now",
              log_str("cluster", cluster->settings->name), log_i64("node", node),
-             log_str("from", from->host), log_u64("from_port", from->port),
-             log_bytes("to", to->host, to->host_size), log_i64("to_port", to->port));
+             log_str("from", before), log_str("to", now));
+}
+
+static void note_full(struct cluster *cluster, int32_t node)
+{
+    if (!cluster->full)
+        log_error(cluster->worker->log, "nodes_full",
+                  "The cluster has announced more nodes than the address book holds; connections "
+                  "that hear of another one are reset",
+                  log_str("cluster", cluster->settings->name), log_i64("node", node),
+                  log_u64("limit", CLUSTER_NODES_MAX));
+    cluster->full = true;
 }
 
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
@@ -45,25 +60,24 @@ bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, in
 {
     struct idmap *map = &cluster->nodes[type];
     struct address *known = idmap_get(map, (uint32_t)node);
+    struct address now = {.port = (uint16_t)address->port};
 
     if (address->host_size > ADDRESS_HOST_MAX)
         return false;
-    if (known && known->port == address->port && strlen(known->host) == address->host_size &&
-        memcmp(known->host, address->host, address->host_size) == 0)
-        return true;
-    if (known) {
-        note_move(cluster, node, known, address);
-    } else {
-        if (map->count >= CLUSTER_NODES_MAX)
+    memcpy(now.host, address->host, address->host_size);
+    if (known && (known->port != now.port || strcmp(known->host, now.host) != 0))
+        note_move(cluster, node, known, &now);
+    if (!known) {
+        if (map->count >= CLUSTER_NODES_MAX) {
+            note_full(cluster, node);
             return false;
+        }
         known = calloc(1, sizeof *known);
         if (!known)
             abort();
         idmap_put(map, (uint32_t)node, known);
     }
-    memcpy(known->host, address->host, address->host_size);
-    known->host[address->host_size] = '\0';
-    known->port = (uint16_t)address->port;
+    *known = now;
     return true;
 }
 

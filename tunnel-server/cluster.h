@@ -19,6 +19,7 @@ struct cluster {
     struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct address * */
     bool reachable;        /* by what was tried last */
     bool probed;           /* reachable is the result of a try */
+    bool full;             /* the log says so: the address book takes no further node */
 };
 
 #define CLUSTER_NODES_MAX 10000
@@ -31,7 +32,8 @@ void cluster_clear(struct cluster *cluster);
 /* NULL: not announced. */
 const struct address *cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type,
                                    int32_t node);
-/* A response announced the node's address. false: the book is full. */
+/* A response announced the node's address. false: it is not in the book, which is full, or no host
+ * name is that long. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                       const struct kafka_address *address);
 /* A sentence: why a broker could not be connected to, and what to do. */

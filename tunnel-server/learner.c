@@ -11,6 +11,7 @@ enum { CORRELATION_ID = 1, FIRST_BUFFER = 4096 };
 
 struct learner {
     struct cluster *cluster;
+    enum kafka_endpoint_type type; /* of the nodes that are asked for */
     learner_callback callback;
     void *context;
     unsigned timeout_ms;
@@ -21,7 +22,7 @@ struct learner {
     uint8_t *response;
     size_t capacity;
     size_t size;
-    char error[ADDRESS_HOST_MAX + 8 + CLUSTER_FAILURE_MAX];
+    char error[ADDRESS_TEXT_MAX + CLUSTER_FAILURE_MAX + 2];
 };
 
 static void close_connection(struct learner *learner)
@@ -67,11 +68,12 @@ static const struct address *broker_tried(const struct learner *learner)
 static void broker_failed(struct learner *learner, const struct dial_result *failure)
 {
     const struct address *broker = broker_tried(learner);
+    char address[ADDRESS_TEXT_MAX];
     char why[CLUSTER_FAILURE_MAX];
 
     cluster_describe_failure(failure, why);
-    snprintf(learner->error, sizeof learner->error, "%s:%u: %s", broker->host,
-             (unsigned)broker->port, why);
+    address_format(broker->host, broker->port, address);
+    snprintf(learner->error, sizeof learner->error, "%s: %s", address, why);
     close_connection(learner);
     learner->tried++;
     if (learner->tried < learner->cluster->settings->count)
@@ -86,11 +88,11 @@ static void answer_failed(struct learner *learner, const char *why)
     broker_failed(learner, &(struct dial_result){.fd = -1, .error = why});
 }
 
-static void note_broker(void *context, int32_t node, const struct kafka_address *address)
+static void note_node(void *context, int32_t node, const struct kafka_address *address)
 {
     struct learner *learner = context;
 
-    cluster_announce(learner->cluster, KAFKA_ENDPOINT_BROKER, node, address);
+    cluster_announce(learner->cluster, learner->type, node, address);
 }
 
 static void grow(struct learner *learner)
@@ -107,6 +109,8 @@ static void grow(struct learner *learner)
 /* Reads what there is; false: the learner has gone on to something else. */
 static bool read_some(struct learner *learner)
 {
+    char why[120];
+
     if (learner->size == learner->capacity)
         grow(learner);
     long got = transport_read(learner->connection, learner->response + learner->size,
@@ -115,9 +119,12 @@ static bool read_some(struct learner *learner)
         learner->size += (size_t)got;
     else if (got == TRANSPORT_ERROR)
         answer_failed(learner, transport_error(learner->connection));
-    else if (got == TRANSPORT_EOF)
-        answer_failed(learner, "the broker closed the connection upon a Metadata request; it may "
-                               "want TLS or SASL");
+    else if (got == TRANSPORT_EOF) {
+        snprintf(why, sizeof why,
+                 "the broker closed the connection upon a %s request; it may want TLS or SASL",
+                 kafka_bootstrap_api(learner->type));
+        answer_failed(learner, why);
+    }
     return got > 0;
 }
 
@@ -125,15 +132,18 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct learner *learner = argument;
     const char *reason = "";
+    char why[120];
 
     (void)fd;
     if (what & EV_TIMEOUT) {
-        answer_failed(learner, "no answer to a Metadata request in time");
+        snprintf(why, sizeof why, "no answer to a %s request in time",
+                 kafka_bootstrap_api(learner->type));
+        answer_failed(learner, why);
         return;
     }
     while (read_some(learner)) {
-        switch (kafka_bootstrap_response(learner->response, learner->size, CORRELATION_ID,
-                                         note_broker, learner, &reason)) {
+        switch (kafka_bootstrap_response(learner->type, learner->response, learner->size,
+                                         CORRELATION_ID, note_node, learner, &reason)) {
         case KAFKA_BOOTSTRAP_OK:
             finish(learner, NULL);
             return;
@@ -150,7 +160,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 static bool send_request(struct learner *learner)
 {
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
-    size_t size = kafka_bootstrap_request(request, CORRELATION_ID);
+    size_t size = kafka_bootstrap_request(learner->type, request, CORRELATION_ID);
 
     return transport_commit(learner->connection, request, size) == 0 &&
            transport_flush(learner->connection) == 1;
@@ -168,7 +178,7 @@ static void on_dialled(void *context, const struct dial_result *result)
     }
     learner->connection = result->transport ? result->transport : transport_new(result->fd, NULL);
     if (!send_request(learner)) {
-        answer_failed(learner, "the broker did not take a Metadata request");
+        answer_failed(learner, "the broker did not take a request");
         return;
     }
     learner->readable = event_new(learner->cluster->worker->base, transport_fd(learner->connection),
@@ -189,14 +199,15 @@ static void try_next(struct learner *learner)
                                &learner->cluster->tls, learner->timeout_ms, on_dialled, learner);
 }
 
-struct learner *learner_start(struct cluster *cluster, unsigned timeout_ms,
-                              learner_callback callback, void *context)
+struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type type,
+                              unsigned timeout_ms, learner_callback callback, void *context)
 {
     struct learner *learner = calloc(1, sizeof *learner);
 
     if (!learner)
         abort();
     learner->cluster = cluster;
+    learner->type = type;
     learner->callback = callback;
     learner->context = context;
     learner->timeout_ms = timeout_ms;

@@ -1,5 +1,6 @@
 /*
- * Asks a cluster's bootstrap brokers, in turn, for its nodes, and fills in the address book. It
+ * Asks a cluster's bootstrap brokers, in turn, for its brokers or controllers, and fills in the
+ * address book. It
  * speaks to brokers without authentication only; where they want SASL the question fails, and nodes
  * become known when a client asks.
  */
@@ -13,6 +14,6 @@ struct learner;
 typedef void (*learner_callback)(void *context, const char *error);
 
 /* Answers later, once. */
-struct learner *learner_start(struct cluster *cluster, unsigned timeout_ms,
-                              learner_callback callback, void *context);
+struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type type,
+                              unsigned timeout_ms, learner_callback callback, void *context);
 void learner_cancel(struct learner *learner);

@@ -13,6 +13,7 @@ struct upstream {
     void *context;
     unsigned timeout_ms;
     bool any_broker;
+    enum kafka_endpoint_type type; /* of the node */
     int32_t node;
     size_t tried;
     struct address address; /* being tried */
@@ -58,6 +59,7 @@ static void try_broker(struct upstream *upstream)
 /* Appends "broker1:9092: why"; brokers that fail alike in turn share one sentence. */
 static void note_failure(struct upstream *upstream, const struct dial_result *result)
 {
+    char address[ADDRESS_TEXT_MAX];
     char why[CLUSTER_FAILURE_MAX];
     char *end = upstream->failures + strlen(upstream->failures);
     const char *separator = end > upstream->failures ? "; " : "";
@@ -69,17 +71,16 @@ static void note_failure(struct upstream *upstream, const struct dial_result *re
         separator = ", ";
     }
     size_t room = (size_t)(upstream->failures + sizeof upstream->failures - end);
-    int size = snprintf(end, room, "%s%s:%u: %s", separator, upstream->address.host,
-                        (unsigned)upstream->address.port, why);
+    address_format(upstream->address.host, upstream->address.port, address);
+    int size = snprintf(end, room, "%s%s: %s", separator, address, why);
     snprintf(upstream->why, sizeof upstream->why, "%s", (size_t)size < room ? why : "");
 }
 
 static void connected(struct upstream *upstream, const struct dial_result *result)
 {
-    char address[ADDRESS_HOST_MAX + 8];
+    char address[ADDRESS_TEXT_MAX];
 
-    snprintf(address, sizeof address, "%s:%u", upstream->address.host,
-             (unsigned)upstream->address.port);
+    address_format(upstream->address.host, upstream->address.port, address);
     if (upstream->any_broker) {
         size_t count = upstream->cluster->settings->count;
         upstream->cluster->preferred = (upstream->cluster->preferred + upstream->tried) % count;
@@ -121,20 +122,18 @@ static void try_address(struct upstream *upstream)
 static void on_learned(void *context, const char *error)
 {
     struct upstream *upstream = context;
-    const struct address *known =
-        cluster_node(upstream->cluster, KAFKA_ENDPOINT_BROKER, upstream->node);
+    const struct address *known = cluster_node(upstream->cluster, upstream->type, upstream->node);
 
     upstream->learner = NULL;
-    if (!known)
-        known = cluster_node(upstream->cluster, KAFKA_ENDPOINT_CONTROLLER, upstream->node);
     if (known) {
         upstream->address = *known;
         try_address(upstream);
         return;
     }
     snprintf(upstream->failures, sizeof upstream->failures,
-             "the cluster has not announced a node %d%s%s; a client that connects to the bootstrap "
+             "the cluster has not announced a %s %d%s%s; a client that connects to the bootstrap "
              "listener first makes it known",
+             upstream->type == KAFKA_ENDPOINT_CONTROLLER ? "controller" : "broker",
              (int)upstream->node, error ? ", and asking it failed: " : "", error ? error : "");
     fail(upstream, MUX_CODE_UNKNOWN_NODE, upstream->failures);
 }
@@ -165,21 +164,20 @@ struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms
     return upstream;
 }
 
-struct upstream *upstream_node(struct cluster *cluster, int32_t node, unsigned timeout_ms,
-                               upstream_callback callback, void *context)
+struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
+                               unsigned timeout_ms, upstream_callback callback, void *context)
 {
     struct upstream *upstream =
         upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
-    const struct address *known = cluster_node(cluster, KAFKA_ENDPOINT_BROKER, node);
+    const struct address *known = cluster_node(cluster, type, node);
 
+    upstream->type = type;
     upstream->node = node;
-    if (!known)
-        known = cluster_node(cluster, KAFKA_ENDPOINT_CONTROLLER, node);
     if (known) {
         upstream->address = *known;
         try_address(upstream);
     } else {
-        upstream->learner = learner_start(cluster, timeout_ms, on_learned, upstream);
+        upstream->learner = learner_start(cluster, type, timeout_ms, on_learned, upstream);
     }
     return upstream;
 }

@@ -27,8 +27,8 @@ typedef void (*upstream_callback)(void *context, const struct upstream_result *r
 /* Each answers later, once, unless cancelled. */
 struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms,
                                     upstream_callback callback, void *context);
-struct upstream *upstream_node(struct cluster *cluster, int32_t node, unsigned timeout_ms,
-                               upstream_callback callback, void *context);
+struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
+                               unsigned timeout_ms, upstream_callback callback, void *context);
 struct upstream *upstream_target(struct worker *worker, const struct address *address,
                                  unsigned timeout_ms, upstream_callback callback, void *context);
 void upstream_cancel(struct upstream *upstream);

@@ -16,6 +16,12 @@ static bool holds_only(const char *text, size_t size, const char *characters)
     return true;
 }
 
+void address_format(const char *host, uint16_t port, char text[ADDRESS_TEXT_MAX])
+{
+    snprintf(text, ADDRESS_TEXT_MAX, strchr(host, ':') ? "[%.*s]:%u" : "%.*s:%u", ADDRESS_HOST_MAX,
+             host, (unsigned)port);
+}
+
 const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1])
 {
     if (size == 0)

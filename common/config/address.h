@@ -11,6 +11,8 @@
 #define ADDRESS_HOST_MAX 253
 #define ADDRESS_NAME_MAX 63
 #define ADDRESS_BROKERS_MAX 64
+/* HOST:PORT as text, an IPv6 address in brackets. */
+#define ADDRESS_TEXT_MAX (ADDRESS_HOST_MAX + sizeof "[]:65535")
 /* The cluster that an option without a name means. */
 #define ADDRESS_DEFAULT_CLUSTER "kafka"
 
@@ -30,6 +32,9 @@ struct address_cluster {
     size_t count;
     struct address brokers[ADDRESS_BROKERS_MAX];
 };
+
+/* "broker1:9092", "[::1]:9092": the other way round, for logs and messages. */
+void address_format(const char *host, uint16_t port, char text[ADDRESS_TEXT_MAX]);
 
 /* HOST:PORT, the port from 1 to 65535. */
 const char *address_parse(const char *text, struct address *out);

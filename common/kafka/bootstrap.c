@@ -6,20 +6,38 @@
 
 #include <string.h>
 
+enum { METADATA_VERSION = 1, DESCRIBE_CLUSTER_VERSION = 1 };
+/* Of Kafka's Errors.java. */
+enum { MISMATCHED_ENDPOINT_TYPE = 114, UNSUPPORTED_ENDPOINT_TYPE = 115 };
+
 static const char client_id[] = "kafka-tunnel";
 
-size_t kafka_bootstrap_request(uint8_t *buffer, int32_t correlation_id)
+const char *kafka_bootstrap_api(enum kafka_endpoint_type type)
 {
+    return type == KAFKA_ENDPOINT_CONTROLLER ? "DescribeCluster" : "Metadata";
+}
+
+size_t kafka_bootstrap_request(enum kafka_endpoint_type type, uint8_t *buffer,
+                               int32_t correlation_id)
+{
+    bool controllers = type == KAFKA_ENDPOINT_CONTROLLER;
     struct byte_writer w;
 
     byte_writer_init(&w, buffer, KAFKA_BOOTSTRAP_REQUEST_MAX);
     byte_writer_u32(&w, 0);
-    byte_writer_u16(&w, KAFKA_KEY_METADATA);
-    byte_writer_u16(&w, 1);
+    byte_writer_u16(&w, controllers ? KAFKA_KEY_DESCRIBE_CLUSTER : KAFKA_KEY_METADATA);
+    byte_writer_u16(&w, controllers ? DESCRIBE_CLUSTER_VERSION : METADATA_VERSION);
     byte_writer_u32(&w, (uint32_t)correlation_id);
     byte_writer_u16(&w, sizeof client_id - 1);
     byte_writer_bytes(&w, client_id, sizeof client_id - 1);
-    byte_writer_u32(&w, 0); /* Topics: none, where null would be all */
+    if (controllers) {
+        byte_writer_u8(&w, 0); /* no tags in the header */
+        byte_writer_u8(&w, 0); /* IncludeClusterAuthorizedOperations */
+        byte_writer_u8(&w, KAFKA_ENDPOINT_CONTROLLER);
+        byte_writer_u8(&w, 0); /* no tags */
+    } else {
+        byte_writer_u32(&w, 0); /* Topics: none, where null would be all */
+    }
     byte_store_u32(buffer, (uint32_t)(byte_writer_size(&w) - 4));
     return byte_writer_size(&w);
 }
@@ -30,31 +48,58 @@ static enum kafka_bootstrap_result fail(const char **reason, const char *why)
     return KAFKA_BOOTSTRAP_EFRAME;
 }
 
-/* Brokers[] {NodeId, Host, Port, Rack}; reports them, if there is anybody to report to. */
-static bool read_brokers(struct byte_reader r,
-                         void (*broker)(void *, int32_t, const struct kafka_address *),
-                         void *context)
+/* {NodeId, Host, Port, Rack} of Metadata and DescribeCluster; reports them, if there is anybody to
+ * report to. */
+static bool read_nodes(struct byte_reader r, bool flexible,
+                       void (*node)(void *, int32_t, const struct kafka_address *), void *context)
 {
     size_t size;
 
-    for (uint32_t count = kafka_wire_count(&r, false); count > 0 && !r.failed; count--) {
+    for (uint32_t count = kafka_wire_count(&r, flexible); count > 0 && !r.failed; count--) {
         struct kafka_address address;
-        int32_t node = (int32_t)byte_reader_u32(&r);
-        address.host = (const char *)kafka_wire_string(&r, false, &address.host_size);
+        int32_t id = (int32_t)byte_reader_u32(&r);
+        address.host = (const char *)kafka_wire_string(&r, flexible, &address.host_size);
         address.port = (int32_t)byte_reader_u32(&r);
-        kafka_wire_string(&r, false, &size); /* Rack */
-        if (broker && !r.failed && node >= 0 && address.host_size > 0 && address.port >= 1 &&
+        kafka_wire_string(&r, flexible, &size); /* Rack */
+        if (flexible)
+            kafka_wire_skip_tags(&r);
+        if (node && !r.failed && id >= 0 && address.host_size > 0 && address.port >= 1 &&
             address.port <= 65535)
-            broker(context, node, &address);
+            node(context, id, &address);
     }
     return !r.failed;
 }
 
+/* A DescribeCluster response from the tags of its header to ControllerId. What it holds is told by
+ * EndpointType alone: NULL, or why there are no controllers in it. */
+static const char *read_describe_cluster(struct byte_reader *r)
+{
+    size_t size;
+
+    kafka_wire_skip_tags(r);
+    byte_reader_u32(r); /* ThrottleTimeMs */
+    uint16_t error = byte_reader_u16(r);
+    kafka_wire_string(r, true, &size); /* ErrorMessage */
+    uint8_t type = byte_reader_u8(r);
+    kafka_wire_string(r, true, &size); /* ClusterId */
+    byte_reader_u32(r);                /* ControllerId */
+    if (r->failed)
+        return "the broker's DescribeCluster response is malformed";
+    if (error == MISMATCHED_ENDPOINT_TYPE || error == UNSUPPORTED_ENDPOINT_TYPE)
+        return "it is a broker, and only controllers say where controllers are";
+    if (error != 0)
+        return "it answered a DescribeCluster request with an error";
+    if (type != KAFKA_ENDPOINT_CONTROLLER)
+        return "it answered a DescribeCluster request for controllers with something else";
+    return NULL;
+}
+
 enum kafka_bootstrap_result kafka_bootstrap_response(
-    const uint8_t *bytes, size_t size, int32_t correlation_id,
-    void (*broker)(void *context, int32_t node, const struct kafka_address *address), void *context,
+    enum kafka_endpoint_type type, const uint8_t *bytes, size_t size, int32_t correlation_id,
+    void (*node)(void *context, int32_t node, const struct kafka_address *address), void *context,
     const char **reason)
 {
+    bool controllers = type == KAFKA_ENDPOINT_CONTROLLER;
     struct byte_reader r;
     enum kafka_sniff sniffed = kafka_sniff(bytes, size);
 
@@ -64,14 +109,18 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
         return KAFKA_BOOTSTRAP_MORE;
     int32_t length = (int32_t)byte_load_u32(bytes);
     if (length < 4 || length > KAFKA_BOOTSTRAP_RESPONSE_MAX - 4)
-        return fail(reason, "the broker's answer to a Metadata request has an impossible length");
+        return fail(reason, "the broker's answer has an impossible length");
     if (size - 4 < (size_t)length)
         return KAFKA_BOOTSTRAP_MORE;
     byte_reader_init(&r, bytes + 4, (size_t)length);
     if ((int32_t)byte_reader_u32(&r) != correlation_id)
-        return fail(reason, "the broker answered something else than the Metadata request");
-    if (!read_brokers(r, NULL, NULL))
-        return fail(reason, "the broker's Metadata response is malformed");
-    read_brokers(r, broker, context);
+        return fail(reason, "the broker answered something else than what it was asked");
+    const char *why = controllers ? read_describe_cluster(&r) : NULL;
+    if (why)
+        return fail(reason, why);
+    if (!read_nodes(r, controllers, NULL, NULL))
+        return fail(reason, controllers ? "the broker's DescribeCluster response is malformed"
+                                        : "the broker's Metadata response is malformed");
+    read_nodes(r, controllers, node, context);
     return KAFKA_BOOTSTRAP_OK;
 }

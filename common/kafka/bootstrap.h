@@ -1,6 +1,7 @@
 /*
- * A minimal Metadata request of our own (v1, no topics) and its response, to learn which brokers a
- * cluster has before any client asks. For a connection of its own, not for one with a filter.
+ * A request of our own and its response, to learn which nodes a cluster has before any client asks:
+ * for brokers Metadata (v1, no topics), for controllers DescribeCluster (v1, KIP-919), which is
+ * what a KRaft controller answers. For a connection of its own, not for one with a filter.
  */
 #pragma once
 
@@ -11,19 +12,22 @@ enum {
     KAFKA_BOOTSTRAP_RESPONSE_MAX = 1 << 20 /* what a caller may hold of the response, bytes */
 };
 
+/* What the request is called, for messages. */
+const char *kafka_bootstrap_api(enum kafka_endpoint_type type);
 /* Encodes the request with its length into buffer of KAFKA_BOOTSTRAP_REQUEST_MAX bytes; its size.
  */
-size_t kafka_bootstrap_request(uint8_t *buffer, int32_t correlation_id);
+size_t kafka_bootstrap_request(enum kafka_endpoint_type type, uint8_t *buffer,
+                               int32_t correlation_id);
 
 enum kafka_bootstrap_result {
-    KAFKA_BOOTSTRAP_EFRAME = -1, /* not the response to this request, or too large; *reason */
-    KAFKA_BOOTSTRAP_OK = 0,      /* every broker was reported */
+    KAFKA_BOOTSTRAP_EFRAME = -1, /* an error, no response to this request, or too large; *reason */
+    KAFKA_BOOTSTRAP_OK = 0,      /* every node was reported */
     KAFKA_BOOTSTRAP_MORE = 1,    /* call again with all bytes so far and more */
 };
 
-/* bytes: all that has come since the request was sent. broker() is called for each broker with an
+/* bytes: all that has come since the request was sent. node() is called for each node with an
  * address that can be dialled, and only when the whole response is well formed. */
 enum kafka_bootstrap_result kafka_bootstrap_response(
-    const uint8_t *bytes, size_t size, int32_t correlation_id,
-    void (*broker)(void *context, int32_t node, const struct kafka_address *address), void *context,
+    enum kafka_endpoint_type type, const uint8_t *bytes, size_t size, int32_t correlation_id,
+    void (*node)(void *context, int32_t node, const struct kafka_address *address), void *context,
     const char **reason);

@@ -1,6 +1,20 @@
 #include "mux/message.h"
 
+#include <stdio.h>
 #include <string.h>
+
+void mux_target_text(const struct mux_target *target, char text[MUX_TARGET_TEXT_MAX])
+{
+    int size = target->name.size < MUX_NAME_MAX ? (int)target->name.size : (int)MUX_NAME_MAX;
+    const char *name = target->name.bytes;
+
+    if (target->kind == MUX_TARGET_CONTROLLER)
+        snprintf(text, MUX_TARGET_TEXT_MAX, "%.*s/controller/%d", size, name, (int)target->node_id);
+    else if (target->kind == MUX_TARGET_BROKER)
+        snprintf(text, MUX_TARGET_TEXT_MAX, "%.*s/%d", size, name, (int)target->node_id);
+    else
+        snprintf(text, MUX_TARGET_TEXT_MAX, "%.*s", size, name);
+}
 
 static struct mux_text read_text8(struct byte_reader *r)
 {
@@ -28,10 +42,10 @@ static void read_open(struct byte_reader *r, struct mux_message *message)
     target->node_id = (int32_t)byte_reader_u32(r);
     target->name = read_text8(r);
     message->u.open.peer = read_text8(r);
-    if (kind < MUX_TARGET_CLUSTER || kind > MUX_TARGET_TCP || target->name.size == 0 ||
+    if (kind < MUX_TARGET_CLUSTER || kind > MUX_TARGET_CONTROLLER || target->name.size == 0 ||
         target->name.size > MUX_NAME_MAX)
         r->failed = true;
-    if (kind == MUX_TARGET_NODE ? target->node_id < 0 : target->node_id != -1)
+    if (mux_target_is_node(target->kind) ? target->node_id < 0 : target->node_id != -1)
         r->failed = true;
 }
 

@@ -16,8 +16,17 @@ struct mux_text {
 struct mux_target {
     enum mux_target_kind kind;
     struct mux_text name; /* cluster or target, 1 to MUX_NAME_MAX bytes */
-    int32_t node_id;      /* MUX_TARGET_NODE only, else -1 */
+    int32_t node_id;      /* MUX_TARGET_BROKER and _CONTROLLER only, else -1 */
 };
+
+/* "kafka", "kafka/2", "kafka/controller/2": both ends name it so in their logs. */
+#define MUX_TARGET_TEXT_MAX (MUX_NAME_MAX + sizeof "/controller/2147483647")
+void mux_target_text(const struct mux_target *target, char text[MUX_TARGET_TEXT_MAX]);
+/* A broker or a controller: a target with a node id. */
+static inline bool mux_target_is_node(enum mux_target_kind kind)
+{
+    return kind == MUX_TARGET_BROKER || kind == MUX_TARGET_CONTROLLER;
+}
 
 struct mux_message {
     uint8_t type;

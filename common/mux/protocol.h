@@ -58,9 +58,10 @@ enum mux_message_type {
 };
 
 enum mux_target_kind {
-    MUX_TARGET_CLUSTER = 1, /* any bootstrap broker of a named Kafka cluster */
-    MUX_TARGET_NODE = 2,    /* one node of a named Kafka cluster */
-    MUX_TARGET_TCP = 3,     /* a named raw TCP target */
+    MUX_TARGET_CLUSTER = 1,    /* any bootstrap broker of a named Kafka cluster */
+    MUX_TARGET_BROKER = 2,     /* one broker of a named Kafka cluster */
+    MUX_TARGET_TCP = 3,        /* a named raw TCP target */
+    MUX_TARGET_CONTROLLER = 4, /* one controller of a named Kafka cluster: ids of their own */
 };
 
 /* Why a stream was refused or reset, or a link rejected. Numbers are on the wire: never reuse one.

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/bytes.h"
+#include "config/address.h"
 #include "net/lws_loop.h"
 #include "net/resolver.h"
 
@@ -97,13 +98,13 @@ static void answer(struct http_client *client, enum http_hop hop)
 static enum http_hop explain(struct http_client *client, enum http_hop hop, const char *format,
                              const char *detail)
 {
-    const struct http_client_settings *settings = &client->settings;
+    char server[ADDRESS_TEXT_MAX];
     char what[WHAT_MAX];
 
+    address_format(client->settings.host, client->settings.port, server);
     snprintf(what, sizeof what, format, detail);
-    snprintf(client->reason, sizeof client->reason, "%.253s:%u%s%s%s: %s", settings->host,
-             (unsigned)settings->port, client->address[0] ? " (" : "", client->address,
-             client->address[0] ? ")" : "", what);
+    snprintf(client->reason, sizeof client->reason, "%s%s%s%s: %s", server,
+             client->address[0] ? " (" : "", client->address, client->address[0] ? ")" : "", what);
     return hop;
 }
 

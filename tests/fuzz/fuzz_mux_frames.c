@@ -37,6 +37,7 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     struct owner *owner = context;
 
     CHECK(target->name.size > 0 && target->name.size <= MUX_NAME_MAX && peer.size < 256);
+    CHECK(mux_target_is_node(target->kind) ? target->node_id >= 0 : target->node_id == -1);
     if (owner->calls++ % 5 == 4)
         mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "no");
     else
@@ -136,7 +137,7 @@ static void greet(struct mux_session *session, enum mux_role role, bool resume, 
 
 static void use_streams(struct mux_session *session)
 {
-    const struct mux_target target = {MUX_TARGET_NODE, {"kafka", 5}, 3};
+    const struct mux_target target = {MUX_TARGET_BROKER, {"kafka", 5}, 3};
 
     for (int i = 0; i < 3; i++) {
         struct mux_stream *stream =

@@ -59,6 +59,12 @@ static void on_established(void *context, const struct mux_welcome *welcome)
         violate(end->world, "WELCOME at the wrong end");
 }
 
+/* Both kinds of node, so that a mix-up shows. */
+static enum mux_target_kind kind_of(uint32_t stream)
+{
+    return stream % 2 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER;
+}
+
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
                     struct mux_text peer)
 {
@@ -71,7 +77,7 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
         violate(world, "open() for stream %u, which was not opened or was before", id);
         return;
     }
-    if (target->kind != MUX_TARGET_NODE || target->node_id != (int32_t)id || peer.size != 3)
+    if (target->kind != kind_of(id) || target->node_id != (int32_t)id || peer.size != 3)
         violate(world, "open() of stream %u with another target", id);
     init_app(end, &end->apps[id - 1], stream);
     progress(world);
@@ -348,8 +354,9 @@ static void open_streams(struct end *end)
            world->opened < MAX_STREAMS &&
            world->opened + world->opened_before < world->plan.streams &&
            random_chance(&world->random, 600)) {
-        struct mux_target target = {
-            .kind = MUX_TARGET_NODE, .name = {"kafka", 5}, .node_id = (int32_t)world->opened + 1};
+        struct mux_target target = {.kind = kind_of(world->opened + 1),
+                                    .name = {"kafka", 5},
+                                    .node_id = (int32_t)world->opened + 1};
         struct mux_stream *stream =
             mux_stream_open(end->session, &target, (struct mux_text){"peer", 3}, NULL);
         if (!stream)

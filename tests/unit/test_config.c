@@ -590,6 +590,23 @@ static void addresses(void **state)
     assert_non_null(address_parse_listen("10.0.0.1", &a));
 }
 
+static void addresses_as_text(void **state)
+{
+    (void)state;
+    char text[ADDRESS_TEXT_MAX];
+    char long_host[300];
+
+    address_format("broker1", 9092, text);
+    assert_string_equal(text, "broker1:9092");
+    address_format("::1", 65535, text);
+    assert_string_equal(text, "[::1]:65535");
+    memset(long_host, ':', sizeof long_host);
+    long_host[ADDRESS_HOST_MAX] = '\0';
+    address_format(long_host, 65535, text);
+    assert_int_equal(strlen(text), ADDRESS_TEXT_MAX - 1);
+    assert_string_equal(text + ADDRESS_HOST_MAX, ":]:65535");
+}
+
 static void named_addresses(void **state)
 {
     (void)state;
@@ -755,6 +772,7 @@ int main(void)
         cmocka_unit_test(properties_syntax),
         cmocka_unit_test(values),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(addresses_as_text),
         cmocka_unit_test(named_addresses),
         cmocka_unit_test(urls),
         cmocka_unit_test(secrets_from_files),

@@ -33,7 +33,7 @@ static void the_request_is_metadata_v1_of_no_topic(void **state)
 
     bytes_hex(&expected, "0000001a000300010000000700"
                          "0c6b61666b612d74756e6e656c00000000");
-    assert_int_equal(kafka_bootstrap_request(buffer, 7), expected.size);
+    assert_int_equal(kafka_bootstrap_request(KAFKA_ENDPOINT_BROKER, buffer, 7), expected.size);
     assert_memory_equal(buffer, expected.at, expected.size);
     bytes_free(&expected);
 }
@@ -47,10 +47,12 @@ static void the_response_is_read_when_it_is_whole(void **state)
 
     bytes_hex(&response, response_hex);
     for (size_t size = 0; size < response.size; size++)
-        assert_int_equal(kafka_bootstrap_response(response.at, size, 7, note, &found, &reason),
+        assert_int_equal(kafka_bootstrap_response(KAFKA_ENDPOINT_BROKER, response.at, size, 7, note,
+                                                  &found, &reason),
                          KAFKA_BOOTSTRAP_MORE);
     assert_int_equal(found.count, 0);
-    assert_int_equal(kafka_bootstrap_response(response.at, response.size, 7, note, &found, &reason),
+    assert_int_equal(kafka_bootstrap_response(KAFKA_ENDPOINT_BROKER, response.at, response.size, 7,
+                                              note, &found, &reason),
                      KAFKA_BOOTSTRAP_OK);
     assert_int_equal(found.count, 2);
     assert_int_equal(found.nodes[0], 1);
@@ -60,6 +62,111 @@ static void the_response_is_read_when_it_is_whole(void **state)
     assert_string_equal(found.hosts[1], "b2.example");
     assert_int_equal(found.ports[1], 9093);
     bytes_free(&response);
+}
+
+/* Request and responses as Kafka 4.3.1's own classes write them: controllers 1 at c1.example:9192
+ * and 2147483647 at ::1, port 9193; a third one has no host. */
+static const char controllers_hex[] =
+    "0000004a000000070000000000000000020363310000000204000000010b63312e6578616d706c65000023e8037231"
+    "007fffffff043a3a31000023e900000000000301ffffffff00008000000000";
+
+static void the_request_for_controllers_is_describe_cluster_v1(void **state)
+{
+    (void)state;
+    uint8_t buffer[KAFKA_BOOTSTRAP_REQUEST_MAX];
+    struct bytes expected = {0};
+
+    bytes_hex(&expected, "0000001a003c000100000007000c6b61666b612d74756e6e656c00000200");
+    assert_int_equal(kafka_bootstrap_request(KAFKA_ENDPOINT_CONTROLLER, buffer, 7), expected.size);
+    assert_memory_equal(buffer, expected.at, expected.size);
+    bytes_free(&expected);
+}
+
+static void controllers_are_read_when_the_response_is_whole(void **state)
+{
+    (void)state;
+    struct bytes response = {0};
+    struct found found = {0};
+    const char *reason = NULL;
+
+    bytes_hex(&response, controllers_hex);
+    for (size_t size = 0; size < response.size; size++)
+        assert_int_equal(kafka_bootstrap_response(KAFKA_ENDPOINT_CONTROLLER, response.at, size, 7,
+                                                  note, &found, &reason),
+                         KAFKA_BOOTSTRAP_MORE);
+    assert_int_equal(found.count, 0);
+    assert_int_equal(kafka_bootstrap_response(KAFKA_ENDPOINT_CONTROLLER, response.at, response.size,
+                                              7, note, &found, &reason),
+                     KAFKA_BOOTSTRAP_OK);
+    assert_int_equal(found.count, 2);
+    assert_int_equal(found.nodes[0], 1);
+    assert_string_equal(found.hosts[0], "c1.example");
+    assert_int_equal(found.ports[0], 9192);
+    assert_int_equal(found.nodes[1], INT32_MAX);
+    assert_string_equal(found.hosts[1], "::1");
+    assert_int_equal(found.ports[1], 9193);
+    bytes_free(&response);
+}
+
+/* Cut anywhere, with a length that fits what is left: an error, and no node is reported. */
+static void a_cut_response_about_controllers_is_refused(void **state)
+{
+    (void)state;
+    struct bytes response = {0};
+
+    bytes_hex(&response, controllers_hex);
+    for (size_t size = 8; size < response.size; size++) {
+        struct found found = {0};
+        const char *reason = NULL;
+        uint8_t *cut = malloc(size);
+        memcpy(cut, response.at, size);
+        byte_store_u32(cut, (uint32_t)size - 4);
+        enum kafka_bootstrap_result result = kafka_bootstrap_response(
+            KAFKA_ENDPOINT_CONTROLLER, cut, size, 7, note, &found, &reason);
+        free(cut);
+        /* The last fields, behind the nodes, are not read. */
+        if (size >= response.size - 5) {
+            assert_int_equal(result, KAFKA_BOOTSTRAP_OK);
+            continue;
+        }
+        assert_int_equal(result, KAFKA_BOOTSTRAP_EFRAME);
+        assert_non_null(reason);
+        assert_int_equal(found.count, 0);
+    }
+    bytes_free(&response);
+}
+
+static void refuses_what_holds_no_controllers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex, *why;
+    } cases[] = {
+        {"00000031000000070000000000000000010363310000000202000000010b63312e6578616d706c65000023e80"
+         "3"
+         "7231008000000000",
+         "something else"},
+        {"0000001a0000000700000000000072036e6f010100000002018000000000", "it is a broker"},
+        {"0000001a000000070000000000001f036e6f020100000002018000000000", "an error"},
+        {"0000001a00000007ffffffffff", "malformed"},                     /* endless tags */
+        {"0000001a0000000700000000000000ffffffff0f02", "malformed"},     /* a message of 4 GiB */
+        {"0000001b00000007000000000000000002036331000000020fffffffff0f", /* nodes that do not fit */
+         "malformed"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bytes response = {0};
+        struct found found = {0};
+        const char *reason = NULL;
+        bytes_hex(&response, cases[i].hex);
+        byte_store_u32(response.at, (uint32_t)response.size - 4);
+        assert_int_equal(kafka_bootstrap_response(KAFKA_ENDPOINT_CONTROLLER, response.at,
+                                                  response.size, 7, note, &found, &reason),
+                         KAFKA_BOOTSTRAP_EFRAME);
+        assert_non_null(strstr(reason, cases[i].why));
+        assert_int_equal(found.count, 0);
+        bytes_free(&response);
+    }
 }
 
 static void refuses_what_is_no_answer(void **state)
@@ -83,9 +190,9 @@ static void refuses_what_is_no_answer(void **state)
         struct found found = {0};
         const char *reason = NULL;
         bytes_hex(&response, cases[i]);
-        assert_int_equal(
-            kafka_bootstrap_response(response.at, response.size, 7, note, &found, &reason),
-            KAFKA_BOOTSTRAP_EFRAME);
+        assert_int_equal(kafka_bootstrap_response(KAFKA_ENDPOINT_BROKER, response.at, response.size,
+                                                  7, note, &found, &reason),
+                         KAFKA_BOOTSTRAP_EFRAME);
         assert_non_null(reason);
         assert_int_equal(found.count, 0);
         bytes_free(&response);
@@ -98,6 +205,10 @@ int main(void)
         cmocka_unit_test(the_request_is_metadata_v1_of_no_topic),
         cmocka_unit_test(the_response_is_read_when_it_is_whole),
         cmocka_unit_test(refuses_what_is_no_answer),
+        cmocka_unit_test(the_request_for_controllers_is_describe_cluster_v1),
+        cmocka_unit_test(controllers_are_read_when_the_response_is_whole),
+        cmocka_unit_test(a_cut_response_about_controllers_is_refused),
+        cmocka_unit_test(refuses_what_holds_no_controllers),
     };
     return cmocka_run_group_tests_name("kafka_bootstrap", tests, NULL, NULL);
 }

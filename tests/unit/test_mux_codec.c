@@ -101,14 +101,14 @@ static void open_round_trips(void **state)
     uint8_t bytes[MUX_MESSAGE_ENCODED_MAX + 1];
     struct mux_message message = {.type = MUX_OPEN, .stream = 9}, back;
 
-    message.u.open.target = (struct mux_target){MUX_TARGET_NODE, text("kafka"), 1001};
+    message.u.open.target = (struct mux_target){MUX_TARGET_CONTROLLER, text("kafka"), INT32_MAX};
     message.u.open.peer = text("127.0.0.1:5000");
     size_t size = encode(&message, bytes);
     assert_true(decode(bytes, size, &back));
     assert_true(decode(bytes, size + 1, &back));
     assert_int_equal(back.stream, 9);
-    assert_int_equal(back.u.open.target.kind, MUX_TARGET_NODE);
-    assert_int_equal(back.u.open.target.node_id, 1001);
+    assert_int_equal(back.u.open.target.kind, MUX_TARGET_CONTROLLER);
+    assert_int_equal(back.u.open.target.node_id, INT32_MAX);
     assert_text(back.u.open.target.name, "kafka");
     assert_text(back.u.open.peer, "127.0.0.1:5000");
 }
@@ -131,10 +131,13 @@ static void impossible_targets_are_malformed(void **state)
     (void)state;
     assert_true(open_decodes(MUX_TARGET_CLUSTER, -1, "k", 1));
     assert_true(open_decodes(MUX_TARGET_TCP, -1, "k", UINT32_MAX));
-    assert_true(open_decodes(MUX_TARGET_NODE, 0, "k", 1));
+    assert_true(open_decodes(MUX_TARGET_BROKER, 0, "k", 1));
+    assert_true(open_decodes(MUX_TARGET_CONTROLLER, 0, "k", 1));
     assert_false(open_decodes(0, -1, "k", 1));
-    assert_false(open_decodes(4, -1, "k", 1));
-    assert_false(open_decodes(MUX_TARGET_NODE, -1, "k", 1));
+    assert_false(open_decodes(5, -1, "k", 1));
+    assert_false(open_decodes(5, 0, "k", 1));
+    assert_false(open_decodes(MUX_TARGET_BROKER, -1, "k", 1));
+    assert_false(open_decodes(MUX_TARGET_CONTROLLER, -1, "k", 1));
     assert_false(open_decodes(MUX_TARGET_TCP, 3, "k", 1));
     assert_false(open_decodes(MUX_TARGET_CLUSTER, -1, "", 1));
     assert_false(open_decodes(MUX_TARGET_CLUSTER, -1, "k", 0));
