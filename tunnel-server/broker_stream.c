@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "learner.h"
 #include "net/clock.h"
 #include "net/relay.h"
 #include "upstream.h"
@@ -15,8 +16,10 @@ struct broker_stream {
     struct broker_streams *streams;
     struct relay *relay;
     struct upstream *opening;
+    struct learner *learner; /* asks with the client's login where its node is */
     struct cluster *cluster; /* NULL: a raw target */
     size_t cluster_index;
+    enum kafka_endpoint_type type;
     uint32_t id;
     uint64_t opened_us;
     char target[MUX_TARGET_TEXT_MAX]; /* "kafka", "kafka/2", "registry" */
@@ -32,6 +35,7 @@ static struct log *log_of(const struct broker_streams *streams)
 static void stream_free(struct broker_stream *stream)
 {
     upstream_cancel(stream->opening);
+    learner_cancel(stream->learner);
     list_remove(&stream->node);
     list_remove(&stream->wait.node);
     free(stream);
@@ -132,6 +136,36 @@ static void relay_unanswered(void *context, struct relay *relay)
         log_u64("unanswered", kafka_filter_in_flight(relay->filter)));
 }
 
+/* The node is known now, or the cluster does not have it: the client finds out when it connects
+ * again. */
+static void on_learned(void *context, const char *error)
+{
+    struct broker_stream *stream = context;
+    char reason[MUX_REASON_MAX];
+
+    stream->learner = NULL;
+    snprintf(reason, sizeof reason, "the server did not know this node yet and %s%s",
+             error ? "could not learn where it is: " : "has asked where it is: connect again",
+             error ? error : "");
+    log_event(log_of(stream->streams), error ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "nodes_learned",
+              "With a client's login the cluster was asked for its nodes; the connection is reset",
+              (const struct log_field[]){log_str("session", stream->streams->session),
+                                         log_str("target", stream->target),
+                                         log_u64("stream", stream->id), log_str("reason", reason)},
+              4);
+    relay_cut(stream->relay, MUX_CODE_UNKNOWN_NODE, reason);
+    stream_free(stream);
+}
+
+static void relay_logged_in(void *context, struct relay *relay)
+{
+    struct broker_stream *stream = context;
+
+    stream->learner = learner_start_on(stream->cluster, stream->type, relay_take_socket(relay),
+                                       (unsigned)stream->streams->options->connect_timeout_ms,
+                                       on_learned, stream);
+}
+
 static void relay_ended(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
                         struct mux_text reason)
 {
@@ -159,8 +193,10 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
     stream_free(stream);
 }
 
-static const struct relay_owner relay_owner = {
-    .wanted = relay_wants, .unanswered = relay_unanswered, .ended = relay_ended};
+static const struct relay_owner relay_owner = {.wanted = relay_wants,
+                                               .unanswered = relay_unanswered,
+                                               .logged_in = relay_logged_in,
+                                               .ended = relay_ended};
 
 /* ---- opening */
 
@@ -190,6 +226,8 @@ static void on_upstream(void *context, const struct upstream_result *result)
               log_str("session", stream->streams->session), log_str("target", stream->target),
               log_str("address", stream->address), log_u64("stream", stream->id),
               log_str("peer", stream->peer));
+    if (result->only_login)
+        kafka_filter_only_login(stream->relay->filter);
     mux_stream_accept(stream->relay->stream);
     if (result->transport)
         relay_connect_tls(stream->relay, result->transport);
@@ -235,12 +273,11 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
         abort();
     stream->relay = relay_new(streams->worker, &relay_owner, stream, filter);
     relay_set_stream(stream->relay, mux);
+    stream->type =
+        target->kind == MUX_TARGET_CONTROLLER ? KAFKA_ENDPOINT_CONTROLLER : KAFKA_ENDPOINT_BROKER;
     if (mux_target_is_node(target->kind))
-        stream->opening =
-            upstream_node(stream->cluster,
-                          target->kind == MUX_TARGET_CONTROLLER ? KAFKA_ENDPOINT_CONTROLLER
-                                                                : KAFKA_ENDPOINT_BROKER,
-                          target->node_id, timeout_ms, on_upstream, stream);
+        stream->opening = upstream_node(stream->cluster, stream->type, target->node_id, timeout_ms,
+                                        on_upstream, stream);
     else
         stream->opening = upstream_bootstrap(stream->cluster, timeout_ms, on_upstream, stream);
 }

@@ -16,6 +16,7 @@ struct learner {
     void *context;
     unsigned timeout_ms;
     size_t tried;
+    bool only_this; /* connection: no other broker is tried */
     struct dial *dial;
     struct transport *connection;
     struct event *readable;
@@ -76,7 +77,7 @@ static void broker_failed(struct learner *learner, const struct dial_result *fai
     snprintf(learner->error, sizeof learner->error, "%s: %s", address, why);
     close_connection(learner);
     learner->tried++;
-    if (learner->tried < learner->cluster->settings->count)
+    if (learner->tried < learner->cluster->settings->count && !learner->only_this)
         try_next(learner);
     else
         finish(learner, learner->error);
@@ -156,31 +157,16 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-/* A fresh socket takes so few bytes at once, or it is broken. */
-static bool send_request(struct learner *learner)
+/* The connection stands: asks on it. A socket takes so few bytes at once, or it is broken, which
+ * shows when the answer is read. */
+static void ask(struct learner *learner)
 {
+    const struct timeval timeout = {learner->timeout_ms / 1000, learner->timeout_ms % 1000 * 1000};
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
     size_t size = kafka_bootstrap_request(learner->type, request, CORRELATION_ID);
 
-    return transport_commit(learner->connection, request, size) == 0 &&
-           transport_flush(learner->connection) == 1;
-}
-
-static void on_dialled(void *context, const struct dial_result *result)
-{
-    struct learner *learner = context;
-    const struct timeval timeout = {learner->timeout_ms / 1000, learner->timeout_ms % 1000 * 1000};
-
-    learner->dial = NULL;
-    if (result->failure != DIAL_FAILURE_NONE) {
-        broker_failed(learner, result);
-        return;
-    }
-    learner->connection = result->transport ? result->transport : transport_new(result->fd, NULL);
-    if (!send_request(learner)) {
-        answer_failed(learner, "the broker did not take a request");
-        return;
-    }
+    if (transport_commit(learner->connection, request, size) == 0)
+        transport_flush(learner->connection);
     learner->readable = event_new(learner->cluster->worker->base, transport_fd(learner->connection),
                                   EV_READ | EV_PERSIST, on_readable, learner);
     if (!learner->readable)
@@ -191,6 +177,19 @@ static void on_dialled(void *context, const struct dial_result *result)
         event_active(learner->readable, EV_READ, 0);
 }
 
+static void on_dialled(void *context, const struct dial_result *result)
+{
+    struct learner *learner = context;
+
+    learner->dial = NULL;
+    if (result->failure != DIAL_FAILURE_NONE) {
+        broker_failed(learner, result);
+        return;
+    }
+    learner->connection = result->transport ? result->transport : transport_new(result->fd, NULL);
+    ask(learner);
+}
+
 static void try_next(struct learner *learner)
 {
     const struct address *broker = broker_tried(learner);
@@ -199,8 +198,8 @@ static void try_next(struct learner *learner)
                                &learner->cluster->tls, learner->timeout_ms, on_dialled, learner);
 }
 
-struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type type,
-                              unsigned timeout_ms, learner_callback callback, void *context)
+static struct learner *learner_new(struct cluster *cluster, enum kafka_endpoint_type type,
+                                   unsigned timeout_ms, learner_callback callback, void *context)
 {
     struct learner *learner = calloc(1, sizeof *learner);
 
@@ -211,6 +210,26 @@ struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type 
     learner->callback = callback;
     learner->context = context;
     learner->timeout_ms = timeout_ms;
+    return learner;
+}
+
+struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type type,
+                              unsigned timeout_ms, learner_callback callback, void *context)
+{
+    struct learner *learner = learner_new(cluster, type, timeout_ms, callback, context);
+
     try_next(learner);
+    return learner;
+}
+
+struct learner *learner_start_on(struct cluster *cluster, enum kafka_endpoint_type type,
+                                 struct transport *connection, unsigned timeout_ms,
+                                 learner_callback callback, void *context)
+{
+    struct learner *learner = learner_new(cluster, type, timeout_ms, callback, context);
+
+    learner->only_this = true;
+    learner->connection = connection;
+    ask(learner);
     return learner;
 }

@@ -1,8 +1,7 @@
 /*
  * Asks a cluster's bootstrap brokers, in turn, for its brokers or controllers, and fills in the
- * address book. It
- * speaks to brokers without authentication only; where they want SASL the question fails, and nodes
- * become known when a client asks.
+ * address book. It has no login of its own: where brokers want one the question fails, unless it is
+ * put on a connection that a client has logged in on.
  */
 #pragma once
 
@@ -16,4 +15,9 @@ typedef void (*learner_callback)(void *context, const char *error);
 /* Answers later, once. */
 struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type type,
                               unsigned timeout_ms, learner_callback callback, void *context);
+/* The same on a connection that stands already, to a bootstrap broker that knows who asks; no other
+ * one is tried. Owns connection. */
+struct learner *learner_start_on(struct cluster *cluster, enum kafka_endpoint_type type,
+                                 struct transport *connection, unsigned timeout_ms,
+                                 learner_callback callback, void *context);
 void learner_cancel(struct learner *learner);

@@ -13,6 +13,7 @@ struct upstream {
     void *context;
     unsigned timeout_ms;
     bool any_broker;
+    bool only_login;
     enum kafka_endpoint_type type; /* of the node */
     int32_t node;
     size_t tried;
@@ -87,8 +88,10 @@ static void connected(struct upstream *upstream, const struct dial_result *resul
     }
     if (upstream->cluster)
         upstream->cluster->reachable = true;
-    answer(upstream, &(struct upstream_result){
-                         .fd = result->fd, .transport = result->transport, .address = address});
+    answer(upstream, &(struct upstream_result){.fd = result->fd,
+                                               .transport = result->transport,
+                                               .only_login = upstream->only_login,
+                                               .address = address});
 }
 
 static void on_dialled(void *context, const struct dial_result *result)
@@ -130,11 +133,15 @@ static void on_learned(void *context, const char *error)
         try_address(upstream);
         return;
     }
-    snprintf(upstream->failures, sizeof upstream->failures,
-             "the cluster has not announced a %s %d%s%s; a client that connects to the bootstrap "
-             "listener first makes it known",
+    if (error) {
+        /* The brokers may want to know who asks: the client can tell them. */
+        upstream->any_broker = upstream->only_login = true;
+        try_broker(upstream);
+        return;
+    }
+    snprintf(upstream->failures, sizeof upstream->failures, "the cluster has no %s %d",
              upstream->type == KAFKA_ENDPOINT_CONTROLLER ? "controller" : "broker",
-             (int)upstream->node, error ? ", and asking it failed: " : "", error ? error : "");
+             (int)upstream->node);
     fail(upstream, MUX_CODE_UNKNOWN_NODE, upstream->failures);
 }
 

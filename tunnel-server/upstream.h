@@ -1,6 +1,8 @@
 /*
  * Finding a connection to what a stream asks for: a bootstrap broker (tried in turn), one node, or
  * a raw target. A node that is not in the address book is asked for once at the bootstrap brokers.
+ * Where these answer nobody who has not logged in, the answer is a connection to one of them, on
+ * which the client may log in and no more: the caller then asks again with that login.
  */
 #pragma once
 
@@ -13,6 +15,7 @@ struct upstream_result {
     int fd;                      /* connected, the callback's; -1: with TLS, or failed */
     struct transport *transport; /* connected with TLS, the callback's; NULL: without, or failed */
     enum mux_code code;
+    bool only_login;     /* to a bootstrap broker instead of the node: good for a login, no more */
     const char *reason;  /* on failure: a sentence with the address */
     const char *address; /* on success: "broker1:9092" */
 };

@@ -57,6 +57,7 @@ struct kafka_filter {
     bool retry;
     bool ahead; /* the held part has one byte more than the caller was told of */
     bool any;   /* a response has begun before */
+    bool only_login;
 
     /* Output in the filter's memory that the caller has not been given yet. */
     struct kafka_span owed;
@@ -212,10 +213,19 @@ static int check_version(struct kafka_filter *f, const struct kafka_request *req
     return fail(f, KAFKA_FILTER_EVERSION, request, "request", what);
 }
 
+static bool is_login(const struct kafka_request *request)
+{
+    return request->type == KAFKA_REQUEST_TOKEN || request->api_key == KAFKA_KEY_API_VERSIONS ||
+           request->api_key == KAFKA_KEY_SASL_HANDSHAKE ||
+           request->api_key == KAFKA_KEY_SASL_AUTHENTICATE;
+}
+
 static int enter_request(struct kafka_filter *f)
 {
     const struct kafka_request *request = &f->reader.request;
 
+    if (f->only_login && !is_login(request))
+        return fail(f, KAFKA_FILTER_ELOGIN, request, "request", "comes when the login is over");
     f->counters.requests++;
     if (request->type == KAFKA_REQUEST_TOKEN)
         report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
@@ -256,6 +266,11 @@ int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t s
             return f->failure;
     }
     return 0;
+}
+
+void kafka_filter_only_login(struct kafka_filter *f)
+{
+    f->only_login = true;
 }
 
 /* The response direction. */

@@ -73,6 +73,7 @@ enum {
     KAFKA_FILTER_EMEMORY = -5,      /* no memory */
     KAFKA_FILTER_EADDRESS = -6,     /* the map gave no address */
     KAFKA_FILTER_EPROTOCOL = -7,    /* not Kafka at all: TLS, HTTP, ... */
+    KAFKA_FILTER_ELOGIN = -8,       /* see kafka_filter_only_login() */
 };
 
 struct kafka_filter;
@@ -86,6 +87,10 @@ void kafka_filter_free(struct kafka_filter *f);
  * this before they are sent, so that no response can come before its request. 0, or negative: close
  * both sides without sending them. Never blocks; also works while responses are blocked. */
 int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size);
+
+/* From now on only a login may pass: ApiVersions, SaslHandshake, SaslAuthenticate, and raw tokens.
+ * Any other request fails with KAFKA_FILTER_ELOGIN; the client sends it when the login is over. */
+void kafka_filter_only_login(struct kafka_filter *f);
 
 struct kafka_span {
     const uint8_t *bytes;

@@ -305,8 +305,27 @@ static void touch(struct relay *relay)
         list_append(&relay->worker->touched, &relay->turn);
 }
 
-static void kafka_failed(struct relay *relay)
+struct transport *relay_take_socket(struct relay *relay)
 {
+    struct transport *socket = relay->tls ? relay->tls : transport_new(relay->fd, NULL);
+
+    event_free(relay->readable);
+    event_free(relay->writable);
+    relay->readable = relay->writable = NULL;
+    relay->tls = NULL;
+    relay->fd = -1;
+    relay->discards = true;
+    relay->span_count = 0;
+    byte_queue_clear(&relay->incoming);
+    return socket;
+}
+
+static void kafka_failed(struct relay *relay, int error)
+{
+    if (error == KAFKA_FILTER_ELOGIN && relay->fd >= 0) {
+        relay->owner->logged_in(relay->context, relay);
+        return;
+    }
     cut(relay, MUX_CODE_KAFKA_PROTOCOL, kafka_filter_reason(relay->filter), MUX_RESET_AFTER_DATA);
 }
 
@@ -315,8 +334,10 @@ void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *byte
     struct relay *relay = mux_stream_owner(stream);
 
     (void)context;
-    if (relay->filter && kafka_filter_requests(relay->filter, bytes, size) < 0) {
-        kafka_failed(relay);
+    int error =
+        relay->filter && !relay->discards ? kafka_filter_requests(relay->filter, bytes, size) : 0;
+    if (error < 0) {
+        kafka_failed(relay, error);
         return;
     }
     if (relay->span_count == RELAY_SPANS_MAX) {
@@ -487,7 +508,7 @@ static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
         size_t taken = 0;
         int result = kafka_filter_responses(relay->filter, bytes, size, &taken, &out);
         if (result < 0) {
-            kafka_failed(relay);
+            kafka_failed(relay, result);
             return;
         }
         if (result == KAFKA_FILTER_BLOCKED) {

@@ -40,6 +40,10 @@ struct relay_owner {
     /* The broker has ended the connection, the client has not, and a request is unanswered or only
      * partly sent. For the log: a broker's way to say no. NULL when there never is a filter. */
     void (*unanswered)(void *context, struct relay *relay);
+    /* A client that was only let log in (kafka_filter_only_login()) wants more: the owner may take
+     * the socket with relay_take_socket(), and must, now or later, cut the relay. NULL when none
+     * is. */
+    void (*logged_in)(void *context, struct relay *relay);
     /* The relay has ended and is freed after this call. reason is for the log. */
     void (*ended)(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
                   struct mux_text reason);
@@ -84,6 +88,8 @@ void relay_set_stream(struct relay *relay, struct mux_stream *stream);
 void relay_connect(struct relay *relay, int fd);
 /* The same with TLS, for a relay with a filter. */
 void relay_connect_tls(struct relay *relay, struct transport *tls);
+/* Takes the socket out of the relay, which from now on discards what still comes for it. */
+struct transport *relay_take_socket(struct relay *relay);
 /* The listeners that wanted() asked for are there. */
 void relay_listeners_ready(struct relay *relay);
 /*

@@ -599,6 +599,30 @@ static void large_responses_stream(void **state)
     kafka_filter_free(f);
 }
 
+static void only_a_login_passes_when_asked_for(void **state)
+{
+    (void)state;
+    const int16_t login[] = {KAFKA_KEY_API_VERSIONS, KAFKA_KEY_SASL_HANDSHAKE,
+                             KAFKA_KEY_SASL_AUTHENTICATE};
+    const int16_t others[] = {KAFKA_KEY_METADATA, KAFKA_KEY_PRODUCE, KAFKA_KEY_FETCH, 10001};
+
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct book book;
+        struct kafka_filter *f = new_filter(&book, NULL);
+        struct bytes b = {0};
+        kafka_filter_only_login(f);
+        for (size_t j = 0; j < sizeof login / sizeof login[0]; j++)
+            add_request(&b, login[j], 1, (int32_t)j);
+        send_requests(f, &b);
+        assert_int_equal(kafka_filter_in_flight(f), 3);
+        b.size = 0;
+        add_request(&b, others[i], 3, 9);
+        assert_int_equal(kafka_filter_requests(f, b.at, b.size), KAFKA_FILTER_ELOGIN);
+        bytes_free(&b);
+        kafka_filter_free(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -617,6 +641,7 @@ int main(void)
         cmocka_unit_test(produce_keeps_other_tags_and_fits_the_size),
         cmocka_unit_test(acks_0_answered_or_not),
         cmocka_unit_test(large_responses_stream),
+        cmocka_unit_test(only_a_login_passes_when_asked_for),
     };
     return cmocka_run_group_tests_name("kafka_filter", tests, NULL, NULL);
 }
