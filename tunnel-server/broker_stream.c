@@ -20,6 +20,7 @@ struct broker_stream {
     struct cluster *cluster; /* NULL: a raw target */
     size_t cluster_index;
     enum kafka_endpoint_type type;
+    int32_t node_id; /* -1: any bootstrap broker, or a raw target */
     uint32_t id;
     uint64_t opened_us;
     char target[MUX_TARGET_TEXT_MAX]; /* "kafka", "kafka/2", "registry" */
@@ -102,24 +103,32 @@ static const struct node_wait_owner wait_owner = {.answered = on_answered,
 
 /* ---- the relay's word */
 
-static void note_filter_events(const struct broker_stream *stream)
+static const char *describe_event(enum kafka_filter_event event)
 {
-    struct kafka_filter *filter = stream->relay->filter;
+    switch (event) {
+    case KAFKA_FILTER_EVENT_NEWER_METADATA:
+        return "A request uses a newer version than is known here; its known part is rewritten";
+    case KAFKA_FILTER_EVENT_OUT_OF_ORDER:
+        return "A broker answered out of order";
+    case KAFKA_FILTER_EVENT_RAW_SASL:
+        return "A client uses SASL without Kafka framing";
+    default:
+        return "An impossible broker address was erased";
+    }
+}
+
+static void relay_noticed(void *context, struct relay *relay)
+{
+    struct broker_stream *stream = context;
     enum kafka_filter_event event;
     const char *api;
     int16_t version;
 
-    while (filter &&
-           (event = kafka_filter_event(filter, &api, &version)) != KAFKA_FILTER_EVENT_NONE)
-        log_info(
-            log_of(stream->streams), "kafka_notice",
-            event == KAFKA_FILTER_EVENT_NEWER_METADATA
-                ? "A request uses a newer version than is known here; its known part is rewritten"
-            : event == KAFKA_FILTER_EVENT_OUT_OF_ORDER ? "A broker answered out of order"
-            : event == KAFKA_FILTER_EVENT_RAW_SASL     ? "A client uses SASL without Kafka framing"
-                                                       : "An impossible broker address was erased",
-            log_str("target", stream->target), log_str("api", api), log_i64("version", version),
-            log_str("client_id", kafka_filter_client_id(filter)));
+    while ((event = kafka_filter_event(relay->filter, &api, &version)) != KAFKA_FILTER_EVENT_NONE)
+        log_info(log_of(stream->streams), "kafka_notice", describe_event(event),
+                 log_str("session", stream->streams->session), log_str("target", stream->target),
+                 log_u64("stream", stream->id), log_str("api", api), log_i64("version", version),
+                 log_str("client_id", kafka_filter_client_id(relay->filter)));
 }
 
 static void relay_unanswered(void *context, struct relay *relay)
@@ -166,35 +175,56 @@ static void relay_logged_in(void *context, struct relay *relay)
                                        on_learned, stream);
 }
 
+static void note_reset(const struct broker_stream *stream, const struct relay *relay,
+                       enum mux_code code, struct mux_text reason)
+{
+    bool kafka = code == MUX_CODE_KAFKA_PROTOCOL;
+    bool refused = code == MUX_CODE_UPSTREAM_UNREACHABLE;
+    struct log_field fields[LOG_FIELDS_MAX] = {
+        log_str("session", stream->streams->session),
+        log_str("target", stream->target),
+        log_str("address", stream->address),
+        log_u64("stream", stream->id),
+        log_bytes("reason", reason.bytes, reason.size),
+        log_u64("bytes_up", relay->bytes_to_socket),
+        log_u64("bytes_down", relay->bytes_from_socket),
+        log_ms("duration", (clock_now_us() - stream->opened_us) / 1000)};
+    size_t count = 8;
+    int16_t version;
+
+    if (kafka) {
+        const char *api = kafka_filter_failed_api(relay->filter, &version);
+        fields[count++] = log_str("cluster", stream->cluster->settings->name);
+        fields[count++] = log_i64("node", stream->node_id);
+        fields[count++] = log_str("api", api);
+        fields[count++] = log_i64("version", version);
+        fields[count++] = log_str("client_id", kafka_filter_client_id(relay->filter));
+    }
+    if (refused)
+        fields[count++] = log_str("advice", cluster_tls_advice(TLS_FAILURE_ALERT));
+    log_event(log_of(stream->streams), kafka || refused ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+              "stream_reset", "A connection was cut short", fields, count);
+}
+
 static void relay_ended(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
                         struct mux_text reason)
 {
     struct broker_stream *stream = context;
-    struct log *log = log_of(stream->streams);
-    uint64_t lived_ms = (clock_now_us() - stream->opened_us) / 1000;
 
-    note_filter_events(stream);
     if (end == RELAY_END_COMPLETE)
-        log_debug(log, "stream_closed", "A connection has ended",
+        log_debug(log_of(stream->streams), "stream_closed", "A connection has ended",
                   log_str("session", stream->streams->session), log_str("target", stream->target),
                   log_u64("stream", stream->id), log_u64("bytes_up", relay->bytes_to_socket),
-                  log_u64("bytes_down", relay->bytes_from_socket), log_ms("duration", lived_ms));
+                  log_u64("bytes_down", relay->bytes_from_socket),
+                  log_ms("duration", (clock_now_us() - stream->opened_us) / 1000));
     else
-        log_event(log, code == MUX_CODE_KAFKA_PROTOCOL ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
-                  "stream_reset", "A connection was cut short",
-                  (const struct log_field[]){
-                      log_str("session", stream->streams->session),
-                      log_str("target", stream->target), log_str("address", stream->address),
-                      log_u64("stream", stream->id), log_bytes("reason", reason.bytes, reason.size),
-                      log_u64("bytes_up", relay->bytes_to_socket),
-                      log_u64("bytes_down", relay->bytes_from_socket),
-                      log_ms("duration", lived_ms)},
-                  8);
+        note_reset(stream, relay, code, reason);
     stream_free(stream);
 }
 
 static const struct relay_owner relay_owner = {.wanted = relay_wants,
                                                .unanswered = relay_unanswered,
+                                               .noticed = relay_noticed,
                                                .logged_in = relay_logged_in,
                                                .ended = relay_ended};
 
@@ -248,6 +278,7 @@ static struct broker_stream *stream_new(struct broker_streams *streams, struct m
     if (!stream)
         abort();
     stream->streams = streams;
+    stream->node_id = target->node_id;
     stream->id = mux_stream_id(mux);
     stream->opened_us = clock_now_us();
     stream->wait = (struct node_wait){.owner = &wait_owner, .context = stream};

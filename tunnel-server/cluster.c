@@ -81,20 +81,19 @@ bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, in
     return true;
 }
 
-/* What to do about a TLS handshake that failed. */
-static const char *tls_advice(enum tls_failure failure)
+const char *cluster_tls_advice(enum tls_failure failure)
 {
     switch (failure) {
     case TLS_FAILURE_TRUST:
-        return "; add the brokers' CA with --kafka-ca, or renew the certificate if it has expired";
+        return "add the brokers' CA with --kafka-ca, or renew the certificate if it has expired";
     case TLS_FAILURE_NAME:
-        return "; let the certificate have the name or address that the broker advertises, or say "
+        return "let the certificate have the name or address that the broker advertises, or say "
                "with --kafka-server-name which name it has";
     case TLS_FAILURE_ALERT:
-        return "; does the broker want a client certificate (--kafka-cert, --kafka-key) of another "
+        return "does the broker want a client certificate (--kafka-cert, --kafka-key) of another "
                "authority?";
     case TLS_FAILURE_NOT_TLS:
-        return "; is this the broker's TLS port? If it has none, leave --kafka-tls out";
+        return "is this the broker's TLS port? If it has none, leave --kafka-tls out";
     default:
         return "";
     }
@@ -106,6 +105,8 @@ void cluster_describe_failure(const struct dial_result *result, char text[CLUSTE
                       : result->failure == DIAL_FAILURE_TLS ? "TLS: "
                                                             : "";
 
-    snprintf(text, CLUSTER_FAILURE_MAX, "%s%.120s%s", hop, result->error,
-             result->failure == DIAL_FAILURE_TLS ? tls_advice(result->tls) : "");
+    const char *advice = result->failure == DIAL_FAILURE_TLS ? cluster_tls_advice(result->tls) : "";
+
+    snprintf(text, CLUSTER_FAILURE_MAX, "%s%.120s%s%s", hop, result->error,
+             advice[0] != '\0' ? "; " : "", advice);
 }

@@ -36,5 +36,7 @@ const struct address *cluster_node(const struct cluster *cluster, enum kafka_end
  * name is that long. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                       const struct kafka_address *address);
+/* What to do about a TLS handshake that failed. */
+const char *cluster_tls_advice(enum tls_failure failure);
 /* A sentence: why a broker could not be connected to, and what to do. */
 void cluster_describe_failure(const struct dial_result *result, char text[CLUSTER_FAILURE_MAX]);

@@ -36,7 +36,7 @@
 #define LOG_VALUE_MAX 1024
 /* Events whose rate is tracked at a time. */
 #define LOG_EVENTS_MAX 64
-#define LOG_FIELDS_MAX 12
+#define LOG_FIELDS_MAX 16
 
 #define LOG_DEFAULT_BURST 100
 #define LOG_DEFAULT_INTERVAL_US 1000000

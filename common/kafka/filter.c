@@ -63,10 +63,12 @@ struct kafka_filter {
     struct kafka_span owed;
 
     int failure;
+    struct kafka_request failed; /* the request or response that it is about; api_key -1: none */
     char reason[400];
     struct kafka_filter_counters counters;
     struct event events[EVENTS]; /* by type; type is NONE once taken */
     unsigned reported;           /* bits, by type */
+    unsigned untaken;            /* of these, how many events nobody has taken */
 };
 
 /*
@@ -129,6 +131,7 @@ struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callb
         f->limits.tail = 1 << 20;
     if (f->limits.in_flight == 0)
         f->limits.in_flight = 65536;
+    f->failed.api_key = -1;
     kafka_request_reader_init(&f->reader);
     kafka_requests_init(&f->requests, f->limits.in_flight);
     return f;
@@ -167,6 +170,8 @@ static int fail(struct kafka_filter *f, int error, const struct kafka_request *r
     snprintf(f->reason, sizeof f->reason, "%s %s%s%s%s%s%s %s", name, direction, none ? "" : " (",
              where, both ? ", " : "", who, none ? "" : ")", what);
     f->failure = error;
+    if (request)
+        f->failed = *request;
     return error;
 }
 
@@ -188,6 +193,7 @@ static void report(struct kafka_filter *f, enum kafka_filter_event type,
     if (f->reported & 1u << type)
         return;
     f->reported |= 1u << type;
+    f->untaken++;
     f->events[type] = (struct event){type, request->api_key, request->version};
 }
 
@@ -700,6 +706,12 @@ const char *kafka_filter_reason(const struct kafka_filter *f)
     return f->reason;
 }
 
+const char *kafka_filter_failed_api(const struct kafka_filter *f, int16_t *version)
+{
+    *version = f->failed.version;
+    return kafka_api_find(f->failed.api_key) ? kafka_api_name(f->failed.api_key) : NULL;
+}
+
 const char *kafka_filter_client_id(const struct kafka_filter *f)
 {
     return f->reader.client_id;
@@ -725,6 +737,11 @@ const struct kafka_filter_counters *kafka_filter_counters(const struct kafka_fil
     return &f->counters;
 }
 
+bool kafka_filter_has_event(const struct kafka_filter *f)
+{
+    return f->untaken > 0;
+}
+
 enum kafka_filter_event kafka_filter_event(struct kafka_filter *f, const char **api,
                                            int16_t *version)
 {
@@ -733,6 +750,7 @@ enum kafka_filter_event kafka_filter_event(struct kafka_filter *f, const char **
         if (event.type == KAFKA_FILTER_EVENT_NONE)
             continue;
         f->events[i].type = KAFKA_FILTER_EVENT_NONE;
+        f->untaken--;
         *api = event.api_key >= 0 ? kafka_api_name(event.api_key) : "SASL";
         *version = event.version;
         return event.type;

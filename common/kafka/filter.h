@@ -122,6 +122,8 @@ size_t kafka_filter_wanted(const struct kafka_filter *f, const struct kafka_want
 /* The map may know more now: the next kafka_filter_responses() asks it again. */
 void kafka_filter_retry(struct kafka_filter *f);
 
+/* After a negative return: the API that it was about (NULL: none that is known) and its version. */
+const char *kafka_filter_failed_api(const struct kafka_filter *f, int16_t *version);
 /* After a negative return: a sentence for the log, with the API, the version and the client id
  * where they are known, in printable ASCII. Valid as long as the filter is. "" before. */
 const char *kafka_filter_reason(const struct kafka_filter *f);
@@ -158,6 +160,8 @@ enum kafka_filter_event {
     KAFKA_FILTER_EVENT_RAW_SASL,       /* SaslHandshake v0: raw tokens without Kafka framing */
     KAFKA_FILTER_EVENT_BLANKED,        /* a host with an impossible node id or port was erased */
 };
+/* Whether there is one to take. Costs nothing: to be asked after every call. */
+bool kafka_filter_has_event(const struct kafka_filter *f);
 /* Takes the next event. *api and *version say what it was about. */
 enum kafka_filter_event kafka_filter_event(struct kafka_filter *f, const char **api,
                                            int16_t *version);

@@ -17,6 +17,7 @@ enum {
 };
 
 static void relay_update(struct relay *relay);
+static void look_for_events(struct relay *relay);
 static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size);
 
 struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
@@ -334,11 +335,13 @@ void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *byte
     struct relay *relay = mux_stream_owner(stream);
 
     (void)context;
-    int error =
-        relay->filter && !relay->discards ? kafka_filter_requests(relay->filter, bytes, size) : 0;
-    if (error < 0) {
-        kafka_failed(relay, error);
-        return;
+    if (relay->filter && !relay->discards) {
+        int error = kafka_filter_requests(relay->filter, bytes, size);
+        look_for_events(relay);
+        if (error < 0) {
+            kafka_failed(relay, error);
+            return;
+        }
     }
     if (relay->span_count == RELAY_SPANS_MAX) {
         flush_spans(relay);
@@ -500,6 +503,12 @@ static void put_filtered(struct relay *relay, const uint8_t *bytes, size_t size)
     byte_queue_append(&relay->filtered, bytes, size);
 }
 
+static void look_for_events(struct relay *relay)
+{
+    if (kafka_filter_has_event(relay->filter))
+        relay->owner->noticed(relay->context, relay);
+}
+
 /* Feeds bytes through the filter; what it can't take while it waits for listeners is kept. */
 static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
 {
@@ -507,6 +516,7 @@ static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
         struct kafka_span out = {NULL, 0};
         size_t taken = 0;
         int result = kafka_filter_responses(relay->filter, bytes, size, &taken, &out);
+        look_for_events(relay);
         if (result < 0) {
             kafka_failed(relay, result);
             return;

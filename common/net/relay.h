@@ -40,6 +40,8 @@ struct relay_owner {
     /* The broker has ended the connection, the client has not, and a request is unanswered or only
      * partly sent. For the log: a broker's way to say no. NULL when there never is a filter. */
     void (*unanswered)(void *context, struct relay *relay);
+    /* The filter has events (kafka_filter_event()). NULL when there never is a filter. */
+    void (*noticed)(void *context, struct relay *relay);
     /* A client that was only let log in (kafka_filter_only_login()) wants more: the owner may take
      * the socket with relay_take_socket(), and must, now or later, cut the relay. NULL when none
      * is. */
