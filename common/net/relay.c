@@ -644,8 +644,10 @@ static void relay_update(struct relay *relay)
 {
     if (relay->fd < 0)
         return;
+    /* Asked whatever else holds: it is what makes relay_on_writable() come for relay->filtered. */
+    bool writable = mux_stream_writable(relay->stream) > 0;
     bool reads = !relay->read_ended && !relay->blocked &&
-                 byte_queue_unread(&relay->filtered) == 0 && mux_stream_writable(relay->stream) > 0;
+                 byte_queue_unread(&relay->filtered) == 0 && writable;
     bool busy = relay->tls && transport_busy(relay->tls);
     want(relay->readable, reads);
     want(relay->writable, !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
