@@ -3,7 +3,10 @@
 import select
 import socket
 import ssl
+import struct
 import threading
+
+from harness import wire
 
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 65\r\n\r\n" \
                b'{"responseType":"ERROR","requestId":"0","detail":"invalid token"}'
@@ -20,7 +23,9 @@ class Listening:
     """Accepts on a free port and serves each connection in a thread of its own; `_serve` says how."""
 
     def __init__(self, host="127.0.0.1"):
-        self.listener = socket.create_server((host, 0), backlog=64)
+        self.host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, 0), family=family, backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -76,6 +81,43 @@ class Fake(Listening):
             key, _, value = line.partition(":")
             if key.lower() == name.lower():
                 return value.strip()
+        return None
+
+
+class Broker(Listening):
+    """A node of a Kafka cluster that answers Metadata with `brokers` and DescribeCluster with `controllers`, both lists
+    of (node id, host, port), and keeps the client ids it was asked by; on 127.0.0.2 as the real ones.
+
+    A list that is None: the question ends the connection, as the one for Metadata does at a KRaft controller.
+    """
+
+    def __init__(self, brokers=None, controllers=None, host="127.0.0.2"):
+        self.brokers, self.controllers, self.client_ids = brokers, controllers, []
+        super().__init__(host)
+
+    @property
+    def address(self):
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def node(self, node_id):
+        """How this one stands in a list of nodes."""
+        return node_id, self.host, self.port
+
+    def _serve(self, sock):
+        with sock:
+            try:
+                while (request := wire.read_frame(sock)) and (answer := self._answer(request)):
+                    sock.sendall(answer)
+            except OSError:
+                pass
+
+    def _answer(self, request):
+        key, _, correlation_id, size = struct.unpack_from(">hhih", request)
+        self.client_ids.append(request[10:10 + size].decode())
+        if key == wire.METADATA and self.brokers is not None:
+            return wire.metadata_response(self.brokers, correlation_id=correlation_id)
+        if key == wire.DESCRIBE_CLUSTER and self.controllers is not None:
+            return wire.describe_cluster_response(self.controllers, correlation_id=correlation_id)
         return None
 
 

@@ -1,5 +1,6 @@
 """Waiting: always for a condition, always with a deadline, never for a fixed time."""
 
+import random
 import socket
 import time
 
@@ -29,3 +30,22 @@ def port_open(host, port):
         return True
     except OSError:
         return False
+
+
+def quiet_ports(count):
+    """The first of so many ports in a row that are free now, below those that the kernel gives out by itself."""
+    for first in random.sample(range(10000, 32000 - count), 100):
+        if all(_is_free(port) for port in range(first, first + count)):
+            return first
+    raise AssertionError(f"no {count} free ports in a row")
+
+
+def _is_free(port):
+    """On every IPv4 address; what listens on ::1 here also listens on 127.0.0.1."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("", port))
+            return True
+        except OSError:
+            return False
