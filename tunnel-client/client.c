@@ -8,7 +8,7 @@
 #include "net/clock.h"
 #include "net/relay.h"
 
-enum { WAITING_MAX = 1024, EXPOSED_BYTES = 4096 };
+enum { WAITING_MAX = 1024 };
 
 /* A connection of a local program. */
 struct local_connection {
@@ -212,24 +212,46 @@ static void on_up(void *context, const struct mux_welcome *welcome)
         open_stream(list_entry(node, struct local_connection, node), session);
 }
 
-/* Adds a node's listener to an EXPOSED message; false: the message is full. */
-static bool answer_expose(struct client *client, struct port *bootstrap,
-                          const struct mux_exposed_node *node, struct mux_expose_writer *writer)
+/* The nodes of an EXPOSE message, in an array that the caller frees. */
+static struct port_request *read_expose(struct mux_expose_reader *reader, size_t *count)
 {
-    char error[200] = "the client has no listener for a cluster of this name";
-    struct port *port = NULL;
+    struct port_request *requests = calloc((size_t)reader->left + 1, sizeof *requests);
+    struct mux_exposed_node node;
 
-    if (bootstrap && node->endpoint_type >= 1 && node->endpoint_type <= 2 && node->node_id >= 0)
-        port = ports_node(bootstrap, node->endpoint_type, node->node_id, error, sizeof error);
-    if (!port) {
-        log_error(client->worker->log, "expose_failed", "A broker gets no local listener",
-                  log_i64("node", node->node_id), log_str("reason", error));
-        return mux_exposed_add(writer, node->endpoint_type, node->node_id, 0,
-                               (struct mux_text){error, strlen(error)});
+    if (!requests)
+        abort();
+    *count = 0;
+    while (mux_expose_next(reader, &node)) {
+        if (node.endpoint_type >= 1 && node.endpoint_type <= 2 && node.node_id >= 0)
+            requests[(*count)++] =
+                (struct port_request){.endpoint_type = node.endpoint_type, .node = node.node_id};
     }
-    const char *host = port_advertised_host(port);
-    return mux_exposed_add(writer, node->endpoint_type, node->node_id, port->number,
+    return requests;
+}
+
+/* Adds a node's listener to an EXPOSED message; false: the message is full. */
+static bool add_exposed(const struct port_request *request, const char *error,
+                        struct mux_expose_writer *writer)
+{
+    const char *host = request->port ? port_advertised_host(request->port) : error;
+
+    return mux_exposed_add(writer, request->endpoint_type, request->node,
+                           request->port ? request->port->number : 0,
                            (struct mux_text){host, strlen(host)});
+}
+
+/* What the server is told of a node without a listener; logged here as well. */
+static void explain_failure(struct client *client, const struct port *bootstrap,
+                            struct mux_text cluster, const struct port_request *request,
+                            char *error, size_t size)
+{
+    if (bootstrap)
+        ports_explain(bootstrap, request->failed, error, size);
+    else
+        snprintf(error, size, "the client has no listener for a cluster of this name");
+    log_error(client->worker->log, "expose_failed", "A node gets no local listener",
+              log_bytes("cluster", cluster.bytes, cluster.size), log_i64("node", request->node),
+              log_str("reason", error));
 }
 
 static void receive_expose(struct client *client, const uint8_t *payload, size_t size)
@@ -237,21 +259,28 @@ static void receive_expose(struct client *client, const uint8_t *payload, size_t
     struct mux_session *session = uplink_session(client->uplink);
     struct mux_expose_reader reader;
     struct mux_expose_writer writer;
-    struct mux_exposed_node node;
-    uint8_t answer[EXPOSED_BYTES];
+    uint8_t answer[MUX_MESSAGE_PAYLOAD_MAX];
+    char error[200] = "";
+    size_t count;
 
     if (!session || !mux_expose_read(&reader, payload, size))
         return;
     struct port *bootstrap = ports_cluster(&client->ports, reader.cluster);
+    struct port_request *requests = read_expose(&reader, &count);
+    if (bootstrap)
+        ports_nodes(bootstrap, requests, count);
     mux_expose_begin(&writer, answer, sizeof answer, reader.cluster);
-    while (mux_expose_next(&reader, &node)) {
-        if (answer_expose(client, bootstrap, &node, &writer))
+    for (size_t i = 0; i < count; i++) {
+        if (!requests[i].port)
+            explain_failure(client, bootstrap, reader.cluster, &requests[i], error, sizeof error);
+        if (add_exposed(&requests[i], error, &writer))
             continue;
         mux_session_send_message(session, MUX_EXPOSED, answer, mux_expose_end(&writer));
         mux_expose_begin(&writer, answer, sizeof answer, reader.cluster);
-        answer_expose(client, bootstrap, &node, &writer);
+        add_exposed(&requests[i], error, &writer);
     }
     mux_session_send_message(session, MUX_EXPOSED, answer, mux_expose_end(&writer));
+    free(requests);
 }
 
 static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
@@ -285,11 +314,13 @@ static bool open_ports(struct client *client, char *error, size_t size)
     const struct options *options = client->options;
 
     for (size_t i = 0; i < options->cluster_count; i++)
-        if (!ports_open(&client->ports, MUX_TARGET_CLUSTER, &options->clusters[i], error, size))
+        if (!ports_open(&client->ports, MUX_TARGET_CLUSTER, &options->clusters[i],
+                        &options->cluster_ports[i], error, size))
             return false;
     for (size_t i = 0; i < options->target_count; i++)
-        if (!ports_open(&client->ports, MUX_TARGET_TCP, &options->targets[i], error, size))
+        if (!ports_open(&client->ports, MUX_TARGET_TCP, &options->targets[i], NULL, error, size))
             return false;
+    ports_plan(&client->ports);
     return true;
 }
 
@@ -299,7 +330,7 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
     *client = (struct client){.worker = worker, .options = options};
     list_init(&client->connections);
     list_init(&client->waiting);
-    ports_init(&client->ports, worker, options->advertise, on_accept, client);
+    ports_init(&client->ports, worker, options->advertise_host, on_accept, client);
     client->waiting_timer = event_new(worker->base, -1, 0, on_waiting_timer, client);
     if (!client->waiting_timer)
         abort();

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "net/socket.h"
+#include "node_ports.h"
 
 static const char *const auth_schemes[] = {"auto", "snowflake", "bearer", NULL};
 
@@ -67,24 +68,34 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, kafka),
      .group = "Local listeners",
      .help = "Bootstrap listener for the cluster that the server calls NAME (kafka). The listener "
-             "for node "
-             "N is at PORT + 1 + N mod 1000, or the next free port. "
-             "Without "
-             "--kafka and --tcp it is 127.0.0.1:9092."},
+             "for node N is at PORT + 1 + N mod 1000 if --node-ports does not say otherwise. "
+             "Without --kafka and --tcp it is 127.0.0.1:9092."},
     {.name = "tcp",
      .metavar = "NAME=[ADDR:]PORT",
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, tcp),
      .group = "Local listeners",
      .help = "Listener for the server's raw target NAME."},
+    {.name = "node-ports",
+     .metavar = "[NAME=]FIRST[-LAST]",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, node_ports),
+     .group = "Local listeners",
+     .help =
+         "The ports of the listeners for the nodes of the cluster NAME (kafka), to be opened in "
+         "a firewall or by docker -p: node N is at FIRST + N mod their number, or at the next "
+         "one of them that is free; there are no listeners outside. LAST is FIRST + 999 if it "
+         "is not given. Without --node-ports they are the 1000 ports above the bootstrap "
+         "listener, or fewer, up to the next --kafka, --tcp or --node-ports; where these would "
+         "be fewer than 50, the next 1000 free of all others'."},
     {.name = "advertise",
      .metavar = "HOST",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, advertise),
      .group = "Local listeners",
      .help = "The host name that Kafka clients are told for brokers, when it is not the address "
-             "that is "
-             "listened on: the container's name, for a sidecar."},
+             "that is listened on: the container's name, for a sidecar. An IPv6 address with or "
+             "without brackets."},
     {.name = "connect-wait",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -146,6 +157,79 @@ static bool parse_listeners(const char *option, const struct config_list *list, 
     return true;
 }
 
+/* Bootstrap listeners and raw targets, as node_ports.h wants them; the caller frees it. */
+static struct node_ports *list_listeners(const struct options *options, size_t *count)
+{
+    struct node_ports *all;
+
+    *count = options->cluster_count + options->target_count;
+    all = calloc(*count + 1, sizeof *all);
+    if (!all)
+        abort();
+    for (size_t i = 0; i < *count; i++) {
+        bool cluster = i < options->cluster_count;
+        const struct address_named *listener =
+            cluster ? &options->clusters[i] : &options->targets[i - options->cluster_count];
+        all[i] = (struct node_ports){.name = listener->name,
+                                     .host = listener->address.host,
+                                     .port = listener->address.port,
+                                     .cluster = cluster};
+        if (cluster)
+            all[i].nodes = options->cluster_ports[i];
+    }
+    return all;
+}
+
+static const char *set_node_ports(struct options *options, const struct address_named_ports *given,
+                                  size_t *cluster)
+{
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        if (strcmp(options->clusters[i].name, given->name) != 0)
+            continue;
+        if (options->cluster_ports[i].first != 0)
+            return "that name is used twice";
+        options->cluster_ports[i] = given->ports;
+        *cluster = i;
+        return NULL;
+    }
+    return "there is no --kafka of that name";
+}
+
+static bool parse_node_ports(struct options *options, char *error, size_t size)
+{
+    options->cluster_ports = calloc(options->cluster_count + 1, sizeof *options->cluster_ports);
+    if (!options->cluster_ports)
+        abort();
+    for (size_t i = 0; i < options->node_ports.count; i++) {
+        const char *text = options->node_ports.items[i];
+        struct address_named_ports given;
+        char met[2 * ADDRESS_NAME_MAX];
+        size_t cluster = 0;
+        const char *why = address_parse_ports(text, &given);
+        if (!why)
+            why = set_node_ports(options, &given, &cluster);
+        if (!why) {
+            size_t count;
+            struct node_ports *all = list_listeners(options, &count);
+            if (!node_ports_check(all, count, cluster, met, sizeof met))
+                why = met;
+            free(all);
+        }
+        if (why)
+            return fail(error, size, "node-ports", text, why);
+    }
+    return true;
+}
+
+static bool parse_advertise(struct options *options, char *error, size_t size)
+{
+    const char *why = NULL;
+
+    if (options->advertise)
+        why = address_parse_told_host(options->advertise, options->advertise_host);
+    return why ? fail(error, size, "advertise", options->advertise, why) : true;
+}
+
 static bool is_loopback_host(const char *host)
 {
     struct socket_address address;
@@ -196,11 +280,13 @@ bool options_check(struct options *options, char *error, size_t size)
         struct address_named *only = &options->clusters[options->cluster_count++];
         address_parse_named_listen("9092", ADDRESS_DEFAULT_CLUSTER, only);
     }
-    return check_secrets(options, error, size);
+    return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
+           check_secrets(options, error, size);
 }
 
 void options_free(struct options *options)
 {
     free(options->clusters);
+    free(options->cluster_ports);
     free(options->targets);
 }

@@ -11,6 +11,7 @@ struct options {
     const char *server;
     struct config_list kafka;
     struct config_list tcp;
+    struct config_list node_ports;
     const char *advertise;
     const char *ca;
     const char *cert;
@@ -25,9 +26,11 @@ struct options {
     /* What the texts above say, parsed and checked. */
     struct url url;
     struct address_named *clusters;
+    struct address_ports *cluster_ports; /* of the nodes of each; first 0: not given */
     size_t cluster_count;
     struct address_named *targets;
     size_t target_count;
+    char advertise_host[ADDRESS_HOST_MAX + 1]; /* "": none */
 };
 
 extern const struct config_program options_program;

@@ -4,20 +4,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
-enum {
-    NODE_SPAN = 1000,
-    NODES_MAX = 4096,
-    NODE_ATTEMPTS = 4000,
-    CONTROLLER_OFFSET = 500,
-    FREE_PORT_ATTEMPTS = 20
-};
+#include "node_ports.h"
+
+enum { FREE_PORT_ATTEMPTS = 20 };
+
+/* A quarter of the descriptors is left for the connections that the listeners are for. */
+static size_t node_sockets_max(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return (size_t)(limit.rlim_cur / 4 * 3);
+}
 
 void ports_init(struct ports *ports, struct worker *worker, const char *advertise,
                 port_callback callback, void *context)
 {
     *ports = (struct ports){
         .worker = worker, .advertise = advertise, .callback = callback, .context = context};
+    ports->node_sockets_max = node_sockets_max();
     list_init(&ports->all);
 }
 
@@ -41,6 +49,7 @@ void ports_clear(struct ports *ports)
         struct port *port = list_entry(node, struct port, node);
         for (size_t i = 0; i < 3; i++)
             idmap_clear(&port->nodes[i]);
+        free(port->held);
         free(port);
     }
 }
@@ -68,12 +77,13 @@ static int bind_port(struct port *port, uint16_t number)
         return 0;
     socket_parse(v4 ? "::1" : "127.0.0.1", port->number, &other);
     port->listeners[1] = listener_new(port->ports->worker, port->label, &other, on_accept, port);
+    int failed = port->listeners[1] ? 0 : errno;
     /* A machine may have no IPv6; a port that somebody else has there would be a trap, though. */
-    if (port->listeners[1] || errno != EADDRINUSE)
+    if (failed != EADDRINUSE && failed != EMFILE && failed != ENFILE)
         return 0;
     listener_free(port->listeners[0]);
     port->listeners[0] = NULL;
-    return EADDRINUSE;
+    return failed;
 }
 
 static struct port *port_new(struct ports *ports, enum mux_target_kind kind, const char *name,
@@ -111,7 +121,8 @@ static void announce(struct port *port)
 }
 
 struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
-                        const struct address_named *where, char *error, size_t size)
+                        const struct address_named *where, const struct address_ports *nodes,
+                        char *error, size_t size)
 {
     struct port *port = port_new(ports, kind, where->name, where->address.host, -1);
     int failed = bind_port(port, where->address.port);
@@ -120,6 +131,8 @@ struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
     for (int i = 0; failed == EADDRINUSE && where->address.port == 0 && i < FREE_PORT_ATTEMPTS; i++)
         failed = bind_port(port, 0);
     if (failed == 0) {
+        if (nodes)
+            port->node_ports = *nodes;
         announce(port);
         return port;
     }
@@ -149,53 +162,162 @@ struct port *ports_cluster(const struct ports *ports, struct mux_text name)
     return NULL;
 }
 
-/* The first free port from the node's own place on. 0, or an errno. */
-static int bind_node(struct port *port, const struct port *bootstrap, uint8_t endpoint_type)
-{
-    uint32_t base = bootstrap->number + 1u + (uint32_t)port->node_id % NODE_SPAN;
-    int failed = EADDRINUSE;
+/* ---- where nodes are */
 
-    if (endpoint_type != 1)
-        base += CONTROLLER_OFFSET;
-    for (uint32_t i = 0; i < NODE_ATTEMPTS && failed == EADDRINUSE; i++) {
-        uint32_t number = base + i;
-        if (number > UINT16_MAX)
-            number = 1024 + number % UINT16_MAX;
-        failed = bind_port(port, (uint16_t)number);
+static void log_node_ports(const struct port *bootstrap)
+{
+    char text[sizeof "65535-65535"];
+
+    snprintf(text, sizeof text, "%u-%u", (unsigned)bootstrap->node_ports.first,
+             (unsigned)bootstrap->node_ports.last);
+    log_info(bootstrap->ports->worker->log, "node_ports",
+             "Listeners for the nodes of a cluster will be on these ports",
+             log_str("name", bootstrap->name), log_str("ports", text));
+}
+
+static void set_node_ports(struct port *bootstrap, const struct address_ports *ports)
+{
+    if (ports->first == 0)
+        return;
+    bootstrap->node_ports = *ports;
+    bootstrap->held = calloc(address_ports_count(ports) / 8 + 1, 1);
+    if (!bootstrap->held)
+        abort();
+    log_node_ports(bootstrap);
+}
+
+void ports_plan(struct ports *ports)
+{
+    size_t count = 0;
+    size_t i = 0;
+
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+        count++;
+    struct node_ports *all = calloc(count + 1, sizeof *all);
+    if (!all)
+        abort();
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+        const struct port *port = list_entry(at, struct port, node);
+        all[i++] = (struct node_ports){.name = port->name,
+                                       .host = port->host,
+                                       .port = port->number,
+                                       .cluster = port->kind == MUX_TARGET_CLUSTER,
+                                       .nodes = port->node_ports};
     }
+    node_ports_plan(all, count);
+    i = 0;
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+        set_node_ports(list_entry(at, struct port, node), &all[i++].nodes);
+    free(all);
+}
+
+/* ---- nodes */
+
+/* Binds a node's port, or the one that is so many further on. 0, or an errno. */
+static int bind_node(struct port *bootstrap, struct port *port, unsigned attempt)
+{
+    uint16_t number = node_ports_at(&bootstrap->node_ports, port->node_id, attempt);
+    size_t bit = (size_t)number - bootstrap->node_ports.first;
+
+    if (bootstrap->held[bit / 8] >> bit % 8 & 1)
+        return EADDRINUSE;
+    int failed = bind_port(port, number);
+    if (failed == 0)
+        bootstrap->held[bit / 8] |= (uint8_t)(1u << bit % 8);
     return failed;
 }
 
-struct port *ports_node(struct port *bootstrap, uint8_t endpoint_type, int32_t node, char *error,
-                        size_t size)
+/* Opens a node's listener on one of the ports from the one attempt on to the one before end. */
+static void open_node(struct port *bootstrap, struct port_request *request, unsigned attempt,
+                      unsigned end)
 {
-    struct idmap *map = &bootstrap->nodes[endpoint_type];
-    struct port *port = idmap_get(map, (uint32_t)node);
+    struct ports *ports = bootstrap->ports;
 
-    if (port)
-        return port;
-    if (map->count >= NODES_MAX) {
-        snprintf(error, size, "%s has more than %d nodes", bootstrap->name, NODES_MAX);
-        return NULL;
+    /* Listeners are for good, so they must not take what their connections need. */
+    if (ports->node_sockets + 2 > ports->node_sockets_max) {
+        request->failed = EMFILE;
+        return;
     }
-    port =
-        port_new(bootstrap->ports, endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER,
-                 bootstrap->name, bootstrap->host, node);
-    int failed = bind_node(port, bootstrap, endpoint_type);
-    if (failed == 0) {
-        announce(port);
-        idmap_put(map, (uint32_t)node, port);
-        return port;
+    struct port *port =
+        port_new(ports, request->endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER,
+                 bootstrap->name, bootstrap->host, request->node);
+    request->failed = EADDRINUSE;
+    for (; attempt < end && request->failed == EADDRINUSE; attempt++)
+        request->failed = bind_node(bootstrap, port, attempt);
+    if (request->failed != 0) {
+        free(port);
+        return;
     }
-    snprintf(error, size, "no local port for node %d of %s: %s", (int)node, bootstrap->name,
-             strerror(failed));
-    free(port);
-    return NULL;
+    ports->node_sockets += port->listeners[1] ? 2 : 1;
+    announce(port);
+    idmap_put(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node, port);
+    request->port = port;
+}
+
+static int compare_requests(const void *a, const void *b)
+{
+    const struct port_request *x = a;
+    const struct port_request *y = b;
+
+    if (x->endpoint_type != y->endpoint_type)
+        return x->endpoint_type < y->endpoint_type ? -1 : 1;
+    return x->node < y->node ? -1 : x->node > y->node;
+}
+
+static void note_other_port(const struct port *bootstrap, const struct port *port)
+{
+    log_info(port->ports->worker->log, "node_port_taken",
+             "A node's own port was taken, so its listener is on the next free one; it may be "
+             "another one next time",
+             log_str("name", port->label),
+             log_u64("port", node_ports_at(&bootstrap->node_ports, port->node_id, 0)),
+             log_u64("listen_port", port->number));
+}
+
+void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count)
+{
+    /* Without a single port every attempt fails at once. */
+    unsigned ports = bootstrap->held ? address_ports_count(&bootstrap->node_ports) : 0;
+
+    qsort(requests, count, sizeof *requests, compare_requests);
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < count; i++) {
+            struct port_request *request = &requests[i];
+            if (request->port || (pass > 0 && request->failed != EADDRINUSE))
+                continue;
+            request->port =
+                idmap_get(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node);
+            if (request->port)
+                continue;
+            open_node(bootstrap, request, pass, pass == 0 && ports > 0 ? 1 : ports);
+            if (request->port && pass > 0)
+                note_other_port(bootstrap, request->port);
+        }
+    }
+}
+
+void ports_explain(const struct port *bootstrap, int failed, char *error, size_t size)
+{
+    const struct address_ports *ports = &bootstrap->node_ports;
+
+    if (failed == EADDRINUSE)
+        snprintf(error, size,
+                 "none of the %u ports %u-%u, which are for the nodes of %s, is free; see "
+                 "--node-ports",
+                 bootstrap->held ? (unsigned)address_ports_count(ports) : 0, (unsigned)ports->first,
+                 (unsigned)ports->last, bootstrap->name);
+    else if (failed == EMFILE)
+        snprintf(error, size,
+                 "too few descriptors: the listeners for nodes may take %zu and have %zu; raise "
+                 "the limit (ulimit -n)",
+                 bootstrap->ports->node_sockets_max, bootstrap->ports->node_sockets);
+    else
+        snprintf(error, size, "cannot listen on %s: %s", bootstrap->host, strerror(failed));
 }
 
 const char *port_advertised_host(const struct port *port)
 {
-    if (port->ports->advertise)
+    if (port->ports->advertise[0] != '\0')
         return port->ports->advertise;
     /* What listens everywhere is reached on loopback at least; nobody can dial 0.0.0.0. */
     if (strcmp(port->host, "0.0.0.0") == 0)

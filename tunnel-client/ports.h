@@ -19,10 +19,12 @@ typedef void (*port_callback)(void *context, struct port *port, int fd,
 
 struct ports {
     struct worker *worker;
-    const char *advertise; /* NULL: the address that is listened on */
+    const char *advertise; /* "": the address that is listened on */
     port_callback callback;
     void *context;
-    struct list all; /* struct port */
+    struct list all;     /* struct port */
+    size_t node_sockets; /* open ones of nodes' listeners */
+    size_t node_sockets_max;
 };
 
 /* Where connections to a listener lead. */
@@ -36,7 +38,18 @@ struct port {
     char name[ADDRESS_NAME_MAX + 1]; /* of the cluster or target */
     char label[MUX_TARGET_TEXT_MAX]; /* for the log: "kafka", "kafka/2", "kafka/controller/2" */
     char host[ADDRESS_HOST_MAX + 1]; /* the address listened on */
-    struct idmap nodes[3];           /* a bootstrap port: its nodes' ports by endpoint type */
+    /* A bootstrap port: */
+    struct idmap nodes[3];           /* its nodes' ports by endpoint type */
+    struct address_ports node_ports; /* where these are; first 0: nowhere */
+    uint8_t *held;                   /* a bit for each of node_ports that has a listener */
+};
+
+/* A node that is to have a listener. */
+struct port_request {
+    uint8_t endpoint_type; /* 1 broker, 2 controller */
+    int32_t node;
+    struct port *port; /* the answer; NULL: failed says why */
+    int failed;        /* an errno: EADDRINUSE for no free port, EMFILE for too few descriptors */
 };
 
 void ports_init(struct ports *ports, struct worker *worker, const char *advertise,
@@ -45,17 +58,23 @@ void ports_clear(struct ports *ports);
 /* Stops accepting; what is accepted goes on. */
 void ports_close(struct ports *ports);
 
-/* Opens a listener for a cluster's bootstrap or a raw target. NULL: error holds a sentence. */
+/* Opens a listener for a cluster's bootstrap or a raw target. nodes: the ports of the cluster's
+ * nodes, first 0 if ports_plan() is to choose them. NULL: error holds a sentence. */
 struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
-                        const struct address_named *where, char *error, size_t size);
+                        const struct address_named *where, const struct address_ports *nodes,
+                        char *error, size_t size);
+/* When all of these are open: every cluster gets the ports of its nodes (node_ports.h). */
+void ports_plan(struct ports *ports);
 /* The bootstrap port of a cluster; NULL: there is none of that name. */
 struct port *ports_cluster(const struct ports *ports, struct mux_text name);
 /*
- * The port for a node of the cluster, opened if it is not there yet: bootstrap + 1 + (node mod
- * 1000), or the next one that is free. NULL: none could be opened; error says why.
+ * Listeners for nodes of the cluster, opened where they are not there yet. The requests are sorted
+ * by type and node; first every node whose own port is free gets that one, then the others get the
+ * next free ones: so it does not matter in which order nodes are named together.
  */
-struct port *ports_node(struct port *bootstrap, uint8_t endpoint_type, int32_t node, char *error,
-                        size_t size);
+void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count);
+/* What a request's failure means and what can be done about it. */
+void ports_explain(const struct port *bootstrap, int failed, char *error, size_t size);
 /* The host that Kafka clients are to dial. */
 const char *port_advertised_host(const struct port *port);
 struct mux_target port_target(const struct port *port);

@@ -49,12 +49,8 @@ int node_listeners_find(struct node_listeners *listeners, size_t cluster,
 
     if (!exposed)
         return 1;
-    if (exposed->failed) {
-        /* The next response that names the node makes the client try again. */
-        idmap_remove(&listeners->books[cluster].nodes[type], (uint32_t)node);
-        free(exposed);
+    if (exposed->failed)
         return -1;
-    }
     if (!exposed->ready)
         return 1;
     *local = (struct kafka_address){exposed->host, strlen(exposed->host), exposed->port};
@@ -65,7 +61,7 @@ void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
                         const struct kafka_wanted *nodes, size_t count)
 {
     const char *name = listeners->clusters[cluster].name;
-    uint8_t payload[4096];
+    uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
     struct mux_expose_writer writer;
     size_t i = 0;
 
@@ -155,7 +151,9 @@ static void note_exposed(struct node_listeners *listeners, size_t cluster,
         exposed->failed = true;
         log_warning(listeners->worker->log, "expose_failed",
                     "The client could not open a listener for a node",
-                    log_str("session", listeners->session), log_i64("node", node->node_id),
+                    log_str("session", listeners->session),
+                    log_str("cluster", listeners->clusters[cluster].name),
+                    log_i64("node", node->node_id),
                     log_bytes("reason", node->host.bytes, node->host.size));
         return;
     }
@@ -169,6 +167,22 @@ static void note_exposed(struct node_listeners *listeners, size_t cluster,
              log_str("host", exposed->host), log_u64("port", exposed->port));
 }
 
+/* What has failed is forgotten when those who waited have heard of it: the next response that names
+ * one of these nodes makes the client try again. */
+static void forget_failed(struct exposed_book *book, struct mux_expose_reader reader)
+{
+    struct mux_exposed_node node;
+
+    while (mux_exposed_next(&reader, &node)) {
+        struct idmap *map = &book->nodes[node.endpoint_type <= 2 ? node.endpoint_type : 0];
+        struct exposed *exposed = idmap_get(map, (uint32_t)node.node_id);
+        if (!exposed || !exposed->failed)
+            continue;
+        idmap_remove(map, (uint32_t)node.node_id);
+        free(exposed);
+    }
+}
+
 void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size)
 {
     struct mux_expose_reader reader;
@@ -180,9 +194,11 @@ void node_listeners_receive(struct node_listeners *listeners, const uint8_t *pay
         if (strlen(listeners->clusters[i].name) != reader.cluster.size ||
             memcmp(listeners->clusters[i].name, reader.cluster.bytes, reader.cluster.size) != 0)
             continue;
+        const struct mux_expose_reader again = reader;
         while (mux_exposed_next(&reader, &node))
             note_exposed(listeners, i, &node);
         answer_waiting(listeners);
+        forget_failed(&listeners->books[i], again);
         return;
     }
 }

@@ -177,3 +177,45 @@ const char *address_parse_cluster(const char *text, struct address_cluster *out)
     }
     return error;
 }
+
+const char *address_parse_ports(const char *text, struct address_named_ports *out)
+{
+    const char *error = take_name(&text, ADDRESS_DEFAULT_CLUSTER, out->name);
+    size_t size = strcspn(text, "-");
+    struct address_ports *ports = &out->ports;
+
+    if (!error)
+        error = address_parse_port(text, size, &ports->first);
+    if (error)
+        return error;
+    if (ports->first == 0)
+        return "port 0 cannot be in a range: give the first port";
+    if (text[size] == '-') {
+        error = address_parse_port(text + size + 1, strlen(text + size + 1), &ports->last);
+        return error                        ? error
+               : ports->last < ports->first ? "the last port is below the first"
+                                            : NULL;
+    }
+    ports->last = ports->first > UINT16_MAX - (ADDRESS_NODE_PORTS - 1)
+                      ? UINT16_MAX
+                      : (uint16_t)(ports->first + (ADDRESS_NODE_PORTS - 1));
+    return NULL;
+}
+
+const char *address_parse_told_host(const char *text, char host[ADDRESS_HOST_MAX + 1])
+{
+    size_t size = strlen(text);
+    const char *error;
+
+    if (size >= 2 && text[0] == '[' && text[size - 1] == ']')
+        error = address_parse_ipv6(text + 1, size - 2, host);
+    else if (address_parse_ipv6(text, size, host) == NULL)
+        error = NULL;
+    else if (strchr(text, ':'))
+        error = "give a host only, without a port";
+    else
+        error = address_parse_host(text, size, host);
+    if (!error && (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0))
+        error = "nobody can connect to that address: give one that clients can reach";
+    return error;
+}

@@ -11,6 +11,8 @@
 #define ADDRESS_HOST_MAX 253
 #define ADDRESS_NAME_MAX 63
 #define ADDRESS_BROKERS_MAX 64
+/* How many ports an option that names only the first one means. */
+#define ADDRESS_NODE_PORTS 1000
 /* HOST:PORT as text, an IPv6 address in brackets. */
 #define ADDRESS_TEXT_MAX (ADDRESS_HOST_MAX + sizeof "[]:65535")
 /* The cluster that an option without a name means. */
@@ -25,6 +27,22 @@ struct address {
 struct address_named {
     char name[ADDRESS_NAME_MAX + 1];
     struct address address;
+};
+
+/* Ports from first, which is not 0, to last, both included. */
+struct address_ports {
+    uint16_t first;
+    uint16_t last;
+};
+
+static inline uint32_t address_ports_count(const struct address_ports *ports)
+{
+    return (uint32_t)ports->last - ports->first + 1;
+}
+
+struct address_named_ports {
+    char name[ADDRESS_NAME_MAX + 1];
+    struct address_ports ports;
 };
 
 struct address_cluster {
@@ -51,6 +69,13 @@ const char *address_parse_target(const char *text, struct address_named *out);
 
 /* [NAME=]HOST:PORT[,HOST:PORT]...; the cluster is named kafka without NAME. */
 const char *address_parse_cluster(const char *text, struct address_cluster *out);
+
+/* [NAME=]FIRST[-LAST]; the name is kafka without NAME, LAST the 1000th port, at most 65535. */
+const char *address_parse_ports(const char *text, struct address_named_ports *out);
+
+/* A host that others are told: a name, an IPv4 address, an IPv6 address with or without brackets.
+ */
+const char *address_parse_told_host(const char *text, char host[ADDRESS_HOST_MAX + 1]);
 
 /* Used for URLs too: checks the host at text[0..size), without brackets, and copies it. */
 const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1]);

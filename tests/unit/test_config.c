@@ -590,6 +590,54 @@ static void addresses(void **state)
     assert_non_null(address_parse_listen("10.0.0.1", &a));
 }
 
+static void ranges_of_ports(void **state)
+{
+    (void)state;
+    struct address_named_ports p;
+
+    assert_null(address_parse_ports("9100-9199", &p));
+    assert_string_equal(p.name, "kafka");
+    assert_int_equal(p.ports.first, 9100);
+    assert_int_equal(p.ports.last, 9199);
+    assert_int_equal(address_ports_count(&p.ports), 100);
+    assert_null(address_parse_ports("eu-1=9100", &p));
+    assert_string_equal(p.name, "eu-1");
+    assert_int_equal(p.ports.last, 10099);
+    assert_null(address_parse_ports("64536", &p));
+    assert_int_equal(p.ports.last, 65535);
+    assert_null(address_parse_ports("64537", &p));
+    assert_int_equal(p.ports.last, 65535);
+    assert_null(address_parse_ports("65535-65535", &p));
+    assert_int_equal(address_ports_count(&p.ports), 1);
+    assert_null(address_parse_ports("1-65535", &p));
+    assert_int_equal(address_ports_count(&p.ports), 65535);
+
+    static const char *const bad[] = {
+        "",        "0",     "0-10", "9100-",   "-9100", "9199-9100",      "65536",     "a",
+        "9100-9a", "=9100", "x=",   "1-65536", "1:2",   "9100-9200-9300", "9100 9200", "[::1]:1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_non_null(address_parse_ports(bad[i], &p));
+}
+
+static void hosts_to_tell(void **state)
+{
+    (void)state;
+    char host[ADDRESS_HOST_MAX + 1];
+
+    assert_null(address_parse_told_host("sidecar-1.example", host));
+    assert_string_equal(host, "sidecar-1.example");
+    assert_null(address_parse_told_host("::1", host));
+    assert_string_equal(host, "::1");
+    assert_null(address_parse_told_host("[2001:db8::1]", host));
+    assert_string_equal(host, "2001:db8::1");
+
+    static const char *const bad[] = {
+        "",   "a:9092",  "[::1]:9092", "[a]",  "a b",   "a/b", "[",
+        "[]", "0.0.0.0", "::",         "[::]", "::1::", "a,b", "http://a"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_non_null(address_parse_told_host(bad[i], host));
+}
+
 static void addresses_as_text(void **state)
 {
     (void)state;
@@ -773,6 +821,8 @@ int main(void)
         cmocka_unit_test(values),
         cmocka_unit_test(addresses),
         cmocka_unit_test(addresses_as_text),
+        cmocka_unit_test(ranges_of_ports),
+        cmocka_unit_test(hosts_to_tell),
         cmocka_unit_test(named_addresses),
         cmocka_unit_test(urls),
         cmocka_unit_test(secrets_from_files),
