@@ -63,8 +63,34 @@ BAD_CLIENT = {
     "token file missing": (CLIENT + ["--token-file", "/nonexistent/token"], ["/nonexistent/token"]),
     "two tokens": (CLIENT + ["--token", "abc", "--token-file", "/dev/null"], ["--token"]),
     "auth scheme": (CLIENT + ["--token", "abc", "--auth-scheme", "digest"], ["digest"]),
+    "advertised host with a port": (CLIENT + ["--advertise", "sidecar:9092"], ["--advertise", "sidecar:9092", "without a port"]),
+    "advertised host that is none": (CLIENT + ["--advertise", "a b"], ["--advertise", "character"]),
+    "advertised host that nobody reaches": (CLIENT + ["--advertise", "0.0.0.0"], ["--advertise", "0.0.0.0"]),
+    "advertised host empty": (CLIENT + ["--advertise", ""], ["--advertise", "empty"]),
     "config file missing": (CLIENT + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
 }
+
+# Ports for nodes, beside --kafka 9092 --kafka b=9192 --tcp x=9500.
+NODE_PORTS = ["--server", "https://localhost:1", "--kafka", "9092", "--kafka", "b=9192", "--tcp", "x=9500"]
+BAD_NODE_PORTS = {
+    "no number": (["many"], ["many"]),
+    "port 0": (["0-99"], ["0-99", "port 0"]),
+    "port too large": (["9600-65536"], ["65536"]),
+    "last below first": (["9700-9600"], ["9700-9600", "below"]),
+    "no cluster of that name": (["c=9600"], ["c=9600", "--kafka"]),
+    "a raw target's name": (["x=9600"], ["x=9600", "--kafka"]),
+    "same cluster twice": (["b=9600-9699", "b=9700-9799"], ["twice"]),
+    "its own bootstrap port": (["9092-9099"], ["port 9092", "kafka"]),
+    "another bootstrap port": (["9100-9200"], ["port 9192", "listener b"]),
+    "a raw target's port, within the 1000": (["b=9193"], ["port 9500", "listener x", "9193-10192"]),
+    "another cluster's ports": (["9600-9699", "b=9699-9799"], ["9699-9799", "9600-9699"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NODE_PORTS)
+def test_bad_node_ports(case, binaries):
+    values, words = BAD_NODE_PORTS[case]
+    bad_usage([binaries.client, *NODE_PORTS, *[a for v in values for a in ("--node-ports", v)]], "--node-ports", *words)
 
 
 @pytest.mark.parametrize("case", BAD_SERVER)
