@@ -300,17 +300,20 @@ void ports_explain(const struct port *bootstrap, int failed, char *error, size_t
 {
     const struct address_ports *ports = &bootstrap->node_ports;
 
-    if (failed == EADDRINUSE)
+    if (failed == EADDRINUSE && bootstrap->held)
         snprintf(error, size,
                  "none of the %u ports %u-%u, which are for the nodes of %s, is free; see "
                  "--node-ports",
-                 bootstrap->held ? (unsigned)address_ports_count(ports) : 0, (unsigned)ports->first,
+                 (unsigned)address_ports_count(ports), (unsigned)ports->first,
                  (unsigned)ports->last, bootstrap->name);
+    else if (failed == EADDRINUSE)
+        snprintf(error, size, "no ports are left for the nodes of %s; see --node-ports",
+                 bootstrap->name);
     else if (failed == EMFILE)
         snprintf(error, size,
-                 "too few descriptors: the listeners for nodes may take %zu and have %zu; raise "
-                 "the limit (ulimit -n)",
-                 bootstrap->ports->node_sockets_max, bootstrap->ports->node_sockets);
+                 "too few descriptors: listeners for nodes have %zu, and %zu are all that they may "
+                 "take; raise the limit (ulimit -n)",
+                 bootstrap->ports->node_sockets, bootstrap->ports->node_sockets_max);
     else
         snprintf(error, size, "cannot listen on %s: %s", bootstrap->host, strerror(failed));
 }
