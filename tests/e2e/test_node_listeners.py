@@ -142,8 +142,7 @@ def test_controllers_and_brokers_have_ids_of_their_own(pair):
 
 def test_node_that_is_gone(pair):
     """Its listener stays, and a connection there is reset; both logs say what was tried. When it is back it is reached."""
-    with fakes.Broker() as broker:
-        gone = wait.free_port("127.0.0.2")
+    with fakes.Broker() as broker, fakes.refusing_port() as gone:
         broker.brokers = [broker.node(1), (2, "127.0.0.2", gone)]
         server, client = start(pair, {"kafka": (broker, 0)})
         bootstrap = tunnel.port(client, "kafka")
@@ -214,8 +213,7 @@ def test_ipv6_brokers(pair):
         broker = fakes.Broker(host="::1")
     except OSError as e:
         pytest.skip(f"no IPv6 loopback on this machine: {e}")
-    gone = wait.free_port("::1")
-    with broker:
+    with broker, fakes.refusing_port("::1") as gone:
         broker.brokers = [broker.node(1), (2, "::1", gone)]
         server, client = start(pair, {"kafka": (broker, 0)})
         ports = numbers(wire.ask_metadata(tunnel.port(client, "kafka")))

@@ -1,5 +1,6 @@
 """Servers that are not the tunnel: the proxies, sign-in pages and silences a user meets on the way to it."""
 
+import contextlib
 import select
 import socket
 import ssl
@@ -119,6 +120,14 @@ class Broker(Listening):
         if key == wire.DESCRIBE_CLUSTER and self.controllers is not None:
             return wire.describe_cluster_response(self.controllers, correlation_id=correlation_id)
         return None
+
+
+@contextlib.contextmanager
+def refusing_port(host="127.0.0.2"):
+    """A port that is held, so that nobody else gets it, and refuses connections."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.bind((host, 0))
+        yield sock.getsockname()[1]
 
 
 class Ingress(Listening):
