@@ -152,7 +152,8 @@ def test_node_that_is_gone(pair):
         with socket.create_connection(("127.0.0.1", port), 30) as sock, pytest.raises(ConnectionResetError):
             sock.sendall(wire.metadata_request())
             sock.recv(1)
-        for event in (server.wait_for("stream_refused", target="kafka/2"), client.wait_for("connection_reset", listener="kafka/2")):
+        for event in (server.wait_for("stream_refused", target="kafka/2"),
+                      client.wait_for("connection_reset", listener="kafka/2")):
             assert f"127.0.0.2:{gone}" in event["reason"] and "refused" in event["reason"], event
         with fakes.Broker() as back:
             broker.brokers = back.brokers = [broker.node(1), back.node(2)]
