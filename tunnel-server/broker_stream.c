@@ -147,11 +147,12 @@ static void relay_unanswered(void *context, struct relay *relay)
 
 /* The node is known now, or the cluster does not have it: the client finds out when it connects
  * again. */
-static void on_learned(void *context, const char *error)
+static void on_learned(void *context, const char *error, bool wants_login)
 {
     struct broker_stream *stream = context;
     char reason[MUX_REASON_MAX];
 
+    (void)wants_login;
     stream->learner = NULL;
     snprintf(reason, sizeof reason, "the server did not know this node yet and %s%s",
              error ? "could not learn where it is: " : "has asked where it is: connect again",
@@ -244,8 +245,11 @@ static void on_upstream(void *context, const struct upstream_result *result)
     struct broker_stream *stream = context;
 
     stream->opening = NULL;
-    if (!upstream_connected(result)) {
+    /* A client that does not begin with a login has none. */
+    if (!upstream_connected(result) ||
+        (result->only_login && !kafka_filter_only_login(stream->relay->filter))) {
         struct mux_stream *mux = stream->relay->stream;
+        upstream_close(result);
         relay_abandon(stream->relay);
         refuse(stream->streams, mux, stream->target, result->code, result->reason);
         stream_free(stream);
@@ -256,8 +260,6 @@ static void on_upstream(void *context, const struct upstream_result *result)
               log_str("session", stream->streams->session), log_str("target", stream->target),
               log_str("address", stream->address), log_u64("stream", stream->id),
               log_str("peer", stream->peer));
-    if (result->only_login)
-        kafka_filter_only_login(stream->relay->filter);
     mux_stream_accept(stream->relay->stream);
     if (result->transport)
         relay_connect_tls(stream->relay, result->transport);

@@ -16,6 +16,7 @@ struct learner {
     void *context;
     unsigned timeout_ms;
     size_t tried;
+    bool wants_login;
     bool only_this; /* connection: no other broker is tried */
     struct dial *dial;
     struct transport *connection;
@@ -50,11 +51,12 @@ static void finish(struct learner *learner, const char *error)
 {
     learner_callback callback = learner->callback;
     void *context = learner->context;
+    bool wants_login = learner->wants_login;
     char text[sizeof learner->error];
 
     snprintf(text, sizeof text, "%s", error ? error : "");
     learner_cancel(learner);
-    callback(context, error ? text : NULL);
+    callback(context, error ? text : NULL, wants_login);
 }
 
 static void try_next(struct learner *learner);
@@ -124,6 +126,7 @@ static bool read_some(struct learner *learner)
         snprintf(why, sizeof why,
                  "the broker closed the connection upon a %s request; it may want TLS or SASL",
                  kafka_bootstrap_api(learner->type));
+        learner->wants_login = true;
         answer_failed(learner, why);
     }
     return got > 0;

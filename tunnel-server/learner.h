@@ -9,8 +9,9 @@
 
 struct learner;
 
-/* error: NULL, or what the last broker said. */
-typedef void (*learner_callback)(void *context, const char *error);
+/* error: NULL, or what the last broker said. wants_login: a broker hung up instead of answering, as
+ * brokers do that want a login (or TLS) first. */
+typedef void (*learner_callback)(void *context, const char *error, bool wants_login);
 
 /* Answers later, once. */
 struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type type,

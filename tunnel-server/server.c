@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "mux/handshake.h"
 #include "net/link.h"
@@ -166,10 +165,7 @@ static void on_probed(void *context, const struct upstream_result *result)
     bool is = upstream_connected(result);
 
     probe->upstream = NULL;
-    if (result->transport)
-        transport_free(result->transport);
-    else if (is)
-        close(result->fd);
+    upstream_close(result);
     if (is != probe->was_reachable || !cluster->probed) {
         if (is)
             log_info(server->worker->log, "cluster_reachable", "A broker of the cluster answers",

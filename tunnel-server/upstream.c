@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "learner.h"
 
@@ -23,6 +24,13 @@ struct upstream {
     char failures[1024];           /* of many brokers the first ones */
     char why[CLUSTER_FAILURE_MAX]; /* the last of them; "" when it did not fit */
 };
+
+void upstream_close(const struct upstream_result *result)
+{
+    transport_free(result->transport);
+    if (result->fd >= 0)
+        close(result->fd);
+}
 
 void upstream_cancel(struct upstream *upstream)
 {
@@ -91,6 +99,8 @@ static void connected(struct upstream *upstream, const struct dial_result *resul
     answer(upstream, &(struct upstream_result){.fd = result->fd,
                                                .transport = result->transport,
                                                .only_login = upstream->only_login,
+                                               .code = MUX_CODE_UNKNOWN_NODE,
+                                               .reason = upstream->failures,
                                                .address = address});
 }
 
@@ -122,7 +132,7 @@ static void try_address(struct upstream *upstream)
                                 upstream->timeout_ms, on_dialled, upstream);
 }
 
-static void on_learned(void *context, const char *error)
+static void on_learned(void *context, const char *error, bool wants_login)
 {
     struct upstream *upstream = context;
     const struct address *known = cluster_node(upstream->cluster, upstream->type, upstream->node);
@@ -133,15 +143,16 @@ static void on_learned(void *context, const char *error)
         try_address(upstream);
         return;
     }
-    if (error) {
-        /* The brokers may want to know who asks: the client can tell them. */
+    snprintf(upstream->failures, sizeof upstream->failures,
+             "the cluster has not announced a %s %d%s%s",
+             upstream->type == KAFKA_ENDPOINT_CONTROLLER ? "controller" : "broker",
+             (int)upstream->node, error ? ", and asking it failed: " : "", error ? error : "");
+    if (wants_login) {
+        /* The client can tell the brokers who asks. */
         upstream->any_broker = upstream->only_login = true;
         try_broker(upstream);
         return;
     }
-    snprintf(upstream->failures, sizeof upstream->failures, "the cluster has no %s %d",
-             upstream->type == KAFKA_ENDPOINT_CONTROLLER ? "controller" : "broker",
-             (int)upstream->node);
     fail(upstream, MUX_CODE_UNKNOWN_NODE, upstream->failures);
 }
 

@@ -16,7 +16,7 @@ struct upstream_result {
     struct transport *transport; /* connected with TLS, the callback's; NULL: without, or failed */
     enum mux_code code;
     bool only_login;     /* to a bootstrap broker instead of the node: good for a login, no more */
-    const char *reason;  /* on failure: a sentence with the address */
+    const char *reason;  /* on failure: a sentence with the address; only_login: why that */
     const char *address; /* on success: "broker1:9092" */
 };
 
@@ -24,6 +24,9 @@ static inline bool upstream_connected(const struct upstream_result *result)
 {
     return result->fd >= 0 || result->transport;
 }
+
+/* Closes the connection, if there is one. */
+void upstream_close(const struct upstream_result *result);
 
 typedef void (*upstream_callback)(void *context, const struct upstream_result *result);
 

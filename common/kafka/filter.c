@@ -58,6 +58,7 @@ struct kafka_filter {
     bool ahead; /* the held part has one byte more than the caller was told of */
     bool any;   /* a response has begun before */
     bool only_login;
+    bool beyond_login; /* a request that is no part of one has come */
 
     /* Output in the filter's memory that the caller has not been given yet. */
     struct kafka_span owed;
@@ -230,7 +231,8 @@ static int enter_request(struct kafka_filter *f)
 {
     const struct kafka_request *request = &f->reader.request;
 
-    if (f->only_login && !is_login(request))
+    f->beyond_login |= !is_login(request);
+    if (f->only_login && f->beyond_login)
         return fail(f, KAFKA_FILTER_ELOGIN, request, "request", "comes when the login is over");
     f->counters.requests++;
     if (request->type == KAFKA_REQUEST_TOKEN)
@@ -274,9 +276,10 @@ int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t s
     return 0;
 }
 
-void kafka_filter_only_login(struct kafka_filter *f)
+bool kafka_filter_only_login(struct kafka_filter *f)
 {
     f->only_login = true;
+    return !f->beyond_login;
 }
 
 /* The response direction. */

@@ -89,8 +89,9 @@ void kafka_filter_free(struct kafka_filter *f);
 int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size);
 
 /* From now on only a login may pass: ApiVersions, SaslHandshake, SaslAuthenticate, and raw tokens.
- * Any other request fails with KAFKA_FILTER_ELOGIN; the client sends it when the login is over. */
-void kafka_filter_only_login(struct kafka_filter *f);
+ * Any other request fails with KAFKA_FILTER_ELOGIN; the client sends it when the login is over.
+ * false: too late, another request has come already. */
+bool kafka_filter_only_login(struct kafka_filter *f);
 
 struct kafka_span {
     const uint8_t *bytes;

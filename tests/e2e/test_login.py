@@ -10,34 +10,22 @@ import struct
 
 import pytest
 
-from harness import fakes, raw, tunnel, wait
+from harness import fakes, raw, tunnel, wait, wire
 
 pytestmark = pytest.mark.tunnel
 
-METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
+METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE = wire.METADATA, 17, 36
 PASSWORD = b"\0alice\0alice-secret"
 
 
-def frame(body):
-    return struct.pack(">i", len(body)) + body
-
-
 def request(api, correlation_id, body=b"", version=1):
-    return frame(struct.pack(">hhih", api, version, correlation_id, 4) + b"test" + body)
-
-
-def read_exactly(sock, size):
-    data = b""
-    while len(data) < size:
-        got = sock.recv(size - len(data))
-        if not got:
-            raise EOFError
-        data += got
-    return data
+    return wire.frame(struct.pack(">hhih", api, version, correlation_id, 4) + b"test" + body)
 
 
 def read_frame(sock):
-    return read_exactly(sock, struct.unpack(">i", read_exactly(sock, 4))[0])
+    if (body := wire.read_frame(sock)) is None:
+        raise EOFError
+    return body
 
 
 class Broker(fakes.Listening):
@@ -61,16 +49,12 @@ class Broker(fakes.Listening):
                     logged_in = data.endswith(PASSWORD)
                     body = struct.pack(">hhi", 0 if logged_in else 58, -1, 0)
                 elif logged_in and api == METADATA:
-                    body = self.metadata()
+                    # As many brokers as there are; the controller's id says who answers.
+                    brokers = [(node, "127.0.0.2", broker.port) for node, broker in self.nodes.items()]
+                    body = wire.metadata_response(brokers)[8:-8] + struct.pack(">ii", self.node_id, 0)
                 else:
                     return  # as brokers do: they hang up
-                sock.sendall(frame(struct.pack(">i", correlation_id) + body))
-
-    def metadata(self):
-        body = struct.pack(">i", len(self.nodes))
-        for node, broker in self.nodes.items():
-            body += struct.pack(">ih", node, 9) + b"127.0.0.2" + struct.pack(">ih", broker.port, -1)
-        return body + struct.pack(">ii", self.node_id, 0)
+                sock.sendall(wire.frame(struct.pack(">i", correlation_id) + body))
 
 
 @pytest.fixture

@@ -610,7 +610,7 @@ static void only_a_login_passes_when_asked_for(void **state)
         struct book book;
         struct kafka_filter *f = new_filter(&book, NULL);
         struct bytes b = {0};
-        kafka_filter_only_login(f);
+        assert_true(kafka_filter_only_login(f));
         for (size_t j = 0; j < sizeof login / sizeof login[0]; j++)
             add_request(&b, login[j], 1, (int32_t)j);
         send_requests(f, &b);
@@ -618,6 +618,11 @@ static void only_a_login_passes_when_asked_for(void **state)
         b.size = 0;
         add_request(&b, others[i], 3, 9);
         assert_int_equal(kafka_filter_requests(f, b.at, b.size), KAFKA_FILTER_ELOGIN);
+        kafka_filter_free(f);
+
+        f = new_filter(&book, NULL);
+        send_requests(f, &b);
+        assert_false(kafka_filter_only_login(f));
         bytes_free(&b);
         kafka_filter_free(f);
     }
