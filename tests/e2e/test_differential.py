@@ -136,8 +136,11 @@ class Case:
         self.value = message.random(rng, version)
         header = struct.pack(">i", correlation_id) + b"\0" * has_tags(message, version)
         self.header = len(header)
-        if message.key == API_VERSIONS and rng.random() < 0.3:
-            self.value["ErrorCode"] = UNSUPPORTED_VERSION
+        if message.key == API_VERSIONS:
+            self.value["ErrorCode"] = rng.choice((0, UNSUPPORTED_VERSION, self.value["ErrorCode"]))
+            for api in self.value["ApiKeys"]:  # around the versions that matter
+                api["ApiKey"] = rng.choice((*KNOWN, api["ApiKey"]))
+                api["MinVersion"], api["MaxVersion"] = sorted(KNOWN.get(api["ApiKey"], 4) + rng.randint(-3, 3) for _ in range(2))
         # A refused version is answered in the layout of version 0, whatever was asked for.
         refused = message.key == API_VERSIONS and self.value["ErrorCode"] == UNSUPPORTED_VERSION
         self.layout = 0 if refused else version
