@@ -5,10 +5,32 @@ import sys
 
 import common
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import AbstractTokenProvider
+
+
+class Token(AbstractTokenProvider):
+    def __init__(self, token):
+        self._token = token
+
+    async def token(self):
+        return self._token
+
+
+def security(args):
+    oauth = {"sasl_oauth_token_provider": Token(args["token"])} if "token" in args else {}
+    return {**common.properties(args), **common.tls(args), **oauth}
+
+
+async def start(args):
+    producer = AIOKafkaProducer(bootstrap_servers=args["bootstrap"], **security(args))
+    try:
+        await producer.start()
+    finally:
+        await producer.stop()
 
 
 async def produce(args):
-    producer = AIOKafkaProducer(bootstrap_servers=args["bootstrap"], enable_idempotence=True, linger_ms=5)
+    producer = AIOKafkaProducer(bootstrap_servers=args["bootstrap"], enable_idempotence=True, linger_ms=5, **security(args))
     await producer.start()
     try:
         topic, size, seed = args["topic"], int(args["size"]), args["seed"]
@@ -28,7 +50,7 @@ async def produce(args):
 async def consume(args):
     count, digests, deadline = int(args["count"]), common.Digests(), common.Deadline(args)
     consumer = AIOKafkaConsumer(args["topic"], bootstrap_servers=args["bootstrap"], group_id=args["group"],
-                                auto_offset_reset="earliest", enable_auto_commit=False)
+                                auto_offset_reset="earliest", enable_auto_commit=False, **security(args))
     await consumer.start()
     try:
         while digests.records < count:
@@ -43,4 +65,6 @@ async def consume(args):
 
 
 ARGS = common.arguments()
+if ARGS["verb"] == "login":
+    common.say_first_log(lambda: asyncio.run(start(ARGS)), r"\w*AuthenticationFailed.*")
 sys.exit(asyncio.run({"produce": produce, "consume": consume}[ARGS["verb"]](ARGS)))

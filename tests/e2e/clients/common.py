@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import logging
+import os
+import re
+import ssl
 import sys
 import time
 
@@ -13,6 +17,39 @@ def arguments():
     args = dict(a.split("=", 1) for a in sys.argv[2:])
     args["verb"] = sys.argv[1]
     return args
+
+
+def properties(args):
+    """The arguments prop.NAME: they go to the Kafka client as NAME."""
+    return {key.removeprefix("prop."): value for key, value in args.items() if key.startswith("prop.")}
+
+
+def tls(args):
+    """For kafka-python and aiokafka: what ca=, cert= and key= name."""
+    if "ca" not in args:
+        return {}
+    context = ssl.create_default_context(cafile=args["ca"])
+    if "cert" in args:
+        context.load_cert_chain(args["cert"], args["key"])
+    return {"ssl_context": context}
+
+
+def say_failure(failure):
+    """The verb login: what a client says when it is not let in, without the addresses that differ from run to run."""
+    text = re.sub(r"\S*(?:\d+\.){3}\d+\S*|\S*localhost\S*|\(after \d+ms.*|[^ ]*node_id[^ ]*|\b\d{2,}\b", "*", str(failure))
+    print(json.dumps({"error": type(failure).__name__, "text": text}), flush=True)
+
+
+def say_first_log(attempt, pattern):
+    """The same for clients that try again for long, and say why in their log: its first line like that."""
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if re.search(pattern, record.getMessage()):
+                say_failure(Exception(re.search(pattern, record.getMessage()).group(0)))
+                os._exit(0)
+    logging.getLogger().addHandler(Handler())
+    attempt()
+    say_failure("none")
 
 
 def value(seed, index, size):

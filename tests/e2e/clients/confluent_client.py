@@ -2,15 +2,16 @@
 
 import json
 import sys
+import time
 
 import common
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 
 def produce(args):
     failures = []
-    producer = Producer({"bootstrap.servers": args["bootstrap"], "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": args["bootstrap"], "enable.idempotence": True, **common.properties(args)})
     topic, size, seed = args["topic"], int(args["size"]), args["seed"]
     partitions = len(producer.list_topics(topic, timeout=30).topics[topic].partitions)
     digests = common.Digests()
@@ -40,7 +41,7 @@ def consume(args):
     for _ in range(members):
         consumer = Consumer({"bootstrap.servers": args["bootstrap"], "group.id": args["group"],
                              "auto.offset.reset": "earliest", "enable.auto.commit": False,
-                             "group.protocol": args.get("protocol", "classic")})
+                             "group.protocol": args.get("protocol", "classic"), **common.properties(args)})
         consumer.subscribe([args["topic"]])
         consumers.append(consumer)
     # Members join before anything is read, so that each gets a share whatever the speed.
@@ -68,7 +69,7 @@ def consume(args):
 
 def describe(args):
     """What this client has been told about the cluster: by Metadata and by DescribeCluster."""
-    admin = AdminClient({"bootstrap.servers": args["bootstrap"]})
+    admin = AdminClient({"bootstrap.servers": args["bootstrap"], **common.properties(args)})
     metadata = admin.list_topics(timeout=30)
     cluster = admin.describe_cluster(request_timeout=30).result()
     print(json.dumps({
@@ -77,5 +78,15 @@ def describe(args):
         "topics": sorted(metadata.topics)}))
 
 
+def login(args):
+    """librdkafka tries again and again; it says why through the error callback."""
+    errors = []
+    producer = Producer({"bootstrap.servers": args["bootstrap"], "error_cb": errors.append, **common.properties(args)})
+    deadline = time.monotonic() + 30
+    while not errors and time.monotonic() < deadline:
+        producer.poll(0.1)
+    common.say_failure(KafkaException(f"{errors[0].name()} {errors[0].str()}") if errors else "none")
+
+
 ARGS = common.arguments()
-{"produce": produce, "consume": consume, "describe": describe}[ARGS["verb"]](ARGS)
+{"login": login, "produce": produce, "consume": consume, "describe": describe}[ARGS["verb"]](ARGS)

@@ -3,11 +3,30 @@
 import sys
 
 import common
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.net.sasl.oauth import AbstractTokenProvider
+
+
+class Token(AbstractTokenProvider):
+    def __init__(self, token):
+        self._token = token
+
+    def token(self):
+        return self._token
+
+
+def security(args):
+    oauth = {"sasl_oauth_token_provider": Token(args["token"])} if "token" in args else {}
+    return {**common.properties(args), **common.tls(args), **oauth}
+
+
+def login(args):
+    common.say_first_log(lambda: KafkaAdminClient(bootstrap_servers=args["bootstrap"], **security(args)).list_topics(),
+                         r"\w*AuthenticationFailedError.*")
 
 
 def produce(args):
-    producer = KafkaProducer(bootstrap_servers=args["bootstrap"], acks="all", linger_ms=5)
+    producer = KafkaProducer(bootstrap_servers=args["bootstrap"], acks="all", linger_ms=5, **security(args))
     topic, size, seed = args["topic"], int(args["size"]), args["seed"]
     partitions = len(producer.partitions_for(topic))
     digests, futures = common.Digests(), []
@@ -25,7 +44,7 @@ def produce(args):
 def consume(args):
     count, digests, deadline = int(args["count"]), common.Digests(), common.Deadline(args)
     consumer = KafkaConsumer(args["topic"], bootstrap_servers=args["bootstrap"], group_id=args["group"],
-                             auto_offset_reset="earliest", enable_auto_commit=False)
+                             auto_offset_reset="earliest", enable_auto_commit=False, **security(args))
     while digests.records < count:
         for messages in consumer.poll(timeout_ms=200, max_records=1000).values():
             for m in messages:
@@ -37,4 +56,4 @@ def consume(args):
 
 
 ARGS = common.arguments()
-sys.exit({"produce": produce, "consume": consume}[ARGS["verb"]](ARGS))
+sys.exit({"login": login, "produce": produce, "consume": consume}[ARGS["verb"]](ARGS))

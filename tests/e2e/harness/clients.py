@@ -14,15 +14,19 @@ CLIENTS = ["java", "kcat", "confluent", "kafka-python", "aiokafka"]
 SCRIPTS = {"confluent": "confluent_client.py", "kafka-python": "kafka_python_client.py", "aiokafka": "aiokafka_client.py"}
 
 
+def arguments(args):
+    """key=value; what goes to the Kafka client as NAME is prop.NAME: written here as prop_NAME with __ for a dot."""
+    def key(k):
+        return "prop." + k[5:].replace("__", ".") if k.startswith("prop_") else k
+    return [f"{key(k)}={v}" for k, v in args.items()]
+
+
 def python(client, verb, **args):
-    return [sys.executable, cache.HERE / "clients" / SCRIPTS[client], verb, *[f"{k}={v}" for k, v in args.items()]]
+    return [sys.executable, cache.HERE / "clients" / SCRIPTS[client], verb, *arguments(args)]
 
 
 def java(main, **args):
-    """Java arguments may hold prop.NAME keys: write them as prop_NAME with __ for a dot."""
-    def key(k):
-        return "prop." + k[5:].replace("__", ".") if k.startswith("prop_") else k
-    return kafka.java(main, *[f"{key(k)}={v}" for k, v in args.items()], heap="256m")
+    return kafka.java(main, *arguments(args), heap="256m")
 
 
 def _run(argv, deadline, trace, input=None):

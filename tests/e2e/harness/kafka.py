@@ -37,9 +37,9 @@ class Broker:
     def address(self):
         return f"{HOST}:{self.port}"
 
-    def write_config(self):
+    def settings(self):
         voters = ",".join(f"{b.node_id}@{HOST}:{b.controller_port}" for b in self.cluster.brokers)
-        settings = {
+        return {
             "process.roles": "broker,controller",
             "node.id": self.node_id,
             "controller.quorum.voters": voters,
@@ -72,7 +72,9 @@ class Broker:
             "auto.create.topics.enable": "false",
             "unstable.api.versions.enable": "false",
         }
-        self.config.write_text("".join(f"{k}={v}\n" for k, v in settings.items()), encoding="ascii")
+
+    def write_config(self):
+        self.config.write_text("".join(f"{k}={v}\n" for k, v in self.settings().items()), encoding="ascii")
 
     def start(self):
         assert self.process is None or not self.process.alive()
@@ -104,6 +106,8 @@ class Broker:
 
 
 class Cluster:
+    broker_class = Broker
+
     def __init__(self, directory, processes, nodes=3):
         self.directory, self.processes = directory, processes
         directory.mkdir(parents=True, exist_ok=True)
@@ -131,8 +135,8 @@ class Cluster:
         return None
 
     def _start(self, deadline):
-        ports = _ports(2 * self._nodes)
-        self.brokers = [Broker(self, i + 1, ports[2 * i], ports[2 * i + 1]) for i in range(self._nodes)]
+        ports = free_ports(2 * self._nodes)
+        self.brokers = [self.broker_class(self, i + 1, ports[2 * i], ports[2 * i + 1]) for i in range(self._nodes)]
         for b in self.brokers:
             shutil.rmtree(b.directory, ignore_errors=True)
             b.write_config()
@@ -204,7 +208,7 @@ class Cluster:
         self.directory.mkdir(parents=True, exist_ok=True)
 
 
-def _ports(count):
+def free_ports(count):
     """Distinct free ports: all held at once, then let go together."""
     sockets = []
     for _ in range(count):
