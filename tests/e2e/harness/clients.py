@@ -29,6 +29,23 @@ def java(main, **args):
     return kafka.java(main, *arguments(args), heap="256m")
 
 
+# Column of the client matrix -> the program that tries its features.
+FEATURES = {"confluent-kafka (librdkafka)": "confluent_features.py", "kafka-python": "kafka_python_features.py",
+            "aiokafka": "aiokafka_features.py"}
+
+
+def features(client, **args):
+    """The command that tries a client's features one after the other and prints {feature: "ok" or what failed}."""
+    if client == "Java":
+        return java("Features", **args)
+    return [sys.executable, cache.HERE / "clients" / FEATURES[client], "features", *arguments(args)]
+
+
+def nodes_known(route):
+    """Makes the tunnel open the listeners of all brokers, so that route.ports() has them."""
+    process.run(python("confluent", "describe", bootstrap=route.bootstrap), 60)
+
+
 def _run(argv, deadline, trace, input=None):
     done = process.run(trace.wrap(argv) if trace else argv, deadline, input=input)
     return done
