@@ -21,6 +21,11 @@ FEATURES = {
                                      "admin: elect leaders"],
     "kafka-python": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS],
     "aiokafka": [*PRODUCER, "compression", *GROUP, *ADMIN, *OFFSETS],
+    "franz-go": [*PRODUCER, "compression", *GROUP, "consumer group (KIP-848)", "share group", *ADMIN, "admin: configs", *OFFSETS,
+                 "admin: elect leaders"],
+    "sarama": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS, "admin: elect leaders"],
+    "kafka-go": [*PRODUCER[:3], "compression", *GROUP, *ADMIN, "admin: list offsets"],
+    "kafkajs": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS],
 }
 
 

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import shutil
 import tempfile
 
 from harness import process
@@ -56,3 +57,26 @@ def java_classes():
             process.run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", part, *sources], deadline=120)
             os.replace(part, path)
     return f"{path}:{HERE / 'java'}:{jars}/*"
+
+
+def go_clients():
+    """The program of the Go clients, built once for each content of clients/go."""
+    with Lock():
+        path = directory() / f"go-clients-{_digest((HERE / 'clients' / 'go').glob('*'))}"
+        if not path.exists():
+            process.run([ROOT / "scripts" / "build-go-clients", path], deadline=600)
+        return path
+
+
+def node_client():
+    """The program of the Node client, in a directory with its packages: once for each content of clients/node."""
+    sources = [p for p in (HERE / "clients" / "node").iterdir() if p.is_file()]
+    with Lock():
+        path = directory() / f"node-client-{_digest(sources)}"
+        if not path.exists():
+            part = pathlib.Path(tempfile.mkdtemp(prefix="node-client.part.", dir=directory()))
+            for source in sources:
+                shutil.copy(source, part)
+            process.run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", part], deadline=300)
+            os.replace(part, path)
+        return path / "features.js"

@@ -38,6 +38,10 @@ def features(client, **args):
     """The command that tries a client's features one after the other and prints {feature: "ok" or what failed}."""
     if client == "Java":
         return java("Features", **args)
+    if client == "kafkajs":
+        return ["node", cache.node_client(), *arguments(args)]
+    if client in ("franz-go", "sarama", "kafka-go"):
+        return [cache.go_clients(), client, *arguments(args)]
     return [sys.executable, cache.HERE / "clients" / FEATURES[client], "features", *arguments(args)]
 
 

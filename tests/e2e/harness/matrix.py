@@ -24,12 +24,25 @@ def _maven(property_name, pom="pom.xml"):
     return root.find(f".//{{http://maven.apache.org/POM/4.0.0}}{property_name}").text
 
 
+def _go(module):
+    text = (HERE / "clients" / "go" / "go.mod").read_text(encoding="utf-8")
+    return re.search(rf"{re.escape(module)} v(\S+)", text).group(1)
+
+
+def _npm(package):
+    return json.loads((HERE / "clients" / "node" / "package.json").read_text(encoding="utf-8"))["dependencies"][package]
+
+
 # Column of the table -> its version, read where it is pinned; the order is the table's.
 CLIENTS = {
     "Java": lambda: _maven("kafka.version"),
     "confluent-kafka (librdkafka)": lambda: _pypi("confluent-kafka"),
     "kafka-python": lambda: _pypi("kafka-python"),
     "aiokafka": lambda: _pypi("aiokafka"),
+    "franz-go": lambda: _go("github.com/twmb/franz-go"),
+    "sarama": lambda: _go("github.com/IBM/sarama"),
+    "kafka-go": lambda: _go("github.com/segmentio/kafka-go"),
+    "kafkajs": lambda: _npm("kafkajs"),
 }
 
 
