@@ -7,6 +7,7 @@
 
 KAFKA_TUNNEL_E2E_MIB     size of the checksum runs through Kafka (default 256; the full one is 1024)
 KAFKA_TUNNEL_E2E_RAW_MIB size of the raw checksum runs, each way (default 1024; the full one is 4096)
+KAFKA_TUNNEL_E2E_MOVES_S seconds in which leaders move (default 60; the full ones are 300)
 KAFKA_TUNNEL_E2E_FULL=1  all full sizes
 """
 

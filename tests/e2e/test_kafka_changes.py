@@ -1,59 +1,14 @@
 """Brokers stop, start and move while clients work: they recover through the same local ports."""
 
 import json
-import subprocess
 import uuid
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from harness import clients, process, tunnel, wait
+from harness.live import Live, wait_progress
 
 PARTITIONS = 6
-
-
-class Live:
-    """A Java producer and a Java consumer at work until told to finish; no record may be lost, doubled or out of order."""
-
-    def __init__(self, processes, route, topic):
-        self.producer = processes.start(
-            clients.java("Produce", bootstrap=route.bootstrap, topic=topic, count="stdin", rate=200, size=200, seed="live",
-                         prop_delivery__timeout__ms=120000, prop_request__timeout__ms=5000),
-            "java-producer", stdin=subprocess.PIPE)
-        self.consumer = processes.start(
-            clients.java("Consume", bootstrap=route.bootstrap, topic=topic, group="g-" + uuid.uuid4().hex[:8], count="stdin",
-                         deadline=200, prop_request__timeout__ms=5000, prop_default__api__timeout__ms=10000),
-            "java-consumer", stdin=subprocess.PIPE)
-
-    @staticmethod
-    def _end(client, line, deadline):
-        client.popen.stdin.write(line.encode() + b"\n")
-        client.popen.stdin.close()
-        assert client.wait_exit(deadline) == 0, client.tail()
-        return json.loads(client.stdout().strip().splitlines()[-1])
-
-    def finish(self):
-        produced = self._end(self.producer, "stop", 130)
-        consumed = self._end(self.consumer, str(produced["records"]), 60)
-        clients.same(consumed, produced)
-        return produced
-
-
-def end_offsets(cluster, topic):
-    alive = ",".join(b.address for b in cluster.brokers if b.process.alive())
-    consumer = Consumer({"bootstrap.servers": alive, "group.id": "offsets", "log_level": 0})
-    try:
-        return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS))
-    except KafkaException:  # a leader is just moving
-        return -1
-    finally:
-        consumer.close()
-
-
-def wait_progress(cluster, topic, records=300, deadline=60):
-    """The producer gets at least so many more records through."""
-    first = wait.until(lambda: (n := end_offsets(cluster, topic)) >= 0 and (n + 1), deadline, "end offsets", 0.2) - 1
-    wait.until(lambda: end_offsets(cluster, topic) >= first + records, deadline, f"{records} more records in {topic}", 0.2)
 
 
 def local_addresses(route):
@@ -70,7 +25,7 @@ def topic(cluster):
 
 @pytest.mark.parametrize("hard", [False, True], ids=["stopped", "killed"])
 def test_broker_stops_and_starts(hard, kafka_route, cluster, topic, processes, figure):
-    live = Live(processes, kafka_route, topic)
+    live = Live(processes, kafka_route.bootstrap, topic)
     wait_progress(cluster, topic)
     before = local_addresses(kafka_route)
     broker = cluster.broker(2)
@@ -89,7 +44,7 @@ def test_broker_stops_and_starts(hard, kafka_route, cluster, topic, processes, f
 
 def test_broker_moves_to_another_address(kafka_route, cluster, topic, processes, figure):
     """Another port on the broker's side, the same port on the client's side."""
-    live = Live(processes, kafka_route, topic)
+    live = Live(processes, kafka_route.bootstrap, topic)
     wait_progress(cluster, topic)
     before = local_addresses(kafka_route)
     broker = cluster.broker(3)
@@ -116,7 +71,7 @@ def test_broker_moves_to_another_address(kafka_route, cluster, topic, processes,
 
 
 def test_all_brokers_restart(kafka_route, cluster, topic, processes):
-    live = Live(processes, kafka_route, topic)
+    live = Live(processes, kafka_route.bootstrap, topic)
     wait_progress(cluster, topic)
     for broker in cluster.brokers:
         broker.stop(hard=True)
@@ -154,10 +109,7 @@ def test_link_is_cut_and_clients_go_on(pair, cluster, topic, processes, pki):
     """The server goes away and comes back on the same port: Kafka clients reconnect by themselves and lose nothing."""
     server = pair.server(kafka=cluster.bootstrap)
     client = pair.client(server, kafka={"kafka": 0})
-
-    class Route:
-        bootstrap = f"localhost:{tunnel.port(client, 'kafka')}"
-    live = Live(processes, Route, topic)
+    live = Live(processes, f"localhost:{tunnel.port(client, 'kafka')}", topic)
     wait_progress(cluster, topic)
     port = server.port
     server.stop()

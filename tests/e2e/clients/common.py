@@ -3,10 +3,12 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import ssl
 import sys
+import threading
 import time
 
 BLOCK = 1 << 17
@@ -84,6 +86,30 @@ class Digests:
 
     def print(self, **more):
         print(json.dumps(self.result(**more)), flush=True)
+
+
+class Count:
+    """count=N records, or count=stdin: endless, until a line comes on standard input. The line of a consumer is the number."""
+
+    def __init__(self, args):
+        self.value = math.inf if args["count"] == "stdin" else int(args["count"])
+        if args["count"] == "stdin":
+            threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        line = os.read(0, 64).strip()  # not sys.stdin: Python could not end while a thread waits in there
+        self.value = int(line) if line.isdigit() else 0
+
+
+class Pace:
+    """rate= records a second; 0 and without it: as fast as it goes."""
+
+    def __init__(self, args):
+        self.rate, self.start = float(args.get("rate", 0)), time.monotonic()
+
+    def sleep(self, records):
+        if self.rate:
+            time.sleep(max(0.0, self.start + records / self.rate - time.monotonic()))
 
 
 class Deadline:

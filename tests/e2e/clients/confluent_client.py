@@ -1,5 +1,6 @@
 """confluent-kafka (librdkafka): produce, consume as a group of one or several members, describe the cluster."""
 
+import itertools
 import json
 import sys
 import time
@@ -14,8 +15,10 @@ def produce(args):
     producer = Producer({"bootstrap.servers": args["bootstrap"], "enable.idempotence": True, **common.properties(args)})
     topic, size, seed = args["topic"], int(args["size"]), args["seed"]
     partitions = len(producer.list_topics(topic, timeout=30).topics[topic].partitions)
-    digests = common.Digests()
-    for i in range(int(args["count"])):
+    digests, count, pace = common.Digests(), common.Count(args), common.Pace(args)
+    for i in itertools.count():
+        if i >= count.value:
+            break
         data = common.value(seed, i, size)
         digests.add(i % partitions, data)
         while True:
@@ -26,6 +29,7 @@ def produce(args):
             except BufferError:
                 producer.poll(0.5)
         producer.poll(0)
+        pace.sleep(i + 1)
     left = producer.flush(float(args.get("deadline", 60)))
     if left or failures:
         sys.exit(f"{left} records not delivered; {failures[:3]}")
@@ -34,7 +38,7 @@ def produce(args):
 
 def consume(args):
     """members=N: N consumers of one group in this process; each must be given partitions."""
-    count, members = int(args["count"]), int(args.get("members", 1))
+    count, members = common.Count(args), int(args.get("members", 1))
     digests, deadline = common.Digests(), common.Deadline(args)
     assigned = [set() for _ in range(members)]
     consumers = []
@@ -51,8 +55,8 @@ def consume(args):
             assigned[i] = {p.partition for p in consumer.assignment()}
             if message and not message.error():
                 digests.add_at(message.partition(), message.offset(), message.value())
-        deadline.check(digests, count)
-    while digests.records < count:
+        deadline.check(digests, count.value)
+    while digests.records < count.value:
         for consumer in consumers:
             for message in consumer.consume(500, 0.1):
                 if message.error():
@@ -60,7 +64,7 @@ def consume(args):
                         print(message.error(), file=sys.stderr)
                     continue
                 digests.add_at(message.partition(), message.offset(), message.value())
-        deadline.check(digests, count)
+        deadline.check(digests, count.value)
     for consumer in consumers:
         consumer.commit(asynchronous=False)
         consumer.close()

@@ -26,9 +26,13 @@ def java(main, *args, heap="512m"):
 
 
 class Broker:
-    def __init__(self, cluster, node_id, port, controller_port):
+    """`front` is a bound socket, not yet listening, at the address that the listener RECORDED advertises; it binds
+    `recorded_port`. Who listens on `front` and forwards there sees all that is said through that listener (recorder.py)."""
+
+    def __init__(self, cluster, node_id, port, controller_port, recorded_port, front):
         self.cluster, self.node_id = cluster, node_id
         self.port, self.controller_port = port, controller_port
+        self.recorded_port, self.front = recorded_port, front
         self.directory = cluster.directory / f"node{node_id}"
         self.config = cluster.directory / f"node{node_id}.properties"
         self.process = None
@@ -43,10 +47,11 @@ class Broker:
             "process.roles": "broker,controller",
             "node.id": self.node_id,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},RECORDED://{HOST}:{self.recorded_port},"
+                         f"CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port},RECORDED://{HOST}:{self.front.getsockname()[1]}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,RECORDED:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": self.directory,
             "num.network.threads": 2,
             "num.io.threads": 4,
@@ -135,8 +140,11 @@ class Cluster:
         return None
 
     def _start(self, deadline):
-        ports = free_ports(2 * self._nodes)
-        self.brokers = [self.broker_class(self, i + 1, ports[2 * i], ports[2 * i + 1]) for i in range(self._nodes)]
+        for b in self.brokers:
+            b.front.close()
+        fronts = _bound(self._nodes)
+        ports = free_ports(3 * self._nodes)
+        self.brokers = [self.broker_class(self, i + 1, *ports[3 * i:3 * i + 3], fronts[i]) for i in range(self._nodes)]
         for b in self.brokers:
             shutil.rmtree(b.directory, ignore_errors=True)
             b.write_config()
@@ -208,13 +216,18 @@ class Cluster:
         self.directory.mkdir(parents=True, exist_ok=True)
 
 
-def free_ports(count):
-    """Distinct free ports: all held at once, then let go together."""
+def _bound(count):
     sockets = []
     for _ in range(count):
         s = socket.socket()
         s.bind((HOST, 0))
         sockets.append(s)
+    return sockets
+
+
+def free_ports(count):
+    """Distinct free ports: all held at once, then let go together."""
+    sockets = _bound(count)
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:
         s.close()

@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 
 def _pypi(package):
     text = (HERE / "requirements.txt").read_text(encoding="utf-8")
-    return re.search(rf"^{re.escape(package)}==(\S+)", text, re.MULTILINE).group(1)
+    return re.search(rf"^{re.escape(package)}(?:\[\S*\])?==(\S+)", text, re.MULTILINE).group(1)
 
 
 def _maven(property_name, pom="pom.xml"):
