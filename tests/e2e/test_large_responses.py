@@ -4,6 +4,7 @@ import hashlib
 import socket
 import struct
 import threading
+import uuid
 
 import pytest
 from confluent_kafka.admin import NewTopic
@@ -23,13 +24,12 @@ def test_records_of_20_mb(pair, cluster, figure):
     server = pair.server(kafka=cluster.bootstrap)
     client = pair.client(server, kafka={"kafka": 0})
     bootstrap = f"localhost:{tunnel.port(client, 'kafka')}"
-    name, size, count = cluster.create_topic(1), 20_000_000, 6
-    cluster.delete_topic(name)
-    for future in cluster.admin().create_topics([NewTopic(f"large-{name}", 2, 1, config={"max.message.bytes": "25000000"})]).values():
+    name, size, count, admin = f"large-{uuid.uuid4().hex[:8]}", 20_000_000, 6, cluster.admin()
+    for future in admin.create_topics([NewTopic(name, 2, 1, config={"max.message.bytes": "25000000"})]).values():
         future.result(30)
     large = {"prop_max__request__size": 25_000_000, "prop_buffer__memory": 60_000_000}
-    want = clients.produce("java", bootstrap, f"large-{name}", count, size, partitions=2, **large)
-    got = clients.consume("java", bootstrap, f"large-{name}", f"g-{name}", count, prop_max__partition__fetch__bytes=25_000_000)
+    want = clients.produce("java", bootstrap, name, count, size, partitions=2, **large)
+    got = clients.consume("java", bootstrap, name, f"g-{name}", count, prop_max__partition__fetch__bytes=25_000_000)
     clients.same(got, want)
     figure("peak memory", f"{peaks(server, client)}, of {count} records of {size / 1e6:.0f} MB")
     assert server.status_kib("VmHWM") < 100 * 1024
