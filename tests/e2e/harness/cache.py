@@ -37,17 +37,17 @@ def _digest(paths):
     return digest.hexdigest()[:12]
 
 
-def kafka_jars():
-    """The directory of broker and client jars, fetched once for each content of pom.xml."""
+def kafka_jars(pom="pom.xml"):
+    """The directory of broker and client jars, fetched once for each content of the pom."""
     with Lock():
-        path = directory() / f"kafka-{_digest([HERE / 'java' / 'pom.xml'])}"
+        path = directory() / f"kafka-{_digest([HERE / 'java' / pom])}"
         if not path.exists():
-            process.run([ROOT / "scripts" / "fetch-kafka", path], deadline=600)
+            process.run([ROOT / "scripts" / "fetch-kafka", path, pom], deadline=600)
         return path
 
 
-def java_classes():
-    """The class path of the Java clients, compiled once for each content of tests/e2e/java."""
+def java_classes(pom="pom.xml"):
+    """The class path of the Java clients, compiled once for each content of tests/e2e/java, with the jars of that pom to run with."""
     jars = kafka_jars()
     sources = list((HERE / "java").glob("*.java"))
     with Lock():
@@ -56,7 +56,7 @@ def java_classes():
             part = tempfile.mkdtemp(prefix="classes.part.", dir=directory())
             process.run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", part, *sources], deadline=120)
             os.replace(part, path)
-    return f"{path}:{HERE / 'java'}:{jars}/*"
+    return f"{path}:{HERE / 'java'}:{kafka_jars(pom)}/*"
 
 
 def go_clients():

@@ -25,10 +25,11 @@ def python(client, verb, **args):
     return [sys.executable, cache.HERE / "clients" / SCRIPTS[client], verb, *arguments(args)]
 
 
-def java(main, **args):
-    return kafka.java(main, *arguments(args), heap="256m")
+def java(main, pom="pom.xml", **args):
+    return kafka.java(main, *arguments(args), heap="256m", pom=pom)
 
 
+JAVA = {"Java": "pom.xml", "Java of Kafka 3": "pom-3.xml"}
 # Column of the client matrix -> the program that tries its features.
 FEATURES = {"confluent-kafka (librdkafka)": "confluent_features.py", "kafka-python": "kafka_python_features.py",
             "aiokafka": "aiokafka_features.py"}
@@ -36,8 +37,8 @@ FEATURES = {"confluent-kafka (librdkafka)": "confluent_features.py", "kafka-pyth
 
 def features(client, **args):
     """The command that tries a client's features one after the other and prints {feature: "ok" or what failed}."""
-    if client == "Java":
-        return java("Features", **args)
+    if client in JAVA:
+        return java("Features", pom=JAVA[client], **args)
     if client == "kafkajs":
         return ["node", cache.node_client(), *arguments(args)]
     if client in ("franz-go", "sarama", "kafka-go"):

@@ -21,8 +21,8 @@ JVM = ["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-Djava.aw
        "-Djava.net.preferIPv4Stack=true", "-Dlog4j2.configurationFile=log4j2.yaml"]
 
 
-def java(main, *args, heap="512m"):
-    return ["java", f"-Xmx{heap}", *JVM, "-cp", cache.java_classes(), main, *args]
+def java(main, *args, heap="512m", pom="pom.xml"):
+    return ["java", f"-Xmx{heap}", *JVM, "-cp", cache.java_classes(pom), main, *args]
 
 
 class Broker:
@@ -43,6 +43,7 @@ class Broker:
 
     def settings(self):
         voters = ",".join(f"{b.node_id}@{HOST}:{b.controller_port}" for b in self.cluster.brokers)
+        replicas = min(3, len(self.cluster.brokers))
         return {
             "process.roles": "broker,controller",
             "node.id": self.node_id,
@@ -56,15 +57,15 @@ class Broker:
             "num.network.threads": 2,
             "num.io.threads": 4,
             "num.partitions": 3,
-            "default.replication.factor": 3,
+            "default.replication.factor": replicas,
             "min.insync.replicas": 1,
             "offsets.topic.num.partitions": 3,
-            "offsets.topic.replication.factor": 3,
+            "offsets.topic.replication.factor": replicas,
             "transaction.state.log.num.partitions": 3,
-            "transaction.state.log.replication.factor": 3,
+            "transaction.state.log.replication.factor": replicas,
             "transaction.state.log.min.isr": 1,
             "share.coordinator.state.topic.num.partitions": 3,
-            "share.coordinator.state.topic.replication.factor": 3,
+            "share.coordinator.state.topic.replication.factor": replicas,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             "broker.heartbeat.interval.ms": 500,
@@ -84,7 +85,7 @@ class Broker:
     def start(self):
         assert self.process is None or not self.process.alive()
         self.write_config()
-        self.process = process.Process(java("kafka.Kafka", self.config),
+        self.process = process.Process(java("kafka.Kafka", self.config, pom=self.cluster.pom),
                                        self.cluster.processes.path(f"broker{self.node_id}"), name=f"broker {self.node_id}")
 
     def stop(self, hard=False):
@@ -112,6 +113,7 @@ class Broker:
 
 class Cluster:
     broker_class = Broker
+    pom = "pom.xml"  # the line of Kafka
 
     def __init__(self, directory, processes, nodes=3):
         self.directory, self.processes = directory, processes
@@ -148,7 +150,7 @@ class Cluster:
         for b in self.brokers:
             shutil.rmtree(b.directory, ignore_errors=True)
             b.write_config()
-        process.run(java("FormatStorage", self.id, *[b.config for b in self.brokers]), deadline=60)
+        process.run(java("FormatStorage", self.id, *[b.config for b in self.brokers], pom=self.pom), deadline=60)
         for b in self.brokers:
             b.start()
         self.wait_ready(deadline)

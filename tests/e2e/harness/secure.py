@@ -38,9 +38,6 @@ class Broker(kafka.Broker):
             settings[name] += "".join(f",{listener}://{kafka.HOST}:{port}" for listener, port in self.ports.items())
         settings["listener.security.protocol.map"] += "".join(f",{k}:{v}" for k, v in LISTENERS.items())
         settings["inter.broker.listener.name"] = "PLAINTEXT"
-        for name in settings:
-            if name.endswith("replication.factor"):
-                settings[name] = min(settings[name], len(self.cluster.brokers))
         settings["ssl.keystore.type"] = settings["ssl.truststore.type"] = "PEM"
         settings["ssl.keystore.location"] = self.cluster.keystore
         settings["ssl.truststore.location"] = self.cluster.pki.ca
