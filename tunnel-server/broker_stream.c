@@ -179,7 +179,8 @@ static void relay_logged_in(void *context, struct relay *relay)
 static void note_reset(const struct broker_stream *stream, const struct relay *relay,
                        enum mux_code code, struct mux_text reason)
 {
-    bool kafka = code == MUX_CODE_KAFKA_PROTOCOL;
+    /* A peer may reset a stream with any code. */
+    bool kafka = code == MUX_CODE_KAFKA_PROTOCOL && relay->filter;
     bool refused = code == MUX_CODE_UPSTREAM_UNREACHABLE;
     struct log_field fields[LOG_FIELDS_MAX] = {
         log_str("session", stream->streams->session),

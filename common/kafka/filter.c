@@ -125,7 +125,7 @@ struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callb
     if (limits)
         f->limits = *limits;
     if (f->limits.prefix == 0)
-        f->limits.prefix = 16 << 20;
+        f->limits.prefix = 4 << 20;
     if (f->limits.frame == 0)
         f->limits.frame = 16 << 20;
     if (f->limits.tail == 0)

@@ -58,7 +58,8 @@ struct kafka_filter_callbacks {
 
 /* 0 in a field means its default. */
 struct kafka_filter_limits {
-    size_t prefix;      /* Metadata up to the end of Brokers: bytes held; 16 MiB */
+    size_t prefix;      /* Metadata up to the end of Brokers: bytes held; 4 MiB, enough
+                         * for 10,000 brokers with the longest names */
     size_t frame;       /* a whole response: bytes held; 16 MiB */
     size_t tail;        /* a Fetch or share response after its records: bytes held; 1 MiB */
     uint32_t in_flight; /* requests without a response; 65536 */

@@ -33,8 +33,13 @@ FEATURES = {
 # Clients of Kafka 3 at brokers of Kafka 4, and a few at brokers of Kafka 3: neither knows the new kinds of groups.
 NEW = {"consumer group (KIP-848)", "share group"}
 FEATURES["Java of Kafka 3"] = [f for f in FEATURES["Java"] if f not in NEW]
-OLD_BROKERS = ["Java", "Java of Kafka 3", "confluent-kafka (librdkafka)", "kafka-python"]
-OLD_ROW = "all this but new groups, Kafka 3 brokers"
+# Other lines of brokers -> the pom that names them, and the clients that are tried there.
+LINES = {
+    "Kafka 3.9": ("pom-3.xml", ["Java", "Java of Kafka 3", "confluent-kafka (librdkafka)", "kafka-python"]),
+    # Its client asks a broker whether it is the one that it means to reach (ApiVersions v5, KIP-1242).
+    "Kafka 4.4": ("pom-4.4.xml", ["Java of Kafka 4.4", "Java"]),
+}
+FEATURES["Java of Kafka 4.4"] = []
 
 
 class Outcomes:
@@ -45,7 +50,7 @@ class Outcomes:
 
     def __call__(self, client):
         if client not in self.found:
-            more = dict(self.more, modern="false") if client in clients.JAVA and client != "Java" else self.more
+            more = dict(self.more, modern="false") if client == "Java of Kafka 3" else self.more
             argv = clients.features(client, bootstrap=self.bootstrap, nodes=",".join(self.nodes), **more)
             done = process.run(argv, 240, check=False)
             lines = done.stdout.strip().splitlines()
@@ -65,25 +70,22 @@ def outcome(kafka_route, cluster, direct):
     return Outcomes(kafka_route.bootstrap, [b.address for b in cluster.brokers] if direct else local_nodes(kafka_route))
 
 
-class OldCluster(kafka.Cluster):
-    pom = "pom-3.xml"
-
-
-@pytest.fixture(scope="module")
-def old_outcome(request, session_processes, tmp_path_factory, direct):
-    """At one broker of Kafka 3."""
-    cluster = OldCluster(tmp_path_factory.mktemp("kafka3"), session_processes, nodes=1)
-    more = {"replication": 1, "modern": "false"}
+@pytest.fixture(scope="module", params=LINES)
+def line_outcome(request, session_processes, tmp_path_factory, direct):
+    """At one broker of another line: (its name, Outcomes)."""
+    cluster = kafka.Cluster(tmp_path_factory.mktemp("line"), session_processes, nodes=1)
+    cluster.pom = LINES[request.param][0]
+    more = {"replication": 1, "modern": "false" if request.param.startswith("Kafka 3") else "true"}
     try:
         cluster.start()
         if direct:
-            yield Outcomes(cluster.bootstrap, [b.address for b in cluster.brokers], **more)
+            yield request.param, Outcomes(cluster.bootstrap, [b.address for b in cluster.brokers], **more)
             return
         maker = tunnel.Tunnel(request.getfixturevalue("binaries"), session_processes, request.getfixturevalue("pki"))
         server = maker.server(kafka=cluster.bootstrap)
         client = maker.client(server, kafka={"kafka": 0})
         route = Route(client, server, bootstrap=f"localhost:{tunnel.port(client, 'kafka')}")
-        yield Outcomes(route.bootstrap, local_nodes(route), **more)
+        yield request.param, Outcomes(route.bootstrap, local_nodes(route), **more)
     finally:
         cluster.stop(hard=True)
 
@@ -95,15 +97,19 @@ def test_feature(client, feature, outcome):
     assert found.get(feature) == "ok", f"{client}: {feature}: {found.get(feature)}\n{found['log']}"
 
 
-@pytest.mark.parametrize("client", FEATURES)
+@pytest.mark.parametrize("client", [client for client, features in FEATURES.items() if features])
 def test_every_feature_that_is_tried_is_in_the_table(client, outcome):
     assert set(outcome(client)) - {"log"} == set(FEATURES[client])
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("client", [pytest.param(client, marks=matrix.case(client, OLD_ROW)) for client in OLD_BROKERS])
-def test_brokers_of_kafka_3(client, old_outcome):
-    found = dict(old_outcome(client))
+@pytest.mark.parametrize("line_outcome,client", [
+    pytest.param(line, client, marks=matrix.case(client, f"all of these at brokers of {line}"))
+    for line, (_, names) in LINES.items() for client in names], indirect=["line_outcome"])
+def test_brokers_of_another_line(client, line_outcome):
+    line, outcome = line_outcome
+    found = dict(outcome(client))
     log = found.pop("log")
-    assert set(found) == set(FEATURES[client]) - NEW, log
+    due = set(FEATURES["Java" if client in clients.JAVA else client])
+    assert set(found) == (due - NEW if line.startswith("Kafka 3") else due), log
     assert set(found.values()) == {"ok"}, f"{found}\n{log}"

@@ -29,7 +29,7 @@ def java(main, pom="pom.xml", **args):
     return kafka.java(main, *arguments(args), heap="256m", pom=pom)
 
 
-JAVA = {"Java": "pom.xml", "Java of Kafka 3": "pom-3.xml"}
+JAVA = {"Java": "pom.xml", "Java of Kafka 3": "pom-3.xml", "Java of Kafka 4.4": "pom-4.4.xml"}
 # Column of the client matrix -> the program that tries its features.
 FEATURES = {"confluent-kafka (librdkafka)": "confluent_features.py", "kafka-python": "kafka_python_features.py",
             "aiokafka": "aiokafka_features.py"}

@@ -36,6 +36,7 @@ def _npm(package):
 # Column of the table -> its version, read where it is pinned; the order is the table's.
 CLIENTS = {
     "Java": lambda: _maven("kafka.version"),
+    "Java of Kafka 4.4": lambda: _maven("kafka.version", "pom-4.4.xml"),
     "Java of Kafka 3": lambda: _maven("kafka.version", "pom-3.xml"),
     "confluent-kafka (librdkafka)": lambda: _pypi("confluent-kafka"),
     "kafka-python": lambda: _pypi("kafka-python"),
