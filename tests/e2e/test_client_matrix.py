@@ -26,7 +26,7 @@ FEATURES = {
                  "admin: elect leaders"],
     "sarama": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS, "admin: elect leaders"],
     "kafka-go": [*PRODUCER[:3], "compression", *GROUP, *ADMIN, "admin: list offsets"],
-    "kafkajs": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS],
+    "kafkajs": [*PRODUCER[:4], "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS],
 }
 
 

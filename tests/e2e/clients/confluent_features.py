@@ -49,9 +49,12 @@ def read(name, due, **more):
 
 
 def produce(acks, **more):
-    name = topic()
+    name, first = topic(), []
+    if acks == "0":  # a record is lost without a word when the topic is so new that its leaders are not there yet
+        first = features.values("first")
+        send(Producer(BASE), name, first)
     send(Producer({**BASE, "acks": acks, **more}), name, features.values())
-    read(name, features.values())
+    read(name, first + features.values())
 
 
 def transactions():

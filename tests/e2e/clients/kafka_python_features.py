@@ -41,11 +41,16 @@ def read(name, due, **more):
 
 
 def produce(acks, **more):
-    name = topic()
+    name, first = topic(), []
+    if acks == 0:  # a record is lost without a word when the topic is so new that its leaders are not there yet
+        first = features.values("first")
+        producer = KafkaProducer(acks="all", **BASE)
+        send(producer, name, first)
+        producer.close()
     producer = KafkaProducer(acks=acks, **BASE, **more)
     send(producer, name, features.values())
     producer.close()
-    read(name, features.values())
+    read(name, first + features.values())
 
 
 def transactions():
@@ -66,7 +71,7 @@ def transactions():
 
 def topics():
     name = topic(4)
-    assert name in ADMIN.list_topics()
+    features.until(lambda: name in ADMIN.list_topics(), f"{name} is listed")
     assert len(ADMIN.describe_topics([name])[0]["partitions"]) == 4
     ADMIN.delete_topics([name])
 
