@@ -19,6 +19,7 @@ import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -28,6 +29,7 @@ import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -82,6 +84,21 @@ public final class Features {
         String name = "f-" + UUID.randomUUID();
         admin.createTopics(List.of(new NewTopic(name, partitions, (short) args.number("replication", 3)))).all().get();
         return name;
+    }
+
+    /** The broker that is asked may not have heard of a new topic yet. */
+    private TopicDescription describe(String topic) throws Exception {
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+        while (true) {
+            try {
+                return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+            } catch (ExecutionException e) {
+                if (!(e.getCause() instanceof UnknownTopicOrPartitionException) || System.nanoTime() > end) {
+                    throw e;
+                }
+                Thread.sleep(50);
+            }
+        }
     }
 
     private KafkaProducer<String, String> producer(String... more) {
@@ -201,7 +218,7 @@ public final class Features {
 
     private void topics() throws Exception {
         String topic = topic(4);
-        expect(admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size() == 4, "partitions");
+        expect(describe(topic).partitions().size() == 4, "partitions");
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
         while (!admin.listTopics().names().get().contains(topic)) { // another broker may not have heard of it yet
             expect(System.nanoTime() < end, "not listed");
@@ -254,7 +271,7 @@ public final class Features {
     private void electLeaders() throws Exception {
         TopicPartition partition = new TopicPartition(topic(1), 0);
         List<Integer> replicas = new ArrayList<>();
-        admin.describeTopics(List.of(partition.topic())).allTopicNames().get().get(partition.topic()).partitions().get(0).replicas()
+        describe(partition.topic()).partitions().get(0).replicas()
                 .forEach(node -> replicas.add(node.id()));
         replicas.add(replicas.remove(0));
         admin.alterPartitionReassignments(Map.of(partition, Optional.of(new NewPartitionReassignment(replicas)))).all().get();
@@ -263,7 +280,7 @@ public final class Features {
         while (leader != replicas.get(0) && System.nanoTime() < end) {
             try {
                 admin.electLeaders(ElectionType.PREFERRED, Set.of(partition)).partitions().get();
-                leader = admin.describeTopics(List.of(partition.topic())).allTopicNames().get().get(partition.topic())
+                leader = describe(partition.topic())
                         .partitions().get(0).leader().id();
             } catch (ExecutionException e) {
                 Thread.sleep(50); // the reassignment is not through yet
