@@ -455,8 +455,12 @@ static int begin(struct kafka_filter *f, const uint8_t *head)
     f->counters.responses++;
     if (f->method == KAFKA_HOLD_FRAME && f->left + KAFKA_HEAD_SIZE > max_held(f))
         return fail_response(f, KAFKA_FILTER_ELIMIT, "is too large to be held for rewriting");
-    if (f->method == KAFKA_HOLD_PREFIX || f->method == KAFKA_HOLD_TAIL)
+    if (f->method == KAFKA_HOLD_PREFIX || f->method == KAFKA_HOLD_TAIL) {
+        /* No byte will come that the walk could fail at. */
+        if (f->left == 0)
+            return fail_response(f, KAFKA_FILTER_EFRAME, "ends before its first field");
         kafka_walk_start(&f->walk, f->api->handler->layout(f->request.version), f->left);
+    }
     return 0;
 }
 

@@ -53,6 +53,15 @@ static void bad_responses_close(void **state)
         {3, 9, "7fffffff 00000007 01 00 ffffffff07", KAFKA_FILTER_EFRAME, "Metadata v9", 0},
         {3, 14, "00000006 00000007 05 00", KAFKA_FILTER_EFRAME, "Metadata v14 response", 0},
         {3, 9, "0000000a 00000007 00 00000000 02 ", KAFKA_FILTER_EFRAME, "cannot hold", 0},
+        /* Nothing after the correlation id: no later byte tells. */
+        {3, 0, "00000004 00000007", KAFKA_FILTER_EFRAME, "before its first field", 0},
+        {3, 12, "00000004 00000007", KAFKA_FILTER_EFRAME, "before its first field", 0},
+        {1, 16, "00000004 00000007", KAFKA_FILTER_EFRAME, "before its first field", 0},
+        {78, 1, "00000004 00000007", KAFKA_FILTER_EFRAME, "before its first field", 0},
+        {79, 2, "00000004 00000007", KAFKA_FILTER_EFRAME, "before its first field", 0},
+        {0, 10, "00000004 00000007", KAFKA_FILTER_EFRAME, "middle of a field", 0},
+        {60, 0, "00000004 00000007", KAFKA_FILTER_EFRAME, "beyond its end", 0},
+        {18, 3, "00000004 00000007", KAFKA_FILTER_EFRAME, "beyond its end", 0},
         /* FindCoordinator and DescribeCluster. */
         {10, 0, "00000004 00000007", KAFKA_FILTER_EFRAME, "beyond its end", 0},
         {10, 1, "0000000a 00000007 00000000 0000", KAFKA_FILTER_EFRAME, "beyond its end", 0},
