@@ -192,8 +192,9 @@ static ssize_t write_spans(struct relay *relay, const struct iovec *spans, size_
     return transport_flush(relay->tls) == TRANSPORT_ERROR ? -1 : written;
 }
 
-/* Of what write_spans() has written: what the kernel has. With TLS that is all or nothing yet. */
-static void written_down(struct relay *relay, size_t written)
+/* Only what the kernel has counts as consumed: with TLS that is all that was encrypted, or nothing
+ * yet. */
+static void credit_written(struct relay *relay, size_t written)
 {
     if (relay->tls) {
         if (transport_busy(relay->tls))
@@ -228,7 +229,7 @@ static bool write_queue(struct relay *relay)
         stop_writing(relay);
         return false;
     }
-    written_down(relay, total);
+    credit_written(relay, total);
     return !relay->ended;
 }
 
@@ -272,7 +273,7 @@ static void flush_spans(struct relay *relay)
         return;
     }
     keep_spans(relay, (size_t)written);
-    written_down(relay, (size_t)written);
+    credit_written(relay, (size_t)written);
 }
 
 /* A clean end goes out when everything before it has been written. */

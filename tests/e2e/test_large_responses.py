@@ -145,4 +145,5 @@ def test_frames_that_claim_gigabytes(api, pair, figure):
         said = server.wait_for("stream_reset", api=api)
         assert (said["cluster"], said["version"], said["client_id"], said["level"]) == ("bad", version, "test", "warning"), said
         assert server.alive()
+        assert server.status_kib("VmHWM") < 1 << 20, "of the 80 GiB that were claimed"
         figure("memory", f"{before:.1f} MiB before, {server.status_kib('VmHWM') / 1024:.1f} at its peak, {server.rss_mib():.1f} after")
