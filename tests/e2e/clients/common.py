@@ -43,14 +43,21 @@ def say_failure(failure):
 
 
 def say_first_log(attempt, pattern):
-    """The same for clients that try again for long, and say why in their log: its first line like that."""
+    """The same for clients that try again for long, and say why in their log: its first line like that; without one, all lines."""
+    lines = []
+
     class Handler(logging.Handler):
         def emit(self, record):
+            lines.append(f"{record.created:.3f} {record.getMessage()}")
             if re.search(pattern, record.getMessage()):
                 say_failure(Exception(re.search(pattern, record.getMessage()).group(0)))
                 os._exit(0)
-    logging.getLogger().addHandler(Handler())
-    attempt()
+    logging.basicConfig(level=logging.INFO, handlers=[Handler()])
+    try:
+        attempt()
+    except Exception:
+        print("its log:", *lines[:40], sep="\n", file=sys.stderr)
+        raise
     say_failure("none")
 
 

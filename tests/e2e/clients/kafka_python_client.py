@@ -21,7 +21,9 @@ def security(args):
 
 
 def login(args):
-    common.say_first_log(lambda: KafkaAdminClient(bootstrap_servers=args["bootstrap"], **security(args)).list_topics(),
+    # It loses what the broker says when it reads the end of the connection along with it, direct as well, and tries again: let it try often.
+    common.say_first_log(lambda: KafkaAdminClient(bootstrap_servers=args["bootstrap"], reconnect_backoff_max_ms=100,
+                                                  **security(args)).list_topics(),
                          r"\w*AuthenticationFailedError.*")
 
 

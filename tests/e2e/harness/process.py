@@ -211,5 +211,5 @@ def run(argv, deadline, env=None, check=True, input=None):
         raise AssertionError(f"not done within {deadline} s: {' '.join(argv)}\n{tail}") from None
     done.seconds = time.monotonic() - start
     if check and done.returncode != 0:
-        raise AssertionError(f"exit {done.returncode}: {' '.join(argv)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+        raise AssertionError(f"exit {done.returncode}: {' '.join(argv)}\n{done.stdout[-4000:]}\n{done.stderr[-20000:]}")
     return done
