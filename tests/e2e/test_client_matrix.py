@@ -17,7 +17,8 @@ ADMIN = ["admin: topics", "admin: groups", "admin: describe cluster"]
 
 # Column of the table -> what the client can do.
 FEATURES = {
-    "Java": [*PRODUCER, *GROUP, "consumer group (KIP-848)", "share group", *ADMIN, "admin: configs", *OFFSETS, "admin: elect leaders"],
+    "Java": [*PRODUCER, "compression", *GROUP, "consumer group (KIP-848)", "share group", *ADMIN, "admin: configs", *OFFSETS,
+             "admin: elect leaders"],
     "confluent-kafka (librdkafka)": [*PRODUCER, "compression", *GROUP, "consumer group (KIP-848)", *ADMIN, "admin: configs", *OFFSETS,
                                      "admin: elect leaders"],
     "kafka-python": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS],
@@ -26,7 +27,7 @@ FEATURES = {
                  "admin: elect leaders"],
     "sarama": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS, "admin: elect leaders"],
     "kafka-go": [*PRODUCER[:3], "compression", *GROUP, *ADMIN, "admin: list offsets"],
-    "kafkajs": [*PRODUCER[:4], "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS],
+    "kafkajs": [*PRODUCER, "compression", *GROUP, *ADMIN, "admin: configs", *OFFSETS],
 }
 
 

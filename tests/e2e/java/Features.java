@@ -171,6 +171,18 @@ public final class Features {
         read(topic, due);
     }
 
+    private void compression() throws Exception {
+        String topic = topic(3);
+        Set<String> due = new TreeSet<>();
+        for (String codec : List.of("gzip", "snappy", "lz4", "zstd")) {
+            try (KafkaProducer<String, String> producer = producer("compression.type", codec, "linger.ms", "5")) {
+                send(producer, topic, codec, RECORDS);
+            }
+            due.addAll(values(codec, RECORDS));
+        }
+        read(topic, due);
+    }
+
     private void transactions() throws Exception {
         String in = topic(2);
         String out = topic(2);
@@ -296,6 +308,7 @@ public final class Features {
         check("produce acks=all", () -> produce("all", "false"));
         check("idempotent producer", () -> produce("all", "true"));
         check("transactions", this::transactions);
+        check("compression", this::compression);
         check("consumer group (classic)", () -> group("classic"));
         if (args.get("modern", "true").equals("true")) {
             check("consumer group (KIP-848)", () -> group("consumer"));
