@@ -254,16 +254,16 @@ static void explain_failure(struct client *client, const struct port *bootstrap,
               log_str("reason", error));
 }
 
-static void receive_expose(struct client *client, const uint8_t *payload, size_t size)
+static void receive_expose(struct client *client, struct mux_session *session,
+                           const uint8_t *payload, size_t size)
 {
-    struct mux_session *session = uplink_session(client->uplink);
     struct mux_expose_reader reader;
     struct mux_expose_writer writer;
     uint8_t answer[MUX_MESSAGE_PAYLOAD_MAX];
     char error[200] = "";
     size_t count;
 
-    if (!session || !mux_expose_read(&reader, payload, size))
+    if (!mux_expose_read(&reader, payload, size))
         return;
     struct port *bootstrap = ports_cluster(&client->ports, reader.cluster);
     struct port_request *requests = read_expose(&reader, &count);
@@ -283,10 +283,11 @@ static void receive_expose(struct client *client, const uint8_t *payload, size_t
     free(requests);
 }
 
-static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+static void on_message(void *context, struct mux_session *session, uint8_t type,
+                       const uint8_t *payload, size_t size)
 {
     if (type == MUX_EXPOSE)
-        receive_expose(context, payload, size);
+        receive_expose(context, session, payload, size);
 }
 
 static void on_opened(void *context, struct mux_stream *stream)
@@ -302,10 +303,10 @@ static const struct mux_callbacks stream_callbacks = {
     .writable = relay_on_writable,
     .reset = relay_on_reset,
     .over = relay_on_over,
-    .message = on_message,
 };
 
-static const struct uplink_owner uplink_owner = {.streams = &stream_callbacks, .up = on_up};
+static const struct uplink_owner uplink_owner = {
+    .streams = &stream_callbacks, .message = on_message, .up = on_up};
 
 /* ---- life */
 
@@ -351,10 +352,15 @@ static void drop_waiting(struct client *client)
         connection_free(list_entry(client->waiting.next, struct local_connection, node));
 }
 
-void client_stop(struct client *client)
+void client_drain(struct client *client)
 {
     ports_close(&client->ports);
     drop_waiting(client);
+    uplink_drain(client->uplink);
+}
+
+void client_stop(struct client *client)
+{
     uplink_stop(client->uplink);
 }
 

@@ -19,7 +19,9 @@ struct client {
 /* false: error holds a sentence; exit_code says what to exit with. */
 bool client_start(struct client *client, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code);
-/* Stops accepting and says goodbye; client_stopped() tells when that is done. */
+/* Stops accepting and lets what is under way come to its end; client_stopped() tells when. */
+void client_drain(struct client *client);
+/* Cuts what is left and says goodbye; client_stopped() tells when that is done. */
 void client_stop(struct client *client);
 bool client_stopped(const struct client *client);
 void client_free(struct client *client);

@@ -13,6 +13,11 @@ static bool start(void *work, struct worker *worker, const void *options, char *
     return client_start(work, worker, options, error, size, exit_code);
 }
 
+static void drain(void *work)
+{
+    client_drain(work);
+}
+
 static void stop(void *work)
 {
     client_stop(work);
@@ -39,6 +44,7 @@ int main(int argc, char **argv)
         .work = &client,
         .check = check,
         .start = start,
+        .drain = drain,
         .stop = stop,
         .stopped = stopped,
         .free = clear,

@@ -15,8 +15,33 @@ enum {
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 10 * 1000,
     BACKOFF_AUTH_MS = 30 * 1000,
-    /* A link that lives shorter than this did not help: the next dial is not immediate. */
-    LINK_PROVEN_US = 1000 * 1000,
+    BACKOFF_SHORT_MS = 1000,
+    /* A link that carried the session for so long or so much was worth it: the next dial is
+     * immediate. After one that did not, there is a pause, so that the two ends do not do nothing
+     * but shake hands; a short one, for live connections are waiting. */
+    LINK_PROVEN_US = 250 * 1000,
+    LINK_PROVEN_BYTES = 64 * 1024,
+    SAY_AGAIN_US = 60 * 1000 * 1000,
+};
+
+/* How long to wait before the next dial. */
+enum patience { PATIENCE_USUAL, PATIENCE_AUTH, PATIENCE_SHORT };
+
+static const char STOPPING[] = "tunnel-client stops";
+
+struct uplink;
+
+/* A session and the link that carries it. */
+struct carrier {
+    struct list node; /* in uplink->leaving, once the server has said that it stops */
+    struct uplink *uplink;
+    struct mux_session *session;
+    struct link *link;
+    struct event *resume; /* the server forgets the session when this fires */
+    struct event *sweep;  /* looks whether the last stream has gone, outside of callbacks */
+    uint64_t link_since_us;
+    bool known;   /* a WELCOME has come: streams may exist */
+    bool leaving; /* it ends with its last stream */
 };
 
 struct uplink {
@@ -26,23 +51,27 @@ struct uplink {
     void *context;
     struct http_client *http;
     struct mux_callbacks callbacks;
-    struct mux_session *session;
-    struct link *link;
+    struct carrier *current; /* what new streams are opened on */
+    struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
     struct event *redial;
-    struct event *resume; /* the server forgets the session when this fires */
-    uint64_t link_since_us;
-    unsigned failures; /* dials in a row that did not lead to a proven link */
+    unsigned failures; /* dials in a row that did not lead to a link that was worth it */
     uint32_t resume_window_ms;
-    bool session_known; /* a WELCOME has come: streams may exist */
-    bool stopping;
+    char said[200]; /* the last failure that was logged as a warning */
+    uint64_t said_us;
+    bool draining; /* the program is about to stop: streams end one by one */
+    bool stopping; /* it stops now */
 };
 
 static void dial(struct uplink *uplink);
 
 /* ---- the session */
 
-static void new_session(struct uplink *uplink)
+static void on_resume_expired(evutil_socket_t fd, short what, void *argument);
+static void on_sweep(evutil_socket_t fd, short what, void *argument);
+
+static void new_session(struct carrier *carrier)
 {
+    struct uplink *uplink = carrier->uplink;
     struct mux_settings settings;
     /* The server makes the key and tells it in WELCOME. */
     const struct mux_session_key none = {0};
@@ -53,28 +82,86 @@ static void new_session(struct uplink *uplink)
     settings.ping_interval_us = uplink->options->shared.ping_interval_ms * 1000;
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
-    uplink->session = mux_session_new(&settings, &uplink->callbacks, uplink, &none,
-                                      &uplink->worker->pool, &uplink->worker->budget);
-    uplink->session_known = false;
+    carrier->session = mux_session_new(&settings, &uplink->callbacks, carrier, &none,
+                                       &uplink->worker->pool, &uplink->worker->budget);
+    carrier->known = false;
 }
 
-static void lose_session(struct uplink *uplink, const char *reason)
+static struct carrier *carrier_new(struct uplink *uplink)
 {
-    size_t streams = mux_session_stream_count(uplink->session);
+    struct carrier *carrier = calloc(1, sizeof *carrier);
 
-    if (uplink->session_known)
-        log_warning(uplink->worker->log, "session_lost",
+    if (!carrier)
+        abort();
+    carrier->uplink = uplink;
+    list_init(&carrier->node);
+    carrier->resume = event_new(uplink->worker->base, -1, 0, on_resume_expired, carrier);
+    carrier->sweep = event_new(uplink->worker->base, -1, 0, on_sweep, carrier);
+    if (!carrier->resume || !carrier->sweep)
+        abort();
+    new_session(carrier);
+    return carrier;
+}
+
+/* Resets what streams there are. */
+static void carrier_free(struct carrier *carrier, enum mux_code code, const char *reason)
+{
+    mux_session_reset_streams(carrier->session, code, reason);
+    if (carrier->link)
+        link_abort(carrier->link);
+    mux_session_free(carrier->session);
+    event_free(carrier->resume);
+    event_free(carrier->sweep);
+    list_remove(&carrier->node);
+    free(carrier);
+}
+
+static void lose_session(struct carrier *carrier, const char *reason)
+{
+    size_t streams = mux_session_stream_count(carrier->session);
+
+    if (carrier->known)
+        log_warning(carrier->uplink->worker->log, "session_lost",
                     "The session could not be carried on: its connections are reset",
                     log_str("reason", reason), log_u64("connections", streams));
-    mux_session_reset_streams(uplink->session, MUX_CODE_SESSION_LOST, reason);
-    mux_session_free(uplink->session);
-    event_del(uplink->resume);
-    new_session(uplink);
+    mux_session_reset_streams(carrier->session, MUX_CODE_SESSION_LOST, reason);
+    mux_session_free(carrier->session);
+    event_del(carrier->resume);
+    new_session(carrier);
 }
 
 struct mux_session *uplink_session(struct uplink *uplink)
 {
-    return uplink->session_known && uplink->link ? uplink->session : NULL;
+    const struct carrier *carrier = uplink->current;
+
+    return carrier->known && carrier->link ? carrier->session : NULL;
+}
+
+/* A session that ends with its last stream: is it time? */
+static void on_sweep(evutil_socket_t fd, short what, void *argument)
+{
+    struct carrier *carrier = argument;
+    struct uplink *uplink = carrier->uplink;
+
+    (void)fd;
+    (void)what;
+    if (mux_session_stream_count(carrier->session) > 0)
+        return;
+    if (carrier->link) {
+        /* So that the server does not keep the session for a link that will not come. */
+        mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, "no connections are left");
+        link_close(carrier->link, 1000, "no connections are left");
+    } else if (carrier != uplink->current) {
+        carrier_free(carrier, MUX_CODE_GOING_AWAY, "the server stops");
+    } else {
+        event_del(uplink->redial);
+    }
+}
+
+static void sweep_soon(struct carrier *carrier)
+{
+    if (carrier->leaving)
+        event_active(carrier->sweep, EV_TIMEOUT, 0);
 }
 
 /* ---- redialling */
@@ -90,18 +177,19 @@ static unsigned random_below(unsigned bound)
 
 /* At once after a link that worked; then doubling up to ten seconds, spread so that clients don't
  * meet. */
-static unsigned backoff_ms(struct uplink *uplink, bool auth)
+static unsigned backoff_ms(struct uplink *uplink, enum patience patience)
 {
+    unsigned max = patience == PATIENCE_SHORT ? BACKOFF_SHORT_MS : BACKOFF_MAX_MS;
     unsigned cap = BACKOFF_MIN_MS;
 
-    if (auth)
+    if (patience == PATIENCE_AUTH)
         return BACKOFF_AUTH_MS + random_below(BACKOFF_AUTH_MS / 2);
     if (uplink->failures == 0)
         return 0;
-    for (unsigned i = 0; i < uplink->failures && cap < BACKOFF_MAX_MS; i++)
+    for (unsigned i = 0; i < uplink->failures && cap < max; i++)
         cap *= 2;
-    if (cap > BACKOFF_MAX_MS)
-        cap = BACKOFF_MAX_MS;
+    if (cap > max)
+        cap = max;
     return BACKOFF_MIN_MS + random_below(cap - BACKOFF_MIN_MS + 1);
 }
 
@@ -120,96 +208,147 @@ static void on_redial(evutil_socket_t fd, short what, void *argument)
     dial(argument);
 }
 
+/* The same failure again is worth a line only now and then. */
+static bool worth_a_line(struct uplink *uplink, const char *hop, const char *reason)
+{
+    char text[sizeof uplink->said];
+    uint64_t now = clock_now_us();
+
+    snprintf(text, sizeof text, "%s: %s", hop, reason);
+    if (strcmp(text, uplink->said) == 0 && now - uplink->said_us < SAY_AGAIN_US)
+        return false;
+    memcpy(uplink->said, text, sizeof text);
+    uplink->said_us = now;
+    return true;
+}
+
 static void dial_failed(struct uplink *uplink, const char *hop, int status, const char *reason,
-                        bool auth)
+                        enum patience patience)
 {
     uplink->failures++;
-    unsigned wait_ms = backoff_ms(uplink, auth);
+    unsigned wait_ms = backoff_ms(uplink, patience);
     /* An event's fields keep their names in both formats: retry_ms is a plain number. */
-    log_warning(uplink->worker->log, "dial_failed", "The server could not be reached",
-                log_str("hop", hop), log_str("reason", reason), log_u64("status", (uint64_t)status),
-                log_u64("retry_ms", wait_ms));
+    log_event(uplink->worker->log,
+              worth_a_line(uplink, hop, reason) ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
+              "dial_failed", "The server could not be reached",
+              (const struct log_field[]){log_str("hop", hop), log_str("reason", reason),
+                                         log_u64("status", (uint64_t)status),
+                                         log_u64("attempt", uplink->failures),
+                                         log_u64("retry_ms", wait_ms)},
+              5);
     redial_in(uplink, wait_ms);
 }
 
 /* ---- the link */
 
-static void on_link_ended(void *context, struct link *link, enum link_end end, const char *reason)
+static void on_rejected(struct carrier *carrier)
 {
-    struct uplink *uplink = context;
-    uint64_t lived_us = clock_now_us() - uplink->link_since_us;
-    bool was_up = uplink->session_known;
+    struct uplink *uplink = carrier->uplink;
+    const struct mux_reject *rejection = mux_session_rejection(carrier->session);
+    enum mux_code code = (enum mux_code)rejection->code;
+    char text[300];
 
-    if (link != uplink->link)
-        return;
-    uplink->link = NULL;
-    if (uplink->stopping)
-        return;
-    if (end == LINK_END_REJECTED) {
-        const struct mux_reject *rejection = mux_session_rejection(uplink->session);
-        char text[300];
-        snprintf(text, sizeof text, "the server refused the session: %.*s",
-                 (int)rejection->reason.size, rejection->reason.bytes);
-        bool forgotten = rejection->code == MUX_CODE_UNKNOWN_SESSION;
-        lose_session(uplink, text);
-        if (forgotten) {
-            redial_in(uplink, 0);
-            return;
-        }
-        dial_failed(uplink, "tunnel", 101, text, false);
-        return;
-    }
-    if (!was_up || end == LINK_END_PROTOCOL) {
-        dial_failed(uplink, "tunnel", 101, reason, false);
-        if (was_up)
-            lose_session(uplink, reason);
-        return;
-    }
-    if (lived_us >= LINK_PROVEN_US)
+    snprintf(text, sizeof text, "the server refused the session: %.*s", (int)rejection->reason.size,
+             rejection->reason.bytes);
+    lose_session(carrier, text);
+    if (code == MUX_CODE_UNKNOWN_SESSION)
+        redial_in(uplink, 0);
+    else
+        /* Where one instance stops there is often another, or its successor soon. */
+        dial_failed(uplink, "tunnel", 101, text,
+                    code == MUX_CODE_GOING_AWAY ? PATIENCE_SHORT : PATIENCE_USUAL);
+}
+
+/* The link of a session whose server has said that it stops. */
+static void on_left(struct carrier *carrier, const char *reason)
+{
+    size_t streams = mux_session_stream_count(carrier->session);
+
+    log_event(carrier->uplink->worker->log, streams > 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+              "server_left", "The server that was about to stop is gone",
+              (const struct log_field[]){log_u64("connections_reset", streams),
+                                         log_str("reason", reason)},
+              2);
+    carrier_free(carrier, MUX_CODE_GOING_AWAY, "the server stops");
+}
+
+static void on_link_lost(struct carrier *carrier, uint64_t moved, const char *reason)
+{
+    struct uplink *uplink = carrier->uplink;
+    uint64_t lived_us = clock_now_us() - carrier->link_since_us;
+
+    if (lived_us >= LINK_PROVEN_US || moved >= LINK_PROVEN_BYTES)
         uplink->failures = 0;
     else
         uplink->failures++;
-    unsigned wait_ms = backoff_ms(uplink, false);
+    unsigned wait_ms = backoff_ms(uplink, PATIENCE_SHORT);
     log_warning(uplink->worker->log, "link_lost",
                 "The link to the server is lost; connecting again", log_str("reason", reason),
                 log_u64("lived_ms", lived_us / 1000),
-                log_u64("connections", mux_session_stream_count(uplink->session)),
+                log_u64("connections", mux_session_stream_count(carrier->session)),
                 log_u64("retry_ms", wait_ms));
     if (uplink->resume_window_ms == 0) {
-        lose_session(uplink, reason);
+        lose_session(carrier, reason);
     } else {
         const struct timeval keep = {uplink->resume_window_ms / 1000,
                                      uplink->resume_window_ms % 1000 * 1000};
-        event_add(uplink->resume, &keep);
+        event_add(carrier->resume, &keep);
     }
     redial_in(uplink, wait_ms);
+}
+
+static void on_link_ended(void *context, struct link *link, enum link_end end, const char *reason)
+{
+    struct carrier *carrier = context;
+    struct uplink *uplink = carrier->uplink;
+    bool was_up = carrier->known;
+
+    if (link != carrier->link)
+        return;
+    carrier->link = NULL;
+    if (carrier != uplink->current) {
+        on_left(carrier, reason);
+        return;
+    }
+    if (uplink->stopping || (uplink->draining && mux_session_stream_count(carrier->session) == 0))
+        return;
+    if (end == LINK_END_REJECTED) {
+        on_rejected(carrier);
+    } else if (!was_up || end == LINK_END_PROTOCOL) {
+        dial_failed(uplink, "tunnel", 101, reason, PATIENCE_USUAL);
+        if (was_up)
+            lose_session(carrier, reason);
+    } else {
+        on_link_lost(carrier, link_moved(link), reason);
+    }
 }
 
 static const struct link_owner link_owner = {.ended = on_link_ended};
 
 static void on_resume_expired(evutil_socket_t fd, short what, void *argument)
 {
-    struct uplink *uplink = argument;
+    struct carrier *carrier = argument;
 
     (void)fd;
     (void)what;
-    if (!uplink->link)
-        lose_session(uplink, "there was no link for longer than the server keeps a session");
+    if (!carrier->link)
+        lose_session(carrier, "there was no link for longer than the server keeps a session");
 }
 
 static void on_dialled(void *context, const struct http_dial_result *result)
 {
     struct uplink *uplink = context;
+    struct carrier *carrier = uplink->current;
 
     if (result->hop != HTTP_HOP_NONE) {
         dial_failed(uplink, http_hop_name(result->hop), result->status, result->reason,
-                    result->hop == HTTP_HOP_AUTH);
+                    result->hop == HTTP_HOP_AUTH ? PATIENCE_AUTH : PATIENCE_USUAL);
         return;
     }
-    uplink->link =
-        link_new_client(uplink->worker, result->transport, uplink->session, &link_owner, uplink);
-    uplink->link_since_us = clock_now_us();
-    link_start(uplink->link);
+    carrier->link =
+        link_new_client(uplink->worker, result->transport, carrier->session, &link_owner, carrier);
+    carrier->link_since_us = clock_now_us();
+    link_start(carrier->link);
 }
 
 /* ---- dialling */
@@ -248,7 +387,7 @@ static void dial(struct uplink *uplink)
         char error[SECRET_ERROR_MAX];
         from_file = secret_read_file(options->token_file, error);
         if (!from_file) {
-            dial_failed(uplink, "auth", 0, error, false);
+            dial_failed(uplink, "auth", 0, error, PATIENCE_USUAL);
             return;
         }
         token = from_file;
@@ -263,22 +402,24 @@ static void dial(struct uplink *uplink)
     secret_free(authorization);
 }
 
-/* ---- session callbacks of our own */
+/* ---- session callbacks: the context is the carrier; streams' callbacks need none */
 
 static void on_output(void *context)
 {
-    struct uplink *uplink = context;
+    struct carrier *carrier = context;
 
-    if (uplink->link)
-        link_output(uplink->link);
+    if (carrier->link)
+        link_output(carrier->link);
 }
 
 static void on_established(void *context, const struct mux_welcome *welcome)
 {
-    struct uplink *uplink = context;
+    struct carrier *carrier = context;
+    struct uplink *uplink = carrier->uplink;
 
-    event_del(uplink->resume);
-    uplink->session_known = true;
+    event_del(carrier->resume);
+    carrier->known = true;
+    uplink->said[0] = '\0';
     uplink->resume_window_ms = welcome->resume_window_ms;
     if (uplink->options->shared.resume_window_ms < uplink->resume_window_ms)
         uplink->resume_window_ms = (uint32_t)uplink->options->shared.resume_window_ms;
@@ -286,26 +427,60 @@ static void on_established(void *context, const struct mux_welcome *welcome)
              welcome->resumed ? "The link to the server is back; connections go on"
                               : "The link to the server is up",
              log_str("server", uplink->options->server),
-             log_str("protection", link_protection(uplink->link)),
+             log_str("protection", link_protection(carrier->link)),
              log_bytes("software", welcome->software.bytes, welcome->software.size));
+    if (uplink->draining) {
+        mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
+        sweep_soon(carrier);
+        return;
+    }
     uplink->owner->up(uplink->context, welcome);
 }
 
+/* New streams go over a new session, which with luck another instance of the server takes on. */
 static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
 {
-    struct uplink *uplink = context;
+    struct carrier *carrier = context;
+    struct uplink *uplink = carrier->uplink;
 
     (void)code;
-    log_info(uplink->worker->log, "server_going_away", "The server is about to stop",
-             log_bytes("reason", reason.bytes, reason.size));
+    if (carrier != uplink->current || uplink->draining)
+        return;
+    log_info(uplink->worker->log, "server_going_away",
+             "The server is about to stop; connecting anew, while connections end there",
+             log_bytes("reason", reason.bytes, reason.size),
+             log_u64("connections", mux_session_stream_count(carrier->session)));
+    carrier->leaving = true;
+    list_append(&uplink->leaving, &carrier->node);
+    uplink->current = carrier_new(uplink);
+    uplink->failures = 0;
+    redial_in(uplink, 0);
+    sweep_soon(carrier);
 }
 
-/* The streams' callbacks get the owner's context, not ours. */
 static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
 {
-    struct uplink *uplink = context;
+    struct carrier *carrier = context;
+    struct uplink *uplink = carrier->uplink;
 
-    uplink->owner->streams->message(uplink->context, type, payload, size);
+    uplink->owner->message(uplink->context, carrier->session, type, payload, size);
+}
+
+static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                     struct mux_text reason)
+{
+    struct carrier *carrier = context;
+
+    carrier->uplink->owner->streams->reset(carrier->uplink->context, stream, code, reason);
+    sweep_soon(carrier);
+}
+
+static void on_over(void *context, struct mux_stream *stream)
+{
+    struct carrier *carrier = context;
+
+    carrier->uplink->owner->streams->over(carrier->uplink->context, stream);
+    sweep_soon(carrier);
 }
 
 /* ---- life */
@@ -331,10 +506,13 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->options = options;
     uplink->owner = owner;
     uplink->context = context;
+    list_init(&uplink->leaving);
     uplink->callbacks = *owner->streams;
     uplink->callbacks.output = on_output;
     uplink->callbacks.established = on_established;
     uplink->callbacks.message = on_message;
+    uplink->callbacks.reset = on_reset;
+    uplink->callbacks.over = on_over;
     uplink->callbacks.goaway = on_goaway;
     if (options->token_file) {
         /* A file that is missing from the start is a mistake; one that goes missing later may come
@@ -355,10 +533,9 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
         return NULL;
     }
     uplink->redial = event_new(worker->base, -1, 0, on_redial, uplink);
-    uplink->resume = event_new(worker->base, -1, 0, on_resume_expired, uplink);
-    if (!uplink->redial || !uplink->resume)
+    if (!uplink->redial)
         abort();
-    new_session(uplink);
+    uplink->current = carrier_new(uplink);
     return uplink;
 }
 
@@ -367,34 +544,52 @@ void uplink_start(struct uplink *uplink)
     redial_in(uplink, 0);
 }
 
+void uplink_drain(struct uplink *uplink)
+{
+    struct carrier *carrier = uplink->current;
+
+    uplink->draining = true;
+    carrier->leaving = true;
+    /* The server knows what is under way: it ends connections that are between two requests. */
+    if (carrier->known)
+        mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
+    sweep_soon(carrier);
+}
+
+static void say_goodbye(struct carrier *carrier)
+{
+    if (carrier->link) {
+        mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
+        link_close(carrier->link, 1000, STOPPING);
+    }
+    mux_session_reset_streams(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
+}
+
 void uplink_stop(struct uplink *uplink)
 {
     uplink->stopping = true;
     event_del(uplink->redial);
-    event_del(uplink->resume);
-    if (uplink->link) {
-        /* So that the server does not keep the session for a link that will not come. */
-        mux_session_goaway(uplink->session, MUX_CODE_GOING_AWAY, "tunnel-client stops");
-        link_close(uplink->link, 1000, "tunnel-client stops");
-    }
-    mux_session_reset_streams(uplink->session, MUX_CODE_GOING_AWAY, "tunnel-client stops");
+    event_del(uplink->current->resume);
+    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
+        say_goodbye(list_entry(at, struct carrier, node));
+    say_goodbye(uplink->current);
 }
 
 bool uplink_stopped(const struct uplink *uplink)
 {
-    return !uplink->link;
+    return !uplink->current->link && list_empty(&uplink->leaving) &&
+           mux_session_stream_count(uplink->current->session) == 0;
 }
 
 void uplink_free(struct uplink *uplink)
 {
     if (!uplink)
         return;
-    mux_session_reset_streams(uplink->session, MUX_CODE_GOING_AWAY, "tunnel-client stops");
-    if (uplink->link)
-        link_abort(uplink->link);
+    while (!list_empty(&uplink->leaving))
+        carrier_free(list_entry(uplink->leaving.next, struct carrier, node), MUX_CODE_GOING_AWAY,
+                     STOPPING);
+    carrier_free(uplink->current, MUX_CODE_GOING_AWAY, STOPPING);
     http_client_free(uplink->http);
-    mux_session_free(uplink->session);
     event_free(uplink->redial);
-    event_free(uplink->resume);
     free(uplink);
 }

@@ -1,6 +1,7 @@
 /*
  * The client's way to the server: dials, keeps a link, carries the session over from one link to
- * the next, backs off.
+ * the next, backs off. When the server says that it is about to stop, new streams go over a new
+ * session, and the old one ends with its last stream.
  */
 #pragma once
 
@@ -11,9 +12,11 @@
 struct uplink;
 
 struct uplink_owner {
-    /* The callbacks of the session's streams and messages; output, established and goaway are ours.
-     */
+    /* The callbacks of the streams: opened, data, finish, writable, reset, over. */
     const struct mux_callbacks *streams;
+    /* An EXPOSE or later message; answers go to the same session. */
+    void (*message)(void *context, struct mux_session *session, uint8_t type,
+                    const uint8_t *payload, size_t size);
     /* A new session is up: streams can be opened. */
     void (*up)(void *context, const struct mux_welcome *welcome);
 };
@@ -24,6 +27,8 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
                           size_t size);
 void uplink_free(struct uplink *uplink);
 void uplink_start(struct uplink *uplink);
+/* Lets what is under way come to its end; uplink_stopped() tells when nothing is left. */
+void uplink_drain(struct uplink *uplink);
 /* Resets all streams and says goodbye; uplink_stopped() tells when that is done. */
 void uplink_stop(struct uplink *uplink);
 bool uplink_stopped(const struct uplink *uplink);

@@ -336,6 +336,11 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
     char name[MUX_TARGET_TEXT_MAX];
     char reason[MUX_REASON_MAX];
 
+    mux_target_text(target, name);
+    if (streams->draining) {
+        refuse(streams, mux, name, MUX_CODE_GOING_AWAY, "the session is about to end");
+        return;
+    }
     if (target->kind == MUX_TARGET_TCP) {
         for (size_t i = 0; i < options->target_count; i++) {
             if (text_is(target->name, options->targets[i].name)) {
@@ -351,8 +356,16 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
             }
         }
     }
-    mux_target_text(target, name);
     snprintf(reason, sizeof reason, "the server has no %s of that name",
              target->kind == MUX_TARGET_TCP ? "--tcp target" : "--kafka cluster");
     refuse(streams, mux, name, MUX_CODE_UNKNOWN_TARGET, reason);
+}
+
+void broker_streams_drain(struct broker_streams *streams)
+{
+    streams->draining = true;
+    for (struct list *at = streams->all.next, *next; at != &streams->all; at = next) {
+        next = at->next;
+        relay_drain(list_entry(at, struct broker_stream, node)->relay);
+    }
 }

@@ -20,8 +20,11 @@ struct broker_streams {
     const char *session; /* its id, for the log */
     struct list all;     /* struct broker_stream */
     uint64_t opened;     /* so far */
+    bool draining;       /* no more are opened */
 };
 
 /* The client opens a stream (mux_callbacks' open()): connects to what it asks for, or refuses. */
 void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer);
+/* Client or server stop: Kafka connections end when they are between requests (relay_drain()). */
+void broker_streams_drain(struct broker_streams *streams);

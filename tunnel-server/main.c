@@ -13,6 +13,11 @@ static bool start(void *work, struct worker *worker, const void *options, char *
     return server_start(work, worker, options, error, size, exit_code);
 }
 
+static void drain(void *work)
+{
+    server_drain(work);
+}
+
 static void stop(void *work)
 {
     server_stop(work);
@@ -39,6 +44,7 @@ int main(int argc, char **argv)
         .work = &server,
         .check = check,
         .start = start,
+        .drain = drain,
         .stop = stop,
         .stopped = stopped,
         .free = clear,

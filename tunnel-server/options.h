@@ -20,6 +20,7 @@ struct options {
     const char *token_file;
     bool trust_ingress;
     uint64_t connect_timeout_ms;
+    uint64_t handshake_timeout_ms;
     int64_t max_sessions;
     int64_t max_handshakes;
     struct shared_options shared;

@@ -9,7 +9,7 @@
 #include "net/link.h"
 #include "upstream.h"
 
-enum { HANDSHAKE_TIMEOUT_S = 10, PROBE_S = 10 };
+enum { PROBE_S = 10 };
 
 /* An upgraded connection; its session is known when HELLO has come. */
 struct server_link {
@@ -124,7 +124,7 @@ static int on_page(void *context, const char *path, const char **body)
         *body = "not found\n";
         return 404;
     }
-    if (server->host.stopping) {
+    if (server->host.draining) {
         *body = "the server stops\n";
         return 503;
     }
@@ -229,7 +229,7 @@ static bool start_http(struct server *server, char *error, size_t size)
         .key_file = options->tls_key,
         .client_ca_file = options->client_ca,
         .handshakes_max = (unsigned)options->max_handshakes,
-        .handshake_timeout_s = HANDSHAKE_TIMEOUT_S,
+        .handshake_timeout_s = (unsigned)((options->handshake_timeout_ms + 999) / 1000),
     };
 
     server->http = http_server_new(server->worker, &settings, &http_owner, server, &tls);
@@ -326,12 +326,17 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     return true;
 }
 
+void server_drain(struct server *server)
+{
+    /* The listener stays: a client that loses its link now comes back for what is under way. */
+    event_del(server->probe);
+    session_drain_all(&server->host);
+}
+
 void server_stop(struct server *server)
 {
-    server->host.stopping = true;
     listener_free(server->listener);
     server->listener = NULL;
-    event_del(server->probe);
     session_stop_all(&server->host);
     for (struct list *at = server->links.next; at != &server->links; at = at->next)
         link_close(list_entry(at, struct server_link, node)->link, 1001, "the server stops");
@@ -339,7 +344,7 @@ void server_stop(struct server *server)
 
 bool server_stopped(const struct server *server)
 {
-    return list_empty(&server->links);
+    return list_empty(&server->links) && server->host.session_count == 0;
 }
 
 void server_free(struct server *server)

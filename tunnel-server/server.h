@@ -26,8 +26,10 @@ struct server {
 /* false: error holds a sentence; exit_code says what to exit with. */
 bool server_start(struct server *server, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code);
-/* Says goodbye to everybody; the loop should run on for a moment. */
+/* Asks all clients to go elsewhere, and lets what is under way come to its end. */
+void server_drain(struct server *server);
+/* Cuts what is left and says goodbye to everybody; the loop should run on for a moment. */
 void server_stop(struct server *server);
-void server_free(struct server *server);
-/* Whether every link has said goodbye since server_stop(). */
+/* Whether nothing is left: no link, and no session that a client may come back for. */
 bool server_stopped(const struct server *server);
+void server_free(struct server *server);

@@ -26,6 +26,8 @@ struct session {
     bool leaving; /* the client has said that it stops */
 };
 
+static const char STOPPING[] = "the server stops";
+
 static void session_end(struct session *session, enum mux_code code, const char *reason);
 
 static struct log *log_of(const struct session *session)
@@ -83,6 +85,7 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     (void)code;
     (void)reason;
     session->leaving = true;
+    broker_streams_drain(&session->streams);
 }
 
 static const struct mux_callbacks session_callbacks = {
@@ -237,6 +240,8 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
             link_close(session->link, 1001, "the session goes on over a newer link");
         event_del(session->resume_timer);
     } else {
+        if (host->draining)
+            return reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
         if (host->session_count >= (size_t)host->options->max_sessions)
             return reject_with(reject, MUX_CODE_LIMIT,
                                "the server has as many sessions as it allows (--max-sessions)");
@@ -251,6 +256,8 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
         return reject_with(reject, MUX_CODE_VERSION,
                            "HELLO asks for what this server does not offer");
     }
+    if (host->draining)
+        mux_session_goaway(session->mux, MUX_CODE_GOING_AWAY, STOPPING);
     log_info(host->worker->log, hello->resume ? "session_resumed" : "session_up",
              hello->resume ? "A session goes on over a new link" : "A session is up",
              log_str("session", session->id), log_str("identity", session->identity),
@@ -270,7 +277,8 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
         return;
     set_link(session, NULL);
     /* Whoever broke the protocol once is not trusted to know where the streams stand. */
-    if (end == LINK_END_PROTOCOL || keep_ms == 0 || session->leaving || session->host->stopping ||
+    if (end == LINK_END_PROTOCOL || keep_ms == 0 || session->host->stopping ||
+        (session->leaving && end == LINK_END_CLOSED) ||
         mux_session_stream_count(session->mux) == 0) {
         session_end(session, MUX_CODE_SESSION_LOST, reason);
         return;
@@ -281,14 +289,28 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
     event_add(session->resume_timer, &keep);
 }
 
+void session_drain_all(struct session_host *host)
+{
+    host->draining = true;
+    for (struct list *at = host->sessions.next, *next; at != &host->sessions; at = next) {
+        struct session *session = list_entry(at, struct session, node);
+        next = at->next;
+        mux_session_goaway(session->mux, MUX_CODE_GOING_AWAY, STOPPING);
+        broker_streams_drain(&session->streams);
+        if (!session->link && mux_session_stream_count(session->mux) == 0)
+            session_end(session, MUX_CODE_GOING_AWAY, STOPPING);
+    }
+}
+
 void session_stop_all(struct session_host *host)
 {
+    host->draining = host->stopping = true;
     while (!list_empty(&host->sessions)) {
         struct session *session = list_entry(host->sessions.next, struct session, node);
         struct link *link = session->link;
         set_link(session, NULL);
         if (link)
-            link_close(link, 1001, "the server stops");
-        session_end(session, MUX_CODE_GOING_AWAY, "the server stops");
+            link_close(link, 1001, STOPPING);
+        session_end(session, MUX_CODE_GOING_AWAY, STOPPING);
     }
 }

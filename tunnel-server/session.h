@@ -19,7 +19,8 @@ struct session_host {
     struct cluster *clusters; /* options->cluster_count */
     struct mux_text offers;   /* what WELCOME lists; it and offer_count stay the same */
     uint16_t offer_count;
-    bool stopping;        /* the server stops: no session is kept for its client to come back */
+    bool draining;        /* the server is about to stop: no new sessions */
+    bool stopping;        /* it stops now: no session is kept for its client to come back */
     struct list sessions; /* struct session, by its node */
     size_t session_count;
     /* The session is about to be freed: links must not name it any more. */
@@ -35,5 +36,8 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
 /* A link of the session is gone; its newest, or one that was replaced. */
 void session_link_lost(struct session *session, struct link *link, enum link_end end,
                        const char *reason);
-/* Tells all clients that the server stops, and ends their sessions. */
+/* Tells all clients that the server is about to stop, and drains their streams: a client leaves
+ * when it has none left. */
+void session_drain_all(struct session_host *host);
+/* Ends all sessions: what streams they have are reset. */
 void session_stop_all(struct session_host *host);

@@ -6,6 +6,7 @@
 struct shared_options {
     uint64_t ping_interval_ms;
     uint64_t resume_window_ms;
+    uint64_t drain_timeout_ms;
     uint64_t memory;
     int64_t max_streams;
     int log_format; /* index into shared_log_formats, which is enum log_format */
@@ -29,11 +30,24 @@ extern const char *const shared_log_levels[];
         .min = 1000,                                                                               \
         .max = 3600 * 1000,                                                                        \
     },                                                                                             \
+        {                                                                                          \
+            .name = "resume-window",                                                               \
+            .metavar = "S",                                                                        \
+            .kind = CONFIG_DURATION,                                                               \
+            .offset = offsetof(type, shared.resume_window_ms),                                     \
+            .group = "Tunnel",                                                                     \
+            .help =                                                                                \
+                "Keep a session that has lost its link this long, for a new link to carry on.",    \
+            .default_value = "120s",                                                               \
+            .min = 0,                                                                              \
+            .max = 24 * 3600 * 1000,                                                               \
+        },                                                                                         \
     {                                                                                              \
-        .name = "resume-window", .metavar = "S", .kind = CONFIG_DURATION,                          \
-        .offset = offsetof(type, shared.resume_window_ms), .group = "Tunnel",                      \
-        .help = "Keep a session that has lost its link this long, for a new link to carry on.",    \
-        .default_value = "120s", .min = 0, .max = 24 * 3600 * 1000,                                \
+        .name = "drain-timeout", .metavar = "S", .kind = CONFIG_DURATION,                          \
+        .offset = offsetof(type, shared.drain_timeout_ms), .group = "Tunnel",                      \
+        .help = "After SIGTERM, how long requests that are under way may take before connections " \
+                "are cut. A second signal cuts them at once.",                                     \
+        .default_value = "25s", .min = 0, .max = 3600 * 1000,                                      \
     }
 
 #define SHARED_LIMIT_OPTIONS(type)                                                                 \

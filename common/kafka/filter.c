@@ -254,26 +254,40 @@ static int enter_request(struct kafka_filter *f)
     }
 }
 
+/* One step through the requests: up to where one is known, or ends, or all bytes are used. */
+static int read_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size, size_t *used)
+{
+    int result = kafka_request_reader_run(&f->reader, &f->sasl, bytes, size, used);
+
+    if (result == KAFKA_REQUEST_EPROTOCOL)
+        return fail_protocol(f, f->reader.reason);
+    if (result < 0)
+        return fail(f, KAFKA_FILTER_EFRAME,
+                    f->reader.request.api_key >= 0 ? &f->reader.request : NULL, "request",
+                    f->reader.reason);
+    return result == KAFKA_REQUEST_READY ? enter_request(f) : 0;
+}
+
 int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size)
 {
-    size_t at = 0;
+    size_t used;
 
-    if (f->failure != 0)
-        return f->failure;
-    while (at < size) {
-        size_t used;
-        int result = kafka_request_reader_run(&f->reader, &f->sasl, bytes + at, size - at, &used);
-        at += used;
-        if (result == KAFKA_REQUEST_EPROTOCOL)
-            return fail_protocol(f, f->reader.reason);
-        if (result < 0)
-            return fail(f, KAFKA_FILTER_EFRAME,
-                        f->reader.request.api_key >= 0 ? &f->reader.request : NULL, "request",
-                        f->reader.reason);
-        if (result == KAFKA_REQUEST_READY && enter_request(f) < 0)
-            return f->failure;
+    for (size_t at = 0; at < size && f->failure == 0; at += used)
+        read_requests(f, bytes + at, size - at, &used);
+    return f->failure;
+}
+
+int kafka_filter_last_request(struct kafka_filter *f, const uint8_t *bytes, size_t size,
+                              size_t *taken)
+{
+    size_t used;
+
+    *taken = 0;
+    while (*taken < size && f->failure == 0 && !kafka_filter_between_requests(f)) {
+        read_requests(f, bytes + *taken, size - *taken, &used);
+        *taken += used;
     }
-    return 0;
+    return f->failure;
 }
 
 bool kafka_filter_only_login(struct kafka_filter *f)

@@ -89,6 +89,11 @@ void kafka_filter_free(struct kafka_filter *f);
  * both sides without sending them. Never blocks; also works while responses are blocked. */
 int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size);
 
+/* The same, for a connection that is to end between two requests: takes only what belongs to the
+ * request that has begun already. What comes after it must be kept from the broker. */
+int kafka_filter_last_request(struct kafka_filter *f, const uint8_t *bytes, size_t size,
+                              size_t *taken);
+
 /* From now on only a login may pass: ApiVersions, SaslHandshake, SaslAuthenticate, and raw tokens.
  * Any other request fails with KAFKA_FILTER_ELOGIN; the client sends it when the login is over.
  * false: too late, another request has come already. */

@@ -249,7 +249,8 @@ enum kafka_request_result kafka_request_reader_run(struct kafka_request_reader *
     do {
         before = r->state;
         result = run_state(r, sasl, &in);
-    } while (result == KAFKA_REQUEST_MORE && (in.at < in.size || r->state != before));
+    } while (result == KAFKA_REQUEST_MORE && !(before != HEAD && r->state == HEAD) &&
+             (in.at < in.size || r->state != before));
     *used = in.at;
     return result;
 }

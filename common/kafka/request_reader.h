@@ -37,7 +37,7 @@ struct kafka_request_reader {
 enum kafka_request_result {
     KAFKA_REQUEST_EPROTOCOL = -2, /* r->reason is a whole sentence */
     KAFKA_REQUEST_EFRAME = -1,    /* r->reason goes on after the name of the request */
-    KAFKA_REQUEST_MORE = 0,       /* all bytes were used */
+    KAFKA_REQUEST_MORE = 0,       /* all bytes were used, or a request ends here */
     KAFKA_REQUEST_READY = 1,      /* r->request is complete; go on with the bytes that are left */
 };
 

@@ -35,6 +35,7 @@ struct link {
     uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
     struct ws_decoder decoder;
+    uint64_t moved;
     bool client;
     bool closing; /* a close frame was sent; nothing follows it */
     bool pong_due;
@@ -144,6 +145,11 @@ const char *link_protection(const struct link *link)
     return transport_protection(link->transport);
 }
 
+uint64_t link_moved(const struct link *link)
+{
+    return link->moved;
+}
+
 /* ---- output */
 
 static const uint8_t *mask_key(struct link *link)
@@ -179,6 +185,7 @@ static size_t fill_staging(struct link *link, uint8_t **start)
 
     if (link->session)
         size = mux_session_pull(link->session, at, WORKER_WRITE_SIZE - front, clock_now_us());
+    link->moved += size;
     if (size > 0) {
         uint8_t header[WS_HEADER_MAX];
         const uint8_t *key = mask_key(link);
@@ -363,6 +370,7 @@ static void receive_payload(struct link *link, const uint8_t *bytes, size_t size
         receive_hello(link, bytes, size);
         return;
     }
+    link->moved += size;
     int error = mux_session_receive(link->session, bytes, size, clock_now_us());
     if (error)
         session_failed(link, error);

@@ -52,3 +52,5 @@ void link_abort(struct link *link);
 /* A session's output() callback comes here. */
 void link_output(struct link *link);
 const char *link_protection(const struct link *link);
+/* Bytes of the session that went over it, both ways together. */
+uint64_t link_moved(const struct link *link);

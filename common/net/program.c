@@ -94,9 +94,12 @@ static void end(struct program *program)
     config_free(&program->config);
 }
 
+/* SIGTERM and SIGINT end whatever the loop is run for. */
 struct run {
     struct worker *worker;
-    int signal_number;
+    int signal_number; /* 0: none has come */
+    struct event *terminate;
+    struct event *interrupt;
 };
 
 static void on_signal(evutil_socket_t number, short what, void *argument)
@@ -108,29 +111,31 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     event_base_loopbreak(run->worker->base);
 }
 
-/* Runs the loop until SIGTERM or SIGINT, and returns its number. */
-static int run_until_signal(struct worker *worker)
+static void watch_signals(struct run *run, struct worker *worker)
 {
-    struct run run = {.worker = worker};
-    struct event *terminate = evsignal_new(worker->base, SIGTERM, on_signal, &run);
-    struct event *interrupt = evsignal_new(worker->base, SIGINT, on_signal, &run);
-
-    if (!terminate || !interrupt)
+    *run = (struct run){.worker = worker};
+    run->terminate = evsignal_new(worker->base, SIGTERM, on_signal, run);
+    run->interrupt = evsignal_new(worker->base, SIGINT, on_signal, run);
+    if (!run->terminate || !run->interrupt)
         abort();
-    event_add(terminate, NULL);
-    event_add(interrupt, NULL);
-    event_base_dispatch(worker->base);
-    event_free(terminate);
-    event_free(interrupt);
-    return run.signal_number;
+    event_add(run->terminate, NULL);
+    event_add(run->interrupt, NULL);
 }
 
-/* Runs on until the program has stopped, at most for GOODBYE_MS. */
-static void linger(struct worker *worker, const struct program_parts *parts)
+static void ignore_signals(struct run *run)
 {
-    uint64_t limit_us = clock_now_us() + (uint64_t)GOODBYE_MS * 1000;
+    event_free(run->terminate);
+    event_free(run->interrupt);
+}
 
-    while (!parts->stopped(parts->work)) {
+/* Runs on until the program has stopped or another signal comes, at most for limit_ms. */
+static void linger(struct run *run, const struct program_parts *parts, uint64_t limit_ms)
+{
+    struct worker *worker = run->worker;
+    uint64_t limit_us = clock_now_us() + limit_ms * 1000;
+
+    run->signal_number = 0;
+    while (!parts->stopped(parts->work) && run->signal_number == 0) {
         uint64_t now = clock_now_us();
         if (now >= limit_us)
             return;
@@ -145,6 +150,7 @@ static void linger(struct worker *worker, const struct program_parts *parts)
 static int work(struct program *program, const struct program_parts *parts)
 {
     struct worker *worker = &program->worker;
+    struct run run;
     char error[ERROR_MAX];
     char message[100];
     int exit_code = 1;
@@ -155,11 +161,15 @@ static int work(struct program *program, const struct program_parts *parts)
         parts->free(parts->work);
         return exit_code;
     }
-    int signal_number = run_until_signal(worker);
+    watch_signals(&run, worker);
+    event_base_dispatch(worker->base);
     snprintf(message, sizeof message, "%s stops", program->name);
-    log_info(worker->log, "stopping", message, log_i64("signal", signal_number));
+    log_info(worker->log, "stopping", message, log_i64("signal", run.signal_number));
+    parts->drain(parts->work);
+    linger(&run, parts, parts->shared->drain_timeout_ms);
     parts->stop(parts->work);
-    linger(worker, parts);
+    linger(&run, parts, GOODBYE_MS);
+    ignore_signals(&run);
     parts->free(parts->work);
     return 0;
 }

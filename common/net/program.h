@@ -18,14 +18,18 @@ struct program_parts {
     /* false: error holds a sentence; *exit_code says what to exit with. free() is called anyway. */
     bool (*start)(void *work, struct worker *worker, const void *options, char *error, size_t size,
                   int *exit_code);
-    /* Says goodbye; the loop runs on for a moment, until stopped() is true. */
+    /* Takes on nothing new and lets what is under way come to its end; the loop runs on until
+     * stopped() is true, for --drain-timeout at the most. */
+    void (*drain)(void *work);
+    /* Cuts what is left and says goodbye; the loop runs on for a moment, until stopped() is true.
+     */
     void (*stop)(void *work);
     bool (*stopped)(const void *work);
     void (*free)(void *work);
 };
 
 /*
- * Loads the options, starts, runs until SIGTERM or SIGINT, stops. Returns the exit code; what there
- * is to say about it has been printed or logged.
+ * Loads the options, starts, runs until SIGTERM or SIGINT, drains, stops. Returns the exit code;
+ * what there is to say about it has been printed or logged.
  */
 int program_main(const struct program_parts *parts, int argc, char **argv);

@@ -259,7 +259,14 @@ static size_t spans_size(const struct relay *relay)
 static void flush_spans(struct relay *relay)
 {
     size_t size = spans_size(relay);
+    size_t unwanted = relay->unwanted;
     ssize_t written = 0;
+
+    relay->unwanted = 0;
+    if (unwanted > 0)
+        mux_stream_consume(relay->stream, unwanted, clock_now_us());
+    if (relay->ended)
+        return;
 
     if (relay->discards) {
         relay->span_count = 0;
@@ -337,12 +344,21 @@ void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *byte
 
     (void)context;
     if (relay->filter && !relay->discards) {
-        int error = kafka_filter_requests(relay->filter, bytes, size);
+        size_t taken = size;
+        int error = relay->draining ? kafka_filter_last_request(relay->filter, bytes, size, &taken)
+                                    : kafka_filter_requests(relay->filter, bytes, size);
         look_for_events(relay);
         if (error < 0) {
             kafka_failed(relay, error);
             return;
         }
+        if (taken < size) {
+            relay->unwanted += size - taken;
+            size = taken;
+            touch(relay);
+        }
+        if (size == 0)
+            return;
     }
     if (relay->span_count == RELAY_SPANS_MAX) {
         flush_spans(relay);
@@ -640,11 +656,45 @@ static void want(struct event *event, bool wanted)
         event_del(event);
 }
 
+/* Whether a relay that drains has nothing more to wait for: all that was asked has been answered,
+ * and all of it is with the broker and the stream. */
+static bool is_drained(const struct relay *relay)
+{
+    return relay->draining && !relay->read_ended && !relay->blocked && relay->span_count == 0 &&
+           byte_queue_unread(&relay->incoming) == 0 && relay->encrypted == 0 &&
+           byte_queue_unread(&relay->unfiltered) == 0 && byte_queue_unread(&relay->filtered) == 0 &&
+           kafka_filter_between_requests(relay->filter) &&
+           kafka_filter_in_flight(relay->filter) == 0 &&
+           kafka_filter_between_responses(relay->filter);
+}
+
+/* Both sides hear of it as they would from a broker that stops between two requests. */
+static void finish_drain(struct relay *relay)
+{
+    relay->write_ending = true;
+    finish_writing(relay);
+    relay->read_ended = true;
+    finish_reading(relay);
+}
+
+void relay_drain(struct relay *relay)
+{
+    if (!relay->filter || relay->draining || relay->ended)
+        return;
+    relay->draining = true;
+    relay_update(relay);
+}
+
 /* The one place that says what the relay waits for. */
 static void relay_update(struct relay *relay)
 {
     if (relay->fd < 0)
         return;
+    if (is_drained(relay)) {
+        finish_drain(relay);
+        if (relay->ended)
+            return;
+    }
     /* Asked whatever else holds: it is what makes relay_on_writable() come for relay->filtered. */
     bool writable = mux_stream_writable(relay->stream) > 0;
     bool reads = !relay->read_ended && !relay->blocked &&

@@ -67,6 +67,7 @@ struct relay {
     struct event *writable;
     struct iovec spans[RELAY_SPANS_MAX]; /* of the link's buffer, this turn only */
     size_t span_count;
+    size_t unwanted; /* bytes of this turn that came after the last request while draining */
     struct byte_queue incoming;   /* from the stream, the socket did not take it yet */
     struct byte_queue unfiltered; /* from the socket, while the filter is blocked */
     struct byte_queue filtered;   /* from the filter, more than the stream has credit for */
@@ -78,6 +79,7 @@ struct relay {
     bool write_ended;
     bool discards; /* the socket takes nothing more: drop what still comes for it */
     bool blocked;  /* the filter waits for listeners */
+    bool draining; /* ends when what has been asked is answered; asks nothing more */
     uint64_t bytes_to_socket;
     uint64_t bytes_from_socket;
 };
@@ -92,6 +94,12 @@ void relay_connect(struct relay *relay, int fd);
 void relay_connect_tls(struct relay *relay, struct transport *tls);
 /* Takes the socket out of the relay, which from now on discards what still comes for it. */
 struct transport *relay_take_socket(struct relay *relay);
+/*
+ * The program is about to stop. A connection with a filter ends in good order as soon as each
+ * request that has begun is answered; what its client sends after that does not reach the broker. A
+ * raw one goes on: nobody knows when it would be complete.
+ */
+void relay_drain(struct relay *relay);
 /* The listeners that wanted() asked for are there. */
 void relay_listeners_ready(struct relay *relay);
 /*

@@ -30,8 +30,8 @@ class Tunnel:
         self.binaries, self.processes, self.pki = binaries, processes, pki
 
     def server(self, kafka=None, tcp=None, tls="server", args=(), listen="127.0.0.1:0", ready=True, descriptors=None,
-               secrets=(), **kw):
-        """tls: a (certificate, key) pair, the name of one in the Pki, or None for plain ws."""
+               secrets=(), drain="0", **kw):
+        """drain: --drain-timeout; None for the default. tls: a (certificate, key) pair, the name of one in the Pki, or None for plain ws."""
         argv = limited(descriptors, [self.binaries.server, "--listen", listen, "--log-format", "json"])
         if kafka:
             argv += ["--kafka", kafka]
@@ -40,13 +40,15 @@ class Tunnel:
         if tls:
             cert, key = getattr(self.pki, tls) if isinstance(tls, str) else tls
             argv += ["--tls-cert", cert, "--tls-key", key]
+        argv += ["--drain-timeout", drain] if drain else []
         server = self.processes.start(argv + list(args), "server", secrets=[*self.pki.secrets, *secrets], **kw)
         server.tls = bool(tls)
         if ready:
             server.port = int(server.wait_for("ready")["listen"].rsplit(":", 1)[1])
         return server
 
-    def client(self, server, kafka=None, tcp=None, ca="own", args=(), ready=True, descriptors=None, secrets=(), **kw):
+    def client(self, server, kafka=None, tcp=None, ca="own", args=(), ready=True, descriptors=None, secrets=(), drain="0",
+               **kw):
         """server: a started server, or a URL. kafka: {name: "[ADDR:]PORT"} or a port; tcp: the same for raw targets."""
         url = server if isinstance(server, str) else f"{'https' if server.tls else 'http'}://localhost:{server.port}"
         argv = limited(descriptors, [self.binaries.client, "--server", url, "--log-format", "json"])
@@ -56,6 +58,7 @@ class Tunnel:
             argv += ["--tcp", f"{name}={address}"]
         if ca and url.startswith(("https", "wss")):
             argv += ["--ca", self.pki.ca if ca == "own" else ca]
+        argv += ["--drain-timeout", drain] if drain else []
         client = self.processes.start(argv + list(args), "client", secrets=[*self.pki.secrets, *secrets], **kw)
         if ready:
             client.wait_for("ready")
