@@ -10,6 +10,7 @@
 #include "config/secret.h"
 #include "net/clock.h"
 #include "net/http_client.h"
+#include "net/wake.h"
 
 enum {
     BACKOFF_MIN_MS = 100,
@@ -54,6 +55,7 @@ struct uplink {
     struct carrier *current; /* what new streams are opened on */
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
     struct event *redial;
+    struct wake *wake;
     unsigned failures; /* dials in a row that did not lead to a link that was worth it */
     uint32_t resume_window_ms;
     char said[200]; /* the last failure that was logged as a warning */
@@ -539,8 +541,29 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     return uplink;
 }
 
+/* A link may have died unnoticed; and what kept the last dial from working may be over. */
+static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
+{
+    struct uplink *uplink = context;
+
+    log_info(uplink->worker->log, reason == WAKE_SLEPT ? "woke_up" : "network_changed",
+             reason == WAKE_SLEPT ? "The machine has slept; looking after the link"
+                                  : "The network has changed; looking after the link",
+             log_ms("slept", slept_ms));
+    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next) {
+        struct carrier *carrier = list_entry(at, struct carrier, node);
+        if (carrier->link)
+            link_probe(carrier->link);
+    }
+    if (uplink->current->link)
+        link_probe(uplink->current->link);
+    else if (event_pending(uplink->redial, EV_TIMEOUT, NULL))
+        redial_in(uplink, 0);
+}
+
 void uplink_start(struct uplink *uplink)
 {
+    uplink->wake = wake_new(uplink->worker, on_wake, uplink);
     redial_in(uplink, 0);
 }
 
@@ -590,6 +613,7 @@ void uplink_free(struct uplink *uplink)
                      STOPPING);
     carrier_free(uplink->current, MUX_CODE_GOING_AWAY, STOPPING);
     http_client_free(uplink->http);
+    wake_free(uplink->wake);
     event_free(uplink->redial);
     free(uplink);
 }

@@ -108,6 +108,7 @@ void session_output(struct mux_session *session)
 static void reset_link(struct mux_session *session, uint64_t now_us)
 {
     session->now_us = session->heard_us = now_us;
+    session->doubted_us = 0;
     session->outstanding_us = now_us;
     session->ping_us = 0;
     session->rtt_us = session->rtt_min_us = 0;

@@ -130,6 +130,9 @@ size_t mux_session_stream_count(const struct mux_session *session);
 uint64_t mux_session_rtt_us(const struct mux_session *session);
 /* Probes the link at once. */
 void mux_session_ping(struct mux_session *session);
+/* The same, when there is reason to think that the link is dead: it is after this long a silence.
+ */
+void mux_session_probe(struct mux_session *session, uint64_t now_us, uint64_t dead_after_us);
 void mux_session_goaway(struct mux_session *session, enum mux_code code, const char *reason);
 /* Sends an EXPOSE, EXPOSED or later message, exactly once whatever happens to links. */
 int mux_session_send_message(struct mux_session *session, uint8_t type, const uint8_t *payload,

@@ -103,6 +103,8 @@ struct mux_session {
 
     uint64_t now_us; /* of the latest call that told */
     uint64_t heard_us;
+    uint64_t
+        doubted_us; /* a probe in a hurry: dead at this time, unless something comes; 0: none */
     uint64_t outstanding_us; /* since when an answer of the peer is awaited; 0: none is */
     uint64_t ping_us;        /* when the unanswered PING was sent; 0: none */
     uint64_t credit_us;      /* when the delayed credits must go out; 0: none wait */

@@ -552,6 +552,7 @@ int mux_session_receive(struct mux_session *session, const uint8_t *bytes, size_
     session_reap(session);
     assert(session->phase != LINK_NONE);
     session->now_us = session->heard_us = now_us;
+    session->doubted_us = 0;
     while (size > 0) {
         size_t taken = 0;
         int error = receive_step(session, bytes, size, &taken);

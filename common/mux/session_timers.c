@@ -27,7 +27,7 @@ static uint64_t dead_at(const struct mux_session *session)
         return UINT64_MAX;
     if (session->heard_us > since)
         since = session->heard_us;
-    return since + session->settings.dead_after_us;
+    return earlier(since + session->settings.dead_after_us, session->doubted_us);
 }
 
 uint64_t mux_session_deadline(const struct mux_session *session)
@@ -107,6 +107,16 @@ void mux_session_ping(struct mux_session *session)
     /* Counts from here, not from the pull: a link that takes no more bytes is dead, too. */
     session_awaits_answer(session);
     session_output(session);
+}
+
+void mux_session_probe(struct mux_session *session, uint64_t now_us, uint64_t dead_after_us)
+{
+    if (session->phase == LINK_NONE)
+        return;
+    session->now_us = now_us;
+    if (session->doubted_us == 0)
+        session->doubted_us = now_us + dead_after_us;
+    mux_session_ping(session);
 }
 
 int mux_session_tick(struct mux_session *session, uint64_t now_us)

@@ -16,6 +16,7 @@
 enum {
     HELLO_TIMEOUT_US = 10 * 1000 * 1000,
     CLOSE_TIMEOUT_US = 2 * 1000 * 1000,
+    PROBE_TIMEOUT_US = 3 * 1000 * 1000,
     READS_A_TURN = 4,
     UNSENT_IN_KERNEL = 128 * 1024,
     MASK_KEYS = 64,
@@ -528,6 +529,14 @@ void link_close(struct link *link, uint16_t code, const char *reason)
     send_last_batch(link);
     start_closing(link, code, reason);
     link->session = NULL;
+    link_update(link);
+}
+
+void link_probe(struct link *link)
+{
+    if (!link->session || link->closing)
+        return;
+    mux_session_probe(link->session, clock_now_us(), PROBE_TIMEOUT_US);
     link_update(link);
 }
 

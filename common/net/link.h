@@ -49,6 +49,9 @@ void link_close(struct link *link, uint16_t code, const char *reason);
 /* Frees at once; ended() is not called. */
 void link_abort(struct link *link);
 
+/* The link may be dead without a sign of it: probes it, and gives it up after a short silence. */
+void link_probe(struct link *link);
+
 /* A session's output() callback comes here. */
 void link_output(struct link *link);
 const char *link_protection(const struct link *link);
