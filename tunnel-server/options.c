@@ -104,6 +104,28 @@ static const struct config_option table[] = {
      .group = "Who may connect",
      .help = "An ingress in front authenticates everybody (as in SPCS); the user it names in "
              "Sf-Context-Current-User goes to the log and owns the session."},
+    {.name = "peers",
+     .metavar = "HOST:PORT",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, peers),
+     .group = "Several instances",
+     .help = "The --peer-listen addresses of the other instances behind the same load balancer; a "
+             "name stands for all its addresses (dns: before it changes nothing). A link whose "
+             "session another instance has is handed on to that one. May be given several times, "
+             "and may name this instance as well."},
+    {.name = "peer-listen",
+     .metavar = "ADDR:PORT",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, peer_listen),
+     .group = "Several instances",
+     .help = "Where the other instances connect. Plain TCP: it must not be reachable from outside "
+             "the service."},
+    {.name = "peer-secret-file",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, peer_secret_file),
+     .group = "Several instances",
+     .help = "What the instances know and nobody else does, the same for all of them."},
     {.name = "connect-timeout",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -243,6 +265,32 @@ static bool check_broker_tls(const struct options *options, char *error, size_t 
     return true;
 }
 
+static bool parse_peers(struct options *options, char *error, size_t size)
+{
+    for (size_t i = 0; i < options->peers.count; i++) {
+        const char *text = options->peers.items[i];
+        bool prefixed = strncmp(text, "dns:", 4) == 0;
+        const char *why =
+            i == PEERS_MAX ? "there are too many of them; a name may stand for more"
+                           : address_parse(prefixed ? text + 4 : text, &options->peer_addresses[i]);
+        if (why)
+            return fail(error, size, "peers", text, why);
+        options->peer_count++;
+    }
+    if (!options->peer_listen && !options->peer_secret_file && options->peer_count == 0)
+        return true;
+    if (!options->peer_listen || !options->peer_secret_file || options->peer_count == 0) {
+        snprintf(error, size,
+                 "--peers, --peer-listen and --peer-secret-file belong together: %s is missing",
+                 options->peer_count == 0 ? "--peers"
+                 : !options->peer_listen  ? "--peer-listen"
+                                          : "--peer-secret-file");
+        return false;
+    }
+    const char *why = address_parse_listen(options->peer_listen, &options->peer_listen_address);
+    return !why || fail(error, size, "peer-listen", options->peer_listen, why);
+}
+
 static bool check_tls(const struct options *options, char *error, size_t size)
 {
     if (!options->tls_cert != !options->tls_key) {
@@ -277,8 +325,8 @@ bool options_check(struct options *options, char *error, size_t size)
                  MUX_OFFERS_MAX / (MUX_NAME_MAX + 2));
         return false;
     }
-    return check_tls(options, error, size) && check_broker_tls(options, error, size) &&
-           check_access(options, error, size);
+    return parse_peers(options, error, size) && check_tls(options, error, size) &&
+           check_broker_tls(options, error, size) && check_access(options, error, size);
 }
 
 void options_free(struct options *options)

@@ -4,6 +4,9 @@
 #include "config/address.h"
 #include "config/shared.h"
 
+/* Names and addresses in --peers. */
+#define PEERS_MAX 16
+
 struct options {
     const char *listen;
     struct config_list kafka;
@@ -21,12 +24,18 @@ struct options {
     bool trust_ingress;
     uint64_t connect_timeout_ms;
     uint64_t handshake_timeout_ms;
+    struct config_list peers;
+    const char *peer_listen;
+    const char *peer_secret_file;
     int64_t max_sessions;
     int64_t max_handshakes;
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */
     struct address listen_address;
+    struct address peer_listen_address;
+    struct address peer_addresses[PEERS_MAX];
+    size_t peer_count;
     struct address_cluster *clusters;
     size_t cluster_count;
     struct address_named *targets;

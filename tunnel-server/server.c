@@ -16,11 +16,58 @@ struct server_link {
     struct list node;
     struct server *server;
     struct link *link;
-    struct session *session; /* NULL: before HELLO, or the session has ended */
-    bool greeted;            /* HELLO has come */
+    struct session *session;    /* NULL: before HELLO, or the session has ended */
+    struct peer_search *search; /* another instance may have the session */
+    bool greeted;               /* HELLO has come */
+    bool handed_on;             /* it is another instance's client */
+    bool forwarded;             /* it is another instance's session */
     char identity[HTTP_IDENTITY_MAX];
     char peer[SOCKET_TEXT_MAX];
 };
+
+/* ---- other instances */
+
+static void say_rejected(const struct server_link *entry, struct mux_text reason)
+{
+    log_warning(entry->server->worker->log, "session_rejected", "A session was refused",
+                log_str("peer", entry->peer), log_str("identity", entry->identity),
+                log_bytes("reason", reason.bytes, reason.size));
+}
+
+static void on_searched(void *context, int fd)
+{
+    static const char unknown[] = "the session is not known here, or no more";
+    static const struct mux_reject reject = {.code = MUX_CODE_UNKNOWN_SESSION,
+                                             .reason = {unknown, sizeof unknown - 1}};
+    struct server_link *entry = context;
+
+    entry->search = NULL;
+    if (fd < 0) {
+        say_rejected(entry, reject.reason);
+        link_reject(entry->link, &reject);
+        return;
+    }
+    entry->forwarded = true;
+    log_info(entry->server->worker->log, "link_forwarded",
+             "Another instance has the session of a link: handing it on",
+             log_str("peer", entry->peer), log_str("identity", entry->identity));
+    link_forward(entry->link, fd);
+}
+
+/* Nobody here knows the session: somebody else may. A link that has been handed on stays. */
+static bool search_elsewhere(struct server_link *entry, const struct mux_hello *hello,
+                             struct mux_reject *reject)
+{
+    struct server *server = entry->server;
+
+    if (!server->peers || entry->handed_on || reject->code != MUX_CODE_UNKNOWN_SESSION ||
+        session_exists(&server->host, hello->key.id))
+        return false;
+    entry->search = peers_search(server->peers, hello->key.id, entry->identity, entry->peer,
+                                 on_searched, entry);
+    reject->code = MUX_CODE_NONE;
+    return true;
+}
 
 /* ---- links */
 
@@ -33,10 +80,8 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
     struct mux_session *mux = session_hello(&entry->server->host, link, entry->identity,
                                             entry->peer, hello, reject, &entry->session);
 
-    if (!mux)
-        log_warning(entry->server->worker->log, "session_rejected", "A session was refused",
-                    log_str("peer", entry->peer), log_str("identity", entry->identity),
-                    log_bytes("reason", reject->reason.bytes, reject->reason.size));
+    if (!mux && !search_elsewhere(entry, hello, reject))
+        say_rejected(entry, reject->reason);
     return mux;
 }
 
@@ -57,6 +102,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
                     log_str("peer", entry->peer), log_str("reason", reason));
     if (!entry->greeted)
         entry->server->greeting--;
+    peer_search_cancel(entry->search);
     list_remove(&entry->node);
     free(entry);
 }
@@ -86,10 +132,9 @@ static int on_authorize(void *context, const struct http_request *request, char 
     return access_authorize(server->access, request, identity, body);
 }
 
-static void on_upgraded(void *context, struct transport *transport, const char *identity,
-                        const char *peer)
+static void add_link(struct server *server, struct transport *transport, const char *identity,
+                     const char *peer, bool handed_on)
 {
-    struct server *server = context;
     struct server_link *entry;
 
     if (server->greeting >= (size_t)server->options->max_handshakes) {
@@ -107,8 +152,30 @@ static void on_upgraded(void *context, struct transport *transport, const char *
     snprintf(entry->identity, sizeof entry->identity, "%s", identity);
     snprintf(entry->peer, sizeof entry->peer, "%s", peer);
     list_append(&server->links, &entry->node);
-    entry->link = link_new_server(server->worker, transport, &link_owner, entry);
+    entry->handed_on = handed_on;
+    entry->link = handed_on ? link_new_handed_on(server->worker, transport, &link_owner, entry)
+                            : link_new_server(server->worker, transport, &link_owner, entry);
 }
+
+static void on_upgraded(void *context, struct transport *transport, const char *identity,
+                        const char *peer)
+{
+    add_link(context, transport, identity, peer, false);
+}
+
+static bool on_asked(void *context, const uint8_t id[MUX_SESSION_ID_SIZE])
+{
+    const struct server *server = context;
+
+    return session_exists(&server->host, id);
+}
+
+static void on_handed_on(void *context, int fd, const char *identity, const char *peer)
+{
+    add_link(context, transport_new(fd, NULL), identity, peer, true);
+}
+
+static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_handed_on};
 
 /* ---- pages */
 
@@ -319,6 +386,11 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     if (!server->access || !start_http(server, error, size))
         return false;
     *exit_code = 1;
+    if (options->peer_count > 0) {
+        server->peers = peers_new(worker, options, &peers_owner, server, error, size);
+        if (!server->peers)
+            return false;
+    }
     if (!start_listening(server, error, size))
         return false;
     event_active(server->probe, EV_TIMEOUT, 0);
@@ -331,6 +403,12 @@ void server_drain(struct server *server)
     /* The listener stays: a client that loses its link now comes back for what is under way. */
     event_del(server->probe);
     session_drain_all(&server->host);
+    /* A session that is elsewhere goes on there, over whatever instance its client reaches next. */
+    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
+        struct server_link *entry = list_entry(at, struct server_link, node);
+        if (entry->forwarded)
+            link_close(entry->link, 1001, "this instance stops");
+    }
 }
 
 void server_stop(struct server *server)
@@ -355,11 +433,13 @@ void server_free(struct server *server)
         upstream_cancel(server->probes[i].upstream);
     while ((node = list_pop(&server->links))) {
         struct server_link *entry = list_entry(node, struct server_link, node);
+        peer_search_cancel(entry->search);
         link_abort(entry->link);
         free(entry);
     }
     listener_free(server->listener);
     http_server_free(server->http);
+    peers_free(server->peers);
     access_free(server->access);
     for (size_t i = 0; i < server->options->cluster_count; i++)
         cluster_clear(&server->clusters[i]);

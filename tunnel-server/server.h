@@ -5,6 +5,7 @@
 #include "net/http_server.h"
 #include "net/listener.h"
 #include "options.h"
+#include "peers.h"
 #include "session.h"
 
 struct server {
@@ -19,6 +20,7 @@ struct server {
     struct list links;              /* upgraded connections, with or without a session */
     size_t greeting;                /* how many of them have not sent HELLO yet */
     uint8_t offers[MUX_OFFERS_MAX]; /* in host.offers */
+    struct peers *peers;            /* NULL: this is the only instance */
     struct event *probe;
     struct probe *probes; /* one a cluster */
 };

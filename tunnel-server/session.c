@@ -186,14 +186,19 @@ static void session_end(struct session *session, enum mux_code code, const char 
     free(session);
 }
 
-static struct session *find(struct session_host *host, const struct mux_session_key *key)
+static struct session *find(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE])
 {
     for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next) {
         struct session *session = list_entry(at, struct session, node);
-        if (memcmp(mux_session_key(session->mux)->id, key->id, sizeof key->id) == 0)
+        if (memcmp(mux_session_key(session->mux)->id, id, MUX_SESSION_ID_SIZE) == 0)
             return session;
     }
     return NULL;
+}
+
+bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE])
+{
+    return find(host, id) != NULL;
 }
 
 static struct mux_session *reject_with(struct mux_reject *reject, enum mux_code code,
@@ -207,7 +212,7 @@ static struct mux_session *reject_with(struct mux_reject *reject, enum mux_code 
 static struct session *find_resumable(struct session_host *host, const char *identity,
                                       const struct mux_hello *hello)
 {
-    struct session *session = find(host, &hello->key);
+    struct session *session = find(host, hello->key.id);
 
     if (!session ||
         !byte_equal_secret(mux_session_key(session->mux)->secret, hello->key.secret,
@@ -215,6 +220,19 @@ static struct session *find_resumable(struct session_host *host, const char *ide
         strcmp(session->identity, identity) != 0)
         return NULL;
     return session;
+}
+
+/* Ends a session that has neither a link nor streams. */
+static bool make_room(struct session_host *host)
+{
+    for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next) {
+        struct session *session = list_entry(at, struct session, node);
+        if (!session->link && mux_session_stream_count(session->mux) == 0) {
+            session_end(session, MUX_CODE_LIMIT, "others need its place, and it has no streams");
+            return true;
+        }
+    }
+    return false;
 }
 
 struct mux_session *session_hello(struct session_host *host, struct link *link,
@@ -242,7 +260,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
     } else {
         if (host->draining)
             return reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
-        if (host->session_count >= (size_t)host->options->max_sessions)
+        if (host->session_count >= (size_t)host->options->max_sessions && !make_room(host))
             return reject_with(reject, MUX_CODE_LIMIT,
                                "the server has as many sessions as it allows (--max-sessions)");
         session = session_new(host, identity, peer);
@@ -276,10 +294,11 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
     if (session->link != link)
         return;
     set_link(session, NULL);
-    /* Whoever broke the protocol once is not trusted to know where the streams stand. */
+    /* Whoever broke the protocol once is not trusted to know where the streams stand. A session
+     * without streams is kept as well: the request to open one may be what was lost. */
     if (end == LINK_END_PROTOCOL || keep_ms == 0 || session->host->stopping ||
         (session->leaving && end == LINK_END_CLOSED) ||
-        mux_session_stream_count(session->mux) == 0) {
+        (session->host->draining && mux_session_stream_count(session->mux) == 0)) {
         session_end(session, MUX_CODE_SESSION_LOST, reason);
         return;
     }

@@ -33,6 +33,8 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
                                   const char *identity, const char *peer,
                                   const struct mux_hello *hello, struct mux_reject *reject,
                                   struct session **session);
+/* Whether there is a session of that id, whoever began it. */
+bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE]);
 /* A link of the session is gone; its newest, or one that was replaced. */
 void session_link_lost(struct session *session, struct link *link, enum link_end end,
                        const char *reason);

@@ -1,10 +1,13 @@
 #include "net/link.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "net/clock.h"
 #include "net/relay.h"
@@ -19,6 +22,8 @@ enum {
     PROBE_TIMEOUT_US = 3 * 1000 * 1000,
     READS_A_TURN = 4,
     UNSENT_IN_KERNEL = 128 * 1024,
+    HELD_MAX = 1 << 20, /* for another instance; the client is not read while there is more */
+    HELD_SPANS = 16,
     MASK_KEYS = 64,
 };
 
@@ -38,6 +43,12 @@ struct link {
     struct ws_decoder decoder;
     uint64_t moved;
     bool client;
+    bool framed;    /* payload comes and goes in WebSocket frames */
+    bool handed_on; /* payload goes elsewhere: to other_fd, or to held until that is there */
+    struct byte_queue held;
+    int other_fd; /* the instance that has the session; -1: not known yet, or none */
+    struct event *other_readable;
+    struct event *other_writable;
     bool closing; /* a close frame was sent; nothing follows it */
     bool pong_due;
     uint8_t pong[WS_CONTROL_PAYLOAD_MAX];
@@ -53,6 +64,7 @@ struct link {
 };
 
 static void link_update(struct link *link);
+static void start_closing(struct link *link, uint16_t code, const char *reason);
 
 /* ---- life */
 
@@ -74,6 +86,9 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     link->owner = owner;
     link->context = context;
     link->client = client;
+    link->framed = true;
+    link->other_fd = -1;
+    byte_queue_init(&link->held, &worker->pool);
     link->next_key = MASK_KEYS;
     link->timer_us = UINT64_MAX;
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
@@ -121,8 +136,23 @@ struct link *link_new_server(struct worker *worker, struct transport *transport,
     return link;
 }
 
+struct link *link_new_handed_on(struct worker *worker, struct transport *transport,
+                                const struct link_owner *owner, void *context)
+{
+    struct link *link = link_new_server(worker, transport, owner, context);
+
+    link->framed = false;
+    return link;
+}
+
 static void link_free(struct link *link)
 {
+    if (link->other_fd >= 0) {
+        event_free(link->other_readable);
+        event_free(link->other_writable);
+        close(link->other_fd);
+    }
+    byte_queue_clear(&link->held);
     event_free(link->readable);
     event_free(link->writable);
     event_free(link->flush);
@@ -173,6 +203,18 @@ static void set_end(struct link *link, enum link_end end, const char *reason)
     snprintf(link->reason, sizeof link->reason, "%s", reason);
 }
 
+/* What the instance that has the session says. */
+static size_t read_other(struct link *link, uint8_t *buffer, size_t size)
+{
+    ssize_t got = read(link->other_fd, buffer, size);
+
+    if (got > 0)
+        return (size_t)got;
+    if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session has closed it");
+    return 0;
+}
+
 /*
  * Encodes the next batch: a pong that is due, then one frame with what the session has to say.
  * Headers are put in front of what they belong to, so the batch begins somewhere in the staging
@@ -186,8 +228,10 @@ static size_t fill_staging(struct link *link, uint8_t **start)
 
     if (link->session)
         size = mux_session_pull(link->session, at, WORKER_WRITE_SIZE - front, clock_now_us());
+    else if (link->other_fd >= 0)
+        size = read_other(link, at, WORKER_WRITE_SIZE - front);
     link->moved += size;
-    if (size > 0) {
+    if (size > 0 && link->framed) {
         uint8_t header[WS_HEADER_MAX];
         const uint8_t *key = mask_key(link);
         size_t header_size = ws_frame_header(header, WS_OPCODE_BINARY, size, key);
@@ -220,6 +264,12 @@ static void start_closing(struct link *link, uint16_t code, const char *reason)
     link->close_us = clock_now_us() + CLOSE_TIMEOUT_US;
     if (link->session)
         mux_session_detach(link->session);
+    if (!link->framed) {
+        /* The end of the connection says it all; a moment for what is still on its way. */
+        if (!transport_busy(link->transport))
+            link->close_us = clock_now_us();
+        return;
+    }
     size_t size = ws_frame_close(frame, (enum ws_close_code)code, reason, mask_key(link));
     /* While a batch is on its way there is no place for more: then the connection just closes. */
     if (transport_busy(link->transport) || transport_commit(link->transport, frame, size) != 0 ||
@@ -320,13 +370,71 @@ static void reject(struct link *link, const struct mux_reject *rejection)
 
     byte_writer_init(&w, payload, sizeof payload);
     mux_reject_encode(&w, rejection);
-    size_t header = ws_frame_header(frame, WS_OPCODE_BINARY, byte_writer_size(&w), NULL);
+    size_t header =
+        link->framed ? ws_frame_header(frame, WS_OPCODE_BINARY, byte_writer_size(&w), NULL) : 0;
     memcpy(frame + header, payload, byte_writer_size(&w));
     set_end(link, LINK_END_REJECTED, "the session was refused");
     if (!transport_busy(link->transport))
         transport_commit(link->transport, frame, header + byte_writer_size(&w));
     transport_flush(link->transport);
     start_closing(link, WS_CLOSE_NORMAL, "rejected");
+}
+
+/* Writes what is held to the instance that has the session, as far as that takes it. */
+static void hand_on(struct link *link)
+{
+    struct iovec spans[HELD_SPANS];
+
+    while (link->other_fd >= 0 && byte_queue_unread(&link->held) > 0) {
+        size_t count = byte_queue_peek(&link->held, spans, HELD_SPANS);
+        ssize_t written = writev(link->other_fd, spans, (int)count);
+        if (written < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+                start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session is gone");
+            return;
+        }
+        byte_queue_skip(&link->held, (uint64_t)written);
+        byte_queue_drop(&link->held, link->held.read);
+    }
+}
+
+static void on_other_readable(evutil_socket_t fd, short what, void *argument)
+{
+    on_flush(fd, what, argument);
+}
+
+static void on_other_writable(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+
+    (void)fd;
+    (void)what;
+    hand_on(link);
+    link_update(link);
+}
+
+void link_forward(struct link *link, int fd)
+{
+    assert(link->handed_on && link->other_fd < 0);
+    link->other_fd = fd;
+    link->other_readable =
+        event_new(link->worker->base, fd, EV_READ | EV_PERSIST, on_other_readable, link);
+    link->other_writable =
+        event_new(link->worker->base, fd, EV_WRITE | EV_PERSIST, on_other_writable, link);
+    if (!link->other_readable || !link->other_writable)
+        abort();
+    hand_on(link);
+    link_update(link);
+}
+
+void link_reject(struct link *link, const struct mux_reject *rejection)
+{
+    if (link->closing)
+        return;
+    link->handed_on = false;
+    byte_queue_clear(&link->held);
+    reject(link, rejection);
+    link_update(link);
 }
 
 /* Collects HELLO; when it is whole the owner finds the session and gets the rest of the bytes. */
@@ -352,9 +460,16 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
     }
     link->close_us = 0;
     link->session = link->owner->hello(link->context, link, &hello, &rejection);
+    if (!link->session && rejection.code == MUX_CODE_NONE) {
+        link->handed_on = true;
+        byte_queue_append(&link->held, link->hello, before);
+        byte_queue_append(&link->held, bytes, size);
+    }
     byte_wipe(link->hello, link->hello_fill);
     free(link->hello);
     link->hello = NULL;
+    if (link->handed_on)
+        return;
     if (!link->session) {
         reject(link, &rejection);
         return;
@@ -367,6 +482,11 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
 
 static void receive_payload(struct link *link, const uint8_t *bytes, size_t size)
 {
+    if (link->handed_on) {
+        byte_queue_append(&link->held, bytes, size);
+        hand_on(link);
+        return;
+    }
     if (!link->session) {
         receive_hello(link, bytes, size);
         return;
@@ -433,6 +553,12 @@ static void decode(struct link *link, uint8_t *bytes, size_t size)
     }
 }
 
+/* Nothing more is read for another instance before that has taken some. */
+static bool is_full(const struct link *link)
+{
+    return byte_queue_unread(&link->held) > HELD_MAX && !link->closing;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct link *link = argument;
@@ -444,9 +570,12 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
         got = transport_read(link->transport, link->worker->link_bytes, WORKER_READ_SIZE);
         if (got <= 0)
             break;
-        decode(link, link->worker->link_bytes, (size_t)got);
+        if (link->framed)
+            decode(link, link->worker->link_bytes, (size_t)got);
+        else if (!link->closing)
+            receive_payload(link, link->worker->link_bytes, (size_t)got);
         relay_flush_touched(link->worker);
-        if (!transport_pending(link->transport))
+        if (!transport_pending(link->transport) || is_full(link))
             break;
     }
     if (got < 0) {
@@ -456,9 +585,9 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
         finish(link);
         return;
     }
-    if (transport_pending(link->transport))
-        event_active(link->readable, EV_READ, 0);
     link_update(link);
+    if (transport_pending(link->transport) && !is_full(link))
+        event_active(link->readable, EV_READ, 0);
 }
 
 /* ---- time */
@@ -474,9 +603,36 @@ static uint64_t next_deadline(const struct link *link)
     return deadline;
 }
 
+static void want(struct event *event, short events, bool wanted)
+{
+    bool pending = event_pending(event, events, NULL) != 0;
+
+    if (wanted && !pending)
+        event_add(event, NULL);
+    else if (!wanted && pending)
+        event_del(event);
+}
+
+/* A link whose session is elsewhere reads each side only while the other one takes what comes. */
+static void update_forwarding(struct link *link)
+{
+    bool full = is_full(link);
+    bool was_full = !event_pending(link->readable, EV_READ, NULL);
+
+    want(link->readable, EV_READ, !full);
+    if (was_full && !full && transport_pending(link->transport))
+        event_active(link->readable, EV_READ, 0);
+    if (link->other_fd < 0)
+        return;
+    want(link->other_readable, EV_READ, !link->closing && !transport_busy(link->transport));
+    want(link->other_writable, EV_WRITE, !link->closing && byte_queue_unread(&link->held) > 0);
+}
+
 /* The one place that says what the link waits for. */
 static void link_update(struct link *link)
 {
+    if (link->handed_on)
+        update_forwarding(link);
     uint64_t deadline = next_deadline(link);
     bool waiting = event_pending(link->writable, EV_WRITE, NULL) != 0;
     bool blocked = transport_busy(link->transport) ||

@@ -5,7 +5,9 @@
  *     session's frames -> WebSocket frame (masked by a client) -> transport
  *
  * On a server the link first waits, for a bounded time, for the HELLO that says which session it is
- * for.
+ * for. When another instance of the server has that session, the link is forwarded: what comes is
+ * handed on as it is, over a plain connection on which the other instance has a link without
+ * WebSocket frames.
  */
 #pragma once
 
@@ -26,7 +28,8 @@ enum link_end {
 struct link_owner {
     /*
      * Server: HELLO has come. The owner finds or makes the session, accepts it
-     * (mux_session_accept()) and returns it; or fills in *reject and returns NULL.
+     * (mux_session_accept()) and returns it; or fills in *reject and returns NULL. With
+     * MUX_CODE_NONE in it the answer comes later: link_forward() or link_reject().
      */
     struct mux_session *(*hello)(void *context, struct link *link, const struct mux_hello *hello,
                                  struct mux_reject *reject);
@@ -42,6 +45,14 @@ struct link *link_new_client(struct worker *worker, struct transport *transport,
 void link_start(struct link *link);
 struct link *link_new_server(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context);
+/* The same for a connection from another instance, without WebSocket frames. */
+struct link *link_new_handed_on(struct worker *worker, struct transport *transport,
+                                const struct link_owner *owner, void *context);
+/* Another instance has the session: everything that came and comes goes to fd, which is the link's
+ * from now on, and back. */
+void link_forward(struct link *link, int fd);
+/* There is no such session anywhere. */
+void link_reject(struct link *link, const struct mux_reject *rejection);
 /* Lets go of the session and says goodbye (a WebSocket close frame); ended() is called when that is
  * done. */
 void link_close(struct link *link, uint16_t code, const char *reason);

@@ -29,17 +29,26 @@ void socket_set_port(struct socket_address *address, uint16_t port)
     *port_of(&address->storage) = htons(port);
 }
 
-void socket_format(const struct socket_address *address, char text[SOCKET_TEXT_MAX])
+void socket_format_host(const struct socket_address *address, char text[SOCKET_TEXT_MAX])
 {
     struct sockaddr_storage copy = address->storage;
-    char host[INET6_ADDRSTRLEN] = "?";
-    bool v6 = copy.ss_family == AF_INET6;
 
-    if (v6)
-        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)&copy)->sin6_addr, host, sizeof host);
+    snprintf(text, SOCKET_TEXT_MAX, "?");
+    if (copy.ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)&copy)->sin6_addr, text,
+                  SOCKET_TEXT_MAX);
     else if (copy.ss_family == AF_INET)
-        inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)&copy)->sin_addr, host, sizeof host);
-    snprintf(text, SOCKET_TEXT_MAX, v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)socket_port(address));
+        inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)&copy)->sin_addr, text, SOCKET_TEXT_MAX);
+}
+
+void socket_format(const struct socket_address *address, char text[SOCKET_TEXT_MAX])
+{
+    bool v6 = address->storage.ss_family == AF_INET6;
+    char host[SOCKET_TEXT_MAX];
+
+    socket_format_host(address, host);
+    snprintf(text, SOCKET_TEXT_MAX, v6 ? "[%.60s]:%u" : "%.60s:%u", host,
+             (unsigned)socket_port(address));
 }
 
 bool socket_is_loopback(const struct socket_address *address)

@@ -16,6 +16,8 @@ struct socket_address {
 
 /* "127.0.0.1:9092", "[::1]:9092". */
 void socket_format(const struct socket_address *address, char text[SOCKET_TEXT_MAX]);
+/* "127.0.0.1", "::1" */
+void socket_format_host(const struct socket_address *address, char text[SOCKET_TEXT_MAX]);
 uint16_t socket_port(const struct socket_address *address);
 void socket_set_port(struct socket_address *address, uint16_t port);
 bool socket_is_loopback(const struct socket_address *address);

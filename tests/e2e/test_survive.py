@@ -217,6 +217,24 @@ def test_link_that_is_idle_for_too_long_is_made_anew(pair, peer, proxy):
             client.wait_for("link_resumed", since=client.mark())
 
 
+def test_requests_to_open_are_not_lost(pair, peer, proxy):
+    """Connections that are opened just when the link is lost: each is there when it is back, once."""
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"})
+    between = proxy(server)
+    client = pair.client(url(between), tcp={"raw": 0})
+    port = tunnel.port(client, "raw")
+    for number in range(12):
+        mark = client.mark()
+        if number % 2:
+            between.stall()
+        with raw.connect(port, "echo") as sock:
+            sock.sendall(b"%d" % number)
+            between.drop()
+            assert sock.recv(10) == b"%d" % number
+        client.wait_for("link_resumed", since=mark)
+    assert not client.events("session_lost") and not client.events("connection_reset")
+
+
 def test_server_is_killed(pair, peer, proxy, cluster, processes, figure):
     """SIGKILL: what the server knew is gone. Streams are reset, new connections work, Kafka clients lose nothing."""
     topic = cluster.create_topic(6)

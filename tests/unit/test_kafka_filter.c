@@ -112,6 +112,37 @@ static void a_request_is_known_to_be_partly_through(void **state)
     kafka_filter_free(f);
 }
 
+/* Three requests; however much of them has come already, only what has begun is taken. */
+static void only_the_request_that_has_begun_is_taken(void **state)
+{
+    (void)state;
+    struct book book;
+    struct bytes b = {0};
+    size_t ends[3];
+
+    for (int i = 0; i < 3; i++) {
+        add_request(&b, 12, 4, i);
+        ends[i] = b.size;
+    }
+    for (size_t come = 0; come <= b.size; come++) {
+        struct kafka_filter *f = new_filter(&book, NULL);
+        size_t due = come == 0         ? 0
+                     : come <= ends[0] ? ends[0]
+                     : come <= ends[1] ? ends[1]
+                                       : ends[2];
+        size_t taken;
+        assert_int_equal(kafka_filter_requests(f, b.at, come), 0);
+        assert_int_equal(kafka_filter_last_request(f, b.at + come, b.size - come, &taken), 0);
+        assert_int_equal(come + taken, due);
+        assert_true(kafka_filter_between_requests(f));
+        /* Once there, nothing more is taken. */
+        assert_int_equal(kafka_filter_last_request(f, b.at, b.size, &taken), 0);
+        assert_int_equal(taken, 0);
+        kafka_filter_free(f);
+    }
+    bytes_free(&b);
+}
+
 /* The filter blocks for nodes 3, 2, 3 in turn, as the test makes them unknown. */
 static void blocks_until_the_map_knows(void **state)
 {
@@ -718,6 +749,7 @@ int main(void)
         cmocka_unit_test(pass_through_frames_are_one_span_of_the_input),
         cmocka_unit_test(unknown_apis_pass_byte_for_byte),
         cmocka_unit_test(a_request_is_known_to_be_partly_through),
+        cmocka_unit_test(only_the_request_that_has_begun_is_taken),
         cmocka_unit_test(blocks_until_the_map_knows),
         cmocka_unit_test(a_block_at_the_end_of_the_input_is_told),
         cmocka_unit_test(all_unknown_nodes_are_named),
