@@ -4,7 +4,7 @@
 #include "sim.h"
 
 /* A prime length, so that no power of two maps the content onto itself. */
-enum { CONTENT = 65521, CONTENT_MAX = 2 * CONTENT };
+enum { CONTENT = 65521, CONTENT_MAX = 2 * CONTENT, PROBE_US = 500 * 1000 };
 static uint8_t content[CONTENT_MAX];
 
 void content_init(void)
@@ -382,6 +382,8 @@ void owner_act(struct end *end)
         send_message(end);
     if (random_chance(&world->random, 5))
         mux_session_ping(end->session);
+    if (random_chance(&world->random, 2))
+        mux_session_probe(end->session, world->now_us, PROBE_US);
     if (random_chance(&world->random, 2))
         mux_session_goaway(end->session, MUX_CODE_GOING_AWAY, "bye");
 }

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Breaks the tunnel protocol on purpose, one place at a time, and checks that the simulation notices.
+
+    tests/sim/check_broken.py DIRECTORY [SEEDS]
+
+Builds a copy of base/, mux/ and the simulation in DIRECTORY for each entry of BROKEN and runs up to SEEDS seeds. Says by which invariant
+the copy was caught, and after how many seeds; exits with 1 if one was not, or if the unbroken copy fails.
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# What is wrong -> (file in common/mux, its text, the text instead).
+BROKEN = {
+    "resume: the sender goes on where it was, not where the receiver stands": (
+        "session_receive.c", "byte_queue_rewind(queue, received);", ""),
+    "resume: the receiver states what it has consumed as received": (
+        "session_pull.c", "stream->id, window->received, window->consumed, window->limit);",
+        "stream->id, window->consumed, window->consumed, window->limit);"),
+    "resume: credit that a position states is not taken": (
+        "session_receive.c", "consumed < queue->start ? queue->start : consumed, limit)",
+        "consumed < queue->start ? queue->start : consumed, stream->send_limit)"),
+    "resume: the server takes an old link": (
+        "session.c", "return hello->attempt > session->attempt;", "return true;"),
+    "window: the owner may write beyond the limit": (
+        "stream.c", "uint64_t credit = stream->send_limit - stream->send.end;",
+        "uint64_t credit = stream->send_limit + 1000 - stream->send.end;"),
+    "window: credit is taken back without waiting for the answer": (
+        "window.c", "    window->shrinking = true;\n    window->shrink_to = wanted;",
+        "    window->shrinking = true;\n    window->shrink_to = wanted;\n    window->limit = wanted;"),
+    "window: LIMIT below what has come is believed": (
+        "window.c", "limit < window->received)\n        return false;", "false)\n        return false;"),
+    "window: consumed bytes give no credit": (
+        "window.c", "uint64_t wanted = window->consumed + window->size;", "uint64_t wanted = window->size;"),
+    "window: what was sent is freed, not what was consumed": (
+        "stream.c", "byte_queue_drop(&stream->send, consumed);", "byte_queue_drop(&stream->send, stream->send.read);"),
+    "window: SHRINK is answered with less than what was written": (
+        "session_receive.c", "    if (limit < stream->send.end)\n        limit = stream->send.end;\n", ""),
+    "liveness: a link that is silent is never given up": (
+        "session_timers.c", "if (now_us >= dead_at(session)) {", "if (false && now_us >= dead_at(session)) {"),
+}
+
+
+def build(directory, file=None, old=None, new=None):
+    shutil.rmtree(directory, ignore_errors=True)
+    for room in ("base", "mux"):
+        shutil.copytree(ROOT / "common" / room, directory / room)
+    shutil.copytree(ROOT / "tests/sim", directory / "sim")
+    if file:
+        path = directory / "mux" / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    sources = [str(p) for room in ("base", "mux", "sim") for p in sorted((directory / room).glob("*.c")) if p.name != "speed.c"]
+    program = directory / "sim-program"
+    subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-O2", "-w", f"-I{directory}", "-o", program, *sources],
+                   check=True)
+    return program
+
+
+def run(program, seeds):
+    done = subprocess.run([program, "--seeds", "0", str(seeds)], capture_output=True, text=True, timeout=300, check=False)
+    found = re.search(r"^seed (\d+): (.*?)(?: \(replay|$)", done.stdout, re.M)
+    if found:
+        return int(found.group(1)) + 1, found.group(2)
+    return (None, "it crashed: " + done.stderr.strip()[-200:]) if done.returncode not in (0, 1) else None
+
+
+def main():
+    directory = pathlib.Path(sys.argv[1]).resolve()
+    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3000
+    failed = 0
+    if run(build(directory / "whole"), min(seeds, 500)):
+        print("the copy that is not broken fails")
+        failed += 1
+    for number, (what, change) in enumerate(BROKEN.items()):
+        caught = run(build(directory / str(number), *change), seeds)
+        shutil.rmtree(directory / str(number))
+        if caught:
+            print(f"{what}: caught after {caught[0] or '?'} seeds: {caught[1]}")
+        else:
+            print(f"{what}: NOT CAUGHT in {seeds} seeds")
+            failed += 1
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
