@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from conftest import FULL, size
 from harness import faults, raw, tunnel, wait
@@ -308,3 +309,79 @@ def test_network_change(pair, peer, proxy, figure):
         figure("resumed", f"{seconds(resumed) - changed:.1f} s after the change")
     finally:
         subprocess.run(["ip", "addr", "del", *address], check=False, capture_output=True)
+
+
+def transact(bootstrap, topic, stopping, committed, failures):
+    """Transactions of ten records, every third one aborted; what was committed is noted."""
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"t-{topic}", "log_level": 0,
+                         "transaction.timeout.ms": 60000})
+    try:
+        producer.init_transactions(60)
+        number = 0
+        while not stopping.is_set():
+            values = [f"{number}-{n}" for n in range(10)]
+            producer.begin_transaction()
+            for value in values:
+                producer.produce(topic, value.encode())
+            producer.flush(60)
+            if number % 3 == 2:
+                producer.abort_transaction(60)
+            else:
+                producer.commit_transaction(60)
+                committed.extend(values)
+            number += 1
+    except KafkaException as failure:
+        failures.append(failure)
+
+
+def test_transactions_live_through_drops_and_a_dead_broker(pair, cluster, proxy, figure):
+    """Exactly once stays exactly once: while links are dropped, and while a broker is killed as well."""
+    topic = cluster.create_topic(3)
+    server = pair.server(kafka=cluster.bootstrap)
+    between = proxy(server)
+    client = pair.client(url(between), kafka={"kafka": 0})
+    bootstrap = f"localhost:{tunnel.port(client, 'kafka')}"
+    stopping, committed, failures = threading.Event(), [], []
+    worker = threading.Thread(target=transact, args=(bootstrap, topic, stopping, committed, failures))
+    worker.start()
+
+    def progress(records=60):
+        goal = len(committed) + records
+        wait.until(lambda: failures or len(committed) >= goal, 90, f"{records} more committed records")
+        assert not failures, failures
+    try:
+        for _ in range(5):
+            progress()
+            mark = client.mark()
+            between.drop()
+            client.wait_for("link_resumed", since=mark)
+        broker = cluster.broker(1)
+        broker.stop(hard=True)
+        try:
+            between.drop()
+            progress()
+        finally:
+            broker.start()
+            cluster.wait_ready()
+        progress()
+    finally:
+        stopping.set()
+        worker.join(120)
+    assert not worker.is_alive() and not failures, failures
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"g-{topic}", "auto.offset.reset": "earliest",
+                         "isolation.level": "read_committed", "log_level": 0})
+    consumer.subscribe([topic])
+    got = []
+
+    def all_there():
+        message = consumer.poll(0.5)
+        while message is not None and not message.error():
+            got.append(message.value().decode())
+            message = consumer.poll(0)
+        return len(got) >= len(committed)
+    wait.until(all_there, 60, lambda: f"{len(got)} of {len(committed)} committed records", 0)
+    consumer.close()
+    assert sorted(got) == sorted(committed)
+    assert not client.events("session_lost")
+    figure("records", f"{len(got)} committed, none lost or doubled, none of an aborted transaction; {between.accepted} links, 1 broker killed")
+    cluster.delete_topic(topic)
