@@ -24,6 +24,7 @@ struct options {
     bool trust_ingress;
     uint64_t connect_timeout_ms;
     uint64_t handshake_timeout_ms;
+    uint64_t header_size;
     struct config_list peers;
     const char *peer_listen;
     const char *peer_secret_file;

@@ -296,6 +296,7 @@ static bool start_http(struct server *server, char *error, size_t size)
         .key_file = options->tls_key,
         .client_ca_file = options->client_ca,
         .handshakes_max = (unsigned)options->max_handshakes,
+        .headers_max = (unsigned)options->header_size,
         .handshake_timeout_s = (unsigned)((options->handshake_timeout_ms + 999) / 1000),
     };
 

@@ -9,6 +9,7 @@ struct shared_options {
     uint64_t drain_timeout_ms;
     uint64_t memory;
     int64_t max_streams;
+    int64_t log_rate;
     int log_format; /* index into shared_log_formats, which is enum log_format */
     int log_level;  /* index into shared_log_levels, which is enum log_level */
 };
@@ -85,4 +86,10 @@ extern const char *const shared_log_levels[];
         .offset = offsetof(type, shared.log_level), .group = "Log",                                \
         .help = "The least important lines to log.", .default_value = "info",                      \
         .values = shared_log_levels,                                                               \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "log-rate", .metavar = "N", .kind = CONFIG_INTEGER,                                \
+        .offset = offsetof(type, shared.log_rate), .group = "Log",                                 \
+        .help = "Lines of one event a second; what is left out is counted and said.",              \
+        .default_value = "100", .min = 1, .max = 1000000, .unit = "lines",                         \
     }

@@ -13,7 +13,6 @@
 #include "net/lws_loop.h"
 
 enum {
-    HEADERS_MAX = 16 * 1024, /* tokens of 9 KB are known */
     AUTHORIZATION_MAX = 12 * 1024,
     PATH_MAX_SIZE = 256,
 };
@@ -247,7 +246,7 @@ struct http_server *http_server_new(struct worker *worker,
     info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
     info.gid = (gid_t)-1;
     info.uid = (uid_t)-1;
-    info.max_http_header_data2 = HEADERS_MAX;
+    info.max_http_header_data2 = settings->headers_max;
     info.max_http_header_pool2 = settings->handshakes_max;
     info.fd_limit_per_thread = settings->handshakes_max + 16;
     info.timeout_secs = settings->handshake_timeout_s;

@@ -44,6 +44,7 @@ struct http_server_settings {
     const char *client_ca_file; /* NULL: no client certificates are asked for */
     unsigned handshakes_max;    /* connections that are not upgraded yet */
     unsigned handshake_timeout_s;
+    unsigned headers_max; /* bytes of a request's headers */
 };
 
 struct http_server;

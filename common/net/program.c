@@ -42,6 +42,7 @@ static void start_log(struct program *program, const struct shared_options *shar
         .level = (enum log_level)shared->log_level,
         .format = (enum log_format)shared->log_format,
         .fd = STDERR_FILENO,
+        .burst = (uint32_t)shared->log_rate,
     };
 
     log_init(&program->log, &settings);
