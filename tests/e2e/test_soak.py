@@ -14,14 +14,16 @@ pytestmark = [pytest.mark.tunnel, pytest.mark.speed]
 SECONDS = int(os.environ.get("KAFKA_TUNNEL_SOAK_S", "20"))
 
 
+@pytest.mark.timeout(SECONDS + 400)
 def test_soak(pair, peer, cluster, processes, figure):
     topic = cluster.create_topic(6)
     server = pair.server(kafka=cluster.bootstrap, tcp={"raw": f"{peer.host}:{peer.port}"})
     between = faults.Proxy([("127.0.0.1", server.port)])
     client = pair.client(f"https://localhost:{between.port}", kafka={"kafka": 0}, tcp={"raw": 0})
     bootstrap, port = f"localhost:{tunnel.port(client, 'kafka')}", tunnel.port(client, "raw")
-    live = Live(processes, bootstrap, topic, java_producer(bootstrap, topic),
-                {"consumer": java_consumer(bootstrap, topic, deadline=SECONDS + 300)})
+    # A stalled link is noticed after 10 s: the clients' own patience is their default, 30 s.
+    live = Live(processes, bootstrap, topic, java_producer(bootstrap, topic, patience=30),
+                {"consumer": java_consumer(bootstrap, topic, deadline=SECONDS + 300, patience=30)})
     wait_progress(cluster, topic)
     echoes, rng = Echoes(port, 20), random.Random(1)
     started, samples, drops, stalls, lives = time.monotonic(), [], 0, 0, 0

@@ -91,6 +91,7 @@ def recovery_ms(client, drops):
     return times
 
 
+@pytest.mark.timeout(900 if FULL else 300)
 def test_streams_and_kafka_live_through_drops(pair, peer, cluster, proxy, processes, figure):
     """Raw streams, a producer and a consumer group; the link is dropped again and again."""
     period, rounds, count = (2, 150, 100) if FULL else (1, 8, 30)
@@ -183,6 +184,7 @@ def test_half_open_idle_link_is_noticed(pair, peer, proxy, figure):
     figure("noticed after", f"{seconds(lost) - stalled:.1f} s with a ping every 2 s")
 
 
+@pytest.mark.timeout(900 if FULL else 300)
 def test_pings_keep_an_idle_link_from_being_cut(pair, peer, proxy, figure):
     """An ingress that cuts what is idle for 5 s; pings every 2 s."""
     duration = 600 if FULL else 12

@@ -9,14 +9,15 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from harness import clients, wait
 
 
-def java_producer(bootstrap, topic):
+def java_producer(bootstrap, topic, patience=5):
     return clients.java("Produce", bootstrap=bootstrap, topic=topic, count="stdin", rate=200, size=200, seed="live",
-                        prop_delivery__timeout__ms=120000, prop_request__timeout__ms=5000)
+                        prop_delivery__timeout__ms=120000, prop_request__timeout__ms=patience * 1000)
 
 
-def java_consumer(bootstrap, topic, protocol="classic", deadline=200):
+def java_consumer(bootstrap, topic, protocol="classic", deadline=200, patience=5):
     return clients.java("Consume", bootstrap=bootstrap, topic=topic, group=new_group(), count="stdin", deadline=deadline,
-                        prop_request__timeout__ms=5000, prop_default__api__timeout__ms=10000, prop_group__protocol=protocol)
+                        prop_request__timeout__ms=patience * 1000, prop_default__api__timeout__ms=patience * 2000,
+                        prop_group__protocol=protocol)
 
 
 def new_group():
