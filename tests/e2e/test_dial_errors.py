@@ -191,10 +191,12 @@ def test_client_certificate_of_another_authority(dial, pair, pki):
 def test_it_is_tried_again_until_it_works(pair, peer):
     """The server starts late: the client backs off, then connects by itself and serves."""
     port = wait.free_port()
-    client = pair.client(f"https://localhost:{port}", tcp={"peer": 0}, ready=False)
+    client = pair.client(f"https://localhost:{port}", tcp={"peer": 0}, args=["--log-level", "debug"], ready=False)
     wait.until(lambda: len(client.events("dial_failed")) >= 3, 30, "three attempts")
-    delays = [e["retry_ms"] for e in client.events("dial_failed")]
-    assert max(delays) <= 10_000, "the backoff of an unreachable server stays within 10 s"
+    failed = client.events("dial_failed")
+    assert max(e["retry_ms"] for e in failed) <= 10_000, "the backoff of an unreachable server stays within 10 s"
+    assert [e["attempt"] for e in failed[:3]] == [1, 2, 3]
+    assert [e["level"] for e in failed[:3]] == ["warning", "debug", "debug"], "the same failure is said once"
     pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, listen=f"127.0.0.1:{port}")
     client.wait_for("ready", 30)
     assert raw.echo_once(tunnel.port(client, "peer"), b"late") == b"late"

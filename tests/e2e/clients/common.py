@@ -1,5 +1,6 @@
 """What the Python Kafka clients share: arguments key=value, the records, the digests. The same as in ../java."""
 
+import collections
 import hashlib
 import json
 import logging
@@ -42,21 +43,35 @@ def say_failure(failure):
     print(json.dumps({"error": type(failure).__name__, "text": text}), flush=True)
 
 
-def say_first_log(attempt, pattern):
-    """The same for clients that try again for long, and say why in their log: its first line like that; without one, all lines."""
-    lines = []
+class Log(logging.Handler):
+    """What the client itself logs, its first and last lines, for whoever must find out why it does not work."""
 
-    class Handler(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = [], collections.deque(maxlen=60)
+        logging.basicConfig(level=logging.INFO, handlers=[self])
+
+    def emit(self, record):
+        line = f"{record.created:.3f} {record.getMessage()}"
+        (self.first if len(self.first) < 60 else self.last).append(line)
+
+    def print(self):
+        print("its log:", *self.first, "...", *self.last, sep="\n", file=sys.stderr)
+
+
+def say_first_log(attempt, pattern):
+    """The same for clients that try again for long, and say why in their log: its first line like that."""
+    class Watch(Log):
         def emit(self, record):
-            lines.append(f"{record.created:.3f} {record.getMessage()}")
+            super().emit(record)
             if re.search(pattern, record.getMessage()):
                 say_failure(Exception(re.search(pattern, record.getMessage()).group(0)))
                 os._exit(0)
-    logging.basicConfig(level=logging.INFO, handlers=[Handler()])
+    log = Watch()
     try:
         attempt()
     except Exception:
-        print("its log:", *lines[:40], sep="\n", file=sys.stderr)
+        log.print()
         raise
     say_failure("none")
 
@@ -122,7 +137,9 @@ class Pace:
 class Deadline:
     def __init__(self, args):
         self.end = time.monotonic() + float(args.get("deadline", 120))
+        self.log = Log()
 
     def check(self, digests, count):
         if time.monotonic() > self.end:
+            self.log.print()
             sys.exit(f"only {digests.records} of {count} records at the deadline")
