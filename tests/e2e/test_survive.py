@@ -238,6 +238,49 @@ def test_requests_to_open_are_not_lost(pair, peer, proxy):
     assert not client.events("session_lost") and not client.events("connection_reset")
 
 
+def test_stale_link_that_comes_back(pair, peer, proxy):
+    """What was on its way on the old link arrives when a newer one carries the session: it is not listened to."""
+    args = ["--ping-interval", "1"]
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, args=args)
+    between = proxy(server)
+    client = pair.client(url(between), tcp={"raw": 0}, args=args)
+    with raw.connect(tunnel.port(client, "raw"), "echo") as sock:
+        sock.sendall(b"one")
+        assert sock.recv(10) == b"one"
+        between.stall()
+        sock.sendall(b"two")
+        client.wait_for("link_resumed", deadline=30)
+        assert sock.recv(10) == b"two"
+        between.wake()
+        wait.until(lambda: between.count() == 1, 20, "the end of the stale link")
+        sock.sendall(b"three")
+        assert sock.recv(10) == b"three"
+    assert len(client.events("link_lost")) == 1 and not client.events("session_lost")
+    assert not server.events("protocol_error")
+
+
+def test_too_late_to_resume(pair, peer, proxy):
+    """No link for longer than --resume-window: reset at both ends, with the reason in both logs; then a new session."""
+    args = ["--resume-window", "1"]
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, args=args)
+    between = proxy(server)
+    client = pair.client(url(between), tcp={"raw": 0}, args=args)
+    port = tunnel.port(client, "raw")
+    with raw.connect(port, "echo") as sock:
+        sock.sendall(b"one")
+        assert sock.recv(10) == b"one"
+        targets, between.targets = between.targets, []
+        between.drop()
+        with pytest.raises(ConnectionResetError):
+            sock.recv(10)
+        assert "longer than the server keeps" in client.wait_for("session_lost")["reason"]
+        assert "did not come back" in server.wait_for("session_ended")["reason"]
+        assert "did not come back" in server.wait_for("stream_reset")["reason"]
+        between.targets = targets
+    wait.until(lambda: len(client.events("link_up")) == 2, 30, "a new session")
+    assert raw.echo_once(port) == b"ping"
+
+
 def test_server_is_killed(pair, peer, proxy, cluster, processes, figure):
     """SIGKILL: what the server knew is gone. Streams are reset, new connections work, Kafka clients lose nothing."""
     topic = cluster.create_topic(6)

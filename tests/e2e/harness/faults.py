@@ -4,7 +4,7 @@ It runs in a thread of the tests. What is asked of it holds for links that are t
 
   drop("rst" | "fin")     ends all links now
   cut_after = N           a link is reset when N bytes have passed from the server: in the middle of a frame, as a rule
-  stalled = True          nothing passes any more, nothing is closed: a half-open link, for those that are there now
+  stall(), wake()         nothing passes any more, nothing is closed: half-open links, of those that are there now; and the end of it
   idle_cut = S            a link on which nothing passed for S seconds is reset
   delay = S               each way; what was sent arrives later, none of it is lost
   targets                 (host, port) pairs, taken in turn like a load balancer without stickiness
@@ -76,6 +76,12 @@ class Proxy:
         with self.lock:
             for link in self.links:
                 link.stalled = True
+
+    def wake(self):
+        """What was stalled goes on, as if nothing had been."""
+        with self.lock:
+            for link in self.links:
+                link.stalled = False
 
     def count(self):
         with self.lock:
