@@ -433,6 +433,7 @@ void link_reject(struct link *link, const struct mux_reject *rejection)
         return;
     link->handed_on = false;
     byte_queue_clear(&link->held);
+    event_add(link->readable, NULL);
     reject(link, rejection);
     link_update(link);
 }
