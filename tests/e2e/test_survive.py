@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from conftest import FULL, size
 from harness import faults, raw, tunnel, wait
-from harness.live import Live, wait_progress
+from harness.live import Live, java_consumer, wait_progress
 
 pytestmark = pytest.mark.tunnel
 
@@ -99,7 +99,8 @@ def test_streams_and_kafka_live_through_drops(pair, peer, cluster, proxy, proces
     server = pair.server(kafka=cluster.bootstrap, tcp={"raw": f"{peer.host}:{peer.port}"})
     between = proxy(server)
     client = pair.client(url(between), kafka={"kafka": 0}, tcp={"raw": 0})
-    live = Live(processes, f"localhost:{tunnel.port(client, 'kafka')}", topic)
+    bootstrap = f"localhost:{tunnel.port(client, 'kafka')}"
+    live = Live(processes, bootstrap, topic, None, {"consumer": java_consumer(bootstrap, topic, deadline=period * rounds + 200)})
     wait_progress(cluster, topic)
     echoes = Echoes(tunnel.port(client, "raw"), count)
     before, drops = (client.rss_mib(), server.rss_mib()), []
