@@ -81,12 +81,16 @@ extern const char *const shared_log_levels[];
         .default_value = "text",                                                                   \
         .values = shared_log_formats,                                                              \
     },                                                                                             \
-    {                                                                                              \
-        .name = "log-level", .metavar = "error|warning|info|debug", .kind = CONFIG_ENUM,           \
-        .offset = offsetof(type, shared.log_level), .group = "Log",                                \
-        .help = "The least important lines to log.", .default_value = "info",                      \
-        .values = shared_log_levels,                                                               \
-    },                                                                                             \
+        {                                                                                          \
+            .name = "log-level",                                                                   \
+            .metavar = "error|warning|info|debug",                                                 \
+            .kind = CONFIG_ENUM,                                                                   \
+            .offset = offsetof(type, shared.log_level),                                            \
+            .group = "Log",                                                                        \
+            .help = "The least important lines to log.",                                           \
+            .default_value = "info",                                                               \
+            .values = shared_log_levels,                                                           \
+        },                                                                                         \
     {                                                                                              \
         .name = "log-rate", .metavar = "N", .kind = CONFIG_INTEGER,                                \
         .offset = offsetof(type, shared.log_rate), .group = "Log",                                 \
