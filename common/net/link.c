@@ -604,29 +604,19 @@ static uint64_t next_deadline(const struct link *link)
     return deadline;
 }
 
-static void want(struct event *event, short events, bool wanted)
-{
-    bool pending = event_pending(event, events, NULL) != 0;
-
-    if (wanted && !pending)
-        event_add(event, NULL);
-    else if (!wanted && pending)
-        event_del(event);
-}
-
 /* A link whose session is elsewhere reads each side only while the other one takes what comes. */
 static void update_forwarding(struct link *link)
 {
     bool full = is_full(link);
     bool was_full = !event_pending(link->readable, EV_READ, NULL);
 
-    want(link->readable, EV_READ, !full);
+    worker_want(link->readable, !full);
     if (was_full && !full && transport_pending(link->transport))
         event_active(link->readable, EV_READ, 0);
     if (link->other_fd < 0)
         return;
-    want(link->other_readable, EV_READ, !link->closing && !transport_busy(link->transport));
-    want(link->other_writable, EV_WRITE, !link->closing && byte_queue_unread(&link->held) > 0);
+    worker_want(link->other_readable, !link->closing && !transport_busy(link->transport));
+    worker_want(link->other_writable, !link->closing && byte_queue_unread(&link->held) > 0);
 }
 
 /* The one place that says what the link waits for. */
@@ -635,14 +625,10 @@ static void link_update(struct link *link)
     if (link->handed_on)
         update_forwarding(link);
     uint64_t deadline = next_deadline(link);
-    bool waiting = event_pending(link->writable, EV_WRITE, NULL) != 0;
     bool blocked = transport_busy(link->transport) ||
                    (link->session && !link->closing && mux_session_wants_output(link->session));
 
-    if (blocked && !waiting)
-        event_add(link->writable, NULL);
-    else if (!blocked && waiting)
-        event_del(link->writable);
+    worker_want(link->writable, blocked);
     /* A timer that is too early costs one idle call; one that is armed anew for every byte costs
      * more. */
     if (deadline < link->timer_us) {

@@ -646,16 +646,6 @@ static void on_writable(evutil_socket_t fd, short what, void *argument)
         relay_update(relay);
 }
 
-static void want(struct event *event, bool wanted)
-{
-    bool pending = event_pending(event, EV_READ | EV_WRITE, NULL) != 0;
-
-    if (wanted && !pending)
-        event_add(event, NULL);
-    else if (!wanted && pending)
-        event_del(event);
-}
-
 /* Whether a relay that drains has nothing more to wait for: all that was asked has been answered,
  * and all of it is with the broker and the stream. */
 static bool is_drained(const struct relay *relay)
@@ -700,8 +690,9 @@ static void relay_update(struct relay *relay)
     bool reads = !relay->read_ended && !relay->blocked &&
                  byte_queue_unread(&relay->filtered) == 0 && writable;
     bool busy = relay->tls && transport_busy(relay->tls);
-    want(relay->readable, reads);
-    want(relay->writable, !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
+    worker_want(relay->readable, reads);
+    worker_want(relay->writable,
+                !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
     if (relay->tls && reads && transport_pending(relay->tls))
         event_active(relay->readable, EV_READ, 0);
     if (relay->tls && !busy)

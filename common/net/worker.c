@@ -65,3 +65,13 @@ void worker_release(struct worker *worker, struct worker_release *release,
     list_append(&worker->released, &release->node);
     event_active(worker->reaper, EV_TIMEOUT, 0);
 }
+
+void worker_want(struct event *event, bool wanted)
+{
+    bool pending = event_pending(event, EV_READ | EV_WRITE, NULL) != 0;
+
+    if (wanted && !pending)
+        event_add(event, NULL);
+    else if (!wanted && pending)
+        event_del(event);
+}

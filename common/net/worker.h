@@ -44,6 +44,8 @@ struct worker {
 /* memory: bound of all streams' buffers, bytes. Aborts without memory. */
 void worker_init(struct worker *worker, struct log *log, uint64_t memory);
 void worker_clear(struct worker *worker);
+/* Has the loop wait for a socket's event, or not; costs nothing when that is so already. */
+void worker_want(struct event *event, bool wanted);
 /* Frees the object by calling destroy when no call of it can be on the stack. */
 void worker_release(struct worker *worker, struct worker_release *release,
                     void (*destroy)(struct worker_release *release));

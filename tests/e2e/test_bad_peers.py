@@ -203,14 +203,8 @@ def test_tls_garbage(pair, peer):
     assert raw.echo_once(tunnel.port(client, "peer"), b"fine") == b"fine"
 
 
-def mux_frame(kind, stream, payload):
-    """docs/protocol.md, Frames."""
-    return struct.pack(">BBHI", kind, 0, len(payload), stream) + payload
-
-
 def test_streams_reset_for_whatever_reason(server, unharmed):
     """A client may give any code for a reset, also one that only servers have a use for."""
-    hello = struct.pack(">IHHHII", 0x4B54554E, 1, 1, 0, 1, 65536) + bytes(48) + b"\x04test"
     sock, status, _ = ws.upgrade(server)
     assert status == 101
     messages, codes = b"", range(20)
@@ -220,7 +214,7 @@ def test_streams_reset_for_whatever_reason(server, unharmed):
         reset = struct.pack(">IQH", stream, 0, code) + b"\x00"
         messages += struct.pack(">BBH", 1, 0, len(opened)) + opened + struct.pack(">BBH", 6, 0, len(reset)) + reset
     mark = server.mark()
-    sock.sendall(ws.frame(2, mux_frame(1, 0, hello) + mux_frame(5, 0, bytes(8) + messages)))
+    sock.sendall(ws.frame(2, ws.hello() + ws.mux_frame(5, 0, bytes(8) + messages)))
     wait.until(lambda: len(server.events("stream_reset", since=mark)) == len(codes), 20, "every stream is reset")
     sock.close()
 

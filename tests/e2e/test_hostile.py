@@ -13,15 +13,8 @@ from conftest import FULL
 from harness import raw, tunnel, wait, ws
 
 pytestmark = [pytest.mark.tunnel, pytest.mark.speed]
-HELLO = struct.pack(">IHHHII", 0x4B54554E, 1, 1, 0, 1, 65536) + bytes(48) + b"\x04test"
-
 # A WebSocket close frame's code 1002, protocol error, and the server's reason for it.
 CLOSED = struct.pack(">H", 1002) + b"tunnel protocol"
-
-
-def mux_frame(kind, stream, payload):
-    """docs/protocol.md, Frames."""
-    return struct.pack(">BBHI", kind, 0, len(payload), stream) + payload
 
 
 class Bystander:
@@ -110,8 +103,8 @@ def test_ping_flood(level, crowd):
     """Pings as fast as they can be sent, and nobody who reads the answers."""
     sock, status, _ = ws.upgrade(crowd)
     assert status == 101
-    sock.sendall(ws.frame(2, mux_frame(1, 0, HELLO)))
-    one = ws.frame(9, b"flood") if level == "WebSocket" else ws.frame(2, mux_frame(7, 0, bytes(8)) * 50)
+    sock.sendall(ws.frame(2, ws.hello()))
+    one = ws.frame(9, b"flood") if level == "WebSocket" else ws.frame(2, ws.mux_frame(7, 0, bytes(8)) * 50)
     sock.settimeout(1)
     end = time.monotonic() + (20 if FULL else 4)
     try:
@@ -163,19 +156,19 @@ def test_hostile_tunnel_peers(crowd, figure):
         rng = random.Random(seed)
         sock, status, _ = ws.upgrade(crowd)
         assert status == 101
-        frames, at = [mux_frame(1, 0, HELLO)], 0
+        frames, at = [ws.hello()], 0
         for n in range(rng.randrange(1, 60)):
             kind = rng.choice([1, 4, 5, 5, 5, 6, 7, 8, 9, 10, 11, rng.randrange(256)])
             stream = rng.choice([0, 0, 1, 2, n, rng.getrandbits(32)])
             if kind == 5 and stream == 0:
                 opened = struct.pack(">IBi", rng.choice([n, n + 1, rng.getrandbits(32)]), rng.randrange(6), -1) + b"\x04peer\x00"
                 message = struct.pack(">BBH", rng.choice([1, 1, 1, 4, 5, 6, 33]), 0, len(opened)) + opened
-                frames.append(mux_frame(5, 0, struct.pack(">Q", at) + message))
+                frames.append(ws.mux_frame(5, 0, struct.pack(">Q", at) + message))
                 at += len(message)
             elif kind == 5:
-                frames.append(mux_frame(5, stream, struct.pack(">Q", rng.choice([0, 0, rng.getrandbits(16)])) + rng.randbytes(50)))
+                frames.append(ws.mux_frame(5, stream, struct.pack(">Q", rng.choice([0, 0, rng.getrandbits(16)])) + rng.randbytes(50)))
             else:
-                frames.append(mux_frame(kind, stream, rng.randbytes(rng.choice([8, 16, 24, rng.randrange(40)]))))
+                frames.append(ws.mux_frame(kind, stream, rng.randbytes(rng.choice([8, 16, 24, rng.randrange(40)]))))
         try:
             sock.sendall(ws.frame(2, b"".join(frames)))
             sock.settimeout(0.02)

@@ -1,9 +1,7 @@
 """Several instances behind a load balancer that sends each link somewhere else."""
 
-import json
 import socket
 import struct
-import threading
 
 import pytest
 
@@ -68,20 +66,7 @@ def test_bulk_over_another_instance(instances, pair, figure):
     servers, balancer = instances()
     client = pair.client(url(balancer), tcp={"raw": 0})
     balancer.cut_after = 9_000_001
-    with raw.connect(tunnel.port(client, "raw"), f"both {total} down", timeout=120) as sock:
-        answer = {}
-
-        def receive():
-            answer["got"] = raw.receive(sock, total)
-            answer["rest"] = raw.read_rest(sock)
-        reader = threading.Thread(target=receive)
-        reader.start()
-        raw.send_all(sock, total, "up")
-        sock.shutdown(1)
-        reader.join(120)
-        assert not reader.is_alive()
-    assert answer["got"] == {"bytes": total, "sha256": raw.digest_of(total, "down")}
-    assert json.loads(answer["rest"]) == {"bytes": total, "sha256": raw.digest_of(total, "up")}
+    raw.check_both(tunnel.port(client, "raw"), total)
     assert servers[1].events("link_forwarded")
     figure("links", f"{balancer.accepted}; memory {servers[0].rss_mib():.1f} and {servers[1].rss_mib():.1f} MiB")
 

@@ -14,6 +14,8 @@ import struct
 import threading
 import time
 
+from harness import fakes
+
 TOKEN = re.compile(r'Snowflake Token="([^"]*)"')
 HEAD_MAX = 64 << 10
 
@@ -32,7 +34,7 @@ def _answer(sock, status, headers, body):
     sock.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + data)
 
 
-class Ingress:
+class Ingress(fakes.Listening):
     """tokens: {token: user}. refused: {token: (status, responseType)} for those that are known and not let in."""
 
     def __init__(self, pki, backends, tokens, idle=90.0):
@@ -41,11 +43,7 @@ class Ingress:
         self.lock = threading.Lock()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(*pki.server)
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(256)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
     def url(self):
         return f"https://localhost:{self.port}"
@@ -61,16 +59,8 @@ class Ingress:
                         pass
 
     def close(self):
-        self.listener.close()
+        fakes.close(self.listener)
         self.drop()
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, plain):
         try:

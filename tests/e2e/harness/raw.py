@@ -182,5 +182,24 @@ def echo_once(port, data=b"ping", host="127.0.0.1", timeout=30):
         return read_rest(sock)
 
 
+def check_both(port, count, during=lambda: None, timeout=180):
+    """`count` bytes each way at once, all of them checked; during() is called while they flow."""
+    with connect(port, f"both {count} down", timeout=timeout) as sock:
+        answer = {}
+
+        def receive_all():
+            answer["got"] = receive(sock, count)
+            answer["rest"] = read_rest(sock)
+        reader = threading.Thread(target=receive_all)
+        reader.start()
+        during()
+        send_all(sock, count, "up")
+        sock.shutdown(socket.SHUT_WR)
+        reader.join(timeout)
+        assert not reader.is_alive()
+    assert answer["got"] == {"bytes": count, "sha256": digest_of(count, "down")}
+    assert json.loads(answer["rest"]) == {"bytes": count, "sha256": digest_of(count, "up")}
+
+
 if __name__ == "__main__":
     main()

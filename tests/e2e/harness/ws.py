@@ -64,6 +64,16 @@ def frame(opcode, payload=b"", fin=True, mask=True, rsv=0, length=None):
     return head + key + bytes(b ^ key[i % 4] for i, b in enumerate(payload))
 
 
+def mux_frame(kind, stream, payload):
+    """docs/protocol.md, Frames."""
+    return struct.pack(">BBHI", kind, 0, len(payload), stream) + payload
+
+
+def hello():
+    """The first frame of a new session."""
+    return mux_frame(1, 0, struct.pack(">IHHHII", 0x4B54554E, 1, 1, 0, 1, 65536) + bytes(48) + b"\x04test")
+
+
 def closed_within(sock, seconds):
     """True when the other side ends the connection in that time, whatever it sends before."""
     sock.settimeout(seconds)
