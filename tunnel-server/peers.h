@@ -6,11 +6,12 @@
  * On --peer-listen, plain TCP inside one service; both sides prove that they know the secret in
  * --peer-secret-file (HMAC-SHA256 over nonces of both). "asker" is the instance with the link:
  *
- *     asker     "KTP1", nonce 16 bytes
- *     answerer  nonce 16 bytes
- *     asker     size u16 of what is in parentheses, (session id 16 bytes, identity and address of
- * the client, each u16 size and bytes), HMAC of "ask", nonces, parentheses answerer  1 if it has
- * the session, else 0; HMAC of "answer", nonces, that byte
+ *     asker:    "KTP1", nonce (16 bytes)
+ *     answerer: nonce (16 bytes)
+ *     asker:    size of the body (u16), body, HMAC of "ask", both nonces, body
+ *               body: session id (16 bytes), identity and address of the client (each u16 size and
+ *               bytes)
+ *     answerer: 1 if it has the session, else 0; HMAC of "answer", both nonces, that byte
  *
  * After a 1 the connection carries the tunnel protocol as the client's WebSocket does, without its
  * frames. It is neither encrypted nor authenticated byte for byte: keep it inside the service.

@@ -96,7 +96,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
         log_warning(entry->server->worker->log, "link_dropped",
                     "A WebSocket ended before it said which session it is for",
                     log_str("peer", entry->peer), log_str("reason", reason));
-    if (known && end == LINK_END_PROTOCOL)
+    if (known && (end == LINK_END_GARBLED || end == LINK_END_PROTOCOL))
         log_warning(entry->server->worker->log, "protocol_error",
                     "A client broke the protocol; its link was closed",
                     log_str("peer", entry->peer), log_str("reason", reason));

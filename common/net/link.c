@@ -541,7 +541,7 @@ static void decode(struct link *link, uint8_t *bytes, size_t size)
         size_t consumed = 0;
         int kind = ws_decoder_next(&link->decoder, bytes, size, &consumed, &event);
         if (kind < 0) {
-            set_end(link, LINK_END_PROTOCOL, event.error);
+            set_end(link, LINK_END_GARBLED, event.error);
             start_closing(link, event.code, event.error);
             link->close_us = clock_now_us();
             return;

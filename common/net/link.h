@@ -21,7 +21,8 @@ enum link_end {
     LINK_END_CLOSED,   /* the peer closed in good order */
     LINK_END_LOST,     /* the connection broke, or was closed without a close frame */
     LINK_END_DEAD,     /* silence for too long */
-    LINK_END_PROTOCOL, /* the peer broke the WebSocket or the tunnel protocol */
+    LINK_END_GARBLED,  /* no WebSocket frame came; something between the ends may have written it */
+    LINK_END_PROTOCOL, /* the peer broke the tunnel protocol */
     LINK_END_REJECTED, /* the server refused the session: mux_session_rejection() */
 };
 

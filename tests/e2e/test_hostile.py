@@ -136,7 +136,7 @@ def test_connections_of_garbage(crowd, figure):
                     end = "answered" if sock.recv(1000) else "closed"
             except TimeoutError:
                 end = "ours"
-            except ConnectionResetError:
+            except ConnectionError:
                 end = "reset"
             with lock:
                 ends[end] += 1

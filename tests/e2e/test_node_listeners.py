@@ -149,7 +149,7 @@ def test_node_that_is_gone(pair):
         port = numbers(wire.ask_metadata(bootstrap))[2]
         broker.brokers = [broker.node(1)]
         assert set(wire.ask_metadata(bootstrap)) == {1}
-        with socket.create_connection(("127.0.0.1", port), 30) as sock, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", port), 30) as sock:
             sock.sendall(wire.metadata_request())
             sock.recv(1)
         for event in (server.wait_for("stream_refused", target="kafka/2"),

@@ -143,10 +143,9 @@ def test_what_is_wrong_is_said(case, secure_cluster, pair, pki):
     }[case]
     server = pair.server(kafka=kafka, args=args)
     client = pair.client(server, kafka={"kafka": 0})
-    with socket.create_connection(("127.0.0.1", tunnel.port(client, "kafka")), 20) as sock:
-        with pytest.raises(ConnectionResetError):
-            sock.sendall(wire.metadata_request())
-            wire.read_frame(sock)
+    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", tunnel.port(client, "kafka")), 20) as sock:
+        sock.sendall(wire.metadata_request())
+        wire.read_frame(sock)
     said = server.wait_for(event, level="warning")
     text = f"{said['reason']} {said.get('advice', '')}"
     assert all(word in text for word in words), said

@@ -250,6 +250,23 @@ def test_stale_link_that_comes_back(pair, peer, proxy):
     assert not server.events("protocol_error")
 
 
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_something_between_writes_into_the_link(end, pair, peer, proxy):
+    """As proxies do that say in HTTP why they give up: the link is not used any more, and connections do not notice."""
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None)
+    between = proxy(server)
+    client = pair.client(f"http://localhost:{between.port}", tcp={"raw": 0})
+    with raw.connect(tunnel.port(client, "raw"), "echo") as sock:
+        sock.sendall(b"one")
+        assert sock.recv(10) == b"one"
+        between.inject(end, b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+        client.wait_for("link_resumed")
+        sock.sendall(b"two")
+        assert sock.recv(10) == b"two"
+    lost = client.wait_for("link_lost") if end == "client" else server.wait_for("protocol_error")
+    assert "reserved bit" in lost["reason"], lost
+
+
 def test_too_late_to_resume(pair, peer, proxy):
     """No link for longer than --resume-window: reset at both ends, with the reason in both logs; then a new session."""
     args = ["--resume-window", "1"]

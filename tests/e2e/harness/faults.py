@@ -5,6 +5,7 @@ It runs in a thread of the tests. What is asked of it holds for links that are t
   drop("rst" | "fin")     ends all links now
   cut_after = N           a link is reset when N bytes have passed from the server: in the middle of a frame, as a rule
   stall(), wake()         nothing passes any more, nothing is closed: half-open links, of those that are there now; and the end of it
+  inject(to, text)        writes text of its own between what passes, to the "client" or the "server"
   idle_cut = S            a link on which nothing passed for S seconds is reset
   delay = S               each way; what was sent arrives later, none of it is lost
   targets                 (host, port) pairs, taken in turn like a load balancer without stickiness
@@ -71,6 +72,13 @@ class Proxy:
             for link in list(self.links):
                 self._end(link, how)
             return time.time()
+
+    def inject(self, to, text):
+        with self.lock:
+            for link in self.links:
+                side = link.client if to == "client" else link.server
+                side.queue.append((time.monotonic(), text))
+                side.queued += len(text)
 
     def stall(self):
         with self.lock:

@@ -54,7 +54,9 @@ class Ingress(fakes.Listening):
             for pair in list(self.open):
                 for sock in pair:
                     try:
-                        sock.shutdown(socket.SHUT_RDWR)
+                        # Not SSLSocket's own: that one forgets the TLS state first, and the thread that serves the
+                        # connection would then pass ciphertext on.
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)
                     except OSError:
                         pass
 
