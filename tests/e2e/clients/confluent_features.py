@@ -83,7 +83,7 @@ def group(protocol):
 
 def topics():
     name = topic(4)
-    assert len(ADMIN.list_topics(name, timeout=20).topics[name].partitions) == 4
+    features.until(lambda: len(ADMIN.list_topics(name, timeout=20).topics[name].partitions) == 4, "four partitions")
     results(ADMIN.delete_topics([name]))
 
 

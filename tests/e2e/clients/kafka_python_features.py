@@ -72,7 +72,7 @@ def transactions():
 def topics():
     name = topic(4)
     features.until(lambda: name in ADMIN.list_topics(), f"{name} is listed")
-    assert len(ADMIN.describe_topics([name])[0]["partitions"]) == 4
+    features.until(lambda: len(ADMIN.describe_topics([name])[0]["partitions"]) == 4, "four partitions")
     ADMIN.delete_topics([name])
 
 

@@ -233,9 +233,12 @@ func (s saramaClient) topics() error {
 	if err != nil {
 		return err
 	}
-	found, err := s.admin.ListTopics()
-	if err != nil || found[topic].NumPartitions != 4 {
-		return fmt.Errorf("%v, %d partitions", err, found[topic].NumPartitions)
+	// Any broker is asked, and not each knows at once what the controller has made.
+	if err := until("four partitions", func() (bool, error) {
+		found, err := s.admin.ListTopics()
+		return err == nil && found[topic].NumPartitions == 4, err
+	}); err != nil {
+		return err
 	}
 	return s.admin.DeleteTopic(topic)
 }

@@ -99,7 +99,7 @@ async function topics() {
   const name = await topic(4)
   const {topics} = await admin.fetchTopicMetadata({topics: [name]})
   expect(topics[0].partitions.length === 4, "partitions")
-  expect((await admin.listTopics()).includes(name), "not listed")
+  await until(`${name} is listed`, async () => (await admin.listTopics()).includes(name))
   await admin.deleteTopics({topics: [name]})
 }
 
