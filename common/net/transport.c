@@ -3,10 +3,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "net/socket.h"
@@ -25,7 +27,8 @@ enum {
 };
 
 struct transport {
-    int fd;
+    struct transport *below; /* NULL: the socket */
+    int fd;                  /* below's, if there is one */
     SSL *ssl;
     BIO_METHOD *method;
     uint8_t *out; /* NULL while nothing is on its way */
@@ -38,8 +41,55 @@ struct transport {
     bool unread;  /* another transport_read() would yield something without waiting */
     enum tls_failure failure;
     char protection[64];
+    char certificate[300];
     char error[TRANSPORT_ERROR_MAX];
 };
+
+/* ---- what is under the TLS: as recv() and send() */
+
+static ssize_t receive(struct transport *transport, void *bytes, size_t size)
+{
+    struct transport *below = transport->below;
+
+    if (!below)
+        return recv(transport->fd, bytes, size, 0);
+    long got = transport_read(below, bytes, size);
+    if (got > 0)
+        return got;
+    if (got == TRANSPORT_EOF)
+        return 0;
+    errno = got == TRANSPORT_BLOCKED ? EAGAIN : EPROTO;
+    return -1;
+}
+
+static ssize_t transmit(struct transport *transport, const uint8_t *bytes, size_t size)
+{
+    struct transport *below = transport->below;
+
+    if (!below)
+        return send(transport->fd, bytes, size, MSG_NOSIGNAL);
+    if (size > WORKER_WRITE_SIZE)
+        size = WORKER_WRITE_SIZE;
+    int result = transport_flush(below);
+    if (result == 1 && transport_commit(below, bytes, size) == 0)
+        result = transport_flush(below) == TRANSPORT_ERROR ? TRANSPORT_ERROR : 1;
+    if (result == 1)
+        return (ssize_t)size;
+    errno = result == TRANSPORT_BLOCKED ? EAGAIN : EPROTO;
+    return -1;
+}
+
+/* Why receive() or transmit() failed. */
+static const char *reason_below(const struct transport *transport)
+{
+    return transport->below && transport->below->error[0] ? transport->below->error
+                                                          : strerror(errno);
+}
+
+static bool has_unsent(const struct transport *transport)
+{
+    return transport->out_sent < transport->out_fill;
+}
 
 /* Room to append: from the beginning when nothing is on its way. */
 static void prepare_out(struct transport *transport)
@@ -50,7 +100,7 @@ static void prepare_out(struct transport *transport)
             abort();
         transport->out_capacity = OUT_SIZE;
     }
-    if (!transport_busy(transport))
+    if (!has_unsent(transport))
         transport->out_fill = transport->out_sent = 0;
 }
 
@@ -76,7 +126,7 @@ static int bio_read(BIO *bio, char *bytes, int size)
         BIO_set_retry_read(bio);
         return -1;
     }
-    ssize_t got = recv(transport->fd, bytes, (size_t)size, 0);
+    ssize_t got = receive(transport, bytes, (size_t)size);
     transport->drained = got > 0 && got < size;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         BIO_set_retry_read(bio);
@@ -100,6 +150,41 @@ static long bio_control(BIO *bio, int command, long number, void *pointer)
     default:
         return 0;
     }
+}
+
+static void describe_name(X509_NAME *name, char *text, size_t size)
+{
+    BIO *memory = BIO_new(BIO_s_mem());
+    int length;
+
+    if (!memory)
+        abort();
+    X509_NAME_print_ex(memory, name, 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB & ~XN_FLAG_SPC_EQ);
+    length = BIO_read(memory, text, (int)size - 1);
+    text[length > 0 ? length : 0] = '\0';
+    BIO_free(memory);
+}
+
+/* Whatever the verdict: people want to know whose certificate it was. */
+static int on_verify(int verdict, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct transport *transport = BIO_get_data(SSL_get_rbio(ssl));
+    X509 *certificate = X509_STORE_CTX_get0_cert(store);
+    char subject[100];
+    char issuer[100];
+    char until[32] = "?";
+    struct tm expiry;
+
+    if (!certificate)
+        return verdict;
+    describe_name(X509_get_subject_name(certificate), subject, sizeof subject);
+    describe_name(X509_get_issuer_name(certificate), issuer, sizeof issuer);
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &expiry) == 1)
+        strftime(until, sizeof until, "%Y-%m-%d", &expiry);
+    snprintf(transport->certificate, sizeof transport->certificate,
+             "%s, issued by %s, valid until %s", subject, issuer, until);
+    return verdict;
 }
 
 /* The type has no BIO_TYPE_DESCRIPTOR: SSL_get_fd() then finds none, and libwebsockets can't close
@@ -163,7 +248,18 @@ struct transport *transport_new_client(int fd, SSL_CTX *context, const char *nam
         abort();
     tls_expect_peer(ssl, name);
     SSL_set_connect_state(ssl);
-    return transport_new(fd, ssl);
+    struct transport *transport = transport_new(fd, ssl);
+    SSL_set_verify(ssl, SSL_get_verify_mode(ssl), on_verify);
+    return transport;
+}
+
+struct transport *transport_secure(struct transport *below, SSL_CTX *context, const char *name)
+{
+    struct transport *transport = transport_new_client(below->fd, context, name);
+
+    assert(!transport_busy(below));
+    transport->below = below;
+    return transport;
 }
 
 static void close_tls(struct transport *transport)
@@ -190,7 +286,10 @@ void transport_free(struct transport *transport)
         return;
     if (transport->ssl)
         close_tls(transport);
-    close(transport->fd);
+    if (transport->below)
+        transport_free(transport->below);
+    else
+        close(transport->fd);
     release(transport);
 }
 
@@ -198,7 +297,10 @@ void transport_reset(struct transport *transport)
 {
     if (!transport)
         return;
-    socket_reset(transport->fd);
+    if (transport->below)
+        transport_reset(transport->below);
+    else
+        socket_reset(transport->fd);
     release(transport);
 }
 
@@ -207,7 +309,10 @@ void transport_shutdown(struct transport *transport)
     assert(!transport_busy(transport));
     if (transport->ssl)
         close_tls(transport);
-    shutdown(transport->fd, SHUT_WR);
+    if (transport->below && !transport_busy(transport->below))
+        transport_shutdown(transport->below);
+    else
+        shutdown(transport->fd, SHUT_WR);
 }
 
 int transport_fd(const struct transport *transport)
@@ -220,6 +325,11 @@ const char *transport_protection(const struct transport *transport)
     return transport->protection;
 }
 
+const char *transport_certificate(const struct transport *transport)
+{
+    return transport->certificate;
+}
+
 const char *transport_error(const struct transport *transport)
 {
     return transport->error;
@@ -227,7 +337,7 @@ const char *transport_error(const struct transport *transport)
 
 static long fail_errno(struct transport *transport)
 {
-    snprintf(transport->error, sizeof transport->error, "%s", strerror(errno));
+    snprintf(transport->error, sizeof transport->error, "%s", reason_below(transport));
     return TRANSPORT_ERROR;
 }
 
@@ -239,7 +349,7 @@ static long fail_tls(struct transport *transport)
     if (code != 0)
         tls_describe(code, transport->error, sizeof transport->error);
     else
-        snprintf(transport->error, sizeof transport->error, "%s", strerror(errno));
+        snprintf(transport->error, sizeof transport->error, "%s", reason_below(transport));
     ERR_clear_error();
     return TRANSPORT_ERROR;
 }
@@ -326,18 +436,18 @@ long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
 
 bool transport_pending(const struct transport *transport)
 {
-    return transport->unread;
+    return transport->unread || (transport->below && transport_pending(transport->below));
 }
 
 bool transport_has_room(const struct transport *transport)
 {
-    return !transport_busy(transport) ||
+    return !has_unsent(transport) ||
            transport->out_capacity - transport->out_fill >= OUT_SIZE / BATCHES;
 }
 
 bool transport_busy(const struct transport *transport)
 {
-    return transport->out_sent < transport->out_fill;
+    return has_unsent(transport) || (transport->below && transport_busy(transport->below));
 }
 
 static void put_plain(struct transport *transport, const uint8_t *bytes, size_t size)
@@ -367,9 +477,9 @@ int transport_commit(struct transport *transport, const uint8_t *bytes, size_t s
 
 int transport_flush(struct transport *transport)
 {
-    while (transport_busy(transport)) {
-        ssize_t sent = send(transport->fd, transport->out + transport->out_sent,
-                            transport->out_fill - transport->out_sent, MSG_NOSIGNAL);
+    while (has_unsent(transport)) {
+        ssize_t sent = transmit(transport, transport->out + transport->out_sent,
+                                transport->out_fill - transport->out_sent);
         if (sent < 0) {
             if (errno == EINTR)
                 continue;
@@ -379,7 +489,7 @@ int transport_flush(struct transport *transport)
         }
         transport->out_sent += (size_t)sent;
     }
-    return 1;
+    return transport->below ? transport_flush(transport->below) : 1;
 }
 
 void transport_relax(struct transport *transport)
@@ -389,4 +499,6 @@ void transport_relax(struct transport *transport)
     free(transport->out);
     transport->out = NULL;
     transport->out_fill = transport->out_sent = 0;
+    if (transport->below)
+        transport_relax(transport->below);
 }

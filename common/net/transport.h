@@ -30,12 +30,21 @@ struct transport *transport_new(int fd, SSL *ssl);
  * server's certificate must be for name, a host name or an IP literal.
  */
 struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name);
+/*
+ * TLS over a connection that exists already, as after a proxy's answer to CONNECT; over one that
+ * has TLS itself as well. Takes below, on which nothing may be on its way. Then as above.
+ */
+struct transport *transport_secure(struct transport *below, SSL_CTX *context, const char *name);
 /* 1: done; TRANSPORT_BLOCKED: again when the socket is readable, or writable if transport_busy();
  * TRANSPORT_EOF: the peer closed; TRANSPORT_ERROR: transport_failure() and transport_error() tell.
  */
 int transport_handshake(struct transport *transport);
 /* What kind of failure of TLS's the last TRANSPORT_ERROR was. */
 enum tls_failure transport_failure(const struct transport *transport);
+
+/* During the handshake of a client and after it: the certificate that the server has shown, such as
+ * "CN=example.com, issued by CN=Some CA, valid until 2027-01-31"; "" if there was none. */
+const char *transport_certificate(const struct transport *transport);
 
 /* Sends TLS's close_notify if it can, and closes. */
 void transport_free(struct transport *transport);
