@@ -145,6 +145,15 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
     fail(connector, true, connector->query != NULL, "no answer in time");
 }
 
+static void set_addresses(struct connector *connector, const struct socket_address *addresses,
+                          size_t count)
+{
+    connector->count = count;
+    for (size_t i = 0; i < count; i++)
+        connector->attempts[i] =
+            (struct attempt){.connector = connector, .address = addresses[i], .fd = -1};
+}
+
 static void on_resolved(void *context, const struct resolver_result *result)
 {
     struct connector *connector = context;
@@ -154,15 +163,12 @@ static void on_resolved(void *context, const struct resolver_result *result)
         fail(connector, false, true, result->error);
         return;
     }
-    connector->count = result->count;
-    for (size_t i = 0; i < result->count; i++)
-        connector->attempts[i] =
-            (struct attempt){.connector = connector, .address = result->addresses[i], .fd = -1};
+    set_addresses(connector, result->addresses, result->count);
     begin_next(connector);
 }
 
-struct connector *connector_start(struct worker *worker, const char *host, uint16_t port,
-                                  unsigned timeout_ms, connector_callback callback, void *context)
+static struct connector *connector_new(struct worker *worker, unsigned timeout_ms,
+                                       connector_callback callback, void *context)
 {
     struct connector *connector = calloc(1, sizeof *connector);
     const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
@@ -177,6 +183,26 @@ struct connector *connector_start(struct worker *worker, const char *host, uint1
     if (!connector->deadline || !connector->next)
         abort();
     event_add(connector->deadline, &timeout);
+    return connector;
+}
+
+struct connector *connector_start(struct worker *worker, const char *host, uint16_t port,
+                                  unsigned timeout_ms, connector_callback callback, void *context)
+{
+    struct connector *connector = connector_new(worker, timeout_ms, callback, context);
+
     connector->query = resolver_lookup(worker, host, port, timeout_ms, on_resolved, connector);
+    return connector;
+}
+
+struct connector *connector_start_known(struct worker *worker,
+                                        const struct socket_address *addresses, size_t count,
+                                        unsigned timeout_ms, connector_callback callback,
+                                        void *context)
+{
+    struct connector *connector = connector_new(worker, timeout_ms, callback, context);
+
+    set_addresses(connector, addresses, count);
+    event_active(connector->next, EV_TIMEOUT, 0);
     return connector;
 }

@@ -22,5 +22,10 @@ struct connector;
 /* Answers later, never from inside this call. */
 struct connector *connector_start(struct worker *worker, const char *host, uint16_t port,
                                   unsigned timeout_ms, connector_callback callback, void *context);
+/* The same for addresses that are known already (at least one). */
+struct connector *connector_start_known(struct worker *worker,
+                                        const struct socket_address *addresses, size_t count,
+                                        unsigned timeout_ms, connector_callback callback,
+                                        void *context);
 /* Before the callback only; NULL is fine. */
 void connector_cancel(struct connector *connector);

@@ -253,15 +253,6 @@ struct transport *transport_new_client(int fd, SSL_CTX *context, const char *nam
     return transport;
 }
 
-struct transport *transport_secure(struct transport *below, SSL_CTX *context, const char *name)
-{
-    struct transport *transport = transport_new_client(below->fd, context, name);
-
-    assert(!transport_busy(below));
-    transport->below = below;
-    return transport;
-}
-
 static void close_tls(struct transport *transport)
 {
     if (!transport_busy(transport) && SSL_shutdown(transport->ssl) >= 0)
@@ -278,6 +269,18 @@ static void release(struct transport *transport)
     }
     free(transport->out);
     free(transport);
+}
+
+struct transport *transport_secure(struct transport *below, SSL_CTX *context, const char *name)
+{
+    struct transport *transport = transport_new_client(below->fd, context, name);
+
+    assert(!transport_busy(below));
+    if (below->ssl)
+        transport->below = below;
+    else
+        release(below);
+    return transport;
 }
 
 void transport_free(struct transport *transport)

@@ -55,8 +55,11 @@ class Log(logging.Handler):
         line = f"{record.created:.3f} {record.getMessage()}"
         (self.first if len(self.first) < 60 else self.last).append(line)
 
+    def text(self):
+        return "\n".join(["its log:", *self.first, "...", *self.last])
+
     def print(self):
-        print("its log:", *self.first, "...", *self.last, sep="\n", file=sys.stderr)
+        print(self.text(), file=sys.stderr)
 
 
 def say_first_log(attempt, pattern):

@@ -1,6 +1,7 @@
 """What the feature programs of the Python clients share: each tries one feature after the other and prints {feature: "ok" or why not}."""
 
 import json
+import re
 import sys
 import time
 import traceback
@@ -20,10 +21,15 @@ def name(prefix):
 def until(condition, what, deadline=30):
     end = time.monotonic() + deadline
     while time.monotonic() < end:
-        if (found := condition()):
-            return found
+        try:
+            if (found := condition()):
+                return found
+        except Exception as failure:  # pylint: disable=broad-except
+            # Each broker hears of a new topic in its own time.
+            if not re.search("UNKNOWN_TOPIC_OR_PART|UnknownTopicOrPart", repr(failure)):
+                raise
         time.sleep(0.05)
-    raise AssertionError(f"not within {deadline} s: {what}")
+    raise AssertionError(f"not within {deadline} s: {what() if callable(what) else what}")
 
 
 def same(got, due):

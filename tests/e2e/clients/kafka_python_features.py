@@ -7,6 +7,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 ARGS = common.arguments()
 BASE = {"bootstrap_servers": ARGS["bootstrap"], **common.properties(ARGS)}
+LOG = common.Log()
 ADMIN = KafkaAdminClient(**BASE)
 
 
@@ -31,7 +32,7 @@ def read(name, due, **more):
         got.extend(m.value for messages in consumer.poll(200).values() for m in messages)
         return len(got) >= len(due)
     try:
-        features.until(more_came, f"{len(due)} records", 60)
+        features.until(more_came, lambda: f"{len(due)} records, only {len(got)} of {consumer.assignment()}; {LOG.text()}", 60)
         features.same(got, due)
         consumer.commit()
         assert sum(consumer.committed(p) or 0 for p in consumer.assignment()) >= len(due)

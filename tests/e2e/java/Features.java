@@ -10,6 +10,7 @@ import java.util.Properties;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
@@ -87,11 +88,11 @@ public final class Features {
     }
 
     /** The broker that is asked may not have heard of a new topic yet. */
-    private TopicDescription describe(String topic) throws Exception {
+    private static <T> T whenKnown(Callable<T> question) throws Exception {
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
         while (true) {
             try {
-                return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+                return question.call();
             } catch (ExecutionException e) {
                 if (!(e.getCause() instanceof UnknownTopicOrPartitionException) || System.nanoTime() > end) {
                     throw e;
@@ -99,6 +100,10 @@ public final class Features {
                 Thread.sleep(50);
             }
         }
+    }
+
+    private TopicDescription describe(String topic) throws Exception {
+        return whenKnown(() -> admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic));
     }
 
     private KafkaProducer<String, String> producer(String... more) {
@@ -240,12 +245,12 @@ public final class Features {
 
     private void configs() throws Exception {
         ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic(1));
-        admin.incrementalAlterConfigs(Map.of(resource, List.of(new AlterConfigOp(
-                new ConfigEntry("retention.ms", "4711"), AlterConfigOp.OpType.SET)))).all().get();
+        whenKnown(() -> admin.incrementalAlterConfigs(Map.of(resource, List.of(new AlterConfigOp(
+                new ConfigEntry("retention.ms", "4711"), AlterConfigOp.OpType.SET)))).all().get());
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
         String seen = null;
         while (!"4711".equals(seen) && System.nanoTime() < end) {
-            seen = admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value();
+            seen = whenKnown(() -> admin.describeConfigs(List.of(resource)).all().get()).get(resource).get("retention.ms").value();
         }
         expect("4711".equals(seen), "retention.ms is " + seen);
         for (Node node : admin.describeCluster().nodes().get()) {
@@ -272,10 +277,10 @@ public final class Features {
             send(producer, partition.topic(), "v", 10);
         }
         if (delete) {
-            admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(4))).all().get();
+            whenKnown(() -> admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(4))).all().get());
         }
-        long first = admin.listOffsets(Map.of(partition, OffsetSpec.earliest())).partitionResult(partition).get().offset();
-        long last = admin.listOffsets(Map.of(partition, OffsetSpec.latest())).partitionResult(partition).get().offset();
+        long first = whenKnown(() -> admin.listOffsets(Map.of(partition, OffsetSpec.earliest())).partitionResult(partition).get()).offset();
+        long last = whenKnown(() -> admin.listOffsets(Map.of(partition, OffsetSpec.latest())).partitionResult(partition).get()).offset();
         expect(first == (delete ? 4 : 0) && last == 10, "offsets " + first + " to " + last);
     }
 

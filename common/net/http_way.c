@@ -1,0 +1,125 @@
+#include "net/http_way.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static void load_overrides(struct http_way *way, const struct config_list *list)
+{
+    way->overrides = calloc(list->count + 1, sizeof *way->overrides);
+    if (!way->overrides)
+        abort();
+    for (size_t i = 0; i < list->count; i++)
+        if (!address_parse_override(list->items[i], &way->overrides[way->override_count]))
+            way->override_count++;
+}
+
+struct http_way *http_way_new(struct worker *worker, const struct http_way_settings *settings,
+                              char *error, size_t size)
+{
+    struct http_way *way = calloc(1, sizeof *way);
+    struct tls_error tls;
+
+    if (!way)
+        abort();
+    way->worker = worker;
+    way->from_environment = !settings->proxy;
+    if (settings->overrides)
+        load_overrides(way, settings->overrides);
+    if (settings->proxy && strcmp(settings->proxy, "none") != 0) {
+        const char *why = proxy_parse(settings->proxy, &way->proxy);
+        if (why) {
+            snprintf(error, size, "--proxy: %s", why);
+            http_way_free(way);
+            return NULL;
+        }
+        way->has_proxy = true;
+    }
+    way->tls =
+        tls_client_context(settings->ca_file, settings->cert_file, settings->key_file, &tls);
+    if (way->tls)
+        way->anonymous_tls = tls_client_context(settings->ca_file, NULL, NULL, &tls);
+    if (!way->anonymous_tls) {
+        snprintf(error, size, "%s", tls.text);
+        http_way_free(way);
+        return NULL;
+    }
+    return way;
+}
+
+void http_way_free(struct http_way *way)
+{
+    if (!way)
+        return;
+    proxy_clear(&way->proxy);
+    SSL_CTX_free(way->tls);
+    SSL_CTX_free(way->anonymous_tls);
+    free(way->overrides);
+    free(way);
+}
+
+/* ---- which proxy */
+
+static const char *first_set(const char *const *names)
+{
+    for (; *names; names++) {
+        const char *value = getenv(*names);
+        if (value && *value)
+            return value;
+    }
+    return NULL;
+}
+
+static bool is_this_machine(const char *host)
+{
+    struct socket_address address;
+
+    if (socket_parse(host, 0, &address))
+        return socket_is_loopback(&address);
+    return strcasecmp(host, "localhost") == 0;
+}
+
+static const char *environment_proxy(const char *host, uint16_t port, bool tls, struct proxy *proxy)
+{
+    /* Not HTTP_PROXY: behind a web server a request's header could set it (as curl has it). */
+    static const char *const for_tls[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+                                          NULL};
+    static const char *const for_plain[] = {"http_proxy", "all_proxy", "ALL_PROXY", NULL};
+    static const char *const exceptions[] = {"no_proxy", "NO_PROXY", NULL};
+    const char *url = first_set(tls ? for_tls : for_plain);
+    const char *except = first_set(exceptions);
+
+    if (!url || is_this_machine(host) || (except && proxy_is_excepted(except, host, port)))
+        return NULL;
+    return proxy_parse(url, proxy);
+}
+
+const char *http_way_proxy(const struct http_way *way, const char *host, uint16_t port, bool tls,
+                           struct proxy *proxy)
+{
+    memset(proxy, 0, sizeof *proxy);
+    if (way->from_environment)
+        return environment_proxy(host, port, tls, proxy);
+    if (!way->has_proxy)
+        return NULL;
+    *proxy = way->proxy;
+    if (way->proxy.credentials && !(proxy->credentials = strdup(way->proxy.credentials)))
+        abort();
+    return NULL;
+}
+
+/* ---- addresses given by hand */
+
+bool http_way_override(const struct http_way *way, const char *host, uint16_t port,
+                       struct resolver_result *result)
+{
+    memset(result, 0, sizeof *result);
+    for (size_t i = 0; i < way->override_count && result->count < RESOLVER_ADDRESSES_MAX; i++) {
+        const struct address_override *override = &way->overrides[i];
+        if (override->at.port == port && strcasecmp(override->at.host, host) == 0 &&
+            socket_parse(override->address, port, &result->addresses[result->count]))
+            result->count++;
+    }
+    return result->count > 0;
+}
