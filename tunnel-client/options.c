@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/proxy.h"
 #include "net/socket.h"
 #include "node_ports.h"
 
@@ -38,6 +39,23 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, key),
      .group = "The server",
      .help = "Private key (PEM) of --cert."},
+    {.name = "proxy",
+     .metavar = "URL|none",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, proxy),
+     .group = "The server",
+     .help = "http[s]://[USER:PASSWORD@]HOST[:PORT] of an HTTP proxy that is asked to CONNECT to "
+             "the server. Without it: https_proxy or HTTPS_PROXY (http_proxy for an http:// "
+             "server), all_proxy or ALL_PROXY, except for this machine itself and for what "
+             "no_proxy or NO_PROXY names; none does without.",
+     .flags = CONFIG_SECRET},
+    {.name = "resolve",
+     .metavar = "HOST:PORT:ADDRESS",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, resolve),
+     .group = "The server",
+     .help = "Connect to ADDRESS for HOST:PORT, whatever the name service says; the certificate "
+             "must still be HOST's. Also for a proxy. Given several times for several addresses."},
     {.name = "token",
      .metavar = "TOKEN",
      .kind = CONFIG_STRING,
@@ -239,6 +257,18 @@ static bool is_loopback_host(const char *host)
     return strcasecmp(host, "localhost") == 0;
 }
 
+/* The proxy's URL is checked where it is used (http_way_new()); it is never quoted. */
+static bool check_resolve(const struct options *options, char *error, size_t size)
+{
+    for (size_t i = 0; i < options->resolve.count; i++) {
+        struct address_override override;
+        const char *why = address_parse_override(options->resolve.items[i], &override);
+        if (why)
+            return fail(error, size, "resolve", options->resolve.items[i], why);
+    }
+    return true;
+}
+
 static bool check_secrets(const struct options *options, char *error, size_t size)
 {
     bool token = options->token || options->token_file;
@@ -281,7 +311,7 @@ bool options_check(struct options *options, char *error, size_t size)
         address_parse_named_listen("9092", ADDRESS_DEFAULT_CLUSTER, only);
     }
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
-           check_secrets(options, error, size);
+           check_resolve(options, error, size) && check_secrets(options, error, size);
 }
 
 void options_free(struct options *options)

@@ -14,6 +14,8 @@ struct options {
     struct config_list node_ports;
     const char *advertise;
     const char *ca;
+    const char *proxy;
+    struct config_list resolve;
     const char *cert;
     const char *key;
     const char *token;

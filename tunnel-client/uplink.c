@@ -50,6 +50,7 @@ struct uplink {
     const struct options *options;
     const struct uplink_owner *owner;
     void *context;
+    struct http_way *way;
     struct http_client *http;
     struct mux_callbacks callbacks;
     struct carrier *current; /* what new streams are opened on */
@@ -366,15 +367,18 @@ static bool uses_snowflake(const struct options *options)
            strcasecmp(options->url.host + size - (sizeof suffix - 1), suffix) == 0;
 }
 
-/* The header's value with the token, to be wiped by the caller; NULL: there is no token. */
+/* The header with the token, to be wiped by the caller. */
 static char *make_authorization(const struct options *options, const char *token)
 {
-    size_t size = strlen(token) + 32;
+    size_t size = strlen(token) + 64;
     char *value = malloc(size);
 
     if (!value)
         abort();
-    snprintf(value, size, uses_snowflake(options) ? "Snowflake Token=\"%s\"" : "Bearer %s", token);
+    snprintf(value, size,
+             uses_snowflake(options) ? "Authorization: Snowflake Token=\"%s\""
+                                     : "Authorization: Bearer %s",
+             token);
     return value;
 }
 
@@ -399,8 +403,8 @@ static void dial(struct uplink *uplink)
     secret_free(from_file);
     log_debug(uplink->worker->log, "dialling", "Connecting to the server",
               log_str("server", options->server));
-    http_client_dial(uplink->http, authorization, (unsigned)options->dial_timeout_ms, on_dialled,
-                     uplink);
+    const char *const headers[] = {authorization, NULL};
+    http_client_dial(uplink->http, headers, (unsigned)options->dial_timeout_ms, on_dialled, uplink);
     secret_free(authorization);
 }
 
@@ -491,15 +495,18 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
                           const struct uplink_owner *owner, void *context, char *error, size_t size)
 {
     struct uplink *uplink = calloc(1, sizeof *uplink);
-    struct tls_error tls;
+    const struct http_way_settings way = {
+        .ca_file = options->ca,
+        .cert_file = options->cert,
+        .key_file = options->key,
+        .proxy = options->proxy,
+        .overrides = &options->resolve,
+    };
     const struct http_client_settings settings = {
         .host = options->url.host,
         .port = options->url.port,
         .path = options->url.path,
         .tls = options->url.tls,
-        .ca_file = options->ca,
-        .cert_file = options->cert,
-        .key_file = options->key,
     };
 
     if (!uplink)
@@ -528,12 +535,12 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
         }
         secret_free(token);
     }
-    uplink->http = http_client_new(worker, &settings, &tls);
-    if (!uplink->http) {
-        snprintf(error, size, "%s", tls.text);
+    uplink->way = http_way_new(worker, &way, error, size);
+    if (!uplink->way) {
         free(uplink);
         return NULL;
     }
+    uplink->http = http_client_new(uplink->way, &settings);
     uplink->redial = event_new(worker->base, -1, 0, on_redial, uplink);
     if (!uplink->redial)
         abort();
@@ -613,6 +620,7 @@ void uplink_free(struct uplink *uplink)
                      STOPPING);
     carrier_free(uplink->current, MUX_CODE_GOING_AWAY, STOPPING);
     http_client_free(uplink->http);
+    http_way_free(uplink->way);
     wake_free(uplink->wake);
     event_free(uplink->redial);
     free(uplink);

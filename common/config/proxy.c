@@ -123,7 +123,9 @@ void proxy_clear(struct proxy *proxy)
 
 static int parse_ip(const char *text, uint8_t bytes[16])
 {
-    return inet_pton(AF_INET, text, bytes) == 1 ? 4 : inet_pton(AF_INET6, text, bytes) == 1 ? 16 : 0;
+    return inet_pton(AF_INET, text, bytes) == 1    ? 4
+           : inet_pton(AF_INET6, text, bytes) == 1 ? 16
+                                                   : 0;
 }
 
 static bool is_in_network(const char *network, const char *slash, const char *host)
@@ -229,8 +231,7 @@ const char *address_parse_override(const char *text, struct address_override *ou
     else
         error = address_parse_host(text, (size_t)(host_end - text), out->at.host);
     if (!error)
-        error =
-            address_parse_port(host_end + 1, (size_t)(port_end - host_end - 1), &out->at.port);
+        error = address_parse_port(host_end + 1, (size_t)(port_end - host_end - 1), &out->at.port);
     if (error)
         return error;
     error = address_parse_told_host(port_end + 1, out->address);

@@ -36,8 +36,7 @@ struct http_way *http_way_new(struct worker *worker, const struct http_way_setti
         }
         way->has_proxy = true;
     }
-    way->tls =
-        tls_client_context(settings->ca_file, settings->cert_file, settings->key_file, &tls);
+    way->tls = tls_client_context(settings->ca_file, settings->cert_file, settings->key_file, &tls);
     if (way->tls)
         way->anonymous_tls = tls_client_context(settings->ca_file, NULL, NULL, &tls);
     if (!way->anonymous_tls) {
