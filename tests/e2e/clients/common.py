@@ -27,6 +27,15 @@ def properties(args):
     return {key.removeprefix("prop."): value for key, value in args.items() if key.startswith("prop.")}
 
 
+def subscribe(consumer, topic, patience=60):
+    """For kafka-python: a member that leads its group stalls when it joins before it knows the topic, direct as well."""
+    end = time.monotonic() + patience
+    while not consumer.partitions_for_topic(topic):
+        assert time.monotonic() < end, f"{topic} is not known after {patience} s"
+        time.sleep(0.05)
+    consumer.subscribe([topic])
+
+
 def tls(args):
     """For kafka-python and aiokafka: what ca=, cert= and key= name."""
     if "ca" not in args:

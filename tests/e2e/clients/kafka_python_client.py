@@ -45,8 +45,9 @@ def produce(args):
 
 def consume(args):
     count, digests, deadline = int(args["count"]), common.Digests(), common.Deadline(args)
-    consumer = KafkaConsumer(args["topic"], bootstrap_servers=args["bootstrap"], group_id=args["group"],
-                             auto_offset_reset="earliest", enable_auto_commit=False, **security(args))
+    consumer = KafkaConsumer(bootstrap_servers=args["bootstrap"], group_id=args["group"], auto_offset_reset="earliest",
+                             enable_auto_commit=False, **security(args))
+    common.subscribe(consumer, args["topic"])
     while digests.records < count:
         for messages in consumer.poll(timeout_ms=200, max_records=1000).values():
             for m in messages:

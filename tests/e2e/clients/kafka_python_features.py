@@ -26,7 +26,8 @@ def send(producer, name, records):
 
 def read(name, due, **more):
     group, got = features.name("g"), []
-    consumer = KafkaConsumer(name, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, **BASE, **more)
+    consumer = KafkaConsumer(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, **BASE, **more)
+    common.subscribe(consumer, name)
 
     def more_came():
         got.extend(m.value for messages in consumer.poll(200).values() for m in messages)

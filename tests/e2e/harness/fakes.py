@@ -201,9 +201,14 @@ def _relay(outer, inner):
         close(inner)
 
 
-def close(sock):
+def end(sock):
+    """Ends a connection that another thread serves. SSLSocket's own shutdown() would make that thread go on without TLS."""
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
         pass
+
+
+def close(sock):
+    end(sock)
     sock.close()

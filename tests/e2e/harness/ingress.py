@@ -53,12 +53,7 @@ class Ingress(fakes.Listening):
         with self.lock:
             for pair in list(self.open):
                 for sock in pair:
-                    try:
-                        # Not SSLSocket's own: that one forgets the TLS state first, and the thread that serves the
-                        # connection would then pass ciphertext on.
-                        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-                    except OSError:
-                        pass
+                    fakes.end(sock)
 
     def close(self):
         fakes.close(self.listener)
