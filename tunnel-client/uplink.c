@@ -345,7 +345,8 @@ static void on_dialled(void *context, const struct http_dial_result *result)
 
     if (result->hop != HTTP_HOP_NONE) {
         dial_failed(uplink, http_hop_name(result->hop), result->status, result->reason,
-                    result->hop == HTTP_HOP_AUTH ? PATIENCE_AUTH : PATIENCE_USUAL);
+                    result->hop == HTTP_HOP_AUTH || result->status == 407 ? PATIENCE_AUTH
+                                                                          : PATIENCE_USUAL);
         return;
     }
     carrier->link =

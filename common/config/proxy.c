@@ -21,7 +21,7 @@ static int hex_digit(char c)
 /* What stands before the @, decoded; NULL: a % without two digits, or a NUL. */
 static char *decode_credentials(const char *text, size_t size)
 {
-    char *out = calloc(1, size + 1);
+    char *out = calloc(1, size + 2);
     size_t fill = 0;
 
     if (!out)
@@ -38,6 +38,8 @@ static char *decode_credentials(const char *text, size_t size)
         fill++;
         i += low >= 0 ? 2 : 0;
     }
+    if (!memchr(text, ':', size))
+        out[fill] = ':';
     return out;
 }
 

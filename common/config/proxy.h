@@ -14,7 +14,7 @@ struct proxy {
     bool tls;                        /* the proxy itself is spoken to with TLS */
     char host[ADDRESS_HOST_MAX + 1]; /* without brackets */
     uint16_t port;                   /* 443 with TLS and 80 without, unless given */
-    /* "user:password", percent-decoded, of any length; NULL: none. Never log it. */
+    /* "user:password" or "user:", percent-decoded, of any length; NULL: none. Never log it. */
     char *credentials;
 };
 

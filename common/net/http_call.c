@@ -1,5 +1,6 @@
 #include "net/http_call.h"
 
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -163,7 +164,7 @@ static void make_connect(struct http_call *call)
     if (call->proxy.credentials) {
         size_t size = strlen(call->proxy.credentials);
         char *encoded = malloc(4 * (size / 3 + 1) + 1);
-        if (!encoded)
+        if (!encoded || size > INT_MAX / 2)
             abort();
         EVP_EncodeBlock((unsigned char *)encoded, (const unsigned char *)call->proxy.credentials,
                         (int)size);

@@ -27,13 +27,18 @@ def properties(args):
     return {key.removeprefix("prop."): value for key, value in args.items() if key.startswith("prop.")}
 
 
-def subscribe(consumer, topic, patience=60):
-    """For kafka-python: a member that leads its group stalls when it joins before it knows the topic, direct as well."""
-    end = time.monotonic() + patience
-    while not consumer.partitions_for_topic(topic):
-        assert time.monotonic() < end, f"{topic} is not known after {patience} s"
-        time.sleep(0.05)
-    consumer.subscribe([topic])
+def awake(make, patience=15, attempts=4):
+    """A consumer of kafka-python's that gets records, and the first of them.
+
+    A member that leads its group and joins before it knows the topic may stall until it is replaced, direct as well.
+    """
+    for _ in range(attempts):
+        consumer, end = make(), time.monotonic() + patience
+        while time.monotonic() < end:
+            if first := consumer.poll(200):
+                return consumer, first
+        consumer.close()
+    raise AssertionError(f"{attempts} consumers got nothing in {patience} s each")
 
 
 def tls(args):

@@ -45,14 +45,17 @@ def produce(args):
 
 def consume(args):
     count, digests, deadline = int(args["count"]), common.Digests(), common.Deadline(args)
-    consumer = KafkaConsumer(bootstrap_servers=args["bootstrap"], group_id=args["group"], auto_offset_reset="earliest",
-                             enable_auto_commit=False, **security(args))
-    common.subscribe(consumer, args["topic"])
-    while digests.records < count:
-        for messages in consumer.poll(timeout_ms=200, max_records=1000).values():
+    consumer, polled = common.awake(lambda: KafkaConsumer(
+        args["topic"], bootstrap_servers=args["bootstrap"], group_id=args["group"], auto_offset_reset="earliest",
+        enable_auto_commit=False, **security(args)))
+    while True:
+        for messages in polled.values():
             for m in messages:
                 digests.add_at(m.partition, m.offset, m.value)
+        if digests.records >= count:
+            break
         deadline.check(digests, count)
+        polled = consumer.poll(timeout_ms=200, max_records=1000)
     consumer.commit()
     consumer.close()
     digests.print()

@@ -26,12 +26,16 @@ def send(producer, name, records):
 
 def read(name, due, **more):
     group, got = features.name("g"), []
-    consumer = KafkaConsumer(group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, **BASE, **more)
-    common.subscribe(consumer, name)
+    consumer, first = common.awake(lambda: KafkaConsumer(name, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False,
+                                                         **BASE, **more))
+
+    def take(polled):
+        got.extend(m.value for messages in polled.values() for m in messages)
 
     def more_came():
-        got.extend(m.value for messages in consumer.poll(200).values() for m in messages)
+        take(consumer.poll(200))
         return len(got) >= len(due)
+    take(first)
     try:
         features.until(more_came, lambda: f"{len(due)} records, only {len(got)} of {consumer.assignment()}; {LOG.text()}", 60)
         features.same(got, due)

@@ -25,7 +25,7 @@ class Process:
         self.log_path = str(log_path)
         self.secrets = [s for s in secrets if s]
         self.checked = False
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TUNNEL_")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TUNNEL_") and not k.lower().endswith("_proxy")}
         environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1:exitcode=99")
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1:exitcode=99")
         environment.update(env or {})
