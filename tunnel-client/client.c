@@ -283,11 +283,32 @@ static void receive_expose(struct client *client, struct mux_session *session,
     free(requests);
 }
 
+static void receive_addresses(struct client *client, const uint8_t *payload, size_t size)
+{
+    struct mux_expose_reader reader;
+    struct mux_exposed_node node;
+
+    if (!mux_expose_read(&reader, payload, size))
+        return;
+    const struct port *bootstrap = ports_cluster(&client->ports, reader.cluster);
+    while (bootstrap && mux_exposed_next(&reader, &node)) {
+        struct port *port = ports_node(bootstrap, node.endpoint_type, node.node_id);
+        char host[ADDRESS_HOST_MAX + 1];
+        if (!port || node.host.size >= sizeof host || memchr(node.host.bytes, '\0', node.host.size))
+            continue;
+        memcpy(host, node.host.bytes, node.host.size);
+        host[node.host.size] = '\0';
+        address_format(host, node.port, port->broker);
+    }
+}
+
 static void on_message(void *context, struct mux_session *session, uint8_t type,
                        const uint8_t *payload, size_t size)
 {
     if (type == MUX_EXPOSE)
         receive_expose(context, session, payload, size);
+    else if (type == MUX_ADDRESSES)
+        receive_addresses(context, payload, size);
 }
 
 static void on_opened(void *context, struct mux_stream *stream)

@@ -296,6 +296,11 @@ void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t c
     }
 }
 
+struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int32_t node)
+{
+    return endpoint_type <= 2 ? idmap_get(&bootstrap->nodes[endpoint_type], (uint32_t)node) : NULL;
+}
+
 void ports_explain(const struct port *bootstrap, int failed, char *error, size_t size)
 {
     const struct address_ports *ports = &bootstrap->node_ports;

@@ -38,6 +38,7 @@ struct port {
     char name[ADDRESS_NAME_MAX + 1]; /* of the cluster or target */
     char label[MUX_TARGET_TEXT_MAX]; /* for the log: "kafka", "kafka/2", "kafka/controller/2" */
     char host[ADDRESS_HOST_MAX + 1]; /* the address listened on */
+    char broker[ADDRESS_TEXT_MAX];   /* of a node: where it is behind the server; "": not told */
     /* A bootstrap port: */
     struct idmap nodes[3];           /* its nodes' ports by endpoint type */
     struct address_ports node_ports; /* where these are; first 0: nowhere */
@@ -73,6 +74,8 @@ struct port *ports_cluster(const struct ports *ports, struct mux_text name);
  * next free ones: so it does not matter in which order nodes are named together.
  */
 void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count);
+/* The port of a node that has one; NULL otherwise. */
+struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int32_t node);
 /* What a request's failure means and what can be done about it. */
 void ports_explain(const struct port *bootstrap, int failed, char *error, size_t size);
 /* The host that Kafka clients are to dial. */

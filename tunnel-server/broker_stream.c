@@ -75,7 +75,7 @@ static void relay_wants(void *context, struct relay *relay, const struct kafka_w
 
     (void)relay;
     node_listeners_wait(listeners, &stream->wait);
-    node_listeners_ask(listeners, stream->cluster_index, nodes, count);
+    node_listeners_ask(listeners, stream->cluster_index, stream->cluster, nodes, count);
 }
 
 static void on_answered(void *context)

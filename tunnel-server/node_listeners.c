@@ -57,13 +57,35 @@ int node_listeners_find(struct node_listeners *listeners, size_t cluster,
     return 0;
 }
 
-void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
-                        const struct kafka_wanted *nodes, size_t count)
+/* For people: of a very large cluster the first nodes are enough. */
+static void tell_addresses(struct node_listeners *listeners, size_t cluster,
+                           const struct cluster *book, const struct kafka_wanted *nodes,
+                           size_t count)
 {
     const char *name = listeners->clusters[cluster].name;
     uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
     struct mux_expose_writer writer;
+
+    mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){name, strlen(name)});
+    for (size_t i = 0; i < count; i++) {
+        const struct address *at = cluster_node(book, nodes[i].type, nodes[i].node);
+        if (at && !mux_exposed_add(&writer, (uint8_t)nodes[i].type, nodes[i].node, at->port,
+                                   (struct mux_text){at->host, strlen(at->host)}))
+            break;
+    }
+    if (writer.count > 0)
+        mux_session_send_message(listeners->mux, MUX_ADDRESSES, payload, mux_expose_end(&writer));
+}
+
+void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
+                        const struct cluster *book, const struct kafka_wanted *nodes, size_t count)
+{
+    const char *name = listeners->clusters[cluster].name;
+    uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
+    struct mux_expose_writer writer;
+    const size_t all = count;
     size_t i = 0;
+    bool asked = false;
 
     while (i < count) {
         mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){name, strlen(name)});
@@ -77,11 +99,13 @@ void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
             if (!exposed_add(listeners, cluster, wanted->type, wanted->node))
                 count = i;
         }
-        if (writer.count > 0)
-            mux_session_send_message(listeners->mux, MUX_EXPOSE, payload, mux_expose_end(&writer));
-        else
+        if (writer.count == 0)
             break;
+        mux_session_send_message(listeners->mux, MUX_EXPOSE, payload, mux_expose_end(&writer));
+        asked = true;
     }
+    if (asked)
+        tell_addresses(listeners, cluster, book, nodes, all);
 }
 
 /* ---- waiting */

@@ -7,8 +7,8 @@
 
 #include "base/idmap.h"
 #include "base/list.h"
+#include "cluster.h"
 #include "config/address.h"
-#include "kafka/filter.h"
 #include "mux/session.h"
 #include "net/worker.h"
 
@@ -59,9 +59,10 @@ void node_listeners_clear(struct node_listeners *listeners);
  */
 int node_listeners_find(struct node_listeners *listeners, size_t cluster,
                         enum kafka_endpoint_type type, int32_t node, struct kafka_address *local);
-/* Asks the client for listeners of those nodes that it was not asked for yet. */
+/* Asks the client for listeners of those nodes that it was not asked for yet, and tells it where
+ * the nodes themselves are, by the address book. */
 void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
-                        const struct kafka_wanted *nodes, size_t count);
+                        const struct cluster *book, const struct kafka_wanted *nodes, size_t count);
 /* An EXPOSED message has come. */
 void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size);
 

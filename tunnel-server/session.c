@@ -131,6 +131,7 @@ static struct mux_session *new_mux(struct session *session)
     settings.resume_window_ms = (uint32_t)options->shared.resume_window_ms;
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
+    settings.identity = (struct mux_text){session->identity, strlen(session->identity)};
     if (RAND_bytes(key.id, sizeof key.id) != 1 || RAND_bytes(key.secret, sizeof key.secret) != 1)
         abort();
     format_id(&key, session->id);

@@ -104,6 +104,7 @@ void mux_welcome_encode(struct byte_writer *w, const struct mux_welcome *welcome
     byte_writer_u16(w, welcome->offer_count);
     byte_writer_u16(w, (uint16_t)welcome->offers.size);
     byte_writer_bytes(w, welcome->offers.bytes, welcome->offers.size);
+    write_text(w, welcome->identity);
     end_frame(w, at);
 }
 
@@ -122,6 +123,8 @@ bool mux_welcome_decode(const uint8_t *payload, size_t size, struct mux_welcome 
     welcome->offer_count = byte_reader_u16(&r);
     welcome->offers.size = byte_reader_u16(&r);
     welcome->offers.bytes = (const char *)byte_reader_bytes(&r, welcome->offers.size);
+    if (byte_reader_left(&r) > 0)
+        welcome->identity = read_text(&r);
     return !r.failed;
 }
 

@@ -35,6 +35,7 @@ struct mux_welcome {
      * bytes). */
     uint16_t offer_count;
     struct mux_text offers;
+    struct mux_text identity; /* who the server says that the client is */
 };
 
 struct mux_reject {

@@ -59,7 +59,8 @@ void mux_message_encode(struct byte_writer *w, const struct mux_message *message
 /*
  * EXPOSE (server to client): the cluster announced nodes that the client has no listener for.
  * EXPOSED (client to server): where each of them is reached from now on; port 0: there is no
- * listener, the host field then holds the reason. A message holds as many nodes as fit into
+ * listener, the host field then holds the reason. ADDRESSES (server to client, of EXPOSED's form):
+ * where the brokers themselves are, for people to read. A message holds as many nodes as fit into
  * MUX_MESSAGE_PAYLOAD_MAX; an encoder that runs out says so by returning false, and the rest goes
  * into the next message.
  */
@@ -84,8 +85,8 @@ struct mux_expose_reader {
 struct mux_exposed_node {
     uint8_t endpoint_type; /* 1 broker, 2 controller: two spaces of node ids */
     int32_t node_id;
-    uint16_t port;        /* EXPOSED only */
-    struct mux_text host; /* EXPOSED only */
+    uint16_t port;        /* not with EXPOSE */
+    struct mux_text host; /* not with EXPOSE */
 };
 /* false: malformed. Then call the next function until it returns false, and look at bytes.failed.
  */

@@ -55,6 +55,7 @@ enum mux_message_type {
     MUX_RESET = 6,
     MUX_EXPOSE = 32,
     MUX_EXPOSED = 33,
+    MUX_ADDRESSES = MUX_MAY_IGNORE | 34,
 };
 
 enum mux_target_kind {

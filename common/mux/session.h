@@ -52,6 +52,7 @@ struct mux_settings {
     uint64_t window_idle_us;   /* a window falls back after this long without data */
     uint32_t resume_window_ms; /* told to the peer in WELCOME */
     struct mux_text software;
+    struct mux_text identity; /* server: of the client, for WELCOME; must live as long */
 };
 
 /* What sensible settings are; the caller fills in role and software. */

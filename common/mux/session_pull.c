@@ -36,6 +36,7 @@ static void put_welcome(struct mux_session *session, struct byte_writer *w)
         .software = session->settings.software,
         .offer_count = session->offer_count,
         .offers = session->offers,
+        .identity = session->settings.identity,
     };
 
     mux_welcome_encode(w, &welcome);

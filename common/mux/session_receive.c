@@ -176,6 +176,7 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
         return receive_stream_message(session, &message);
     case MUX_EXPOSE:
     case MUX_EXPOSED:
+    case MUX_ADDRESSES:
         session->callbacks->message(session->context, type, payload, size);
         return 0;
     default:

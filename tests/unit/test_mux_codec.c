@@ -291,12 +291,18 @@ static void welcome_and_reject_round_trip(void **state)
     welcome.offer_count = 2;
     welcome.offers = (struct mux_text){(const char *)list, byte_writer_size(&offers)};
     welcome.software = text("tunnel-server 1");
+    welcome.identity = text("ALICE");
     byte_writer_init(&w, bytes, sizeof bytes);
     mux_welcome_encode(&w, &welcome);
     size_t size = byte_writer_size(&w) - MUX_FRAME_HEADER;
+    /* The identity may be missing, but not cut. */
     for (size_t cut = 0; cut < size; cut++)
-        assert_false(mux_welcome_decode(bytes + MUX_FRAME_HEADER, cut, &back));
+        assert_int_equal(mux_welcome_decode(bytes + MUX_FRAME_HEADER, cut, &back),
+                         cut == size - sizeof "ALICE");
+    assert_true(mux_welcome_decode(bytes + MUX_FRAME_HEADER, size - sizeof "ALICE", &back));
+    assert_int_equal(back.identity.size, 0);
     assert_true(mux_welcome_decode(bytes + MUX_FRAME_HEADER, size, &back));
+    assert_text(back.identity, "ALICE");
     assert_true(!back.resumed && back.resume_window_ms == 120000 && back.offer_count == 2);
     assert_true(mux_offer_next(&back.offers, &kind, &name));
     assert_text(name, "kafka");

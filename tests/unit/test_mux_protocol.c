@@ -154,6 +154,7 @@ static void play(void)
     mux_budget_init(&budget, 1024 * 1024);
     mux_settings_default(&settings);
     settings.software = (struct mux_text){"example", 7};
+    settings.identity = (struct mux_text){"alice", 5};
     settings.role = MUX_SERVER;
     server.session = mux_session_new(&settings, &callbacks, &server, &key, &pool, &budget);
     settings.role = MUX_CLIENT;

@@ -26,7 +26,7 @@ def until(condition, what, deadline=30):
                 return found
         except Exception as failure:  # pylint: disable=broad-except
             # Each broker hears of a new topic in its own time.
-            if not re.search("UNKNOWN_TOPIC_OR_PART|UnknownTopicOrPart", repr(failure)):
+            if not re.search("UNKNOWN_TOPIC_OR_PART|UnknownTopicOrPart|Unrecognized configs", repr(failure)):
                 raise
         time.sleep(0.05)
     raise AssertionError(f"not within {deadline} s: {what() if callable(what) else what}")

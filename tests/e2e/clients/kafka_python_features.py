@@ -84,7 +84,8 @@ def topics():
 
 def configs():
     name = topic(1)
-    ADMIN.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "4711"})])
+    features.until(lambda: ADMIN.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "4711"})]) or True,
+                   "the change")
     features.until(lambda: "4711" in str(ADMIN.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])), "the new setting")
 
 
