@@ -1,10 +1,24 @@
-/* tunnel-client: joins its options and the client to what every program does. */
+/* tunnel-client: joins its options, commands and the client to what every program does. */
+#include <stdio.h>
+
 #include "client.h"
 #include "net/program.h"
 
 static bool check(void *options, char *error, size_t size)
 {
     return options_check(options, error, size);
+}
+
+static bool instead(const void *options, struct worker *worker, int *exit_code)
+{
+    const struct options *given = options;
+
+    (void)worker;
+    if (given->call.command == COMMAND_NONE)
+        return false;
+    fprintf(stderr, "tunnel-client: this command is not built yet\n");
+    *exit_code = 2;
+    return true;
 }
 
 static bool start(void *work, struct worker *worker, const void *options, char *error, size_t size,
@@ -43,6 +57,7 @@ int main(int argc, char **argv)
         .shared = &options.shared,
         .work = &client,
         .check = check,
+        .instead = instead,
         .start = start,
         .drain = drain,
         .stop = stop,

@@ -137,6 +137,56 @@ static const struct config_option table[] = {
      .max = 600 * 1000},
     SHARED_TUNNEL_OPTIONS(struct options),
     SHARED_LOG_OPTIONS(struct options),
+    {.name = "ready-timeout",
+     .metavar = "S",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct options, ready_timeout_ms),
+     .group = "Options of commands",
+     .help = "How long the tunnel may take to come up before the command is given up.",
+     .default_value = "30s",
+     .min = 100,
+     .max = 3600 * 1000,
+     .commands = CONFIG_WITH(COMMAND_RUN)},
+    {.name = "status",
+     .metavar = "ADDR:PORT",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, status),
+     .group = "Options of commands",
+     .help = "Where the status page of the client is that is waited for.",
+     .commands = CONFIG_WITH(COMMAND_WAIT)},
+    {.name = "max",
+     .metavar = "S",
+     .kind = CONFIG_DURATION,
+     .offset = offsetof(struct options, max_ms),
+     .group = "Options of commands",
+     .help = "How long to wait at the most.",
+     .default_value = "30s",
+     .min = 0,
+     .max = 24 * 3600 * 1000,
+     .commands = CONFIG_WITH(COMMAND_WAIT)},
+};
+
+static const struct config_default run_defaults[] = {{"log-level", "warning"}, {NULL, NULL}};
+static const struct config_default wait_defaults[] = {{"status", "127.0.0.1:9095"}, {NULL, NULL}};
+
+static const struct config_command commands[] = {
+    [COMMAND_RUN -
+     1] = {.name = "run",
+           .arguments = "COMMAND [ARG...]",
+           .help =
+               "Start the tunnel, run COMMAND when it is ready, and exit with COMMAND's exit "
+               "code. COMMAND finds the listeners in its environment: KAFKA_BOOTSTRAP_SERVERS "
+               "for the cluster kafka (or the first one), TUNNEL_NAME_BOOTSTRAP_SERVERS for each "
+               "other cluster NAME, TUNNEL_NAME_ADDRESS for each raw target NAME, with NAME in "
+               "upper case and _ for - and .; it does not find the tunnel's secrets there.",
+           .defaults = run_defaults},
+    [COMMAND_WAIT - 1] = {.name = "wait",
+                          .help = "Wait until a client that was started with --status is ready.",
+                          .own_options_only = true,
+                          .defaults = wait_defaults},
+    [COMMAND_DOCTOR - 1] = {.name = "doctor",
+                            .help = "Check one layer of the way to the brokers after the other, "
+                                    "and say what to do."},
 };
 
 const struct config_program options_program = {
@@ -144,6 +194,9 @@ const struct config_program options_program = {
     .summary = "The client side of a tunnel that carries Kafka connections through HTTPS.",
     .options = table,
     .count = sizeof table / sizeof table[0],
+    .commands = commands,
+    .command_count = sizeof commands / sizeof commands[0],
+    .call = offsetof(struct options, call),
 };
 
 static bool fail(char *error, size_t size, const char *option, const char *value, const char *why)
@@ -294,8 +347,9 @@ static bool check_secrets(const struct options *options, char *error, size_t siz
 
 bool options_check(struct options *options, char *error, size_t size)
 {
+    if (options->call.command == COMMAND_WAIT)
+        return true;
     const char *why = url_parse(options->server, &options->url);
-
     if (why) {
         /* The URL may hold a password: it is not repeated. */
         snprintf(error, size, "--server: %s", why);

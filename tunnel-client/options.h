@@ -7,7 +7,11 @@
 
 enum auth_scheme { AUTH_AUTO, AUTH_SNOWFLAKE, AUTH_BEARER };
 
+/* As config_call counts them, in the order of the table in options.c. */
+enum command { COMMAND_NONE, COMMAND_RUN, COMMAND_WAIT, COMMAND_DOCTOR };
+
 struct options {
+    struct config_call call;
     const char *server;
     struct config_list kafka;
     struct config_list tcp;
@@ -23,6 +27,9 @@ struct options {
     int auth_scheme; /* enum auth_scheme */
     uint64_t connect_wait_ms;
     uint64_t dial_timeout_ms;
+    const char *status;
+    uint64_t ready_timeout_ms;
+    uint64_t max_ms;
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */

@@ -349,13 +349,33 @@ static int set_value(struct config *c, size_t index, const char *text, enum conf
     return result;
 }
 
+bool config_concerns(const struct config_program *program, const struct config_option *option,
+                     int command)
+{
+    if (option->commands)
+        return option->commands & CONFIG_WITH(command);
+    return command == 0 || !program->commands[command - 1].own_options_only;
+}
+
+const char *config_default(const struct config_program *program, const struct config_option *option,
+                           int command)
+{
+    const struct config_default *at = command > 0 ? program->commands[command - 1].defaults : NULL;
+
+    for (; at && at->option; at++) {
+        if (strcmp(at->option, option->name) == 0)
+            return at->value;
+    }
+    return option->default_value;
+}
+
 static int set_defaults(struct config *c)
 {
     for (size_t i = 0; i < c->program->count; i++) {
         const struct config_option *option = option_at(c, i);
+        const char *value = config_default(c->program, option, c->call.command);
 
-        if (option->default_value &&
-            set_value(c, i, option->default_value, CONFIG_FROM_DEFAULT, option->name) < 0)
+        if (value && set_value(c, i, value, CONFIG_FROM_DEFAULT, option->name) < 0)
             return -1;
     }
     return 0;
@@ -559,38 +579,155 @@ static int read_flag(struct config *c, int argc, char *const *argv, int *at, str
     return 0;
 }
 
-/* First pass: finds --help, --version and --config, and every argument that is none. */
+/* "run, wait and doctor": the commands in a set of CONFIG_WITH() bits. */
+static const char *list_commands(const struct config *c, unsigned set, char *out, size_t size)
+{
+    size_t left = 0, used = 0;
+
+    for (size_t i = 1; i <= c->program->command_count; i++)
+        left += set >> i & 1;
+    size_t count = left;
+    out[0] = '\0';
+    for (size_t i = 1; i <= c->program->command_count && used < size; i++) {
+        if (!(set >> i & 1))
+            continue;
+        const char *before = left == count ? "" : left == 1 ? " and " : ", ";
+        used += (size_t)snprintf(out + used, size - used, "%s%s", before,
+                                 c->program->commands[i - 1].name);
+        left--;
+    }
+    return out;
+}
+
+static const struct config_command *command_of(const struct config *c)
+{
+    return c->call.command > 0 ? &c->program->commands[c->call.command - 1] : NULL;
+}
+
+/* 0: there is no command of this name. */
+static int find_command(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->program->command_count; i++) {
+        if (strcmp(c->program->commands[i].name, name) == 0)
+            return (int)i + 1;
+    }
+    return 0;
+}
+
+/* A word where a flag or the command's name could stand. Wrong ones are not quoted: they may be a
+ * secret whose option was forgotten. */
+static int read_word(struct config *c, char *const *argv, int at)
+{
+    const struct config_command *command = command_of(c);
+    char known[256];
+
+    if (command && command->arguments)
+        return fail(c, "argument %d is no option; what %s takes as %s stands behind --", at,
+                    command->name, command->arguments);
+    if (command)
+        return fail(c, "argument %d is no option; options begin with --, see %s %s --help", at,
+                    c->program->name, command->name);
+    c->call.command = find_command(c, argv[at]);
+    c->command_at = at;
+    if (c->call.command > 0)
+        return 0;
+    return fail(c,
+                "argument %d is neither an option nor one of the commands %s; options begin with "
+                "--, see --help",
+                at, list_commands(c, ~0U, known, sizeof known));
+}
+
+/* Reads the next flag. Returns 1; 0 when there are no more; or -1. */
+static int next_flag(struct config *c, int argc, char *const *argv, int *at, struct flag *flag)
+{
+    bool commands = c->program->command_count > 0;
+
+    if (commands && *at < argc && argv[*at][0] != '-') {
+        if (*at != c->command_at && read_word(c, argv, *at) < 0)
+            return -1;
+        (*at)++;
+        return next_flag(c, argc, argv, at, flag);
+    }
+    if (*at == argc)
+        return 0;
+    if (commands && strcmp(argv[*at], "--") == 0) {
+        c->call.arguments = argv + *at + 1;
+        c->call.count = (size_t)(argc - *at - 1);
+        return 0;
+    }
+    return read_flag(c, argc, argv, at, flag) < 0 ? -1 : 1;
+}
+
+/* First pass: finds the command, --help, --version and --config, and every argument that is none.
+ */
 static int scan_flags(struct config *c, int argc, char *const *argv, const char **file)
 {
-    for (int at = 1; at < argc;) {
-        struct flag flag;
+    struct flag flag;
+    int result;
 
-        if (read_flag(c, argc, argv, &at, &flag) < 0)
-            return -1;
-        if (flag.builtin == BUILTIN_HELP)
+    for (int at = 1; (result = next_flag(c, argc, argv, &at, &flag)) > 0;) {
+        if (flag.builtin == BUILTIN_HELP) {
+            if (c->call.command == 0 && at < argc)
+                c->call.command = find_command(c, argv[at]);
             return CONFIG_HELP;
+        }
         if (flag.builtin == BUILTIN_VERSION)
             return CONFIG_VERSION;
         if (flag.builtin == BUILTIN_CONFIG)
             *file = flag.value;
     }
-    return 0;
+    return result;
+}
+
+/* A flag that has nothing to do with the command. */
+static int fail_foreign(struct config *c, const struct config_option *option)
+{
+    const struct config_command *command = command_of(c);
+    char others[256];
+    unsigned several = option->commands & ~CONFIG_WITH(0);
+
+    list_commands(c, option->commands, others, sizeof others);
+    if (!command)
+        return fail(c, "--%s is an option of the command%s %s; see --help", option->name,
+                    several & (several - 1) ? "s" : "", others);
+    return fail(c, "--%s is no option of the command %s%s%s; see %s %s --help", option->name,
+                command->name, several ? ", but of " : "", others, c->program->name, command->name);
 }
 
 static int apply_flags(struct config *c, int argc, char *const *argv)
 {
-    for (int at = 1; at < argc;) {
-        struct flag flag;
+    struct flag flag;
+    int result;
+
+    for (int at = 1; (result = next_flag(c, argc, argv, &at, &flag)) > 0;) {
         char where[NAME_MAX_SIZE + 8];
 
-        if (read_flag(c, argc, argv, &at, &flag) < 0)
-            return -1;
         if (flag.builtin != BUILTIN_NONE)
             continue;
-        snprintf(where, sizeof where, "--%s", option_at(c, flag.option)->name);
+        const struct config_option *option = option_at(c, flag.option);
+        if (!config_concerns(c->program, option, c->call.command))
+            return fail_foreign(c, option);
+        snprintf(where, sizeof where, "--%s", option->name);
         if (set_value(c, flag.option, flag.value, CONFIG_FROM_FLAG, where) < 0)
             return -1;
     }
+    return result;
+}
+
+/* Checks what stands behind -- and tells the program how it was called. */
+static int set_call(struct config *c)
+{
+    const struct config_command *command = command_of(c);
+
+    if (c->program->command_count == 0)
+        return 0;
+    if (command && command->arguments && c->call.count == 0)
+        return fail(c, "%s wants to be told what: %s %s [options] -- %s", command->name,
+                    c->program->name, command->name, command->arguments);
+    if (c->call.arguments && !(command && command->arguments))
+        return fail(c, "%s%s%s takes no arguments behind --; see --help", c->program->name,
+                    command ? " " : "", command ? command->name : "");
+    *(struct config_call *)((char *)c->target + c->program->call) = c->call;
     return 0;
 }
 
@@ -600,7 +737,8 @@ static int check_required(struct config *c)
         const struct config_option *option = option_at(c, i);
         char variable[CONFIG_VARIABLE_MAX];
 
-        if (!(option->flags & CONFIG_REQUIRED) || c->sources[i] != CONFIG_UNSET)
+        if (!(option->flags & CONFIG_REQUIRED) || c->sources[i] != CONFIG_UNSET ||
+            !config_concerns(c->program, option, c->call.command))
             continue;
         config_variable(option->name, variable);
         return fail(c, "--%s is missing (or %s in the environment); see --help", option->name,
@@ -633,6 +771,8 @@ int config_load(struct config *config, const struct config_program *program, voi
         result = load_variable(config, *entry);
     if (result == 0)
         result = apply_flags(config, argc, argv);
+    if (result == 0)
+        result = set_call(config);
     return result == 0 ? check_required(config) : result;
 }
 

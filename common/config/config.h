@@ -17,6 +17,11 @@
  * "a=h1:1,h2:2 b=h3:3". A comma with blanks around it counts as a comma. A list from a source that
  * wins replaces the other lists, it does not add to them.
  *
+ * A program may have commands. The first argument that is neither a flag nor a flag's value names
+ * one; without it the program does its usual work. What a command takes as arguments stands behind
+ * an argument "--", where flags end. A flag that does not concern the command is an error; the
+ * environment and the file may hold such options, for they may be there for other commands.
+ *
  * Values of options with CONFIG_SECRET appear in no message and no text that this room makes.
  */
 #pragma once
@@ -67,6 +72,34 @@ struct config_option {
     const char *unit;          /* of an integer, for messages; may be NULL */
     const char *const *values; /* of an enum, ends in NULL */
     unsigned flags;            /* enum config_flags */
+    /* The commands that it concerns, as CONFIG_WITH() of each; 0: the usual work and each command
+     * that does not want its own options only. */
+    unsigned commands;
+};
+
+/* A bit of config_option.commands; command counts as in struct config_call. */
+#define CONFIG_WITH(command) (1U << (command))
+
+/* What an option is for one command, if nobody sets it. */
+struct config_default {
+    const char *option;
+    const char *value;
+};
+
+struct config_command {
+    const char *name;
+    const char
+        *arguments;   /* "COMMAND [ARG...]": what stands behind --, one word or more; or NULL */
+    const char *help; /* sentences for --help and the documentation */
+    bool own_options_only;                 /* takes only options that name it in their commands */
+    const struct config_default *defaults; /* instead of the table's; ends in {NULL}; or NULL */
+};
+
+/* How the program was called. */
+struct config_call {
+    int command;            /* 0: without one; else its index in the program's commands, plus 1 */
+    char *const *arguments; /* what stands behind --: argv's own words, NULL behind the last */
+    size_t count;
 };
 
 struct config_program {
@@ -74,6 +107,9 @@ struct config_program {
     const char *summary;
     const struct config_option *options; /* those of a group stand together */
     size_t count;
+    const struct config_command *commands;
+    size_t command_count;
+    size_t call; /* if there are commands: offsetof a struct config_call in the program's struct */
 };
 
 enum config_source {
@@ -92,6 +128,8 @@ enum config_result {
 struct config {
     const struct config_program *program;
     void *target;
+    struct config_call call;     /* its command is known with CONFIG_HELP too */
+    int command_at;              /* the index in argv of the command's name; 0: none */
     enum config_source *sources; /* one per option */
     const char *file;            /* the path that was read, or NULL */
     char error[CONFIG_ERROR_MAX];
@@ -120,8 +158,15 @@ const char *config_source_name(enum config_source source);
 void config_describe(const struct config *config, const struct config_option *option, char *out,
                      size_t size);
 
-/* --help, and a section of Markdown with a table per group. */
-void config_write_help(const struct config_program *program, FILE *out);
+/* Whether an option concerns a command; command counts as in struct config_call. */
+bool config_concerns(const struct config_program *program, const struct config_option *option,
+                     int command);
+/* What an option is for a command, if nobody sets it; NULL = nothing. */
+const char *config_default(const struct config_program *program, const struct config_option *option,
+                           int command);
+
+/* --help of a command, or of the program (0); and a section of Markdown with a table per group. */
+void config_write_help(const struct config_program *program, int command, FILE *out);
 void config_write_markdown(const struct config_program *program, FILE *out);
 
 /* The name of an option's environment variable. */

@@ -10,7 +10,7 @@
 #define INDENT 8
 
 /* Text broken at blanks into lines of at most WIDTH, each indented. */
-static void write_wrapped(FILE *out, const char *text)
+static void write_wrapped(FILE *out, int indent, const char *text)
 {
     size_t column = 0;
 
@@ -21,7 +21,7 @@ static void write_wrapped(FILE *out, const char *text)
             fputc('\n', out);
             column = 0;
         }
-        column += (size_t)fprintf(out, "%*s%.*s", column ? 1 : INDENT, "", (int)size, text);
+        column += (size_t)fprintf(out, "%*s%.*s", column ? 1 : indent, "", (int)size, text);
         text += size;
         text += strspn(text, " ");
     }
@@ -40,8 +40,10 @@ static void format_metavar(const struct config_option *option, char *out, size_t
         used += (size_t)snprintf(out + used, size - used, "%s%s", i ? "|" : "", option->values[i]);
 }
 
-static void write_option(FILE *out, const struct config_option *option)
+static void write_option(FILE *out, const struct config_program *program,
+                         const struct config_option *option, int command)
 {
+    const char *default_value = config_default(program, option, command);
     char metavar[128];
     char variable[CONFIG_VARIABLE_MAX];
     char facts[512];
@@ -50,39 +52,71 @@ static void write_option(FILE *out, const struct config_option *option)
     config_variable(option->name, variable);
     fprintf(out, "  --%s%s%s%s\n", option->kind == CONFIG_BOOL ? "[no-]" : "", option->name,
             metavar[0] ? " " : "", metavar);
-    write_wrapped(out, option->help);
+    write_wrapped(out, INDENT, option->help);
     snprintf(facts, sizeof facts, "%s%s%s%s%sEnvironment: %s.",
              option->flags & CONFIG_REQUIRED ? "Required. " : "",
              option->kind == CONFIG_LIST ? "May be given more than once. " : "",
-             option->default_value ? "Default: " : "",
-             option->default_value ? option->default_value : "", option->default_value ? ". " : "",
-             variable);
-    write_wrapped(out, facts);
+             default_value ? "Default: " : "", default_value ? default_value : "",
+             default_value ? ". " : "", variable);
+    write_wrapped(out, INDENT, facts);
 }
 
-/* Whether a new group begins with this option. */
-static bool begins_group(const struct config_program *program, size_t index)
+/* "tunnel-client run [options] -- COMMAND [ARG...]" */
+static void write_synopsis(FILE *out, const struct config_program *program,
+                           const struct config_command *command)
 {
-    return index == 0 ||
-           strcmp(program->options[index].group, program->options[index - 1].group) != 0;
+    fprintf(out, "%s %s [options]%s%s", program->name, command->name,
+            command->arguments ? " -- " : "", command->arguments ? command->arguments : "");
 }
 
-void config_write_help(const struct config_program *program, FILE *out)
+static void write_usage(FILE *out, const struct config_program *program, int command)
 {
-    fprintf(out, "Usage: %s [options]\n\n%s\n", program->name, program->summary);
+    if (command > 0) {
+        fputs("Usage: ", out);
+        write_synopsis(out, program, &program->commands[command - 1]);
+        fputs("\n\n", out);
+        write_wrapped(out, 0, program->commands[command - 1].help);
+        return;
+    }
+    fprintf(out, "Usage: %s [options]\n", program->name);
+    for (size_t i = 0; i < program->command_count; i++) {
+        fputs("       ", out);
+        write_synopsis(out, program, &program->commands[i]);
+        fputc('\n', out);
+    }
+    fprintf(out, "\n%s\n", program->summary);
+    if (program->command_count > 0)
+        fprintf(out, "\nCommands (%s COMMAND --help lists the options of each):\n", program->name);
+    for (size_t i = 0; i < program->command_count; i++) {
+        fprintf(out, "  %s\n", program->commands[i].name);
+        write_wrapped(out, INDENT, program->commands[i].help);
+    }
+}
+
+void config_write_help(const struct config_program *program, int command, FILE *out)
+{
+    const char *group = "";
+
+    write_usage(out, program, command);
     for (size_t i = 0; i < program->count; i++) {
-        if (begins_group(program, i))
-            fprintf(out, "\n%s:\n", program->options[i].group);
-        write_option(out, &program->options[i]);
+        const struct config_option *option = &program->options[i];
+
+        if (!config_concerns(program, option, command))
+            continue;
+        if (strcmp(option->group, group) != 0)
+            fprintf(out, "\n%s:\n", option->group);
+        group = option->group;
+        write_option(out, program, option, command);
     }
     fputs("\nGeneral:\n  --config FILE\n", out);
-    write_wrapped(out, "Read options from FILE, in .properties syntax (name=value). Flags win over "
-                       "the environment, the environment over the file. Environment: "
-                       "TUNNEL_CONFIG.");
+    write_wrapped(out, INDENT,
+                  "Read options from FILE, in .properties syntax (name=value). Flags win over "
+                  "the environment, the environment over the file. Environment: "
+                  "TUNNEL_CONFIG.");
     fputs("  --help, -h\n", out);
-    write_wrapped(out, "Print this text.");
+    write_wrapped(out, INDENT, "Print this text.");
     fputs("  --version\n", out);
-    write_wrapped(out, "Print the version.");
+    write_wrapped(out, INDENT, "Print the version.");
 }
 
 /* Text inside a table's cell. */
@@ -92,7 +126,43 @@ static void write_cell(FILE *out, const char *text)
         fprintf(out, "%s%c", strchr("|<>", *text) ? "\\" : "", *text);
 }
 
-static void write_row(FILE *out, const struct config_option *option)
+/* The default, and those that commands have instead. */
+static void write_defaults(FILE *out, const struct config_program *program,
+                           const struct config_option *option)
+{
+    const char *separator = "";
+
+    if (option->default_value) {
+        fprintf(out, "`%s`", option->default_value);
+        separator = "; ";
+    }
+    for (size_t i = 1; i <= program->command_count; i++) {
+        const char *value = config_default(program, option, (int)i);
+
+        if (value == option->default_value)
+            continue;
+        fprintf(out, "%s`%s`: `%s`", separator, program->commands[i - 1].name, value);
+        separator = "; ";
+    }
+}
+
+static void write_only(FILE *out, const struct config_program *program,
+                       const struct config_option *option)
+{
+    const char *separator = " Only for ";
+
+    for (size_t i = 1; i <= program->command_count; i++) {
+        if (!(option->commands & CONFIG_WITH(i)) || (option->commands & CONFIG_WITH(0)))
+            continue;
+        fprintf(out, "%s`%s`", separator, program->commands[i - 1].name);
+        separator = ", ";
+    }
+    if (strcmp(separator, ", ") == 0)
+        fputc('.', out);
+}
+
+static void write_row(FILE *out, const struct config_program *program,
+                      const struct config_option *option)
 {
     char metavar[128];
     char variable[CONFIG_VARIABLE_MAX];
@@ -107,27 +177,58 @@ static void write_row(FILE *out, const struct config_option *option)
     for (const char *at = metavar; *at; at++)
         fprintf(out, "%s%c", *at == '|' ? "\\" : "", *at);
     fprintf(out, "` | `%s` | ", variable);
-    if (option->default_value)
-        fprintf(out, "`%s`", option->default_value);
+    write_defaults(out, program, option);
     fputs(" | ", out);
     if (option->flags & CONFIG_REQUIRED)
         fputs("Required. ", out);
     write_cell(out, option->help);
     if (option->kind == CONFIG_LIST)
         fputs(" May be given more than once.", out);
+    write_only(out, program, option);
     fputs(" |\n", out);
+}
+
+static void write_commands(FILE *out, const struct config_program *program)
+{
+    if (program->command_count == 0)
+        return;
+    fputs("\n### Commands\n\n| Command | Meaning |\n|---|---|\n", out);
+    for (size_t i = 0; i < program->command_count; i++) {
+        const struct config_command *command = &program->commands[i];
+        const char *separator = " Options: ";
+
+        fputs("| `", out);
+        write_synopsis(out, program, command);
+        fputs("` | ", out);
+        write_cell(out, command->help);
+        for (size_t j = 0; j < program->count && command->own_options_only; j++) {
+            if (!config_concerns(program, &program->options[j], (int)i + 1))
+                continue;
+            fprintf(out, "%s`--%s`", separator, program->options[j].name);
+            separator = ", ";
+        }
+        fputs(command->own_options_only ? ". |\n" : " |\n", out);
+    }
+}
+
+/* Whether a new group begins with this option. */
+static bool begins_group(const struct config_program *program, size_t index)
+{
+    return index == 0 ||
+           strcmp(program->options[index].group, program->options[index - 1].group) != 0;
 }
 
 void config_write_markdown(const struct config_program *program, FILE *out)
 {
     fprintf(out, "## %s\n\n%s\n", program->name, program->summary);
+    write_commands(out, program);
     for (size_t i = 0; i < program->count; i++) {
         if (begins_group(program, i))
             fprintf(out,
                     "\n### %s\n\n| Option | Environment | Default | Meaning |\n"
                     "|---|---|---|---|\n",
                     program->options[i].group);
-        write_row(out, &program->options[i]);
+        write_row(out, program, &program->options[i]);
     }
 }
 

@@ -79,7 +79,7 @@ static bool begin(struct program *program, const struct program_parts *parts, in
     }
     *exit_code = 0;
     if (result == CONFIG_HELP)
-        config_write_help(description, stdout);
+        config_write_help(description, program->config.call.command, stdout);
     else if (result == CONFIG_VERSION)
         printf("%s %s\n", description->name, KAFKA_TUNNEL_VERSION);
     else
@@ -183,10 +183,10 @@ int program_main(const struct program_parts *parts, int argc, char **argv)
 
     if (!begin(&program, parts, argc, argv, &exit_code))
         return exit_code;
-    if (parts->check(parts->options, error, sizeof error))
-        exit_code = work(&program, parts);
-    else
+    if (!parts->check(parts->options, error, sizeof error))
         exit_code = usage(&program, error);
+    else if (!parts->instead || !parts->instead(parts->options, &program.worker, &exit_code))
+        exit_code = work(&program, parts);
     end(&program);
     return exit_code;
 }

@@ -15,6 +15,9 @@ struct program_parts {
 
     /* Checks what was loaded into options. false: error holds a sentence, a usage error. */
     bool (*check)(void *options, char *error, size_t size);
+    /* What a command wants instead of the program's work. true: that is done, *exit_code says what
+     * to exit with. NULL: there are no such commands. */
+    bool (*instead)(const void *options, struct worker *worker, int *exit_code);
     /* false: error holds a sentence; *exit_code says what to exit with. free() is called anyway. */
     bool (*start)(void *work, struct worker *worker, const void *options, char *error, size_t size,
                   int *exit_code);

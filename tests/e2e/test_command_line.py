@@ -70,6 +70,25 @@ BAD_CLIENT = {
     "config file missing": (CLIENT + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
 }
 
+BAD_COMMAND = {
+    "unknown command": (["docter"], ["argument 1", "run, wait and doctor"]),
+    "a word without its option is not repeated": (["--server", "https://localhost:1", "s3cret"], ["argument 3", "neither an option nor"]),
+    "run without a command": (["run", *CLIENT], ["run", "-- COMMAND"]),
+    "run without --": (["run", *CLIENT, "kcat"], ["argument 6", "behind --"]),
+    "run without a server": (["run", "--", "true"], ["--server", "missing"]),
+    "an option of another command": (["run", *CLIENT, "--max", "3", "--", "true"], ["--max", "command run", "but of wait"]),
+    "an option of a command without it": ([*CLIENT, "--ready-timeout", "3"], ["--ready-timeout", "of the command run"]),
+    "wait needs no server": (["wait", "--server", "https://localhost:1"], ["--server", "no option of the command wait"]),
+    "wait with arguments": (["wait", "--", "true"], ["wait", "no arguments"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COMMAND)
+def test_bad_commands(case, binaries):
+    args, words = BAD_COMMAND[case]
+    bad_usage([binaries.client, *args], *words)
+
+
 # Ports for nodes, beside --kafka 9092 --kafka b=9192 --tcp x=9500.
 NODE_PORTS = ["--server", "https://localhost:1", "--kafka", "9092", "--kafka", "b=9192", "--tcp", "x=9500"]
 BAD_NODE_PORTS = {
@@ -130,6 +149,19 @@ def test_help_and_version(program, binaries):
     for option in ("--kafka", "--tcp", "--token-file", "--log-format", "--config"):
         assert option in shown
     assert re.search(r"\d+\.\d+\.\d+", process.run([binary, "--version"], 10).stdout)
+
+
+def test_help_of_commands(binaries):
+    """The program's help lists the commands; each command's help lists what concerns it."""
+    shown = process.run([binaries.client, "--help"], 10).stdout
+    for line in ("tunnel-client run [options] -- COMMAND [ARG...]", "tunnel-client wait [options]", "tunnel-client doctor [options]"):
+        assert line in shown
+    assert "--ready-timeout" not in shown and "--max " not in shown
+    run = process.run([binaries.client, "run", "--help"], 10).stdout
+    assert "--ready-timeout" in run and "--server" in run and "Default: warning. Environment: TUNNEL_LOG_LEVEL" in run
+    wait_help = process.run([binaries.client, "--help", "wait"], 10).stdout
+    assert "--max" in wait_help and "Default: 127.0.0.1:9095" in wait_help and "--server" not in wait_help
+    assert "--server" in process.run([binaries.client, "doctor", "--help"], 10).stdout
 
 
 def test_server_port_in_use(pair, peer):

@@ -429,7 +429,8 @@ static void secrets_are_never_shown(void **state)
                                                     .group = "g",
                                                     .help = "h",
                                                     .flags = CONFIG_SECRET}};
-    static const struct config_program secretive = {"demo", "s", options, 1};
+    static const struct config_program secretive = {
+        .name = "demo", .summary = "s", .options = options, .count = 1};
     struct run r;
     char text[64];
 
@@ -453,13 +454,24 @@ static void secrets_are_never_shown(void **state)
     config_free(&r.config);
 }
 
-static char *written(void (*write_text)(const struct config_program *, FILE *))
+static char *written_help(const struct config_program *p, int command)
 {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
-    write_text(&program, out);
+    config_write_help(p, command, out);
+    fclose(out);
+    return text;
+}
+
+static char *written_markdown(const struct config_program *p)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    config_write_markdown(p, out);
     fclose(out);
     return text;
 }
@@ -467,8 +479,8 @@ static char *written(void (*write_text)(const struct config_program *, FILE *))
 static void help_and_markdown_show_everything(void **state)
 {
     (void)state;
-    char *help = written(config_write_help);
-    char *markdown = written(config_write_markdown);
+    char *help = written_help(&program, 0);
+    char *markdown = written_markdown(&program);
 
     assert_non_null(strstr(help, "Usage: demo [options]\n\nA program.\n\nLink:\n  --server URL\n"
                                  "        Where the server is.\n"
@@ -485,6 +497,191 @@ static void help_and_markdown_show_everything(void **state)
     assert_non_null(strstr(markdown, "there \\| alive. |\n"));
     assert_non_null(strstr(markdown, "`--log-level error\\|info\\|debug`"));
     free(help);
+    free(markdown);
+}
+
+/* A program with commands: exec takes arguments, look takes its own options only. */
+struct tool {
+    struct config_call call;
+    const char *server;
+    uint64_t limit;
+    int64_t depth;
+    int level;
+};
+
+#define IN_TOOL(member) .offset = offsetof(struct tool, member), .group = "All", .help = "Help."
+enum { EXEC = 1, LOOK };
+static const struct config_option tool_options[] = {
+    {.name = "server", .kind = CONFIG_STRING, IN_TOOL(server), .flags = CONFIG_REQUIRED},
+    {.name = "limit",
+     .metavar = "S",
+     .kind = CONFIG_DURATION,
+     IN_TOOL(limit),
+     .default_value = "30s",
+     .commands = CONFIG_WITH(EXEC) | CONFIG_WITH(LOOK)},
+    {.name = "depth", .kind = CONFIG_INTEGER, IN_TOOL(depth), .commands = CONFIG_WITH(LOOK)},
+    {.name = "level",
+     .kind = CONFIG_ENUM,
+     IN_TOOL(level),
+     .default_value = "info",
+     .values = levels},
+};
+static const struct config_default exec_defaults[] = {{"level", "error"}, {NULL, NULL}};
+static const struct config_command tool_commands[] = {
+    {.name = "exec", .arguments = "WHAT [ARG...]", .help = "Do it.", .defaults = exec_defaults},
+    {.name = "look", .help = "See | it.", .own_options_only = true},
+};
+static const struct config_program tool_program = {.name = "tool",
+                                                   .summary = "A tool.",
+                                                   .options = tool_options,
+                                                   .count = 4,
+                                                   .commands = tool_commands,
+                                                   .command_count = 2,
+                                                   .call = offsetof(struct tool, call)};
+
+static int load_tool(struct config *config, struct tool *tool, const char *const *arguments,
+                     const char *const *environment)
+{
+    static char *argv[16]; /* outlives the call: tool->call points into it */
+    char *variables[16];
+
+    copy_words(argv, WORDS("tool"));
+    int argc = 1 + copy_words(argv + 1, arguments);
+    copy_words(variables, environment);
+    memset(tool, 0, sizeof *tool);
+    return config_load(config, &tool_program, tool, argc, argv, variables);
+}
+
+static void the_first_word_names_a_command(void **state)
+{
+    (void)state;
+    struct config config;
+    struct tool tool;
+
+    assert_int_equal(load_tool(&config, &tool, WORDS("--server", "look"), NULL), 0);
+    assert_int_equal(tool.call.command, 0);
+    assert_int_equal(tool.level, 1);
+    config_free(&config);
+
+    assert_int_equal(load_tool(&config, &tool,
+                               WORDS("--server", "x", "exec", "--limit=1", "--", "look", "--a"),
+                               WORDS("TUNNEL_DEPTH=7")),
+                     0);
+    assert_int_equal(tool.call.command, EXEC);
+    assert_int_equal(tool.call.count, 2);
+    assert_string_equal(tool.call.arguments[0], "look");
+    assert_string_equal(tool.call.arguments[1], "--a");
+    assert_null(tool.call.arguments[2]);
+    assert_int_equal(tool.limit, 1000);
+    assert_int_equal(tool.level, 0);
+    /* There for another command. */
+    assert_int_equal(tool.depth, 7);
+    config_free(&config);
+
+    assert_int_equal(load_tool(&config, &tool, WORDS("exec", "--server=x", "--", "--"),
+                               WORDS("TUNNEL_LEVEL=debug")),
+                     0);
+    assert_string_equal(tool.call.arguments[0], "--");
+    assert_int_equal(tool.level, 2);
+    config_free(&config);
+
+    /* What is required elsewhere is not required here. */
+    assert_int_equal(load_tool(&config, &tool, WORDS("look"), NULL), 0);
+    assert_int_equal(tool.call.command, LOOK);
+    assert_int_equal(tool.limit, 30000);
+    config_free(&config);
+
+    const char *const *const helps[] = {WORDS("look", "--help"), WORDS("--help", "look"),
+                                        WORDS("look", "--depth", "x", "-h")};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(load_tool(&config, &tool, helps[i], NULL), CONFIG_HELP);
+        assert_int_equal(config.call.command, LOOK);
+        config_free(&config);
+    }
+    assert_int_equal(load_tool(&config, &tool, WORDS("exec", "--version"), NULL), CONFIG_VERSION);
+    config_free(&config);
+}
+
+static void errors_of_commands(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[6];
+        const char *error;
+    } cases[] = {
+        {{"s3cret"},
+         "argument 1 is neither an option nor one of the commands exec and look; options begin "
+         "with --, see --help"},
+        {{"look", "s3cret"},
+         "argument 2 is no option; options begin with --, see tool look --help"},
+        {{"exec", "--server=x", "s3cret"},
+         "argument 3 is no option; what exec takes as WHAT [ARG...] stands behind --"},
+        {{"look", "-x"}, "argument 2 is no option; options begin with --, see --help"},
+        {{"exec", "--server", "x"},
+         "exec wants to be told what: tool exec [options] -- WHAT [ARG...]"},
+        {{"exec", "--server", "x", "--"},
+         "exec wants to be told what: tool exec [options] -- WHAT [ARG...]"},
+        {{"look", "--"}, "tool look takes no arguments behind --; see --help"},
+        {{"--server", "x", "--", "y"}, "tool takes no arguments behind --; see --help"},
+        {{"exec", "--server", "--", "y"}, "--server needs a value"},
+        {{"exec", "--", "y"},
+         "--server is missing (or TUNNEL_SERVER in the environment); see "
+         "--help"},
+        {{"--server", "x", "--limit", "1"},
+         "--limit is an option of the commands exec and look; see --help"},
+        {{"--depth", "1"}, "--depth is an option of the command look; see --help"},
+        {{"exec", "--depth", "1", "--", "y"},
+         "--depth is no option of the command exec, but of look; see tool exec --help"},
+        {{"--server", "x", "look"},
+         "--server is no option of the command look; see tool look --help"},
+        {{"look", "--dept", "1"}, "--dept is no option of tool; did you mean --depth?"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config config;
+        struct tool tool;
+
+        assert_int_equal(load_tool(&config, &tool, cases[i].words, NULL), -1);
+        assert_string_equal(config.error, cases[i].error);
+        config_free(&config);
+    }
+}
+
+static void commands_in_help_and_markdown(void **state)
+{
+    (void)state;
+    char *help = written_help(&tool_program, 0);
+    char *exec = written_help(&tool_program, EXEC);
+    char *look = written_help(&tool_program, LOOK);
+    char *markdown = written_markdown(&tool_program);
+
+    assert_non_null(strstr(help, "Usage: tool [options]\n"
+                                 "       tool exec [options] -- WHAT [ARG...]\n"
+                                 "       tool look [options]\n\nA tool.\n\n"
+                                 "Commands (tool COMMAND --help lists the options of each):\n"
+                                 "  exec\n        Do it.\n  look\n        See | it.\n\n"
+                                 "All:\n  --server\n"));
+    assert_null(strstr(help, "--limit"));
+    assert_non_null(strstr(exec, "Usage: tool exec [options] -- WHAT [ARG...]\n\nDo it.\n\n"
+                                 "All:\n  --server\n"));
+    assert_non_null(strstr(exec, "Default: error. Environment: TUNNEL_LEVEL.\n"));
+    assert_non_null(strstr(exec, "  --limit S\n"));
+    assert_null(strstr(exec, "--depth"));
+    assert_non_null(strstr(look, "Usage: tool look [options]\n\nSee | it.\n\n"
+                                 "All:\n  --limit S\n"));
+    assert_non_null(strstr(look, "--depth"));
+    assert_null(strstr(look, "--server"));
+    assert_non_null(strstr(look, "General:\n  --config FILE\n"));
+    assert_non_null(strstr(markdown,
+                           "A tool.\n\n### Commands\n\n| Command | Meaning |\n|---|---|\n"
+                           "| `tool exec [options] -- WHAT [ARG...]` | Do it. |\n"
+                           "| `tool look [options]` | See \\| it. Options: `--limit`, `--depth`. "
+                           "|\n\n### All\n"));
+    assert_non_null(strstr(markdown, "| `30s` | Help. Only for `exec`, `look`. |\n"));
+    assert_non_null(strstr(markdown, "| `info`; `exec`: `error` | Help. |\n"));
+    free(help);
+    free(exec);
+    free(look);
     free(markdown);
 }
 
@@ -817,6 +1014,9 @@ int main(void)
         cmocka_unit_test(help_and_version_come_first),
         cmocka_unit_test(secrets_are_never_shown),
         cmocka_unit_test(help_and_markdown_show_everything),
+        cmocka_unit_test(the_first_word_names_a_command),
+        cmocka_unit_test(errors_of_commands),
+        cmocka_unit_test(commands_in_help_and_markdown),
         cmocka_unit_test(properties_syntax),
         cmocka_unit_test(values),
         cmocka_unit_test(addresses),
