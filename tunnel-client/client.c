@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "net/notify.h"
 #include "net/relay.h"
 
 enum { WAITING_MAX = 1024 };
@@ -167,18 +168,48 @@ static void on_accept(void *context, struct port *port, int fd, const struct soc
 
 /* ---- the server's word */
 
+static bool is_offered(const struct port *port, const struct mux_welcome *welcome)
+{
+    struct mux_text rest = welcome->offers;
+    struct mux_text name;
+    enum mux_target_kind kind;
+
+    while (mux_offer_next(&rest, &kind, &name))
+        if (kind == port->kind && name.size == strlen(port->name) &&
+            memcmp(name.bytes, port->name, name.size) == 0)
+            return true;
+    return mux_target_is_node(port->kind);
+}
+
+/* For a command that is not started because of it: what the server has instead. */
+static void refuse_to_run(struct client *client, const struct port *port,
+                          const struct mux_welcome *welcome)
+{
+    struct mux_text rest = welcome->offers;
+    struct mux_text name;
+    enum mux_target_kind kind;
+    char reason[600];
+    const char *option = port->kind == MUX_TARGET_TCP ? "tcp" : "kafka";
+    size_t used =
+        (size_t)snprintf(reason, sizeof reason,
+                         "the server offers no --%s of the name %s, but only", option, port->name);
+
+    for (int i = 0; used < sizeof reason && mux_offer_next(&rest, &kind, &name); i++)
+        used +=
+            (size_t)snprintf(reason + used, sizeof reason - used, "%s --%s %.*s", i ? "," : "",
+                             kind == MUX_TARGET_TCP ? "tcp" : "kafka", (int)name.size, name.bytes);
+    run_failed(client->run, "tunnel", reason, true);
+}
+
 static void check_offers(struct client *client, const struct mux_welcome *welcome)
 {
     for (struct list *at = client->ports.all.next; at != &client->ports.all; at = at->next) {
         const struct port *port = list_entry(at, struct port, node);
-        struct mux_text rest = welcome->offers;
-        struct mux_text name;
-        enum mux_target_kind kind;
-        bool found = mux_target_is_node(port->kind);
-        while (!found && mux_offer_next(&rest, &kind, &name))
-            found = kind == port->kind && name.size == strlen(port->name) &&
-                    memcmp(name.bytes, port->name, name.size) == 0;
-        if (!found)
+        if (is_offered(port, welcome))
+            continue;
+        if (client->run && run_is_waiting(client->run))
+            refuse_to_run(client, port, welcome);
+        else
             log_error(
                 client->worker->log, "unknown_target",
                 port->kind == MUX_TARGET_TCP
@@ -202,6 +233,9 @@ static void on_up(void *context, const struct mux_welcome *welcome)
                  log_str("server", client->options->server),
                  log_str("version", KAFKA_TUNNEL_VERSION));
     client->ready = true;
+    terminal_up(client->terminal, uplink_protection(client->uplink), welcome->resumed);
+    notify_ready(client->worker->notify);
+    notify_status(client->worker->notify, "Connected to %s", client->options->url.host);
     if (!welcome->resumed)
         check_offers(client, welcome);
     list_init(&waiting);
@@ -210,6 +244,32 @@ static void on_up(void *context, const struct mux_welcome *welcome)
     event_del(client->waiting_timer);
     while ((node = list_pop(&waiting)))
         open_stream(list_entry(node, struct local_connection, node), session);
+    if (client->run)
+        run_ready(client->run);
+}
+
+static void on_lost(void *context)
+{
+    struct client *client = context;
+
+    /* A command has the terminal to itself. */
+    if (!client->run)
+        terminal_connecting(client->terminal);
+    notify_status(client->worker->notify, "The link is lost; connecting to %s",
+                  client->options->url.host);
+}
+
+static bool on_failed(void *context, const char *hop, const char *reason, bool refused)
+{
+    struct client *client = context;
+    bool waiting = client->run && run_is_waiting(client->run);
+
+    if (!client->run || waiting)
+        terminal_failed(client->terminal, hop, reason);
+    notify_status(client->worker->notify, "Not connected: %s: %s", hop, reason);
+    if (waiting)
+        run_failed(client->run, hop, reason, refused);
+    return waiting;
 }
 
 /* The nodes of an EXPOSE message, in an array that the caller frees. */
@@ -326,8 +386,11 @@ static const struct mux_callbacks stream_callbacks = {
     .over = relay_on_over,
 };
 
-static const struct uplink_owner uplink_owner = {
-    .streams = &stream_callbacks, .message = on_message, .up = on_up};
+static const struct uplink_owner uplink_owner = {.streams = &stream_callbacks,
+                                                 .message = on_message,
+                                                 .up = on_up,
+                                                 .lost = on_lost,
+                                                 .failed = on_failed};
 
 /* ---- life */
 
@@ -356,6 +419,7 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
     client->waiting_timer = event_new(worker->base, -1, 0, on_waiting_timer, client);
     if (!client->waiting_timer)
         abort();
+    client->terminal = terminal_new(worker, options);
     *exit_code = 2;
     client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);
     if (!client->uplink)
@@ -363,6 +427,10 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
     *exit_code = 1;
     if (!open_ports(client, error, size))
         return false;
+    terminal_summary(client->terminal, &client->ports);
+    terminal_connecting(client->terminal);
+    if (options->call.command == COMMAND_RUN)
+        client->run = run_new(worker, options, &client->ports);
     uplink_start(client->uplink);
     return true;
 }
@@ -373,8 +441,19 @@ static void drop_waiting(struct client *client)
         connection_free(list_entry(client->waiting.next, struct local_connection, node));
 }
 
+bool client_signalled(struct client *client, int number, bool from_terminal)
+{
+    return run_signalled(client->run, number, from_terminal);
+}
+
+int client_exit_code(const struct client *client)
+{
+    return client->run ? run_exit_code(client->run) : 0;
+}
+
 void client_drain(struct client *client)
 {
+    terminal_quiet(client->terminal);
     ports_close(&client->ports);
     drop_waiting(client);
     uplink_drain(client->uplink);
@@ -396,4 +475,6 @@ void client_free(struct client *client)
     drop_waiting(client);
     ports_clear(&client->ports);
     event_free(client->waiting_timer);
+    run_free(client->run);
+    terminal_free(client->terminal);
 }

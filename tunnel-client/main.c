@@ -3,6 +3,7 @@
 
 #include "client.h"
 #include "net/program.h"
+#include "wait.h"
 
 static bool check(void *options, char *error, size_t size)
 {
@@ -13,12 +14,34 @@ static bool instead(const void *options, struct worker *worker, int *exit_code)
 {
     const struct options *given = options;
 
-    (void)worker;
-    if (given->call.command == COMMAND_NONE)
+    switch (given->call.command) {
+    case COMMAND_WAIT:
+        *exit_code = wait_until_ready(worker, given);
+        return true;
+    case COMMAND_DOCTOR:
+        fprintf(stderr, "tunnel-client: doctor is not built yet\n");
+        *exit_code = 2;
+        return true;
+    default:
         return false;
-    fprintf(stderr, "tunnel-client: this command is not built yet\n");
-    *exit_code = 2;
-    return true;
+    }
+}
+
+static bool passes_signals(const void *options)
+{
+    const struct options *given = options;
+
+    return given->call.command == COMMAND_RUN;
+}
+
+static bool signalled(void *work, int number, bool from_terminal)
+{
+    return client_signalled(work, number, from_terminal);
+}
+
+static int exit_code_of(const void *work)
+{
+    return client_exit_code(work);
 }
 
 static bool start(void *work, struct worker *worker, const void *options, char *error, size_t size,
@@ -63,6 +86,9 @@ int main(int argc, char **argv)
         .stop = stop,
         .stopped = stopped,
         .free = clear,
+        .passes_signals = passes_signals,
+        .signalled = signalled,
+        .exit_code = exit_code_of,
     };
     int exit_code = program_main(&parts, argc, argv);
 

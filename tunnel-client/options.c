@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,7 +167,8 @@ static const struct config_option table[] = {
      .commands = CONFIG_WITH(COMMAND_WAIT)},
 };
 
-static const struct config_default run_defaults[] = {{"log-level", "warning"}, {NULL, NULL}};
+static const struct config_default run_defaults[] = {
+    {"log-level", "warning"}, {"drain-timeout", "5s"}, {NULL, NULL}};
 static const struct config_default wait_defaults[] = {{"status", "127.0.0.1:9095"}, {NULL, NULL}};
 
 static const struct config_command commands[] = {
@@ -345,10 +347,61 @@ static bool check_secrets(const struct options *options, char *error, size_t siz
     return true;
 }
 
+bool options_use_snowflake(const struct options *options)
+{
+    static const char suffix[] = ".snowflakecomputing.app";
+    size_t size = strlen(options->url.host);
+
+    if (options->auth_scheme != AUTH_AUTO)
+        return options->auth_scheme == AUTH_SNOWFLAKE;
+    return size >= sizeof suffix - 1 &&
+           strcasecmp(options->url.host + size - (sizeof suffix - 1), suffix) == 0;
+}
+
+void options_variable(const char *name, const char *suffix, char out[OPTIONS_VARIABLE_MAX])
+{
+    snprintf(out, OPTIONS_VARIABLE_MAX, "TUNNEL_%s_%s", name, suffix);
+    for (char *at = out; *at; at++)
+        *at = *at == '-' || *at == '.' ? '_' : (char)toupper((unsigned char)*at);
+}
+
+static bool check_status(struct options *options, char *error, size_t size)
+{
+    const char *why = address_parse(options->status, &options->status_address);
+
+    if (why)
+        return fail(error, size, "status", options->status, why);
+    /* What listens everywhere is reached on loopback. */
+    if (strcmp(options->status_address.host, "0.0.0.0") == 0)
+        strcpy(options->status_address.host, "127.0.0.1");
+    else if (strcmp(options->status_address.host, "::") == 0)
+        strcpy(options->status_address.host, "::1");
+    return true;
+}
+
+/* Two names must not make one variable of the command's environment. */
+static bool check_variables(const char *option, const struct address_named *all, size_t count,
+                            const char *suffix, char *error, size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t other = 0; other < i; other++) {
+            char mine[OPTIONS_VARIABLE_MAX], taken[OPTIONS_VARIABLE_MAX];
+            options_variable(all[i].name, suffix, mine);
+            options_variable(all[other].name, suffix, taken);
+            if (strcmp(mine, taken) != 0)
+                continue;
+            snprintf(error, size, "--%s: the command would find both %s and %s as %s", option,
+                     all[other].name, all[i].name, mine);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
     if (options->call.command == COMMAND_WAIT)
-        return true;
+        return check_status(options, error, size);
     const char *why = url_parse(options->server, &options->url);
     if (why) {
         /* The URL may hold a password: it is not repeated. */
@@ -364,6 +417,11 @@ bool options_check(struct options *options, char *error, size_t size)
         struct address_named *only = &options->clusters[options->cluster_count++];
         address_parse_named_listen("9092", ADDRESS_DEFAULT_CLUSTER, only);
     }
+    if (options->call.command == COMMAND_RUN &&
+        (!check_variables("kafka", options->clusters, options->cluster_count, "BOOTSTRAP_SERVERS",
+                          error, size) ||
+         !check_variables("tcp", options->targets, options->target_count, "ADDRESS", error, size)))
+        return false;
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
            check_resolve(options, error, size) && check_secrets(options, error, size);
 }

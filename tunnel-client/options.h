@@ -39,6 +39,7 @@ struct options {
     size_t cluster_count;
     struct address_named *targets;
     size_t target_count;
+    struct address status_address;
     char advertise_host[ADDRESS_HOST_MAX + 1]; /* "": none */
 };
 
@@ -47,4 +48,9 @@ extern const struct config_program options_program;
 /* Checks what config_load() has read and fills in the parsed part. false: error holds a sentence.
  */
 bool options_check(struct options *options, char *error, size_t size);
+/* Whether a token is presented as Snowflake's ingress wants it. */
+bool options_use_snowflake(const struct options *options);
+/* TUNNEL_NAME_SUFFIX: what the command of `run` finds a listener's address in. */
+#define OPTIONS_VARIABLE_MAX (ADDRESS_NAME_MAX + sizeof "TUNNEL__BOOTSTRAP_SERVERS")
+void options_variable(const char *name, const char *suffix, char out[OPTIONS_VARIABLE_MAX]);
 void options_free(struct options *options);

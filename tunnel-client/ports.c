@@ -323,16 +323,19 @@ void ports_explain(const struct port *bootstrap, int failed, char *error, size_t
         snprintf(error, size, "cannot listen on %s: %s", bootstrap->host, strerror(failed));
 }
 
-const char *port_advertised_host(const struct port *port)
+const char *port_local_host(const struct port *port)
 {
-    if (port->ports->advertise[0] != '\0')
-        return port->ports->advertise;
     /* What listens everywhere is reached on loopback at least; nobody can dial 0.0.0.0. */
     if (strcmp(port->host, "0.0.0.0") == 0)
         return "127.0.0.1";
     if (strcmp(port->host, "::") == 0)
         return "::1";
     return port->host;
+}
+
+const char *port_advertised_host(const struct port *port)
+{
+    return port->ports->advertise[0] != '\0' ? port->ports->advertise : port_local_host(port);
 }
 
 struct mux_target port_target(const struct port *port)

@@ -80,4 +80,6 @@ struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int
 void ports_explain(const struct port *bootstrap, int failed, char *error, size_t size);
 /* The host that Kafka clients are to dial. */
 const char *port_advertised_host(const struct port *port);
+/* The host to dial on this machine. */
+const char *port_local_host(const struct port *port);
 struct mux_target port_target(const struct port *port);

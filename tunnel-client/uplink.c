@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/bytes.h"
 #include "config/secret.h"
@@ -140,6 +139,11 @@ struct mux_session *uplink_session(struct uplink *uplink)
     return carrier->known && carrier->link ? carrier->session : NULL;
 }
 
+const char *uplink_protection(const struct uplink *uplink)
+{
+    return uplink->current->link ? link_protection(uplink->current->link) : "";
+}
+
 /* A session that ends with its last stream: is it time? */
 static void on_sweep(evutil_socket_t fd, short what, void *argument)
 {
@@ -230,9 +234,12 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
 {
     uplink->failures++;
     unsigned wait_ms = backoff_ms(uplink, patience);
+    bool said = uplink->owner->failed(uplink->context, hop, reason, patience == PATIENCE_AUTH);
     /* An event's fields keep their names in both formats: retry_ms is a plain number. */
     log_event(uplink->worker->log,
-              worth_a_line(uplink, hop, reason) ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
+              !worth_a_line(uplink, hop, reason) ? LOG_LEVEL_DEBUG
+              : said                             ? LOG_LEVEL_INFO
+                                                 : LOG_LEVEL_WARNING,
               "dial_failed", "The server could not be reached",
               (const struct log_field[]){log_str("hop", hop), log_str("reason", reason),
                                          log_u64("status", (uint64_t)status),
@@ -290,6 +297,7 @@ static void on_link_lost(struct carrier *carrier, uint64_t moved, const char *re
                 log_u64("lived_ms", lived_us / 1000),
                 log_u64("connections", mux_session_stream_count(carrier->session)),
                 log_u64("retry_ms", wait_ms));
+    uplink->owner->lost(uplink->context);
     if (uplink->resume_window_ms == 0) {
         lose_session(carrier, reason);
     } else {
@@ -357,17 +365,6 @@ static void on_dialled(void *context, const struct http_dial_result *result)
 
 /* ---- dialling */
 
-static bool uses_snowflake(const struct options *options)
-{
-    static const char suffix[] = ".snowflakecomputing.app";
-    size_t size = strlen(options->url.host);
-
-    if (options->auth_scheme != AUTH_AUTO)
-        return options->auth_scheme == AUTH_SNOWFLAKE;
-    return size >= sizeof suffix - 1 &&
-           strcasecmp(options->url.host + size - (sizeof suffix - 1), suffix) == 0;
-}
-
 /* The header with the token, to be wiped by the caller. */
 static char *make_authorization(const struct options *options, const char *token)
 {
@@ -377,8 +374,8 @@ static char *make_authorization(const struct options *options, const char *token
     if (!value)
         abort();
     snprintf(value, size,
-             uses_snowflake(options) ? "Authorization: Snowflake Token=\"%s\""
-                                     : "Authorization: Bearer %s",
+             options_use_snowflake(options) ? "Authorization: Snowflake Token=\"%s\""
+                                            : "Authorization: Bearer %s",
              token);
     return value;
 }

@@ -19,6 +19,11 @@ struct uplink_owner {
                     const uint8_t *payload, size_t size);
     /* A new session is up: streams can be opened. */
     void (*up)(void *context, const struct mux_welcome *welcome);
+    /* The link is lost, and another one is dialled. */
+    void (*lost)(void *context);
+    /* A dial has failed; refused: because of who dials, so that the next one will too. true: the
+     * owner says so to whom it concerns, a warning is not needed. */
+    bool (*failed)(void *context, const char *hop, const char *reason, bool refused);
 };
 
 /* NULL: error holds a sentence about a file. */
@@ -34,3 +39,5 @@ void uplink_stop(struct uplink *uplink);
 bool uplink_stopped(const struct uplink *uplink);
 /* The session, when streams can be opened: it has been up before and has a link; else NULL. */
 struct mux_session *uplink_session(struct uplink *uplink);
+/* How the present link is protected ("TLSv1.3 ..."); "" if there is none. */
+const char *uplink_protection(const struct uplink *uplink);

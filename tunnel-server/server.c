@@ -7,6 +7,7 @@
 
 #include "mux/handshake.h"
 #include "net/link.h"
+#include "net/notify.h"
 #include "upstream.h"
 
 enum { PROBE_S = 10 };
@@ -344,7 +345,7 @@ static bool start_listening(struct server *server, char *error, size_t size)
     return false;
 }
 
-static void log_ready(const struct server *server)
+static void say_ready(const struct server *server)
 {
     const struct options *options = server->options;
     char listen[SOCKET_TEXT_MAX];
@@ -354,6 +355,8 @@ static void log_ready(const struct server *server)
              log_str("path", options->path), log_bool("tls", options->tls_cert != NULL),
              log_u64("clusters", options->cluster_count), log_u64("targets", options->target_count),
              log_str("version", KAFKA_TUNNEL_VERSION));
+    notify_ready(server->worker->notify);
+    notify_status(server->worker->notify, "Listening on %s", listen);
 }
 
 bool server_start(struct server *server, struct worker *worker, const struct options *options,
@@ -395,7 +398,7 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     if (!start_listening(server, error, size))
         return false;
     event_active(server->probe, EV_TIMEOUT, 0);
-    log_ready(server);
+    say_ready(server);
     return true;
 }
 

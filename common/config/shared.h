@@ -10,8 +10,9 @@ struct shared_options {
     uint64_t memory;
     int64_t max_streams;
     int64_t log_rate;
-    int log_format; /* index into shared_log_formats, which is enum log_format */
-    int log_level;  /* index into shared_log_levels, which is enum log_level */
+    int log_format;       /* index into shared_log_formats, which is enum log_format */
+    int log_level;        /* index into shared_log_levels, which is enum log_level */
+    bool log_level_given; /* it is not the default */
 };
 
 extern const char *const shared_log_formats[];

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "net/inherited.h"
+#include "net/notify.h"
+#include "net/signals.h"
 
 extern char **environ;
 
@@ -15,26 +17,11 @@ enum { GOODBYE_MS = 1500, ERROR_MAX = 600 };
 
 struct program {
     const char *name;
+    struct inherited inherited;
     struct config config;
     struct log log;
     struct worker worker;
 };
-
-/* Each connection takes a descriptor at both ends; the soft limit is often far below the hard one.
- */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-#ifdef __APPLE__
-    if (limit.rlim_cur > OPEN_MAX)
-        limit.rlim_cur = OPEN_MAX;
-#endif
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 static void start_log(struct program *program, const struct shared_options *shared)
 {
@@ -69,12 +56,15 @@ static bool begin(struct program *program, const struct program_parts *parts, in
 
     memset(program, 0, sizeof *program);
     program->name = description->name;
-    signal(SIGPIPE, SIG_IGN);
+    inherited_change(&program->inherited);
     int result = config_load(&program->config, description, parts->options, argc, argv, environ);
     if (result == 0) {
-        raise_descriptor_limit();
+        parts->shared->log_level_given =
+            config_source(&program->config, "log-level") != CONFIG_FROM_DEFAULT;
         start_log(program, parts->shared);
         worker_init(&program->worker, &program->log, parts->shared->memory);
+        program->worker.inherited = &program->inherited;
+        program->worker.notify = notify_new(&program->worker);
         return true;
     }
     *exit_code = 0;
@@ -90,43 +80,39 @@ static bool begin(struct program *program, const struct program_parts *parts, in
 
 static void end(struct program *program)
 {
+    notify_free(program->worker.notify);
     worker_clear(&program->worker);
     log_flush(&program->log);
     config_free(&program->config);
 }
 
-/* SIGTERM and SIGINT end whatever the loop is run for. */
+/* A signal ends whatever the loop is run for, if the work does not deal with it. */
 struct run {
+    const struct program_parts *parts;
     struct worker *worker;
+    struct signals *signals;
+    bool passes_signals;
     int signal_number; /* 0: none has come */
-    struct event *terminate;
-    struct event *interrupt;
 };
 
-static void on_signal(evutil_socket_t number, short what, void *argument)
+static void on_signal(void *context, int number, bool from_terminal)
 {
-    struct run *run = argument;
+    struct run *run = context;
 
-    (void)what;
-    run->signal_number = (int)number;
+    if (run->passes_signals && run->parts->signalled(run->parts->work, number, from_terminal))
+        return;
+    run->signal_number = number;
     event_base_loopbreak(run->worker->base);
 }
 
-static void watch_signals(struct run *run, struct worker *worker)
+static void watch_signals(struct run *run, struct worker *worker, const struct program_parts *parts)
 {
-    *run = (struct run){.worker = worker};
-    run->terminate = evsignal_new(worker->base, SIGTERM, on_signal, run);
-    run->interrupt = evsignal_new(worker->base, SIGINT, on_signal, run);
-    if (!run->terminate || !run->interrupt)
-        abort();
-    event_add(run->terminate, NULL);
-    event_add(run->interrupt, NULL);
-}
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 
-static void ignore_signals(struct run *run)
-{
-    event_free(run->terminate);
-    event_free(run->interrupt);
+    *run = (struct run){.parts = parts, .worker = worker};
+    run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
+    run->signals = signals_new(worker, numbers, run->passes_signals ? 4 : 2, run->passes_signals,
+                               on_signal, run);
 }
 
 /* Runs on until the program has stopped or another signal comes, at most for limit_ms. */
@@ -162,17 +148,19 @@ static int work(struct program *program, const struct program_parts *parts)
         parts->free(parts->work);
         return exit_code;
     }
-    watch_signals(&run, worker);
+    watch_signals(&run, worker, parts);
     event_base_dispatch(worker->base);
+    notify_stopping(worker->notify);
     snprintf(message, sizeof message, "%s stops", program->name);
     log_info(worker->log, "stopping", message, log_i64("signal", run.signal_number));
     parts->drain(parts->work);
     linger(&run, parts, parts->shared->drain_timeout_ms);
     parts->stop(parts->work);
     linger(&run, parts, GOODBYE_MS);
-    ignore_signals(&run);
+    signals_free(run.signals);
+    exit_code = parts->exit_code ? parts->exit_code(parts->work) : 0;
     parts->free(parts->work);
-    return 0;
+    return exit_code;
 }
 
 int program_main(const struct program_parts *parts, int argc, char **argv)

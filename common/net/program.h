@@ -9,9 +9,9 @@
 /* What a program is made of. */
 struct program_parts {
     const struct config_program *description;
-    void *options;                       /* as description says, zeroed; it stays the caller's */
-    const struct shared_options *shared; /* in options */
-    void *work;                          /* passed to the functions below; uninitialized */
+    void *options;                 /* as description says, zeroed; it stays the caller's */
+    struct shared_options *shared; /* in options */
+    void *work;                    /* passed to the functions below; uninitialized */
 
     /* Checks what was loaded into options. false: error holds a sentence, a usage error. */
     bool (*check)(void *options, char *error, size_t size);
@@ -29,10 +29,18 @@ struct program_parts {
     void (*stop)(void *work);
     bool (*stopped)(const void *work);
     void (*free)(void *work);
+
+    /* For work that passes signals on and ends by itself, with worker_end(); NULL otherwise. */
+    /* Whether it is so; then SIGHUP and SIGQUIT are caught too, and what is ignored stays so. */
+    bool (*passes_signals)(const void *options);
+    /* A signal, if passes_signals(). true: it is dealt with, the program goes on. */
+    bool (*signalled)(void *work, int number, bool from_terminal);
+    /* What to exit with after the work. */
+    int (*exit_code)(const void *work);
 };
 
 /*
- * Loads the options, starts, runs until SIGTERM or SIGINT, drains, stops. Returns the exit code;
- * what there is to say about it has been printed or logged.
+ * Loads the options, starts, runs until SIGTERM, SIGINT or worker_end(), drains, stops. Returns the
+ * exit code; what there is to say about it has been printed or logged.
  */
 int program_main(const struct program_parts *parts, int argc, char **argv);

@@ -47,6 +47,11 @@ void worker_init(struct worker *worker, struct log *log, uint64_t memory)
         abort();
 }
 
+void worker_end(struct worker *worker)
+{
+    event_base_loopbreak(worker->base);
+}
+
 void worker_clear(struct worker *worker)
 {
     reap(worker);

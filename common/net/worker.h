@@ -27,9 +27,14 @@ struct worker_release {
     void (*destroy)(struct worker_release *release);
 };
 
+struct inherited;
+struct notify;
+
 struct worker {
     struct event_base *base;
     struct log *log;
+    const struct inherited *inherited; /* for what the program starts (net/inherited.h); or NULL */
+    struct notify *notify;             /* the service manager (net/notify.h); NULL: there is none */
     struct chunk_pool pool;
     struct mux_budget budget;
     uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it are in
@@ -44,6 +49,8 @@ struct worker {
 /* memory: bound of all streams' buffers, bytes. Aborts without memory. */
 void worker_init(struct worker *worker, struct log *log, uint64_t memory);
 void worker_clear(struct worker *worker);
+/* From the loop: the program drains and ends. */
+void worker_end(struct worker *worker);
 /* Has the loop wait for a socket's event, or not; costs nothing when that is so already. */
 void worker_want(struct event *event, bool wanted);
 /* Frees the object by calling destroy when no call of it can be on the stack. */

@@ -1,0 +1,21 @@
+/*
+ * What a process hands on to what it runs, and this program changes for itself: SIGPIPE is ignored,
+ * the soft limit of descriptors is raised to the hard one. A command gets both as they were.
+ */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+
+struct inherited {
+    struct sigaction broken_pipe;
+    struct rlimit descriptors;
+    bool limited; /* descriptors is known */
+};
+
+/* Keeps what there is and changes it. */
+void inherited_change(struct inherited *inherited);
+/* In a child, between fork() and exec(): puts it back, and the signals that this program handles to
+ * their defaults. Calls async-signal-safe functions only. */
+void inherited_restore(const struct inherited *inherited);

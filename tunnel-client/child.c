@@ -1,0 +1,127 @@
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "net/inherited.h"
+
+extern char **environ;
+
+enum { EXEC_FAILED = 127, FIRST_OWN_DESCRIPTOR = 3 };
+
+struct child {
+    struct event *ended; /* SIGCHLD */
+    child_callback callback;
+    void *context;
+    pid_t pid;       /* 0: it has ended */
+    int exec_failed; /* a pipe: the errno of exec(), or nothing */
+};
+
+/* ends[0] is ours, ends[1] the child's until exec(); neither is a standard descriptor, whatever was
+ * closed when this program was started. */
+static bool make_pipe(int ends[2])
+{
+    int made[2];
+
+    if (pipe(made) != 0)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        ends[i] = fcntl(made[i], F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR);
+        close(made[i]);
+    }
+    if (ends[0] >= 0 && ends[1] >= 0)
+        return true;
+    for (int i = 0; i < 2; i++)
+        if (ends[i] >= 0)
+            close(ends[i]);
+    return false;
+}
+
+/* The child's part: async-signal-safe calls only, for other threads may hold locks. */
+_Noreturn static void execute(const struct inherited *inherited, const sigset_t *mask,
+                              char *const *arguments, char *const *environment, int failed)
+{
+    if (inherited)
+        inherited_restore(inherited);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    environ = (char **)(uintptr_t)environment;
+    execvp(arguments[0], arguments);
+    const int error = errno;
+    if (write(failed, &error, sizeof error) < 0)
+        _exit(EXEC_FAILED);
+    _exit(EXEC_FAILED);
+}
+
+static void on_ended(evutil_socket_t number, short what, void *argument)
+{
+    struct child *child = argument;
+    struct child_end end = {0};
+
+    (void)number;
+    (void)what;
+    /* SIGCHLD may be about another child, or about this one being stopped. */
+    if (child->pid == 0 || waitpid(child->pid, &end.status, WNOHANG) != child->pid)
+        return;
+    child->pid = 0;
+    event_del(child->ended);
+    if (read(child->exec_failed, &end.exec_error, sizeof end.exec_error) != sizeof end.exec_error)
+        end.exec_error = 0;
+    child->callback(child->context, &end);
+}
+
+struct child *child_start(struct worker *worker, char *const *arguments, char *const *environment,
+                          child_callback callback, void *context)
+{
+    struct child *child = calloc(1, sizeof *child);
+    sigset_t all, before;
+    int ends[2];
+
+    if (!child)
+        abort();
+    child->callback = callback;
+    child->context = context;
+    if (!make_pipe(ends)) {
+        free(child);
+        return NULL;
+    }
+    child->exec_failed = ends[0];
+    fcntl(child->exec_failed, F_SETFL, O_NONBLOCK);
+    child->ended = evsignal_new(worker->base, SIGCHLD, on_ended, child);
+    if (!child->ended || event_add(child->ended, NULL) != 0)
+        abort();
+    /* Until the child has its own dispositions, a signal to it would run this program's handlers,
+     * which would tell this program. */
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    child->pid = fork();
+    if (child->pid == 0)
+        execute(worker->inherited, &before, arguments, environment, ends[1]);
+    const int error = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    close(ends[1]);
+    if (child->pid > 0)
+        return child;
+    child->pid = 0;
+    child_free(child);
+    errno = error;
+    return NULL;
+}
+
+void child_signal(struct child *child, int number)
+{
+    if (child->pid > 0)
+        kill(child->pid, number);
+}
+
+void child_free(struct child *child)
+{
+    if (!child)
+        return;
+    event_free(child->ended);
+    close(child->exec_failed);
+    free(child);
+}

@@ -1,0 +1,278 @@
+#include "terminal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+
+enum {
+    TEXT_MAX = 512,
+    COLUMNS_USUAL = 80,
+    TICK_S = 1,
+    /* How long a terminal that was stopped (Ctrl-S) may hold the program up. */
+    STUCK_WAIT_MS = 20,
+};
+
+/* A line of the log begins with a time of this size: 2026-11-20T20:30:00.123Z */
+#define LOG_TIME_SIZE 24
+
+struct terminal {
+    struct worker *worker;
+    const struct options *options;
+    struct log_settings before;
+    struct event *tick; /* while it is connecting */
+    uint64_t since_us;  /* it is connecting since then */
+    unsigned failures;  /* since then */
+    size_t shown;       /* columns that the line in place takes */
+    bool own_lines;     /* the log leaves out what is said here */
+    char failure[TEXT_MAX];
+};
+
+static void put(const char *text, size_t size)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    ssize_t written = 0;
+
+    if (poll(&ready, 1, STUCK_WAIT_MS) != 1)
+        return;
+    do {
+        written = write(STDERR_FILENO, text, size);
+    } while (written < 0 && errno == EINTR);
+}
+
+/* Text of others steers no terminal, and every byte takes one column. */
+static void make_plain(char *text)
+{
+    for (; *text; text++)
+        if (*text < ' ' || *text > '~')
+            *text = '?';
+}
+
+/* ---- the line in place */
+
+static size_t columns(void)
+{
+    struct winsize size;
+
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return COLUMNS_USUAL;
+    return size.ws_col;
+}
+
+/* With blanks, not with an escape sequence: every terminal understands that. */
+static void erase(struct terminal *terminal)
+{
+    char line[TEXT_MAX + 3];
+
+    if (terminal->shown == 0)
+        return;
+    int size = snprintf(line, sizeof line, "\r%*s\r", (int)terminal->shown, "");
+    put(line, (size_t)size);
+    terminal->shown = 0;
+}
+
+static void draw(struct terminal *terminal)
+{
+    char line[TEXT_MAX];
+    size_t room = columns();
+    unsigned seconds = (unsigned)((clock_now_us() - terminal->since_us) / 1000000);
+    int used = snprintf(line, sizeof line, "Connecting to %s ... %u s", terminal->options->url.host,
+                        seconds);
+
+    if (terminal->failures > 0)
+        snprintf(line + used, sizeof line - (size_t)used, ", attempt %u: %s",
+                 terminal->failures + 1, terminal->failure);
+    make_plain(line);
+    /* A line that fills the last column might wrap. */
+    if (room > 0 && strlen(line) >= room)
+        line[room - 1] = '\0';
+    erase(terminal);
+    put(line, strlen(line));
+    terminal->shown = strlen(line);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *argument)
+{
+    struct terminal *terminal = argument;
+    const struct timeval soon = {TICK_S, 0};
+
+    (void)fd;
+    (void)what;
+    /* Of a job in the background nobody wants to see it. */
+    pid_t foreground = tcgetpgrp(STDERR_FILENO);
+    if (foreground < 0 || foreground == getpgrp())
+        draw(terminal);
+    else
+        erase(terminal);
+    event_add(terminal->tick, &soon);
+}
+
+/* ---- lines */
+
+static void put_time(char *out, size_t size)
+{
+    time_t now = time(NULL);
+    struct tm local;
+
+    if (!localtime_r(&now, &local) || strftime(out, size, "%H:%M:%S", &local) == 0)
+        out[0] = '\0';
+}
+
+/* The log's sink: the time of day is enough here. */
+static void write_log(void *context, const char *line, size_t size)
+{
+    struct terminal *terminal = context;
+    char text[LOG_LINE_MAX];
+
+    erase(terminal);
+    if (size <= LOG_TIME_SIZE || size > sizeof text) {
+        put(line, size);
+        return;
+    }
+    put_time(text, sizeof text);
+    size_t used = strlen(text);
+    memcpy(text + used, line + LOG_TIME_SIZE, size - LOG_TIME_SIZE);
+    put(text, used + size - LOG_TIME_SIZE);
+}
+
+__attribute__((format(printf, 2, 3))) static void say(struct terminal *terminal, const char *format,
+                                                      ...)
+{
+    char text[2 * TEXT_MAX];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text - 1, format, arguments);
+    va_end(arguments);
+    make_plain(text);
+    strcat(text, "\n");
+    erase(terminal);
+    put(text, strlen(text));
+}
+
+static void describe_login(const struct options *options, char *out, size_t size)
+{
+    const char *scheme = options_use_snowflake(options) ? "Authorization: Snowflake Token=\"...\""
+                                                        : "Authorization: Bearer ...";
+
+    if (options->token_file)
+        snprintf(out, size, "the token in %s, as %s", options->token_file, scheme);
+    else if (options->token)
+        snprintf(out, size, "a token, as %s", scheme);
+    else if (options->cert)
+        snprintf(out, size, "the client certificate %s", options->cert);
+    else
+        snprintf(out, size, "none");
+}
+
+static void say_port(struct terminal *terminal, const struct port *port)
+{
+    char address[ADDRESS_TEXT_MAX];
+    char nodes[64] = "";
+
+    address_format(port_local_host(port), port->number, address);
+    if (port->kind == MUX_TARGET_TCP) {
+        say(terminal, "  %-12s %s", port->name, address);
+        return;
+    }
+    if (port->node_ports.first != 0)
+        snprintf(nodes, sizeof nodes, "; brokers on ports %u-%u", port->node_ports.first,
+                 port->node_ports.last);
+    say(terminal, "  %-12s bootstrap.servers=%s%s", port->name, address, nodes);
+}
+
+void terminal_summary(struct terminal *terminal, const struct ports *ports)
+{
+    char login[TEXT_MAX];
+
+    if (!terminal || !terminal->own_lines)
+        return;
+    say(terminal, "tunnel-client %s", KAFKA_TUNNEL_VERSION);
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+        say_port(terminal, list_entry(at, struct port, node));
+    describe_login(terminal->options, login, sizeof login);
+    say(terminal, "  %-12s %s", "server", terminal->options->server);
+    say(terminal, "  %-12s %s", "login", login);
+}
+
+/* ---- states */
+
+void terminal_connecting(struct terminal *terminal)
+{
+    if (!terminal || event_pending(terminal->tick, EV_TIMEOUT, NULL))
+        return;
+    terminal->since_us = clock_now_us();
+    terminal->failures = 0;
+    on_tick(-1, 0, terminal);
+}
+
+void terminal_failed(struct terminal *terminal, const char *hop, const char *reason)
+{
+    if (!terminal)
+        return;
+    terminal_connecting(terminal);
+    terminal->failures++;
+    snprintf(terminal->failure, sizeof terminal->failure, "%s: %s", hop, reason);
+    on_tick(-1, 0, terminal);
+}
+
+void terminal_quiet(struct terminal *terminal)
+{
+    if (!terminal)
+        return;
+    event_del(terminal->tick);
+    erase(terminal);
+}
+
+void terminal_up(struct terminal *terminal, const char *how, bool resumed)
+{
+    char now[16];
+
+    if (!terminal)
+        return;
+    terminal_quiet(terminal);
+    put_time(now, sizeof now);
+    if (terminal->own_lines)
+        say(terminal, "%s %s (%s)", now,
+            resumed ? "The link is back; connections go on" : "Connected", how);
+}
+
+/* ---- life */
+
+struct terminal *terminal_new(struct worker *worker, const struct options *options)
+{
+    if (options->shared.log_format != LOG_FORMAT_TEXT || !isatty(STDERR_FILENO))
+        return NULL;
+    struct terminal *terminal = calloc(1, sizeof *terminal);
+    if (!terminal)
+        abort();
+    terminal->worker = worker;
+    terminal->options = options;
+    terminal->before = worker->log->settings;
+    terminal->own_lines = options->call.command == COMMAND_NONE && !options->shared.log_level_given;
+    terminal->tick = event_new(worker->base, -1, 0, on_tick, terminal);
+    if (!terminal->tick)
+        abort();
+    worker->log->settings.sink = write_log;
+    worker->log->settings.sink_context = terminal;
+    if (terminal->own_lines)
+        worker->log->settings.level = LOG_LEVEL_WARNING;
+    return terminal;
+}
+
+void terminal_free(struct terminal *terminal)
+{
+    if (!terminal)
+        return;
+    erase(terminal);
+    terminal->worker->log->settings = terminal->before;
+    event_free(terminal->tick);
+    free(terminal);
+}

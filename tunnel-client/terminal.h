@@ -1,0 +1,31 @@
+/*
+ * What a person at a terminal sees beside the log: how the client is set up, a line that shows that
+ * it is connecting and is rewritten in place, and a line when the link is up. Lines of the log get
+ * a short time.
+ *
+ * Only if standard error is a terminal and the log is text; the log is as it always is otherwise.
+ */
+#pragma once
+
+#include "options.h"
+#include "ports.h"
+
+struct terminal;
+
+/*
+ * Takes over where the log is written, and without --log-level leaves out what it shows itself.
+ * NULL: standard error is no terminal; all functions below take it and do nothing.
+ */
+struct terminal *terminal_new(struct worker *worker, const struct options *options);
+/* The log is written as before. */
+void terminal_free(struct terminal *terminal);
+
+/* How the client is set up; ports are open. */
+void terminal_summary(struct terminal *terminal, const struct ports *ports);
+void terminal_connecting(struct terminal *terminal);
+/* reason: why the last attempt failed. */
+void terminal_failed(struct terminal *terminal, const char *hop, const char *reason);
+/* how: the protection of the link. */
+void terminal_up(struct terminal *terminal, const char *how, bool resumed);
+/* Takes the line away: somebody else writes to the terminal from now on. */
+void terminal_quiet(struct terminal *terminal);
