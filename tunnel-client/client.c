@@ -248,14 +248,15 @@ static void on_up(void *context, const struct mux_welcome *welcome)
         run_ready(client->run);
 }
 
-static void on_lost(void *context)
+static void on_lost(void *context, bool announced)
 {
     struct client *client = context;
 
     /* A command has the terminal to itself. */
     if (!client->run)
-        terminal_connecting(client->terminal);
-    notify_status(client->worker->notify, "The link is lost; connecting to %s",
+        terminal_lost(client->terminal, announced);
+    notify_status(client->worker->notify, "%s; connecting to %s",
+                  announced ? "The server is about to stop" : "The link is lost",
                   client->options->url.host);
 }
 

@@ -213,6 +213,18 @@ void terminal_connecting(struct terminal *terminal)
     on_tick(-1, 0, terminal);
 }
 
+void terminal_lost(struct terminal *terminal, bool announced)
+{
+    char now[16];
+
+    if (!terminal)
+        return;
+    put_time(now, sizeof now);
+    if (announced && terminal->own_lines)
+        say(terminal, "%s The server is about to stop; connecting anew", now);
+    terminal_connecting(terminal);
+}
+
 void terminal_failed(struct terminal *terminal, const char *hop, const char *reason)
 {
     if (!terminal)

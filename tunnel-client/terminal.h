@@ -23,6 +23,8 @@ void terminal_free(struct terminal *terminal);
 /* How the client is set up; ports are open. */
 void terminal_summary(struct terminal *terminal, const struct ports *ports);
 void terminal_connecting(struct terminal *terminal);
+/* announced: the server has said that it is about to stop; otherwise the log says what there is. */
+void terminal_lost(struct terminal *terminal, bool announced);
 /* reason: why the last attempt failed. */
 void terminal_failed(struct terminal *terminal, const char *hop, const char *reason);
 /* how: the protection of the link. */

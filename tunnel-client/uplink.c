@@ -297,7 +297,7 @@ static void on_link_lost(struct carrier *carrier, uint64_t moved, const char *re
                 log_u64("lived_ms", lived_us / 1000),
                 log_u64("connections", mux_session_stream_count(carrier->session)),
                 log_u64("retry_ms", wait_ms));
-    uplink->owner->lost(uplink->context);
+    uplink->owner->lost(uplink->context, false);
     if (uplink->resume_window_ms == 0) {
         lose_session(carrier, reason);
     } else {
@@ -458,6 +458,7 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     list_append(&uplink->leaving, &carrier->node);
     uplink->current = carrier_new(uplink);
     uplink->failures = 0;
+    uplink->owner->lost(uplink->context, true);
     redial_in(uplink, 0);
     sweep_soon(carrier);
 }

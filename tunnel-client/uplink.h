@@ -19,8 +19,8 @@ struct uplink_owner {
                     const uint8_t *payload, size_t size);
     /* A new session is up: streams can be opened. */
     void (*up)(void *context, const struct mux_welcome *welcome);
-    /* The link is lost, and another one is dialled. */
-    void (*lost)(void *context);
+    /* Another link is dialled, for this one is lost, or its server stops and has announced it. */
+    void (*lost)(void *context, bool announced);
     /* A dial has failed; refused: because of who dials, so that the next one will too. true: the
      * owner says so to whom it concerns, a warning is not needed. */
     bool (*failed)(void *context, const char *hop, const char *reason, bool refused);
