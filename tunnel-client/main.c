@@ -1,7 +1,6 @@
 /* tunnel-client: joins its options, commands and the client to what every program does. */
-#include <stdio.h>
-
 #include "client.h"
+#include "doctor.h"
 #include "net/program.h"
 #include "wait.h"
 
@@ -19,8 +18,7 @@ static bool instead(const void *options, struct worker *worker, int *exit_code)
         *exit_code = wait_until_ready(worker, given);
         return true;
     case COMMAND_DOCTOR:
-        fprintf(stderr, "tunnel-client: doctor is not built yet\n");
-        *exit_code = 2;
+        *exit_code = doctor_run(worker, given);
         return true;
     default:
         return false;

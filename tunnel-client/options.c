@@ -155,6 +155,12 @@ static const struct config_option table[] = {
      .group = "Options of commands",
      .help = "Where the status page of the client is that is waited for.",
      .commands = CONFIG_WITH(COMMAND_WAIT)},
+    {.name = "json",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, json),
+     .group = "Options of commands",
+     .help = "Write what was found as one JSON object instead of lines.",
+     .commands = CONFIG_WITH(COMMAND_DOCTOR)},
     {.name = "max",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -169,6 +175,8 @@ static const struct config_option table[] = {
 
 static const struct config_default run_defaults[] = {
     {"log-level", "warning"}, {"drain-timeout", "5s"}, {NULL, NULL}};
+static const struct config_default doctor_defaults[] = {
+    {"log-level", "error"}, {"drain-timeout", "0s"}, {NULL, NULL}};
 static const struct config_default wait_defaults[] = {{"status", "127.0.0.1:9095"}, {NULL, NULL}};
 
 static const struct config_command commands[] = {
@@ -188,7 +196,11 @@ static const struct config_command commands[] = {
                           .defaults = wait_defaults},
     [COMMAND_DOCTOR - 1] = {.name = "doctor",
                             .help = "Check one layer of the way to the brokers after the other, "
-                                    "and say what to do."},
+                                    "and say what to do. The exit code is 0, or tells the layer "
+                                    "that fails: 10 configuration, 11 dns, 12 tcp, 13 proxy, 14 "
+                                    "tls, 15 http, 16 auth, 17 upgrade, 18 tunnel, 19 server, 20 "
+                                    "broker, 21 kafka, 22 target, 23 listener.",
+                            .defaults = doctor_defaults},
 };
 
 const struct config_program options_program = {
@@ -424,6 +436,11 @@ bool options_check(struct options *options, char *error, size_t size)
         return false;
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
            check_resolve(options, error, size) && check_secrets(options, error, size);
+}
+
+bool options_has_token(const struct options *options)
+{
+    return options->token || options->token_file;
 }
 
 void options_free(struct options *options)

@@ -30,6 +30,7 @@ struct options {
     const char *status;
     uint64_t ready_timeout_ms;
     uint64_t max_ms;
+    bool json;
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */
@@ -53,4 +54,6 @@ bool options_use_snowflake(const struct options *options);
 /* TUNNEL_NAME_SUFFIX: what the command of `run` finds a listener's address in. */
 #define OPTIONS_VARIABLE_MAX (ADDRESS_NAME_MAX + sizeof "TUNNEL__BOOTSTRAP_SERVERS")
 void options_variable(const char *name, const char *suffix, char out[OPTIONS_VARIABLE_MAX]);
+/* Whether a token is shown to the server. */
+bool options_has_token(const struct options *options);
 void options_free(struct options *options);

@@ -139,6 +139,11 @@ struct mux_session *uplink_session(struct uplink *uplink)
     return carrier->known && carrier->link ? carrier->session : NULL;
 }
 
+uint64_t uplink_rtt_us(const struct uplink *uplink)
+{
+    return mux_session_rtt_us(uplink->current->session);
+}
+
 const char *uplink_protection(const struct uplink *uplink)
 {
     return uplink->current->link ? link_protection(uplink->current->link) : "";
@@ -351,6 +356,8 @@ static void on_dialled(void *context, const struct http_dial_result *result)
     struct uplink *uplink = context;
     struct carrier *carrier = uplink->current;
 
+    if (uplink->owner->dialled)
+        uplink->owner->dialled(uplink->context, result);
     if (result->hop != HTTP_HOP_NONE) {
         dial_failed(uplink, http_hop_name(result->hop), result->status, result->reason,
                     result->hop == HTTP_HOP_AUTH || result->status == 407 ? PATIENCE_AUTH

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "net/http_client.h"
 #include "net/link.h"
 #include "net/worker.h"
 #include "options.h"
@@ -12,6 +13,9 @@
 struct uplink;
 
 struct uplink_owner {
+    /* A dial has ended, well or not, before anything else is made of it. NULL: nobody wants to
+     * know. */
+    void (*dialled)(void *context, const struct http_dial_result *result);
     /* The callbacks of the streams: opened, data, finish, writable, reset, over. */
     const struct mux_callbacks *streams;
     /* An EXPOSE or later message; answers go to the same session. */
@@ -39,5 +43,7 @@ void uplink_stop(struct uplink *uplink);
 bool uplink_stopped(const struct uplink *uplink);
 /* The session, when streams can be opened: it has been up before and has a link; else NULL. */
 struct mux_session *uplink_session(struct uplink *uplink);
+/* The latest round trip to the server, 0 while there is none. */
+uint64_t uplink_rtt_us(const struct uplink *uplink);
 /* How the present link is protected ("TLSv1.3 ..."); "" if there is none. */
 const char *uplink_protection(const struct uplink *uplink);

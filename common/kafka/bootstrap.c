@@ -94,13 +94,11 @@ static const char *read_describe_cluster(struct byte_reader *r)
     return NULL;
 }
 
-enum kafka_bootstrap_result kafka_bootstrap_response(
-    enum kafka_endpoint_type type, const uint8_t *bytes, size_t size, int32_t correlation_id,
-    void (*node)(void *context, int32_t node, const struct kafka_address *address), void *context,
-    const char **reason)
+/* OK: the response is whole and one to this request; *r is behind the correlation id. */
+static enum kafka_bootstrap_result read_header(const uint8_t *bytes, size_t size,
+                                               int32_t correlation_id, struct byte_reader *r,
+                                               const char **reason)
 {
-    bool controllers = type == KAFKA_ENDPOINT_CONTROLLER;
-    struct byte_reader r;
     enum kafka_sniff sniffed = kafka_sniff(bytes, size);
 
     if (sniffed != KAFKA_SNIFF_KAFKA && sniffed != KAFKA_SNIFF_MORE)
@@ -112,9 +110,23 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
         return fail(reason, "the broker's answer has an impossible length");
     if (size - 4 < (size_t)length)
         return KAFKA_BOOTSTRAP_MORE;
-    byte_reader_init(&r, bytes + 4, (size_t)length);
-    if ((int32_t)byte_reader_u32(&r) != correlation_id)
+    byte_reader_init(r, bytes + 4, (size_t)length);
+    if ((int32_t)byte_reader_u32(r) != correlation_id)
         return fail(reason, "the broker answered something else than what it was asked");
+    return KAFKA_BOOTSTRAP_OK;
+}
+
+enum kafka_bootstrap_result kafka_bootstrap_response(
+    enum kafka_endpoint_type type, const uint8_t *bytes, size_t size, int32_t correlation_id,
+    void (*node)(void *context, int32_t node, const struct kafka_address *address), void *context,
+    const char **reason)
+{
+    bool controllers = type == KAFKA_ENDPOINT_CONTROLLER;
+    struct byte_reader r;
+    enum kafka_bootstrap_result result = read_header(bytes, size, correlation_id, &r, reason);
+
+    if (result != KAFKA_BOOTSTRAP_OK)
+        return result;
     const char *why = controllers ? read_describe_cluster(&r) : NULL;
     if (why)
         return fail(reason, why);
@@ -123,4 +135,36 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
                                         : "the broker's Metadata response is malformed");
     read_nodes(r, controllers, node, context);
     return KAFKA_BOOTSTRAP_OK;
+}
+
+size_t kafka_bootstrap_versions_request(uint8_t *buffer, int32_t correlation_id)
+{
+    struct byte_writer w;
+
+    byte_writer_init(&w, buffer, KAFKA_BOOTSTRAP_REQUEST_MAX);
+    byte_writer_u32(&w, 0);
+    byte_writer_u16(&w, KAFKA_KEY_API_VERSIONS);
+    byte_writer_u16(&w, 0);
+    byte_writer_u32(&w, (uint32_t)correlation_id);
+    byte_writer_u16(&w, sizeof client_id - 1);
+    byte_writer_bytes(&w, client_id, sizeof client_id - 1);
+    byte_store_u32(buffer, (uint32_t)(byte_writer_size(&w) - 4));
+    return byte_writer_size(&w);
+}
+
+enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *bytes, size_t size,
+                                                              int32_t correlation_id,
+                                                              uint32_t *apis, const char **reason)
+{
+    struct byte_reader r;
+    enum kafka_bootstrap_result result = read_header(bytes, size, correlation_id, &r, reason);
+
+    if (result != KAFKA_BOOTSTRAP_OK)
+        return result;
+    uint16_t error = byte_reader_u16(&r);
+    *apis = byte_reader_u32(&r);
+    if (r.failed || *apis > byte_reader_left(&r) / 6)
+        return fail(reason, "the broker's ApiVersions response is malformed");
+    return error == 0 ? KAFKA_BOOTSTRAP_OK
+                      : fail(reason, "it answered an ApiVersions request with an error");
 }

@@ -1,7 +1,8 @@
 /*
- * A request of our own and its response, to learn which nodes a cluster has before any client asks:
- * for brokers Metadata (v1, no topics), for controllers DescribeCluster (v1, KIP-919), which is
- * what a KRaft controller answers. For a connection of its own, not for one with a filter.
+ * Requests of our own and their responses. To learn which nodes a cluster has before any client
+ * asks: for brokers Metadata (v1, no topics), for controllers DescribeCluster (v1, KIP-919), which
+ * is what a KRaft controller answers. To see whether a broker answers at all: ApiVersions (v0). For
+ * a connection of its own, not for one whose client sends requests as well.
  */
 #pragma once
 
@@ -31,3 +32,9 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
     enum kafka_endpoint_type type, const uint8_t *bytes, size_t size, int32_t correlation_id,
     void (*node)(void *context, int32_t node, const struct kafka_address *address), void *context,
     const char **reason);
+
+/* The same for ApiVersions: *apis says how many the broker has. */
+size_t kafka_bootstrap_versions_request(uint8_t *buffer, int32_t correlation_id);
+enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *bytes, size_t size,
+                                                              int32_t correlation_id,
+                                                              uint32_t *apis, const char **reason);

@@ -1,0 +1,124 @@
+#include "diagnosis.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int exit_code; /* documented: outside programs tell layers by it */
+} layers[LAYER_COUNT] = {
+    [LAYER_CONFIGURATION] = {"configuration", 10},
+    [LAYER_DNS] = {"dns", 11},
+    [LAYER_TCP] = {"tcp", 12},
+    [LAYER_PROXY] = {"proxy", 13},
+    [LAYER_TLS] = {"tls", 14},
+    [LAYER_HTTP] = {"http", 15},
+    [LAYER_AUTH] = {"auth", 16},
+    [LAYER_UPGRADE] = {"upgrade", 17},
+    [LAYER_TUNNEL] = {"tunnel", 18},
+    [LAYER_SERVER] = {"server", 19},
+    [LAYER_BROKER] = {"broker", 20},
+    [LAYER_KAFKA] = {"kafka", 21},
+    [LAYER_TARGET] = {"target", 22},
+    [LAYER_LISTENER] = {"listener", 23},
+};
+
+static const char *const verdicts[] = {"ok", "warning", "FAILED"};
+
+const char *diagnosis_layer_name(enum diagnosis_layer layer)
+{
+    return layers[layer].name;
+}
+
+enum diagnosis_layer diagnosis_layer_of(const char *hop)
+{
+    for (int i = 0; i < LAYER_COUNT; i++)
+        if (strcmp(layers[i].name, hop) == 0)
+            return (enum diagnosis_layer)i;
+    return LAYER_TUNNEL;
+}
+
+int diagnosis_exit_code(enum diagnosis_layer layer)
+{
+    return layers[layer].exit_code;
+}
+
+void diagnosis_begin(struct diagnosis *diagnosis, FILE *out, bool json, const char *server)
+{
+    *diagnosis = (struct diagnosis){.out = out, .json = json, .first_failure = SIZE_MAX};
+    if (!json)
+        fprintf(out, "From here to %s and the brokers behind it, layer by layer:\n\n", server);
+}
+
+void diagnosis_clear(struct diagnosis *diagnosis)
+{
+    for (size_t i = 0; i < diagnosis->count; i++)
+        free(diagnosis->checks[i].detail);
+    free(diagnosis->checks);
+}
+
+static void write_line(const struct diagnosis *diagnosis, const struct diagnosis_check *check)
+{
+    char took[24] = "";
+
+    if (check->took_us >= 0)
+        snprintf(took, sizeof took, "%.1f ms", (double)check->took_us / 1000);
+    fprintf(diagnosis->out, "%-7s  %-13s  %10s  %s\n", verdicts[check->verdict],
+            layers[check->layer].name, took, check->detail);
+    fflush(diagnosis->out);
+}
+
+void diagnosis_add(struct diagnosis *diagnosis, enum diagnosis_layer layer, enum verdict verdict,
+                   int64_t took_us, const char *format, ...)
+{
+    char detail[DIAGNOSIS_DETAIL_MAX];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    if (diagnosis->count == diagnosis->room) {
+        diagnosis->room = diagnosis->room ? 2 * diagnosis->room : 32;
+        diagnosis->checks = realloc(diagnosis->checks, diagnosis->room * sizeof *diagnosis->checks);
+        if (!diagnosis->checks)
+            abort();
+    }
+    struct diagnosis_check *check = &diagnosis->checks[diagnosis->count];
+    *check = (struct diagnosis_check){layer, verdict, took_us, strdup(detail)};
+    if (!check->detail)
+        abort();
+    if (verdict == VERDICT_FAILED && diagnosis->first_failure == SIZE_MAX)
+        diagnosis->first_failure = diagnosis->count;
+    diagnosis->count++;
+    if (!diagnosis->json)
+        write_line(diagnosis, check);
+}
+
+static const struct diagnosis_check *find(const struct diagnosis *diagnosis, enum verdict verdict)
+{
+    for (size_t i = 0; i < diagnosis->count; i++)
+        if (diagnosis->checks[i].verdict == verdict)
+            return &diagnosis->checks[i];
+    return NULL;
+}
+
+int diagnosis_end(struct diagnosis *diagnosis)
+{
+    const struct diagnosis_check *failed = find(diagnosis, VERDICT_FAILED);
+    const struct diagnosis_check *warning = find(diagnosis, VERDICT_WARNING);
+    char sentence[DIAGNOSIS_DETAIL_MAX + 100];
+
+    if (failed)
+        snprintf(sentence, sizeof sentence, "It does not work, and the layer is %s: %s",
+                 layers[failed->layer].name, failed->detail);
+    else if (warning)
+        snprintf(sentence, sizeof sentence, "It works, but look at %s: %s",
+                 layers[warning->layer].name, warning->detail);
+    else
+        snprintf(sentence, sizeof sentence, "Everything works.");
+    if (!diagnosis->json)
+        fprintf(diagnosis->out, "\n%s\n", sentence);
+    fflush(diagnosis->out);
+    return failed ? layers[failed->layer].exit_code : 0;
+}
