@@ -12,6 +12,12 @@
 #include "node_ports.h"
 #include "uplink.h"
 
+/* What may be behind a connection that a broker ends without an answer. */
+#define CLOSED                                                                                     \
+    "; a broker that wants TLS (--kafka-tls of tunnel-server), or is none, ends a connection "     \
+    "like "                                                                                        \
+    "this"
+
 enum {
     CORRELATION_ID = 1,
     NODES_MAX = 64, /* brokers that are tried one by one */
@@ -235,7 +241,8 @@ static void question_failed(struct doctor *doctor, enum diagnosis_layer layer, c
         break;
     case QUESTION_TARGET:
         diagnosis_add(
-            diagnosis, LAYER_TARGET, VERDICT_FAILED, took(doctor), "target %s: %s",
+            diagnosis, LAYER_TARGET, VERDICT_FAILED, took(doctor),
+            "target %s: %s; is its address in tunnel-server's --tcp right, and the service up?",
             doctor->options->targets[doctor->cluster - doctor->options->cluster_count].name,
             reason);
         doctor->cluster++;
@@ -249,8 +256,11 @@ static void question_failed(struct doctor *doctor, enum diagnosis_layer layer, c
         doctor->cluster++;
         break;
     default:
-        diagnosis_add(diagnosis, layer, VERDICT_FAILED, took(doctor), "cluster %s: %s",
-                      cluster_name(doctor), reason);
+        diagnosis_add(diagnosis, layer, VERDICT_FAILED, took(doctor), "cluster %s: %s%s",
+                      cluster_name(doctor), reason,
+                      layer == LAYER_BROKER ? "; are the addresses in tunnel-server's --kafka "
+                                              "right, and the brokers up?"
+                                            : "");
         doctor->cluster++;
     }
     next_question(doctor);
@@ -368,9 +378,7 @@ static void on_finish(void *context, struct mux_stream *stream)
 
     (void)context;
     if (stream == doctor->stream && doctor->question != QUESTION_TARGET && !doctor->over)
-        question_failed(doctor, LAYER_KAFKA,
-                        "it closed the connection without an answer; does it want TLS "
-                        "(--kafka-tls of tunnel-server)?");
+        question_failed(doctor, LAYER_KAFKA, "the connection was closed without an answer" CLOSED);
 }
 
 static void on_writable(void *context, struct mux_stream *stream)
@@ -384,15 +392,16 @@ static void on_reset(void *context, struct mux_stream *stream, enum mux_code cod
                      struct mux_text reason)
 {
     struct doctor *doctor = mux_stream_owner(stream);
-    char why[MUX_REASON_MAX + 1];
+    char why[MUX_REASON_MAX + sizeof CLOSED];
 
     (void)context;
     if (stream != doctor->stream || doctor->over)
         return;
     doctor->stream = NULL;
-    snprintf(why, sizeof why, "%.*s", (int)reason.size, reason.bytes);
     bool unreachable = !doctor->opened || code == MUX_CODE_UPSTREAM_UNREACHABLE ||
                        code == MUX_CODE_UPSTREAM_TIMEOUT;
+    snprintf(why, sizeof why, "%.*s%s", (int)reason.size, reason.bytes,
+             !unreachable && code == MUX_CODE_PEER_RESET ? CLOSED : "");
     question_failed(doctor, unreachable ? LAYER_BROKER : LAYER_KAFKA, why);
 }
 

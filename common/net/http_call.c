@@ -317,6 +317,11 @@ static enum http_hop explain_tls(struct http_call *call, const char *error)
                        "%s",
                        certificate, call->request.named_by);
     case TLS_FAILURE_TRUST:
+        if (strstr(error, "expired") || strstr(error, "not yet valid"))
+            return explain(call, HTTP_HOP_TLS,
+                           "the server's certificate is out of date: %s (%s); it must be renewed, "
+                           "unless this machine's clock is wrong",
+                           error, certificate);
         return explain(call, HTTP_HOP_TLS,
                        "the server's certificate is not trusted: %s (%s); is another CA needed "
                        "(--ca), or does something in between intercept TLS?",

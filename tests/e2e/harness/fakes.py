@@ -86,7 +86,7 @@ class Fake(Listening):
 
 
 class Broker(Listening):
-    """A node of a Kafka cluster that answers Metadata with `brokers` and DescribeCluster with `controllers`, both lists
+    """A node of a Kafka cluster that answers ApiVersions, Metadata with `brokers` and DescribeCluster with `controllers`, both lists
     of (node id, host, port), and keeps the client ids it was asked by; on 127.0.0.2 as the real ones.
 
     A list that is None: the question ends the connection, as the one for Metadata does at a KRaft controller.
@@ -115,6 +115,8 @@ class Broker(Listening):
     def _answer(self, request):
         key, _, correlation_id, size = struct.unpack_from(">hhih", request)
         self.client_ids.append(request[10:10 + size].decode())
+        if key == wire.API_VERSIONS:
+            return wire.api_versions_response(correlation_id)
         if key == wire.METADATA and self.brokers is not None:
             return wire.metadata_response(self.brokers, correlation_id=correlation_id)
         if key == wire.DESCRIBE_CLUSTER and self.controllers is not None:

@@ -12,8 +12,8 @@ class Authority:
                      "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
                      "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.key, "-out", self.cert], 30)
 
-    def issue(self, name, alt_names, usage="serverAuth"):
-        """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1"."""
+    def issue(self, name, alt_names, usage="serverAuth", days=2):
+        """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1". days=-1: expired."""
         cert, key, request = (self.directory / f"{name}.{e}" for e in ("pem", "key", "csr"))
         extensions = self.directory / f"{name}.ext"
         extensions.write_text(f"subjectAltName={alt_names}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n",
@@ -21,7 +21,7 @@ class Authority:
         process.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                      "-keyout", key, "-out", request], 30)
         process.run(["openssl", "x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial",
-                     "-days", "2", "-extfile", extensions, "-out", cert], 30)
+                     "-days", days, "-extfile", extensions, "-out", cert], 30)
         return cert, key
 
 

@@ -3,7 +3,7 @@
 import socket
 import struct
 
-METADATA, DESCRIBE_CLUSTER = 3, 60
+METADATA, API_VERSIONS, DESCRIBE_CLUSTER = 3, 18, 60
 BROKERS, CONTROLLERS = 1, 2
 
 
@@ -15,6 +15,12 @@ def metadata_request(correlation_id=7, client_id="test"):
     """Of no topic."""
     name = client_id.encode()
     return frame(struct.pack(">hhih", METADATA, 1, correlation_id, len(name)) + name + struct.pack(">i", 0))
+
+
+def api_versions_response(correlation_id=7):
+    """v0, of a broker that has the two APIs."""
+    body = struct.pack(">ihi", correlation_id, 0, 2) + struct.pack(">hhh", METADATA, 0, 1) + struct.pack(">hhh", API_VERSIONS, 0, 0)
+    return struct.pack(">i", len(body)) + body
 
 
 def metadata_response(brokers, count=None, correlation_id=7):

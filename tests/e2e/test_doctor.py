@@ -1,0 +1,306 @@
+"""tunnel-client doctor: for each broken set-up it names the layer, exits with its code, and says in one sentence what to do."""
+
+import contextlib
+import re
+import socket
+
+import pytest
+
+from harness import fakes, ingress as ingresses, process, proxy as proxies, wait
+
+pytestmark = pytest.mark.tunnel
+
+CODES = {"configuration": 10, "dns": 11, "tcp": 12, "proxy": 13, "tls": 14, "http": 15, "auth": 16, "upgrade": 17, "tunnel": 18,
+         "server": 19, "broker": 20, "kafka": 21, "target": 22, "listener": 23}
+TOKEN = "token-of-the-doctors-patient"
+
+
+class Patient:
+    """What a set-up may use; everything ends with `stack`."""
+
+    def __init__(self, pair, pki, peer, tmp_path, stack):
+        self.pair, self.pki, self.peer, self.tmp_path, self.stack = pair, pki, peer, tmp_path, stack
+
+    def use(self, one):
+        return self.stack.enter_context(one)
+
+    def server(self, **kw):
+        """The URL of a server that works, unless told otherwise."""
+        kw.setdefault("tcp", {"raw": f"{self.peer.host}:{self.peer.port}"})
+        server = self.pair.server(**kw)
+        return f"{'https' if server.tls else 'http'}://localhost:{server.port}"
+
+    def web(self, answer, tls=True):
+        fake = self.use(fakes.Fake(answer, self.pki.server if tls else None))
+        return f"{'https' if tls else 'http'}://localhost:{fake.port}"
+
+    def doctor(self, url, *args, ca=True, env=None, deadline=90):
+        args = ["doctor", "--server", url, *(["--ca", self.pki.ca] if ca else []), *args]
+        if not any(str(a).startswith(("--kafka", "--tcp")) for a in args):
+            args += ["--tcp", "raw=0"]
+        return process.run([self.pair.binaries.client, *args], deadline, env={"TUNNEL_TOKEN": "", **(env or {})}, check=False)
+
+
+@pytest.fixture
+def patient(pair, pki, peer, tmp_path):
+    with contextlib.ExitStack() as stack:
+        yield Patient(pair, pki, peer, tmp_path, stack)
+
+
+def checks(done):
+    """[(verdict, layer, text)], and the last line."""
+    lines = done.stdout.splitlines()
+    found = [re.match(r"(ok|warning|FAILED) +(\S+) +(?:[\d.]+ ms)? *(.*)", line) for line in lines]
+    return [m.groups() for m in found if m], lines[-1]
+
+
+# -- what may be wrong: a function of the patient that returns (arguments of doctor(), words that the sentence must hold)
+
+
+def missing_ca_file(p):
+    return [p.server(), "--ca", p.tmp_path / "no-such.pem"], "no-such.pem"
+
+
+def key_of_another_certificate(p):
+    return [p.server(), "--cert", p.pki.client[0], "--key", p.pki.server[1]], "private key"
+
+
+def token_file_is_missing(p):
+    return [p.server(), "--token-file", p.tmp_path / "no-token"], "no-token"
+
+
+def name_that_does_not_exist(p):
+    return ["https://no-such-host.invalid"], "no-such-host.invalid.*resolve"
+
+
+def nobody_listens(p):
+    port = p.use(fakes.refusing_port("127.0.0.1"))
+    return [f"https://localhost:{port}"], "refused.*firewall"
+
+
+def proxy_is_down(p):
+    port = p.use(fakes.refusing_port("127.0.0.1"))
+    return [p.server(), "--proxy", f"http://127.0.0.1:{port}"], "no connection to the proxy"
+
+
+def proxy_wants_a_login(p):
+    proxy = p.use(contextlib.closing(proxies.Proxy(login="a:b")))
+    return [p.server(), "--proxy", proxy.url()], "wants a login"
+
+
+def proxy_forbids_it(p):
+    proxy = p.use(contextlib.closing(proxies.Proxy(answer=b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")))
+    return [p.server(), "--proxy", proxy.url()], "does not allow"
+
+
+def port_without_tls(p):
+    return [p.server(tls=None).replace("http:", "https:")], "does the port speak TLS"
+
+
+def intercepted_by_another_authority(p):
+    return [p.server(tls=p.pki.other.issue("localhost", "DNS:localhost"))], r"issued by CN ?= ?Another CA.*intercept"
+
+
+def certificate_for_another_name(p):
+    return [p.server(tls="wrong_name")], r"another host name: CN ?= ?wrong"
+
+
+def certificate_has_expired(p):
+    return [p.server(tls=p.pki.authority.issue("old", "DNS:localhost", days=-1))], "expired.*valid until.*clock"
+
+
+def certificate_of_the_client_is_missing(p):
+    return [p.server(args=["--client-ca", p.pki.ca])], "--cert"
+
+
+def silence_instead_of_tls(p):
+    silent = p.use(fakes.Fake(None))
+    return [f"https://localhost:{silent.port}", "--dial-timeout", "2"], "no answer.*TLS"
+
+
+def wrong_path(p):
+    return [p.server() + "/other"], "path in --server"
+
+
+def page_of_something_else(p):
+    return [p.web(fakes.HTML)], "something other than tunnel-server"
+
+
+def service_is_not_up(p):
+    return [p.web(fakes.UNAVAILABLE)], "no service hosts found"
+
+
+def sign_in_page(p):
+    ingress = p.use(contextlib.closing(ingresses.Ingress(p.pki, [], {TOKEN: "ALICE"})))
+    return [ingress.url()], "signin.example.com"
+
+
+def token_is_refused(p):
+    ingress = p.use(contextlib.closing(ingresses.Ingress(p.pki, [], {TOKEN: "ALICE"})))
+    return [ingress.url(), "--token", "another-token-than-that", "--auth-scheme", "snowflake"], "401"
+
+
+def token_is_not_allowed_here(p):
+    return [p.web(fakes.FORBIDDEN), "--token", TOKEN], "role or policy"
+
+
+def no_websocket(p):
+    return [p.web(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")], "not a WebSocket"
+
+
+def request_is_dropped(p):
+    return [p.web(None), "--dial-timeout", "2"], "does everything in between pass WebSockets"
+
+
+def server_is_full(p):
+    url = p.server(args=["--max-sessions", "1"])
+    client = p.pair.client(url, tcp={"raw": 0})
+    sock = p.use(socket.create_connection(("127.0.0.1", int(client.wait_for("listening")["listen"].rsplit(":", 1)[1])), 20))
+    sock.sendall(b"echo\nx")
+    assert sock.recv(1) == b"x"
+    return [url], "--max-sessions"
+
+
+def cluster_of_another_name(p):
+    return [p.server(), "--kafka", "analytics=0"], "analytics.*offers target raw"
+
+
+def target_of_another_name(p):
+    return [p.server(), "--tcp", "registry=0"], "registry.*offers target raw"
+
+
+def brokers_are_down(p):
+    port = p.use(fakes.refusing_port())
+    return [p.server(kafka=f"127.0.0.2:{port}"), "--kafka", "0"], "refused.*--kafka"
+
+
+def advertised_listener_is_not_reachable(p):
+    broker, gone = p.use(fakes.Broker()), p.use(fakes.refusing_port())
+    broker.brokers = [broker.node(1), (2, "127.0.0.2", gone)]
+    return [p.server(kafka=broker.address), "--kafka", "0"], f"broker 2 .*127.0.0.2:{gone}.*advertised listeners"
+
+
+def brokers_want_tls(p):
+    broker = p.use(fakes.Fake(None, p.pki.server, host="127.0.0.2"))
+    return [p.server(kafka=f"127.0.0.2:{broker.port}"), "--kafka", "0"], "--kafka-tls"
+
+
+class Answers(fakes.Listening):
+    """Whatever comes, it says that and hangs up."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        super().__init__("127.0.0.2")
+
+    def _serve(self, sock):
+        with contextlib.suppress(OSError):
+            sock.recv(1000)
+            sock.sendall(self.answer)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(1000):
+                pass
+        sock.close()
+
+
+def brokers_are_no_kafka(p):
+    return [p.server(kafka=f"127.0.0.2:{p.use(Answers(fakes.NOT_FOUND)).port}"), "--kafka", "0"], "HTTP"
+
+
+def broker_hangs_up(p):
+    return [p.server(kafka=f"127.0.0.2:{p.use(Answers(b'')).port}"), "--kafka", "0"], "closed.*--kafka-tls"
+
+
+def raw_target_is_down(p):
+    port = p.use(fakes.refusing_port())
+    return [p.server(tcp={"raw": f"127.0.0.2:{port}"})], "target raw.*refused.*--tcp"
+
+
+def another_kafka_has_the_port(p):
+    broker, local = p.use(fakes.Broker()), p.use(fakes.Broker(host="127.0.0.1"))
+    broker.brokers, local.brokers = [broker.node(1)], [local.node(7)]
+    return [p.server(kafka=broker.address), "--kafka", local.port], "another Kafka broker has it .broker 7"
+
+
+def another_program_has_the_port(p):
+    broker, local = p.use(fakes.Broker()), p.use(fakes.Fake(fakes.HTML))
+    broker.brokers = [broker.node(1)]
+    return [p.server(kafka=broker.address), "--kafka", local.port], "another program has it"
+
+
+BROKEN = {
+    "configuration": [missing_ca_file, key_of_another_certificate, token_file_is_missing],
+    "dns": [name_that_does_not_exist],
+    "tcp": [nobody_listens],
+    "proxy": [proxy_is_down, proxy_wants_a_login, proxy_forbids_it],
+    "tls": [port_without_tls, intercepted_by_another_authority, certificate_for_another_name, certificate_has_expired,
+            certificate_of_the_client_is_missing, silence_instead_of_tls],
+    "http": [wrong_path, page_of_something_else, service_is_not_up],
+    "auth": [sign_in_page, token_is_refused, token_is_not_allowed_here],
+    "upgrade": [no_websocket, request_is_dropped],
+    "tunnel": [server_is_full],
+    "server": [cluster_of_another_name, target_of_another_name],
+    "broker": [brokers_are_down, advertised_listener_is_not_reachable],
+    "kafka": [brokers_want_tls, brokers_are_no_kafka, broker_hangs_up],
+    "target": [raw_target_is_down],
+    "listener": [another_kafka_has_the_port, another_program_has_the_port],
+}
+
+
+@pytest.mark.parametrize("layer,set_up", [pytest.param(layer, one, id=f"{layer}-{one.__name__}") for layer, all_ in BROKEN.items()
+                                          for one in all_])
+def test_broken_set_up(layer, set_up, patient, figure):
+    arguments, words = set_up(patient)
+    done = patient.doctor(*arguments)
+    found, sentence = checks(done)
+    figure("says", f"{layer} ({done.returncode}): {sentence}")
+    assert done.returncode == CODES[layer], done.stdout + done.stderr
+    assert sentence.startswith(f"It does not work, and the layer is {layer}: "), done.stdout
+    assert re.search(words, sentence), done.stdout
+    failed = [found_layer for verdict, found_layer, _ in found if verdict == "FAILED"]
+    assert failed[0] == layer, done.stdout
+    # What is below the layer that fails has been seen to work.
+    order = list(CODES)
+    assert all(order.index(name) <= order.index(layer) or name in ("listener", "kafka", "tunnel")
+               for verdict, name, _ in found if verdict == "ok"), done.stdout
+    assert TOKEN not in done.stdout + done.stderr and "another-token-than-that" not in done.stdout + done.stderr
+
+
+def test_everything_works(patient, figure):
+    """Every layer is named, every broker with its own address and the local one that stands for it."""
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1), broker.node(2)]
+    first = wait.quiet_ports(4)
+    (patient.tmp_path / "token").write_text(TOKEN + "\n")
+    url = patient.server(kafka=broker.address, args=["--token-file", patient.tmp_path / "token"])
+    proxy = patient.use(contextlib.closing(proxies.Proxy()))
+    done = patient.doctor(url, "--proxy", proxy.url(), "--kafka", first, "--tcp", "raw=0", env={"TUNNEL_TOKEN": TOKEN})
+    found, sentence = checks(done)
+    assert done.returncode == 0 and sentence == "Everything works.", done.stdout + done.stderr
+    assert {name for _, name, _ in found} == set(CODES), done.stdout
+    text = done.stdout
+    for node in (1, 2):
+        assert f"broker {node} of kafka, at {broker.address} answers; Kafka clients find it at 127.0.0.1:{first + 1 + node}" in text, text
+    assert "CN = server" in text or "CN=server" in text, text
+    assert TOKEN not in text + done.stderr
+    figure("took", f"{done.seconds:.2f} s")
+
+
+def test_beside_a_client_that_runs(patient):
+    """It opens no port, and recognizes its own kind."""
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    first = wait.quiet_ports(3)
+    url = patient.server(kafka=broker.address)
+    patient.pair.client(url, kafka={"kafka": first})
+    done = patient.doctor(url, "--kafka", first)
+    assert done.returncode == 0 and "a tunnel-client listens there" in done.stdout, done.stdout + done.stderr
+
+
+def test_brokers_that_want_a_login(patient):
+    """That is the Kafka client's own business: everything up to there works, and the rest is said not to be known."""
+    broker = patient.use(fakes.Broker())  # answers ApiVersions, and hangs up upon Metadata
+    done = patient.doctor(patient.server(kafka=broker.address), "--kafka", "0")
+    found, sentence = checks(done)
+    assert done.returncode == 0, done.stdout
+    assert ("warning", "kafka") in [(verdict, name) for verdict, name, _ in found], done.stdout
+    assert sentence.startswith("It works, but look at kafka: ") and "SASL" in sentence, done.stdout
