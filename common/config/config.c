@@ -289,9 +289,27 @@ static size_t squeeze(char *entry)
     return (size_t)(to - entry);
 }
 
+static int split_lines(struct config *c, struct config_list *list, const char *text,
+                       const char *where)
+{
+    while (*text) {
+        const char *start = text + strspn(text, " \t\r\n");
+        const char *end = start + strcspn(start, "\r\n");
+
+        text = end;
+        while (end > start && isspace((unsigned char)end[-1]))
+            end--;
+        if (end > start && add_item(c, list, where, start, (size_t)(end - start)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int split_list(struct config *c, const struct config_option *option,
                       struct config_list *list, const char *text, const char *where)
 {
+    if (option->flags & CONFIG_SPLIT_LINES)
+        return split_lines(c, list, text, where);
     for (;;) {
         text += strspn(text, ", \t\r\n");
         if (*text == '\0')

@@ -14,8 +14,9 @@
  * the file one value holds the whole list, split at commas and blanks; with CONFIG_SPLIT_NAMED, for
  * entries NAME=a,b that hold commas themselves, a blank begins a new entry and a comma does so only
  * if the part behind it holds an = sign: "a=h1:1,h2:2,b=h3:3" is a=h1:1,h2:2 and b=h3:3, and so is
- * "a=h1:1,h2:2 b=h3:3". A comma with blanks around it counts as a comma. A list from a source that
- * wins replaces the other lists, it does not add to them.
+ * "a=h1:1,h2:2 b=h3:3". A comma with blanks around it counts as a comma. With CONFIG_SPLIT_LINES,
+ * for entries that hold commas and blanks, each line is one entry, without the blanks at its ends.
+ * A list from a source that wins replaces the other lists, it does not add to them.
  *
  * A program may have commands. The first argument that is neither a flag nor a flag's value names
  * one; without it the program does its usual work. What a command takes as arguments stands behind
@@ -56,6 +57,7 @@ enum config_flags {
     CONFIG_SECRET = 1 << 0,
     CONFIG_REQUIRED = 1 << 1,
     CONFIG_SPLIT_NAMED = 1 << 2,
+    CONFIG_SPLIT_LINES = 1 << 3,
 };
 
 struct config_option {

@@ -25,7 +25,7 @@ void secret_free(char *secret)
 }
 
 /* Opens a regular file only: reading a pipe or a terminal could wait for ever. */
-static int open_regular(const char *path, char error[SECRET_ERROR_MAX])
+static int open_regular(const char *path, bool *exposed, char error[SECRET_ERROR_MAX])
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status;
@@ -39,6 +39,8 @@ static int open_regular(const char *path, char error[SECRET_ERROR_MAX])
         close(fd);
         return -1;
     }
+    /* Not the group's: that is how Kubernetes hands secrets to a program that is not root. */
+    *exposed = status.st_mode & S_IROTH;
     return fd;
 }
 
@@ -83,28 +85,48 @@ static const char *check(char *secret, size_t size)
     return NULL;
 }
 
-char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX])
+bool secret_read_bytes(const char *path, struct secret_bytes *out, char error[SECRET_ERROR_MAX])
 {
-    int fd = open_regular(path, error);
-    char *secret = fd < 0 ? NULL : malloc(SECRET_SIZE_MAX + 2);
-    const char *wrong = NULL;
+    int fd = open_regular(path, &out->exposed, error);
+    ssize_t size;
 
     if (fd < 0)
-        return NULL;
-    ssize_t size = secret ? read_up_to(fd, secret, SECRET_SIZE_MAX + 1) : -1;
-    if (size < 0)
-        wrong = secret ? "cannot be read" : "cannot be read: out of memory";
-    else if (size > SECRET_SIZE_MAX)
-        wrong = "is larger than 64 KiB";
-    else
-        wrong = check(secret, (size_t)size);
+        return false;
+    out->bytes = malloc(SECRET_SIZE_MAX + 2);
+    size = out->bytes ? read_up_to(fd, out->bytes, SECRET_SIZE_MAX + 1) : -1;
     close(fd);
-    if (!wrong)
-        return secret;
+    out->size = size < 0 ? 0 : (size_t)size;
+    if (size >= 0 && size <= SECRET_SIZE_MAX) {
+        out->bytes[size] = '\0';
+        return true;
+    }
+    snprintf(error, SECRET_ERROR_MAX, "%s %s", path,
+             !out->bytes ? "cannot be read: out of memory"
+             : size < 0  ? "cannot be read"
+                         : "is larger than 64 KiB");
+    secret_bytes_free(out);
+    return false;
+}
 
+void secret_bytes_free(struct secret_bytes *secret)
+{
+    if (secret->bytes)
+        secret_wipe(secret->bytes, secret->size);
+    free(secret->bytes);
+    *secret = (struct secret_bytes){0};
+}
+
+char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX])
+{
+    struct secret_bytes secret;
+    const char *wrong;
+
+    if (!secret_read_bytes(path, &secret, error))
+        return NULL;
+    wrong = check(secret.bytes, secret.size);
+    if (!wrong)
+        return secret.bytes;
     snprintf(error, SECRET_ERROR_MAX, "%s %s", path, wrong);
-    if (secret && size > 0)
-        secret_wipe(secret, (size_t)size);
-    free(secret);
+    secret_bytes_free(&secret);
     return NULL;
 }

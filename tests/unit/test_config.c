@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/address.h"
@@ -418,6 +419,42 @@ static void help_and_version_come_first(void **state)
     load(&r, WORDS("--version"), NULL);
     assert_int_equal(r.result, CONFIG_VERSION);
     config_free(&r.config);
+}
+
+static void lists_whose_entries_are_lines(void **state)
+{
+    (void)state;
+    static const struct config_option options[] = {{.name = "header",
+                                                    .kind = CONFIG_LIST,
+                                                    AT(tcp),
+                                                    .group = "g",
+                                                    .help = "h",
+                                                    .flags = CONFIG_SPLIT_LINES | CONFIG_SECRET}};
+    static const struct config_program lines = {
+        .name = "demo", .summary = "s", .options = options, .count = 1};
+    static const char file[] = "header=X-A: 1, 2\nheader=X-B: 3\n";
+    char path[64];
+    char flag[80];
+    struct run r;
+
+    load_program(&r, &lines, NULL, WORDS("TUNNEL_HEADER=\n X-A: 1, 2 \r\n\n\tX-B: 3"));
+    assert_int_equal(r.result, 0);
+    assert_int_equal(r.options.tcp.count, 2);
+    assert_string_equal(r.options.tcp.items[0], "X-A: 1, 2");
+    assert_string_equal(r.options.tcp.items[1], "X-B: 3");
+    config_describe(&r.config, &options[0], flag, sizeof flag);
+    assert_string_equal(flag, "(hidden)");
+    config_free(&r.config);
+
+    write_file(path, file, sizeof file - 1);
+    snprintf(flag, sizeof flag, "--config=%s", path);
+    load_program(&r, &lines, WORDS(flag), NULL);
+    assert_int_equal(r.result, 0);
+    assert_int_equal(r.options.tcp.count, 2);
+    assert_string_equal(r.options.tcp.items[0], "X-A: 1, 2");
+    assert_string_equal(r.options.tcp.items[1], "X-B: 3");
+    config_free(&r.config);
+    unlink(path);
 }
 
 static void secrets_are_never_shown(void **state)
@@ -999,6 +1036,36 @@ static void secrets_from_files(void **state)
     secret_free(NULL);
 }
 
+static void secrets_of_several_lines(void **state)
+{
+    (void)state;
+    static char large[SECRET_SIZE_MAX + 1];
+    char error[SECRET_ERROR_MAX];
+    struct secret_bytes secret;
+    char path[64];
+
+    write_file(path, "a\n\0b\n", 5);
+    chmod(path, 0644);
+    assert_true(secret_read_bytes(path, &secret, error));
+    assert_int_equal(secret.size, 5);
+    assert_memory_equal(secret.bytes, "a\n\0b\n", 6);
+    assert_true(secret.exposed);
+    secret_bytes_free(&secret);
+    assert_null(secret.bytes);
+    chmod(path, 0640);
+    assert_true(secret_read_bytes(path, &secret, error));
+    assert_false(secret.exposed);
+    secret_bytes_free(&secret);
+    unlink(path);
+
+    write_file(path, large, sizeof large);
+    assert_false(secret_read_bytes(path, &secret, error));
+    assert_non_null(strstr(error, "larger than 64 KiB"));
+    unlink(path);
+    assert_false(secret_read_bytes("/dev/zero", &secret, error));
+    assert_string_equal(error, "/dev/zero is no regular file");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1012,6 +1079,7 @@ int main(void)
         cmocka_unit_test(a_huge_file_is_refused),
         cmocka_unit_test(unknown_variables_are_warned_about),
         cmocka_unit_test(help_and_version_come_first),
+        cmocka_unit_test(lists_whose_entries_are_lines),
         cmocka_unit_test(secrets_are_never_shown),
         cmocka_unit_test(help_and_markdown_show_everything),
         cmocka_unit_test(the_first_word_names_a_command),
@@ -1026,6 +1094,7 @@ int main(void)
         cmocka_unit_test(named_addresses),
         cmocka_unit_test(urls),
         cmocka_unit_test(secrets_from_files),
+        cmocka_unit_test(secrets_of_several_lines),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }
