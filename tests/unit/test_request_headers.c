@@ -1,0 +1,133 @@
+#include "../lib/cmocka.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../tunnel-client/redact.h"
+#include "../../tunnel-client/request_headers.h"
+#include "config/secret.h"
+
+static void expect(const char *entry, bool with_token, const char *words)
+{
+    const char *items[] = {"X-First: 1", entry};
+    const struct config_list list = {.items = items, .count = 2};
+    char error[300] = "";
+    bool good = request_headers_check(&list, with_token, error, sizeof error);
+
+    if (!words) {
+        if (!good)
+            fail_msg("%s: %s", entry, error);
+        return;
+    }
+    assert_false(good);
+    if (!strstr(error, words))
+        fail_msg("no \"%s\" in: %s", words, error);
+    assert_null(strstr(error, "s3cret"));
+}
+
+static void headers_that_may_be_sent(void **state)
+{
+    (void)state;
+    expect("X-Api-Key:s3cret", true, NULL);
+    expect("X-Empty:", true, NULL);
+    expect("Cookie: a=b; c=d, e", true, NULL);
+    expect("x!#$%&'*+-.^_`|~9:\tv\xc3\xb6", true, NULL);
+    expect("Authorization: Basic s3cret", false, NULL);
+    expect("X-SF-SPCS-Authorization: s3cret", true, NULL);
+    expect("Hosts: x", true, NULL);
+}
+
+static void headers_that_may_not(void **state)
+{
+    (void)state;
+    static const char *const reserved[] = {
+        "Host: s3cret",         "connection: s3cret",
+        "UPGRADE:s3cret",       "Content-Length: 5",
+        "Transfer-Encoding: x", "Sec-WebSocket-Key: s3cret",
+        "sec-websocket-x: 1",   "Sec-WebSocket-Protocol: s3cret"};
+    char *huge = malloc(REQUEST_HEADERS_MAX + 1);
+
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        expect(reserved[i], false, "handshake");
+    expect("authorization: Basic s3cret", true, "the one or the other");
+    expect("Proxy-Authorization: Basic s3cret", false, "proxies");
+    expect("X-A: s3cret\r\nX-B: 1", false, "line break");
+    expect("X-A: s3cret\nX-B: 1", false, "line break");
+    expect("X-A: s3cret\x7f", false, "control");
+    expect("s3cret", false, "entry 2 is not NAME:VALUE");
+    expect(": s3cret", false, "entry 2");
+    expect("X A: s3cret", false, "entry 2");
+    expect("X-A : s3cret", false, "entry 2");
+    expect("X\xc3\xb6: s3cret", false, "entry 2");
+    expect("X-A\r\n: s3cret", false, "entry 2");
+    memset(huge, 'x', REQUEST_HEADERS_MAX);
+    huge[REQUEST_HEADERS_MAX] = '\0';
+    memcpy(huge, "X-Long:", 7);
+    expect(huge, false, "4 KiB");
+    free(huge);
+}
+
+static void lines_have_one_form(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"X-A:b", "X-A: b"},
+                                           {"X-A: \t b c \t", "X-A: b c"},
+                                           {"X-A:", "X-A: "},
+                                           {"X-A:b:c", "X-A: b:c"}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *line = request_header_line(cases[i][0]);
+        assert_string_equal(line, cases[i][1]);
+        secret_free(line);
+    }
+}
+
+static void expect_redacted(const char *text, const char *secret, const char *shown)
+{
+    char out[100];
+
+    redact(text, strlen(text), secret, out, sizeof out);
+    assert_string_equal(out, shown);
+}
+
+#define PART_OF_48 "0123456789abcdef-_~+/=%ABCDEFGHIJKLMNOPQRSTUVWXY"
+
+static void what_may_be_a_secret_is_left_out(void **state)
+{
+    (void)state;
+    char out[8];
+
+    expect_redacted("", NULL, "");
+    expect_redacted(" a \r\n\t\x1b b\x7f", NULL, "a b");
+    expect_redacted("say " PART_OF_48 " so", NULL, "say " PART_OF_48 " so");
+    expect_redacted("say " PART_OF_48 "x so", NULL, "say (...) so");
+    expect_redacted("(" PART_OF_48 PART_OF_48 ")", NULL, "((...))");
+    expect_redacted("a." PART_OF_48 "x:b c", NULL, "(...) c");
+    expect_redacted("https://0123456789abcdef-myorg-account1.snowflakecomputing.com/oauth/token",
+                    NULL,
+                    "https://0123456789abcdef-myorg-account1.snowflakecomputing.com/oauth/token");
+    expect_redacted("bad eyJhbGciOiJub25lIn0.e30.c2ln", NULL, "bad (...)");
+    expect_redacted("x=eyJhbGciOiJub25lIn0.e30.c2ln;", NULL, "(...);");
+    expect_redacted("token=hunter22, hunter22", "hunter22", "token=(...), (...)");
+    expect_redacted("a b", "a b", "(...)");
+    expect_redacted("aaa", "aa", "(...)a");
+    expect_redacted("abc", "", "abc");
+    expect_redacted("caf\xc3\xa9", NULL, "caf\xc3\xa9");
+    redact("123456789", 9, NULL, out, sizeof out);
+    assert_string_equal(out, "1234567");
+    redact("1\0002", 3, NULL, out, sizeof out);
+    assert_string_equal(out, "1 2");
+    redact("x", 1, NULL, out, 1);
+    assert_string_equal(out, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(headers_that_may_be_sent),
+        cmocka_unit_test(headers_that_may_not),
+        cmocka_unit_test(lines_have_one_form),
+        cmocka_unit_test(what_may_be_a_secret_is_left_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

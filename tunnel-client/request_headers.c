@@ -1,0 +1,116 @@
+#include "request_headers.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { NAME_SHOWN_MAX = 60 };
+
+/* RFC 9110 section 5.6.2. */
+static bool is_token_character(char c)
+{
+    return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool is_named(const char *entry, size_t size, const char *name)
+{
+    return strlen(name) == size && strncasecmp(entry, name, size) == 0;
+}
+
+/* Fields of RFC 9112 and RFC 6455 that only the handshake can get right. */
+static bool is_reserved(const char *entry, size_t size)
+{
+    static const char *const names[] = {"Host",      "Connection",     "Upgrade",
+                                        "TE",        "Content-Length", "Transfer-Encoding",
+                                        "Trailer",   "Expect",         "Proxy-Connection",
+                                        "Keep-Alive"};
+    static const char websocket[] = "Sec-WebSocket-";
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (is_named(entry, size, names[i]))
+            return true;
+    return size >= sizeof websocket - 1 && strncasecmp(entry, websocket, sizeof websocket - 1) == 0;
+}
+
+static size_t name_size(const char *entry)
+{
+    size_t size = 0;
+
+    while (is_token_character(entry[size]))
+        size++;
+    return size;
+}
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
+            return true;
+    return false;
+}
+
+static const char *check(const char *entry, size_t name, bool with_token)
+{
+    if (has_control(entry + name))
+        return "its value holds a line break or another control character";
+    if (is_named(entry, name, "Authorization") && with_token)
+        return "the token goes into this header; give the one or the other";
+    if (is_named(entry, name, "Proxy-Authorization"))
+        return "this is for proxies only, and the server would read it";
+    if (is_reserved(entry, name))
+        return "the connection's own handshake says that";
+    return NULL;
+}
+
+bool request_headers_check(const struct config_list *list, bool with_token, char *error,
+                           size_t size)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        const char *entry = list->items[i];
+        size_t name = name_size(entry);
+        if (name == 0 || entry[name] != ':') {
+            /* What stands there may be a value whose name was forgotten: it is not shown. */
+            snprintf(error, size,
+                     "--header: entry %zu is not NAME:VALUE; a name has no blanks, and the colon "
+                     "follows it",
+                     i + 1);
+            return false;
+        }
+        const char *why = check(entry, name, with_token);
+        total += strlen(entry) + sizeof ": \r\n" - 1;
+        if (!why && total > REQUEST_HEADERS_MAX)
+            why = "all of them together are more than 4 KiB";
+        if (why) {
+            snprintf(error, size, "--header %.*s: %s",
+                     (int)(name < NAME_SHOWN_MAX ? name : NAME_SHOWN_MAX), entry, why);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+char *request_header_line(const char *entry)
+{
+    size_t name = name_size(entry);
+    const char *value = entry + name + 1;
+    char *line = malloc(strlen(entry) + 2);
+
+    if (!line)
+        abort();
+    while (is_blank(*value))
+        value++;
+    size_t size = strlen(value);
+    while (size > 0 && is_blank(value[size - 1]))
+        size--;
+    sprintf(line, "%.*s: %.*s", (int)name, entry, (int)size, value);
+    return line;
+}
