@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "config/proxy.h"
+#include "credential_options.h"
 #include "net/socket.h"
 #include "node_ports.h"
 
@@ -71,6 +72,14 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, token_file),
      .group = "The server",
      .help = "File with the token; read anew for every connection to the server."},
+    {.name = "token-command",
+     .metavar = "COMMAND",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_command),
+     .group = "The server",
+     .help = "Command for /bin/sh that prints the token, as the first line of its output; run for "
+             "every connection to the server, for --dial-timeout at the most. What it writes to "
+             "standard error is logged."},
     {.name = "auth-scheme",
      .metavar = "auto|snowflake|bearer",
      .kind = CONFIG_ENUM,
@@ -78,9 +87,65 @@ static const struct config_option table[] = {
      .group = "The server",
      .help = "How the token is presented: snowflake is Authorization: Snowflake Token=\"...\", "
              "bearer is "
-             "Authorization: Bearer ...; auto takes snowflake for *.snowflakecomputing.app hosts.",
+             "Authorization: Bearer ...; auto takes snowflake for *.snowflakecomputing.app hosts "
+             "and for --private-key-file.",
      .default_value = "auto",
      .values = auth_schemes},
+    {.name = "header",
+     .metavar = "NAME:VALUE",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, header),
+     .group = "The server",
+     .help = "Header field to send with the request for the tunnel. Other users of the machine may "
+             "see a process's arguments: prefer TUNNEL_HEADER, one field a line, for what is "
+             "secret.",
+     .flags = CONFIG_SECRET | CONFIG_SPLIT_LINES},
+    {.name = "private-key-file",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, private_key_file),
+     .group = "Key pair of a Snowflake user",
+     .help = "RSA private key (PEM, PKCS#8 or PKCS#1, perhaps encrypted) of --snowflake-user; a "
+             "token is asked for with it for every connection to the server."},
+    {.name = "private-key-passphrase-file",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, private_key_passphrase_file),
+     .group = "Key pair of a Snowflake user",
+     .help = "File whose first line opens --private-key-file."},
+    {.name = "private-key-passphrase",
+     .metavar = "PASSPHRASE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, private_key_passphrase),
+     .group = "Key pair of a Snowflake user",
+     .help = "What opens --private-key-file. Other users of the machine may see a process's "
+             "arguments: prefer the environment or --private-key-passphrase-file.",
+     .flags = CONFIG_SECRET},
+    {.name = "snowflake-account",
+     .metavar = "ACCOUNT",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, snowflake_account),
+     .group = "Key pair of a Snowflake user",
+     .help = "Account identifier, without a domain: myorg-account1, xy12345.us-east-2.aws."},
+    {.name = "snowflake-user",
+     .metavar = "USER",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, snowflake_user),
+     .group = "Key pair of a Snowflake user",
+     .help = "User for whom the public key is registered (ALTER USER ... SET RSA_PUBLIC_KEY)."},
+    {.name = "snowflake-role",
+     .metavar = "ROLE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, snowflake_role),
+     .group = "Key pair of a Snowflake user",
+     .help = "Role that may use the service's endpoint; the user's default role if not given."},
+    {.name = "snowflake-url",
+     .metavar = "URL",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, snowflake_url),
+     .group = "Key pair of a Snowflake user",
+     .help = "https://HOST[:PORT] that gives out tokens, for private links; "
+             "https://ACCOUNT.snowflakecomputing.com if not given."},
     {.name = "kafka",
      .metavar = "[NAME=][ADDR:]PORT",
      .kind = CONFIG_LIST,
@@ -315,15 +380,6 @@ static bool parse_advertise(struct options *options, char *error, size_t size)
     return why ? fail(error, size, "advertise", options->advertise, why) : true;
 }
 
-static bool is_loopback_host(const char *host)
-{
-    struct socket_address address;
-
-    if (socket_parse(host, 0, &address))
-        return socket_is_loopback(&address);
-    return strcasecmp(host, "localhost") == 0;
-}
-
 /* The proxy's URL is checked where it is used (http_way_new()); it is never quoted. */
 static bool check_resolve(const struct options *options, char *error, size_t size)
 {
@@ -336,29 +392,6 @@ static bool check_resolve(const struct options *options, char *error, size_t siz
     return true;
 }
 
-static bool check_secrets(const struct options *options, char *error, size_t size)
-{
-    bool token = options->token || options->token_file;
-
-    if (options->token && options->token_file) {
-        snprintf(error, size, "--token and --token-file exclude each other");
-        return false;
-    }
-    if (!options->cert != !options->key) {
-        snprintf(error, size, "--cert and --key belong together: %s is missing",
-                 options->cert ? "--key" : "--cert");
-        return false;
-    }
-    if (token && !options->url.tls && !is_loopback_host(options->url.host)) {
-        snprintf(
-            error, size,
-            "--server %s: a token would travel readable for everybody in between: use https://",
-            options->server);
-        return false;
-    }
-    return true;
-}
-
 bool options_use_snowflake(const struct options *options)
 {
     static const char suffix[] = ".snowflakecomputing.app";
@@ -366,8 +399,24 @@ bool options_use_snowflake(const struct options *options)
 
     if (options->auth_scheme != AUTH_AUTO)
         return options->auth_scheme == AUTH_SNOWFLAKE;
-    return size >= sizeof suffix - 1 &&
-           strcasecmp(options->url.host + size - (sizeof suffix - 1), suffix) == 0;
+    return options->private_key_file ||
+           (size >= sizeof suffix - 1 &&
+            strcasecmp(options->url.host + size - (sizeof suffix - 1), suffix) == 0);
+}
+
+bool options_is_secret(const char *entry)
+{
+    size_t size = strcspn(entry, "=");
+    char variable[CONFIG_VARIABLE_MAX];
+
+    for (size_t i = 0; i < options_program.count; i++) {
+        if (!(options_program.options[i].flags & CONFIG_SECRET))
+            continue;
+        config_variable(options_program.options[i].name, variable);
+        if (strlen(variable) == size && memcmp(variable, entry, size) == 0)
+            return true;
+    }
+    return false;
 }
 
 void options_variable(const char *name, const char *suffix, char out[OPTIONS_VARIABLE_MAX])
@@ -435,12 +484,13 @@ bool options_check(struct options *options, char *error, size_t size)
          !check_variables("tcp", options->targets, options->target_count, "ADDRESS", error, size)))
         return false;
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
-           check_resolve(options, error, size) && check_secrets(options, error, size);
+           check_resolve(options, error, size) && credential_options_check(options, error, size);
 }
 
 bool options_has_token(const struct options *options)
 {
-    return options->token || options->token_file;
+    return options->token || options->token_file || options->token_command ||
+           options->private_key_file;
 }
 
 void options_free(struct options *options)

@@ -24,7 +24,16 @@ struct options {
     const char *key;
     const char *token;
     const char *token_file;
+    const char *token_command;
     int auth_scheme; /* enum auth_scheme */
+    struct config_list header;
+    const char *snowflake_account;
+    const char *snowflake_user;
+    const char *snowflake_role;
+    const char *snowflake_url;
+    const char *private_key_file;
+    const char *private_key_passphrase;
+    const char *private_key_passphrase_file;
     uint64_t connect_wait_ms;
     uint64_t dial_timeout_ms;
     const char *status;
@@ -35,6 +44,7 @@ struct options {
 
     /* What the texts above say, parsed and checked. */
     struct url url;
+    struct url token_url; /* where a key pair is exchanged for tokens; its path means nothing */
     struct address_named *clusters;
     struct address_ports *cluster_ports; /* of the nodes of each; first 0: not given */
     size_t cluster_count;
@@ -51,6 +61,9 @@ extern const struct config_program options_program;
 bool options_check(struct options *options, char *error, size_t size);
 /* Whether a token is presented as Snowflake's ingress wants it. */
 bool options_use_snowflake(const struct options *options);
+/* Whether an entry NAME=VALUE of the environment holds a secret of the tunnel's, which no program
+ * that is started needs. */
+bool options_is_secret(const char *entry);
 /* TUNNEL_NAME_SUFFIX: what the command of `run` finds a listener's address in. */
 #define OPTIONS_VARIABLE_MAX (ADDRESS_NAME_MAX + sizeof "TUNNEL__BOOTSTRAP_SERVERS")
 void options_variable(const char *name, const char *suffix, char out[OPTIONS_VARIABLE_MAX]);

@@ -69,21 +69,6 @@ static bool sets(const char *entry, const char *variable)
     return strncmp(entry, variable, size) == 0 && entry[size] == '=';
 }
 
-/* Whether an entry of the environment holds a secret of the tunnel's. */
-static bool is_secret(const char *entry)
-{
-    char variable[CONFIG_VARIABLE_MAX];
-
-    for (size_t i = 0; i < options_program.count; i++) {
-        if (!(options_program.options[i].flags & CONFIG_SECRET))
-            continue;
-        config_variable(options_program.options[i].name, variable);
-        if (sets(entry, variable))
-            return true;
-    }
-    return false;
-}
-
 struct environment {
     char **entries;
     size_t count;
@@ -148,7 +133,7 @@ static struct environment make_environment(const struct ports *ports)
     if (!made.entries)
         abort();
     for (char **entry = environ; *entry; entry++) {
-        if (is_secret(*entry))
+        if (options_is_secret(*entry))
             continue;
         made.entries[made.count] = strdup(*entry);
         if (!made.entries[made.count++])

@@ -166,6 +166,11 @@ static void describe_login(const struct options *options, char *out, size_t size
         snprintf(out, size, "the token in %s, as %s", options->token_file, scheme);
     else if (options->token)
         snprintf(out, size, "a token, as %s", scheme);
+    else if (options->token_command)
+        snprintf(out, size, "what --token-command prints, as %s", scheme);
+    else if (options->private_key_file)
+        snprintf(out, size, "a token for %s by the key in %s, as %s", options->snowflake_user,
+                 options->private_key_file, scheme);
     else if (options->cert)
         snprintf(out, size, "the client certificate %s", options->cert);
     else

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "config/secret.h"
+#include "credentials.h"
 #include "net/clock.h"
 #include "net/http_client.h"
 #include "net/wake.h"
@@ -51,6 +51,7 @@ struct uplink {
     void *context;
     struct http_way *way;
     struct http_client *http;
+    struct credentials *credentials;
     struct mux_callbacks callbacks;
     struct carrier *current; /* what new streams are opened on */
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
@@ -359,6 +360,8 @@ static void on_dialled(void *context, const struct http_dial_result *result)
     if (uplink->owner->dialled)
         uplink->owner->dialled(uplink->context, result);
     if (result->hop != HTTP_HOP_NONE) {
+        if (result->hop == HTTP_HOP_AUTH)
+            credentials_refused(uplink->credentials);
         dial_failed(uplink, http_hop_name(result->hop), result->status, result->reason,
                     result->hop == HTTP_HOP_AUTH || result->status == 407 ? PATIENCE_AUTH
                                                                           : PATIENCE_USUAL);
@@ -372,45 +375,24 @@ static void on_dialled(void *context, const struct http_dial_result *result)
 
 /* ---- dialling */
 
-/* The header with the token, to be wiped by the caller. */
-static char *make_authorization(const struct options *options, const char *token)
+static void on_credentials(void *context, const struct credentials_result *result)
 {
-    size_t size = strlen(token) + 64;
-    char *value = malloc(size);
+    struct uplink *uplink = context;
 
-    if (!value)
-        abort();
-    snprintf(value, size,
-             options_use_snowflake(options) ? "Authorization: Snowflake Token=\"%s\""
-                                            : "Authorization: Bearer %s",
-             token);
-    return value;
+    if (!result->headers) {
+        dial_failed(uplink, result->hop, result->status, result->reason,
+                    result->refused ? PATIENCE_AUTH : PATIENCE_USUAL);
+        return;
+    }
+    log_debug(uplink->worker->log, "dialling", "Connecting to the server",
+              log_str("server", uplink->options->server));
+    http_client_dial(uplink->http, result->headers, (unsigned)uplink->options->dial_timeout_ms,
+                     on_dialled, uplink);
 }
 
 static void dial(struct uplink *uplink)
 {
-    const struct options *options = uplink->options;
-    char *from_file = NULL;
-    char *authorization = NULL;
-    const char *token = options->token;
-
-    if (options->token_file) {
-        char error[SECRET_ERROR_MAX];
-        from_file = secret_read_file(options->token_file, error);
-        if (!from_file) {
-            dial_failed(uplink, "auth", 0, error, PATIENCE_USUAL);
-            return;
-        }
-        token = from_file;
-    }
-    if (token)
-        authorization = make_authorization(options, token);
-    secret_free(from_file);
-    log_debug(uplink->worker->log, "dialling", "Connecting to the server",
-              log_str("server", options->server));
-    const char *const headers[] = {authorization, NULL};
-    http_client_dial(uplink->http, headers, (unsigned)options->dial_timeout_ms, on_dialled, uplink);
-    secret_free(authorization);
+    credentials_ask(uplink->credentials, on_credentials, uplink);
 }
 
 /* ---- session callbacks: the context is the carrier; streams' callbacks need none */
@@ -529,20 +511,14 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->callbacks.reset = on_reset;
     uplink->callbacks.over = on_over;
     uplink->callbacks.goaway = on_goaway;
-    if (options->token_file) {
-        /* A file that is missing from the start is a mistake; one that goes missing later may come
-         * back. */
-        char why[SECRET_ERROR_MAX];
-        char *token = secret_read_file(options->token_file, why);
-        if (!token) {
-            snprintf(error, size, "--token-file: %s", why);
-            free(uplink);
-            return NULL;
-        }
-        secret_free(token);
-    }
     uplink->way = http_way_new(worker, &way, error, size);
     if (!uplink->way) {
+        free(uplink);
+        return NULL;
+    }
+    uplink->credentials = credentials_new(worker, uplink->way, options, error, size);
+    if (!uplink->credentials) {
+        http_way_free(uplink->way);
         free(uplink);
         return NULL;
     }
@@ -605,6 +581,7 @@ void uplink_stop(struct uplink *uplink)
 {
     uplink->stopping = true;
     event_del(uplink->redial);
+    credentials_cancel(uplink->credentials);
     event_del(uplink->current->resume);
     for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
         say_goodbye(list_entry(at, struct carrier, node));
@@ -626,6 +603,7 @@ void uplink_free(struct uplink *uplink)
                      STOPPING);
     carrier_free(uplink->current, MUX_CODE_GOING_AWAY, STOPPING);
     http_client_free(uplink->http);
+    credentials_free(uplink->credentials);
     http_way_free(uplink->way);
     wake_free(uplink->wake);
     event_free(uplink->redial);

@@ -81,8 +81,8 @@ static enum http_hop explain_status(struct http_client *client,
              looks_like_html(response->body) ? "an HTML page" : line);
     if (status == 401)
         return explain(client, result, HTTP_HOP_AUTH,
-                       "the server wants a valid token and answered %s; check --token, "
-                       "--token-file and --auth-scheme",
+                       "the server wants a valid token and answered %s; check where the token "
+                       "comes from, and --auth-scheme",
                        number);
     if (status == 403)
         return explain(client, result, HTTP_HOP_AUTH,
@@ -93,7 +93,7 @@ static enum http_hop explain_status(struct http_client *client,
         http_response_header(response, "location", location, sizeof location);
         return explain(client, result, HTTP_HOP_AUTH,
                        "redirected to %s, a sign-in page by the look of it: the ingress saw no "
-                       "valid token; check --token and --auth-scheme",
+                       "valid token; check where it comes from, and --auth-scheme",
                        location);
     }
     if (status == 404)

@@ -1,0 +1,222 @@
+#include "credentials.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/secret.h"
+#include "key_pair.h"
+#include "request_headers.h"
+#include "token_command.h"
+
+extern char **environ;
+
+struct credentials {
+    const struct options *options;
+    struct token_command *command; /* the source, if it is one of these two */
+    struct key_pair *pair;
+
+    /* the question under way */
+    credentials_callback callback;
+    void *context;
+};
+
+/* ---- headers */
+
+static char *make_authorization(const struct options *options, const char *token)
+{
+    size_t size = strlen(token) + sizeof "Authorization: Snowflake Token=\"\"";
+    char *line = malloc(size);
+
+    if (!line)
+        abort();
+    snprintf(line, size,
+             options_use_snowflake(options) ? "Authorization: Snowflake Token=\"%s\""
+                                            : "Authorization: Bearer %s",
+             token);
+    return line;
+}
+
+/* token: NULL if there is no source of any. */
+static char **make_headers(const struct options *options, const char *token)
+{
+    char **headers = calloc(options->header.count + 2, sizeof *headers);
+    char **at = headers;
+
+    if (!headers)
+        abort();
+    if (token)
+        *at++ = make_authorization(options, token);
+    for (size_t i = 0; i < options->header.count; i++)
+        *at++ = request_header_line(options->header.items[i]);
+    return headers;
+}
+
+static void free_headers(char **headers)
+{
+    for (char **at = headers; *at; at++)
+        secret_free(*at);
+    free(headers);
+}
+
+/* ---- the answer */
+
+static void fail(struct credentials *credentials, const struct credentials_result *result)
+{
+    credentials_callback callback = credentials->callback;
+
+    credentials->callback = NULL;
+    callback(credentials->context, result);
+}
+
+/* What would end the quoted string that a token is in, or the header. */
+static const char *check_token(const struct options *options, const char *token)
+{
+    for (const char *at = token; *at; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return "the token holds a control character; it must be a single line of text";
+        if (options_use_snowflake(options) && (*at == '"' || *at == '\\'))
+            return "the token holds a quotation mark or backslash, and is none of Snowflake's";
+    }
+    return NULL;
+}
+
+static void succeed(struct credentials *credentials, const char *token)
+{
+    credentials_callback callback = credentials->callback;
+    const char *why = token ? check_token(credentials->options, token) : NULL;
+
+    if (why) {
+        fail(credentials, &(struct credentials_result){.hop = "auth", .reason = why});
+        return;
+    }
+    char **headers = make_headers(credentials->options, token);
+    credentials->callback = NULL;
+    callback(credentials->context,
+             &(struct credentials_result){.headers = (const char *const *)headers});
+    free_headers(headers);
+}
+
+static void on_token(void *context, const struct token_result *result)
+{
+    if (result->token)
+        succeed(context, result->token);
+    else
+        fail(context, &(struct credentials_result){.hop = result->hop,
+                                                   .status = result->status,
+                                                   .reason = result->reason,
+                                                   .refused = result->refused});
+}
+
+/* ---- the question */
+
+static void ask_file(struct credentials *credentials)
+{
+    char error[SECRET_ERROR_MAX];
+    char *token = secret_read_file(credentials->options->token_file, error);
+
+    if (token)
+        succeed(credentials, token);
+    else
+        fail(credentials, &(struct credentials_result){.hop = "auth", .reason = error});
+    secret_free(token);
+}
+
+void credentials_ask(struct credentials *credentials, credentials_callback callback, void *context)
+{
+    const struct options *options = credentials->options;
+    unsigned timeout_ms = (unsigned)options->dial_timeout_ms;
+
+    credentials->callback = callback;
+    credentials->context = context;
+    if (credentials->command)
+        token_command_start(credentials->command, timeout_ms, on_token, credentials);
+    else if (credentials->pair)
+        key_pair_ask(credentials->pair, timeout_ms, on_token, credentials);
+    else if (options->token_file)
+        ask_file(credentials);
+    else
+        succeed(credentials, options->token);
+}
+
+void credentials_cancel(struct credentials *credentials)
+{
+    credentials->callback = NULL;
+    if (credentials->command)
+        token_command_cancel(credentials->command);
+    if (credentials->pair)
+        key_pair_cancel(credentials->pair);
+}
+
+void credentials_refused(struct credentials *credentials)
+{
+    if (credentials->pair)
+        key_pair_forget(credentials->pair);
+}
+
+/* ---- life */
+
+/* --token-command is not told the secrets that only this program needs. */
+static struct token_command *new_command(struct worker *worker, const char *command)
+{
+    size_t count = 0;
+    size_t kept = 0;
+
+    while (environ[count])
+        count++;
+    char **environment = calloc(count + 1, sizeof *environment);
+    if (!environment)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        if (!options_is_secret(environ[i]))
+            environment[kept++] = environ[i];
+    struct token_command *made = token_command_new(worker, command, environment);
+    free(environment);
+    return made;
+}
+
+/* A file that is missing from the start is a mistake; one that goes missing later may come back. */
+static bool check_token_file(const struct options *options, char *error, size_t size)
+{
+    char why[SECRET_ERROR_MAX];
+    char *token;
+
+    if (!options->token_file)
+        return true;
+    token = secret_read_file(options->token_file, why);
+    if (!token)
+        snprintf(error, size, "--token-file: %s", why);
+    secret_free(token);
+    return token != NULL;
+}
+
+struct credentials *credentials_new(struct worker *worker, struct http_way *way,
+                                    const struct options *options, char *error, size_t size)
+{
+    struct credentials *credentials = calloc(1, sizeof *credentials);
+
+    if (!credentials)
+        abort();
+    credentials->options = options;
+    bool good = check_token_file(options, error, size);
+    if (good && options->token_command)
+        credentials->command = new_command(worker, options->token_command);
+    if (good && options->private_key_file) {
+        credentials->pair = key_pair_new(worker, way, options, error, size);
+        good = credentials->pair != NULL;
+    }
+    if (!good) {
+        free(credentials);
+        return NULL;
+    }
+    return credentials;
+}
+
+void credentials_free(struct credentials *credentials)
+{
+    if (!credentials)
+        return;
+    token_command_free(credentials->command);
+    key_pair_free(credentials->pair);
+    free(credentials);
+}
