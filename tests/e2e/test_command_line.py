@@ -22,6 +22,7 @@ def bad_usage(argv, *words, env=None):
 
 SERVER = ["--listen", "127.0.0.1:0", "--tcp", "x=127.0.0.1:1"]
 CLIENT = ["--server", "https://localhost:1", "--tcp", "x=0"]
+PAIR = ["--private-key-file", "/nonexistent/k.p8", "--snowflake-account", "a", "--snowflake-user", "u"]
 
 BAD_SERVER = {
     "unknown option": (["--bogus"], ["--bogus"]),
@@ -62,6 +63,24 @@ BAD_CLIENT = {
     "certificate without key": (CLIENT + ["--cert", "/nonexistent/c.pem"], ["--key"]),
     "token file missing": (CLIENT + ["--token-file", "/nonexistent/token"], ["/nonexistent/token"]),
     "two tokens": (CLIENT + ["--token", "abc", "--token-file", "/dev/null"], ["--token"]),
+    "token and command": (CLIENT + ["--token-file", "/dev/null", "--token-command", "x"], ["--token-file and --token-command"]),
+    "command and key": (CLIENT + ["--token-command", "x", *PAIR], ["--token-command and --private-key-file"]),
+    "key without account": (CLIENT + ["--private-key-file", "/nonexistent/k", "--snowflake-user", "u"], ["--snowflake-account"]),
+    "key without user": (CLIENT + ["--private-key-file", "/nonexistent/k", "--snowflake-account", "a"], ["--snowflake-user"]),
+    "role without key": (CLIENT + ["--snowflake-role", "r"], ["--snowflake-role needs --private-key-file"]),
+    "key missing": (CLIENT + PAIR, ["/nonexistent/k.p8"]),
+    "two passphrases": (CLIENT + PAIR + ["--private-key-passphrase", "s3cret", "--private-key-passphrase-file", "/x"],
+                        ["exclude each other"]),
+    "account that is a URL": (CLIENT + PAIR + ["--snowflake-account", "https://a.snowflakecomputing.com"], ["alone"]),
+    "account with a blank": (CLIENT + PAIR + ["--snowflake-account", "a b"], ["letters, digits"]),
+    "role with a blank": (CLIENT + PAIR + ["--snowflake-role", "a b"], ["--snowflake-role", "blanks"]),
+    "token URL with a path": (CLIENT + PAIR + ["--snowflake-url", "https://x.example/oauth"], ["--snowflake-url", "without a path"]),
+    "token URL without TLS": (CLIENT + PAIR + ["--snowflake-url", "http://x.example"], ["--snowflake-url", "https://"]),
+    "header without a colon": (CLIENT + ["--header", "abc"], ["entry 1", "NAME:VALUE"]),
+    "header of the handshake": (CLIENT + ["--header", "Sec-WebSocket-Key: x"], ["--header Sec-WebSocket-Key", "handshake"]),
+    "header with a line break": (CLIENT + ["--header", "X-A: b\r\nX-C: d"], ["--header X-A", "line break"]),
+    "header that is the token's": (CLIENT + ["--token", "abc", "--header", "authorization: x"], ["the one or the other"]),
+    "header without TLS": (["--server", "http://192.0.2.1", "--tcp", "x=0", "--header", "X-A: b"], ["--header", "https://"]),
     "auth scheme": (CLIENT + ["--token", "abc", "--auth-scheme", "digest"], ["digest"]),
     "advertised host with a port": (CLIENT + ["--advertise", "sidecar:9092"], ["--advertise", "sidecar:9092", "without a port"]),
     "advertised host that is none": (CLIENT + ["--advertise", "a b"], ["--advertise", "character"]),
