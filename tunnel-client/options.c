@@ -428,15 +428,15 @@ void options_variable(const char *name, const char *suffix, char out[OPTIONS_VAR
 
 static bool check_status(struct options *options, char *error, size_t size)
 {
-    const char *why = address_parse(options->status, &options->status_address);
+    const char *why = address_parse(options->status, &options->wait_address);
 
     if (why)
         return fail(error, size, "status", options->status, why);
     /* What listens everywhere is reached on loopback. */
-    if (strcmp(options->status_address.host, "0.0.0.0") == 0)
-        strcpy(options->status_address.host, "127.0.0.1");
-    else if (strcmp(options->status_address.host, "::") == 0)
-        strcpy(options->status_address.host, "::1");
+    if (strcmp(options->wait_address.host, "0.0.0.0") == 0)
+        strcpy(options->wait_address.host, "127.0.0.1");
+    else if (strcmp(options->wait_address.host, "::") == 0)
+        strcpy(options->wait_address.host, "::1");
     return true;
 }
 

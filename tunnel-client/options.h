@@ -50,7 +50,7 @@ struct options {
     size_t cluster_count;
     struct address_named *targets;
     size_t target_count;
-    struct address status_address;
+    struct address wait_address;               /* of --status, for the command wait */
     char advertise_host[ADDRESS_HOST_MAX + 1]; /* "": none */
 };
 

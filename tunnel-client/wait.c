@@ -104,7 +104,7 @@ static void say_failure(const struct waiter *waiter, const struct options *optio
 int wait_until_ready(struct worker *worker, const struct options *options)
 {
     struct waiter waiter = {
-        .base = worker->base, .address = &options->status_address, .once = options->max_ms == 0};
+        .base = worker->base, .address = &options->wait_address, .once = options->max_ms == 0};
     const struct timeval limit = {(time_t)(options->max_ms / 1000),
                                   (suseconds_t)(options->max_ms % 1000 * 1000)};
 
