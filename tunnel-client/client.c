@@ -431,7 +431,7 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
     terminal_summary(client->terminal, &client->ports);
     terminal_connecting(client->terminal);
     if (options->call.command == COMMAND_RUN)
-        client->run = run_new(worker, options, &client->ports);
+        client->run = run_new(worker, options, &client->ports, client->terminal);
     uplink_start(client->uplink);
     return true;
 }

@@ -25,6 +25,7 @@ struct run {
     struct worker *worker;
     const struct options *options;
     const struct ports *ports;
+    struct terminal *terminal;
     struct event *deadline;
     struct child *child; /* NULL: not started */
     bool over;           /* the command has ended, or will not be started */
@@ -37,6 +38,7 @@ struct run {
 /* The program's own sentence: for people as plain text, for machines as an event. */
 static void say(struct run *run, const char *event, const char *message, const char *reason)
 {
+    terminal_quiet(run->terminal);
     if (run->options->shared.log_format == LOG_FORMAT_JSON) {
         log_error(run->worker->log, event, message, log_str("reason", reason));
         return;
@@ -254,7 +256,8 @@ int run_exit_code(const struct run *run)
 
 /* ---- life */
 
-struct run *run_new(struct worker *worker, const struct options *options, const struct ports *ports)
+struct run *run_new(struct worker *worker, const struct options *options, const struct ports *ports,
+                    struct terminal *terminal)
 {
     struct run *run = calloc(1, sizeof *run);
     const struct timeval limit = {(time_t)(options->ready_timeout_ms / 1000),
@@ -265,6 +268,7 @@ struct run *run_new(struct worker *worker, const struct options *options, const 
     run->worker = worker;
     run->options = options;
     run->ports = ports;
+    run->terminal = terminal;
     /* If something else ends the program, the command has not run. */
     run->exit_code = 1;
     run->deadline = event_new(worker->base, -1, 0, on_deadline, run);

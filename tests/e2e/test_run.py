@@ -85,6 +85,27 @@ def test_listeners_work_and_brokers_have_ports(served, run):
     assert first > 1023 and last - first >= 49 and not first <= bootstrap <= last
 
 
+def test_a_kafka_client(pair, cluster, run):
+    """With nothing but the variable: every broker at a port of this machine, and a message there and back."""
+    topic = cluster.create_topic(3)
+    script = f"""
+import os, confluent_kafka, confluent_kafka.admin
+where = {{"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]}}
+print(sorted({{b.host for b in confluent_kafka.admin.AdminClient(where).list_topics(timeout=30).brokers.values()}}))
+producer = confluent_kafka.Producer(where)
+producer.produce({topic!r}, b"through the tunnel")
+assert producer.flush(30) == 0
+consumer = confluent_kafka.Consumer({{**where, "group.id": "run", "auto.offset.reset": "earliest"}})
+consumer.subscribe([{topic!r}])
+print(consumer.poll(60).value().decode())
+consumer.close()
+"""
+    program = run(pair.server(kafka=cluster.bootstrap), [sys.executable, "-c", script], args=["--kafka", "127.0.0.1:0"])
+    assert program.wait_exit(120) == 0, program.tail()
+    assert program.stdout().splitlines() == ["['127.0.0.1']", "through the tunnel"]
+    cluster.delete_topic(topic)
+
+
 ENDS = {
     "success": (["true"], 0, ()),
     "failing command": (["sh", "-c", "exit 7"], 7, ()),

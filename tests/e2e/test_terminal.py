@@ -109,6 +109,19 @@ def test_run_leaves_the_terminal_to_the_command(pair, peer):
         shown.close()
 
 
+def test_run_that_gives_up(pair):
+    """The line while connecting makes room for the one sentence."""
+    shown = terminal.Terminal([pair.binaries.client, "run", "--server", f"https://127.0.0.1:{wait.free_port()}", "--tcp", "peer=0",
+                               "--ready-timeout", "1", "--", "true"], columns=300)
+    try:
+        assert shown.wait_exit() == 1
+        assert "attempt 2: tcp: " in shown.text()
+        lines = [x for x in shown.lines() if x]
+        assert len(lines) == 1 and lines[0].startswith("tunnel-client: the tunnel did not come up"), lines
+    finally:
+        shown.close()
+
+
 def test_no_terminal_no_change(pair, peer):
     """One event a line, with its date: what scripts read."""
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
