@@ -203,11 +203,13 @@ static void refuse_to_run(struct client *client, const struct port *port,
 
 static void check_offers(struct client *client, const struct mux_welcome *welcome)
 {
+    bool refuses = client->run && run_is_waiting(client->run);
+
     for (struct list *at = client->ports.all.next; at != &client->ports.all; at = at->next) {
         const struct port *port = list_entry(at, struct port, node);
         if (is_offered(port, welcome))
             continue;
-        if (client->run && run_is_waiting(client->run))
+        if (refuses)
             refuse_to_run(client, port, welcome);
         else
             log_error(

@@ -107,12 +107,13 @@ static void on_signal(void *context, int number, bool from_terminal)
 
 static void watch_signals(struct run *run, struct worker *worker, const struct program_parts *parts)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+    const size_t passed_on = sizeof numbers / sizeof numbers[0];
 
     *run = (struct run){.parts = parts, .worker = worker};
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
-    run->signals = signals_new(worker, numbers, run->passes_signals ? 4 : 2, run->passes_signals,
-                               on_signal, run);
+    run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 2,
+                               run->passes_signals, on_signal, run);
 }
 
 /* Runs on until the program has stopped or another signal comes, at most for limit_ms. */

@@ -30,8 +30,9 @@ struct program_parts {
     bool (*stopped)(const void *work);
     void (*free)(void *work);
 
-    /* For work that passes signals on and ends by itself, with worker_end(); NULL otherwise. */
-    /* Whether it is so; then SIGHUP and SIGQUIT are caught too, and what is ignored stays so. */
+    /* For work that passes signals on and ends by itself, with worker_end(); NULL otherwise.
+     * Whether it is so: then SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are caught too, and what is
+     * ignored stays so. */
     bool (*passes_signals)(const void *options);
     /* A signal, if passes_signals(). true: it is dealt with, the program goes on. */
     bool (*signalled)(void *work, int number, bool from_terminal);

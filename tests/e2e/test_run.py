@@ -194,7 +194,7 @@ def test_what_the_command_leaves_behind_is_drained(served, run, figure):
 COUNT_SIGNALS = [sys.executable, "-c", """
 import signal, sys, time
 seen = []
-for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
     signal.signal(getattr(signal, name), lambda number, _: seen.append(signal.Signals(number).name))
 print("up", flush=True)
 end = time.monotonic() + 30
@@ -206,7 +206,7 @@ sys.exit(10 + len(seen))
 """]
 
 
-@pytest.mark.parametrize("sig", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+@pytest.mark.parametrize("sig", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
 def test_signals_are_passed_on(sig, served, run, figure):
     program = run(served, COUNT_SIGNALS, prefix=DEFAULT_SIGNALS)
     wait_stdout(program, "up")
@@ -321,7 +321,9 @@ def test_wrong_token(pair, peer, run, tmp_path, figure):
 
 
 @pytest.mark.parametrize("args, word", [(["--tcp", "nope=0"], "--tcp of the name nope"),
-                                        (["--kafka", "nope=0"], "--kafka of the name nope")], ids=["target", "cluster"])
+                                        (["--kafka", "nope=0"], "--kafka of the name nope"),
+                                        (["--tcp", "nope=0", "--tcp", "no=0"], "--tcp of the name nope")],
+                         ids=["target", "cluster", "two"])
 def test_unknown_name(args, word, served, run, figure):
     program = run(served, ["echo", "ran"], args=args)
     refused(program, figure, 10, word, "--kafka b-2", "--tcp peer")
