@@ -1,6 +1,9 @@
 """tunnel-client run -- COMMAND: the tunnel for one command, its exit code, its signals; one sentence when the tunnel does not come up."""
 
 import json
+import os
+import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +11,7 @@ import time
 
 import pytest
 
-from harness import fakes, faults, process, raw, terminal, tunnel, wait
+from harness import cache, fakes, faults, process, raw, terminal, tunnel, wait
 
 pytestmark = pytest.mark.tunnel
 
@@ -104,6 +107,29 @@ consumer.close()
     assert program.wait_exit(120) == 0, program.tail()
     assert program.stdout().splitlines() == ["['127.0.0.1']", "through the tunnel"]
     cluster.delete_topic(topic)
+
+
+DOCUMENTS = {"docs/sidecar.md": "https://tunnel.example.com", "README.md": "https://server.example.com:8443"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_command_in_the_documents(document, pair, peer, tmp_path):
+    """As it stands there, but for the server's address."""
+    text = (cache.ROOT / document).read_text(encoding="utf-8")
+    line, = [line.strip() for line in text.splitlines() if re.match(r"    tunnel-client run .*-- \./integration-tests$", line)]
+    (tmp_path / "token").write_text("documented-token\n", encoding="ascii")
+    (tmp_path / "server.pem").write_bytes(pathlib.Path(pair.pki.ca).read_bytes())
+    program = tmp_path / "integration-tests"
+    program.write_text("#!/bin/sh\necho $KAFKA_BOOTSTRAP_SERVERS $TUNNEL_REGISTRY_ADDRESS\nexit 9\n", encoding="ascii")
+    program.chmod(0o755)
+    server = pair.server(kafka="127.0.0.2:1", tcp={"registry": f"{peer.host}:{peer.port}"}, args=["--token-file", tmp_path / "token"])
+    line = line.replace(DOCUMENTS[document], f"https://localhost:{server.port}")
+    done = process.run(["sh", "-c", f"cd {tmp_path}; {line}"], 30, check=False, env={
+        "PATH": f"{pair.binaries.client.resolve().parent}:{os.environ['PATH']}", "TUNNEL_TOKEN": "" if "--token" in line else "documented-token",
+        "TUNNEL_CA": str(pair.pki.ca)})
+    assert (done.returncode, done.stderr) == (9, "")
+    assert re.fullmatch(r"127\.0\.0\.1:\d+( 127\.0\.0\.1:\d+)?\n", done.stdout)
+    assert (" " in done.stdout) == ("registry=" in line)
 
 
 ENDS = {
