@@ -343,7 +343,7 @@ def test_wrong_token(pair, peer, run, tmp_path, figure):
     tokens.write_text("right-token\n", encoding="ascii")
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, args=["--token-file", tokens])
     program = run(server, ["echo", "ran"], env={"TUNNEL_TOKEN": "wrong-token"}, secrets=["wrong-token"])
-    refused(program, figure, 10, "auth:", "401", "--token")
+    refused(program, figure, 10, "auth:", "401", "where the token comes from")
 
 
 @pytest.mark.parametrize("args, word", [(["--tcp", "nope=0"], "--tcp of the name nope"),
