@@ -9,8 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/redact.h"
 #include "config/secret.h"
-#include "redact.h"
 
 enum {
     CLOCK_OFF_S = 60,

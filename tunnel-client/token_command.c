@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "redact.h"
+#include "base/redact.h"
 #include "snowflake_answer.h"
 
 enum {

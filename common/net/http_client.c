@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/redact.h"
+
 enum {
     BODY_KEPT = 200,
     NONCE_SIZE = 16,
@@ -52,18 +54,14 @@ static bool looks_like_html(const char *body)
     return strncasecmp(body, "<!doctype", 9) == 0 || strncasecmp(body, "<html", 5) == 0;
 }
 
-/* What the body says, fit for one line. */
+/* What the body says, fit for one line. It may repeat the token that it was sent. */
 static void body_line(const char *body, char line[BODY_KEPT + 1])
 {
     size_t size = strlen(body);
 
-    while (size > 0 && (unsigned char)body[size - 1] <= ' ')
-        size--;
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)body[i];
-        line[i] = c < ' ' || c == 0x7f ? ' ' : body[i];
-    }
-    line[size] = '\0';
+    if (size == BODY_KEPT)
+        size = redact_cut(body, size);
+    redact(body, size, NULL, line, BODY_KEPT + 1);
 }
 
 /* An HTTP answer other than 101: who gave it, and what the person can do. */
@@ -74,6 +72,7 @@ static enum http_hop explain_status(struct http_client *client,
     int status = response->status;
     char line[BODY_KEPT + 1];
     char location[200];
+    char where[sizeof location];
     char number[320];
 
     body_line(response->body, line);
@@ -91,10 +90,11 @@ static enum http_hop explain_status(struct http_client *client,
                        number);
     if (status >= 300 && status < 400) {
         http_response_header(response, "location", location, sizeof location);
+        redact(location, strlen(location), NULL, where, sizeof where);
         return explain(client, result, HTTP_HOP_AUTH,
                        "redirected to %s, a sign-in page by the look of it: the ingress saw no "
                        "valid token; check where it comes from, and --auth-scheme",
-                       location);
+                       where);
     }
     if (status == 404)
         return explain(client, result, HTTP_HOP_HTTP,

@@ -548,6 +548,19 @@ def test_header_fields(pair, pki):
         assert fake.header("Authorization") == "Basic dTpw" and fake.header("X-A") == "b"
 
 
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "500 Oops", "302 Found"])
+def test_server_that_repeats_the_token(status, pair, pki, token):
+    """What it answers is shown, but not the token that it was sent; not even half of it where the answer is cut."""
+    for padding in (0, 100, 150):
+        text = f'{{"detail":"{"x " * (padding // 2)}bad credentials: {token}"}}'
+        answer = _http(status, text, f"Location: https://login.example.org/{token}")
+        with fakes.Fake(answer, pki.server) as fake:
+            client = pair.client(f"https://127.0.0.1:{fake.port}", tcp={"x": 0}, ready=False, secrets=[token, token[:20]],
+                                 env={"TUNNEL_TOKEN": token})
+            assert status[:3] in str(client.wait_for("dial_failed"))
+            client.stop()
+
+
 def test_certificate_beside_a_token(pair, target, pki, token, tmp_path):
     """A server that wants both gets both."""
     (tmp_path / "tokens").write_text(token + "\n", encoding="ascii")

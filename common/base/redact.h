@@ -1,6 +1,7 @@
 /*
  * Others' words for the log: what a command wrote to standard error, what a server answered. They
- * may hold a token or key, so whatever could be one is left out.
+ * may hold a token or key (a server may repeat what it was sent), so whatever could be one is left
+ * out.
  */
 #pragma once
 
@@ -17,3 +18,7 @@
  * object in base64 (eyJ).
  */
 void redact(const char *text, size_t size, const char *secret, char *out, size_t room);
+
+/* For a text whose end was cut off before: its size without the run that it ends in, which may be
+ * the beginning of a token. */
+size_t redact_cut(const char *text, size_t size);

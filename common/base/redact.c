@@ -1,4 +1,4 @@
-#include "redact.h"
+#include "base/redact.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -25,15 +25,25 @@ static bool is_blank(char c)
     return (unsigned char)c <= ' ' || c == 0x7f;
 }
 
+static bool is_token_character(char c)
+{
+    return c && (((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || strchr("0123456789-._~+/=:%", c));
+}
+
 static size_t token_run(const char *text, size_t size)
 {
     size_t run = 0;
 
-    while (run < size && text[run] &&
-           (((text[run] | 0x20) >= 'a' && (text[run] | 0x20) <= 'z') ||
-            strchr("0123456789-._~+/=:%", text[run])))
+    while (run < size && is_token_character(text[run]))
         run++;
     return run;
+}
+
+size_t redact_cut(const char *text, size_t size)
+{
+    while (size > 0 && is_token_character(text[size - 1]))
+        size--;
+    return size;
 }
 
 static bool begins_with(const char *text, size_t size, const char *words, size_t words_size)
