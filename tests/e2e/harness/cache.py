@@ -68,6 +68,17 @@ def go_clients():
         return path
 
 
+def go_example():
+    """The program of examples/clients/produce_consume.go, built with the packages of the Go clients."""
+    source = ROOT / "examples" / "clients" / "produce_consume.go"
+    go_clients()  # fetches what is needed, Go itself included
+    with Lock():
+        path = directory() / f"go-example-{_digest([source, *(HERE / 'clients' / 'go').glob('go.*')])}"
+        if not path.exists():
+            process.run([ROOT / "scripts" / "build-go-clients", path, source], deadline=600)
+        return path
+
+
 def node_client():
     """The program of the Node client, in a directory with its packages: once for each content of clients/node."""
     sources = [p for p in (HERE / "clients" / "node").iterdir() if p.is_file()]

@@ -21,7 +21,7 @@ import org.apache.kafka.streams.kstream.Produced;
 /**
  * Kafka Streams counts words, exactly once: through a repartition topic, into a store with a changelog.
  *
- * bootstrap= in= out= (topics that exist) application= directory= lines=N. Prints the counts as JSON.
+ * bootstrap= in= out= (topics that exist) application= directory= lines=N prop.NAME=. Prints the counts as JSON.
  */
 public final class WordCount {
     private static final List<String> WORDS = List.of("broker", "listener", "session", "stream", "window");
@@ -53,6 +53,7 @@ public final class WordCount {
         properties.put("auto.offset.reset", "earliest");
         properties.put("commit.interval.ms", "200");
         properties.put("replication.factor", "3");
+        args.copyProperties(properties);
         try (KafkaStreams streams = new KafkaStreams(builder.build(), properties)) {
             streams.start();
             Map<String, Long> counts = await(args, due(lines));
