@@ -68,7 +68,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.consumer = Consumer({**settings, "group.id": topic.name, "enable.auto.commit": False, "auto.offset.reset": "earliest"})
         self.consumer.assign([TopicPartition(topic.name, p, 0) for p in range(topic.partitions)])
-        self.arrivals, self.numbers, self.duplicates = [], set(), 0
+        self.arrivals, self.numbers, self.primed, self.duplicates = [], set(), set(), 0
         self.failure, self.stopping = None, False
 
     def run(self):
@@ -84,6 +84,9 @@ class Reader(threading.Thread):
                     raise KafkaException(message.error())
                 here = time.monotonic()
                 due, number = HEAD.unpack_from(message.value())
+                if number < 0:
+                    self.primed.add(message.partition())
+                    continue
                 if number in self.numbers:
                     self.duplicates += 1
                     continue
@@ -104,6 +107,16 @@ class Run:
         self.delivered = 0
         self.failures = []
         self.lags = []
+
+    def _prime(self, producer, topic, reader):
+        """A record through each partition before the clock starts: connections, leaders of a new topic, cold brokers."""
+        for partition in range(topic.partitions):
+            producer.produce(topic.name, HEAD.pack(0, -1), partition=partition)
+        end = time.monotonic() + self.options.patience
+        while len(reader.primed) < topic.partitions and not reader.failure:
+            producer.poll(0.01)
+            if time.monotonic() > end:
+                raise TimeoutError(f"the first records did not arrive within {self.options.patience:g} s")
 
     def _delivered(self, error, _):
         if error:
@@ -137,9 +150,12 @@ class Run:
     def measure(self):
         with Topic(self.settings, self.options.partitions, self.options.replication, self.options.patience) as topic:
             reader = Reader(self.settings, topic)
-            producer = Producer({**self.settings, "acks": self.options.acks, "linger.ms": self.options.linger})
+            # As Java's producer does: while five requests are under way, records wait for each other and share the next one.
+            producer = Producer({"max.in.flight.requests.per.connection": 5, "acks": self.options.acks,
+                                 "linger.ms": self.options.linger, **self.settings})
             reader.start()
             try:
+                self._prime(producer, topic, reader)
                 begin = time.monotonic() + 0.1
                 sent = self._produce(producer, topic, reader, begin)
                 left = producer.flush(self.options.patience)
