@@ -11,6 +11,7 @@ class KafkaTunnelClient < Formula
   depends_on "meson" => :build
   depends_on "ninja" => :build
   depends_on "pkgconf" => :build
+  depends_on "jansson"
   depends_on "libevent"
   depends_on "libuv"
   depends_on "libwebsockets"

@@ -36,9 +36,11 @@ class StandIns:
         token, secret = directory / "token", directory / "secret"
         token.write_text("stand-in-token-0123456789abcdef\n", encoding="ascii")
         secret.write_text("stand-in-secret-0123456789abcdef0123456789abcdef\n", encoding="ascii")
+        rsa = directory / "rsa.p8"
+        process.run(["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-out", rsa], 30)
         self.files = {"tls-cert": pki.server[0], "tls-key": pki.server[1], "ca": pki.ca, "client-ca": pki.ca, "kafka-ca": pki.ca,
                       "cert": pki.client[0], "key": pki.client[1], "kafka-cert": pki.client[0], "kafka-key": pki.client[1],
-                      "token-file": token, "peer-secret-file": secret, "private-key-file": pki.server[1]}
+                      "token-file": token, "peer-secret-file": secret, "private-key-file": rsa}
 
     def options(self, program):
         """Those whose value is a file."""
@@ -94,7 +96,7 @@ def container_commands(container):
 
 def markdown_commands(path):
     """Lines of indented or fenced code that begin with one of the programs, continued lines joined."""
-    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ").replace("INGRESS_URL", "x.snowflakecomputing.app")
     for line in text.splitlines():
         if re.match(r"^ {4,}tunnel-(client|server) ", line):
             words = shlex.split(line)
