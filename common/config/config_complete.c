@@ -169,10 +169,20 @@ void config_write_bash(const struct config_program *program, FILE *out)
             function, program->name);
 }
 
+/* The full stop of the first sentence; an ellipsis is none. */
+static const char *find_sentence_end(const char *text)
+{
+    const char *end = strstr(text, ". ");
+
+    while (end && end > text && end[-1] == '.')
+        end = strstr(end + 1, ". ");
+    return end;
+}
+
 /* The first sentence of a help text, within a specification of _arguments in single quotes. */
 static void write_zsh_sentence(FILE *out, const char *help)
 {
-    const char *end = strstr(help, ". ");
+    const char *end = find_sentence_end(help);
 
     for (; *help && help != end && !(*help == '.' && !help[1]); help++) {
         if (*help == '\'')
