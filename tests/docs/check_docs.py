@@ -43,10 +43,8 @@ VARIABLES = re.compile(r"TUNNEL_(CONFIG|[A-Z0-9_]*NAME[A-Z0-9_]*|[A-Z0-9_]+_ADDR
 NOT_RUN = re.compile(r"not run(nable)? here|not tested|not among the tests|\ban example\b|\bexample:", re.I)
 # Named ahead of the change that brings them; to be taken out when it is there.
 COMING = {
-    "docs/install.md", "docs/authentication.md", "docs/sidecar.md", "examples/spcs", "examples/ci", "examples/monitoring",
-    "--status", "--private-key-file", "--snowflake-account", "--snowflake-user", "--snowflake-role", "--no-audit",
-    "token_reused", "token_command_said", "private_key_exposed", "key_pair", "status_exposed", "status_page", "quit_requested",
-    "audit_session", "audit_stream", "--token-command", "--allow-quit",
+    "examples/monitoring", "docs/metrics.md", "--status", "--allow-quit", "--no-audit", "status_exposed", "status_page", "quit_requested", "audit_session",
+    "audit_stream",
 }
 
 LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
@@ -170,7 +168,7 @@ def events_of(text):
         if len(arguments) > place:
             for name in re.findall(r'"([a-z_]+)"', arguments[place]):
                 levels = re.findall(r"LOG_LEVEL_([A-Z]+)", arguments[1]) if place == 2 else [call[1] or "error"]
-                for level in levels:
+                for level in levels or ["unknown"]:
                     yield level.lower(), name
 
 
