@@ -258,9 +258,10 @@ static void question_failed(struct doctor *doctor, enum diagnosis_layer layer, c
     default:
         diagnosis_add(diagnosis, layer, VERDICT_FAILED, took(doctor), "cluster %s: %s%s",
                       cluster_name(doctor), reason,
-                      layer == LAYER_BROKER ? "; are the addresses in tunnel-server's --kafka "
-                                              "right, and the brokers up?"
-                                            : "");
+                      layer == LAYER_BROKER && !strstr(reason, "TLS")
+                          ? "; are the addresses in tunnel-server's --kafka right, and the brokers "
+                            "up?"
+                          : "");
         doctor->cluster++;
     }
     next_question(doctor);

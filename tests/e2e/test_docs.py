@@ -11,7 +11,7 @@ import pytest
 
 from harness import cache, kafka
 
-pytestmark = pytest.mark.tunnel
+pytestmark = [pytest.mark.tunnel, pytest.mark.documents]
 
 
 def block(name):

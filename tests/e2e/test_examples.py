@@ -15,6 +15,7 @@ import yaml
 
 from harness import cache, clients, examples, kafka, process, wait
 
+pytestmark = pytest.mark.documents
 ROOT = examples.ROOT
 YAML = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/*.y*ml"))
 COMMANDS = examples.commands()

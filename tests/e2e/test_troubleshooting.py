@@ -10,7 +10,7 @@ import pytest
 
 from harness import cache, fakes, kafka, secure, tunnel, wait
 
-pytestmark = pytest.mark.tunnel
+pytestmark = [pytest.mark.tunnel, pytest.mark.documents]
 
 LIBRDKAFKA = """
 import logging, sys
