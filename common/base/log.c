@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/utf8.h"
 
 /* Kept free at a line's end, so that whatever is open can always be closed and marked as cut. */
@@ -49,33 +50,26 @@ static void put_tail(struct line *line, const char *tail)
     line->size += size;
 }
 
-/* Line and paragraph separators, C1 controls, byte order mark, and what reorders shown text. */
-static bool is_misleading(uint32_t c)
+/* As in JSON; without quotes around it, quotes and backslashes of text may stand for themselves. */
+static const char *escape(uint32_t c, bool quoted, char buffer[JSON_CHARACTER_MAX])
 {
-    return (c >= 0x7f && c <= 0x9f) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+    return !quoted && (c == '"' || c == '\\') ? NULL : json_escape(c, buffer);
 }
 
-/* The escape of one character, as JSON has it; NULL if the character may stand for itself. */
-static const char *escape(uint32_t c, bool quoted, char buffer[8])
+/* The next character as it stands in a line of text; a byte that is none as \xNN. */
+static size_t text_character(const uint8_t *text, size_t size, bool quoted,
+                             char out[JSON_CHARACTER_MAX], size_t *written)
 {
-    switch (c) {
-    case '"':
-        return quoted ? "\\\"" : NULL;
-    case '\\':
-        return quoted ? "\\\\" : NULL;
-    case '\n':
-        return "\\n";
-    case '\r':
-        return "\\r";
-    case '\t':
-        return "\\t";
-    default:
-        if (c >= 0x20 && !is_misleading(c))
-            return NULL;
-        snprintf(buffer, 8, "\\u%04x", (unsigned)(c & 0xffff));
-        return buffer;
-    }
+    char buffer[JSON_CHARACTER_MAX];
+    uint32_t c = 0;
+    size_t taken = utf8_decode(text, size, &c);
+    const char *escaped = taken > 0 ? escape(c, quoted, buffer) : buffer;
+
+    if (taken == 0)
+        snprintf(buffer, sizeof buffer, "\\x%02x", text[0]);
+    *written = escaped ? strlen(escaped) : taken;
+    memcpy(out, escaped ? escaped : (const char *)text, *written);
+    return taken > 0 ? taken : 1;
 }
 
 /* Escaped text, at most LOG_VALUE_MAX bytes of it; what is cut ends in "...". */
@@ -88,24 +82,15 @@ static void put_text(struct line *line, const uint8_t *text, size_t size, enum l
     if (line->size < outer_limit && outer_limit - line->size > LOG_VALUE_MAX)
         line->limit = line->size + LOG_VALUE_MAX;
     while (size > 0 && fits) {
-        char buffer[8];
-        uint32_t c = 0;
-        size_t length = utf8_decode(text, size, &c);
+        char out[JSON_CHARACTER_MAX];
+        size_t written;
+        size_t taken = format == LOG_FORMAT_JSON
+                           ? json_character(text, size, out, &written)
+                           : text_character(text, size, quoted, out, &written);
 
-        if (length > 0) {
-            const char *escaped = escape(c, quoted, buffer);
-            fits = escaped ? put(line, escaped, strlen(escaped))
-                           : put(line, (const char *)text, length);
-        } else if (format == LOG_FORMAT_JSON) {
-            length = 1;
-            fits = put(line, "\xef\xbf\xbd", 3); /* U+FFFD */
-        } else {
-            length = 1;
-            snprintf(buffer, sizeof buffer, "\\x%02x", text[0]);
-            fits = put(line, buffer, 4);
-        }
-        text += length;
-        size -= length;
+        fits = put(line, out, written);
+        text += taken;
+        size -= taken;
     }
     line->limit = outer_limit;
     if (!fits)
@@ -114,7 +99,7 @@ static void put_text(struct line *line, const uint8_t *text, size_t size, enum l
 
 static bool needs_quotes(const uint8_t *text, size_t size)
 {
-    char buffer[8];
+    char buffer[JSON_CHARACTER_MAX];
 
     if (size == 0 || (size == 1 && text[0] == '-'))
         return true;
@@ -258,8 +243,10 @@ static void emit(struct log *log, uint64_t now_us, enum log_level level, const c
     format_line(&line, log->settings.format, now_us, level, event, message, fields, count);
     if (!write_line(log, &line)) {
         log->lost++;
+        log->counts.lost++;
         return;
     }
+    log->counts.lines[level]++;
     if (log->lost > 0) {
         uint64_t lost = log->lost;
 
@@ -337,6 +324,7 @@ static bool rate_suppresses(struct log *log, const char *event, enum log_level l
         rate->logged++;
         return false;
     }
+    log->counts.suppressed++;
     if (rate->suppressed++ == 0) {
         log->rates_suppressing++;
         rate->level = level;
@@ -367,16 +355,44 @@ void log_init(struct log *log, const struct log_settings *settings)
         log->settings.interval_us = LOG_DEFAULT_INTERVAL_US;
 }
 
+/* What goes wrong is counted whatever is written. Event names are literals of the program: few. */
+static void count_problem(struct log *log, const char *event)
+{
+    struct log_counts *counts = &log->counts;
+
+    for (size_t i = 0; i < counts->problem_count; i++) {
+        if (counts->problems[i].event == event || strcmp(counts->problems[i].event, event) == 0) {
+            counts->problems[i].count++;
+            return;
+        }
+    }
+    if (counts->problem_count < LOG_EVENTS_MAX)
+        counts->problems[counts->problem_count++] = (struct log_problem){event, 1};
+    else
+        counts->other_problems++;
+}
+
 void log_event(struct log *log, enum log_level level, const char *event, const char *message,
                const struct log_field *fields, size_t count)
 {
     assert(is_key(event));
+    if (level <= LOG_LEVEL_WARNING)
+        count_problem(log, event);
     if (!log_enabled(log, level))
         return;
 
     uint64_t now_us = log->settings.now_us(log->settings.now_context);
     if (!rate_suppresses(log, event, level, now_us))
         emit(log, now_us, level, event, message, fields, count);
+}
+
+void log_always(struct log *log, const char *event, const char *message,
+                const struct log_field *fields, size_t count)
+{
+    assert(is_key(event));
+    if (log_enabled(log, LOG_LEVEL_INFO))
+        emit(log, log->settings.now_us(log->settings.now_context), LOG_LEVEL_INFO, event, message,
+             fields, count);
 }
 
 void log_flush(struct log *log)

@@ -80,8 +80,26 @@ struct log_rate {
     enum log_level level;
 };
 
+/* A warning's or error's event, and how often it happened. */
+struct log_problem {
+    const char *event;
+    uint64_t count;
+};
+
+/* Since the log began; for figures. */
+struct log_counts {
+    uint64_t lines[4];   /* written, by enum log_level */
+    uint64_t suppressed; /* left out because of burst */
+    uint64_t lost;       /* could not be written */
+    /* Warnings and errors by event, in the order of their first time, whether written or not. */
+    struct log_problem problems[LOG_EVENTS_MAX];
+    size_t problem_count;
+    uint64_t other_problems; /* of more events than that */
+};
+
 struct log {
     struct log_settings settings;
+    struct log_counts counts;
     uint64_t lost;
     uint32_t rates_size;
     uint32_t rates_suppressing;
@@ -134,6 +152,10 @@ static inline bool log_enabled(const struct log *log, enum log_level level)
 void log_event(struct log *log, enum log_level level, const char *event, const char *message,
                const struct log_field *fields, size_t count);
 
+/* An info line that the rate limit never leaves out: for records that must be complete. */
+void log_always(struct log *log, const char *event, const char *message,
+                const struct log_field *fields, size_t count);
+
 /* Reports now what the rate limit has left out. Call it before the program ends. */
 void log_flush(struct log *log);
 
@@ -143,7 +165,8 @@ int log_format_parse(const char *word, enum log_format *format);
 
 /*
  * The usual way in: (log, event, message, field...), with 0 to LOG_FIELDS_MAX fields.
- * While the level is off, nothing but log is evaluated.
+ * While the level is off, nothing but log is evaluated; warnings and errors always are: they are
+ * counted.
  */
 #define log_error(log, event, ...) LOG_AT(log, LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define log_warning(log, event, ...) LOG_AT(log, LOG_LEVEL_WARNING, event, __VA_ARGS__)
@@ -152,7 +175,7 @@ int log_format_parse(const char *word, enum log_format *format);
 
 /* The rest is how those macros count their fields in plain C11. */
 #define LOG_AT(log, level, event, ...)                                                             \
-    (log_enabled(log, level)                                                                       \
+    (log_enabled(log, level) || (level) <= LOG_LEVEL_WARNING                                       \
          ? log_event(log, level, event, LOG_MESSAGE(__VA_ARGS__, 0), LOG_FIELDS(__VA_ARGS__))      \
          : (void)0)
 #define LOG_MESSAGE(message, ...) message

@@ -375,6 +375,47 @@ static void utf8_is_strict(void **state)
         assert_false(utf8_valid((const uint8_t *)bad[i], strlen(bad[i])));
 }
 
+static void problems_are_counted_whatever_is_written(void **state)
+{
+    (void)state;
+    struct capture c;
+    struct log *log = capture_start(&c, LOG_FORMAT_TEXT, 2);
+
+    log->settings.level = LOG_LEVEL_ERROR;
+    for (unsigned i = 0; i < 5; i++)
+        log_warning(log, "quiet", "m");
+    log->settings.level = LOG_LEVEL_INFO;
+    for (unsigned i = 0; i < 5; i++)
+        log_error(log, "loud", "m", log_u64("i", i));
+    log_info(log, "fine", "m");
+    log_debug(log, "off", "m");
+    const struct log_counts *counts = &log->counts;
+    assert_int_equal(counts->problem_count, 2);
+    assert_string_equal(counts->problems[0].event, "quiet");
+    assert_int_equal(counts->problems[0].count, 5);
+    assert_int_equal(counts->problems[1].count, 5);
+    assert_int_equal(counts->suppressed, 3);
+    assert_int_equal(counts->lines[LOG_LEVEL_ERROR], 2);
+    assert_int_equal(counts->lines[LOG_LEVEL_WARNING], 0);
+    assert_int_equal(counts->lines[LOG_LEVEL_INFO], 1);
+}
+
+static void records_are_never_left_out(void **state)
+{
+    (void)state;
+    struct capture c;
+    struct log *log = capture_start(&c, LOG_FORMAT_TEXT, 2);
+    const struct log_field field = log_u64("n", 1);
+
+    for (unsigned i = 0; i < 50; i++)
+        log_always(log, "audit", "m", &field, 1);
+    assert_int_equal(c.lines, 50);
+    assert_int_equal(log->counts.suppressed, 0);
+    log->settings.level = LOG_LEVEL_WARNING;
+    log_always(log, "audit", "m", &field, 1);
+    assert_int_equal(c.lines, 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +428,8 @@ int main(void)
         cmocka_unit_test(a_level_that_is_off_costs_nothing),
         cmocka_unit_test(a_flood_is_limited_and_counted),
         cmocka_unit_test(flush_reports_what_was_left_out),
+        cmocka_unit_test(problems_are_counted_whatever_is_written),
+        cmocka_unit_test(records_are_never_left_out),
         cmocka_unit_test(a_clock_set_back_does_not_silence),
         cmocka_unit_test(no_limit_means_none),
         cmocka_unit_test(more_events_than_the_table_holds),
