@@ -1,0 +1,104 @@
+/* The table of all metrics: what each is called and means, which labels it has, who has it. */
+#pragma once
+
+#include <stdbool.h>
+
+#define METRIC_LABELS_MAX 2
+
+enum metric_id {
+    METRIC_BUILD_INFO,
+    METRIC_LINKS,
+    METRIC_LINKS_OPENED,
+    METRIC_LINK_ENDS,
+    METRIC_DIALS,
+    METRIC_DIAL_FAILURES,
+    METRIC_DIAL_DURATION,
+    METRIC_HANDSHAKE_DURATION,
+    METRIC_RTT,
+    METRIC_SESSIONS,
+    METRIC_SESSIONS_OPENED,
+    METRIC_SESSION_RESUMES,
+    METRIC_SESSIONS_LOST,
+    METRIC_STREAMS,
+    METRIC_STREAMS_OPENED,
+    METRIC_STREAMS_ENDED,
+    METRIC_STREAM_BYTES,
+    METRIC_WINDOW_STALLS,
+    METRIC_MEMORY_STALLS,
+    METRIC_RETAINED_BYTES,
+    METRIC_GRANTED_BYTES,
+    METRIC_MEMORY_LIMIT,
+    METRIC_LISTENERS,
+    METRIC_WAITING_CONNECTIONS,
+    METRIC_CLUSTER_REACHABLE,
+    METRIC_CLUSTER_NODES,
+    METRIC_KAFKA_REQUESTS,
+    METRIC_KAFKA_LATENCY,
+    METRIC_ADDRESSES_REWRITTEN,
+    METRIC_ADDRESSES_ERASED,
+    METRIC_PROBLEMS,
+    METRIC_LOG_LINES,
+    METRIC_LOG_SUPPRESSED,
+    METRIC_LOG_LOST,
+    METRIC_PROCESS_START,
+    METRIC_PROCESS_CPU,
+    METRIC_PROCESS_MEMORY,
+    METRIC_PROCESS_FDS,
+    METRIC_PROCESS_MAX_FDS,
+    METRICS
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/* How the values are kept; the page has base units. */
+enum metric_unit {
+    METRIC_COUNT,
+    METRIC_BYTES,
+    METRIC_SECONDS, /* kept in microseconds */
+};
+
+/* Which program has the metric; a mask. */
+enum metric_place { METRIC_CLIENT = 1, METRIC_SERVER = 2, METRIC_BOTH = 3 };
+
+/* The sets that labels come from; METRICS_NO_SET for labels that are not there. */
+enum metrics_set {
+    METRICS_NO_SET,
+    METRICS_RELEASE,   /* the program's version */
+    METRICS_LINK_END,  /* enum link_end */
+    METRICS_HOP,       /* where a dial failed: enum http_hop, "tunnel" */
+    METRICS_CLUSTER,   /* of the configuration */
+    METRICS_TARGET,    /* clusters, then raw targets, of the configuration */
+    METRICS_DIRECTION, /* enum metrics_direction */
+    METRICS_RESULT,    /* "complete", then enum mux_code */
+    METRICS_API,       /* Kafka API keys */
+    METRICS_VERSION,   /* Kafka API versions */
+    METRICS_LATENCY,   /* enum metrics_latency */
+    METRICS_EVENT,     /* warnings and errors of the log */
+    METRICS_LEVEL,     /* enum log_level */
+    METRICS_SETS
+};
+
+enum metrics_direction {
+    METRICS_UP,   /* towards brokers and targets */
+    METRICS_DOWN, /* towards Kafka clients */
+};
+
+enum metrics_latency { METRICS_LATENCY_PRODUCE, METRICS_LATENCY_FETCH };
+
+struct metric {
+    const char *name; /* without the prefix; process_* has none */
+    const char *help; /* a sentence, without its full stop */
+    enum metric_kind kind;
+    enum metric_unit unit;
+    enum metric_place place;
+    /* Series whose value is 0 are left out: there may be very many, or the system does not say. */
+    bool sparse;
+    struct {
+        const char *name;
+        enum metrics_set set;
+    } labels[METRIC_LABELS_MAX];
+};
+
+extern const struct metric metrics_table[METRICS];
+
+#define METRICS_PREFIX "kafka_tunnel_"
