@@ -1,4 +1,5 @@
 #include "kafka/api.h"
+#include "kafka/catalog.h"
 
 #define NONE KAFKA_API_NONE
 
@@ -117,4 +118,14 @@ const char *kafka_api_name(int16_t key)
 bool kafka_api_flexible(const struct kafka_api *api, int16_t version)
 {
     return api->first_flexible != KAFKA_API_NONE && version >= api->first_flexible;
+}
+
+size_t kafka_catalog_size(void)
+{
+    return sizeof apis / sizeof apis[0];
+}
+
+const char *kafka_catalog_name(size_t key)
+{
+    return apis[key].name;
 }

@@ -229,7 +229,7 @@ static bool is_login(const struct kafka_request *request)
 
 static int enter_request(struct kafka_filter *f)
 {
-    const struct kafka_request *request = &f->reader.request;
+    struct kafka_request *request = &f->reader.request;
 
     f->beyond_login |= !is_login(request);
     if (f->only_login && f->beyond_login)
@@ -243,6 +243,8 @@ static int enter_request(struct kafka_filter *f)
         f->reader.drops_tokens = false;
         kafka_requests_drop_tokens(&f->requests);
     }
+    if (f->callbacks.asked)
+        request->mark = f->callbacks.asked(f->context, request->api_key, request->version);
     switch (kafka_requests_push(&f->requests, request)) {
     case 0:
         return 0;
@@ -314,6 +316,9 @@ static void count(struct kafka_filter *f, const struct kafka_rewrite *r, size_t 
 {
     struct kafka_filter_counters *c = &f->counters;
 
+    if (f->callbacks.rewrote && r->rewritten + r->neutralised + r->blanked > 0)
+        f->callbacks.rewrote(f->context, f->request.api_key, r->rewritten,
+                             r->neutralised + r->blanked);
     c->blanked += r->blanked;
     if (r->blanked > 0)
         report(f, KAFKA_FILTER_EVENT_BLANKED, &f->request);
@@ -467,6 +472,8 @@ static int begin(struct kafka_filter *f, const uint8_t *head)
     f->method = choose(f);
     f->left = (uint64_t)length - 4;
     f->counters.responses++;
+    if (f->callbacks.answered && f->request.type == KAFKA_REQUEST_ANSWERED)
+        f->callbacks.answered(f->context, f->request.api_key, f->request.mark);
     if (f->method == KAFKA_HOLD_FRAME && f->left + KAFKA_HEAD_SIZE > max_held(f))
         return fail_response(f, KAFKA_FILTER_ELIMIT, "is too large to be held for rewriting");
     if (f->method == KAFKA_HOLD_PREFIX || f->method == KAFKA_HOLD_TAIL) {

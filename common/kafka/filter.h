@@ -54,6 +54,13 @@ struct kafka_filter_callbacks {
      * (Fetch and the share APIs): for the address book only. */
     void (*seen)(void *context, enum kafka_endpoint_type type, int32_t node,
                  const struct kafka_address *real);
+    /* Optional, for figures. A request has come; api_key -1: a raw SASL token. What asked() returns
+     * is kept with the request (the time, say) and given to answered() when the first bytes of its
+     * response are there; of Produce with acks=0 there is none. */
+    uint64_t (*asked)(void *context, int16_t api_key, int16_t version);
+    void (*answered)(void *context, int16_t api_key, uint64_t mark);
+    /* Optional, for figures: so many addresses of a response were rewritten, or erased. */
+    void (*rewrote)(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased);
 };
 
 /* 0 in a field means its default. */

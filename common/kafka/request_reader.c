@@ -65,9 +65,7 @@ static bool gather_text(struct kafka_request_reader *r, struct input *in)
     size_t some = smaller(r->text_left, in->size - in->at);
 
     for (size_t i = 0; r->text && i < some && r->text_size < r->text_max; i++) {
-        uint8_t c = in->bytes[in->at + i];
-        bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-        r->text[r->text_size++] = plain ? (char)c : '?';
+        r->text[r->text_size++] = kafka_wire_plain(in->bytes[in->at + i]);
         r->text[r->text_size] = '\0';
     }
     in->at += some;

@@ -21,6 +21,7 @@ enum kafka_request_type {
 };
 
 struct kafka_request {
+    uint64_t mark;          /* the caller's own, see kafka_filter_callbacks.asked() */
     int32_t correlation_id; /* of the first, in a run of optional ones */
     uint32_t run;           /* how many requests this entry stands for */
     int16_t api_key;

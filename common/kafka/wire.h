@@ -23,6 +23,14 @@ size_t kafka_wire_uvarint_size(uint32_t value);
 /* Points text at the string's bytes, which stay where they are; null reads as size 0. */
 const uint8_t *kafka_wire_string(struct byte_reader *r, bool flexible, size_t *size);
 
+/* A character of a client's text as it is kept for the log: '?' for what is not plain and
+ * printable.
+ */
+static inline char kafka_wire_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? (char)c : '?';
+}
+
 /* An array's count; null reads as 0. A count that the bytes left cannot hold is a failure. */
 uint32_t kafka_wire_count(struct byte_reader *r, bool flexible);
 

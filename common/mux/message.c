@@ -3,6 +3,28 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *mux_code_name(unsigned code)
+{
+    static const char *const names[MUX_CODES] = {
+        [MUX_CODE_NONE] = "none",
+        [MUX_CODE_PEER_RESET] = "peer_reset",
+        [MUX_CODE_UNKNOWN_TARGET] = "unknown_target",
+        [MUX_CODE_UNKNOWN_NODE] = "unknown_node",
+        [MUX_CODE_UPSTREAM_UNREACHABLE] = "upstream_unreachable",
+        [MUX_CODE_UPSTREAM_TIMEOUT] = "upstream_timeout",
+        [MUX_CODE_LIMIT] = "limit",
+        [MUX_CODE_KAFKA_PROTOCOL] = "kafka_protocol",
+        [MUX_CODE_LISTENER] = "listener",
+        [MUX_CODE_GOING_AWAY] = "going_away",
+        [MUX_CODE_SESSION_LOST] = "session_lost",
+        [MUX_CODE_VERSION] = "version",
+        [MUX_CODE_UNKNOWN_SESSION] = "unknown_session",
+        [MUX_CODE_INTERNAL] = "internal",
+    };
+
+    return code < MUX_CODES ? names[code] : "other";
+}
+
 void mux_target_text(const struct mux_target *target, char text[MUX_TARGET_TEXT_MAX])
 {
     int size = target->name.size < MUX_NAME_MAX ? (int)target->name.size : (int)MUX_NAME_MAX;

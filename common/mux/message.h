@@ -28,6 +28,10 @@ static inline bool mux_target_is_node(enum mux_target_kind kind)
     return kind == MUX_TARGET_BROKER || kind == MUX_TARGET_CONTROLLER;
 }
 
+/* "peer_reset", "going_away"; "other" for a code that is not known here. For figures and records.
+ */
+const char *mux_code_name(unsigned code);
+
 struct mux_message {
     uint8_t type;
     uint32_t stream; /* all but EXPOSE and EXPOSED */

@@ -83,3 +83,4 @@ enum mux_code {
     MUX_CODE_UNKNOWN_SESSION = 12, /* nothing to resume: start a new session */
     MUX_CODE_INTERNAL = 13,
 };
+#define MUX_CODES 14

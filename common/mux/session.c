@@ -272,3 +272,8 @@ uint64_t mux_session_rtt_us(const struct mux_session *session)
 {
     return session->rtt_us;
 }
+
+uint64_t mux_session_rtt_at_us(const struct mux_session *session)
+{
+    return session->rtt_at_us;
+}

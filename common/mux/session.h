@@ -58,6 +58,9 @@ struct mux_settings {
 /* What sensible settings are; the caller fills in role and software. */
 void mux_settings_default(struct mux_settings *settings);
 
+/* What a stream waits for before more can be written. */
+enum mux_stall { MUX_STALL_CREDIT, MUX_STALL_MEMORY };
+
 struct mux_callbacks {
     /* The session wants to be pulled. Called once, then not again before a pull has returned 0. */
     void (*output)(void *context);
@@ -84,6 +87,10 @@ struct mux_callbacks {
     void (*message)(void *context, uint8_t type, const uint8_t *payload, size_t size);
     /* The peer wants to stop. */
     void (*goaway)(void *context, enum mux_code code, struct mux_text reason);
+    /* For figures, may be NULL: a ping was answered; a stream has bytes to send, it may be, and has
+     * to wait, for credit or for memory. */
+    void (*measured)(void *context, uint64_t rtt_us);
+    void (*stalled)(void *context, struct mux_stream *stream, enum mux_stall stall);
 };
 
 struct mux_session *mux_session_new(const struct mux_settings *settings,
@@ -129,6 +136,8 @@ bool mux_session_established(const struct mux_session *session);
 size_t mux_session_stream_count(const struct mux_session *session);
 /* Latest round trip on this link, 0 while there is none. */
 uint64_t mux_session_rtt_us(const struct mux_session *session);
+/* When that was measured. */
+uint64_t mux_session_rtt_at_us(const struct mux_session *session);
 /* Probes the link at once. */
 void mux_session_ping(struct mux_session *session);
 /* The same, when there is reason to think that the link is dead: it is after this long a silence.

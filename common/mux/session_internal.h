@@ -112,6 +112,7 @@ struct mux_session {
     uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
     uint64_t rtt_us;
+    uint64_t rtt_at_us;  /* when it was measured */
     uint64_t rtt_min_us; /* of this link */
 
     const char *reason;

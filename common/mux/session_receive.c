@@ -413,7 +413,10 @@ static int receive_pong(struct mux_session *session, uint64_t token)
         session->rtt_us = 1;
     if (session->rtt_min_us == 0 || session->rtt_us < session->rtt_min_us)
         session->rtt_min_us = session->rtt_us;
+    session->rtt_at_us = session->now_us;
     session->ping_us = 0;
+    if (session->callbacks->measured)
+        session->callbacks->measured(session->context, session->rtt_us);
     if (session->unacknowledged == 0)
         session->outstanding_us = 0;
     return 0;

@@ -107,6 +107,15 @@ void stream_activate(struct mux_stream *stream)
     session_output(stream->session);
 }
 
+static void note_stall(struct mux_stream *stream, enum mux_stall stall)
+{
+    struct mux_session *session = stream->session;
+
+    if (!stream->blocked && stream->send_half == MUX_HALF_OPEN && session->callbacks->stalled)
+        session->callbacks->stalled(session->context, stream, stall);
+    stream->blocked = true;
+}
+
 size_t mux_stream_writable(struct mux_stream *stream)
 {
     struct mux_session *session = stream->session;
@@ -119,11 +128,11 @@ size_t mux_stream_writable(struct mux_stream *stream)
     if (held < MUX_BUDGET_SEND_FLOOR && memory < MUX_BUDGET_SEND_FLOOR - held)
         memory = MUX_BUDGET_SEND_FLOOR - held;
     if (stream->send_half != MUX_HALF_OPEN || credit == 0) {
-        stream->blocked = true;
+        note_stall(stream, MUX_STALL_CREDIT);
         return 0;
     }
     if (memory == 0) {
-        stream->blocked = true;
+        note_stall(stream, MUX_STALL_MEMORY);
         if (list_empty(&stream->starved))
             list_append(&session->starved, &stream->starved);
         if (session->starved_us == 0)

@@ -662,6 +662,80 @@ static void acks_0_answered_or_not(void **state)
     }
 }
 
+/* What the owner measures: a mark for each request, which comes back with its response. */
+struct measures {
+    struct book book;
+    uint64_t asked;
+    uint64_t answered[4];
+    unsigned answers;
+    int16_t last_key;
+    uint32_t rewritten;
+    uint32_t erased;
+};
+
+static uint64_t note_asked(void *context, int16_t api_key, int16_t version)
+{
+    struct measures *measures = context;
+
+    assert_true(version >= 0);
+    measures->last_key = api_key;
+    return 100 + measures->asked++;
+}
+
+static void note_answered(void *context, int16_t api_key, uint64_t mark)
+{
+    struct measures *measures = context;
+
+    assert_in_range(measures->answers, 0, 3);
+    measures->last_key = api_key;
+    measures->answered[measures->answers++] = mark;
+}
+
+static void note_rewrote(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased)
+{
+    struct measures *measures = context;
+
+    assert_int_equal(api_key, 3);
+    measures->rewritten += rewritten;
+    measures->erased += erased;
+}
+
+static void requests_and_responses_are_told_for_figures(void **state)
+{
+    (void)state;
+    const struct kafka_filter_callbacks callbacks = {
+        .map = book_map, .asked = note_asked, .answered = note_answered, .rewrote = note_rewrote};
+    struct measures measures = {.book = {.unknown = -1, .refused = -1}};
+    struct kafka_filter *f = kafka_filter_new(&callbacks, &measures, NULL);
+    struct bytes b = {0}, output = {0};
+
+    add_request(&b, 0, 9, 1);
+    add_unanswered_produce(&b, 9, 2, 3);
+    add_unanswered_produce(&b, 9, 3, 3);
+    add_request(&b, 3, 9, 4);
+    add_request(&b, 0, 9, 5);
+    send_requests(f, &b);
+    assert_int_equal(measures.asked, 5);
+    b.size = 0;
+    add_produce_answer(&b, 9, 1);
+    /* Answered although nobody asked for that: no measure of anything. */
+    add_produce_answer(&b, 9, 3);
+    /* Out of order, too, each with its own mark. */
+    add_produce_answer(&b, 9, 5);
+    add_metadata(&b, 4, 3);
+    assert_int_equal(feed_split(f, b.at, b.size, SPLIT_BYTES, &output), 0);
+    assert_int_equal(measures.answers, 3);
+    assert_int_equal(measures.answered[0], 100);
+    assert_int_equal(measures.answered[1], 104);
+    assert_int_equal(measures.answered[2], 103);
+    assert_int_equal(measures.last_key, 3);
+    assert_int_equal(measures.rewritten, 3);
+    assert_int_equal(measures.erased, 0);
+    bytes_free(&b);
+    bytes_free(&output);
+    kafka_filter_free(f);
+}
+
 static void pass_chunks(struct kafka_filter *f, size_t size)
 {
     static uint8_t chunk[65536];
@@ -762,6 +836,7 @@ int main(void)
         cmocka_unit_test(share_endpoints_are_erased_at_every_size),
         cmocka_unit_test(produce_keeps_other_tags_and_fits_the_size),
         cmocka_unit_test(acks_0_answered_or_not),
+        cmocka_unit_test(requests_and_responses_are_told_for_figures),
         cmocka_unit_test(large_responses_stream),
         cmocka_unit_test(only_a_login_passes_when_asked_for),
     };
