@@ -13,6 +13,7 @@ struct shared_options {
     int log_format;       /* index into shared_log_formats, which is enum log_format */
     int log_level;        /* index into shared_log_levels, which is enum log_level */
     bool log_level_given; /* it is not the default */
+    const char *status;
 };
 
 extern const char *const shared_log_formats[];
@@ -69,6 +70,15 @@ extern const char *const shared_log_levels[];
         .offset = offsetof(type, shared.max_streams), .group = "Limits",                           \
         .help = "Connections that one session may have open at a time.", .default_value = "2000",  \
         .min = 1, .max = 1000000, .unit = "connections",                                           \
+    }
+
+#define SHARED_STATUS_OPTION(type)                                                                 \
+    {                                                                                              \
+        .name = "status", .metavar = "ADDR:PORT", .kind = CONFIG_STRING,                           \
+        .offset = offsetof(type, shared.status), .group = "Status",                                \
+        .help = "Where pages for people and monitoring are served over plain HTTP: /, "            \
+                "/status.json, /metrics, /healthz, /readyz, /startupz. Off if not given; port 0 "  \
+                "takes a free one, and the log says which (status_page).",                         \
     }
 
 #define SHARED_LOG_OPTIONS(type)                                                                   \

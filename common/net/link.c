@@ -171,6 +171,17 @@ static void finish(struct link *link)
     link_free(link);
 }
 
+const char *link_end_name(enum link_end end)
+{
+    static const char *const names[LINK_ENDS] = {
+        [LINK_END_CLOSED] = "closed",     [LINK_END_LOST] = "lost",
+        [LINK_END_DEAD] = "dead",         [LINK_END_GARBLED] = "garbled",
+        [LINK_END_PROTOCOL] = "protocol", [LINK_END_REJECTED] = "rejected",
+    };
+
+    return names[end];
+}
+
 const char *link_protection(const struct link *link)
 {
     return transport_protection(link->transport);

@@ -26,6 +26,10 @@ enum link_end {
     LINK_END_REJECTED, /* the server refused the session: mux_session_rejection() */
 };
 
+#define LINK_ENDS 6
+/* "closed", "lost", ...: for figures and records. */
+const char *link_end_name(enum link_end end);
+
 struct link_owner {
     /*
      * Server: HELLO has come. The owner finds or makes the session, accepts it

@@ -33,6 +33,7 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
     relay->filter = filter;
     relay->fd = -1;
     relay->read_size = READ_SIZE_MIN;
+    relay->total_to_socket = relay->total_from_socket = &relay->uncounted;
     list_init(&relay->node);
     list_init(&relay->turn);
     byte_queue_init(&relay->incoming, &worker->pool);
@@ -45,6 +46,17 @@ void relay_set_stream(struct relay *relay, struct mux_stream *stream)
 {
     relay->stream = stream;
     mux_stream_set_owner(stream, relay);
+}
+
+void relay_count(struct relay *relay, uint64_t *to_socket, uint64_t *from_socket)
+{
+    relay->total_to_socket = to_socket;
+    relay->total_from_socket = from_socket;
+}
+
+void relay_peek(struct relay *relay, struct kafka_peek *peek)
+{
+    relay->peek = peek;
 }
 
 /* ---- the end */
@@ -124,6 +136,7 @@ void relay_abandon(struct relay *relay)
 static void consumed(struct relay *relay, size_t size)
 {
     relay->bytes_to_socket += size;
+    *relay->total_to_socket += size;
     if (size > 0 && relay->stream)
         mux_stream_consume(relay->stream, size, clock_now_us());
 }
@@ -453,6 +466,7 @@ static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
 {
     if (got > 0) {
         relay->bytes_from_socket += (uint64_t)got;
+        *relay->total_from_socket += (uint64_t)got;
         adapt_read_size(relay, wanted, (size_t)got);
         return true;
     }
@@ -463,6 +477,15 @@ static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
         read_failed(relay, errno);
     }
     return false;
+}
+
+static void look_at(struct relay *relay, const struct iovec *spans, size_t size)
+{
+    for (size_t i = 0; size > 0 && !relay->peek->done; i++) {
+        size_t some = spans[i].iov_len < size ? spans[i].iov_len : size;
+        kafka_peek_requests(relay->peek, spans[i].iov_base, some);
+        size -= some;
+    }
 }
 
 static void read_raw(struct relay *relay, size_t writable)
@@ -480,6 +503,8 @@ static void read_raw(struct relay *relay, size_t writable)
     }
     ssize_t got = readv(relay->fd, spaces, (int)count);
     int error = errno;
+    if (got > 0 && relay->peek && !relay->peek->done)
+        look_at(relay, spaces, (size_t)got);
     mux_stream_commit(relay->stream, got > 0 ? (size_t)got : 0);
     errno = error;
     after_read(relay, got, wanted);

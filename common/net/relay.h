@@ -19,6 +19,7 @@
 
 #include "base/chunk.h"
 #include "kafka/filter.h"
+#include "kafka/peek.h"
 #include "mux/session.h"
 #include "net/socket.h"
 #include "net/transport.h"
@@ -82,12 +83,20 @@ struct relay {
     bool draining; /* ends when what has been asked is answered; asks nothing more */
     uint64_t bytes_to_socket;
     uint64_t bytes_from_socket;
+    uint64_t *total_to_socket; /* the same of all relays to this target */
+    uint64_t *total_from_socket;
+    uint64_t uncounted;      /* what these point at before relay_count() */
+    struct kafka_peek *peek; /* the owner's; NULL: nobody looks at what comes from the socket */
 };
 
 /* Of an open stream; without a socket until relay_connect(). Owns filter from now on. */
 struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
                         struct kafka_filter *filter);
 void relay_set_stream(struct relay *relay, struct mux_stream *stream);
+/* Where bytes are counted beside the relay's own counters; both live as long as the worker. */
+void relay_count(struct relay *relay, uint64_t *to_socket, uint64_t *from_socket);
+/* Without a filter: what comes from the socket is looked at, until the peek is done. */
+void relay_peek(struct relay *relay, struct kafka_peek *peek);
 /* The socket is there (fd is the relay's from now on): bytes flow. */
 void relay_connect(struct relay *relay, int fd);
 /* The same with TLS, for a relay with a filter. */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/telemetry.h"
+
 static void reap(struct worker *worker)
 {
     for (struct list *node; (node = list_pop(&worker->released));) {
@@ -61,6 +63,7 @@ void worker_clear(struct worker *worker)
     free(worker->socket_bytes);
     free(worker->staging);
     chunk_pool_clear(&worker->pool);
+    telemetry_free(worker->telemetry);
 }
 
 void worker_release(struct worker *worker, struct worker_release *release,

@@ -28,7 +28,9 @@ struct worker_release {
 };
 
 struct inherited;
+struct metrics;
 struct notify;
+struct telemetry;
 
 struct worker {
     struct event_base *base;
@@ -44,6 +46,8 @@ struct worker {
     struct list touched;   /* relays that hold spans of link_bytes */
     struct list released;  /* struct worker_release, by its node */
     struct event *reaper;
+    struct telemetry *telemetry; /* NULL before telemetry_start() */
+    struct metrics *metrics;     /* its figures */
 };
 
 /* memory: bound of all streams' buffers, bytes. Aborts without memory. */
