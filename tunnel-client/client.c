@@ -7,21 +7,10 @@
 
 #include "net/clock.h"
 #include "net/notify.h"
-#include "net/relay.h"
+#include "net/telemetry.h"
+#include "status.h"
 
 enum { WAITING_MAX = 1024 };
-
-/* A connection of a local program. */
-struct local_connection {
-    struct list node;
-    struct client *client;
-    struct port *port;
-    struct relay *relay; /* NULL while it waits for the link */
-    int fd;              /* -1 when the relay has it */
-    uint64_t accepted_us;
-    uint32_t id;
-    char peer[SOCKET_TEXT_MAX];
-};
 
 /* ---- connections */
 
@@ -38,8 +27,12 @@ static void on_relay_ended(void *context, struct relay *relay, enum relay_end en
 {
     struct local_connection *connection = context;
     struct log *log = connection->client->worker->log;
+    struct metrics *metrics = connection->client->worker->metrics;
     uint64_t lived_ms = (clock_now_us() - connection->accepted_us) / 1000;
 
+    metrics_add(metrics, METRIC_STREAMS_ENDED, connection->target,
+                end == RELAY_END_COMPLETE ? 0 : 1 + (size_t)code, 1);
+    *metrics_at(metrics, METRIC_STREAMS, connection->target, 0) -= 1;
     if (end == RELAY_END_COMPLETE)
         log_debug(log, "connection_closed", "A local connection has ended",
                   log_str("listener", connection->port->label), log_str("peer", connection->peer),
@@ -60,6 +53,23 @@ static void on_relay_ended(void *context, struct relay *relay, enum relay_end en
 }
 
 static const struct relay_owner relay_owner = {.ended = on_relay_ended};
+
+/* From here on its relay counts, and looks who is there. */
+static void count_opened(struct local_connection *connection)
+{
+    struct metrics *metrics = connection->client->worker->metrics;
+    struct relay *relay = connection->relay;
+    size_t target = metrics_find(metrics, METRICS_TARGET, connection->port->name);
+
+    connection->target = target;
+    metrics_add(metrics, METRIC_STREAMS_OPENED, target, 0, 1);
+    metrics_add(metrics, METRIC_STREAMS, target, 0, 1);
+    relay_count(relay, metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_DOWN),
+                metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_UP));
+    kafka_peek_init(&connection->peek);
+    if (connection->port->kind != MUX_TARGET_TCP)
+        relay_peek(relay, &connection->peek);
+}
 
 static void open_stream(struct local_connection *connection, struct mux_session *session)
 {
@@ -83,6 +93,7 @@ static void open_stream(struct local_connection *connection, struct mux_session 
     list_append(&client->connections, &connection->node);
     connection->relay = relay;
     connection->id = mux_stream_id(stream);
+    count_opened(connection);
     log_debug(client->worker->log, "connection_opened",
               "A local connection goes through the tunnel",
               log_str("listener", connection->port->label), log_str("peer", connection->peer),
@@ -412,10 +423,27 @@ static bool open_ports(struct client *client, char *error, size_t size)
     return true;
 }
 
+void client_count(struct worker *worker, const struct options *options)
+{
+    const char **names = calloc(options->cluster_count + options->target_count + 1, sizeof *names);
+
+    if (!names)
+        abort();
+    for (size_t i = 0; i < options->cluster_count; i++)
+        names[i] = options->clusters[i].name;
+    for (size_t i = 0; i < options->target_count; i++)
+        names[options->cluster_count + i] = options->targets[i].name;
+    const struct telemetry_names all = {names, options->cluster_count,
+                                        names + options->cluster_count, options->target_count};
+    telemetry_start(worker, METRIC_CLIENT, &all);
+    free(names);
+}
+
 bool client_start(struct client *client, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code)
 {
     *client = (struct client){.worker = worker, .options = options};
+    client_count(worker, options);
     list_init(&client->connections);
     list_init(&client->waiting);
     ports_init(&client->ports, worker, options->advertise_host, on_accept, client);
@@ -428,7 +456,7 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
     if (!client->uplink)
         return false;
     *exit_code = 1;
-    if (!open_ports(client, error, size))
+    if (!open_ports(client, error, size) || !status_start(client, error, size))
         return false;
     terminal_summary(client->terminal, &client->ports);
     terminal_connecting(client->terminal);
@@ -474,6 +502,7 @@ bool client_stopped(const struct client *client)
 
 void client_free(struct client *client)
 {
+    status_stop(client);
     uplink_free(client->uplink);
     drop_waiting(client);
     ports_clear(&client->ports);

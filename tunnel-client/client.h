@@ -1,6 +1,8 @@
 /* The client: local listeners, the connections on them, the uplink. */
 #pragma once
 
+#include "net/pages.h"
+#include "net/relay.h"
 #include "options.h"
 #include "ports.h"
 #include "run.h"
@@ -17,9 +19,27 @@ struct client {
     struct list connections;   /* struct local_connection with a stream */
     struct list waiting;       /* struct local_connection without: no link yet; oldest first */
     struct event *waiting_timer;
+    struct pages *pages; /* NULL: no --status */
+    struct event *quit;  /* POST /quitquitquit has come */
     bool ready;
 };
 
+/* A connection of a local program. */
+struct local_connection {
+    struct list node;
+    struct client *client;
+    struct port *port;
+    struct relay *relay; /* NULL while it waits for the link */
+    int fd;              /* -1 when the relay has it */
+    uint64_t accepted_us;
+    size_t target; /* in METRICS_TARGET */
+    uint32_t id;
+    char peer[SOCKET_TEXT_MAX];
+    struct kafka_peek peek;
+};
+
+/* The figures of a worker that an uplink works in; client_start() does it. */
+void client_count(struct worker *worker, const struct options *options);
 /* false: error holds a sentence; exit_code says what to exit with. */
 bool client_start(struct client *client, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code);

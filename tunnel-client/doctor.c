@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "diagnosis.h"
 #include "kafka/bootstrap.h"
 #include "local_port.h"
@@ -676,6 +677,7 @@ int doctor_run(struct worker *worker, const struct options *options)
     address_format(options->url.host, options->url.port, server);
     diagnosis_begin(&doctor->diagnosis, stdout, options->json, server);
     plan_listeners(doctor);
+    client_count(worker, options);
     doctor->uplink = uplink_new(worker, options, &uplink_owner, doctor, error, sizeof error);
     if (doctor->uplink) {
         diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_OK, -1,

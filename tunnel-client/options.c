@@ -8,6 +8,7 @@
 
 #include "config/proxy.h"
 #include "credential_options.h"
+#include "net/pages.h"
 #include "net/socket.h"
 #include "node_ports.h"
 
@@ -202,6 +203,15 @@ static const struct config_option table[] = {
      .min = 100,
      .max = 600 * 1000},
     SHARED_TUNNEL_OPTIONS(struct options),
+    SHARED_STATUS_OPTION(struct options, CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN) |
+                                             CONFIG_WITH(COMMAND_WAIT)),
+    {.name = "allow-quit",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, allow_quit),
+     .group = "Status",
+     .help = "POST /quitquitquit at the --status address ends the program as SIGTERM does: for "
+             "sidecars.",
+     .commands = CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN)},
     SHARED_LOG_OPTIONS(struct options),
     {.name = "ready-timeout",
      .metavar = "S",
@@ -213,13 +223,6 @@ static const struct config_option table[] = {
      .min = 100,
      .max = 3600 * 1000,
      .commands = CONFIG_WITH(COMMAND_RUN)},
-    {.name = "status",
-     .metavar = "ADDR:PORT",
-     .kind = CONFIG_STRING,
-     .offset = offsetof(struct options, status),
-     .group = "Options of commands",
-     .help = "Where the status page of the client is that is waited for.",
-     .commands = CONFIG_WITH(COMMAND_WAIT)},
     {.name = "json",
      .kind = CONFIG_BOOL,
      .offset = offsetof(struct options, json),
@@ -426,12 +429,13 @@ void options_variable(const char *name, const char *suffix, char out[OPTIONS_VAR
         *at = *at == '-' || *at == '.' ? '_' : (char)toupper((unsigned char)*at);
 }
 
-static bool check_status(struct options *options, char *error, size_t size)
+/* Of the client that is waited for: it may be named. */
+static bool check_wait(struct options *options, char *error, size_t size)
 {
-    const char *why = address_parse(options->status, &options->wait_address);
+    const char *why = address_parse(options->shared.status, &options->wait_address);
 
     if (why)
-        return fail(error, size, "status", options->status, why);
+        return fail(error, size, "status", options->shared.status, why);
     /* What listens everywhere is reached on loopback. */
     if (strcmp(options->wait_address.host, "0.0.0.0") == 0)
         strcpy(options->wait_address.host, "127.0.0.1");
@@ -459,10 +463,30 @@ static bool check_variables(const char *option, const struct address_named *all,
     return true;
 }
 
+/* The page shows who uses the tunnel, and may end it: for this machine only. */
+static bool check_status(struct options *options, char *error, size_t size)
+{
+    const char *text = options->shared.status;
+
+    if (options->call.command == COMMAND_DOCTOR)
+        return true;
+    if (!text) {
+        if (options->allow_quit)
+            snprintf(error, size, "--allow-quit means nothing without --status");
+        return !options->allow_quit;
+    }
+    if (!pages_parse(text, &options->status_address, error, size))
+        return false;
+    if (socket_is_loopback(&options->status_address))
+        return true;
+    return fail(error, size, "status", text,
+                "whoever reaches that address could see who uses the tunnel: give one on loopback");
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
     if (options->call.command == COMMAND_WAIT)
-        return check_status(options, error, size);
+        return check_wait(options, error, size);
     const char *why = url_parse(options->server, &options->url);
     if (why) {
         /* The URL may hold a password: it is not repeated. */
@@ -484,7 +508,8 @@ bool options_check(struct options *options, char *error, size_t size)
          !check_variables("tcp", options->targets, options->target_count, "ADDRESS", error, size)))
         return false;
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
-           check_resolve(options, error, size) && credential_options_check(options, error, size);
+           check_resolve(options, error, size) && credential_options_check(options, error, size) &&
+           check_status(options, error, size);
 }
 
 bool options_has_token(const struct options *options)

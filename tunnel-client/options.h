@@ -4,6 +4,7 @@
 #include "config/address.h"
 #include "config/shared.h"
 #include "config/url.h"
+#include "net/socket.h"
 
 enum auth_scheme { AUTH_AUTO, AUTH_SNOWFLAKE, AUTH_BEARER };
 
@@ -36,10 +37,10 @@ struct options {
     const char *private_key_passphrase_file;
     uint64_t connect_wait_ms;
     uint64_t dial_timeout_ms;
-    const char *status;
     uint64_t ready_timeout_ms;
     uint64_t max_ms;
     bool json;
+    bool allow_quit;
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */
@@ -52,6 +53,7 @@ struct options {
     size_t target_count;
     struct address wait_address;               /* of --status, for the command wait */
     char advertise_host[ADDRESS_HOST_MAX + 1]; /* "": none */
+    struct socket_address status_address;      /* of --status, if that is given */
 };
 
 extern const struct config_program options_program;

@@ -9,6 +9,7 @@
 #include "credentials.h"
 #include "net/clock.h"
 #include "net/http_client.h"
+#include "net/telemetry.h"
 #include "net/wake.h"
 
 enum {
@@ -22,6 +23,7 @@ enum {
     LINK_PROVEN_US = 250 * 1000,
     LINK_PROVEN_BYTES = 64 * 1024,
     SAY_AGAIN_US = 60 * 1000 * 1000,
+    MEASURE_US = 5 * 1000 * 1000,
 };
 
 /* How long to wait before the next dial. */
@@ -61,6 +63,11 @@ struct uplink {
     uint32_t resume_window_ms;
     char said[200]; /* the last failure that was logged as a warning */
     uint64_t said_us;
+    uint64_t dial_us;  /* when the last dial began */
+    uint64_t since_us; /* by the wall clock: up or down since */
+    uint64_t measure_us;
+    char software[64]; /* the server's */
+    struct journal journal;
     bool draining; /* the program is about to stop: streams end one by one */
     bool stopping; /* it stops now */
 };
@@ -119,14 +126,22 @@ static void carrier_free(struct carrier *carrier, enum mux_code code, const char
     free(carrier);
 }
 
+static void note(struct uplink *uplink, enum journal_kind kind, const char *reason, uint64_t ms)
+{
+    journal_add(&uplink->journal, telemetry_wall_clock_us(), kind, reason, ms);
+}
+
 static void lose_session(struct carrier *carrier, const char *reason)
 {
     size_t streams = mux_session_stream_count(carrier->session);
 
-    if (carrier->known)
+    if (carrier->known) {
+        metrics_add(carrier->uplink->worker->metrics, METRIC_SESSIONS_LOST, 0, 0, 1);
+        note(carrier->uplink, JOURNAL_SESSION_LOST, reason, 0);
         log_warning(carrier->uplink->worker->log, "session_lost",
                     "The session could not be carried on: its connections are reset",
                     log_str("reason", reason), log_u64("connections", streams));
+    }
     mux_session_reset_streams(carrier->session, MUX_CODE_SESSION_LOST, reason);
     mux_session_free(carrier->session);
     event_del(carrier->resume);
@@ -252,6 +267,11 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
                                          log_u64("attempt", uplink->failures),
                                          log_u64("retry_ms", wait_ms)},
               5);
+    metrics_add(uplink->worker->metrics, METRIC_DIAL_FAILURES,
+                metrics_find(uplink->worker->metrics, METRICS_HOP, hop), 0, 1);
+    char text[JOURNAL_REASON_MAX];
+    snprintf(text, sizeof text, "%s: %s", hop, reason);
+    note(uplink, JOURNAL_DIAL_FAILED, text, wait_ms);
     redial_in(uplink, wait_ms);
 }
 
@@ -298,6 +318,7 @@ static void on_link_lost(struct carrier *carrier, uint64_t moved, const char *re
     else
         uplink->failures++;
     unsigned wait_ms = backoff_ms(uplink, PATIENCE_SHORT);
+    note(uplink, JOURNAL_LINK_LOST, reason, lived_us / 1000);
     log_warning(uplink->worker->log, "link_lost",
                 "The link to the server is lost; connecting again", log_str("reason", reason),
                 log_u64("lived_ms", lived_us / 1000),
@@ -320,9 +341,12 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
     struct uplink *uplink = carrier->uplink;
     bool was_up = carrier->known;
 
+    metrics_add(uplink->worker->metrics, METRIC_LINK_ENDS, end, 0, 1);
     if (link != carrier->link)
         return;
     carrier->link = NULL;
+    if (carrier == uplink->current && mux_session_established(carrier->session))
+        uplink->since_us = telemetry_wall_clock_us();
     if (carrier != uplink->current) {
         on_left(carrier, reason);
         return;
@@ -370,6 +394,8 @@ static void on_dialled(void *context, const struct http_dial_result *result)
     carrier->link =
         link_new_client(uplink->worker, result->transport, carrier->session, &link_owner, carrier);
     carrier->link_since_us = clock_now_us();
+    metrics_observe(uplink->worker->metrics, METRIC_DIAL_DURATION, 0,
+                    carrier->link_since_us - uplink->dial_us);
     link_start(carrier->link);
 }
 
@@ -386,12 +412,14 @@ static void on_credentials(void *context, const struct credentials_result *resul
     }
     log_debug(uplink->worker->log, "dialling", "Connecting to the server",
               log_str("server", uplink->options->server));
+    uplink->dial_us = clock_now_us();
     http_client_dial(uplink->http, result->headers, (unsigned)uplink->options->dial_timeout_ms,
                      on_dialled, uplink);
 }
 
 static void dial(struct uplink *uplink)
 {
+    metrics_add(uplink->worker->metrics, METRIC_DIALS, 0, 0, 1);
     credentials_ask(uplink->credentials, on_credentials, uplink);
 }
 
@@ -405,6 +433,37 @@ static void on_output(void *context)
         link_output(carrier->link);
 }
 
+static void note_up(struct carrier *carrier, const struct mux_welcome *welcome)
+{
+    struct uplink *uplink = carrier->uplink;
+    struct metrics *metrics = uplink->worker->metrics;
+
+    metrics_observe(metrics, METRIC_HANDSHAKE_DURATION, 0, clock_now_us() - carrier->link_since_us);
+    metrics_add(metrics, METRIC_LINKS_OPENED, 0, 0, 1);
+    metrics_add(metrics, welcome->resumed ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0,
+                1);
+    snprintf(uplink->software, sizeof uplink->software, "%.*s", (int)welcome->software.size,
+             welcome->software.size > 0 ? welcome->software.bytes : "");
+    if (carrier == uplink->current)
+        uplink->since_us = telemetry_wall_clock_us();
+    note(uplink, welcome->resumed ? JOURNAL_RESUMED : JOURNAL_UP, "", 0);
+}
+
+static void on_measured(void *context, uint64_t rtt_us)
+{
+    struct carrier *carrier = context;
+
+    metrics_observe(carrier->uplink->worker->metrics, METRIC_RTT, 0, rtt_us);
+}
+
+static void on_stalled(void *context, struct mux_stream *stream, enum mux_stall stall)
+{
+    struct carrier *carrier = context;
+
+    (void)stream;
+    telemetry_stalled(carrier->uplink->worker, stall);
+}
+
 static void on_established(void *context, const struct mux_welcome *welcome)
 {
     struct carrier *carrier = context;
@@ -416,6 +475,7 @@ static void on_established(void *context, const struct mux_welcome *welcome)
     uplink->resume_window_ms = welcome->resume_window_ms;
     if (uplink->options->shared.resume_window_ms < uplink->resume_window_ms)
         uplink->resume_window_ms = (uint32_t)uplink->options->shared.resume_window_ms;
+    note_up(carrier, welcome);
     log_info(uplink->worker->log, welcome->resumed ? "link_resumed" : "link_up",
              welcome->resumed ? "The link to the server is back; connections go on"
                               : "The link to the server is up",
@@ -443,6 +503,10 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
              "The server is about to stop; connecting anew, while connections end there",
              log_bytes("reason", reason.bytes, reason.size),
              log_u64("connections", mux_session_stream_count(carrier->session)));
+    char text[JOURNAL_REASON_MAX];
+    snprintf(text, sizeof text, "%.*s", (int)reason.size, reason.size > 0 ? reason.bytes : "");
+    note(uplink, JOURNAL_GOING_AWAY, text, 0);
+    uplink->since_us = telemetry_wall_clock_us();
     carrier->leaving = true;
     list_append(&uplink->leaving, &carrier->node);
     uplink->current = carrier_new(uplink);
@@ -511,6 +575,9 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->callbacks.reset = on_reset;
     uplink->callbacks.over = on_over;
     uplink->callbacks.goaway = on_goaway;
+    uplink->callbacks.measured = on_measured;
+    uplink->callbacks.stalled = on_stalled;
+    uplink->since_us = telemetry_wall_clock_us();
     uplink->way = http_way_new(worker, &way, error, size);
     if (!uplink->way) {
         free(uplink);
@@ -548,6 +615,58 @@ static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
         link_probe(uplink->current->link);
     else if (event_pending(uplink->redial, EV_TIMEOUT, NULL))
         redial_in(uplink, 0);
+}
+
+/* ---- what there is to see */
+
+static bool is_up(const struct carrier *carrier)
+{
+    return carrier->link && mux_session_established(carrier->session);
+}
+
+static const char *state_name(const struct uplink *uplink)
+{
+    if (uplink->stopping || uplink->draining)
+        return "stopping";
+    if (is_up(uplink->current))
+        return "up";
+    return event_pending(uplink->redial, EV_TIMEOUT, NULL) ? "waiting" : "connecting";
+}
+
+void uplink_view(const struct uplink *uplink, struct uplink_view *view)
+{
+    const struct carrier *current = uplink->current;
+    bool up = is_up(current);
+
+    *view = (struct uplink_view){
+        .state = state_name(uplink),
+        .since_us = uplink->since_us,
+        .protection = up ? link_protection(current->link) : "",
+        .software = up ? uplink->software : "",
+        .rtt_us = up ? mux_session_rtt_us(current->session) : 0,
+        .failures = uplink->failures,
+        .sessions = current->known,
+        .links = up,
+        .journal = &uplink->journal,
+    };
+    if (view->rtt_us > 0)
+        view->rtt_age_us = clock_now_us() - mux_session_rtt_at_us(current->session);
+    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next) {
+        view->sessions++;
+        view->links += is_up(list_entry(at, struct carrier, node));
+    }
+}
+
+void uplink_measure(struct uplink *uplink)
+{
+    const struct carrier *current = uplink->current;
+    uint64_t now = clock_now_us();
+
+    if (!is_up(current) || now - mux_session_rtt_at_us(current->session) < MEASURE_US ||
+        now - uplink->measure_us < MEASURE_US)
+        return;
+    uplink->measure_us = now;
+    mux_session_ping(current->session);
 }
 
 void uplink_start(struct uplink *uplink)

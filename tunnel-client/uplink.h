@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "journal.h"
 #include "net/http_client.h"
 #include "net/link.h"
 #include "net/worker.h"
@@ -41,6 +42,22 @@ void uplink_drain(struct uplink *uplink);
 /* Resets all streams and says goodbye; uplink_stopped() tells when that is done. */
 void uplink_stop(struct uplink *uplink);
 bool uplink_stopped(const struct uplink *uplink);
+/* What there is to see. Texts are valid until the loop runs on. */
+struct uplink_view {
+    const char *state;      /* "up", "connecting", "waiting" for the next dial, "stopping" */
+    uint64_t since_us;      /* up, or down: since the epoch */
+    const char *protection; /* of the link; "": it is not up */
+    const char *software;   /* the server's */
+    uint64_t rtt_us;        /* 0: not measured yet */
+    uint64_t rtt_age_us;
+    unsigned failures; /* dials in a row */
+    size_t sessions;   /* two while a server that stops ends connections */
+    size_t links;
+    const struct journal *journal;
+};
+void uplink_view(const struct uplink *uplink, struct uplink_view *view);
+/* Has the round trip measured, if that was not done lately: somebody looks. */
+void uplink_measure(struct uplink *uplink);
 /* The session, when streams can be opened: it has been up before and has a link; else NULL. */
 struct mux_session *uplink_session(struct uplink *uplink);
 /* The latest round trip to the server, 0 while there is none. */

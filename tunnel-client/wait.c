@@ -98,7 +98,7 @@ static void say_failure(const struct waiter *waiter, const struct options *optio
 
     value_format_duration(options->max_ms, limit, sizeof limit);
     fprintf(stderr, "tunnel-client: not ready within %s (--max): http://%s/readyz: %s\n", limit,
-            options->status, waiter->asked ? waiter->said : "there was no answer in time");
+            options->shared.status, waiter->asked ? waiter->said : "there was no answer in time");
 }
 
 int wait_until_ready(struct worker *worker, const struct options *options)

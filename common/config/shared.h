@@ -19,7 +19,7 @@ struct shared_options {
 extern const char *const shared_log_formats[];
 extern const char *const shared_log_levels[];
 
-/* Rows of a config_option table for a struct type with a member shared. */
+/* Rows of a config_option table for a struct type with a member shared; with: the commands. */
 #define SHARED_TUNNEL_OPTIONS(type)                                                                \
     {                                                                                              \
         .name = "ping-interval",                                                                   \
@@ -72,10 +72,10 @@ extern const char *const shared_log_levels[];
         .min = 1, .max = 1000000, .unit = "connections",                                           \
     }
 
-#define SHARED_STATUS_OPTION(type)                                                                 \
+#define SHARED_STATUS_OPTION(type, with)                                                           \
     {                                                                                              \
         .name = "status", .metavar = "ADDR:PORT", .kind = CONFIG_STRING,                           \
-        .offset = offsetof(type, shared.status), .group = "Status",                                \
+        .offset = offsetof(type, shared.status), .group = "Status", .commands = with,              \
         .help = "Where pages for people and monitoring are served over plain HTTP: /, "            \
                 "/status.json, /metrics, /healthz, /readyz, /startupz. Off if not given; port 0 "  \
                 "takes a free one, and the log says which (status_page).",                         \
