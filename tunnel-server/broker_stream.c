@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kafka/catalog.h"
 #include "learner.h"
 #include "net/clock.h"
 #include "net/relay.h"
+#include "net/telemetry.h"
 #include "upstream.h"
 
 /* One stream: a client's connection to a broker or target. */
@@ -19,6 +21,7 @@ struct broker_stream {
     struct learner *learner; /* asks with the client's login where its node is */
     struct cluster *cluster; /* NULL: a raw target */
     size_t cluster_index;
+    size_t target_index; /* in METRICS_TARGET */
     enum kafka_endpoint_type type;
     int32_t node_id; /* -1: any bootstrap broker, or a raw target */
     uint32_t id;
@@ -64,8 +67,110 @@ static void note_seen(void *context, enum kafka_endpoint_type type, int32_t node
     cluster_announce(stream->cluster, type, node, real);
 }
 
+/* ---- figures */
+
+static struct metrics *metrics_of(const struct broker_streams *streams)
+{
+    return streams->worker->metrics;
+}
+
+/* A raw token, a vendor's API, a version that nobody knows: all of these are "other". */
+static uint64_t count_request(void *context, int16_t api_key, int16_t version)
+{
+    const struct broker_stream *stream = context;
+    bool timed = api_key == KAFKA_CATALOG_PRODUCE || api_key == KAFKA_CATALOG_FETCH;
+    bool known = api_key >= 0 && (size_t)api_key < kafka_catalog_size();
+
+    metrics_add(metrics_of(stream->streams), METRIC_KAFKA_REQUESTS,
+                known ? (size_t)api_key : SIZE_MAX,
+                known && version >= 0 ? (size_t)version : SIZE_MAX, 1);
+    return timed ? clock_now_us() : 0;
+}
+
+static void count_response(void *context, int16_t api_key, uint64_t asked_us)
+{
+    const struct broker_stream *stream = context;
+
+    if (asked_us != 0)
+        metrics_observe(metrics_of(stream->streams), METRIC_KAFKA_LATENCY,
+                        api_key == KAFKA_CATALOG_PRODUCE ? METRICS_LATENCY_PRODUCE
+                                                         : METRICS_LATENCY_FETCH,
+                        clock_now_us() - asked_us);
+}
+
+static void count_addresses(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased)
+{
+    const struct broker_stream *stream = context;
+    struct metrics *metrics = metrics_of(stream->streams);
+
+    metrics_add(metrics, METRIC_ADDRESSES_REWRITTEN, (size_t)api_key, 0, rewritten);
+    metrics_add(metrics, METRIC_ADDRESSES_ERASED, (size_t)api_key, 0, erased);
+}
+
 static const struct kafka_filter_callbacks filter_callbacks = {.map = map_address,
-                                                               .seen = note_seen};
+                                                               .seen = note_seen,
+                                                               .asked = count_request,
+                                                               .answered = count_response,
+                                                               .rewrote = count_addresses};
+
+/* ---- the end, for the record */
+
+static const char *end_name(bool complete, enum mux_code code)
+{
+    return complete ? "complete" : mux_code_name(code);
+}
+
+static void audit(const struct broker_stream *stream, bool complete, enum mux_code code,
+                  struct mux_text reason)
+{
+    const struct relay *relay = stream->relay;
+    const struct broker_streams *streams = stream->streams;
+    struct log_field fields[LOG_FIELDS_MAX] = {
+        log_str("session", streams->session),
+        log_u64("stream", stream->id),
+        log_str("identity", streams->identity),
+        log_str("peer", streams->peer),
+        log_str("local_peer", stream->peer),
+        log_str("target", stream->target),
+        log_str("address", stream->address),
+        log_str("end", end_name(complete, code)),
+        log_u64("bytes_up", relay->bytes_to_socket),
+        log_u64("bytes_down", relay->bytes_from_socket),
+        log_ms("duration", (clock_now_us() - stream->opened_us) / 1000)};
+    size_t count = 11;
+
+    if (stream->node_id >= 0)
+        fields[count++] = log_i64("node", stream->node_id);
+    if (relay->filter)
+        fields[count++] = log_str("client_id", kafka_filter_client_id(relay->filter));
+    /* Why one was refused is in stream_refused. */
+    if (!complete && reason.bytes)
+        fields[count++] = log_bytes("reason", reason.bytes, reason.size);
+    log_always(log_of(streams), "audit_stream", "Audit: a connection has ended", fields, count);
+}
+
+/* A stream that got as far as a relay has ended, or is about to be cut: counts, and the record. */
+static void note_end(const struct broker_stream *stream, bool complete, enum mux_code code,
+                     struct mux_text reason)
+{
+    struct broker_streams *streams = stream->streams;
+    struct metrics *metrics = metrics_of(streams);
+
+    metrics_add(metrics, METRIC_STREAMS_ENDED, stream->target_index,
+                complete ? 0 : 1 + (size_t)code, 1);
+    *metrics_at(metrics, METRIC_STREAMS, stream->target_index, 0) -= 1;
+    streams->bytes_up += stream->relay->bytes_to_socket;
+    streams->bytes_down += stream->relay->bytes_from_socket;
+    if (streams->options->audit)
+        audit(stream, complete, code, reason);
+}
+
+static void cut(struct broker_stream *stream, enum mux_code code, const char *reason)
+{
+    note_end(stream, false, code, (struct mux_text){reason, strlen(reason)});
+    relay_cut(stream->relay, code, reason);
+    stream_free(stream);
+}
 
 static void relay_wants(void *context, struct relay *relay, const struct kafka_wanted *nodes,
                         size_t count)
@@ -93,9 +198,7 @@ static void on_timed_out(void *context)
                 "The client did not open the listeners that a response needs; the connection is "
                 "reset",
                 log_str("session", stream->streams->session), log_str("target", stream->target));
-    relay_cut(stream->relay, MUX_CODE_LISTENER,
-              "the client opened no listener for a broker in time");
-    stream_free(stream);
+    cut(stream, MUX_CODE_LISTENER, "the client opened no listener for a broker in time");
 }
 
 static const struct node_wait_owner wait_owner = {.answered = on_answered,
@@ -163,8 +266,7 @@ static void on_learned(void *context, const char *error, bool wants_login)
                                          log_str("target", stream->target),
                                          log_u64("stream", stream->id), log_str("reason", reason)},
               4);
-    relay_cut(stream->relay, MUX_CODE_UNKNOWN_NODE, reason);
-    stream_free(stream);
+    cut(stream, MUX_CODE_UNKNOWN_NODE, reason);
 }
 
 static void relay_logged_in(void *context, struct relay *relay)
@@ -183,16 +285,20 @@ static void note_reset(const struct broker_stream *stream, const struct relay *r
     bool kafka = code == MUX_CODE_KAFKA_PROTOCOL && relay->filter;
     bool refused = code == MUX_CODE_UPSTREAM_UNREACHABLE;
     struct log_field fields[LOG_FIELDS_MAX] = {
-        log_str("session", stream->streams->session),
-        log_str("target", stream->target),
-        log_str("address", stream->address),
-        log_u64("stream", stream->id),
-        log_bytes("reason", reason.bytes, reason.size),
-        log_u64("bytes_up", relay->bytes_to_socket),
-        log_u64("bytes_down", relay->bytes_from_socket),
-        log_ms("duration", (clock_now_us() - stream->opened_us) / 1000)};
-    size_t count = 8;
+        log_str("session", stream->streams->session), log_str("target", stream->target),
+        log_str("address", stream->address), log_u64("stream", stream->id),
+        log_bytes("reason", reason.bytes, reason.size)};
+    size_t count = 5;
     int16_t version;
+
+    /* The audit line says the rest, and all there is to say of what is nobody's fault. */
+    if (stream->streams->options->audit && !kafka && !refused)
+        return;
+    if (!stream->streams->options->audit) {
+        fields[count++] = log_u64("bytes_up", relay->bytes_to_socket);
+        fields[count++] = log_u64("bytes_down", relay->bytes_from_socket);
+        fields[count++] = log_ms("duration", (clock_now_us() - stream->opened_us) / 1000);
+    }
 
     if (kafka) {
         const char *api = kafka_filter_failed_api(relay->filter, &version);
@@ -212,15 +318,17 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
                         struct mux_text reason)
 {
     struct broker_stream *stream = context;
+    bool complete = end == RELAY_END_COMPLETE;
 
-    if (end == RELAY_END_COMPLETE)
+    note_end(stream, complete, code, reason);
+    if (!complete)
+        note_reset(stream, relay, code, reason);
+    else if (!stream->streams->options->audit)
         log_debug(log_of(stream->streams), "stream_closed", "A connection has ended",
                   log_str("session", stream->streams->session), log_str("target", stream->target),
                   log_u64("stream", stream->id), log_u64("bytes_up", relay->bytes_to_socket),
                   log_u64("bytes_down", relay->bytes_from_socket),
                   log_ms("duration", (clock_now_us() - stream->opened_us) / 1000));
-    else
-        note_reset(stream, relay, code, reason);
     stream_free(stream);
 }
 
@@ -251,6 +359,7 @@ static void on_upstream(void *context, const struct upstream_result *result)
         (result->only_login && !kafka_filter_only_login(stream->relay->filter))) {
         struct mux_stream *mux = stream->relay->stream;
         upstream_close(result);
+        note_end(stream, false, result->code, (struct mux_text){NULL, 0});
         relay_abandon(stream->relay);
         refuse(stream->streams, mux, stream->target, result->code, result->reason);
         stream_free(stream);
@@ -266,6 +375,31 @@ static void on_upstream(void *context, const struct upstream_result *result)
         relay_connect_tls(stream->relay, result->transport);
     else
         relay_connect(stream->relay, result->fd);
+}
+
+/* What was asked for and leads nowhere: there is no relay yet. */
+static void refuse_unopened(struct broker_streams *streams, struct mux_stream *mux,
+                            const struct mux_target *target, struct mux_text peer,
+                            enum mux_code code, const char *reason)
+{
+    struct metrics *metrics = metrics_of(streams);
+    char name[MUX_TARGET_TEXT_MAX];
+
+    mux_target_text(target, name);
+    streams->opened++;
+    metrics_add(metrics, METRIC_STREAMS_OPENED, SIZE_MAX, 0, 1);
+    metrics_add(metrics, METRIC_STREAMS_ENDED, SIZE_MAX, 1 + (size_t)code, 1);
+    if (streams->options->audit) {
+        const struct log_field fields[] = {log_str("session", streams->session),
+                                           log_u64("stream", mux_stream_id(mux)),
+                                           log_str("identity", streams->identity),
+                                           log_str("peer", streams->peer),
+                                           log_bytes("local_peer", peer.bytes, peer.size),
+                                           log_str("target", name),
+                                           log_str("end", mux_code_name(code))};
+        log_always(log_of(streams), "audit_stream", "Audit: a connection has ended", fields, 7);
+    }
+    refuse(streams, mux, name, code, reason);
 }
 
 static bool text_is(struct mux_text text, const char *string)
@@ -294,6 +428,18 @@ static struct broker_stream *stream_new(struct broker_streams *streams, struct m
     return stream;
 }
 
+/* The stream has its relay; target: in METRICS_TARGET. */
+static void count_opened(struct broker_stream *stream, size_t target)
+{
+    struct metrics *metrics = metrics_of(stream->streams);
+
+    stream->target_index = target;
+    metrics_add(metrics, METRIC_STREAMS_OPENED, target, 0, 1);
+    metrics_add(metrics, METRIC_STREAMS, target, 0, 1);
+    relay_count(stream->relay, metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_UP),
+                metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_DOWN));
+}
+
 static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, size_t index,
                        const struct mux_target *target, struct mux_text peer)
 {
@@ -307,6 +453,7 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
         abort();
     stream->relay = relay_new(streams->worker, &relay_owner, stream, filter);
     relay_set_stream(stream->relay, mux);
+    count_opened(stream, index);
     stream->type =
         target->kind == MUX_TARGET_CONTROLLER ? KAFKA_ENDPOINT_CONTROLLER : KAFKA_ENDPOINT_BROKER;
     if (mux_target_is_node(target->kind))
@@ -316,14 +463,15 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
         stream->opening = upstream_bootstrap(stream->cluster, timeout_ms, on_upstream, stream);
 }
 
-static void open_tcp(struct broker_streams *streams, struct mux_stream *mux,
-                     const struct address *address, const struct mux_target *target,
-                     struct mux_text peer)
+static void open_tcp(struct broker_streams *streams, struct mux_stream *mux, size_t index,
+                     const struct mux_target *target, struct mux_text peer)
 {
     struct broker_stream *stream = stream_new(streams, mux, target, peer);
+    const struct address *address = &streams->options->targets[index].address;
 
     stream->relay = relay_new(streams->worker, &relay_owner, stream, NULL);
     relay_set_stream(stream->relay, mux);
+    count_opened(stream, streams->options->cluster_count + index);
     stream->opening =
         upstream_target(streams->worker, address, (unsigned)streams->options->connect_timeout_ms,
                         on_upstream, stream);
@@ -333,18 +481,17 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer)
 {
     const struct options *options = streams->options;
-    char name[MUX_TARGET_TEXT_MAX];
     char reason[MUX_REASON_MAX];
 
-    mux_target_text(target, name);
     if (streams->draining) {
-        refuse(streams, mux, name, MUX_CODE_GOING_AWAY, "the session is about to end");
+        refuse_unopened(streams, mux, target, peer, MUX_CODE_GOING_AWAY,
+                        "the session is about to end");
         return;
     }
     if (target->kind == MUX_TARGET_TCP) {
         for (size_t i = 0; i < options->target_count; i++) {
             if (text_is(target->name, options->targets[i].name)) {
-                open_tcp(streams, mux, &options->targets[i].address, target, peer);
+                open_tcp(streams, mux, i, target, peer);
                 return;
             }
         }
@@ -358,7 +505,7 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
     }
     snprintf(reason, sizeof reason, "the server has no %s of that name",
              target->kind == MUX_TARGET_TCP ? "--tcp target" : "--kafka cluster");
-    refuse(streams, mux, name, MUX_CODE_UNKNOWN_TARGET, reason);
+    refuse_unopened(streams, mux, target, peer, MUX_CODE_UNKNOWN_TARGET, reason);
 }
 
 void broker_streams_drain(struct broker_streams *streams)
@@ -367,5 +514,43 @@ void broker_streams_drain(struct broker_streams *streams)
     for (struct list *at = streams->all.next, *next; at != &streams->all; at = next) {
         next = at->next;
         relay_drain(list_entry(at, struct broker_stream, node)->relay);
+    }
+}
+
+static void write_stream(const struct broker_stream *stream, struct json_writer *json)
+{
+    const struct relay *relay = stream->relay;
+
+    json_put_object(json, NULL);
+    json_put_u64(json, "stream", stream->id);
+    json_put_string(json, "target", stream->target);
+    json_put_string(json, "address", stream->address);
+    json_put_string(json, "local_peer", stream->peer);
+    json_put_string(json, "client_id", relay->filter ? kafka_filter_client_id(relay->filter) : "");
+    json_put_u64(json, "age_ms", (clock_now_us() - stream->opened_us) / 1000);
+    json_put_u64(json, "bytes_up", relay->bytes_to_socket);
+    json_put_u64(json, "bytes_down", relay->bytes_from_socket);
+    json_put_end(json);
+}
+
+void broker_streams_write(const struct broker_streams *streams, struct json_writer *json,
+                          size_t *left)
+{
+    json_put_array(json, "streams");
+    for (struct list *at = streams->all.next; at != &streams->all && *left > 0; at = at->next) {
+        write_stream(list_entry(at, struct broker_stream, node), json);
+        --*left;
+    }
+    json_put_end(json);
+}
+
+void broker_streams_bytes(const struct broker_streams *streams, uint64_t *up, uint64_t *down)
+{
+    *up = streams->bytes_up;
+    *down = streams->bytes_down;
+    for (struct list *at = streams->all.next; at != &streams->all; at = at->next) {
+        const struct broker_stream *stream = list_entry(at, struct broker_stream, node);
+        *up += stream->relay->bytes_to_socket;
+        *down += stream->relay->bytes_from_socket;
     }
 }

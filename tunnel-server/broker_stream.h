@@ -17,14 +17,23 @@ struct broker_streams {
     const struct options *options;
     struct cluster *clusters; /* options->cluster_count */
     struct node_listeners *listeners;
-    const char *session; /* its id, for the log */
-    struct list all;     /* struct broker_stream */
-    uint64_t opened;     /* so far */
-    bool draining;       /* no more are opened */
+    const char *session;  /* its id, for the log */
+    const char *identity; /* of who began it */
+    const char *peer;     /* where its client is now */
+    struct list all;      /* struct broker_stream */
+    uint64_t opened;      /* so far */
+    uint64_t bytes_up;    /* of those that have ended */
+    uint64_t bytes_down;
+    bool draining; /* no more are opened */
 };
 
 /* The client opens a stream (mux_callbacks' open()): connects to what it asks for, or refuses. */
 void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer);
+/* The array "streams" of a session in /status.json; *left says how many more may be written. */
+void broker_streams_write(const struct broker_streams *streams, struct json_writer *json,
+                          size_t *left);
+/* Bytes of all streams, those that have ended and the others. */
+void broker_streams_bytes(const struct broker_streams *streams, uint64_t *up, uint64_t *down);
 /* Client or server stop: Kafka connections end when they are between requests (relay_drain()). */
 void broker_streams_drain(struct broker_streams *streams);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NODES_SHOWN = 1000 };
+
 void cluster_init(struct cluster *cluster, struct worker *worker,
                   const struct address_cluster *settings, struct dial_tls tls)
 {
@@ -79,6 +81,55 @@ bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, in
     }
     *known = now;
     return true;
+}
+
+size_t cluster_node_count(const struct cluster *cluster)
+{
+    return cluster->nodes[KAFKA_ENDPOINT_BROKER].count +
+           cluster->nodes[KAFKA_ENDPOINT_CONTROLLER].count;
+}
+
+static void write_address(struct json_writer *json, const char *key, const struct address *address)
+{
+    char text[ADDRESS_TEXT_MAX];
+
+    address_format(address->host, address->port, text);
+    json_put_string(json, key, text);
+}
+
+static void write_nodes(const struct cluster *cluster, enum kafka_endpoint_type type,
+                        struct json_writer *json)
+{
+    const struct idmap *map = &cluster->nodes[type];
+    const struct address *address;
+    size_t shown = 0;
+
+    for (size_t at = 0; shown < NODES_SHOWN && (address = idmap_next(map, &at)); shown++) {
+        json_put_object(json, NULL);
+        json_put_u64(json, "node", map->slots[at - 1].id);
+        json_put_string(json, "kind", type == KAFKA_ENDPOINT_BROKER ? "broker" : "controller");
+        write_address(json, "address", address);
+        json_put_end(json);
+    }
+}
+
+void cluster_write(const struct cluster *cluster, struct json_writer *json)
+{
+    json_put_object(json, NULL);
+    json_put_string(json, "name", cluster->settings->name);
+    json_put_bool(json, "reachable", cluster->reachable);
+    json_put_bool(json, "tried", cluster->probed);
+    json_put_bool(json, "tls", cluster->tls.context != NULL);
+    json_put_array(json, "bootstrap");
+    for (size_t i = 0; i < cluster->settings->count; i++)
+        write_address(json, NULL, &cluster->settings->brokers[i]);
+    json_put_end(json);
+    json_put_u64(json, "node_count", cluster_node_count(cluster));
+    json_put_array(json, "nodes");
+    write_nodes(cluster, KAFKA_ENDPOINT_BROKER, json);
+    write_nodes(cluster, KAFKA_ENDPOINT_CONTROLLER, json);
+    json_put_end(json);
+    json_put_end(json);
 }
 
 const char *cluster_tls_advice(enum tls_failure failure)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/idmap.h"
+#include "base/json.h"
 #include "config/address.h"
 #include "kafka/filter.h"
 #include "net/dial.h"
@@ -36,6 +37,10 @@ const struct address *cluster_node(const struct cluster *cluster, enum kafka_end
  * name is that long. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                       const struct kafka_address *address);
+/* Brokers and controllers that the cluster has announced. */
+size_t cluster_node_count(const struct cluster *cluster);
+/* An object of /status.json: name, reachability, bootstrap brokers, nodes. */
+void cluster_write(const struct cluster *cluster, struct json_writer *json);
 /* What to do about a TLS handshake that failed. */
 const char *cluster_tls_advice(enum tls_failure failure);
 /* A sentence: why a broker could not be connected to, and what to do. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mux/session.h"
+#include "net/pages.h"
 #include "net/socket.h"
 
 static const struct config_option table[] = {
@@ -175,6 +176,15 @@ static const struct config_option table[] = {
      .max = 300 * 1000},
     SHARED_LIMIT_OPTIONS(struct options),
     SHARED_TUNNEL_OPTIONS(struct options),
+    SHARED_STATUS_OPTION(struct options, 0),
+    {.name = "audit",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, audit),
+     .group = "Log",
+     .help = "One line (info) for each session and each connection when it ends: audit_session and "
+             "audit_stream, with identity, addresses, bytes, duration and how it ended. --log-rate "
+             "does not apply to them.",
+     .default_value = "true"},
     SHARED_LOG_OPTIONS(struct options),
 };
 
@@ -334,6 +344,9 @@ bool options_check(struct options *options, char *error, size_t size)
                  MUX_OFFERS_MAX / (MUX_NAME_MAX + 2));
         return false;
     }
+    if (options->shared.status &&
+        !pages_parse(options->shared.status, &options->status_address, error, size))
+        return false;
     return parse_peers(options, error, size) && check_tls(options, error, size) &&
            check_broker_tls(options, error, size) && check_access(options, error, size);
 }

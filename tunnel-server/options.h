@@ -3,6 +3,7 @@
 
 #include "config/address.h"
 #include "config/shared.h"
+#include "net/socket.h"
 
 /* Names and addresses in --peers. */
 #define PEERS_MAX 16
@@ -30,10 +31,12 @@ struct options {
     const char *peer_secret_file;
     int64_t max_sessions;
     int64_t max_handshakes;
+    bool audit;
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */
     struct address listen_address;
+    struct socket_address status_address; /* of --status, if that is given */
     struct address peer_listen_address;
     struct address peer_addresses[PEERS_MAX];
     size_t peer_count;

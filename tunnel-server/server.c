@@ -8,6 +8,8 @@
 #include "mux/handshake.h"
 #include "net/link.h"
 #include "net/notify.h"
+#include "net/telemetry.h"
+#include "status.h"
 #include "upstream.h"
 
 enum { PROBE_S = 10 };
@@ -90,6 +92,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
 {
     struct server_link *entry = context;
 
+    metrics_add(entry->server->worker->metrics, METRIC_LINK_ENDS, end, 0, 1);
     bool known = entry->session != NULL;
     if (known)
         session_link_lost(entry->session, link, end, reason);
@@ -180,6 +183,16 @@ static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_
 
 /* ---- pages */
 
+const char *server_not_ready(const struct server *server)
+{
+    if (server->host.draining)
+        return "the server stops\n";
+    for (size_t i = 0; i < server->options->cluster_count; i++)
+        if (!server->clusters[i].reachable)
+            return "no bootstrap broker of a cluster is reachable\n";
+    return NULL;
+}
+
 static int on_page(void *context, const char *path, const char **body)
 {
     struct server *server = context;
@@ -192,18 +205,9 @@ static int on_page(void *context, const char *path, const char **body)
         *body = "not found\n";
         return 404;
     }
-    if (server->host.draining) {
-        *body = "the server stops\n";
-        return 503;
-    }
-    for (size_t i = 0; i < server->options->cluster_count; i++) {
-        if (!server->clusters[i].reachable) {
-            *body = "no bootstrap broker of a cluster is reachable\n";
-            return 503;
-        }
-    }
-    *body = "ready\n";
-    return 200;
+    const char *why = server_not_ready(server);
+    *body = why ? why : "ready\n";
+    return why ? 503 : 200;
 }
 
 static void on_accept(void *context, int fd, const struct socket_address *peer)
@@ -359,12 +363,30 @@ static void say_ready(const struct server *server)
     notify_status(server->worker->notify, "Listening on %s", listen);
 }
 
+static void start_telemetry(struct server *server)
+{
+    const struct options *options = server->options;
+    const char **names = calloc(options->cluster_count + options->target_count + 1, sizeof *names);
+
+    if (!names)
+        abort();
+    for (size_t i = 0; i < options->cluster_count; i++)
+        names[i] = options->clusters[i].name;
+    for (size_t i = 0; i < options->target_count; i++)
+        names[options->cluster_count + i] = options->targets[i].name;
+    const struct telemetry_names all = {names, options->cluster_count,
+                                        names + options->cluster_count, options->target_count};
+    telemetry_start(server->worker, METRIC_SERVER, &all);
+    free(names);
+}
+
 bool server_start(struct server *server, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code)
 {
     memset(server, 0, sizeof *server);
     server->worker = worker;
     server->options = options;
+    start_telemetry(server);
     list_init(&server->links);
     server->clusters = calloc(options->cluster_count + 1, sizeof *server->clusters);
     server->probes = calloc(options->cluster_count + 1, sizeof *server->probes);
@@ -395,7 +417,7 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
         if (!server->peers)
             return false;
     }
-    if (!start_listening(server, error, size))
+    if (!start_listening(server, error, size) || !status_start(server, error, size))
         return false;
     event_active(server->probe, EV_TIMEOUT, 0);
     say_ready(server);
@@ -433,6 +455,7 @@ void server_free(struct server *server)
 {
     struct list *node;
 
+    pages_free(server->pages);
     for (size_t i = 0; i < server->options->cluster_count; i++)
         upstream_cancel(server->probes[i].upstream);
     while ((node = list_pop(&server->links))) {

@@ -4,6 +4,7 @@
 #include "access.h"
 #include "net/http_server.h"
 #include "net/listener.h"
+#include "net/pages.h"
 #include "options.h"
 #include "peers.h"
 #include "session.h"
@@ -23,8 +24,11 @@ struct server {
     struct peers *peers;            /* NULL: this is the only instance */
     struct event *probe;
     struct probe *probes; /* one a cluster */
+    struct pages *pages;  /* NULL: no --status */
 };
 
+/* Whether it can serve: NULL, or a sentence that says why not. */
+const char *server_not_ready(const struct server *server);
 /* false: error holds a sentence; exit_code says what to exit with. */
 bool server_start(struct server *server, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code);

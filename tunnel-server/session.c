@@ -10,7 +10,11 @@
 #include "net/clock.h"
 #include "net/http_server.h"
 #include "net/relay.h"
+#include "net/telemetry.h"
 #include "node_listeners.h"
+
+/* In /status.json. */
+enum { SESSIONS_SHOWN = 500, STREAMS_SHOWN = 1000 };
 
 struct session {
     struct list node; /* in host->sessions */
@@ -23,6 +27,9 @@ struct session {
     struct node_listeners listeners;
     struct broker_streams streams;
     struct event *resume_timer;
+    uint64_t began_us;
+    uint64_t links; /* that have carried it */
+    char software[64];
     bool leaving; /* the client has said that it stops */
 };
 
@@ -88,6 +95,21 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     broker_streams_drain(&session->streams);
 }
 
+static void on_measured(void *context, uint64_t rtt_us)
+{
+    const struct session *session = context;
+
+    metrics_observe(session->host->worker->metrics, METRIC_RTT, 0, rtt_us);
+}
+
+static void on_stalled(void *context, struct mux_stream *stream, enum mux_stall stall)
+{
+    const struct session *session = context;
+
+    (void)stream;
+    telemetry_stalled(session->host->worker, stall);
+}
+
 static const struct mux_callbacks session_callbacks = {
     .output = on_output,
     .established = on_established,
@@ -100,6 +122,8 @@ static const struct mux_callbacks session_callbacks = {
     .over = relay_on_over,
     .message = on_message,
     .goaway = on_goaway,
+    .measured = on_measured,
+    .stalled = on_stalled,
 };
 
 static void on_resume_timer(evutil_socket_t fd, short what, void *argument)
@@ -149,6 +173,7 @@ static struct session *session_new(struct session_host *host, const char *identi
     if (!session)
         abort();
     session->host = host;
+    session->began_us = clock_now_us();
     session->resume_timer = event_new(host->worker->base, -1, 0, on_resume_timer, session);
     if (!session->resume_timer)
         abort();
@@ -163,22 +188,55 @@ static struct session *session_new(struct session_host *host, const char *identi
                                                .options = host->options,
                                                .clusters = host->clusters,
                                                .listeners = &session->listeners,
-                                               .session = session->id};
+                                               .session = session->id,
+                                               .identity = session->identity,
+                                               .peer = session->peer};
     list_init(&session->streams.all);
     return session;
+}
+
+/* With --audit the same line is for the record: it says more, and --log-rate never drops it. */
+static void note_end(const struct session *session, enum mux_code code, const char *reason,
+                     size_t streams_reset)
+{
+    const struct broker_streams *streams = &session->streams;
+
+    if (!session->host->options->audit) {
+        log_info(log_of(session), "session_ended", "A session has ended",
+                 log_str("session", session->id), log_str("identity", session->identity),
+                 log_str("reason", reason), log_u64("streams_opened", streams->opened),
+                 log_u64("streams_reset", streams_reset));
+        return;
+    }
+    const struct log_field fields[] = {
+        log_str("session", session->id),
+        log_str("identity", session->identity),
+        log_str("peer", session->peer),
+        log_str("end", session->leaving ? "complete" : mux_code_name(code)),
+        log_str("reason", reason),
+        log_u64("streams_opened", streams->opened),
+        log_u64("streams_reset", streams_reset),
+        log_u64("links", session->links),
+        log_u64("bytes_up", streams->bytes_up),
+        log_u64("bytes_down", streams->bytes_down),
+        log_ms("duration", (clock_now_us() - session->began_us) / 1000),
+        log_str("software", session->software)};
+    log_always(log_of(session), "audit_session", "Audit: a session has ended", fields,
+               sizeof fields / sizeof fields[0]);
 }
 
 static void session_end(struct session *session, enum mux_code code, const char *reason)
 {
     struct session_host *host = session->host;
 
-    log_info(host->worker->log, "session_ended", "A session has ended",
-             log_str("session", session->id), log_str("identity", session->identity),
-             log_str("reason", reason), log_u64("streams_opened", session->streams.opened),
-             log_u64("streams_reset", mux_session_stream_count(session->mux)));
+    size_t streams_reset = mux_session_stream_count(session->mux);
+
     host->ended(host->context, session);
     mux_session_reset_streams(session->mux, code, reason);
     assert(list_empty(&session->streams.all));
+    if (code == MUX_CODE_SESSION_LOST && !session->leaving)
+        metrics_add(host->worker->metrics, METRIC_SESSIONS_LOST, 0, 0, 1);
+    note_end(session, code, reason, streams_reset);
     mux_session_free(session->mux);
     node_listeners_clear(&session->listeners);
     event_free(session->resume_timer);
@@ -236,6 +294,17 @@ static bool make_room(struct session_host *host)
     return false;
 }
 
+static void note_link(struct session *session, const struct mux_hello *hello)
+{
+    struct metrics *metrics = session->host->worker->metrics;
+
+    session->links++;
+    snprintf(session->software, sizeof session->software, "%.*s", (int)hello->software.size,
+             hello->software.size > 0 ? hello->software.bytes : "");
+    metrics_add(metrics, METRIC_LINKS_OPENED, 0, 0, 1);
+    metrics_add(metrics, hello->resume ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0, 1);
+}
+
 struct mux_session *session_hello(struct session_host *host, struct link *link,
                                   const char *identity, const char *peer,
                                   const struct mux_hello *hello, struct mux_reject *reject,
@@ -277,6 +346,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
     }
     if (host->draining)
         mux_session_goaway(session->mux, MUX_CODE_GOING_AWAY, STOPPING);
+    note_link(session, hello);
     log_info(host->worker->log, hello->resume ? "session_resumed" : "session_up",
              hello->resume ? "A session goes on over a new link" : "A session is up",
              log_str("session", session->id), log_str("identity", session->identity),
@@ -333,4 +403,49 @@ void session_stop_all(struct session_host *host)
             link_close(link, 1001, STOPPING);
         session_end(session, MUX_CODE_GOING_AWAY, STOPPING);
     }
+}
+
+static void write_session(const struct session *session, struct json_writer *json,
+                          size_t *streams_left)
+{
+    uint64_t up;
+    uint64_t down;
+
+    broker_streams_bytes(&session->streams, &up, &down);
+    json_put_object(json, NULL);
+    json_put_string(json, "session", session->id);
+    json_put_string(json, "identity", session->identity);
+    json_put_string(json, "peer", session->peer);
+    json_put_string(json, "software", session->software);
+    json_put_bool(json, "linked", session->link != NULL);
+    json_put_u64(json, "links", session->links);
+    json_put_u64(json, "rtt_us", session->link ? mux_session_rtt_us(session->mux) : 0);
+    json_put_u64(json, "age_ms", (clock_now_us() - session->began_us) / 1000);
+    json_put_u64(json, "stream_count", mux_session_stream_count(session->mux));
+    json_put_u64(json, "streams_opened", session->streams.opened);
+    json_put_u64(json, "bytes_up", up);
+    json_put_u64(json, "bytes_down", down);
+    broker_streams_write(&session->streams, json, streams_left);
+    json_put_end(json);
+}
+
+void session_write_all(const struct session_host *host, struct json_writer *json)
+{
+    size_t sessions_left = SESSIONS_SHOWN;
+    size_t streams_left = STREAMS_SHOWN;
+
+    json_put_array(json, "sessions");
+    for (struct list *at = host->sessions.next; at != &host->sessions && sessions_left > 0;
+         at = at->next, sessions_left--)
+        write_session(list_entry(at, struct session, node), json, &streams_left);
+    json_put_end(json);
+}
+
+size_t session_link_count(const struct session_host *host)
+{
+    size_t count = 0;
+
+    for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next)
+        count += list_entry(at, struct session, node)->link != NULL;
+    return count;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/json.h"
 #include "base/list.h"
 #include "cluster.h"
 #include "net/link.h"
@@ -41,5 +42,9 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
 /* Tells all clients that the server is about to stop, and drains their streams: a client leaves
  * when it has none left. */
 void session_drain_all(struct session_host *host);
+/* The array "sessions" of /status.json. */
+void session_write_all(const struct session_host *host, struct json_writer *json);
+/* Sessions that have a link now. */
+size_t session_link_count(const struct session_host *host);
 /* Ends all sessions: what streams they have are reset. */
 void session_stop_all(struct session_host *host);

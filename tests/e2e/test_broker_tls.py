@@ -205,7 +205,7 @@ def test_broker_ends_within_a_response(how, start):
         sock.sendall(request(0))
         with pytest.raises(ConnectionResetError):
             raw.read_rest(sock)
-    server.wait_for("stream_reset")
+    assert server.wait_for("audit_stream")["end"] == "peer_reset"
 
 
 def test_client_resets(start):

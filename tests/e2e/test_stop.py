@@ -56,7 +56,7 @@ def test_another_instance_takes_over(pair, pki, peer, cluster, processes, figure
     produced = live.finish()
     resets = client.events("connection_reset")
     assert not resets, resets
-    assert not first.events("stream_reset")
+    assert not tunnel.cut_streams(first)
     warnings = [line for process in [live.producer, *live.consumers] for line in process.lines() if " WARN " in line]
     figure("clients", f"{produced['records']} records, none lost or doubled; {len(warnings)} warnings: {warnings[:2]}")
     figure("the first instance", f"stopped with code 0 after {took:.1f} s, as soon as its last connection had ended")
@@ -75,7 +75,7 @@ def test_kafka_connections_end_between_requests(pair, cluster, processes, figure
     server.popen.send_signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     figure("stopped after", f"{time.monotonic() - told:.2f} s")
-    assert not server.events("stream_reset")
+    assert not tunnel.cut_streams(server)
     pair.server(kafka=cluster.bootstrap, listen=f"127.0.0.1:{server.port}")
     wait_progress(cluster, topic)
     figure("records", live.finish()["records"])
@@ -136,8 +136,8 @@ def test_client_delivers_what_is_under_way(pair, peer, cluster, processes):
         assert json.loads(raw.read_rest(sock)) == {"bytes": total, "sha256": raw.digest_of(total, "up")}
     assert client.wait_exit() == 0
     assert not wait.port_open("127.0.0.1", port)
-    assert not client.events("connection_reset") and not server.events("stream_reset")
-    wait.until(lambda: server.events("session_ended"), 10, "the end of the session at the server")
+    assert not client.events("connection_reset") and not tunnel.cut_streams(server)
+    wait.until(lambda: server.events("audit_session"), 10, "the end of the session at the server")
     for worker in [live.producer, *live.consumers]:
         worker.kill()
     cluster.delete_topic(topic)

@@ -70,6 +70,11 @@ def port(client, name):
     return int(client.wait_for("listening", name=name)["listen"].rsplit(":", 1)[1])
 
 
+def cut_streams(server, since=0):
+    """The records of connections that were cut short; refused ones have no reason in their record."""
+    return [e for e in server.events("audit_stream", since) if e["end"] != "complete" and "reason" in e]
+
+
 def ports(client):
     """Every port the client has opened so far, listeners for single brokers included."""
     return {int(e["listen"].rsplit(":", 1)[1]) for e in client.events("listening")}

@@ -1,0 +1,82 @@
+#include "status.h"
+
+#include <string.h>
+
+#include "net/telemetry.h"
+
+static void put_status(const struct server *server, struct pages_answer *answer)
+{
+    const struct mux_budget *budget = &server->worker->budget;
+    const char *why = server_not_ready(server);
+    struct json_writer json;
+
+    answer->type = "application/json";
+    json_writer_init(&json, &answer->body);
+    json_put_object(&json, NULL);
+    json_put_string(&json, "program", "tunnel-server");
+    json_put_string(&json, "version", KAFKA_TUNNEL_VERSION);
+    json_put_u64(&json, "now_ms", telemetry_wall_clock_us() / 1000);
+    json_put_u64(&json, "started_ms", telemetry_started_us(server->worker) / 1000);
+    json_put_bool(&json, "ready", !why);
+    json_put_bool(&json, "draining", server->host.draining);
+    json_put_object(&json, "memory");
+    json_put_u64(&json, "retained", budget->send_held);
+    json_put_u64(&json, "granted", budget->receive_granted);
+    json_put_u64(&json, "limit", budget->send_cap + budget->receive_cap);
+    json_put_end(&json);
+    json_put_array(&json, "clusters");
+    for (size_t i = 0; i < server->options->cluster_count; i++)
+        cluster_write(&server->clusters[i], &json);
+    json_put_end(&json);
+    json_put_u64(&json, "session_count", server->host.session_count);
+    session_write_all(&server->host, &json);
+    json_put_end(&json);
+    text_bytes(&answer->body, "\n", 1);
+}
+
+static void on_collect(void *context)
+{
+    const struct server *server = context;
+    struct metrics *metrics = server->worker->metrics;
+
+    metrics_set(metrics, METRIC_LINKS, 0, 0, session_link_count(&server->host));
+    metrics_set(metrics, METRIC_SESSIONS, 0, 0, server->host.session_count);
+    for (size_t i = 0; i < server->options->cluster_count; i++) {
+        metrics_set(metrics, METRIC_CLUSTER_REACHABLE, i, 0, server->clusters[i].reachable);
+        metrics_set(metrics, METRIC_CLUSTER_NODES, i, 0, cluster_node_count(&server->clusters[i]));
+    }
+}
+
+static bool on_page(void *context, const struct pages_request *request, struct pages_answer *answer)
+{
+    const struct server *server = context;
+    const char *why = server_not_ready(server);
+
+    if (request->post)
+        return false;
+    if (strcmp(request->path, "/") == 0)
+        pages_say(answer, 200, "tunnel-server: /status.json /metrics /healthz /readyz /startupz\n");
+    else if (strcmp(request->path, "/status.json") == 0)
+        put_status(server, answer);
+    else if (strcmp(request->path, "/readyz") == 0)
+        pages_say(answer, why ? 503 : 200, why ? why : "ready\n");
+    else if (strcmp(request->path, "/startupz") == 0)
+        /* These pages are there when everything has started. */
+        pages_say(answer, 200, "started\n");
+    else
+        return false;
+    return true;
+}
+
+static const struct pages_owner pages_owner = {.collect = on_collect, .page = on_page};
+
+bool status_start(struct server *server, char *error, size_t size)
+{
+    const struct options *options = server->options;
+
+    if (!options->shared.status)
+        return true;
+    server->pages =
+        pages_new(server->worker, &options->status_address, &pages_owner, server, error, size);
+    return server->pages != NULL;
+}
