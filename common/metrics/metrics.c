@@ -37,8 +37,9 @@ struct metrics *metrics_new(enum metric_place place, const struct metrics_names 
         row->stride = metric->kind == METRIC_HISTOGRAM ? HISTOGRAM_VALUES : 1;
         size_t series = 1;
         for (size_t i = 0; i < METRIC_LABELS_MAX; i++) {
-            size_t count = set_count(metrics, metric->labels[i].set);
-            /* An empty set has one place all the same, which nobody sees. */
+            /* What the program does not have is one place that nobody sees. */
+            size_t count = metric->place & place ? set_count(metrics, metric->labels[i].set) : 1;
+            /* An empty set has one, too. */
             row->counts[i] = count > 0 ? count : 1;
             series *= row->counts[i];
         }
