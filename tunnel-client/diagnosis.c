@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+
 static const struct {
     const char *name;
     int exit_code; /* documented: outside programs tell layers by it */
@@ -25,6 +27,9 @@ static const struct {
 };
 
 static const char *const verdicts[] = {"ok", "warning", "FAILED"};
+static const char *const json_verdicts[] = {"ok", "warning", "failed"};
+
+enum { JSON_MAX = 1 << 20 };
 
 const char *diagnosis_layer_name(enum diagnosis_layer layer)
 {
@@ -46,7 +51,8 @@ int diagnosis_exit_code(enum diagnosis_layer layer)
 
 void diagnosis_begin(struct diagnosis *diagnosis, FILE *out, bool json, const char *server)
 {
-    *diagnosis = (struct diagnosis){.out = out, .json = json, .first_failure = SIZE_MAX};
+    *diagnosis =
+        (struct diagnosis){.out = out, .json = json, .server = server, .first_failure = SIZE_MAX};
     if (!json)
         fprintf(out, "From here to %s and the brokers behind it, layer by layer:\n\n", server);
 }
@@ -103,6 +109,39 @@ static const struct diagnosis_check *find(const struct diagnosis *diagnosis, enu
     return NULL;
 }
 
+/* One object in one line; its keys are for programs, and stay. */
+static void write_json(const struct diagnosis *diagnosis, const struct diagnosis_check *failed,
+                       const char *sentence)
+{
+    struct json_writer json;
+    struct text text;
+
+    text_init(&text, JSON_MAX);
+    json_writer_init(&json, &text);
+    json_put_object(&json, NULL);
+    json_put_string(&json, "server", diagnosis->server);
+    json_put_bool(&json, "works", !failed);
+    json_put_string(&json, "layer", failed ? layers[failed->layer].name : NULL);
+    json_put_u64(&json, "exit_code", failed ? (uint64_t)layers[failed->layer].exit_code : 0);
+    json_put_string(&json, "sentence", sentence);
+    json_put_array(&json, "checks");
+    for (size_t i = 0; i < diagnosis->count; i++) {
+        const struct diagnosis_check *check = &diagnosis->checks[i];
+        json_put_object(&json, NULL);
+        json_put_string(&json, "layer", layers[check->layer].name);
+        json_put_string(&json, "verdict", json_verdicts[check->verdict]);
+        if (check->took_us >= 0)
+            json_put_u64(&json, "took_us", (uint64_t)check->took_us);
+        json_put_string(&json, "detail", check->detail);
+        json_put_end(&json);
+    }
+    json_put_end(&json);
+    json_put_end(&json);
+    if (!text.failed)
+        fprintf(diagnosis->out, "%.*s\n", (int)text.size, text.bytes);
+    text_clear(&text);
+}
+
 int diagnosis_end(struct diagnosis *diagnosis)
 {
     const struct diagnosis_check *failed = find(diagnosis, VERDICT_FAILED);
@@ -117,7 +156,9 @@ int diagnosis_end(struct diagnosis *diagnosis)
                  layers[warning->layer].name, warning->detail);
     else
         snprintf(sentence, sizeof sentence, "Everything works.");
-    if (!diagnosis->json)
+    if (diagnosis->json)
+        write_json(diagnosis, failed, sentence);
+    else
         fprintf(diagnosis->out, "\n%s\n", sentence);
     fflush(diagnosis->out);
     return failed ? layers[failed->layer].exit_code : 0;

@@ -42,12 +42,14 @@ struct diagnosis_check {
 struct diagnosis {
     FILE *out;
     bool json;
+    const char *server;
     struct diagnosis_check *checks;
     size_t count;
     size_t room;
     size_t first_failure; /* SIZE_MAX: none */
 };
 
+/* server must live as long. */
 void diagnosis_begin(struct diagnosis *diagnosis, FILE *out, bool json, const char *server);
 void diagnosis_clear(struct diagnosis *diagnosis);
 /* took_us: -1 for none. */

@@ -41,18 +41,13 @@ RUN_BY = {
 # Variables that are no options: made by `run`, or the place of the file.
 VARIABLES = re.compile(r"TUNNEL_(CONFIG|[A-Z0-9_]*NAME[A-Z0-9_]*|[A-Z0-9_]+_ADDRESS|[A-Z0-9_]+_BOOTSTRAP_SERVERS)?$")
 NOT_RUN = re.compile(r"not run(nable)? here|not tested|not among the tests|\ban example\b|\bexample:", re.I)
-# Named ahead of the change that brings them; to be taken out when it is there.
-COMING = {
-    "examples/monitoring", "docs/metrics.md", "--status", "--allow-quit", "--no-audit", "status_exposed", "status_page", "quit_requested", "audit_session",
-    "audit_stream",
-}
 
 LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 SPAN = re.compile(r"``(.+?)``|`([^`\n]+)`")
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 OPTION = re.compile(r"(?<![\w-])--(?:\[no-\])?([a-z][a-z-]*[a-z])")
 FILE = re.compile(r"^(?:[\w.-]+/)+[\w.-]+\.(?:c|h|py|md|sql|yaml|yml|pml|toml|json)\b")
-LOGGED = re.compile(r"\b(?:log_(error|warning|info|debug|event)|say)\s*\(")  # say: tunnel-client/run.c
+LOGGED = re.compile(r"\b(?:log_(error|warning|info|debug|event|always)|say)\s*\(")  # say: tunnel-client/run.c
 PICTURE = re.compile("[\u2500-\u257f]")
 
 
@@ -167,7 +162,8 @@ def events_of(text):
         place = 2 if call[1] == "event" else 1
         if len(arguments) > place:
             for name in re.findall(r'"([a-z_]+)"', arguments[place]):
-                levels = re.findall(r"LOG_LEVEL_([A-Z]+)", arguments[1]) if place == 2 else [call[1] or "error"]
+                level = "info" if call[1] == "always" else call[1] or "error"
+                levels = re.findall(r"LOG_LEVEL_([A-Z]+)", arguments[1]) if place == 2 else [level]
                 for level in levels or ["unknown"]:
                     yield level.lower(), name
 
@@ -226,12 +222,7 @@ class Check:
         name, _, anchor = target.partition("#")
         file = (path.parent / name).resolve() if name else path
         if not file.exists():
-            try:
-                coming = str(file.relative_to(self.root)) in COMING
-            except ValueError:
-                coming = False
-            if not coming:
-                self.fault(document, number, f"the link leads to {target}, which is not there")
+            self.fault(document, number, f"the link leads to {target}, which is not there")
         elif anchor and file in self.documents and anchor not in self.documents[file].anchors():
             self.fault(document, number, f"the link leads to {target}; that file has no such heading")
 
@@ -241,7 +232,7 @@ class Check:
             return
         name = found[0]
         if not any((base / name).exists() for base in (self.root, self.root / "common", path.parent, self.root / "tests" / "e2e")) \
-                and not name.startswith(("path/", ".github/")) and not any(name.startswith(c) for c in COMING):
+                and not name.startswith(("path/", ".github/")):
             self.fault(document, number, f"there is no file {name}")
 
     # -- options and commands
@@ -291,17 +282,15 @@ class Check:
         program, command, used = found
         for option in used:
             known = self.programs.options[program, command]
-            if option not in known and f"--{option}" not in COMING:
+            if option not in known:
                 self.fault(document, number, f"{program}{' ' + command if command else ''} has no option --{option}")
 
     def option(self, document, number, option):
-        if option not in self.programs.every and f"--{option}" not in OTHERS | COMING:
+        if option not in self.programs.every and f"--{option}" not in OTHERS:
             self.fault(document, number, f"neither program has an option --{option}")
 
     def variable(self, document, number, variable):
-        if variable in self.programs.variables or VARIABLES.match(variable):
-            return
-        if "--" + variable.removeprefix("TUNNEL_").lower().replace("_", "-") not in COMING:
+        if variable not in self.programs.variables and not VARIABLES.match(variable):
             self.fault(document, number, f"no option is set by {variable}")
 
     def commands(self):
@@ -354,7 +343,7 @@ class Check:
             first = line.split("|")[1] if inside and line.startswith("|") and line.count("|") > 2 else ""
             for event in re.findall(r"`([a-z_]+)`", first):
                 named.add(event)
-                if event not in logged and event not in COMING:
+                if event not in logged:
                     self.fault(document, number, f"no program logs an event {event}")
         for event, levels in sorted(logged.items()):
             if levels & {"error", "warning"} and event not in named:

@@ -1,6 +1,7 @@
 """tunnel-client doctor: for each broken set-up it names the layer, exits with its code, and says in one sentence what to do."""
 
 import contextlib
+import json
 import re
 import socket
 
@@ -304,3 +305,19 @@ def test_brokers_that_want_a_login(patient):
     assert done.returncode == 0, done.stdout
     assert ("warning", "kafka") in [(verdict, name) for verdict, name, _ in found], done.stdout
     assert sentence.startswith("It works, but look at kafka: ") and "SASL" in sentence, done.stdout
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_json(works, patient):
+    """The same as one object, for programs."""
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    url = patient.server(kafka=broker.address)
+    done = patient.doctor(url, "--json", "--kafka", "0" if works else "other=0")
+    found = json.loads(done.stdout)
+    assert found["works"] is works and found["exit_code"] == done.returncode == (0 if works else CODES["server"]), found
+    assert found["layer"] == (None if works else "server") and found["server"] in url, found
+    assert found["sentence"].startswith("Everything works." if works else "It does not work, and the layer is server"), found
+    assert {check["verdict"] for check in found["checks"]} == ({"ok"} if works else {"ok", "failed"}), found
+    assert all(check["layer"] in CODES and check["detail"] for check in found["checks"])
+    assert any(check.get("took_us", 0) > 0 for check in found["checks"])
