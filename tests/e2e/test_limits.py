@@ -52,6 +52,8 @@ def test_session_without_streams_makes_room(start, pair, peer):
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, args=["--max-sessions", "1"])
     gone = pair.client(server, tcp={"raw": 0})
     assert raw.echo_once(tunnel.port(gone, "raw")) == b"ping"
+    # Not before the server has nothing of that connection any more: with streams a session keeps its place.
+    server.wait_for("audit_stream")
     gone.kill()
     server.wait_for("link_lost")
     second = pair.client(server, tcp={"raw": 0})
