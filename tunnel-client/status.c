@@ -85,6 +85,8 @@ static void put_listener(const struct port *port, struct json_writer *json)
     json_put_string(json, "target", port->name);
     if (mux_target_is_node(port->kind))
         json_put_i64(json, "node", port->node_id);
+    if (port->broker[0])
+        json_put_string(json, "broker", port->broker);
     json_put_string(json, "listen", listen);
     json_put_string(json, "advertised", port_advertised_host(port));
     json_put_end(json);

@@ -243,7 +243,8 @@ def test_status_shows_who_is_connected(both):
         assert session["linked"] and session["stream_count"] == 2 and session["identity"]
         there = {s["target"]: s for s in session["streams"]}
         assert there["kafka"]["client_id"] == "orders-service" and there["kafka"]["local_peer"] == streams["kafka"]["peer"]
-        assert {n["node"] for n in two.at_server.json()["clusters"][0]["nodes"]} == {1, 2}
+        behind = {n["node"]: n["address"] for n in two.at_server.json()["clusters"][0]["nodes"]}
+        assert {n["node"]: n["broker"] for n in nodes.values() if n["kind"] == "broker"} == behind and set(behind) == {1, 2}
     wait.until(lambda: not two.at_client.json()["streams"], 10, "the end of both")
 
 

@@ -93,9 +93,10 @@ function showFigures(status, seconds) {
 function showListeners(status) {
   const counts = new Map();
   for (const s of status.streams) counts.set(s.listener, (counts.get(s.listener) || 0) + 1);
+  const at = (l) => (l.broker ? ` at ${l.broker}` : "");
   const leads = {
-    bootstrap: (l) => `any bootstrap broker of ${l.target}`, broker: (l) => `broker ${l.node} of ${l.target}`,
-    controller: (l) => `controller ${l.node} of ${l.target}`, tcp: (l) => `raw target ${l.target}`,
+    bootstrap: (l) => `any bootstrap broker of ${l.target}`, broker: (l) => `broker ${l.node} of ${l.target}` + at(l),
+    controller: (l) => `controller ${l.node} of ${l.target}` + at(l), tcp: (l) => `raw target ${l.target}`,
   };
   fill("listeners", status.listeners.map((l) => [
     l.name, leads[l.kind](l), l.listen, l.advertised + l.listen.slice(l.listen.lastIndexOf(":")),
