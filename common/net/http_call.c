@@ -27,6 +27,14 @@ enum stage {
     STAGE_ANSWER,
 };
 
+/* How an attempt failed. */
+struct failure {
+    enum stage stage;
+    enum http_hop hop;
+    struct http_trace trace;
+    char reason[HTTP_REASON_MAX];
+};
+
 struct http_call {
     struct http_way *way;
     struct worker *worker;
@@ -57,6 +65,9 @@ struct http_call {
     struct http_response response;
     char proxy_body[PROXY_ANSWER_MAX + 1];
     char reason[HTTP_REASON_MAX];
+    /* Of the attempts so far, the one that came furthest: what is wrong with the server is worth
+     * more than that another address of it refuses. NULL: none. */
+    struct failure *furthest;
     char *body;
 };
 
@@ -205,6 +216,7 @@ void http_call_cancel(struct http_call *call)
     wipe(call->connect, call->connect ? strlen(call->connect) : 0);
     wipe(call->body, call->request.answer_max);
     proxy_clear(&call->proxy);
+    free(call->furthest);
     free(call);
 }
 
@@ -370,6 +382,16 @@ static enum http_hop explain_silence(struct http_call *call, const char *error)
 
 static void begin_attempt(struct http_call *call);
 
+static void keep_failure(struct http_call *call, enum http_hop hop)
+{
+    if (!call->furthest && !(call->furthest = malloc(sizeof *call->furthest)))
+        abort();
+    call->furthest->stage = call->stage;
+    call->furthest->hop = hop;
+    call->furthest->trace = call->trace;
+    memcpy(call->furthest->reason, call->reason, sizeof call->reason);
+}
+
 /* This address led nowhere. */
 static void attempt_failed(struct http_call *call, enum http_hop hop)
 {
@@ -377,10 +399,18 @@ static void attempt_failed(struct http_call *call, enum http_hop hop)
 
     end_connection(call);
     event_del(call->patience);
-    if (!answered && !call->timed_out && call->left.count > 0)
+    if (!answered && !call->timed_out && call->left.count > 0) {
+        if (!call->furthest || call->stage >= call->furthest->stage)
+            keep_failure(call, hop);
         begin_attempt(call);
-    else
-        answer(call, hop);
+        return;
+    }
+    if (call->furthest && call->furthest->stage > call->stage) {
+        hop = call->furthest->hop;
+        call->trace = call->furthest->trace;
+        memcpy(call->reason, call->furthest->reason, sizeof call->reason);
+    }
+    answer(call, hop);
 }
 
 static void fail_silent(struct http_call *call, const char *error)

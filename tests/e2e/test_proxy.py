@@ -172,6 +172,15 @@ def test_address_that_connects_and_says_nothing_makes_way(pair, peer):
         assert raw.echo_once(tunnel.port(client, "raw")) == b"ping"
 
 
+def test_what_is_wrong_with_one_address_is_not_hidden_by_the_next(pair, pki):
+    """Nobody listens at the other one; that the certificate is not trusted is what has to be said."""
+    server = pair.server(tcp={"raw": "127.0.0.2:1"}, tls=pki.other.issue("elsewhere", f"DNS:{HOST}"))
+    given = [f"--resolve={HOST}:{server.port}:{address}" for address in ("127.0.0.1", "127.0.0.77")]
+    client = pair.client(f"https://{HOST}:{server.port}", tcp={"raw": 0}, ready=False, args=given)
+    failed = client.wait_for("dial_failed")
+    assert failed["hop"] == "tls" and "127.0.0.1:" in failed["reason"] and "Another CA" in failed["reason"], failed
+
+
 def test_resolve_is_for_that_port_alone(pair):
     client = pair.client("https://no-such-host.invalid", tcp={"raw": 0}, ready=False, args=["--resolve", "no-such-host.invalid:444:127.0.0.1"])
     assert client.wait_for("dial_failed", 40)["hop"] == "dns"
