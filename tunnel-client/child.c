@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 #include "net/inherited.h"
+#include "net/socket.h"
 
 extern char **environ;
 
-enum { EXEC_FAILED = 127, FIRST_OWN_DESCRIPTOR = 3 };
+enum { EXEC_FAILED = 127 };
 
 struct child {
     struct event *ended; /* SIGCHLD */
@@ -20,26 +21,6 @@ struct child {
     pid_t pid;       /* 0: it has ended */
     int exec_failed; /* a pipe: the errno of exec(), or nothing */
 };
-
-/* ends[0] is ours, ends[1] the child's until exec(); neither is a standard descriptor, whatever was
- * closed when this program was started. */
-static bool make_pipe(int ends[2])
-{
-    int made[2];
-
-    if (pipe(made) != 0)
-        return false;
-    for (int i = 0; i < 2; i++) {
-        ends[i] = fcntl(made[i], F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR);
-        close(made[i]);
-    }
-    if (ends[0] >= 0 && ends[1] >= 0)
-        return true;
-    for (int i = 0; i < 2; i++)
-        if (ends[i] >= 0)
-            close(ends[i]);
-    return false;
-}
 
 /* The child's part: async-signal-safe calls only, for other threads may hold locks. */
 _Noreturn static void execute(const struct inherited *inherited, const sigset_t *mask,
@@ -84,7 +65,7 @@ struct child *child_start(struct worker *worker, char *const *arguments, char *c
         abort();
     child->callback = callback;
     child->context = context;
-    if (!make_pipe(ends)) {
+    if (!socket_pipe(ends)) {
         free(child);
         return NULL;
     }

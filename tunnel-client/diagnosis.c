@@ -31,11 +31,6 @@ static const char *const json_verdicts[] = {"ok", "warning", "failed"};
 
 enum { JSON_MAX = 1 << 20 };
 
-const char *diagnosis_layer_name(enum diagnosis_layer layer)
-{
-    return layers[layer].name;
-}
-
 enum diagnosis_layer diagnosis_layer_of(const char *hop)
 {
     for (int i = 0; i < LAYER_COUNT; i++)
@@ -44,15 +39,9 @@ enum diagnosis_layer diagnosis_layer_of(const char *hop)
     return LAYER_TUNNEL;
 }
 
-int diagnosis_exit_code(enum diagnosis_layer layer)
-{
-    return layers[layer].exit_code;
-}
-
 void diagnosis_begin(struct diagnosis *diagnosis, FILE *out, bool json, const char *server)
 {
-    *diagnosis =
-        (struct diagnosis){.out = out, .json = json, .server = server, .first_failure = SIZE_MAX};
+    *diagnosis = (struct diagnosis){.out = out, .json = json, .server = server};
     if (!json)
         fprintf(out, "From here to %s and the brokers behind it, layer by layer:\n\n", server);
 }
@@ -94,8 +83,6 @@ void diagnosis_add(struct diagnosis *diagnosis, enum diagnosis_layer layer, enum
     *check = (struct diagnosis_check){layer, verdict, took_us, strdup(detail)};
     if (!check->detail)
         abort();
-    if (verdict == VERDICT_FAILED && diagnosis->first_failure == SIZE_MAX)
-        diagnosis->first_failure = diagnosis->count;
     diagnosis->count++;
     if (!diagnosis->json)
         write_line(diagnosis, check);

@@ -46,7 +46,6 @@ struct diagnosis {
     struct diagnosis_check *checks;
     size_t count;
     size_t room;
-    size_t first_failure; /* SIZE_MAX: none */
 };
 
 /* server must live as long. */
@@ -60,7 +59,5 @@ __attribute__((format(printf, 5, 6))) void diagnosis_add(struct diagnosis *diagn
 /* Says what to do, and writes the JSON. Returns the exit code: 0, or that of the first failure. */
 int diagnosis_end(struct diagnosis *diagnosis);
 
-/* "dns"; the layer of a hop's name (http_hop_name(), "tunnel"). */
-const char *diagnosis_layer_name(enum diagnosis_layer layer);
+/* The layer of a hop's name (http_hop_name(), "tunnel"). */
 enum diagnosis_layer diagnosis_layer_of(const char *hop);
-int diagnosis_exit_code(enum diagnosis_layer layer);

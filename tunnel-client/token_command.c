@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/redact.h"
+#include "net/socket.h"
 #include "snowflake_answer.h"
 
 enum {
@@ -352,26 +353,10 @@ static void on_answer(evutil_socket_t fd, short what, void *argument)
     answer(argument, false);
 }
 
-/* ends[0] is ours, ends[1] the command's; neither is a standard descriptor, whatever was closed
- * when this program was started. */
+/* ends[0] is ours and does not block, ends[1] the command's. */
 static bool make_pipe(int ends[2])
 {
-    int made[2];
-
-    if (pipe(made) != 0)
-        return false;
-    for (int i = 0; i < 2; i++) {
-        ends[i] = fcntl(made[i], F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR);
-        close(made[i]);
-    }
-    if (ends[0] >= 0 && ends[1] >= 0) {
-        fcntl(ends[0], F_SETFL, O_NONBLOCK);
-        return true;
-    }
-    for (int i = 0; i < 2; i++)
-        if (ends[i] >= 0)
-            close(ends[i]);
-    return false;
+    return socket_pipe(ends) && fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
 }
 
 /* Signals as a program expects them, no terminal, no descriptor of ours. */

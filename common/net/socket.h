@@ -34,5 +34,8 @@ void socket_tune(int fd);
 /* Bounds what waits unsent in the kernel, so that what is urgent can still overtake (Linux, macOS).
  */
 void socket_bound_unsent(int fd, int bytes);
+/* A pipe for a program that is started: close-on-exec, and neither end is a standard descriptor,
+ * whatever was closed when this program was started. false: errno says why. */
+bool socket_pipe(int ends[2]);
 /* Closes so that the peer sees a reset, never a clean end. */
 void socket_reset(int fd);
