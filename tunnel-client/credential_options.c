@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "net/socket.h"
 #include "request_headers.h"
@@ -20,7 +19,7 @@ static bool is_loopback_host(const char *host)
 
     if (socket_parse(host, 0, &address))
         return socket_is_loopback(&address);
-    return strcasecmp(host, "localhost") == 0;
+    return address_same_host(host, "localhost");
 }
 
 static bool is_protected(const struct url *url)

@@ -21,7 +21,8 @@ struct key_pair {
     struct worker *worker;
     struct http_way *way;
     const struct options *options;
-    char url[URL_MAX]; /* of the token endpoint's host, for people */
+    char url[URL_MAX];                        /* of the token endpoint's host, for people */
+    char endpoint_host[ADDRESS_HOST_MAX + 1]; /* that the tokens are for */
     char account[SNOWFLAKE_ACCOUNT_MAX + 1];
     char user[SNOWFLAKE_USER_MAX + 1];
     char fingerprint[SNOWFLAKE_FINGERPRINT_MAX]; /* of the key that was read last */
@@ -172,7 +173,7 @@ static void on_fetched(void *context, const struct http_fetch_result *result)
                                                 .user = pair->user,
                                                 .role = options->snowflake_role,
                                                 .fingerprint = pair->fingerprint,
-                                                .endpoint_host = options->url.host};
+                                                .endpoint_host = pair->endpoint_host};
 
     if (result->hop != HTTP_HOP_NONE) {
         snprintf(sentence, sizeof sentence, "no token: %s", result->reason);
@@ -217,7 +218,7 @@ void key_pair_ask(struct key_pair *pair, unsigned timeout_ms, token_callback cal
     snowflake_fingerprint(key, pair->fingerprint);
     char *jwt = snowflake_jwt(key, options->snowflake_account, options->snowflake_user, time(NULL));
     EVP_PKEY_free(key);
-    pair->form = snowflake_token_form(jwt, options->snowflake_role, options->url.host);
+    pair->form = snowflake_token_form(jwt, options->snowflake_role, pair->endpoint_host);
     secret_free(jwt);
     const struct http_fetch_request request = {
         .host = options->token_url.host,
@@ -246,6 +247,7 @@ static void name_parties(struct key_pair *pair)
     const struct options *options = pair->options;
     char host[ADDRESS_TEXT_MAX];
 
+    address_host_undotted(options->url.host, pair->endpoint_host);
     if (options->token_url.port == (options->token_url.tls ? 443 : 80))
         snprintf(host, sizeof host, "%s", options->token_url.host);
     else

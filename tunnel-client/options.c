@@ -398,13 +398,13 @@ static bool check_resolve(const struct options *options, char *error, size_t siz
 bool options_use_snowflake(const struct options *options)
 {
     static const char suffix[] = ".snowflakecomputing.app";
-    size_t size = strlen(options->url.host);
+    size_t size = address_host_size(options->url.host);
 
     if (options->auth_scheme != AUTH_AUTO)
         return options->auth_scheme == AUTH_SNOWFLAKE;
     return options->private_key_file ||
-           (size >= sizeof suffix - 1 &&
-            strcasecmp(options->url.host + size - (sizeof suffix - 1), suffix) == 0);
+           (size >= sizeof suffix - 1 && strncasecmp(options->url.host + size - (sizeof suffix - 1),
+                                                     suffix, sizeof suffix - 1) == 0);
 }
 
 bool options_is_secret(const char *entry)

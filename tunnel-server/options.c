@@ -276,6 +276,12 @@ static bool check_broker_tls(const struct options *options, char *error, size_t 
         snprintf(error, size, "--%s means nothing without --kafka-tls", needs_tls);
         return false;
     }
+    if (options->kafka_server_name) {
+        char host[ADDRESS_HOST_MAX + 1];
+        const char *why = address_parse_told_host(options->kafka_server_name, host);
+        if (why)
+            return fail(error, size, "kafka-server-name", options->kafka_server_name, why);
+    }
     if (!options->kafka_cert != !options->kafka_key) {
         snprintf(error, size, "--kafka-cert and --kafka-key belong together: %s is missing",
                  options->kafka_cert ? "--kafka-key" : "--kafka-cert");

@@ -1,9 +1,9 @@
 #include "config/address.h"
 
 #include <arpa/inet.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
@@ -20,6 +20,30 @@ void address_format(const char *host, uint16_t port, char text[ADDRESS_TEXT_MAX]
 {
     snprintf(text, ADDRESS_TEXT_MAX, strchr(host, ':') ? "[%.*s]:%u" : "%.*s:%u", ADDRESS_HOST_MAX,
              host, (unsigned)port);
+}
+
+size_t address_host_size(const char *host)
+{
+    size_t size = strlen(host);
+
+    return size > 1 && host[size - 1] == '.' ? size - 1 : size;
+}
+
+bool address_same_host(const char *a, const char *b)
+{
+    size_t size = address_host_size(a);
+
+    return size == address_host_size(b) && strncasecmp(a, b, size) == 0;
+}
+
+void address_host_undotted(const char *host, char out[ADDRESS_HOST_MAX + 1])
+{
+    size_t size = address_host_size(host);
+
+    if (size > ADDRESS_HOST_MAX)
+        size = ADDRESS_HOST_MAX;
+    memcpy(out, host, size);
+    out[size] = '\0';
 }
 
 const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1])

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +54,15 @@ struct address_cluster {
 
 /* "broker1:9092", "[::1]:9092": the other way round, for logs and messages. */
 void address_format(const char *host, uint16_t port, char text[ADDRESS_TEXT_MAX]);
+
+/*
+ * A name may end in a dot: then the resolver looks it up as it stands, without search domains.
+ * Certificates, SNI (RFC 6066, 3) and no_proxy have names without it.
+ */
+size_t address_host_size(const char *host); /* without that dot */
+bool address_same_host(const char *a, const char *b);
+/* A copy without that dot, cut to fit. */
+void address_host_undotted(const char *host, char out[ADDRESS_HOST_MAX + 1]);
 
 /* HOST:PORT, the port from 1 to 65535. */
 const char *address_parse(const char *text, struct address *out);

@@ -154,8 +154,8 @@ static bool is_in_network(const char *network, const char *slash, const char *ho
 
 static bool is_same_or_below(const char *domain, const char *host)
 {
-    size_t domain_size = strlen(domain);
-    size_t host_size = strlen(host);
+    size_t domain_size = address_host_size(domain);
+    size_t host_size = address_host_size(host);
     uint8_t a[16];
     uint8_t b[16];
     int length = parse_ip(domain, a);
@@ -163,7 +163,7 @@ static bool is_same_or_below(const char *domain, const char *host)
     if (length > 0)
         return length == parse_ip(host, b) && memcmp(a, b, (size_t)length) == 0;
     if (domain_size == 0 || domain_size > host_size ||
-        strcasecmp(host + host_size - domain_size, domain) != 0)
+        strncasecmp(host + host_size - domain_size, domain, domain_size) != 0)
         return false;
     return domain_size == host_size || host[host_size - domain_size - 1] == '.';
 }

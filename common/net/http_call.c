@@ -124,12 +124,15 @@ static void wipe(char *bytes, size_t size)
     free(bytes);
 }
 
-/* The value of Host: without the port that goes without saying. */
+/* The value of Host: without the port that goes without saying, and as SNI has the name, for what
+ * routes by it. */
 static void host_header(const struct http_call_request *request, char text[ADDRESS_TEXT_MAX])
 {
+    char host[ADDRESS_HOST_MAX + 1];
     char *colon;
 
-    address_format(request->host, request->port, text);
+    address_host_undotted(request->host, host);
+    address_format(host, request->port, text);
     colon = strrchr(text, ':');
     if (request->port == (request->tls ? 443 : 80))
         *colon = '\0';

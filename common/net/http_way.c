@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static void load_overrides(struct http_way *way, const struct config_list *list)
 {
@@ -76,7 +75,7 @@ static bool is_this_machine(const char *host)
 
     if (socket_parse(host, 0, &address))
         return socket_is_loopback(&address);
-    return strcasecmp(host, "localhost") == 0;
+    return address_same_host(host, "localhost");
 }
 
 static const char *environment_proxy(const char *host, uint16_t port, bool tls, struct proxy *proxy)
@@ -116,7 +115,7 @@ bool http_way_override(const struct http_way *way, const char *host, uint16_t po
     memset(result, 0, sizeof *result);
     for (size_t i = 0; i < way->override_count && result->count < RESOLVER_ADDRESSES_MAX; i++) {
         const struct address_override *override = &way->overrides[i];
-        if (override->at.port == port && strcasecmp(override->at.host, host) == 0 &&
+        if (override->at.port == port && address_same_host(override->at.host, host) &&
             socket_parse(override->address, port, &result->addresses[result->count]))
             result->count++;
     }

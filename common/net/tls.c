@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/address.h"
+
 void tls_harden(SSL_CTX *context)
 {
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
@@ -101,30 +103,16 @@ SSL_CTX *tls_client_context(const char *ca_file, const char *cert_file, const ch
     return context;
 }
 
-bool tls_peer_is(SSL *ssl, const char *host)
-{
-    X509 *certificate = SSL_get_peer_certificate(ssl);
-    bool matches;
-
-    if (!certificate)
-        return false;
-    matches =
-        X509_check_ip_asc(certificate, host, 0) == 1 ||
-        X509_check_host(certificate, host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
-    X509_free(certificate);
-    return matches;
-}
-
 void tls_expect_peer(SSL *ssl, const char *host)
 {
     X509_VERIFY_PARAM *expected = SSL_get0_param(ssl);
-    char name[256]; /* OpenSSL's macro wants it writable */
+    char name[ADDRESS_HOST_MAX + 1];
 
+    address_host_undotted(host, name);
     X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host) == 1)
+    if (X509_VERIFY_PARAM_set1_ip_asc(expected, name) == 1)
         return;
-    snprintf(name, sizeof name, "%s", host);
-    if (X509_VERIFY_PARAM_set1_host(expected, host, 0) != 1 ||
+    if (X509_VERIFY_PARAM_set1_host(expected, name, 0) != 1 ||
         SSL_set_tlsext_host_name(ssl, name) != 1)
         abort();
 }

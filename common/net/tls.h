@@ -26,10 +26,8 @@ bool tls_check_files(const char *cert_file, const char *key_file, const char *ca
 SSL_CTX *tls_client_context(const char *ca_file, const char *cert_file, const char *key_file,
                             struct tls_error *error);
 
-/* Whether the server's certificate is for host, a name or an IP literal. */
-bool tls_peer_is(SSL *ssl, const char *host);
-/* Before a client's handshake: it shall fail unless the server's certificate is for host; the
- * server is told host, if it is a name (SNI). */
+/* Before a client's handshake: it shall fail unless the server's certificate is for host, a name or
+ * an IP literal; the server is told host, if it is a name (SNI). */
 void tls_expect_peer(SSL *ssl, const char *host);
 
 /* What a person must look at when a client's handshake has failed. */

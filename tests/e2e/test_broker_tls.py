@@ -240,6 +240,24 @@ def test_broker_with_tls_1_2(start):
     assert broker.versions == ["TLSv1.2"]
 
 
+def test_broker_name_that_ends_in_a_dot(pair, pki):
+    """The certificate and SNI have it without the dot."""
+    def conversation(sock):
+        correlation_id, body = read_request(sock)
+        sock.sendall(response(body, correlation_id) + read_exactly(sock, body))
+    broker = Broker(pki.authority.issue("dotted-broker", "DNS:broker.example"), conversation)
+    told = []
+    broker.context.sni_callback = lambda sock, name, context: told.append(name)
+    server = pair.server(kafka=f"127.0.0.2:{broker.port}",
+                         args=["--kafka-tls", "--kafka-ca", pki.ca, "--kafka-server-name", "broker.example."])
+    client = pair.client(server, kafka={"kafka": 0})
+    with raw.connect(tunnel.port(client, "kafka"), None) as sock:
+        sock.sendall(request(100) + bytes(100))
+        assert read_exactly(sock, 108) == response(100) + bytes(100)
+    assert set(told) == {"broker.example"}
+    fakes.close(broker.listener)
+
+
 def test_broker_that_is_silent_in_the_handshake(pair, pki):
     """Connected, then nothing: refused within --connect-timeout, and said so."""
     with socket.create_server(("127.0.0.2", 0)) as listener:

@@ -39,6 +39,7 @@ BAD_SERVER = {
     "token file missing": (SERVER + ["--token-file", "/nonexistent/tokens"], ["/nonexistent/tokens"]),
     "client CA missing": (SERVER + ["--client-ca", "/nonexistent/ca.pem"], []),
     "broker CA without TLS": (SERVER + ["--kafka-ca", "/nonexistent/ca.pem"], ["--kafka-ca", "--kafka-tls"]),
+    "broker name that is none": (SERVER + ["--kafka-tls", "--kafka-server-name", "x" * 300], ["--kafka-server-name", "253"]),
     "broker name without TLS": (SERVER + ["--kafka-server-name", "kafka"], ["--kafka-server-name", "--kafka-tls"]),
     "broker CA missing": (SERVER + ["--kafka-tls", "--kafka-ca", "/nonexistent/ca.pem"], ["/nonexistent/ca.pem"]),
     "broker certificate without key": (SERVER + ["--kafka-tls", "--kafka-cert", "/nonexistent/c.pem"], ["--kafka-key"]),

@@ -204,6 +204,22 @@ def test_server_speaks_tls(version, pair, target):
     assert status == 101
 
 
+def test_server_name_that_ends_in_a_dot(pair, target):
+    """Absolute for the look-up; certificates, SNI and Host have the name without the dot."""
+    server = pair.server(tcp=target)
+    works(pair.client(f"https://localhost.:{server.port}", tcp={"peer": 0}, args=["--resolve", f"localhost.:{server.port}:127.0.0.1"]))
+
+
+def test_what_a_server_is_told_of_a_name_that_ends_in_a_dot(pair, pki):
+    with fakes.Fake(fakes.UNAUTHORIZED, pki.server) as fake:
+        told = []
+        fake.context.sni_callback = lambda sock, name, context: told.append(name)
+        client = pair.client(f"https://localhost.:{fake.port}", tcp={"x": 0}, ready=False,
+                             args=["--resolve", f"localhost:{fake.port}:127.0.0.1"])
+        assert client.wait_for("dial_failed")["status"] == 401
+        assert (set(told), fake.header("Host")) == ({"localhost"}, f"localhost:{fake.port}")
+
+
 def test_server_refuses_old_tls(pair, target):
     server = pair.server(tcp=target)
     context = ssl._create_unverified_context()

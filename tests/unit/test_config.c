@@ -872,6 +872,33 @@ static void hosts_to_tell(void **state)
         assert_non_null(address_parse_told_host(bad[i], host));
 }
 
+/* As certificates and SNI have a name. */
+static void hosts_without_their_dot(void **state)
+{
+    static const struct {
+        const char *host;
+        const char *undotted;
+    } cases[] = {
+        {"broker", "broker"},        {"broker.", "broker"}, {"a.example.org.", "a.example.org"},
+        {"127.0.0.1.", "127.0.0.1"}, {"::1", "::1"},        {".", "."}};
+    char host[ADDRESS_HOST_MAX + 1];
+    char longest[ADDRESS_HOST_MAX + 10];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        address_host_undotted(cases[i].host, host);
+        assert_string_equal(host, cases[i].undotted);
+        assert_true(address_same_host(cases[i].host, cases[i].undotted));
+    }
+    assert_true(address_same_host("LOCALHOST.", "localhost"));
+    assert_false(address_same_host("localhost.", "localhos"));
+    assert_false(address_same_host("local", "localhost"));
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    address_host_undotted(longest, host);
+    assert_int_equal(strlen(host), ADDRESS_HOST_MAX);
+}
+
 static void addresses_as_text(void **state)
 {
     (void)state;
@@ -1089,6 +1116,7 @@ int main(void)
         cmocka_unit_test(values),
         cmocka_unit_test(addresses),
         cmocka_unit_test(addresses_as_text),
+        cmocka_unit_test(hosts_without_their_dot),
         cmocka_unit_test(ranges_of_ports),
         cmocka_unit_test(hosts_to_tell),
         cmocka_unit_test(named_addresses),
