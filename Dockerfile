@@ -21,7 +21,7 @@ RUN meson setup /build --prefix /usr --buildtype release -Dsystemd_unit_dir= && 
 FROM scratch
 COPY --from=build /image/ /
 ENV PATH=/usr/bin \
-    TUNNEL_STATUS=127.0.0.1:9095
+    TUNNEL_STATUS=127.0.0.1:9091
 USER 65532:65532
 WORKDIR /
 # Both programs serve /readyz at TUNNEL_STATUS: the client while its link is up, the server while it reaches a broker of each cluster.

@@ -245,7 +245,7 @@ static const struct config_default run_defaults[] = {
     {"log-level", "warning"}, {"drain-timeout", "5s"}, {NULL, NULL}};
 static const struct config_default doctor_defaults[] = {
     {"log-level", "error"}, {"drain-timeout", "0s"}, {NULL, NULL}};
-static const struct config_default wait_defaults[] = {{"status", "127.0.0.1:9095"}, {NULL, NULL}};
+static const struct config_default wait_defaults[] = {{"status", "127.0.0.1:9091"}, {NULL, NULL}};
 
 static const struct config_command commands[] = {
     [COMMAND_RUN -

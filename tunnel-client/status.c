@@ -253,10 +253,12 @@ static bool on_page(void *context, const struct pages_request *request, struct p
     struct uplink_view view;
 
     if (strcmp(request->path, "/quitquitquit") == 0) {
-        if (request->post)
+        if (request->post) {
             quit(client, answer);
-        else
+        } else {
             pages_say(answer, 405, "Use POST.\n");
+            answer->allow = "POST";
+        }
         return true;
     }
     if (request->post)

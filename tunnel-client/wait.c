@@ -24,7 +24,8 @@ struct waiter {
     bool asked; /* a question was answered, or could not be asked */
     bool once;  /* --max 0: one question is all */
     bool ready;
-    char said[SAID_MAX]; /* what the last answer was */
+    enum evhttp_request_error error; /* of an answer that broke off */
+    char said[SAID_MAX];             /* what the last answer was */
 };
 
 static void ask(struct waiter *waiter);
@@ -41,6 +42,14 @@ static void read_line(struct evhttp_request *request, char *out, size_t size)
             *at = '?';
 }
 
+/* A connection that was made and led to nothing; what could not be connected to tells no error. */
+static void on_error(enum evhttp_request_error error, void *argument)
+{
+    struct waiter *waiter = argument;
+
+    waiter->error = error;
+}
+
 static void on_answer(struct evhttp_request *request, void *argument)
 {
     struct waiter *waiter = argument;
@@ -51,8 +60,12 @@ static void on_answer(struct evhttp_request *request, void *argument)
     waiter->asked = true;
     waiter->ready = status == 200;
     if (status == 0) {
-        snprintf(waiter->said, sizeof waiter->said,
-                 "nothing answers there; is the client running, with this --status?");
+        snprintf(waiter->said, sizeof waiter->said, "%s",
+                 request ? "nothing listens there; is the client running, with this --status?"
+                 : waiter->error == EVREQ_HTTP_TIMEOUT
+                     ? "what listens there does not answer"
+                     : "what listens there is no status page; is it another port that the client "
+                       "has in --status?");
     } else {
         read_line(request, line, sizeof line);
         snprintf(waiter->said, sizeof waiter->said, "the answer is %d%s%s", status,
@@ -83,6 +96,7 @@ static void ask(struct waiter *waiter)
                                                     waiter->address->port);
     if (!request || !waiter->connection)
         abort();
+    evhttp_request_set_error_cb(request, on_error);
     evhttp_connection_set_timeout(waiter->connection, ANSWER_MAX_S);
     evhttp_connection_set_max_headers_size(waiter->connection, ANSWER_MAX_BYTES);
     evhttp_connection_set_max_body_size(waiter->connection, ANSWER_MAX_BYTES);

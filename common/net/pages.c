@@ -22,6 +22,10 @@ enum {
     BACKLOG = 128,
     HOST_MAX = 80,
     SWEEP_MS = 50,
+    /* All that evhttp knows; those that no page has get 405 here, not its 501. */
+    METHODS = EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
+              EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT |
+              EVHTTP_REQ_PATCH,
 };
 
 struct pages {
@@ -122,7 +126,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *argument
 
 /* ---- who may ask */
 
-/* "127.0.0.1:9095", "[::1]:9095", "localhost:9095": the host in host, the port returned; 0: no. */
+/* "127.0.0.1:9091", "[::1]:9091", "localhost:9091": the host in host, the port returned; 0: no. */
 static unsigned split_host(const char *text, char host[HOST_MAX])
 {
     const char *colon = strrchr(text, ':');
@@ -188,34 +192,35 @@ static void put_metrics(struct pages *pages, struct pages_answer *answer)
     metrics_write(pages->worker->metrics, &answer->body);
 }
 
-static void find_page(struct pages *pages, const struct pages_request *request,
+static bool find_page(struct pages *pages, const struct pages_request *request,
                       struct pages_answer *answer)
 {
     if (!request->post && strcmp(request->path, "/metrics") == 0)
         put_metrics(pages, answer);
     else if (!request->post && strcmp(request->path, "/healthz") == 0)
         pages_say(answer, 200, "ok\n");
-    else if (!pages->owner->page(pages->context, request, answer))
-        pages_say(answer, 404, "There is no such page.\n");
-    if (answer->body.failed)
-        pages_say(answer, 500, "The page is too large.\n");
+    else
+        return pages->owner->page(pages->context, request, answer);
+    return true;
 }
 
-static void add_headers(struct evhttp_request *request, const struct pages_answer *answer)
+/* The page as GET has it is looked for to tell 405 from 404. */
+static void put_page(struct pages *pages, enum evhttp_cmd_type method, const char *path,
+                     struct pages_answer *answer)
 {
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    const bool readable = method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD;
+    const struct pages_request asked = {.path = path, .post = method == EVHTTP_REQ_POST};
+    const struct pages_request with_get = {.path = path};
 
-    evhttp_add_header(headers, "Content-Type", answer->type);
-    evhttp_add_header(headers, "Cache-Control", "no-store");
-    evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
-    evhttp_add_header(headers, "X-Frame-Options", "DENY");
-    evhttp_add_header(headers, "Referrer-Policy", "no-referrer");
-    evhttp_add_header(headers, "Cross-Origin-Resource-Policy", "same-origin");
-    evhttp_add_header(headers, "Content-Security-Policy",
-                      "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "
-                      "'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
-                      "frame-ancestors 'none'");
-    evhttp_add_header(headers, "Connection", "close");
+    if ((readable || asked.post) && find_page(pages, &asked, answer)) {
+        if (answer->body.failed)
+            pages_say(answer, 500, "The page is too large.\n");
+    } else if (readable || !find_page(pages, &with_get, answer)) {
+        pages_say(answer, 404, "There is no such page.\n");
+    } else if (answer->status != 405) {
+        pages_say(answer, 405, "Use GET.\n");
+        answer->allow = "GET, HEAD";
+    }
 }
 
 static const char *status_text(int status)
@@ -236,32 +241,59 @@ static const char *status_text(int status)
     }
 }
 
+static void add_headers(struct evhttp_request *request, const struct pages_answer *answer)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+
+    evhttp_add_header(headers, "Content-Type", answer->type);
+    evhttp_add_header(headers, "Cache-Control", "no-store");
+    evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+    evhttp_add_header(headers, "X-Frame-Options", "DENY");
+    evhttp_add_header(headers, "Referrer-Policy", "no-referrer");
+    evhttp_add_header(headers, "Cross-Origin-Resource-Policy", "same-origin");
+    evhttp_add_header(headers, "Content-Security-Policy",
+                      "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "
+                      "'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+                      "frame-ancestors 'none'");
+    evhttp_add_header(headers, "Connection", "close");
+    if (answer->allow)
+        evhttp_add_header(headers, "Allow", answer->allow);
+}
+
+/* HEAD gets the length that GET would. */
+static void send_answer(struct evhttp_request *request, const struct pages_answer *answer)
+{
+    const void *bytes = answer->bytes ? answer->bytes : answer->body.bytes;
+    size_t size = answer->bytes ? answer->size : answer->body.size;
+    struct evbuffer *body = evbuffer_new();
+    char length[24];
+
+    if (!body)
+        abort();
+    add_headers(request, answer);
+    snprintf(length, sizeof length, "%zu", size);
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Length", length);
+    if (size > 0 && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD)
+        evbuffer_add(body, bytes, size);
+    evhttp_send_reply(request, answer->status, status_text(answer->status), body);
+    evbuffer_free(body);
+}
+
 static void on_request(struct evhttp_request *request, void *argument)
 {
     struct pages *pages = argument;
     struct pages_answer answer = {.status = 200, .type = "text/plain; charset=utf-8"};
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
-    const struct pages_request asked = {
-        .path = path ? path : "", .post = evhttp_request_get_command(request) == EVHTTP_REQ_POST};
     const char *why = refusal(pages, request);
 
     text_init(&answer.body, PAGES_BODY_MAX);
     if (why)
         pages_say(&answer, 403, why);
     else
-        find_page(pages, &asked, &answer);
-    add_headers(request, &answer);
-    struct evbuffer *body = evbuffer_new();
-    if (!body)
-        abort();
-    if (answer.bytes)
-        evbuffer_add(body, answer.bytes, answer.size);
-    else if (answer.body.size > 0)
-        evbuffer_add(body, answer.body.bytes, answer.body.size);
+        put_page(pages, evhttp_request_get_command(request), path ? path : "", &answer);
+    send_answer(request, &answer);
     text_clear(&answer.body);
-    evhttp_send_reply(request, answer.status, status_text(answer.status), body);
-    evbuffer_free(body);
 }
 
 /* ---- life */
@@ -326,7 +358,7 @@ struct pages *pages_new(struct worker *worker, const struct socket_address *addr
     pages->sweep = event_new(worker->base, -1, 0, on_sweep, pages);
     if (!pages->http || !pages->sweep)
         abort();
-    evhttp_set_allowed_methods(pages->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST);
+    evhttp_set_allowed_methods(pages->http, METHODS);
     evhttp_set_max_headers_size(pages->http, HEADERS_MAX);
     evhttp_set_max_body_size(pages->http, REQUEST_BODY_MAX);
     evhttp_set_timeout(pages->http, PAGES_LIFE_S);

@@ -1,7 +1,9 @@
 /*
  * The status address of a program (--status): pages for people and for monitoring, over plain HTTP,
  * by libevent's evhttp. GET /metrics (Prometheus text format 0.0.4) and /healthz are the same for
- * every program, the others are its own.
+ * every program, the others are its own. HEAD is answered as GET is, without the body; a method
+ * that a page does not have with 405 and Allow (RFC 9110, 15.5.6), one that HTTP does not have with
+ * 501.
  *
  * What is bounded: PAGES_CONNECTIONS at a time (others wait in the kernel's queue), 16 KiB of
  * headers, 1 KiB of body, and PAGES_LIFE_S from a connection's first to its last byte: each carries
@@ -26,14 +28,15 @@
 
 struct pages_request {
     const char *path; /* without a query */
-    bool post;        /* else GET */
+    bool post;        /* else GET, or HEAD, which differs in nothing but that the body stays here */
 };
 
 /* What is answered; 200, text/plain and no body to begin with. */
 struct pages_answer {
     int status;
     const char *type;
-    struct text body; /* freed by the room */
+    const char *allow; /* with 405: the methods that the page has */
+    struct text body;  /* freed by the room */
     /* Instead of body: bytes that stay. */
     const void *bytes;
     size_t size;
@@ -42,7 +45,8 @@ struct pages_answer {
 struct pages_owner {
     /* Brings the program's gauges up to date. */
     void (*collect)(void *context);
-    /* false: there is no such page. */
+    /* false: there is no such page, or not with this method. A GET changes nothing: it may be asked
+     * just to see whether there is a page. */
     bool (*page)(void *context, const struct pages_request *request, struct pages_answer *answer);
 };
 

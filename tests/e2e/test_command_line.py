@@ -180,7 +180,7 @@ def test_help_of_commands(binaries):
     run = process.run([binaries.client, "run", "--help"], 10).stdout
     assert "--ready-timeout" in run and "--server" in run and "Default: warning. Environment: TUNNEL_LOG_LEVEL" in run
     wait_help = process.run([binaries.client, "--help", "wait"], 10).stdout
-    assert "--max" in wait_help and "Default: 127.0.0.1:9095" in wait_help and "--server" not in wait_help
+    assert "--max" in wait_help and "Default: 127.0.0.1:9091" in wait_help and "--server" not in wait_help
     assert "--server" in process.run([binaries.client, "doctor", "--help"], 10).stdout
 
 

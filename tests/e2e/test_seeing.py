@@ -72,12 +72,43 @@ def test_every_page_answers(both):
     for pages in (two.at_client, two.at_server):
         assert pages.status("/nothing") == 404 and pages.status("/../etc/passwd") == 404
         assert pages.status("/status.json?since=1") == 200
-        assert pages.status("/status.json", method="POST", body=b"") == 404
-        assert pages.status("/healthz", method="DELETE") in (405, 501)
     # The tunnel's own port has its health pages as before, and nothing of this.
     connection = socket.create_connection(("127.0.0.1", two.server.port))
     connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert b" 404 " in raw.read_rest(connection)
+
+
+METHODS = {
+    # path: what it has; nothing: there is no such page
+    "/healthz": "GET, HEAD", "/readyz": "GET, HEAD", "/status.json": "GET, HEAD", "/metrics": "GET, HEAD", "/": "GET, HEAD",
+    "/quitquitquit": "POST", "/nothing": ""}
+
+
+def test_methods(both):
+    """HEAD is GET without its body; what a page does not have gets 405 and Allow, what HTTP does not have 501."""
+    two = both()
+    wait.until(lambda: two.at_server.status("/readyz") == 200, 15, "a broker that is reachable")
+    for pages in (two.at_client, two.at_server):
+        for path, allowed in METHODS.items():
+            if pages is two.at_server and allowed == "POST":
+                allowed = ""
+            for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"):
+                status, headers, _ = pages.ask(path, method=method, body=b"" if method in ("POST", "PUT", "PATCH") else None)
+                # 403: quitting is off
+                wanted = [404] if not allowed else [200, 403] if method in allowed.split(", ") else [405]
+                assert status in wanted, (path, method, status)
+                assert headers.get("Allow") == (allowed if status == 405 else None), (path, method, headers)
+        assert pages.status("/healthz", method="BREW") == 501
+        answer = raw_answer(pages, b"HEAD /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"\r\n\r\n") and b"Content-Length: 3\r\n" in answer, answer
+        assert raw_answer(pages, b"GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n").endswith(b"\r\n\r\nok\n")
+    assert two.client.alive() and two.server.alive()
+
+
+def raw_answer(pages, request):
+    with socket.create_connection((pages.host, pages.port), timeout=20) as sock:
+        sock.sendall(request.replace(b"HOST", f"{pages.host}:{pages.port}".encode()))
+        return raw.read_rest(sock)
 
 
 def test_off_by_default(pair, peer):

@@ -44,7 +44,7 @@ def test_ready_after_a_while(binaries, figure):
 FAILURES = {
     "not ready": (NOT_READY, ["503", "connecting to the server"]),
     "no status page": (fakes.NOT_FOUND, ["404", "not found"]),
-    "no HTTP": (b"SSH-2.0-x\r\n", ["nothing answers"]),
+    "no HTTP": (b"SSH-2.0-x\r\n", ["no status page"]),
     "silence": (None, ["no answer in time"]),
     "more than it should say": (b"HTTP/1.1 503 Busy\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000000, ["--max"]),
 }
@@ -67,7 +67,7 @@ def test_nothing_listens(binaries):
     port = wait.free_port()
     done = wait_for(binaries, port, "--max", "0", host="localhost")
     assert done.returncode == 1
-    assert "nothing answers there" in done.stderr and f"localhost:{port}" in done.stderr and "--status" in done.stderr
+    assert "nothing listens there" in done.stderr and f"localhost:{port}" in done.stderr and "--status" in done.stderr
 
 
 def test_the_client_comes_later(binaries):
@@ -85,6 +85,13 @@ def test_the_client_comes_later(binaries):
     with Later(READY) as page:
         assert wait_for(binaries, page.port).returncode == 0
         assert page.gone == 2
+
+
+def test_the_usual_place_is_nobodys_listener(binaries):
+    """Nobody said where: neither the bootstrap listener (9092) nor one of the 1000 above it, which are the brokers'."""
+    usage = process.run([binaries.client, "wait", "--help"], 10).stdout
+    port = int(re.search(r"Default: 127\.0\.0\.1:(\d+)", usage)[1])
+    assert not 9092 <= port <= 9092 + 1000, port
 
 
 def test_where_there_is_no_port(binaries):
