@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/printable.h"
 
 static const struct {
     const char *name;
@@ -29,7 +30,7 @@ static const struct {
 static const char *const verdicts[] = {"ok", "warning", "FAILED"};
 static const char *const json_verdicts[] = {"ok", "warning", "failed"};
 
-enum { JSON_MAX = 1 << 20 };
+enum { JSON_MAX = 1 << 20, SHOWN_MAX = 2 * DIAGNOSIS_DETAIL_MAX };
 
 enum diagnosis_layer diagnosis_layer_of(const char *hop)
 {
@@ -56,11 +57,13 @@ void diagnosis_clear(struct diagnosis *diagnosis)
 static void write_line(const struct diagnosis *diagnosis, const struct diagnosis_check *check)
 {
     char took[24] = "";
+    char detail[SHOWN_MAX];
 
     if (check->took_us >= 0)
         snprintf(took, sizeof took, "%.1f ms", (double)check->took_us / 1000);
+    printable(check->detail, strlen(check->detail), detail, sizeof detail);
     fprintf(diagnosis->out, "%-7s  %-13s  %10s  %s\n", verdicts[check->verdict],
-            layers[check->layer].name, took, check->detail);
+            layers[check->layer].name, took, detail);
     fflush(diagnosis->out);
 }
 
@@ -134,6 +137,7 @@ int diagnosis_end(struct diagnosis *diagnosis)
     const struct diagnosis_check *failed = find(diagnosis, VERDICT_FAILED);
     const struct diagnosis_check *warning = find(diagnosis, VERDICT_WARNING);
     char sentence[DIAGNOSIS_DETAIL_MAX + 100];
+    char shown[SHOWN_MAX];
 
     if (failed)
         snprintf(sentence, sizeof sentence, "It does not work, and the layer is %s: %s",
@@ -143,10 +147,12 @@ int diagnosis_end(struct diagnosis *diagnosis)
                  layers[warning->layer].name, warning->detail);
     else
         snprintf(sentence, sizeof sentence, "Everything works.");
-    if (diagnosis->json)
+    if (diagnosis->json) {
         write_json(diagnosis, failed, sentence);
-    else
-        fprintf(diagnosis->out, "\n%s\n", sentence);
+    } else {
+        printable(sentence, strlen(sentence), shown, sizeof shown);
+        fprintf(diagnosis->out, "\n%s\n", shown);
+    }
     fflush(diagnosis->out);
     return failed ? layers[failed->layer].exit_code : 0;
 }

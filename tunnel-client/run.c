@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/printable.h"
 #include "child.h"
 #include "config/value.h"
 
@@ -44,8 +45,13 @@ static void say(struct run *run, const char *event, const char *message, const c
         return;
     }
     char text[FAILURE_MAX + 200];
-    snprintf(text, sizeof text, "tunnel-client: %s: %s\n", message, reason);
-    fputs(text, stderr);
+    char shown[2 * sizeof text];
+    int size = snprintf(text, sizeof text, "tunnel-client: %s: %s", message, reason);
+    if (size >= (int)sizeof text)
+        size = (int)sizeof text - 1;
+    printable(text, (size_t)size, shown, sizeof shown - 1);
+    strcat(shown, "\n"); /* one write */
+    fputs(shown, stderr);
 }
 
 static void end(struct run *run, int exit_code)

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/printable.h"
 #include "net/clock.h"
 
 enum {
@@ -47,14 +48,6 @@ static void put(const char *text, size_t size)
     } while (written < 0 && errno == EINTR);
 }
 
-/* Text of others steers no terminal, and every byte takes one column. */
-static void make_plain(char *text)
-{
-    for (; *text; text++)
-        if (*text < ' ' || *text > '~')
-            *text = '?';
-}
-
 /* ---- the line in place */
 
 static size_t columns(void)
@@ -89,7 +82,7 @@ static void draw(struct terminal *terminal)
     if (terminal->failures > 0)
         snprintf(line + used, sizeof line - (size_t)used, ", attempt %u: %s",
                  terminal->failures + 1, terminal->failure);
-    make_plain(line);
+    printable_columns(line);
     /* A line that fills the last column might wrap. */
     if (room > 0 && strlen(line) >= room)
         line[room - 1] = '\0';
@@ -151,7 +144,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct terminal *terminal,
     va_start(arguments, format);
     vsnprintf(text, sizeof text - 1, format, arguments);
     va_end(arguments);
-    make_plain(text);
+    printable_columns(text);
     strcat(text, "\n");
     erase(terminal);
     put(text, strlen(text));

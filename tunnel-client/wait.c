@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/printable.h"
 #include "config/value.h"
 #include "net/clock.h"
 
@@ -37,9 +38,7 @@ static void read_line(struct evhttp_request *request, char *out, size_t size)
 
     out[got > 0 ? got : 0] = '\0';
     out[strcspn(out, "\r\n")] = '\0';
-    for (char *at = out; *at; at++)
-        if (*at < ' ' || *at > '~')
-            *at = '?';
+    printable_columns(out);
 }
 
 /* A connection that was made and led to nothing; what could not be connected to tells no error. */

@@ -7,32 +7,9 @@
 
 #include "base/utf8.h"
 
-/* Line and paragraph separators, C1 controls, byte order mark, and what reorders shown text. */
-static bool is_misleading(uint32_t c)
-{
-    return (c >= 0x7f && c <= 0x9f) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
-}
-
 const char *json_escape(uint32_t c, char buffer[JSON_CHARACTER_MAX])
 {
-    switch (c) {
-    case '"':
-        return "\\\"";
-    case '\\':
-        return "\\\\";
-    case '\n':
-        return "\\n";
-    case '\r':
-        return "\\r";
-    case '\t':
-        return "\\t";
-    default:
-        if (c >= 0x20 && !is_misleading(c))
-            return NULL;
-        snprintf(buffer, JSON_CHARACTER_MAX, "\\u%04x", (unsigned)(c & 0xffff));
-        return buffer;
-    }
+    return c == '"' ? "\\\"" : c == '\\' ? "\\\\" : printable_escape(c, buffer);
 }
 
 size_t json_character(const uint8_t *bytes, size_t size, char out[JSON_CHARACTER_MAX],

@@ -9,8 +9,8 @@
  *     json_put_end(&json);
  *     json_put_end(&json);                     {"answer":42,"words":["one"]}
  *
- * Strings are of peers' bytes, too: control characters, invalid UTF-8 (as U+FFFD) and characters
- * that break or reorder lines are escaped.
+ * Strings are of peers' bytes, too: what base/printable.h keeps from people is escaped, and invalid
+ * UTF-8 becomes U+FFFD.
  */
 #pragma once
 
@@ -18,9 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/printable.h"
 #include "base/text.h"
 
-#define JSON_CHARACTER_MAX 8
+#define JSON_CHARACTER_MAX PRINTABLE_MAX
 #define JSON_DEPTH_MAX 31
 
 /* The escape of a character; NULL if it may stand for itself. */

@@ -50,26 +50,13 @@ static void put_tail(struct line *line, const char *tail)
     line->size += size;
 }
 
-/* As in JSON; without quotes around it, quotes and backslashes of text may stand for themselves. */
-static const char *escape(uint32_t c, bool quoted, char buffer[JSON_CHARACTER_MAX])
-{
-    return !quoted && (c == '"' || c == '\\') ? NULL : json_escape(c, buffer);
-}
-
-/* The next character as it stands in a line of text; a byte that is none as \xNN. */
+/* Quotes are escaped as in JSON where there are quotes around; a byte that is no UTF-8 is \xNN. */
 static size_t text_character(const uint8_t *text, size_t size, bool quoted,
                              char out[JSON_CHARACTER_MAX], size_t *written)
 {
-    char buffer[JSON_CHARACTER_MAX];
-    uint32_t c = 0;
-    size_t taken = utf8_decode(text, size, &c);
-    const char *escaped = taken > 0 ? escape(c, quoted, buffer) : buffer;
-
-    if (taken == 0)
-        snprintf(buffer, sizeof buffer, "\\x%02x", text[0]);
-    *written = escaped ? strlen(escaped) : taken;
-    memcpy(out, escaped ? escaped : (const char *)text, *written);
-    return taken > 0 ? taken : 1;
+    return quoted && (*text == '"' || *text == '\\')
+               ? json_character(text, size, out, written)
+               : printable_character(text, size, out, written);
 }
 
 /* Escaped text, at most LOG_VALUE_MAX bytes of it; what is cut ends in "...". */
@@ -107,7 +94,7 @@ static bool needs_quotes(const uint8_t *text, size_t size)
         uint32_t c = 0;
         size_t length = utf8_decode(text, size, &c);
 
-        if (length == 0 || c == ' ' || c == '=' || escape(c, true, buffer))
+        if (length == 0 || c == ' ' || c == '=' || json_escape(c, buffer))
             return true;
         text += length;
         size -= length;

@@ -15,9 +15,8 @@
  * at any level. There is no masking here that could be relied on. Log where the secret came from
  * (a path, an option's name), never what it is or how long it is. The same goes for record bytes.
  *
- * A peer's bytes cannot forge a line or steer a terminal: control characters, invalid UTF-8 and
- * characters that break or reorder lines are escaped; a line never exceeds LOG_LINE_MAX, and what
- * was cut is marked.
+ * A peer's bytes cannot forge a line or steer a terminal: what base/printable.h keeps from people
+ * is escaped; a line never exceeds LOG_LINE_MAX, and what was cut is marked.
  *
  * One object belongs to one thread. Each line is one write(2), so that several processes may share
  * a pipe. The program ignores SIGPIPE. The log does not fail its caller: a line that cannot be

@@ -1,7 +1,7 @@
 /*
  * Others' words for the log: what a command wrote to standard error, what a server answered. They
  * may hold a token or key (a server may repeat what it was sent), so whatever could be one is left
- * out.
+ * out. That is all: what is shown goes through base/printable.h as well.
  */
 #pragma once
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/printable.h"
 #include "config/properties.h"
 #include "config/secret.h"
 #include "config/value.h"
@@ -61,11 +62,8 @@ static char *keep(struct config *c, const char *text, size_t size)
 /* A word that somebody else wrote, safe to print and short. */
 static const char *show(const char *word, size_t size, char out[SHOWN_MAX + 4])
 {
-    size_t shown = size < SHOWN_MAX ? size : SHOWN_MAX;
-
-    for (size_t i = 0; i < shown; i++)
-        out[i] = iscntrl((unsigned char)word[i]) ? '?' : word[i];
-    strcpy(out + shown, shown < size ? "..." : "");
+    if (!printable(word, size, out, SHOWN_MAX + 1))
+        strcat(out, "...");
     return out;
 }
 

@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/printable.h"
+
 enum { STATUS_MAX = 300 };
 
 struct notify {
@@ -149,6 +151,7 @@ void notify_stopping(struct notify *notify)
 void notify_status(struct notify *notify, const char *format, ...)
 {
     char text[STATUS_MAX] = "STATUS=";
+    char shown[2 * STATUS_MAX];
     va_list arguments;
 
     if (!notify)
@@ -157,8 +160,6 @@ void notify_status(struct notify *notify, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text + used, sizeof text - used, format, arguments);
     va_end(arguments);
-    for (char *at = text; *at; at++)
-        if (*at == '\n')
-            *at = ' ';
-    tell(notify, text);
+    printable(text, strlen(text), shown, sizeof shown);
+    tell(notify, shown);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/printable.h"
 #include "net/clock.h"
 #include "net/inherited.h"
 #include "net/notify.h"
@@ -41,7 +42,10 @@ static void start_log(struct program *program, const struct shared_options *shar
 /* Prints a usage error and returns the exit code for it. */
 static int usage(const struct program *program, const char *error)
 {
-    fprintf(stderr, "%s: %s\n", program->name, error);
+    char shown[2 * ERROR_MAX];
+
+    printable(error, strlen(error), shown, sizeof shown);
+    fprintf(stderr, "%s: %s\n", program->name, shown);
     return 2;
 }
 

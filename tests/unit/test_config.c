@@ -307,7 +307,7 @@ static void errors_say_what_and_where(void **state)
                  "--trust is no option of demo; did you mean --trust-ingress?");
     expect_error(WORDS("--zzzzzzzz=secret"), NULL, "--zzzzzzzz is no option of demo; see --help");
     expect_error(WORDS("--no-workers"), NULL, "--no-workers is no option of demo; see --help");
-    expect_error(WORDS("--x\ny"), NULL, "--x?y is no option of demo; see --help");
+    expect_error(WORDS("--x\ny"), NULL, "--x\\ny is no option of demo; see --help");
     expect_error(WORDS("--server"), NULL, "--server needs a value");
     expect_error(WORDS("--server", "--workers", "1"), NULL, "--server needs a value");
     expect_error(WORDS("--server="), NULL, "--server: the value is empty");

@@ -100,7 +100,7 @@ static void tell_everything(bool abstract)
     notify_ready(notify);
     assert_null(told(&f));
     notify_status(notify, "on %s\nX=1", "air");
-    assert_string_equal(told(&f), "STATUS=on air X=1");
+    assert_string_equal(told(&f), "STATUS=on air\\nX=1");
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     notify_status(notify, "%s", text);

@@ -1,0 +1,116 @@
+"""A tunnel-server that the test writes: it upgrades, speaks docs/protocol.md, and says what the test wants it to say."""
+
+import base64
+import contextlib
+import hashlib
+import struct
+
+from harness import fakes, ws
+
+HELLO, WELCOME, REJECT, GOAWAY, DATA, PING, PONG = 1, 2, 3, 4, 5, 7, 8
+OPEN, OPENED, REFUSED, RESET = 1, 2, 3, 6
+CLUSTER, TCP = 1, 3
+
+
+def text8(text):
+    data = text if isinstance(text, bytes) else text.encode()
+    return bytes([len(data)]) + data
+
+
+def welcome(software="test", identity="alice", offers=((CLUSTER, "kafka"),)):
+    named = b"".join(bytes([kind]) + text8(name) for kind, name in offers)
+    return ws.mux_frame(WELCOME, 0, struct.pack(">HHII", 1, 0, 65536, 120000) + bytes(range(48)) + text8(software)
+                        + struct.pack(">HH", len(offers), len(named)) + named + text8(identity))
+
+
+def reject(reason, code=6):
+    return ws.mux_frame(REJECT, 0, struct.pack(">HI", code, 0) + text8(reason))
+
+
+def goaway(reason, code=9):
+    return ws.mux_frame(GOAWAY, 0, struct.pack(">H", code) + text8(reason))
+
+
+class Server(fakes.Listening):
+    """`first` is sent after HELLO; `on_open(server, stream)` returns the messages that answer an OPEN; `after` ends it: a WebSocket
+    close frame's payload, once WELCOME or what came in its place is out."""
+
+    def __init__(self, first, on_open=None, after=None, headers=b""):
+        self.first, self.on_open, self.after, self.headers = first, on_open, after, headers
+        super().__init__()
+
+    @property
+    def url(self):
+        return f"http://localhost:{self.port}"
+
+    def _serve(self, sock):
+        with sock, contextlib.suppress(OSError, IndexError, struct.error):
+            sock.settimeout(60)
+            head = ws.read_head(sock)
+            key = next(line.split(":", 1)[1].strip() for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key"))
+            accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
+            sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                         b"Sec-WebSocket-Accept: " + accept + b"\r\n" + self.headers + b"\r\n")
+            _Conversation(self, sock).run()
+
+
+class _Conversation:
+    def __init__(self, server, sock):
+        self.server, self.sock = server, sock
+        self.bytes, self.control, self.sent = b"", b"", 0
+
+    def run(self):
+        while payload := self._receive():
+            for kind, stream, body in self._frames(payload):
+                self._frame(kind, stream, body)
+
+    def _send(self, frames):
+        self.sock.sendall(ws.frame(2, frames, mask=False))
+
+    def _exactly(self, count):
+        while len(self.bytes) < count:
+            got = self.sock.recv(65536)
+            if not got:
+                raise OSError("the end")
+            self.bytes += got
+        taken, self.bytes = self.bytes[:count], self.bytes[count:]
+        return taken
+
+    def _receive(self):
+        """The payload of the next WebSocket frame."""
+        _, size = self._exactly(2)
+        size &= 0x7f
+        if size > 125:
+            size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
+        key, data = self._exactly(4), self._exactly(size)
+        return bytes(byte ^ key[i % 4] for i, byte in enumerate(data))
+
+    @staticmethod
+    def _frames(payload):
+        while payload:
+            kind, _, size, stream = struct.unpack_from(">BBHI", payload)
+            yield kind, stream, payload[8:8 + size]
+            payload = payload[8 + size:]
+
+    def _frame(self, kind, stream, body):
+        if kind == HELLO:
+            self._send(self.server.first)
+            if self.server.after is not None:
+                self.sock.sendall(ws.frame(8, self.server.after, mask=False))
+        elif kind == PING:
+            self._send(ws.mux_frame(PONG, 0, body))
+        elif kind == DATA and stream == 0:
+            self.control += body[8:]
+            self._messages()
+
+    def _messages(self):
+        while len(self.control) >= 4:
+            kind, _, size = struct.unpack_from(">BBH", self.control)
+            if len(self.control) < 4 + size:
+                return
+            body, self.control = self.control[4:4 + size], self.control[4 + size:]
+            if kind == OPEN and self.server.on_open:
+                for answer, payload in self.server.on_open(struct.unpack_from(">I", body)[0]):
+                    message = struct.pack(">BBH", answer, 0, len(payload)) + payload
+                    self._send(ws.mux_frame(DATA, 0, struct.pack(">Q", self.sent) + message))
+                    self.sent += len(message)
