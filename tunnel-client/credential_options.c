@@ -124,12 +124,10 @@ static bool check_pair(struct options *options, char *error, size_t size)
     }
     if (!given)
         return true;
-    if (options->private_key_passphrase && options->private_key_passphrase_file) {
-        snprintf(error, size,
-                 "--private-key-passphrase (TUNNEL_PRIVATE_KEY_PASSPHRASE) and "
-                 "--private-key-passphrase-file exclude each other");
+    if (!shared_check_passphrase("private-key", options->private_key_file,
+                                 options->private_key_passphrase,
+                                 options->private_key_passphrase_file, error, size))
         return false;
-    }
     why = snowflake_check_account(options->snowflake_account);
     if (why)
         return fail(error, size, "--snowflake-account", why);
@@ -156,6 +154,9 @@ bool credential_options_check(struct options *options, char *error, size_t size)
                  options->cert ? "--key" : "--cert");
         return false;
     }
+    if (!shared_check_passphrase("key", options->key, options->key_passphrase,
+                                 options->key_passphrase_file, error, size))
+        return false;
     if ((token || options->header.count > 0) && !is_protected(&options->url)) {
         snprintf(error, size,
                  "--server %s: %s would travel readable for everybody in between: use https://",

@@ -7,6 +7,7 @@
 
 #include "config/secret.h"
 #include "net/http_fetch.h"
+#include "net/pem.h"
 #include "snowflake_answer.h"
 #include "snowflake_jwt.h"
 
@@ -40,16 +41,15 @@ struct key_pair {
 
 /* ---- the key */
 
-/* As openssl reads it from a file: the first line. */
 static bool read_passphrase(const char *path, struct secret_bytes *passphrase,
                             char error[SECRET_ERROR_MAX])
 {
     if (!secret_read_bytes(path, passphrase, error))
         return false;
-    passphrase->bytes[strcspn(passphrase->bytes, "\r\n")] = '\0';
-    if (passphrase->bytes[0])
+    const char *why = pem_passphrase_line(passphrase->bytes);
+    if (!why)
         return true;
-    snprintf(error, SECRET_ERROR_MAX, "%s has an empty first line: it is the passphrase", path);
+    snprintf(error, SECRET_ERROR_MAX, "%s %s", path, why);
     secret_bytes_free(passphrase);
     return false;
 }

@@ -23,6 +23,8 @@ struct options {
     struct config_list resolve;
     const char *cert;
     const char *key;
+    const char *key_passphrase_file;
+    const char *key_passphrase;
     const char *token;
     const char *token_file;
     const char *token_command;

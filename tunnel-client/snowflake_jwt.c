@@ -2,8 +2,6 @@
 
 #include <ctype.h>
 #include <jansson.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -11,6 +9,7 @@
 #include <string.h>
 
 #include "config/secret.h"
+#include "net/pem.h"
 
 enum { KEY_BITS_MIN = 2048 };
 
@@ -103,96 +102,20 @@ void snowflake_account_host(const char *account, char out[SNOWFLAKE_HOST_MAX])
 
 /* ---- the key */
 
-/* What OpenSSL asks for a passphrase, instead of the terminal. */
-struct passphrase {
-    const char *text; /* NULL: there is none */
-    bool wanted;
-    bool too_long;
-};
-
-static int give_passphrase(char *out, int size, int writing, void *context)
-{
-    struct passphrase *passphrase = context;
-
-    (void)writing;
-    passphrase->wanted = true;
-    if (!passphrase->text)
-        return -1;
-    size_t have = strlen(passphrase->text);
-    if (have > (size_t)size) {
-        passphrase->too_long = true;
-        return -1;
-    }
-    memcpy(out, passphrase->text, have);
-    return (int)have;
-}
-
-static bool mentions(const char *pem, size_t size, const char *words)
-{
-    size_t words_size = strlen(words);
-
-    for (size_t i = 0; i + words_size <= size; i++)
-        if (memcmp(pem + i, words, words_size) == 0)
-            return true;
-    return false;
-}
-
-/* An algorithm that no provider has: PKCS#8 of former days, encrypted by MD5 and DES. */
-static bool is_unsupported(unsigned long code)
-{
-    int reason = ERR_GET_REASON(code);
-
-    return ERR_GET_LIB(code) == ERR_LIB_EVP &&
-           (reason == ERR_R_UNSUPPORTED || reason == EVP_R_UNSUPPORTED_ALGORITHM ||
-            reason == EVP_R_UNKNOWN_PBE_ALGORITHM);
-}
-
-static const char *explain_no_key(const char *pem, size_t size, const struct passphrase *passphrase)
-{
-    bool unsupported = false;
-    unsigned long code;
-
-    while ((code = ERR_get_error()) != 0)
-        unsupported = unsupported || is_unsupported(code);
-    if (passphrase->too_long)
-        return "is encrypted, and the passphrase is longer than any that OpenSSL takes";
-    if (passphrase->wanted && !passphrase->text)
-        return "is encrypted: give --private-key-passphrase-file, or the passphrase in "
-               "TUNNEL_PRIVATE_KEY_PASSPHRASE";
-    if (mentions(pem, size, "BEGIN OPENSSH PRIVATE KEY"))
-        return "is in the format of OpenSSH: a copy of it becomes PEM by ssh-keygen -p -m PEM -f "
-               "FILE";
-    if (mentions(pem, size, "BEGIN ENCRYPTED PRIVATE KEY") && unsupported)
-        return "is encrypted in a way that OpenSSL 3 does not know any more: encrypt it anew by "
-               "openssl pkcs8 -topk8 -v2 aes256";
-    if (passphrase->wanted)
-        return "is encrypted, and the passphrase does not open it";
-    if (mentions(pem, size, "PRIVATE KEY-----"))
-        return "is damaged: it begins as a private key in PEM and does not go on as one";
-    if (mentions(pem, size, "BEGIN PUBLIC KEY"))
-        return "is the public key; the private one is wanted";
-    return "is no private key in PEM (-----BEGIN PRIVATE KEY-----)";
-}
-
 EVP_PKEY *snowflake_read_key(const char *pem, size_t size, const char *passphrase, const char **why)
 {
-    struct passphrase given = {.text = passphrase};
-    BIO *bio = size <= INT_MAX ? BIO_new_mem_buf(pem, (int)size) : NULL;
-    EVP_PKEY *key;
+    bool locked;
+    EVP_PKEY *key = pem_read_key(pem, size, passphrase, &locked, why);
 
-    if (!bio)
-        abort();
-    ERR_clear_error();
-    key = PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, &given);
-    BIO_free(bio);
-    *why = NULL;
+    if (locked)
+        *why = "is encrypted: give --private-key-passphrase-file, or the passphrase in "
+               "TUNNEL_PRIVATE_KEY_PASSPHRASE";
     if (!key)
-        *why = explain_no_key(pem, size, &given);
-    else if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
+        return NULL;
+    if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
         *why = "is no RSA key; Snowflake takes RSA only: openssl genrsa 2048";
     else if (EVP_PKEY_get_bits(key) < KEY_BITS_MIN)
         *why = "is an RSA key of less than 2048 bits, which Snowflake does not take";
-    ERR_clear_error();
     if (*why) {
         EVP_PKEY_free(key);
         return NULL;

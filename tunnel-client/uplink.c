@@ -548,9 +548,14 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
 {
     struct uplink *uplink = calloc(1, sizeof *uplink);
     const struct http_way_settings way = {
-        .ca_file = options->ca,
-        .cert_file = options->cert,
-        .key_file = options->key,
+        .files = {.cert_option = "cert",
+                  .cert_file = options->cert,
+                  .key_option = "key",
+                  .key_file = options->key,
+                  .passphrase_file = options->key_passphrase_file,
+                  .passphrase = options->key_passphrase,
+                  .ca_option = "ca",
+                  .ca_file = options->ca},
         .proxy = options->proxy,
         .overrides = &options->resolve,
     };

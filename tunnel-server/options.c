@@ -35,7 +35,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, tls_key),
      .group = "Listening",
-     .help = "Private key (PEM) of --tls-cert."},
+     .help = "Private key (PEM) of --tls-cert, perhaps encrypted."},
+    SHARED_PASSPHRASE_OPTIONS(struct options, "tls-key", tls_key, "Listening"),
     {.name = "kafka",
      .metavar = "[NAME=]HOST:PORT,...",
      .kind = CONFIG_LIST,
@@ -63,7 +64,7 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, kafka_ca),
      .group = "Connections to brokers",
      .help = "CA certificates (PEM) that brokers' certificates may be signed by, beside the "
-             "system's."},
+             "system's: roots, intermediates, or the brokers' own."},
     {.name = "kafka-cert",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -76,7 +77,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, kafka_key),
      .group = "Connections to brokers",
-     .help = "Private key (PEM) of --kafka-cert."},
+     .help = "Private key (PEM) of --kafka-cert, perhaps encrypted."},
+    SHARED_PASSPHRASE_OPTIONS(struct options, "kafka-key", kafka_key, "Connections to brokers"),
     {.name = "kafka-server-name",
      .metavar = "NAME",
      .kind = CONFIG_STRING,
@@ -266,11 +268,13 @@ static bool check_access(const struct options *options, char *error, size_t size
 
 static bool check_broker_tls(const struct options *options, char *error, size_t size)
 {
-    const char *needs_tls = options->kafka_ca            ? "kafka-ca"
-                            : options->kafka_cert        ? "kafka-cert"
-                            : options->kafka_key         ? "kafka-key"
-                            : options->kafka_server_name ? "kafka-server-name"
-                                                         : NULL;
+    const char *needs_tls = options->kafka_ca                    ? "kafka-ca"
+                            : options->kafka_cert                ? "kafka-cert"
+                            : options->kafka_key                 ? "kafka-key"
+                            : options->kafka_key_passphrase      ? "kafka-key-passphrase"
+                            : options->kafka_key_passphrase_file ? "kafka-key-passphrase-file"
+                            : options->kafka_server_name         ? "kafka-server-name"
+                                                                 : NULL;
 
     if (needs_tls && !options->kafka_tls) {
         snprintf(error, size, "--%s means nothing without --kafka-tls", needs_tls);
@@ -287,7 +291,8 @@ static bool check_broker_tls(const struct options *options, char *error, size_t 
                  options->kafka_cert ? "--kafka-key" : "--kafka-cert");
         return false;
     }
-    return true;
+    return shared_check_passphrase("kafka-key", options->kafka_key, options->kafka_key_passphrase,
+                                   options->kafka_key_passphrase_file, error, size);
 }
 
 static bool parse_peers(struct options *options, char *error, size_t size)
@@ -327,7 +332,8 @@ static bool check_tls(const struct options *options, char *error, size_t size)
         snprintf(error, size, "--client-ca needs TLS: add --tls-cert and --tls-key");
         return false;
     }
-    return true;
+    return shared_check_passphrase("tls-key", options->tls_key, options->tls_key_passphrase,
+                                   options->tls_key_passphrase_file, error, size);
 }
 
 bool options_check(struct options *options, char *error, size_t size)

@@ -16,10 +16,14 @@ struct options {
     const char *kafka_ca;
     const char *kafka_cert;
     const char *kafka_key;
+    const char *kafka_key_passphrase_file;
+    const char *kafka_key_passphrase;
     const char *kafka_server_name;
     const char *path;
     const char *tls_cert;
     const char *tls_key;
+    const char *tls_key_passphrase_file;
+    const char *tls_key_passphrase;
     const char *client_ca;
     const char *token_file;
     bool trust_ingress;

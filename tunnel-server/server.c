@@ -311,19 +311,43 @@ static bool start_http(struct server *server, char *error, size_t size)
     return server->http != NULL;
 }
 
+static bool use_broker_material(void *context, const struct tls_material *material,
+                                struct tls_error *error)
+{
+    struct server *server = context;
+    SSL_CTX *tls = tls_client_context(material, true, error);
+
+    if (!tls)
+        return false;
+    /* Connections, and dials under way, have references of their own. */
+    SSL_CTX_free(server->broker_tls);
+    server->broker_tls = tls;
+    for (size_t i = 0; i < server->options->cluster_count; i++)
+        server->clusters[i].tls.context = tls;
+    return true;
+}
+
 /* What connections to brokers have in common when they use TLS. */
 static bool start_broker_tls(struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
+    const struct tls_files files = {.cert_option = "kafka-cert",
+                                    .cert_file = options->kafka_cert,
+                                    .key_option = "kafka-key",
+                                    .key_file = options->kafka_key,
+                                    .passphrase_file = options->kafka_key_passphrase_file,
+                                    .passphrase = options->kafka_key_passphrase,
+                                    .ca_option = "kafka-ca",
+                                    .ca_file = options->kafka_ca};
     struct tls_error tls;
 
     if (!options->kafka_tls)
         return true;
-    server->broker_tls =
-        tls_client_context(options->kafka_ca, options->kafka_cert, options->kafka_key, &tls);
-    if (!server->broker_tls)
-        snprintf(error, size, "--kafka-tls: %s", tls.text);
-    return server->broker_tls != NULL;
+    server->broker_files =
+        tls_keeper_new(server->worker, &files, use_broker_material, server, &tls);
+    if (!server->broker_files)
+        snprintf(error, size, "%s", tls.text);
+    return server->broker_files != NULL;
 }
 
 static bool start_listening(struct server *server, char *error, size_t size)
@@ -474,5 +498,6 @@ void server_free(struct server *server)
     free(server->probes);
     if (server->probe)
         event_free(server->probe);
+    tls_keeper_free(server->broker_files);
     SSL_CTX_free(server->broker_tls);
 }

@@ -5,6 +5,7 @@
 #include "net/http_server.h"
 #include "net/listener.h"
 #include "net/pages.h"
+#include "net/tls_keeper.h"
 #include "options.h"
 #include "peers.h"
 #include "session.h"
@@ -15,7 +16,8 @@ struct server {
     struct access *access;
     struct http_server *http;
     struct listener *listener;
-    SSL_CTX *broker_tls;      /* NULL: brokers speak plaintext */
+    SSL_CTX *broker_tls; /* NULL: brokers speak plaintext; exchanged when files change */
+    struct tls_keeper *broker_files;
     struct cluster *clusters; /* options->cluster_count */
     struct session_host host;
     struct list links;              /* upgraded connections, with or without a session */

@@ -2,3 +2,26 @@
 
 const char *const shared_log_formats[] = {"text", "json", NULL};
 const char *const shared_log_levels[] = {"error", "warning", "info", "debug", NULL};
+
+bool shared_check_passphrase(const char *key_option, const char *key, const char *passphrase,
+                             const char *passphrase_file, char *error, size_t size)
+{
+    char option[CONFIG_VARIABLE_MAX];
+    char variable[CONFIG_VARIABLE_MAX];
+
+    if (!passphrase && !passphrase_file)
+        return true;
+    snprintf(option, sizeof option, "%s-passphrase", key_option);
+    config_variable(option, variable);
+    if (!key) {
+        snprintf(error, size, "--%s%s means nothing without --%s", option,
+                 passphrase_file ? "-file" : "", key_option);
+        return false;
+    }
+    if (passphrase && passphrase_file) {
+        snprintf(error, size, "--%s (%s) and --%s-file exclude each other", option, variable,
+                 option);
+        return false;
+    }
+    return true;
+}

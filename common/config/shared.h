@@ -19,6 +19,29 @@ struct shared_options {
 extern const char *const shared_log_formats[];
 extern const char *const shared_log_levels[];
 
+/* What opens the private key of the option key, a string literal; members KEY_passphrase and
+ * KEY_passphrase_file. */
+#define SHARED_PASSPHRASE_OPTIONS(type, key, member, of_group)                                     \
+    {                                                                                              \
+        .name = key "-passphrase-file",                                                            \
+        .metavar = "FILE",                                                                         \
+        .kind = CONFIG_STRING,                                                                     \
+        .offset = offsetof(type, member##_passphrase_file),                                        \
+        .group = of_group,                                                                         \
+        .help = "File whose first line opens --" key ", if that is encrypted.",                    \
+    },                                                                                             \
+    {                                                                                              \
+        .name = key "-passphrase", .metavar = "PASSPHRASE", .kind = CONFIG_STRING,                 \
+        .offset = offsetof(type, member##_passphrase), .group = of_group,                          \
+        .help = "What opens --" key ". Other users of the machine may see a process's arguments: " \
+                "prefer the environment or --" key "-passphrase-file.",                            \
+        .flags = CONFIG_SECRET,                                                                    \
+    }
+
+/* Whether the options that go with a private key fit together. false: error holds a sentence. */
+bool shared_check_passphrase(const char *key_option, const char *key, const char *passphrase,
+                             const char *passphrase_file, char *error, size_t size);
+
 /* Rows of a config_option table for a struct type with a member shared; with: the commands. */
 #define SHARED_TUNNEL_OPTIONS(type)                                                                \
     {                                                                                              \

@@ -35,6 +35,7 @@ void dial_cancel(struct dial *dial)
     connector_cancel(dial->connector);
     end_handshake_events(dial);
     transport_free(dial->transport);
+    SSL_CTX_free(dial->tls.context);
     free(dial);
 }
 
@@ -46,6 +47,7 @@ static void answer(struct dial *dial, const struct dial_result *result)
     end_handshake_events(dial);
     callback(context, result);
     transport_free(dial->transport);
+    SSL_CTX_free(dial->tls.context);
     free(dial);
 }
 
@@ -148,6 +150,9 @@ struct dial *dial_start(struct worker *worker, const char *host, uint16_t port,
     dial->host = host;
     if (tls)
         dial->tls = *tls;
+    /* It may be exchanged while this one connects. */
+    if (dial->tls.context)
+        SSL_CTX_up_ref(dial->tls.context);
     dial->deadline_us = clock_now_us() + (uint64_t)timeout_ms * 1000;
     dial->connector = connector_start(worker, host, port, timeout_ms, on_connected, dial);
     return dial;

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "net/lws_loop.h"
+#include "net/tls_files.h"
 
 enum {
     AUTHORIZATION_MAX = 12 * 1024,
@@ -224,6 +225,20 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     }
 }
 
+static bool check_files(const struct http_server_settings *settings, struct tls_error *error)
+{
+    const struct tls_files files = {.cert_option = "tls-cert",
+                                    .cert_file = settings->cert_file,
+                                    .key_option = "tls-key",
+                                    .key_file = settings->key_file,
+                                    .ca_option = "client-ca",
+                                    .ca_file = settings->client_ca_file};
+    struct tls_material *material = tls_material_read(&files, NULL, error);
+
+    tls_material_free(material);
+    return material != NULL;
+}
+
 struct http_server *http_server_new(struct worker *worker,
                                     const struct http_server_settings *settings,
                                     const struct http_server_owner *owner, void *context,
@@ -237,8 +252,7 @@ struct http_server *http_server_new(struct worker *worker,
     *server = (struct http_server){
         .worker = worker, .owner = owner, .context = context, .settings = *settings};
     server->protocols[0] = (struct lws_protocols){.name = "kafka-tunnel", .callback = on_event};
-    if (!tls_check_files(settings->cert_file, settings->key_file, settings->client_ca_file,
-                         error)) {
+    if (!check_files(settings, error)) {
         free(server);
         return NULL;
     }

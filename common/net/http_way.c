@@ -14,6 +14,25 @@ static void load_overrides(struct http_way *way, const struct config_list *list)
             way->override_count++;
 }
 
+static bool use_material(void *context, const struct tls_material *material,
+                         struct tls_error *error)
+{
+    struct http_way *way = context;
+    SSL_CTX *tls = tls_client_context(material, true, error);
+    SSL_CTX *anonymous = tls ? tls_client_context(material, false, error) : NULL;
+
+    if (!anonymous) {
+        SSL_CTX_free(tls);
+        return false;
+    }
+    /* Connections have references of their own. */
+    SSL_CTX_free(way->tls);
+    SSL_CTX_free(way->anonymous_tls);
+    way->tls = tls;
+    way->anonymous_tls = anonymous;
+    return true;
+}
+
 struct http_way *http_way_new(struct worker *worker, const struct http_way_settings *settings,
                               char *error, size_t size)
 {
@@ -35,10 +54,8 @@ struct http_way *http_way_new(struct worker *worker, const struct http_way_setti
         }
         way->has_proxy = true;
     }
-    way->tls = tls_client_context(settings->ca_file, settings->cert_file, settings->key_file, &tls);
-    if (way->tls)
-        way->anonymous_tls = tls_client_context(settings->ca_file, NULL, NULL, &tls);
-    if (!way->anonymous_tls) {
+    way->keeper = tls_keeper_new(worker, &settings->files, use_material, way, &tls);
+    if (!way->keeper) {
         snprintf(error, size, "%s", tls.text);
         http_way_free(way);
         return NULL;
@@ -51,10 +68,16 @@ void http_way_free(struct http_way *way)
     if (!way)
         return;
     proxy_clear(&way->proxy);
+    tls_keeper_free(way->keeper);
     SSL_CTX_free(way->tls);
     SSL_CTX_free(way->anonymous_tls);
     free(way->overrides);
     free(way);
+}
+
+void http_way_reload(struct http_way *way, struct reload *reload)
+{
+    tls_keeper_reload(way->keeper, reload);
 }
 
 /* ---- which proxy */

@@ -8,18 +8,20 @@
 #include "config/config.h"
 #include "config/proxy.h"
 #include "net/resolver.h"
-#include "net/tls.h"
+#include "net/tls_keeper.h"
 
 struct http_way_settings {
-    const char *ca_file;   /* trusted beside the system's CAs; NULL: those alone */
-    const char *cert_file; /* shown to the server that is dialled, to nobody else; NULL: none */
-    const char *key_file;
+    /* The authorities are trusted beside the system's CAs; the certificate is shown to the server
+     * that is dialled, to nobody else. */
+    struct tls_files files;
     const char *proxy; /* a URL, or "none"; NULL: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY */
     const struct config_list *overrides; /* of --resolve, checked */
 };
 
 struct http_way {
     struct worker *worker;
+    struct tls_keeper *keeper;
+    /* Exchanged when files have changed: to be looked up for each connection. */
     SSL_CTX *tls;           /* with the certificate */
     SSL_CTX *anonymous_tls; /* without: for proxies and other servers */
     struct proxy proxy;     /* of the option */
@@ -33,6 +35,8 @@ struct http_way {
 struct http_way *http_way_new(struct worker *worker, const struct http_way_settings *settings,
                               char *error, size_t size);
 void http_way_free(struct http_way *way);
+/* Reads certificates, keys and authorities again. */
+void http_way_reload(struct http_way *way, struct reload *reload);
 
 /*
  * The proxy for a host, to be cleared by the caller; its host is "" if there is none. The

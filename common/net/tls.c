@@ -1,13 +1,12 @@
 #include "net/tls.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "config/address.h"
 
@@ -21,86 +20,39 @@ void tls_harden(SSL_CTX *context)
     SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL");
 }
 
-static bool fail(struct tls_error *error, const char *what, const char *file, const char *why)
+static void describe_name(const X509_NAME *name, char *text, size_t size)
 {
-    snprintf(error->text, sizeof error->text, "%s %s: %s", what, file, why);
-    return false;
+    BIO *memory = BIO_new(BIO_s_mem());
+    int length;
+
+    if (!memory)
+        abort();
+    X509_NAME_print_ex(memory, name, 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB & ~XN_FLAG_SPC_EQ);
+    length = BIO_read(memory, text, (int)size - 1);
+    text[length > 0 ? length : 0] = '\0';
+    BIO_free(memory);
 }
 
-static const char *openssl_reason(void)
+static void describe_date(const ASN1_TIME *time, char *text, size_t size)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    struct tm date;
 
-    ERR_clear_error();
-    return reason ? reason : "not what it should be";
+    if (ASN1_TIME_to_tm(time, &date) != 1 || strftime(text, size, "%Y-%m-%d", &date) == 0)
+        snprintf(text, size, "?");
 }
 
-static bool readable(const char *what, const char *file, struct tls_error *error)
+void tls_certificate_describe(const X509 *certificate, struct tls_certificate_text *text)
 {
-    if (!file || access(file, R_OK) == 0)
-        return true;
-    return fail(error, what, file, strerror(errno));
+    describe_name(X509_get_subject_name(certificate), text->subject, sizeof text->subject);
+    describe_name(X509_get_issuer_name(certificate), text->issuer, sizeof text->issuer);
+    describe_date(X509_get0_notBefore(certificate), text->from, sizeof text->from);
+    describe_date(X509_get0_notAfter(certificate), text->until, sizeof text->until);
 }
 
-static bool load_identity(SSL_CTX *context, const char *cert_file, const char *key_file,
-                          struct tls_error *error)
+bool tls_certificate_is_current(const X509 *certificate)
 {
-    if (!readable("cannot read the certificate", cert_file, error) ||
-        !readable("cannot read the private key", key_file, error))
-        return false;
-    ERR_clear_error();
-    if (cert_file && SSL_CTX_use_certificate_chain_file(context, cert_file) != 1)
-        return fail(error, "no certificate could be read from", cert_file, openssl_reason());
-    if (key_file && SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1)
-        return fail(error, "no private key that fits the certificate could be read from", key_file,
-                    openssl_reason());
-    return true;
-}
-
-static bool load_authorities(SSL_CTX *context, const char *ca_file, struct tls_error *error)
-{
-    if (!readable("cannot read the CA certificates", ca_file, error))
-        return false;
-    ERR_clear_error();
-    if (ca_file && SSL_CTX_load_verify_locations(context, ca_file, NULL) != 1)
-        return fail(error, "no CA certificate could be read from", ca_file, openssl_reason());
-    return true;
-}
-
-static bool load(SSL_CTX *context, const char *ca_file, const char *cert_file, const char *key_file,
-                 struct tls_error *error)
-{
-    if (!context) {
-        snprintf(error->text, sizeof error->text, "OpenSSL could not be set up");
-        return false;
-    }
-    return load_authorities(context, ca_file, error) &&
-           load_identity(context, cert_file, key_file, error);
-}
-
-bool tls_check_files(const char *cert_file, const char *key_file, const char *ca_file,
-                     struct tls_error *error)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    bool good = load(context, ca_file, cert_file, key_file, error);
-
-    SSL_CTX_free(context);
-    return good;
-}
-
-SSL_CTX *tls_client_context(const char *ca_file, const char *cert_file, const char *key_file,
-                            struct tls_error *error)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-
-    if (!load(context, ca_file, cert_file, key_file, error)) {
-        SSL_CTX_free(context);
-        return NULL;
-    }
-    tls_harden(context);
-    SSL_CTX_set_default_verify_paths(context);
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    return context;
+    return X509_cmp_current_time(X509_get0_notBefore(certificate)) < 0 &&
+           X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
 }
 
 void tls_expect_peer(SSL *ssl, const char *host)

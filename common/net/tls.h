@@ -1,4 +1,4 @@
-/* TLS settings that server and client share; files that a person has named. */
+/* TLS settings that server and client share; what certificates and errors say. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -9,22 +9,19 @@ void tls_harden(SSL_CTX *context);
 
 /* A sentence for the person who gave the files. */
 struct tls_error {
-    char text[512];
+    char text[600];
 };
 
-/*
- * Looks whether the files hold what their names say, and key fits certificate. Each may be NULL.
- * false: error names the file and what is wrong with it.
- */
-bool tls_check_files(const char *cert_file, const char *key_file, const char *ca_file,
-                     struct tls_error *error);
-
-/*
- * A client's context: verifies the server against the system's CAs and ca_file (if not NULL),
- * presents cert_file and key_file (if not NULL). NULL: see error.
- */
-SSL_CTX *tls_client_context(const char *ca_file, const char *cert_file, const char *key_file,
-                            struct tls_error *error);
+/* A certificate for people; dates as "2027-01-31". */
+struct tls_certificate_text {
+    char subject[100];
+    char issuer[100];
+    char from[32];
+    char until[32];
+};
+void tls_certificate_describe(const X509 *certificate, struct tls_certificate_text *text);
+/* Whether it is valid by this machine's clock. */
+bool tls_certificate_is_current(const X509 *certificate);
 
 /* Before a client's handshake: it shall fail unless the server's certificate is for host, a name or
  * an IP literal; the server is told host, if it is a name (SNI). */

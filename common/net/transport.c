@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "net/socket.h"
@@ -152,38 +151,19 @@ static long bio_control(BIO *bio, int command, long number, void *pointer)
     }
 }
 
-static void describe_name(X509_NAME *name, char *text, size_t size)
-{
-    BIO *memory = BIO_new(BIO_s_mem());
-    int length;
-
-    if (!memory)
-        abort();
-    X509_NAME_print_ex(memory, name, 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB & ~XN_FLAG_SPC_EQ);
-    length = BIO_read(memory, text, (int)size - 1);
-    text[length > 0 ? length : 0] = '\0';
-    BIO_free(memory);
-}
-
 /* Whatever the verdict: people want to know whose certificate it was. */
 static int on_verify(int verdict, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct transport *transport = BIO_get_data(SSL_get_rbio(ssl));
     X509 *certificate = X509_STORE_CTX_get0_cert(store);
-    char subject[100];
-    char issuer[100];
-    char until[32] = "?";
-    struct tm expiry;
+    struct tls_certificate_text text;
 
     if (!certificate)
         return verdict;
-    describe_name(X509_get_subject_name(certificate), subject, sizeof subject);
-    describe_name(X509_get_issuer_name(certificate), issuer, sizeof issuer);
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &expiry) == 1)
-        strftime(until, sizeof until, "%Y-%m-%d", &expiry);
+    tls_certificate_describe(certificate, &text);
     snprintf(transport->certificate, sizeof transport->certificate,
-             "%s, issued by %s, valid until %s", subject, issuer, until);
+             "%s, issued by %s, valid until %s", text.subject, text.issuer, text.until);
     return verdict;
 }
 

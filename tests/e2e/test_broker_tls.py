@@ -15,6 +15,7 @@ import time
 import pytest
 
 from harness import fakes, raw, tunnel, wait, ws
+from harness.pki import PASSPHRASE, encrypted
 
 pytestmark = pytest.mark.tunnel
 
@@ -238,6 +239,26 @@ def test_broker_with_tls_1_2(start):
         sock.sendall(request(100) + bytes(100))
         assert read_exactly(sock, 108) == response(100) + bytes(100)
     assert broker.versions == ["TLSv1.2"]
+
+
+def test_broker_that_wants_the_certificate_of_an_encrypted_key(pair, pki, certificate, tmp_path):
+    """And whose own certificate is what --kafka-ca names."""
+    def conversation(sock):
+        correlation_id, body = read_request(sock)
+        sock.sendall(response(body, correlation_id) + read_exactly(sock, body))
+    broker = Broker(certificate, conversation)
+    broker.context.verify_mode = ssl.CERT_REQUIRED
+    broker.context.load_verify_locations(pki.ca)
+    (tmp_path / "pass").write_text(PASSPHRASE, encoding="ascii")
+    server = pair.server(kafka=f"127.0.0.2:{broker.port}", secrets=[PASSPHRASE],
+                         args=["--kafka-tls", "--kafka-ca", certificate[0], "--kafka-cert", pki.client[0],
+                               "--kafka-key", encrypted(pki.client[1], tmp_path / "key.pem"),
+                               "--kafka-key-passphrase-file", tmp_path / "pass"])
+    client = pair.client(server, kafka={"kafka": 0})
+    with raw.connect(tunnel.port(client, "kafka"), None) as sock:
+        sock.sendall(request(100) + bytes(100))
+        assert read_exactly(sock, 108) == response(100) + bytes(100)
+    fakes.close(broker.listener)
 
 
 def test_broker_name_that_ends_in_a_dot(pair, pki):

@@ -9,7 +9,8 @@ import warnings
 
 import pytest
 
-from harness import fakes, raw, tunnel, wait, ws
+from harness import fakes, raw, terminal, tunnel, wait, ws
+from harness.pki import PASSPHRASE, Authority, encrypted
 
 pytestmark = pytest.mark.tunnel
 
@@ -181,6 +182,50 @@ def test_client_certificate(pair, target, pki):
     server = pair.server(tcp=target, args=["--client-ca", pki.ca])
     cert, key = pki.client
     works(pair.client(server, tcp={"peer": 0}, args=["--cert", cert, "--key", key]))
+
+
+@pytest.mark.parametrize("how", ["file", "environment"])
+def test_encrypted_client_key(how, pair, target, pki, tmp_path):
+    server = pair.server(tcp=target, args=["--client-ca", pki.ca])
+    cert, key = pki.client
+    (tmp_path / "pass").write_text(PASSPHRASE + "\n", encoding="ascii")
+    args = ["--cert", cert, "--key", encrypted(key, tmp_path / "key.pem")]
+    args += ["--key-passphrase-file", tmp_path / "pass"] if how == "file" else []
+    works(pair.client(server, tcp={"peer": 0}, args=args, secrets=[PASSPHRASE],
+                      env={"TUNNEL_KEY_PASSPHRASE": PASSPHRASE} if how == "environment" else {}))
+
+
+def test_nobody_is_asked_for_a_passphrase(binaries, pki, tmp_path):
+    """At a terminal, where OpenSSL would ask: an error that says what to do, at once."""
+    locked = encrypted(pki.server[1], tmp_path / "key.pem")
+    server = [binaries.server, "--tcp", "x=localhost:1", "--listen", "127.0.0.1:0"]
+    for argv, option in [([binaries.client, "--server", "https://localhost:1", "--cert", pki.client[0], "--key", locked], "--key"),
+                         ([*server, "--kafka-tls", "--kafka-cert", pki.server[0], "--kafka-key", locked], "--kafka-key")]:
+        screen = terminal.Terminal(argv)
+        try:
+            assert screen.wait_exit() == 2
+            assert f"{option}: {locked} is encrypted: give {option}-passphrase-file" in "".join(screen.lines()), screen.text()
+        finally:
+            screen.close()
+
+
+def test_ca_that_is_an_intermediate(pair, target, pki, tmp_path):
+    """What a company hands out is often the CA that signs, and not the root."""
+    intermediate = Authority(tmp_path / "intermediate", "Intermediate CA", pki.authority)
+    cert, key = intermediate.issue("server", "DNS:localhost,IP:127.0.0.1")
+    server = pair.server(tcp=target, tls=(cert, key))
+    works(pair.client(server, tcp={"peer": 0}, ca=intermediate.cert))
+    stranger = pair.client(server, tcp={"peer": 0}, ca=pki.other.cert, ready=False)
+    assert stranger.wait_for("dial_failed")["hop"] == "tls"
+
+
+def test_ca_from_a_pipe(pair, target, pki, binaries, processes):
+    """What a shell makes of <(command) can be read once."""
+    server = pair.server(tcp=target)
+    client = processes.start(["bash", "-c", f"exec {binaries.client} --server https://localhost:{server.port} --tcp peer=0 "
+                              f"--log-format json --ca <(cat {pki.ca})"], "client")
+    client.wait_for("ready")
+    works(client)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])

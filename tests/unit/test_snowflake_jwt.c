@@ -287,7 +287,7 @@ static void files_that_hold_no_key(void **state)
     char *pem = pem_of(rsa, false, NULL, NULL);
     char long_word[5000];
 
-    expect_no_key("", 0, NULL, "no private key");
+    expect_no_key("", 0, NULL, "is empty");
     expect_no_key("token\n", 6, NULL, "no private key");
     expect_no_key(openssh, sizeof openssh - 1, NULL, "ssh-keygen -p -m PEM");
     expect_no_key(damaged, sizeof damaged - 1, NULL, "damaged");

@@ -3,21 +3,36 @@
 from harness import process
 
 
+PASSPHRASE = "open-sesame-of-the-tests"
+
+
+def encrypted(key, path, passphrase=PASSPHRASE):
+    """A copy of a private key at path that the passphrase opens."""
+    process.run(["openssl", "pkcs8", "-topk8", "-v2", "aes256", "-in", key, "-out", path, "-passout", f"pass:{passphrase}"], 30)
+    return path
+
+
 class Authority:
-    def __init__(self, directory, name="Test CA"):
+    def __init__(self, directory, name="Test CA", issuer=None):
+        """A root; an intermediate authority if there is an issuer."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.cert, self.key = directory / "ca.pem", directory / "ca.key"
+        if issuer:
+            cert, key = issuer.issue(name, "DNS:ca", authority=True)
+            cert.rename(self.cert)
+            key.rename(self.key)
+            return
         process.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                      "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
                      "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.key, "-out", self.cert], 30)
 
-    def issue(self, name, alt_names, usage="serverAuth", days=2):
+    def issue(self, name, alt_names, usage="serverAuth", days=2, authority=False):
         """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1". days=-1: expired."""
         cert, key, request = (self.directory / f"{name}.{e}" for e in ("pem", "key", "csr"))
         extensions = self.directory / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={alt_names}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n",
-                              encoding="ascii")
+        leaf = f"subjectAltName={alt_names}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n"
+        extensions.write_text("basicConstraints=critical,CA:TRUE\n" if authority else leaf, encoding="ascii")
         process.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                      "-keyout", key, "-out", request], 30)
         process.run(["openssl", "x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial",
