@@ -12,6 +12,7 @@ const char *journal_kind_name(enum journal_kind kind)
         [JOURNAL_SESSION_LOST] = "session_lost",
         [JOURNAL_DIAL_FAILED] = "dial_failed",
         [JOURNAL_GOING_AWAY] = "server_going_away",
+        [JOURNAL_SMALLER_FRAMES] = "smaller_frames",
     };
 
     return names[kind];

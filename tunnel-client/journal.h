@@ -9,12 +9,13 @@
 #define JOURNAL_REASON_MAX 160
 
 enum journal_kind {
-    JOURNAL_UP,           /* a new session began */
-    JOURNAL_RESUMED,      /* the session goes on over a new link */
-    JOURNAL_LINK_LOST,    /* ms: how long it had lived */
-    JOURNAL_SESSION_LOST, /* its connections were reset */
-    JOURNAL_DIAL_FAILED,  /* ms: the pause before the next dial; the same again only counts */
-    JOURNAL_GOING_AWAY,   /* the server is about to stop */
+    JOURNAL_UP,             /* a new session began */
+    JOURNAL_RESUMED,        /* the session goes on over a new link */
+    JOURNAL_LINK_LOST,      /* ms: how long it had lived */
+    JOURNAL_SESSION_LOST,   /* its connections were reset */
+    JOURNAL_DIAL_FAILED,    /* ms: the pause before the next dial; the same again only counts */
+    JOURNAL_GOING_AWAY,     /* the server is about to stop */
+    JOURNAL_SMALLER_FRAMES, /* something on the way cuts large ones */
 };
 
 /* "up", "resumed", ... */

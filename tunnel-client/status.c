@@ -36,6 +36,7 @@ static void put_link(const struct client *client, const struct uplink_view *view
     json_put_u64(json, "rtt_us", view->rtt_us);
     json_put_u64(json, "rtt_age_ms", view->rtt_age_us / 1000);
     json_put_u64(json, "failed_dials", view->failures);
+    json_put_u64(json, "max_frame", view->frame_max);
     json_put_end(json);
 }
 

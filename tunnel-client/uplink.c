@@ -17,11 +17,16 @@ enum {
     BACKOFF_MAX_MS = 10 * 1000,
     BACKOFF_AUTH_MS = 30 * 1000,
     BACKOFF_SHORT_MS = 1000,
-    /* A link that carried the session for so long or so much was worth it: the next dial is
-     * immediate. After one that did not, there is a pause, so that the two ends do not do nothing
-     * but shake hands; a short one, for live connections are waiting. */
-    LINK_PROVEN_US = 250 * 1000,
+    /* So many short pauses in a row; then they become as long as the others. */
+    SHORT_PAUSES = 8,
+    /* After a link that worked the next dial is immediate, but for this pace: another command for a
+     * token and another handshake cost both ends something. */
+    PACE_US = 1000 * 1000,
+    /* What a link must have carried for sure (struct link_record) to have worked: so much, or
+     * something and for so long, or nothing, for nobody wanted anything, and for longer. */
     LINK_PROVEN_BYTES = 64 * 1024,
+    LINK_PROVEN_US = 1000 * 1000,
+    LINK_PROVEN_IDLE_US = 10 * 1000 * 1000,
     SAY_AGAIN_US = 60 * 1000 * 1000,
     MEASURE_US = 5 * 1000 * 1000,
 };
@@ -59,11 +64,13 @@ struct uplink {
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
     struct event *redial;
     struct wake *wake;
-    unsigned failures; /* dials in a row that did not lead to a link that was worth it */
+    unsigned failures; /* dials in a row that did not lead to a link that worked */
+    struct frame_limit frames;
     uint32_t resume_window_ms;
     char said[200]; /* the last failure that was logged as a warning */
     uint64_t said_us;
-    uint64_t dial_us;  /* when the last dial began */
+    uint64_t asked_us; /* when the last dial began, with the question for a token */
+    uint64_t dial_us;  /* when it went on to the server */
     uint64_t since_us; /* by the wall clock: up or down since */
     uint64_t measure_us;
     char software[64]; /* the server's */
@@ -203,17 +210,20 @@ static unsigned random_below(unsigned bound)
     return number % bound;
 }
 
-/* At once after a link that worked; then doubling up to ten seconds, spread so that clients don't
- * meet. */
+/* At once after a link that worked, unless that came up just now; then doubling up to ten seconds,
+ * spread so that clients don't meet. */
 static unsigned backoff_ms(struct uplink *uplink, enum patience patience)
 {
-    unsigned max = patience == PATIENCE_SHORT ? BACKOFF_SHORT_MS : BACKOFF_MAX_MS;
+    bool is_short = patience == PATIENCE_SHORT && uplink->failures <= SHORT_PAUSES;
+    unsigned max = is_short ? BACKOFF_SHORT_MS : BACKOFF_MAX_MS;
     unsigned cap = BACKOFF_MIN_MS;
 
     if (patience == PATIENCE_AUTH)
         return BACKOFF_AUTH_MS + random_below(BACKOFF_AUTH_MS / 2);
     if (uplink->failures == 0)
-        return 0;
+        return clock_now_us() - uplink->asked_us < PACE_US
+                   ? BACKOFF_MIN_MS + random_below(BACKOFF_MIN_MS)
+                   : 0;
     for (unsigned i = 0; i < uplink->failures && cap < max; i++)
         cap *= 2;
     if (cap > max)
@@ -277,17 +287,56 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
 
 /* ---- the link */
 
+/* Whether it was worth the dial; only what the server has acknowledged or sent tells. */
+static bool has_worked(const struct carrier *carrier, const struct link_record *record)
+{
+    uint64_t lived_us = clock_now_us() - carrier->link_since_us;
+
+    return record->progress >= LINK_PROVEN_BYTES ||
+           (record->progress > 0 && lived_us >= LINK_PROVEN_US) ||
+           (record->answered && lived_us >= LINK_PROVEN_IDLE_US);
+}
+
+/* The link is lost or left: it counts as a failure if it did not do anything. */
+static void count_link(const struct carrier *carrier, const struct link_record *record)
+{
+    if (has_worked(carrier, record))
+        carrier->uplink->failures = 0;
+    else
+        carrier->uplink->failures++;
+}
+
+/* The server gets to know with the next HELLO. */
+static void learn_frames(struct uplink *uplink, const struct link_record *record)
+{
+    bool first = uplink->frames.max == uplink->options->shared.max_frame;
+    char text[JOURNAL_REASON_MAX];
+
+    if (!frame_limit_learn(&uplink->frames, &record->frames))
+        return;
+    snprintf(text, sizeof text,
+             "something on the way cuts large messages; trying frames of %zu KiB",
+             uplink->frames.max / 1024);
+    note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
+    log_event(uplink->worker->log, first ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "smaller_frames",
+              "Something on the way cuts large WebSocket messages; trying smaller frames",
+              (const struct log_field[]){log_u64("was_sent", record->frames.largest_sent),
+                                         log_u64("max_frame", uplink->frames.max)},
+              2);
+}
+
 static void on_rejected(struct carrier *carrier)
 {
     struct uplink *uplink = carrier->uplink;
     const struct mux_reject *rejection = mux_session_rejection(carrier->session);
     enum mux_code code = (enum mux_code)rejection->code;
+    bool resumed = carrier->known;
     char text[300];
 
     snprintf(text, sizeof text, "the server refused the session: %.*s", (int)rejection->reason.size,
              rejection->reason.bytes);
     lose_session(carrier, text);
-    if (code == MUX_CODE_UNKNOWN_SESSION)
+    if (code == MUX_CODE_UNKNOWN_SESSION && resumed)
         redial_in(uplink, 0);
     else
         /* Where one instance stops there is often another, or its successor soon. */
@@ -308,15 +357,14 @@ static void on_left(struct carrier *carrier, const char *reason)
     carrier_free(carrier, MUX_CODE_GOING_AWAY, "the server stops");
 }
 
-static void on_link_lost(struct carrier *carrier, uint64_t moved, const char *reason)
+static void on_link_lost(struct carrier *carrier, const struct link_record *record,
+                         const char *reason)
 {
     struct uplink *uplink = carrier->uplink;
     uint64_t lived_us = clock_now_us() - carrier->link_since_us;
 
-    if (lived_us >= LINK_PROVEN_US || moved >= LINK_PROVEN_BYTES)
-        uplink->failures = 0;
-    else
-        uplink->failures++;
+    count_link(carrier, record);
+    learn_frames(uplink, record);
     unsigned wait_ms = backoff_ms(uplink, PATIENCE_SHORT);
     note(uplink, JOURNAL_LINK_LOST, reason, lived_us / 1000);
     log_warning(uplink->worker->log, "link_lost",
@@ -360,7 +408,8 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
         if (was_up)
             lose_session(carrier, reason);
     } else {
-        on_link_lost(carrier, link_moved(link), reason);
+        const struct link_record record = link_record(link);
+        on_link_lost(carrier, &record, reason);
     }
 }
 
@@ -394,6 +443,8 @@ static void on_dialled(void *context, const struct http_dial_result *result)
     carrier->link =
         link_new_client(uplink->worker, result->transport, carrier->session, &link_owner, carrier);
     carrier->link_since_us = clock_now_us();
+    mux_session_limit_messages(carrier->session, (uint32_t)uplink->frames.max);
+    link_limit_frames(carrier->link, uplink->frames.max);
     metrics_observe(uplink->worker->metrics, METRIC_DIAL_DURATION, 0,
                     carrier->link_since_us - uplink->dial_us);
     link_start(carrier->link);
@@ -420,6 +471,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
 static void dial(struct uplink *uplink)
 {
     metrics_add(uplink->worker->metrics, METRIC_DIALS, 0, 0, 1);
+    uplink->asked_us = clock_now_us();
     credentials_ask(uplink->credentials, on_credentials, uplink);
 }
 
@@ -464,6 +516,22 @@ static void on_stalled(void *context, struct mux_stream *stream, enum mux_stall 
     telemetry_stalled(carrier->uplink->worker, stall);
 }
 
+/* The server has its own experience with what is in between, and its --max-frame. */
+static void obey_frames(struct carrier *carrier, uint32_t message_max)
+{
+    struct uplink *uplink = carrier->uplink;
+    char text[JOURNAL_REASON_MAX];
+
+    if (frame_limit_lower(&uplink->frames, message_max)) {
+        snprintf(text, sizeof text, "the server wants frames of %zu KiB at the most",
+                 uplink->frames.max / 1024);
+        note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
+        log_info(uplink->worker->log, "smaller_frames", "The server wants smaller WebSocket frames",
+                 log_u64("max_frame", uplink->frames.max));
+    }
+    link_limit_frames(carrier->link, uplink->frames.max);
+}
+
 static void on_established(void *context, const struct mux_welcome *welcome)
 {
     struct carrier *carrier = context;
@@ -476,6 +544,7 @@ static void on_established(void *context, const struct mux_welcome *welcome)
     if (uplink->options->shared.resume_window_ms < uplink->resume_window_ms)
         uplink->resume_window_ms = (uint32_t)uplink->options->shared.resume_window_ms;
     note_up(carrier, welcome);
+    obey_frames(carrier, welcome->message_max);
     log_info(uplink->worker->log, welcome->resumed ? "link_resumed" : "link_up",
              welcome->resumed ? "The link to the server is back; connections go on"
                               : "The link to the server is up",
@@ -509,10 +578,11 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     uplink->since_us = telemetry_wall_clock_us();
     carrier->leaving = true;
     list_append(&uplink->leaving, &carrier->node);
+    const struct link_record record = link_record(carrier->link);
+    count_link(carrier, &record);
     uplink->current = carrier_new(uplink);
-    uplink->failures = 0;
     uplink->owner->lost(uplink->context, true);
-    redial_in(uplink, 0);
+    redial_in(uplink, backoff_ms(uplink, PATIENCE_SHORT));
     sweep_soon(carrier);
 }
 
@@ -573,6 +643,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->owner = owner;
     uplink->context = context;
     list_init(&uplink->leaving);
+    frame_limit_init(&uplink->frames, options->shared.max_frame);
     uplink->callbacks = *owner->streams;
     uplink->callbacks.output = on_output;
     uplink->callbacks.established = on_established;
@@ -650,6 +721,7 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view)
         .software = up ? uplink->software : "",
         .rtt_us = up ? mux_session_rtt_us(current->session) : 0,
         .failures = uplink->failures,
+        .frame_max = uplink->frames.max,
         .sessions = current->known,
         .links = up,
         .journal = &uplink->journal,

@@ -50,7 +50,8 @@ struct uplink_view {
     const char *software;   /* the server's */
     uint64_t rtt_us;        /* 0: not measured yet */
     uint64_t rtt_age_us;
-    unsigned failures; /* dials in a row */
+    unsigned failures; /* in a row: dials, and links that carried nothing */
+    size_t frame_max;  /* the largest WebSocket frame that is sent */
     size_t sessions;   /* two while a server that stops ends connections */
     size_t links;
     const struct journal *journal;

@@ -159,6 +159,7 @@ static void add_link(struct server *server, struct transport *transport, const c
     entry->handed_on = handed_on;
     entry->link = handed_on ? link_new_handed_on(server->worker, transport, &link_owner, entry)
                             : link_new_server(server->worker, transport, &link_owner, entry);
+    link_limit_frames(entry->link, server->options->shared.max_frame);
 }
 
 static void on_upgraded(void *context, struct transport *transport, const char *identity,

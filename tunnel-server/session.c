@@ -29,6 +29,7 @@ struct session {
     struct event *resume_timer;
     uint64_t began_us;
     uint64_t links; /* that have carried it */
+    struct frame_limit frames;
     char software[64];
     bool leaving; /* the client has said that it stops */
 };
@@ -181,6 +182,7 @@ static struct session *session_new(struct session_host *host, const char *identi
     host->session_count++;
     snprintf(session->identity, sizeof session->identity, "%s", identity);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
+    frame_limit_init(&session->frames, host->options->shared.max_frame);
     session->mux = new_mux(session);
     node_listeners_init(&session->listeners, host->worker, session->mux, host->options->clusters,
                         host->options->cluster_count, session->id);
@@ -294,6 +296,27 @@ static bool make_room(struct session_host *host)
     return false;
 }
 
+/* A link is gone, or its client has given it up for another one. */
+static void learn_frames(struct session *session, const struct link *link)
+{
+    const struct link_record record = link_record(link);
+
+    if (frame_limit_learn(&session->frames, &record.frames))
+        log_warning(log_of(session), "smaller_frames",
+                    "Something on the way cuts large WebSocket messages; trying smaller frames",
+                    log_str("session", session->id), log_str("identity", session->identity),
+                    log_u64("was_sent", record.frames.largest_sent),
+                    log_u64("max_frame", session->frames.max));
+}
+
+/* How large frames may be, by what this session has met, and by what the client says. */
+static void limit_frames(struct session *session, const struct mux_hello *hello)
+{
+    frame_limit_lower(&session->frames, hello->message_max);
+    link_limit_frames(session->link, session->frames.max);
+    mux_session_limit_messages(session->mux, (uint32_t)session->frames.max);
+}
+
 static void note_link(struct session *session, const struct mux_hello *hello)
 {
     struct metrics *metrics = session->host->worker->metrics;
@@ -324,8 +347,10 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
                                "the session is not known here, or no more");
         if (!mux_session_is_newer(session->mux, hello))
             return reject_with(reject, MUX_CODE_LIMIT, "a later link carries the session already");
-        if (session->link)
+        if (session->link) {
+            learn_frames(session, session->link);
             link_close(session->link, 1001, "the session goes on over a newer link");
+        }
         event_del(session->resume_timer);
     } else {
         if (host->draining)
@@ -336,6 +361,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
         session = session_new(host, identity, peer);
     }
     set_link(session, link);
+    limit_frames(session, hello);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
     if (mux_session_accept(session->mux, hello, host->offer_count, host->offers, clock_now_us()) !=
         0) {
@@ -365,6 +391,7 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
     if (session->link != link)
         return;
     set_link(session, NULL);
+    learn_frames(session, link);
     /* Whoever broke the protocol once is not trusted to know where the streams stand. A session
      * without streams is kept as well: the request to open one may be what was lost. */
     if (end == LINK_END_PROTOCOL || keep_ms == 0 || session->host->stopping ||

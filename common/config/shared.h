@@ -8,6 +8,7 @@ struct shared_options {
     uint64_t resume_window_ms;
     uint64_t drain_timeout_ms;
     uint64_t memory;
+    uint64_t max_frame;
     int64_t max_streams;
     int64_t log_rate;
     int log_format;       /* index into shared_log_formats, which is enum log_format */
@@ -67,6 +68,19 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
             .default_value = "120s",                                                               \
             .min = 0,                                                                              \
             .max = 24 * 3600 * 1000,                                                               \
+        },                                                                                         \
+        {                                                                                          \
+            .name = "max-frame",                                                                   \
+            .metavar = "SIZE",                                                                     \
+            .kind = CONFIG_SIZE,                                                                   \
+            .offset = offsetof(type, shared.max_frame),                                            \
+            .group = "Tunnel",                                                                     \
+            .help = "Send no larger WebSocket frame, and ask the other end for the same: some "    \
+                    "ingresses cut the link at larger ones. A limit on the way is also found "     \
+                    "without this option, after a few lost links.",                                \
+            .default_value = "64KiB",                                                              \
+            .min = 1024,                                                                           \
+            .max = 64 * 1024,                                                                      \
         },                                                                                         \
     {                                                                                              \
         .name = "drain-timeout", .metavar = "S", .kind = CONFIG_DURATION,                          \

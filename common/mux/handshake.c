@@ -41,6 +41,12 @@ static struct mux_text read_text(struct byte_reader *r)
     return text;
 }
 
+/* A field that an older peer does not write. */
+static uint32_t read_optional_u32(struct byte_reader *r)
+{
+    return !r->failed && byte_reader_left(r) >= 4 ? byte_reader_u32(r) : 0;
+}
+
 static void write_key(struct byte_writer *w, const struct mux_session_key *key)
 {
     byte_writer_bytes(w, key->id, sizeof key->id);
@@ -70,6 +76,7 @@ void mux_hello_encode(struct byte_writer *w, const struct mux_hello *hello)
     byte_writer_u32(w, hello->initial_window);
     write_key(w, &hello->key);
     write_text(w, hello->software);
+    byte_writer_u32(w, hello->message_max);
     end_frame(w, at);
 }
 
@@ -88,6 +95,7 @@ bool mux_hello_decode(const uint8_t *payload, size_t size, struct mux_hello *hel
     hello->initial_window = byte_reader_u32(&r);
     read_key(&r, &hello->key);
     hello->software = read_text(&r);
+    hello->message_max = read_optional_u32(&r);
     return !r.failed;
 }
 
@@ -105,6 +113,7 @@ void mux_welcome_encode(struct byte_writer *w, const struct mux_welcome *welcome
     byte_writer_u16(w, (uint16_t)welcome->offers.size);
     byte_writer_bytes(w, welcome->offers.bytes, welcome->offers.size);
     write_text(w, welcome->identity);
+    byte_writer_u32(w, welcome->message_max);
     end_frame(w, at);
 }
 
@@ -125,6 +134,7 @@ bool mux_welcome_decode(const uint8_t *payload, size_t size, struct mux_welcome 
     welcome->offers.bytes = (const char *)byte_reader_bytes(&r, welcome->offers.size);
     if (byte_reader_left(&r) > 0)
         welcome->identity = read_text(&r);
+    welcome->message_max = read_optional_u32(&r);
     return !r.failed;
 }
 

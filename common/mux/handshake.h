@@ -22,6 +22,7 @@ struct mux_hello {
     uint32_t initial_window; /* credit of a stream before the first WINDOW, bytes */
     struct mux_session_key key;
     struct mux_text software;
+    uint32_t message_max; /* the client sends no larger message of the link; 0: it does not say */
 };
 
 struct mux_welcome {
@@ -36,6 +37,7 @@ struct mux_welcome {
     uint16_t offer_count;
     struct mux_text offers;
     struct mux_text identity; /* who the server says that the client is */
+    uint32_t message_max;     /* as in HELLO, of the server */
 };
 
 struct mux_reject {

@@ -111,6 +111,8 @@ static void reset_link(struct mux_session *session, uint64_t now_us)
     session->doubted_us = 0;
     session->outstanding_us = now_us;
     session->ping_us = 0;
+    session->pings = (struct mux_pings){0, 0};
+    session->progress = 0;
     session->rtt_us = session->rtt_min_us = 0;
     session->hello_due = session->welcome_due = session->pong_due = session->ping_due = false;
     session->output_pending = false;
@@ -266,6 +268,21 @@ bool mux_session_established(const struct mux_session *session)
 size_t mux_session_stream_count(const struct mux_session *session)
 {
     return session->streams.count;
+}
+
+struct mux_pings mux_session_pings(const struct mux_session *session)
+{
+    return (struct mux_pings){session->pings.asked + session->ping_due, session->pings.answered};
+}
+
+uint64_t mux_session_progress(const struct mux_session *session)
+{
+    return session->progress;
+}
+
+void mux_session_limit_messages(struct mux_session *session, uint32_t message_max)
+{
+    session->settings.message_max = message_max;
 }
 
 uint64_t mux_session_rtt_us(const struct mux_session *session)

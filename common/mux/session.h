@@ -51,6 +51,7 @@ struct mux_settings {
     uint64_t dead_after_us;    /* silence with bytes or a probe outstanding that ends the link */
     uint64_t window_idle_us;   /* a window falls back after this long without data */
     uint32_t resume_window_ms; /* told to the peer in WELCOME */
+    uint32_t message_max; /* told to the peer: no message of a link is larger; 0: nothing is told */
     struct mux_text software;
     struct mux_text identity; /* server: of the client, for WELCOME; must live as long */
 };
@@ -140,6 +141,18 @@ uint64_t mux_session_rtt_us(const struct mux_session *session);
 uint64_t mux_session_rtt_at_us(const struct mux_session *session);
 /* Probes the link at once. */
 void mux_session_ping(struct mux_session *session);
+/* Pings of this link: asked for so far, and the latest that was answered. A link keeps its order:
+ * an answer proves that all that was sent before the ping has arrived. */
+struct mux_pings {
+    uint64_t asked;
+    uint64_t answered;
+};
+struct mux_pings mux_session_pings(const struct mux_session *session);
+/* Bytes of streams that this link has carried for sure: that the peer has acknowledged since it is
+ * up, or that came from the peer. */
+uint64_t mux_session_progress(const struct mux_session *session);
+/* What the next HELLO or WELCOME says of the size of messages. */
+void mux_session_limit_messages(struct mux_session *session, uint32_t message_max);
 /* The same, when there is reason to think that the link is dead: it is after this long a silence.
  */
 void mux_session_probe(struct mux_session *session, uint64_t now_us, uint64_t dead_after_us);

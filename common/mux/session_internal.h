@@ -111,6 +111,8 @@ struct mux_session {
     uint64_t starved_us;     /* when to look for memory again; 0: nobody starves */
     uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
+    uint64_t progress;       /* see mux_session_progress() */
+    struct mux_pings pings;  /* asked: without the one that is due */
     uint64_t rtt_us;
     uint64_t rtt_at_us;  /* when it was measured */
     uint64_t rtt_min_us; /* of this link */

@@ -19,6 +19,7 @@ static void put_hello(struct mux_session *session, struct byte_writer *w)
         .initial_window = session->settings.window.initial,
         .key = session->key,
         .software = session->settings.software,
+        .message_max = session->settings.message_max,
     };
 
     mux_hello_encode(w, &hello);
@@ -37,6 +38,7 @@ static void put_welcome(struct mux_session *session, struct byte_writer *w)
         .offer_count = session->offer_count,
         .offers = session->offers,
         .identity = session->settings.identity,
+        .message_max = session->settings.message_max,
     };
 
     mux_welcome_encode(w, &welcome);
@@ -124,6 +126,7 @@ static void put_link_frames(struct mux_session *session, struct byte_writer *w)
     if (session->ping_due && room(w) >= MUX_U64_FRAME) {
         session->ping_us = session->now_us ? session->now_us : 1;
         mux_frame_write_u64(w, MUX_PING, MUX_CONTROL_STREAM, session->ping_us);
+        session->pings.asked++;
         session->ping_due = false;
         session_awaits_answer(session);
     }

@@ -235,6 +235,7 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, const u
 
 static int receive_data_bytes(struct mux_session *session, const uint8_t *bytes, size_t size)
 {
+    session->progress += size;
     if (session->input.data.stream != MUX_CONTROL_STREAM)
         return receive_stream_data(session, session->input.data.stream, bytes, size);
 
@@ -415,6 +416,7 @@ static int receive_pong(struct mux_session *session, uint64_t token)
         session->rtt_min_us = session->rtt_us;
     session->rtt_at_us = session->now_us;
     session->ping_us = 0;
+    session->pings.answered = session->pings.asked;
     if (session->callbacks->measured)
         session->callbacks->measured(session->context, session->rtt_us);
     if (session->unacknowledged == 0)

@@ -189,6 +189,9 @@ bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t 
         byte_queue_drop(&stream->send, consumed);
         session->unacknowledged -= freed;
         session->budget->send_held -= freed;
+        /* What POSITION frees came over an earlier link. */
+        if (session->phase == LINK_UP)
+            session->progress += freed;
     }
     if (limit > stream->send_limit) {
         stream->send_limit = limit;

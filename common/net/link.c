@@ -25,6 +25,8 @@ enum {
     HELD_MAX = 1 << 20, /* for another instance; the client is not read while there is more */
     HELD_SPANS = 16,
     MASK_KEYS = 64,
+    /* So many frames of the least size hold what a session wants to say at least. */
+    FRAMES_A_BATCH = 18,
 };
 
 struct link {
@@ -41,7 +43,10 @@ struct link {
     uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
     struct ws_decoder decoder;
-    uint64_t moved;
+    size_t frame_max; /* header included */
+    struct link_record record;
+    uint64_t probe;     /* the ping whose answer proves that a frame has arrived; 0: none is out */
+    size_t probed_size; /* of that frame */
     bool client;
     bool framed;    /* payload comes and goes in WebSocket frames */
     bool handed_on; /* payload goes elsewhere: to other_fd, or to held until that is there */
@@ -87,6 +92,7 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     link->context = context;
     link->client = client;
     link->framed = true;
+    link->frame_max = FRAME_LIMIT_MOST;
     link->other_fd = -1;
     byte_queue_init(&link->held, &worker->pool);
     link->next_key = MASK_KEYS;
@@ -187,9 +193,58 @@ const char *link_protection(const struct link *link)
     return transport_protection(link->transport);
 }
 
-uint64_t link_moved(const struct link *link)
+void link_limit_frames(struct link *link, size_t max)
 {
-    return link->moved;
+    struct frame_limit limit;
+
+    frame_limit_init(&limit, max);
+    if (limit.max < link->frame_max)
+        link->frame_max = limit.max;
+}
+
+struct link_record link_record(const struct link *link)
+{
+    return link->record;
+}
+
+/* ---- what the link has proven */
+
+/* Has the largest frame so far answered for, so that its size is known to get through. */
+static void probe_frames(struct link *link)
+{
+    const struct frame_record *frames = &link->record.frames;
+
+    if (link->probe != 0 || frames->largest_sent <= FRAME_LIMIT_LEARNT_LEAST ||
+        frames->largest_sent <= frames->largest_answered || !mux_session_established(link->session))
+        return;
+    struct mux_pings pings = mux_session_pings(link->session);
+    /* A ping that is under way is for the round trip, and came first. */
+    if (pings.asked != pings.answered)
+        return;
+    mux_session_ping(link->session);
+    link->probe = pings.asked + 1;
+    link->probed_size = frames->largest_sent;
+}
+
+static void note_sent(struct link *link, size_t size)
+{
+    if (size > link->record.frames.largest_sent)
+        link->record.frames.largest_sent = size;
+    if (link->session)
+        probe_frames(link);
+}
+
+static void note_received(struct link *link)
+{
+    struct mux_pings pings = mux_session_pings(link->session);
+
+    link->record.progress = mux_session_progress(link->session);
+    link->record.answered = pings.answered > 0;
+    if (link->probe != 0 && pings.answered >= link->probe) {
+        link->record.frames.largest_answered = link->probed_size;
+        link->probe = 0;
+    }
+    probe_frames(link);
 }
 
 /* ---- output */
@@ -226,32 +281,71 @@ static size_t read_other(struct link *link, uint8_t *buffer, size_t size)
     return 0;
 }
 
+/* Makes a frame of the payload, whose header is to be at out, not behind it. Returns its size. */
+static size_t put_frame(struct link *link, uint8_t *out, uint8_t *payload, size_t size)
+{
+    uint8_t header[WS_HEADER_MAX];
+    const uint8_t *key = mask_key(link);
+    size_t header_size = ws_frame_header(header, WS_OPCODE_BINARY, size, key);
+
+    if (out + header_size != payload)
+        memmove(out + header_size, payload, size);
+    memcpy(out, header, header_size);
+    if (key)
+        ws_mask(out + header_size, size, key, 0);
+    note_sent(link, header_size + size);
+    return header_size + size;
+}
+
 /*
- * Encodes the next batch: a pong that is due, then one frame with what the session has to say.
- * Headers are put in front of what they belong to, so the batch begins somewhere in the staging
- * area.
+ * Makes frames of what the session says, each as large as is allowed: where a message ends means
+ * nothing to the peer. There is room for headers before the payload. Returns where the frames
+ * begin, and their size.
+ */
+static uint8_t *put_frames(struct link *link, uint8_t *payload, size_t *size)
+{
+    const size_t part_max = link->frame_max - WS_HEADER_MAX;
+    uint8_t unused[WS_HEADER_MAX];
+    size_t left = *size;
+    uint8_t *start;
+
+    if (left <= part_max)
+        start = payload - ws_frame_header(unused, WS_OPCODE_BINARY, left,
+                                          link->client ? link->keys[0] : NULL);
+    else
+        start = payload - (left / part_max + 1) * WS_HEADER_MAX;
+    uint8_t *out = start;
+    while (left > 0) {
+        size_t part = left < part_max ? left : part_max;
+        out += put_frame(link, out, payload, part);
+        payload += part;
+        left -= part;
+    }
+    *size = (size_t)(out - start);
+    return start;
+}
+
+/*
+ * Encodes the next batch: a pong that is due, then what the session has to say. Headers are put in
+ * front of what they belong to, so the batch begins somewhere in the staging area.
  */
 static size_t fill_staging(struct link *link, uint8_t **start)
 {
-    const size_t front = WS_CONTROL_FRAME_MAX + WS_HEADER_MAX;
+    const size_t front = WS_CONTROL_FRAME_MAX + FRAMES_A_BATCH * WS_HEADER_MAX;
+    size_t room = (FRAMES_A_BATCH - 1) * (link->frame_max - WS_HEADER_MAX);
     uint8_t *at = link->worker->staging + front;
     size_t size = 0;
 
+    if (room > WORKER_WRITE_SIZE - front)
+        room = WORKER_WRITE_SIZE - front;
     if (link->session)
-        size = mux_session_pull(link->session, at, WORKER_WRITE_SIZE - front, clock_now_us());
+        size = mux_session_pull(link->session, at, room, clock_now_us());
     else if (link->other_fd >= 0)
-        size = read_other(link, at, WORKER_WRITE_SIZE - front);
-    link->moved += size;
-    if (size > 0 && link->framed) {
-        uint8_t header[WS_HEADER_MAX];
-        const uint8_t *key = mask_key(link);
-        size_t header_size = ws_frame_header(header, WS_OPCODE_BINARY, size, key);
-        if (key)
-            ws_mask(at, size, key, 0);
-        at -= header_size;
-        memcpy(at, header, header_size);
-        size += header_size;
-    }
+        size = read_other(link, at, room);
+    if (size > 0 && link->framed)
+        at = put_frames(link, at, &size);
+    else if (size > 0)
+        note_sent(link, size);
     if (link->pong_due) {
         uint8_t pong[WS_CONTROL_FRAME_MAX];
         size_t pong_size = ws_frame_pong(pong, link->pong, link->pong_size, mask_key(link));
@@ -471,6 +565,7 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
         return;
     }
     link->close_us = 0;
+    link_limit_frames(link, hello.message_max);
     link->session = link->owner->hello(link->context, link, &hello, &rejection);
     if (!link->session && rejection.code == MUX_CODE_NONE) {
         link->handed_on = true;
@@ -488,6 +583,7 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
     }
     size_t taken = consumed - before;
     int error = mux_session_receive(link->session, bytes + taken, size - taken, clock_now_us());
+    note_received(link);
     if (error)
         session_failed(link, error);
 }
@@ -503,8 +599,8 @@ static void receive_payload(struct link *link, const uint8_t *bytes, size_t size
         receive_hello(link, bytes, size);
         return;
     }
-    link->moved += size;
     int error = mux_session_receive(link->session, bytes, size, clock_now_us());
+    note_received(link);
     if (error)
         session_failed(link, error);
 }
@@ -517,6 +613,7 @@ static void receive_close(struct link *link, const struct ws_event *event)
              (unsigned)event->code, event->size > 0 ? ": " : "", (int)event->size,
              (const char *)event->bytes);
     set_end(link, LINK_END_CLOSED, text);
+    link->record.frames.refused = event->code == WS_CLOSE_TOO_BIG;
     if (!link->closing)
         start_closing(link, event->code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NORMAL : event->code,
                       NULL);

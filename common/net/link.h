@@ -12,6 +12,7 @@
 #pragma once
 
 #include "mux/session.h"
+#include "net/frame_limit.h"
 #include "net/transport.h"
 #include "net/worker.h"
 
@@ -71,5 +72,14 @@ void link_probe(struct link *link);
 /* A session's output() callback comes here. */
 void link_output(struct link *link);
 const char *link_protection(const struct link *link);
-/* Bytes of the session that went over it, both ways together. */
-uint64_t link_moved(const struct link *link);
+/* Sends no larger WebSocket frame from here on; of several limits the smallest counts, 0 is none.
+ * On a server, the one in HELLO is obeyed without this. */
+void link_limit_frames(struct link *link, size_t max);
+
+/* What a link has done: whoever decides about the next one asks, in ended() at the latest. */
+struct link_record {
+    uint64_t progress; /* as mux_session_progress(): what it has carried for sure */
+    bool answered;     /* the peer has answered a ping */
+    struct frame_record frames;
+};
+struct link_record link_record(const struct link *link);

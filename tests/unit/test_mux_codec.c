@@ -214,7 +214,8 @@ static struct mux_hello some_hello(void)
                               .resume = true,
                               .attempt = 12,
                               .initial_window = 65536,
-                              .software = text("tunnel-client 1")};
+                              .software = text("tunnel-client 1"),
+                              .message_max = 32768};
 
     memset(hello.key.id, 0x11, sizeof hello.key.id);
     memset(hello.key.secret, 0x22, sizeof hello.key.secret);
@@ -242,8 +243,13 @@ static void hello_round_trips(void **state)
     assert_true(back.version_min == 1 && back.version_max == 3);
     assert_memory_equal(&back.key, &hello.key, sizeof back.key);
     assert_text(back.software, "tunnel-client 1");
-    for (size_t cut = 0; cut < size - MUX_FRAME_HEADER; cut++)
+    assert_int_equal(back.message_max, 32768);
+    /* An older client does not write its last field. */
+    const size_t whole = size - MUX_FRAME_HEADER;
+    for (size_t cut = 0; cut < whole - 4; cut++)
         assert_false(mux_hello_decode(bytes + MUX_FRAME_HEADER, cut, &back));
+    assert_true(mux_hello_decode(bytes + MUX_FRAME_HEADER, whole - 4, &back));
+    assert_int_equal(back.message_max, 0);
 }
 
 static int receive_bent(size_t at, uint8_t value)
@@ -292,16 +298,21 @@ static void welcome_and_reject_round_trip(void **state)
     welcome.offers = (struct mux_text){(const char *)list, byte_writer_size(&offers)};
     welcome.software = text("tunnel-server 1");
     welcome.identity = text("ALICE");
+    welcome.message_max = 16384;
     byte_writer_init(&w, bytes, sizeof bytes);
     mux_welcome_encode(&w, &welcome);
     size_t size = byte_writer_size(&w) - MUX_FRAME_HEADER;
-    /* The identity may be missing, but not cut. */
-    for (size_t cut = 0; cut < size; cut++)
-        assert_int_equal(mux_welcome_decode(bytes + MUX_FRAME_HEADER, cut, &back),
-                         cut == size - sizeof "ALICE");
-    assert_true(mux_welcome_decode(bytes + MUX_FRAME_HEADER, size - sizeof "ALICE", &back));
-    assert_int_equal(back.identity.size, 0);
+    /* Identity and the size of messages may be missing; the identity may not be cut. */
+    const size_t old = size - 4, oldest = old - sizeof "ALICE";
+    for (size_t cut = 0; cut < old; cut++)
+        assert_int_equal(mux_welcome_decode(bytes + MUX_FRAME_HEADER, cut, &back), cut == oldest);
+    assert_true(mux_welcome_decode(bytes + MUX_FRAME_HEADER, oldest, &back));
+    assert_true(back.identity.size == 0 && back.message_max == 0);
+    assert_true(mux_welcome_decode(bytes + MUX_FRAME_HEADER, old, &back));
+    assert_text(back.identity, "ALICE");
+    assert_int_equal(back.message_max, 0);
     assert_true(mux_welcome_decode(bytes + MUX_FRAME_HEADER, size, &back));
+    assert_int_equal(back.message_max, 16384);
     assert_text(back.identity, "ALICE");
     assert_true(!back.resumed && back.resume_window_ms == 120000 && back.offer_count == 2);
     assert_true(mux_offer_next(&back.offers, &kind, &name));

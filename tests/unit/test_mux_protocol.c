@@ -155,6 +155,7 @@ static void play(void)
     mux_settings_default(&settings);
     settings.software = (struct mux_text){"example", 7};
     settings.identity = (struct mux_text){"alice", 5};
+    settings.message_max = 65536;
     settings.role = MUX_SERVER;
     server.session = mux_session_new(&settings, &callbacks, &server, &key, &pool, &budget);
     settings.role = MUX_CLIENT;

@@ -570,6 +570,59 @@ static void a_link_that_takes_no_bytes_is_dead(void **state)
     assert_int_equal(mux_session_tick(client.session, now), MUX_ERROR_DEAD);
 }
 
+/* What counts is what the peer has acknowledged or sent on this link, not what was pulled for it.
+ */
+static void progress_is_what_the_peer_has_acknowledged(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+    uint64_t before = mux_session_progress(client.session);
+
+    server.lazy = true;
+    mux_stream_write(stream, "abcd", 4);
+    exchange();
+    assert_int_equal(mux_session_progress(client.session), before);
+    assert_true(mux_session_progress(server.session) >= 4);
+    mux_stream_consume(server.opened, 4, now);
+    now += 20 * MS;
+    assert_int_equal(mux_session_tick(server.session, now), 0);
+    exchange();
+    assert_int_equal(mux_session_progress(client.session), before + 4);
+    /* What was acknowledged while there was no link is nothing that the next one did. */
+    mux_stream_write(stream, "efgh", 4);
+    exchange();
+    mux_stream_consume(server.opened, 4, now);
+    detach();
+    assert_int_equal(link_up(), 0);
+    exchange();
+    assert_int_equal(mux_session_progress(client.session), 0);
+}
+
+static void answers_are_counted_by_ping(void **state)
+{
+    (void)state;
+    struct mux_pings pings = mux_session_pings(client.session);
+
+    assert_true(pings.asked == 1 && pings.answered == 1);
+    mux_session_ping(client.session);
+    mux_session_ping(client.session);
+    pings = mux_session_pings(client.session);
+    assert_true(pings.asked == 2 && pings.answered == 1);
+    now += MS;
+    assert_int_equal(carry(&client, &server), 0);
+    /* One more before the answer comes: an answer to the older one tells nothing of it. */
+    now += MS;
+    mux_session_ping(client.session);
+    assert_int_equal(carry(&client, &server), 0);
+    exchange();
+    pings = mux_session_pings(client.session);
+    assert_true(pings.asked == 3 && pings.answered == 3);
+    detach();
+    assert_int_equal(link_up(), 0);
+    pings = mux_session_pings(client.session);
+    assert_true(pings.answered == 0);
+}
+
 static void a_lost_session_resets_its_streams(void **state)
 {
     (void)state;
@@ -774,6 +827,8 @@ int main(void)
         IN_A_PAIR(round_trips_are_measured),
         IN_A_PAIR(an_idle_link_is_probed_then_dead),
         IN_A_PAIR(a_link_that_takes_no_bytes_is_dead),
+        IN_A_PAIR(progress_is_what_the_peer_has_acknowledged),
+        IN_A_PAIR(answers_are_counted_by_ping),
         IN_A_PAIR(a_lost_session_resets_its_streams),
         IN_A_PAIR(too_many_streams_are_refused),
         IN_A_PAIR(another_version_is_rejected),

@@ -10,6 +10,7 @@ const STATES = {
 const EVENTS = {
   up: "New session", resumed: "Link back, connections go on", link_lost: "Link lost", session_lost: "Session lost, connections reset",
   dial_failed: "Could not connect", server_going_away: "The server is about to stop",
+  smaller_frames: "Smaller frames",
 };
 const GOOD = new Set(["up", "resumed"]);
 

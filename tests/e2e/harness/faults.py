@@ -6,6 +6,8 @@ It runs in a thread of the tests. What is asked of it holds for links that are t
   cut_after = N           a link is reset when N bytes have passed from the server: in the middle of a frame, as a rule
   stall(), wake()         nothing passes any more, nothing is closed: half-open links, of those that are there now; and the end of it
   inject(to, text)        writes text of its own between what passes, to the "client" or the "server"
+  frame_max[from] = N     a link is reset where a WebSocket frame of more than N bytes begins, from the "client" or the "server", as
+                          some ingresses do; for links without TLS. largest_frame[from] is the largest that was seen, or cut
   idle_cut = S            a link on which nothing passed for S seconds is reset
   delay = S               each way; what was sent arrives later, none of it is lost
   targets                 (host, port) pairs, taken in turn like a load balancer without stickiness
@@ -23,11 +25,45 @@ CHUNK = 1 << 17
 QUEUE_MAX = 1 << 20
 
 
+class Frames:
+    """Finds the WebSocket frames in what one side sends after its HTTP head."""
+
+    def __init__(self):
+        self.head, self.buffer, self.skip = True, b"", 0
+
+    def feed(self, data):
+        """(offset in data, size of the whole frame) of each frame that begins here, as soon as its size is known."""
+        at, before = 0, len(self.buffer)
+        self.buffer += data
+        while True:
+            if self.skip:
+                step = min(self.skip, len(self.buffer) - at)
+                at, self.skip = at + step, self.skip - step
+            rest = self.buffer[at:at + 10]
+            if self.head:
+                end = self.buffer.find(b"\r\n\r\n")
+                if end < 0:
+                    return
+                self.head, self.skip = False, end + 4
+                continue
+            if self.skip or len(rest) < 2:
+                break
+            code, masked = rest[1] & 0x7F, rest[1] >> 7
+            size = 2 + 4 * masked + {126: 2, 127: 8}.get(code, 0)
+            if len(rest) < size - 4 * masked:
+                break
+            size += int.from_bytes(rest[2:4 if code == 126 else 10], "big") if code >= 126 else code
+            yield max(0, at - before), size
+            self.skip = size
+        self.buffer = self.buffer[at:]
+
+
 class Side:
     """One socket of a link, and what is to be written to it: (due, bytes)."""
 
     def __init__(self, link, sock):
         self.link, self.sock, self.other = link, sock, None
+        self.frames = Frames()
         self.queue, self.queued = collections.deque(), 0
         self.ended = self.told = False  # it has sent its end of file; the other side knows
         self.events = 0
@@ -50,6 +86,7 @@ class Proxy:
     def __init__(self, targets, host="127.0.0.1"):
         self.targets, self.turn = list(targets), 0
         self.cut_after = self.idle_cut = None
+        self.frame_max, self.largest_frame = {}, {"client": 0, "server": 0}
         self.delay = 0.0
         self.links, self.accepted, self.drops, self.idle_cuts, self.bytes = [], 0, 0, 0, 0
         self.listener = socket.socket()
@@ -157,8 +194,23 @@ class Proxy:
                         pass
                 self._end(link)
                 return
+        if self.frame_max and self._is_cut(side, data):
+            return
         side.other.queue.append((time.monotonic() + self.delay, data))
         side.other.queued += len(data)
+
+    def _is_cut(self, side, data):
+        name = "server" if side is side.link.server else "client"
+        for offset, size in side.frames.feed(data):
+            self.largest_frame[name] = max(self.largest_frame[name], size)
+            if size > self.frame_max.get(name, size):
+                try:
+                    side.other.sock.send(data[:offset])
+                except OSError:
+                    pass
+                self._end(side.link)
+                return True
+        return False
 
     def _write(self, side, now):
         while side.queue and side.queue[0][0] <= now:

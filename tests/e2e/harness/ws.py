@@ -1,6 +1,7 @@
 """A WebSocket client with bad manners: it upgrades as it should and then sends whatever the test wants."""
 
 import base64
+import hashlib
 import os
 import socket
 import ssl
@@ -72,6 +73,24 @@ def mux_frame(kind, stream, payload):
 def hello():
     """The first frame of a new session."""
     return mux_frame(1, 0, struct.pack(">IHHHII", 0x4B54554E, 1, 1, 0, 1, 65536) + bytes(48) + b"\x04test")
+
+
+def welcome():
+    """A new session, with nothing on offer."""
+    return mux_frame(2, 0, struct.pack(">HHII", 1, 0, 65536, 120_000) + b"i" * 16 + b"s" * 32 + b"\x04test" + bytes(4))
+
+
+def goaway(reason=b"stopping"):
+    return mux_frame(9, 0, struct.pack(">HH", 9, len(reason)) + reason)
+
+
+def accept(sock):
+    """The server's side of an upgrade."""
+    head = read_head(sock)
+    key = next(line.split(":", 1)[1].strip() for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:"))
+    answer = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+    sock.sendall(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 f"Sec-WebSocket-Accept: {answer}\r\n\r\n".encode())
 
 
 def closed_within(sock, seconds):
