@@ -101,7 +101,7 @@ static struct port *port_new(struct ports *ports, enum mux_target_kind kind, con
     const struct mux_target target = port_target(port);
     mux_target_text(&target, port->label);
     for (size_t i = 0; i < 3; i++)
-        idmap_init(&port->nodes[i]);
+        idmap_init(&port->nodes[i], &ports->worker->hash_key);
     return port;
 }
 

@@ -95,6 +95,7 @@ static void new_session(struct carrier *carrier)
 
     mux_settings_default(&settings);
     settings.role = MUX_CLIENT;
+    settings.hash_key = uplink->worker->hash_key;
     settings.max_streams = (uint32_t)uplink->options->shared.max_streams;
     settings.ping_interval_us = uplink->options->shared.ping_interval_ms * 1000;
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,

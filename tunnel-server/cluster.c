@@ -14,7 +14,7 @@ void cluster_init(struct cluster *cluster, struct worker *worker,
     cluster->settings = settings;
     cluster->tls = tls;
     for (size_t i = 0; i < 3; i++)
-        idmap_init(&cluster->nodes[i]);
+        idmap_init(&cluster->nodes[i], &worker->hash_key);
 }
 
 void cluster_clear(struct cluster *cluster)

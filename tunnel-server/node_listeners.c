@@ -15,8 +15,11 @@ enum {
 
 /* A listener that the client has, or was asked to have, for a node. */
 struct exposed {
+    struct list node; /* in listeners->unanswered until the client has answered */
+    uint64_t number;  /* among those that it was asked for */
     bool ready;
     bool failed;
+    uint64_t failed_after; /* waits that had begun when it did */
     uint16_t port;
     char host[HOST_MAX + 1];
 };
@@ -39,7 +42,20 @@ static struct exposed *exposed_add(struct node_listeners *listeners, size_t clus
     if (!exposed)
         abort();
     idmap_put(map, (uint32_t)node, exposed);
+    exposed->number = ++listeners->asked;
+    list_append(&listeners->unanswered, &exposed->node);
     return exposed;
+}
+
+/* A failure is forgotten when all those who waited then have heard of it: the next response that
+ * names the node makes the client try again. */
+static bool is_forgotten(const struct node_listeners *listeners, const struct exposed *failed)
+{
+    if (listeners->telling)
+        return false;
+    return list_empty(&listeners->waiting) ||
+           list_entry(listeners->waiting.next, struct node_wait, node)->number >
+               failed->failed_after;
 }
 
 int node_listeners_find(struct node_listeners *listeners, size_t cluster,
@@ -48,9 +64,14 @@ int node_listeners_find(struct node_listeners *listeners, size_t cluster,
     struct exposed *exposed = exposed_get(listeners, cluster, type, node);
 
     if (!exposed)
-        return 1;
-    if (exposed->failed)
+        return listeners->books[cluster].nodes[type].count < CLUSTER_NODES_MAX ? 1 : -1;
+    if (exposed->failed && !is_forgotten(listeners, exposed))
         return -1;
+    if (exposed->failed) {
+        idmap_remove(&listeners->books[cluster].nodes[type], (uint32_t)node);
+        free(exposed);
+        return 1;
+    }
     if (!exposed->ready)
         return 1;
     *local = (struct kafka_address){exposed->host, strlen(exposed->host), exposed->port};
@@ -95,7 +116,7 @@ void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
                 continue;
             if (!mux_expose_add(&writer, (uint8_t)wanted->type, wanted->node))
                 break;
-            /* A full book asks for nothing more: whoever waits runs into the timeout. */
+            /* A full book asks for nothing more: whoever waits for it hears so next time. */
             if (!exposed_add(listeners, cluster, wanted->type, wanted->node))
                 count = i;
         }
@@ -122,6 +143,8 @@ void node_listeners_wait(struct node_listeners *listeners, struct node_wait *wai
     if (!list_empty(&wait->node))
         return;
     wait->since_us = clock_now_us();
+    wait->until = listeners->asked;
+    wait->number = ++listeners->waits;
     list_append(&listeners->waiting, &wait->node);
     check_soon(listeners);
 }
@@ -144,42 +167,55 @@ static void on_timer(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-/* Whoever waits looks again, each once: it may begin to wait anew. */
+/*
+ * Those for whom nothing is unanswered any more look again; each may begin to wait anew. To look
+ * again is to rewrite the whole response that is held: it happens once for all its nodes, in
+ * however many pieces the client answers.
+ */
 static void answer_waiting(struct node_listeners *listeners)
 {
     struct list waiting;
     struct list *node;
+    uint64_t oldest = UINT64_MAX;
 
+    if (!list_empty(&listeners->unanswered))
+        oldest = list_entry(listeners->unanswered.next, struct exposed, node)->number;
     list_init(&waiting);
-    while ((node = list_pop(&listeners->waiting)))
-        list_append(&waiting, node);
+    while (!list_empty(&listeners->waiting) &&
+           list_entry(listeners->waiting.next, struct node_wait, node)->until < oldest)
+        list_append(&waiting, list_pop(&listeners->waiting));
+    listeners->telling = true;
     while ((node = list_pop(&waiting))) {
         struct node_wait *wait = list_entry(node, struct node_wait, node);
         wait->owner->answered(wait->context);
     }
+    listeners->telling = false;
 }
 
 /* ---- the client's answer */
 
-static void note_exposed(struct node_listeners *listeners, size_t cluster,
+/* false: nobody has asked for that. */
+static bool note_exposed(struct node_listeners *listeners, size_t cluster,
                          const struct mux_exposed_node *node)
 {
     struct exposed *exposed;
 
     if (node->endpoint_type < 1 || node->endpoint_type > 2)
-        return;
+        return false;
     exposed = exposed_get(listeners, cluster, node->endpoint_type, node->node_id);
-    if (!exposed || exposed->ready)
-        return;
+    if (!exposed || list_empty(&exposed->node))
+        return false;
+    list_remove(&exposed->node);
     if (node->port == 0 || node->host.size == 0 || node->host.size > HOST_MAX) {
         exposed->failed = true;
+        exposed->failed_after = listeners->waits;
         log_warning(listeners->worker->log, "expose_failed",
                     "The client could not open a listener for a node",
                     log_str("session", listeners->session),
                     log_str("cluster", listeners->clusters[cluster].name),
                     log_i64("node", node->node_id),
                     log_bytes("reason", node->host.bytes, node->host.size));
-        return;
+        return true;
     }
     memcpy(exposed->host, node->host.bytes, node->host.size);
     exposed->host[node->host.size] = '\0';
@@ -189,22 +225,7 @@ static void note_exposed(struct node_listeners *listeners, size_t cluster,
              log_str("session", listeners->session),
              log_str("cluster", listeners->clusters[cluster].name), log_i64("node", node->node_id),
              log_str("host", exposed->host), log_u64("port", exposed->port));
-}
-
-/* What has failed is forgotten when those who waited have heard of it: the next response that names
- * one of these nodes makes the client try again. */
-static void forget_failed(struct exposed_book *book, struct mux_expose_reader reader)
-{
-    struct mux_exposed_node node;
-
-    while (mux_exposed_next(&reader, &node)) {
-        struct idmap *map = &book->nodes[node.endpoint_type <= 2 ? node.endpoint_type : 0];
-        struct exposed *exposed = idmap_get(map, (uint32_t)node.node_id);
-        if (!exposed || !exposed->failed)
-            continue;
-        idmap_remove(map, (uint32_t)node.node_id);
-        free(exposed);
-    }
+    return true;
 }
 
 void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size)
@@ -218,11 +239,11 @@ void node_listeners_receive(struct node_listeners *listeners, const uint8_t *pay
         if (strlen(listeners->clusters[i].name) != reader.cluster.size ||
             memcmp(listeners->clusters[i].name, reader.cluster.bytes, reader.cluster.size) != 0)
             continue;
-        const struct mux_expose_reader again = reader;
+        bool answered = false;
         while (mux_exposed_next(&reader, &node))
-            note_exposed(listeners, i, &node);
-        answer_waiting(listeners);
-        forget_failed(&listeners->books[i], again);
+            answered |= note_exposed(listeners, i, &node);
+        if (answered)
+            answer_waiting(listeners);
         return;
     }
 }
@@ -239,10 +260,14 @@ void node_listeners_init(struct node_listeners *listeners, struct worker *worker
                                          .cluster_count = cluster_count,
                                          .session = session};
     list_init(&listeners->waiting);
+    list_init(&listeners->unanswered);
     listeners->books = calloc(cluster_count + 1, sizeof *listeners->books);
     listeners->timer = event_new(worker->base, -1, 0, on_timer, listeners);
     if (!listeners->books || !listeners->timer)
         abort();
+    for (size_t i = 0; i < cluster_count; i++)
+        for (size_t type = 0; type < 3; type++)
+            idmap_init(&listeners->books[i].nodes[type], &worker->hash_key);
 }
 
 void node_listeners_clear(struct node_listeners *listeners)

@@ -26,6 +26,8 @@ struct node_wait {
     const struct node_wait_owner *owner;
     void *context;
     uint64_t since_us;
+    uint64_t number; /* of the wait */
+    uint64_t until;  /* the last node that the client had been asked for when the wait began */
 };
 
 /* The listeners for one cluster's nodes. */
@@ -41,6 +43,10 @@ struct node_listeners {
     const char *session;        /* its id, for the log */
     struct exposed_book *books; /* one a cluster */
     struct list waiting;        /* struct node_wait, oldest first */
+    struct list unanswered;     /* struct exposed that the client was asked for, oldest first */
+    uint64_t asked;             /* how many it was asked for so far */
+    uint64_t waits;             /* that have begun so far */
+    bool telling;               /* those who waited look at the answers now */
     struct event *timer;
     bool linked; /* the session has a link: without one, nobody is too late */
 };
@@ -54,8 +60,8 @@ void node_listeners_clear(struct node_listeners *listeners);
 
 /*
  * The client's listener for a node; cluster is the index into clusters. Returns 0: *local is valid
- * until the next call; 1: there is none yet; -1: the client could not open one, and the next
- * response that names the node makes it try again.
+ * until the next call; 1: there is none yet; -1: there will be none: the client could not open one,
+ * and the next response that names the node makes it try again, or there are too many.
  */
 int node_listeners_find(struct node_listeners *listeners, size_t cluster,
                         enum kafka_endpoint_type type, int32_t node, struct kafka_address *local);
@@ -66,5 +72,6 @@ void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
 /* An EXPOSED message has come. */
 void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size);
 
-/* Begins to wait, unless it does already. Ends with a call of the wait's owner. */
+/* Begins to wait until the client has answered all that it was asked for so far, unless it does
+ * already. Ends with a call of the wait's owner. */
 void node_listeners_wait(struct node_listeners *listeners, struct node_wait *wait);

@@ -151,6 +151,7 @@ static struct mux_session *new_mux(struct session *session)
 
     mux_settings_default(&settings);
     settings.role = MUX_SERVER;
+    settings.hash_key = worker->hash_key;
     settings.max_streams = (uint32_t)options->shared.max_streams;
     settings.ping_interval_us = options->shared.ping_interval_ms * 1000;
     settings.resume_window_ms = (uint32_t)options->shared.resume_window_ms;

@@ -2,24 +2,23 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { FIRST_CAPACITY = 16 };
 
-void idmap_init(struct idmap *map)
+void idmap_init(struct idmap *map, const struct hash_key *key)
 {
-    memset(map, 0, sizeof *map);
+    *map = (struct idmap){.key = key};
 }
 
 void idmap_clear(struct idmap *map)
 {
     free(map->slots);
-    idmap_init(map);
+    idmap_init(map, map->key);
 }
 
 static size_t home(const struct idmap *map, uint32_t id)
 {
-    return (size_t)(id * UINT32_C(2654435769)) & (map->capacity - 1);
+    return (size_t)hash_u32(map->key, id) & (map->capacity - 1);
 }
 
 /* The slot of id, or the free slot where it would go. */

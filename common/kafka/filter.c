@@ -63,6 +63,7 @@ struct kafka_filter {
     /* Output in the filter's memory that the caller has not been given yet. */
     struct kafka_span owed;
 
+    uint32_t work; /* responses and addresses in this turn */
     int failure;
     struct kafka_request failed; /* the request or response that it is about; api_key -1: none */
     char reason[400];
@@ -113,6 +114,8 @@ static size_t smaller(uint64_t a, size_t b)
     return a < b ? (size_t)a : b;
 }
 
+static const struct hash_key no_secret;
+
 struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callbacks, void *context,
                                       const struct kafka_filter_limits *limits)
 {
@@ -134,7 +137,9 @@ struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callb
         f->limits.in_flight = 65536;
     f->failed.api_key = -1;
     kafka_request_reader_init(&f->reader);
-    kafka_requests_init(&f->requests, f->limits.in_flight);
+    if (!f->limits.hash_key)
+        f->limits.hash_key = &no_secret;
+    kafka_requests_init(&f->requests, f->limits.in_flight, f->limits.hash_key);
     return f;
 }
 
@@ -319,6 +324,7 @@ static void count(struct kafka_filter *f, const struct kafka_rewrite *r, size_t 
     if (f->callbacks.rewrote && r->rewritten + r->neutralised + r->blanked > 0)
         f->callbacks.rewrote(f->context, f->request.api_key, r->rewritten,
                              r->neutralised + r->blanked);
+    f->work += r->rewritten + r->neutralised + r->blanked;
     c->blanked += r->blanked;
     if (r->blanked > 0)
         report(f, KAFKA_FILTER_EVENT_BLANKED, &f->request);
@@ -471,6 +477,7 @@ static int begin(struct kafka_filter *f, const uint8_t *head)
     f->api = kafka_api_find(f->request.api_key);
     f->method = choose(f);
     f->left = (uint64_t)length - 4;
+    f->work++;
     f->counters.responses++;
     if (f->callbacks.answered && f->request.type == KAFKA_REQUEST_ANSWERED)
         f->callbacks.answered(f->context, f->request.api_key, f->request.mark);
@@ -526,6 +533,7 @@ static int dispatch_token(struct kafka_filter *f, struct turn *t, bool in_place)
 {
     kafka_requests_pop_token(&f->requests);
     f->sasl.server_tokens++;
+    f->work++;
     f->counters.responses++;
     f->left = byte_load_u32(in_place ? next(t) : f->head);
     f->state = f->left > 0 ? PASS : HEAD;
@@ -684,6 +692,18 @@ static int yield(struct kafka_filter *f, const struct turn *t, size_t *consumed,
     return 0;
 }
 
+/* Between two responses only: what has begun goes through, and is bounded by its limits. */
+static bool is_tired(const struct kafka_filter *f)
+{
+    return f->limits.turn > 0 && f->work >= f->limits.turn && f->owed.size == 0 &&
+           f->state == HEAD && f->head_size == 0;
+}
+
+void kafka_filter_turn(struct kafka_filter *f)
+{
+    f->work = 0;
+}
+
 int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t size,
                            size_t *consumed, struct kafka_span *out)
 {
@@ -703,6 +723,8 @@ int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t 
     }
     if (f->owed.size == 0)
         trim(f);
+    if (size > 0 && !f->ahead && is_tired(f))
+        return KAFKA_FILTER_TIRED;
     if (f->ahead && size > 0) {
         f->ahead = false;
         take(&t, 1);
@@ -710,7 +732,7 @@ int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t 
 
     /* A run that cannot grow is yielded before anything else comes. */
     while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && t.used < t.size &&
-           (t.start == t.end || t.used == t.end))
+           (t.start == t.end || t.used == t.end) && !is_tired(f))
         run(f, &t);
     return yield(f, &t, consumed, out);
 }

@@ -28,6 +28,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
+
 struct kafka_address {
     const char *host; /* not NUL terminated */
     size_t host_size;
@@ -70,10 +72,15 @@ struct kafka_filter_limits {
     size_t frame;       /* a whole response: bytes held; 16 MiB */
     size_t tail;        /* a Fetch or share response after its records: bytes held; 1 MiB */
     uint32_t in_flight; /* requests without a response; 65536 */
+    uint32_t turn;      /* responses and addresses from one kafka_filter_turn() to the next; no
+                         * bound */
+    const struct hash_key *hash_key; /* secret, since clients choose correlation ids; one that
+                                      * everybody knows. Must live as long as the filter */
 };
 
 enum {
     KAFKA_FILTER_BLOCKED = 1,
+    KAFKA_FILTER_TIRED = 2,
     KAFKA_FILTER_EFRAME = -1,       /* malformed */
     KAFKA_FILTER_EVERSION = -2,     /* an address-carrying API in a version that is not known */
     KAFKA_FILTER_ECORRELATION = -3, /* a response to nothing */
@@ -120,10 +127,15 @@ struct kafka_span {
  *   KAFKA_FILTER_BLOCKED   nothing was consumed or yielded: kafka_filter_wanted() lists the nodes
  *             that the map did not know. Call again with the same bytes (or more) after
  *             kafka_filter_retry(); until then the answer stays BLOCKED.
+ *   KAFKA_FILTER_TIRED     nothing was consumed or yielded: limits.turn is used up. Call again with
+ *             the same bytes after kafka_filter_turn(), when others have had their turn.
  *   negative  nothing was consumed or yielded: close both sides. What was yielded before is good.
  */
 int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t size,
                            size_t *consumed, struct kafka_span *out);
+
+/* Another turn of the caller's loop begins. */
+void kafka_filter_turn(struct kafka_filter *f);
 
 struct kafka_wanted {
     enum kafka_endpoint_type type;

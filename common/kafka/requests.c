@@ -3,55 +3,219 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Ids of unanswered optional requests that are remembered per run: a broker is never that late. */
-enum { RUN_MAX = 65536 };
+enum {
+    /* Ids of unanswered optional requests that are remembered per run: a broker is never that late.
+     */
+    RUN_MAX = 65536,
+    /* So many are looked through; more get an index. */
+    LOOKED_THROUGH = 32,
+};
 
-void kafka_requests_init(struct kafka_requests *q, uint32_t max)
+#define NOWHERE UINT32_MAX
+
+struct kafka_requests_entry {
+    struct kafka_request request;
+    uint64_t order; /* grows */
+    uint32_t next;  /* in its line, or among the vacant ones */
+    uint32_t previous;
+};
+
+/* Entries with the same id are a chain, oldest first; the first of each chain is in a bucket. */
+struct kafka_requests_link {
+    uint32_t same_next;
+    uint32_t same_last;   /* of a first one */
+    uint32_t bucket_next; /* of a first one */
+};
+
+void kafka_requests_init(struct kafka_requests *q, uint32_t max, const struct hash_key *key)
 {
-    *q = (struct kafka_requests){.max = max};
+    *q = (struct kafka_requests){.max = max,
+                                 .vacant = NOWHERE,
+                                 .owed = {NOWHERE, NOWHERE},
+                                 .optional = {NOWHERE, NOWHERE},
+                                 .key = key};
 }
 
 void kafka_requests_free(struct kafka_requests *q)
 {
-    free(q->ring);
-    *q = (struct kafka_requests){0};
+    free(q->buckets);
+    free(q->links);
+    free(q->entries);
+    kafka_requests_init(q, q->max, q->key);
 }
 
-static struct kafka_request *at(const struct kafka_requests *q, uint32_t index)
+/* ---- the index */
+
+static uint32_t *bucket_of(const struct kafka_requests *q, int32_t id)
 {
-    return &q->ring[(q->head + index) & (q->capacity - 1)];
+    return &q->buckets[hash_u32(q->key, (uint32_t)id) & (q->bucket_count - 1)];
 }
 
-static void drop_front(struct kafka_requests *q, uint32_t count)
+static uint32_t index_find(struct kafka_requests *q, int32_t id)
 {
-    q->head = (q->head + count) & (q->capacity - 1);
-    q->count -= count;
+    uint32_t at = *bucket_of(q, id);
+
+    for (; at != NOWHERE; at = q->links[at].bucket_next) {
+        q->looks++;
+        if (q->entries[at].request.correlation_id == id)
+            break;
+    }
+    return at;
+}
+
+static void index_add(struct kafka_requests *q, uint32_t at)
+{
+    int32_t id = q->entries[at].request.correlation_id;
+    uint32_t first = index_find(q, id);
+
+    q->links[at].same_next = NOWHERE;
+    if (first != NOWHERE) {
+        q->links[q->links[first].same_last].same_next = at;
+        q->links[first].same_last = at;
+        return;
+    }
+    uint32_t *bucket = bucket_of(q, id);
+    q->links[at].same_last = at;
+    q->links[at].bucket_next = *bucket;
+    *bucket = at;
+}
+
+/* Of the oldest with its id: the next one of the chain takes its place. */
+static void index_remove(struct kafka_requests *q, uint32_t at)
+{
+    uint32_t *place = bucket_of(q, q->entries[at].request.correlation_id);
+
+    for (; *place != at; place = &q->links[*place].bucket_next)
+        q->looks++;
+    struct kafka_requests_link *link = &q->links[at];
+    if (link->same_next == NOWHERE) {
+        *place = link->bucket_next;
+        return;
+    }
+    q->links[link->same_next].same_last = link->same_last;
+    q->links[link->same_next].bucket_next = link->bucket_next;
+    *place = link->same_next;
+}
+
+static bool make_room_for_index(struct kafka_requests *q)
+{
+    uint32_t *buckets = realloc(q->buckets, q->capacity * sizeof *buckets);
+    struct kafka_requests_link *links = realloc(q->links, q->capacity * sizeof *links);
+
+    q->buckets = buckets ? buckets : q->buckets;
+    q->links = links ? links : q->links;
+    if (buckets && links)
+        return true;
+    free(q->buckets);
+    free(q->links);
+    q->buckets = NULL;
+    q->links = NULL;
+    q->bucket_count = 0;
+    return false;
+}
+
+/* Its size follows what is in flight, so that an answer pays for it, not for what once was. Without
+ * memory there is none: then all are looked through. */
+static void make_index(struct kafka_requests *q)
+{
+    if (!q->links && !make_room_for_index(q))
+        return;
+    for (q->bucket_count = LOOKED_THROUGH;
+         q->bucket_count < 2 * q->owed_count && q->bucket_count < q->capacity;)
+        q->bucket_count *= 2;
+    for (uint32_t i = 0; i < q->bucket_count; i++)
+        q->buckets[i] = NOWHERE;
+    for (uint32_t at = q->owed.first; at != NOWHERE; at = q->entries[at].next) {
+        q->looks++;
+        if (q->entries[at].request.type != KAFKA_REQUEST_TOKEN)
+            index_add(q, at);
+    }
+}
+
+/* ---- entries */
+
+static struct kafka_requests_line *line_of(struct kafka_requests *q, uint32_t at)
+{
+    return q->entries[at].request.type == KAFKA_REQUEST_OPTIONAL ? &q->optional : &q->owed;
 }
 
 static int grow(struct kafka_requests *q)
 {
     uint32_t capacity = q->capacity > 0 ? q->capacity * 2 : 16;
-    struct kafka_request *ring = malloc(capacity * sizeof *ring);
+    struct kafka_requests_entry *entries = realloc(q->entries, capacity * sizeof *entries);
 
-    if (!ring)
+    if (!entries)
         return KAFKA_REQUESTS_EMEMORY;
-    for (uint32_t i = 0; i < q->count; i++)
-        ring[i] = *at(q, i);
-    free(q->ring);
-    q->ring = ring;
+    q->entries = entries;
     q->capacity = capacity;
-    q->head = 0;
+    if (q->links && !make_room_for_index(q))
+        return KAFKA_REQUESTS_EMEMORY;
     return 0;
+}
+
+/* The place of a new entry; the caller has seen to it that there is one. */
+static uint32_t take_place(struct kafka_requests *q)
+{
+    uint32_t at = q->vacant;
+
+    if (at == NOWHERE)
+        return q->used++;
+    q->vacant = q->entries[at].next;
+    return at;
+}
+
+static void append(struct kafka_requests *q, const struct kafka_request *request)
+{
+    uint32_t at = take_place(q);
+    struct kafka_requests_entry *entry = &q->entries[at];
+
+    *entry = (struct kafka_requests_entry){.request = *request, .order = q->order++};
+    entry->request.run = 1;
+    struct kafka_requests_line *line = line_of(q, at);
+    entry->next = NOWHERE;
+    entry->previous = line->last;
+    *(line->last == NOWHERE ? &line->first : &q->entries[line->last].next) = at;
+    line->last = at;
+    q->count++;
+    q->owed_count += request->type != KAFKA_REQUEST_OPTIONAL;
+    q->token_count += request->type == KAFKA_REQUEST_TOKEN;
+    if (q->bucket_count == 0)
+        return;
+    if (q->owed_count > q->bucket_count && q->bucket_count < q->capacity)
+        make_index(q);
+    else if (request->type == KAFKA_REQUEST_ANSWERED)
+        index_add(q, at);
+}
+
+/* One with an id must be the oldest with it. */
+static void remove_entry(struct kafka_requests *q, uint32_t at)
+{
+    struct kafka_requests_entry *entry = &q->entries[at];
+    struct kafka_requests_line *line = line_of(q, at);
+
+    if (q->bucket_count > 0 && entry->request.type == KAFKA_REQUEST_ANSWERED)
+        index_remove(q, at);
+    *(entry->previous == NOWHERE ? &line->first : &q->entries[entry->previous].next) = entry->next;
+    *(entry->next == NOWHERE ? &line->last : &q->entries[entry->next].previous) = entry->previous;
+    q->count--;
+    q->owed_count -= entry->request.type != KAFKA_REQUEST_OPTIONAL;
+    q->token_count -= entry->request.type == KAFKA_REQUEST_TOKEN;
+    entry->next = q->vacant;
+    q->vacant = at;
+    if (q->owed_count == 0)
+        q->bucket_count = 0;
 }
 
 /* Lengthens the run at the back, if the request goes on where that ends. */
 static bool join_run(struct kafka_requests *q, const struct kafka_request *request)
 {
-    if (request->type != KAFKA_REQUEST_OPTIONAL || q->count == 0)
+    if (request->type != KAFKA_REQUEST_OPTIONAL || q->optional.last == NOWHERE)
         return false;
-    struct kafka_request *back = at(q, q->count - 1);
-    if (back->type != KAFKA_REQUEST_OPTIONAL || back->version != request->version ||
-        back->api_key != request->api_key ||
+    const struct kafka_requests_entry *entry = &q->entries[q->optional.last];
+    if (q->owed.last != NOWHERE && q->entries[q->owed.last].order > entry->order)
+        return false;
+    struct kafka_request *back = &q->entries[q->optional.last].request;
+    if (back->version != request->version || back->api_key != request->api_key ||
         (uint32_t)back->correlation_id + back->run != (uint32_t)request->correlation_id)
         return false;
     if (back->run == RUN_MAX)
@@ -66,86 +230,132 @@ int kafka_requests_push(struct kafka_requests *q, const struct kafka_request *re
     if (join_run(q, request))
         return 0;
     if (q->count == q->max) {
-        if (at(q, 0)->type != KAFKA_REQUEST_OPTIONAL)
+        if (q->optional.first == NOWHERE)
             return KAFKA_REQUESTS_EFULL;
-        drop_front(q, 1);
+        remove_entry(q, q->optional.first);
     }
-    if (q->count == q->capacity) {
+    if (q->vacant == NOWHERE && q->used == q->capacity) {
         int error = grow(q);
         if (error)
             return error;
     }
-    *at(q, q->count) = *request;
-    at(q, q->count)->run = 1;
-    q->count++;
+    append(q, request);
     return 0;
 }
 
-/* Past optional requests: their answers, if any, would have come before the token's. */
-static uint32_t first_owed(const struct kafka_requests *q)
+/* Optional ones from before that time: their answers, if any, would have come by now. */
+static void drop_optional(struct kafka_requests *q, uint64_t before)
 {
-    uint32_t i = 0;
-
-    while (i < q->count && at(q, i)->type == KAFKA_REQUEST_OPTIONAL)
-        i++;
-    return i;
+    while (q->optional.first != NOWHERE && q->entries[q->optional.first].order < before) {
+        q->looks++;
+        remove_entry(q, q->optional.first);
+    }
 }
+
+/* ---- tokens */
 
 bool kafka_requests_front_is_token(const struct kafka_requests *q)
 {
-    uint32_t i = first_owed(q);
-    return i < q->count && at(q, i)->type == KAFKA_REQUEST_TOKEN;
+    return q->owed.first != NOWHERE &&
+           q->entries[q->owed.first].request.type == KAFKA_REQUEST_TOKEN;
 }
 
 void kafka_requests_pop_token(struct kafka_requests *q)
 {
     assert(kafka_requests_front_is_token(q));
-    drop_front(q, first_owed(q) + 1);
+    drop_optional(q, q->entries[q->owed.first].order);
+    remove_entry(q, q->owed.first);
 }
 
+/* From the back: whatever is passed is newer than a token that goes, and is not passed again. */
 void kafka_requests_drop_tokens(struct kafka_requests *q)
 {
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < q->count; i++) {
-        if (at(q, i)->type != KAFKA_REQUEST_TOKEN)
-            *at(q, kept++) = *at(q, i);
+    for (uint32_t at = q->owed.last; q->token_count > 0;) {
+        uint32_t previous = q->entries[at].previous;
+        q->looks++;
+        if (q->entries[at].request.type == KAFKA_REQUEST_TOKEN)
+            remove_entry(q, at);
+        at = previous;
     }
-    q->count = kept;
 }
 
-/* Takes entry index out, and the optional ones at the front, which nobody will answer any more. */
-static void take_out(struct kafka_requests *q, uint32_t index)
-{
-    for (uint32_t i = index; i > 0; i--)
-        *at(q, i) = *at(q, i - 1);
-    drop_front(q, 1);
-    while (q->count > 0 && index-- > 0 && at(q, 0)->type == KAFKA_REQUEST_OPTIONAL)
-        drop_front(q, 1);
-}
+/* ---- answers */
 
-/* The first entry of the kind asked for that stands for this id, or count. */
-static uint32_t find(const struct kafka_requests *q, int32_t correlation_id, bool optional)
+/* The oldest with the id of those that must be answered. */
+static uint32_t find_owed(struct kafka_requests *q, int32_t id)
 {
-    uint32_t i;
-
-    for (i = 0; i < q->count; i++) {
-        const struct kafka_request *entry = at(q, i);
-        uint32_t offset = (uint32_t)correlation_id - (uint32_t)entry->correlation_id;
-        if (entry->type != KAFKA_REQUEST_TOKEN && offset < entry->run &&
-            (entry->type == KAFKA_REQUEST_OPTIONAL) == optional)
+    if (q->bucket_count == 0 && q->owed_count > LOOKED_THROUGH) {
+        const struct kafka_request *oldest = &q->entries[q->owed.first].request;
+        q->looks++;
+        if (oldest->type != KAFKA_REQUEST_TOKEN && oldest->correlation_id == id)
+            return q->owed.first;
+        make_index(q);
+    }
+    if (q->bucket_count > 0)
+        return index_find(q, id);
+    uint32_t at = q->owed.first;
+    for (; at != NOWHERE; at = q->entries[at].next) {
+        q->looks++;
+        if (q->entries[at].request.type != KAFKA_REQUEST_TOKEN &&
+            q->entries[at].request.correlation_id == id)
             break;
     }
-    return i;
+    return at;
 }
 
-static bool overtakes(const struct kafka_requests *q, uint32_t index)
+static uint32_t offset_in_run(const struct kafka_request *request, int32_t id)
 {
-    for (uint32_t i = 0; i < index; i++) {
-        if (at(q, i)->type != KAFKA_REQUEST_OPTIONAL)
-            return true;
+    return (uint32_t)id - (uint32_t)request->correlation_id;
+}
+
+/* The oldest that stands for the id. Those before it go, so that none is looked at twice; an id
+ * that none stands for ends the connection. */
+static uint32_t find_optional(struct kafka_requests *q, int32_t id)
+{
+    uint32_t at = q->optional.first;
+
+    for (; at != NOWHERE; at = q->entries[at].next) {
+        q->looks++;
+        if (offset_in_run(&q->entries[at].request, id) < q->entries[at].request.run)
+            break;
     }
-    return false;
+    if (at != NOWHERE)
+        drop_optional(q, q->entries[at].order);
+    return at;
+}
+
+static enum kafka_requests_match answer_owed(struct kafka_requests *q, uint32_t at,
+                                             struct kafka_request *request)
+{
+    bool late = at != q->owed.first;
+    uint64_t order = q->entries[at].order;
+
+    *request = q->entries[at].request;
+    remove_entry(q, at);
+    /* Optional ones behind one that is still owed may be answered yet. */
+    if (late && q->entries[q->owed.first].order < order)
+        order = q->entries[q->owed.first].order;
+    drop_optional(q, order);
+    return late ? KAFKA_REQUESTS_OUT_OF_ORDER : KAFKA_REQUESTS_IN_ORDER;
+}
+
+static enum kafka_requests_match answer_optional(struct kafka_requests *q, uint32_t at, int32_t id,
+                                                 struct kafka_request *request)
+{
+    struct kafka_request *run = &q->entries[at].request;
+    bool late = q->owed.first != NOWHERE && q->entries[q->owed.first].order < q->entries[at].order;
+    uint32_t offset = offset_in_run(run, id);
+
+    *request = *run;
+    request->correlation_id = id;
+    request->run = 1;
+    if (offset + 1 < run->run) {
+        run->correlation_id = (int32_t)((uint32_t)id + 1);
+        run->run -= offset + 1;
+    } else {
+        remove_entry(q, at);
+    }
+    return late ? KAFKA_REQUESTS_OUT_OF_ORDER : KAFKA_REQUESTS_IN_ORDER;
 }
 
 enum kafka_requests_match kafka_requests_match(struct kafka_requests *q, int32_t correlation_id,
@@ -153,32 +363,16 @@ enum kafka_requests_match kafka_requests_match(struct kafka_requests *q, int32_t
 {
     /* A client may use one id for everything: the response is then that of the request that must
      * have one, or a Metadata response could be taken for the answer to a Produce request. */
-    uint32_t i = find(q, correlation_id, false);
-    if (i == q->count)
-        i = find(q, correlation_id, true);
-    if (i == q->count)
-        return KAFKA_REQUESTS_UNKNOWN;
-
-    struct kafka_request *entry = at(q, i);
-    uint32_t offset = (uint32_t)correlation_id - (uint32_t)entry->correlation_id;
-    bool late = overtakes(q, i);
-    *request = *entry;
-    request->correlation_id = correlation_id;
-    request->run = 1;
-    if (offset + 1 < entry->run) {
-        entry->correlation_id = (int32_t)((uint32_t)correlation_id + 1);
-        entry->run -= offset + 1;
-    } else {
-        take_out(q, i);
-    }
-    return late ? KAFKA_REQUESTS_OUT_OF_ORDER : KAFKA_REQUESTS_IN_ORDER;
+    uint32_t at = find_owed(q, correlation_id);
+    if (at != NOWHERE)
+        return answer_owed(q, at, request);
+    at = find_optional(q, correlation_id);
+    if (at != NOWHERE)
+        return answer_optional(q, at, correlation_id, request);
+    return KAFKA_REQUESTS_UNKNOWN;
 }
 
 size_t kafka_requests_owed(const struct kafka_requests *q)
 {
-    size_t owed = 0;
-
-    for (uint32_t i = 0; i < q->count; i++)
-        owed += at(q, i)->type != KAFKA_REQUEST_OPTIONAL;
-    return owed;
+    return q->owed_count;
 }

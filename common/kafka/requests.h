@@ -1,8 +1,11 @@
 /*
  * The requests in flight on one connection, in the order they were sent.
  *
- * Brokers answer in order, so the front is the usual match; a broker that does not is searched for.
- * Correlation ids may start anywhere, repeat over time and jump: they are only compared.
+ * Brokers answer in order, so the oldest is the usual match. The first response that is of another
+ * one, while many are in flight, makes an index of their correlation ids, which is kept until all
+ * are answered: finding a request costs the same however many there are and whatever ids they have.
+ * Correlation ids may start anywhere, repeat over time and jump: they are only compared. Of two in
+ * flight with the same id the older one is answered first.
  *
  * A Produce request with acks=0 has no response, except from some brokers (Azure Event Hubs): it is
  * entered as optional, and dropped when a later request is answered. Runs of optional requests with
@@ -13,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/hash.h"
 
 enum kafka_request_type {
     KAFKA_REQUEST_ANSWERED, /* has exactly one response */
@@ -29,15 +34,36 @@ struct kafka_request {
     uint8_t type;
 };
 
-struct kafka_requests {
-    struct kafka_request *ring;
-    uint32_t capacity; /* a power of two, or 0 */
-    uint32_t head;
-    uint32_t count;
-    uint32_t max; /* entries */
+struct kafka_requests_entry;
+struct kafka_requests_link;
+
+/* Entries in the order they came, by their places. */
+struct kafka_requests_line {
+    uint32_t first; /* UINT32_MAX: none */
+    uint32_t last;
 };
 
-void kafka_requests_init(struct kafka_requests *q, uint32_t max);
+struct kafka_requests {
+    struct kafka_requests_entry *entries;
+    uint32_t capacity; /* a power of two, or 0 */
+    uint32_t used;     /* places from here on have never been taken */
+    uint32_t vacant;   /* the first of those that are free again; UINT32_MAX: none */
+    uint32_t count;
+    uint32_t max;                    /* entries */
+    uint64_t order;                  /* of the next entry */
+    struct kafka_requests_line owed; /* those that must be answered, tokens among them */
+    struct kafka_requests_line optional;
+    uint32_t owed_count;
+    uint32_t token_count;
+    uint32_t bucket_count;             /* of the index, a power of two; 0: there is none */
+    uint32_t *buckets;                 /* room for as many as capacity; NULL: never needed yet */
+    struct kafka_requests_link *links; /* one a place; of those with a correlation id */
+    const struct hash_key *key;
+    uint64_t looks; /* entries looked at so far: what all answers have cost */
+};
+
+/* key must live as long. */
+void kafka_requests_init(struct kafka_requests *q, uint32_t max, const struct hash_key *key);
 void kafka_requests_free(struct kafka_requests *q);
 
 enum { KAFKA_REQUESTS_EFULL = -1, KAFKA_REQUESTS_EMEMORY = -2 };

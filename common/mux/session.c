@@ -39,7 +39,7 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
     session->pool = pool;
     session->budget = budget;
     session->next_stream = 1;
-    idmap_init(&session->streams);
+    idmap_init(&session->streams, &session->settings.hash_key);
     list_init(&session->fresh);
     list_init(&session->busy);
     list_init(&session->credits);
@@ -220,15 +220,19 @@ void mux_session_detach(struct mux_session *session)
 
 void mux_session_reset_streams(struct mux_session *session, enum mux_code code, const char *reason)
 {
-    for (size_t at = 0;;) {
+    /* Taking one out moves others towards its slot, or the owner may take out more: on with the
+     * same slot, and once more from the start while any is left. */
+    for (size_t at = 0; session->streams.count > 0;) {
         struct mux_stream *stream = idmap_next(&session->streams, &at);
-        if (!stream)
-            break;
+        if (!stream) {
+            at = 0;
+            continue;
+        }
+        at--;
         bool told = !stream->orphan;
         session_forget(session, stream);
         if (told)
             session->callbacks->reset(session->context, stream, code, session_text(reason));
-        at = 0;
     }
 }
 

@@ -29,6 +29,7 @@
 #pragma once
 
 #include "base/chunk.h"
+#include "base/hash.h"
 #include "mux/budget.h"
 #include "mux/handshake.h"
 #include "mux/message.h"
@@ -47,6 +48,7 @@ struct mux_settings {
     enum mux_role role;
     struct mux_window_limits window;
     uint32_t max_streams;
+    struct hash_key hash_key;  /* of the table of streams, whose numbers the client chooses */
     uint64_t ping_interval_us; /* idle links are probed this often */
     uint64_t dead_after_us;    /* silence with bytes or a probe outstanding that ends the link */
     uint64_t window_idle_us;   /* a window falls back after this long without data */
@@ -56,7 +58,7 @@ struct mux_settings {
     struct mux_text identity; /* server: of the client, for WELCOME; must live as long */
 };
 
-/* What sensible settings are; the caller fills in role and software. */
+/* What sensible settings are; the caller fills in role, hash_key and software. */
 void mux_settings_default(struct mux_settings *settings);
 
 /* What a stream waits for before more can be written. */

@@ -18,7 +18,7 @@ enum {
 
 static void relay_update(struct relay *relay);
 static void look_for_events(struct relay *relay);
-static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size);
+static void filter_on(struct worker_later *later);
 
 struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
                         struct kafka_filter *filter)
@@ -36,6 +36,7 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
     relay->total_to_socket = relay->total_from_socket = &relay->uncounted;
     list_init(&relay->node);
     list_init(&relay->turn);
+    list_init(&relay->later.node);
     byte_queue_init(&relay->incoming, &worker->pool);
     byte_queue_init(&relay->unfiltered, &worker->pool);
     byte_queue_init(&relay->filtered, &worker->pool);
@@ -101,6 +102,7 @@ static void release(struct relay *relay, bool reset)
     byte_queue_clear(&relay->unfiltered);
     byte_queue_clear(&relay->filtered);
     list_remove(&relay->turn);
+    list_remove(&relay->later.node);
     worker_release(relay->worker, &relay->release, free_relay);
 }
 
@@ -337,6 +339,7 @@ struct transport *relay_take_socket(struct relay *relay)
     relay->tls = NULL;
     relay->fd = -1;
     relay->discards = true;
+    list_remove(&relay->later.node);
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
     return socket;
@@ -522,15 +525,6 @@ static ssize_t read_socket(struct relay *relay, uint8_t *buffer, size_t size)
     return got == TRANSPORT_EOF ? 0 : -1;
 }
 
-static void read_filtered(struct relay *relay, size_t writable)
-{
-    size_t wanted = writable < relay->read_size ? writable : relay->read_size;
-    ssize_t got = read_socket(relay, relay->worker->socket_bytes, wanted);
-
-    if (after_read(relay, got, wanted))
-        pump_filter(relay, relay->worker->socket_bytes, (size_t)got);
-}
-
 /* What the filter yields goes to the stream as far as there is credit, else it waits. */
 static void put_filtered(struct relay *relay, const uint8_t *bytes, size_t size)
 {
@@ -551,32 +545,53 @@ static void look_for_events(struct relay *relay)
         relay->owner->noticed(relay->context, relay);
 }
 
-/* Feeds bytes through the filter; what it can't take while it waits for listeners is kept. */
-static void pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
+/* Feeds bytes through the filter. Returns how many it took: all, unless it is blocked or tired, or
+ * the relay has ended. */
+static size_t pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
 {
+    size_t taken = 0;
+
     for (;;) {
         struct kafka_span out = {NULL, 0};
-        size_t taken = 0;
-        int result = kafka_filter_responses(relay->filter, bytes, size, &taken, &out);
+        size_t some = 0;
+        int result =
+            kafka_filter_responses(relay->filter, bytes + taken, size - taken, &some, &out);
         look_for_events(relay);
         if (result < 0) {
             kafka_failed(relay, result);
-            return;
+            return taken;
+        }
+        if (result == KAFKA_FILTER_TIRED) {
+            relay->tired = true;
+            worker_later(relay->worker, &relay->later, filter_on);
+            return taken;
         }
         if (result == KAFKA_FILTER_BLOCKED) {
             const struct kafka_wanted *nodes;
             size_t count = kafka_filter_wanted(relay->filter, &nodes);
-            byte_queue_append(&relay->unfiltered, bytes, size);
             relay->blocked = true;
             relay->owner->wanted(relay->context, relay, nodes, count);
-            return;
+            return taken;
         }
         put_filtered(relay, out.bytes, out.size);
-        bytes += taken;
-        size -= taken;
-        if (size == 0 && out.size == 0)
-            return;
+        taken += some;
+        if (taken == size && out.size == 0)
+            return taken;
     }
+}
+
+static void read_filtered(struct relay *relay, size_t writable)
+{
+    size_t wanted = writable < relay->read_size ? writable : relay->read_size;
+    ssize_t got = read_socket(relay, relay->worker->socket_bytes, wanted);
+
+    if (!after_read(relay, got, wanted))
+        return;
+    kafka_filter_turn(relay->filter);
+    size_t taken = pump_filter(relay, relay->worker->socket_bytes, (size_t)got);
+    if (!relay->ended)
+        byte_queue_append(&relay->unfiltered, relay->worker->socket_bytes + taken,
+                          (size_t)got - taken);
 }
 
 /* Moves what waited for credit; false: some still waits. */
@@ -597,38 +612,41 @@ static bool drain_filtered(struct relay *relay)
     return true;
 }
 
-/* After a block: the filter's held response first, then what came behind it. */
+/* After a block or a pause: the filter's held response first, then what came behind it. */
 static void drain_unfiltered(struct relay *relay)
 {
     static const uint8_t nothing[1];
-    struct byte_queue waiting = relay->unfiltered;
     struct iovec span;
 
-    byte_queue_init(&relay->unfiltered, &relay->worker->pool);
+    relay->blocked = relay->tired = false;
+    kafka_filter_turn(relay->filter);
     pump_filter(relay, nothing, 0);
-    while (!relay->ended && byte_queue_peek(&waiting, &span, 1) > 0) {
-        if (relay->blocked)
-            byte_queue_append(&relay->unfiltered, span.iov_base, span.iov_len);
-        else
-            pump_filter(relay, span.iov_base, span.iov_len);
-        byte_queue_skip(&waiting, span.iov_len);
-        byte_queue_drop(&waiting, waiting.read);
+    while (!relay->ended && !relay->blocked && !relay->tired &&
+           byte_queue_peek(&relay->unfiltered, &span, 1) > 0) {
+        size_t taken = pump_filter(relay, span.iov_base, span.iov_len);
+        if (relay->ended)
+            return;
+        byte_queue_skip(&relay->unfiltered, taken);
+        byte_queue_drop(&relay->unfiltered, relay->unfiltered.read);
     }
-    byte_queue_clear(&waiting);
+    if (relay->ended)
+        return;
+    finish_reading(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+static void filter_on(struct worker_later *later)
+{
+    drain_unfiltered(list_entry(later, struct relay, later));
 }
 
 void relay_listeners_ready(struct relay *relay)
 {
     if (relay->ended || !relay->blocked)
         return;
-    relay->blocked = false;
     kafka_filter_retry(relay->filter);
     drain_unfiltered(relay);
-    if (relay->ended)
-        return;
-    finish_reading(relay);
-    if (!relay->ended)
-        relay_update(relay);
 }
 
 void relay_on_writable(void *context, struct mux_stream *stream)
@@ -649,7 +667,8 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
-    if (writable > 0 && !relay->blocked && byte_queue_unread(&relay->filtered) == 0) {
+    if (writable > 0 && !relay->blocked && !relay->tired &&
+        byte_queue_unread(&relay->filtered) == 0) {
         if (relay->filter)
             read_filtered(relay, writable);
         else
@@ -712,7 +731,7 @@ static void relay_update(struct relay *relay)
     }
     /* Asked whatever else holds: it is what makes relay_on_writable() come for relay->filtered. */
     bool writable = mux_stream_writable(relay->stream) > 0;
-    bool reads = !relay->read_ended && !relay->blocked &&
+    bool reads = !relay->read_ended && !relay->blocked && !relay->tired &&
                  byte_queue_unread(&relay->filtered) == 0 && writable;
     bool busy = relay->tls && transport_busy(relay->tls);
     worker_want(relay->readable, reads);

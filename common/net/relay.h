@@ -56,6 +56,7 @@ struct relay {
     struct list node; /* for the owner's list, if it keeps one */
     struct list turn; /* in worker->touched */
     struct worker_release release;
+    struct worker_later later; /* goes on filtering */
     struct worker *worker;
     const struct relay_owner *owner;
     void *context;
@@ -70,7 +71,7 @@ struct relay {
     size_t span_count;
     size_t unwanted; /* bytes of this turn that came after the last request while draining */
     struct byte_queue incoming;   /* from the stream, the socket did not take it yet */
-    struct byte_queue unfiltered; /* from the socket, while the filter is blocked */
+    struct byte_queue unfiltered; /* from the socket, while the filter is blocked or tired */
     struct byte_queue filtered;   /* from the filter, more than the stream has credit for */
     size_t read_size;             /* how much to try to read: follows what came lately */
     bool ended;
@@ -80,6 +81,7 @@ struct relay {
     bool write_ended;
     bool discards; /* the socket takes nothing more: drop what still comes for it */
     bool blocked;  /* the filter waits for listeners */
+    bool tired;    /* the filter has done enough for this turn of the loop */
     bool draining; /* ends when what has been asked is answered; asks nothing more */
     uint64_t bytes_to_socket;
     uint64_t bytes_from_socket;

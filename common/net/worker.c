@@ -1,5 +1,6 @@
 #include "net/worker.h"
 
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,23 @@ static void on_reap(evutil_socket_t fd, short what, void *argument)
     reap(worker);
 }
 
+/* Whoever wants to go on after this waits for the next turn. */
+static void on_next_turn(evutil_socket_t fd, short what, void *argument)
+{
+    struct worker *worker = argument;
+    struct list now;
+
+    (void)fd;
+    (void)what;
+    list_init(&now);
+    for (struct list *node; (node = list_pop(&worker->later));)
+        list_append(&now, node);
+    for (struct list *node; (node = list_pop(&now));) {
+        struct worker_later *later = list_entry(node, struct worker_later, node);
+        later->run(later);
+    }
+}
+
 static uint8_t *allocate(size_t size)
 {
     uint8_t *memory = malloc(size);
@@ -37,6 +55,8 @@ void worker_init(struct worker *worker, struct log *log, uint64_t memory)
     if (!worker->base)
         abort();
     worker->log = log;
+    if (RAND_bytes((unsigned char *)&worker->hash_key, sizeof worker->hash_key) != 1)
+        abort();
     chunk_pool_init(&worker->pool);
     mux_budget_init(&worker->budget, memory);
     worker->link_bytes = allocate(WORKER_READ_SIZE);
@@ -44,8 +64,10 @@ void worker_init(struct worker *worker, struct log *log, uint64_t memory)
     worker->staging = allocate(WORKER_WRITE_SIZE);
     list_init(&worker->touched);
     list_init(&worker->released);
+    list_init(&worker->later);
     worker->reaper = event_new(worker->base, -1, 0, on_reap, worker);
-    if (!worker->reaper)
+    worker->next_turn = event_new(worker->base, -1, 0, on_next_turn, worker);
+    if (!worker->reaper || !worker->next_turn)
         abort();
 }
 
@@ -58,6 +80,7 @@ void worker_clear(struct worker *worker)
 {
     reap(worker);
     event_free(worker->reaper);
+    event_free(worker->next_turn);
     event_base_free(worker->base);
     free(worker->link_bytes);
     free(worker->socket_bytes);
@@ -72,6 +95,19 @@ void worker_release(struct worker *worker, struct worker_release *release,
     release->destroy = destroy;
     list_append(&worker->released, &release->node);
     event_active(worker->reaper, EV_TIMEOUT, 0);
+}
+
+void worker_later(struct worker *worker, struct worker_later *later,
+                  void (*run)(struct worker_later *later))
+{
+    /* A timer: what is made active by hand runs before the loop has looked at the sockets again. */
+    const struct timeval at_once = {0, 0};
+
+    if (!list_empty(&later->node))
+        return;
+    later->run = run;
+    list_append(&worker->later, &later->node);
+    event_add(worker->next_turn, &at_once);
 }
 
 void worker_want(struct event *event, bool wanted)

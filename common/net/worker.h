@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "base/chunk.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "mux/budget.h"
@@ -27,6 +28,12 @@ struct worker_release {
     void (*destroy)(struct worker_release *release);
 };
 
+/* Part of an object that goes on in the loop's next turn, when others have had theirs. */
+struct worker_later {
+    struct list node; /* in worker->later; list_remove() takes the wish back */
+    void (*run)(struct worker_later *later);
+};
+
 struct inherited;
 struct metrics;
 struct notify;
@@ -37,6 +44,7 @@ struct worker {
     struct log *log;
     const struct inherited *inherited; /* for what the program starts (net/inherited.h); or NULL */
     struct notify *notify;             /* the service manager (net/notify.h); NULL: there is none */
+    struct hash_key hash_key;          /* of tables whose keys a peer chooses */
     struct chunk_pool pool;
     struct mux_budget budget;
     uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it are in
@@ -46,6 +54,8 @@ struct worker {
     struct list touched;   /* relays that hold spans of link_bytes */
     struct list released;  /* struct worker_release, by its node */
     struct event *reaper;
+    struct list later; /* struct worker_later, by its node */
+    struct event *next_turn;
     struct telemetry *telemetry; /* NULL before telemetry_start() */
     struct metrics *metrics;     /* its figures */
 };
@@ -57,6 +67,9 @@ void worker_clear(struct worker *worker);
 void worker_end(struct worker *worker);
 /* Has the loop wait for a socket's event, or not; costs nothing when that is so already. */
 void worker_want(struct event *event, bool wanted);
+/* Calls later->run once, in the loop's next turn; later->node must have been initialised. */
+void worker_later(struct worker *worker, struct worker_later *later,
+                  void (*run)(struct worker_later *later));
 /* Frees the object by calling destroy when no call of it can be on the stack. */
 void worker_release(struct worker *worker, struct worker_release *release,
                     void (*destroy)(struct worker_release *release));

@@ -4,6 +4,7 @@
 
 enum { IDS = 500 };
 
+static const struct hash_key key = {{0x0123456789abcdef, 0xfedcba9876543210}};
 static uint32_t seed;
 
 static uint32_t below(uint32_t bound)
@@ -27,7 +28,7 @@ static void behaves_like_an_array(void **state)
         void *model[IDS] = {0};
         size_t count = 0;
         struct idmap map;
-        idmap_init(&map);
+        idmap_init(&map, &key);
         seed = 7;
         for (int i = 0; i < 60000; i++) {
             uint32_t id = below(i < 30000 ? IDS : 40);
@@ -58,7 +59,7 @@ static void walks_every_entry_once(void **state)
     struct idmap map;
     size_t at = 0;
 
-    idmap_init(&map);
+    idmap_init(&map, &key);
     assert_null(idmap_next(&map, &at));
     for (uint32_t id = 0; id < IDS; id++)
         idmap_put(&map, id, &things[id]);
@@ -70,11 +71,54 @@ static void walks_every_entry_once(void **state)
     idmap_clear(&map);
 }
 
+/* As CPython 3.11 computes it with PYTHONHASHSEED=0: hash(b"\0\1\2\3"), for example. */
+static void hashes_as_siphash_1_3_does(void **state)
+{
+    (void)state;
+    static const struct hash_key zero;
+
+    assert_int_equal(hash_u32(&zero, 0), UINT64_C(0xcc2247b79ac48af0));
+    assert_int_equal(hash_u32(&zero, 0x03020100), UINT64_C(0x7cc43f98813e4dbd));
+    assert_int_equal(hash_u32(&zero, UINT32_MAX), UINT64_C(0x52c40c8874cad6e2));
+    assert_int_not_equal(hash_u32(&zero, 7), hash_u32(&key, 7));
+}
+
+/* The longest row of slots that a look-up may have to go through. */
+static size_t longest_row(const struct idmap *map)
+{
+    size_t longest = 0;
+
+    for (size_t at = 0, row = 0; at < 2 * map->capacity; at++) {
+        row = map->slots[at & (map->capacity - 1)].value ? row + 1 : 0;
+        longest = row > longest ? row : longest;
+    }
+    return longest;
+}
+
+/* Ids that differ in a few bits only, as a peer would choose them if it knew where they go. */
+static void no_choice_of_ids_collides(void **state)
+{
+    (void)state;
+    static char thing;
+
+    for (unsigned shift = 0; shift <= 18; shift++) {
+        struct idmap map;
+        idmap_init(&map, &key);
+        for (uint32_t n = 0; n < 10000; n++)
+            idmap_put(&map, n << shift | n >> (32 - shift) % 32, &thing);
+        assert_int_equal(map.count, 10000);
+        assert_true(longest_row(&map) < 200);
+        idmap_clear(&map);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behaves_like_an_array),
         cmocka_unit_test(walks_every_entry_once),
+        cmocka_unit_test(hashes_as_siphash_1_3_does),
+        cmocka_unit_test(no_choice_of_ids_collides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

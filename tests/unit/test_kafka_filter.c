@@ -736,6 +736,67 @@ static void requests_and_responses_are_told_for_figures(void **state)
     kafka_filter_free(f);
 }
 
+/* Feeds until the filter is tired or all is through; returns how much it has taken. */
+static size_t feed_a_turn(struct kafka_filter *f, const struct bytes *b, size_t at,
+                          struct bytes *output)
+{
+    for (;;) {
+        size_t consumed;
+        struct kafka_span out;
+        int result = kafka_filter_responses(f, b->at + at, b->size - at, &consumed, &out);
+        if (result == KAFKA_FILTER_TIRED) {
+            assert_int_equal(consumed + out.size, 0);
+            return at;
+        }
+        assert_int_equal(result, 0);
+        bytes_add(output, out.bytes, out.size);
+        at += consumed;
+        if (at == b->size && out.size == 0)
+            return at;
+    }
+}
+
+/* Small responses that pass, and addresses in larger ones, count alike. */
+static void a_turn_ends_after_so_many_responses_and_addresses(void **state)
+{
+    (void)state;
+    const struct kafka_filter_limits limits = {.turn = 100};
+
+    for (int kind = 0; kind < 2; kind++) {
+        struct book book;
+        struct kafka_filter *f = new_filter(&book, &limits);
+        struct kafka_filter *unbounded = new_filter(&book, NULL);
+        struct bytes b = {0}, once = {0}, in_turns = {0};
+        unsigned turns = 0;
+        size_t at = 0;
+
+        for (int32_t i = 0; i < 1000; i++)
+            add_request(&b, kind == 0 ? 0 : 3, 9, i);
+        send_requests(f, &b);
+        send_requests(unbounded, &b);
+        b.size = 0;
+        for (int32_t i = 0; i < 1000; i++)
+            kind == 0 ? add_produce_answer(&b, 9, i) : add_metadata(&b, i, 3);
+        assert_int_equal(feed(unbounded, b.at, b.size, &once), 0);
+        while (at < b.size) {
+            uint64_t before = kafka_filter_counters(f)->responses;
+            kafka_filter_turn(f);
+            at = feed_a_turn(f, &b, at, &in_turns);
+            /* A Metadata response of three brokers is four pieces of work. */
+            assert_int_equal(kafka_filter_counters(f)->responses - before, kind == 0 ? 100 : 25);
+            turns++;
+        }
+        assert_int_equal(turns, kind == 0 ? 10 : 40);
+        assert_int_equal(in_turns.size, once.size);
+        assert_memory_equal(in_turns.at, once.at, once.size);
+        bytes_free(&b);
+        bytes_free(&once);
+        bytes_free(&in_turns);
+        kafka_filter_free(f);
+        kafka_filter_free(unbounded);
+    }
+}
+
 static void pass_chunks(struct kafka_filter *f, size_t size)
 {
     static uint8_t chunk[65536];
@@ -837,6 +898,7 @@ int main(void)
         cmocka_unit_test(produce_keeps_other_tags_and_fits_the_size),
         cmocka_unit_test(acks_0_answered_or_not),
         cmocka_unit_test(requests_and_responses_are_told_for_figures),
+        cmocka_unit_test(a_turn_ends_after_so_many_responses_and_addresses),
         cmocka_unit_test(large_responses_stream),
         cmocka_unit_test(only_a_login_passes_when_asked_for),
     };

@@ -6,7 +6,8 @@
 static struct kafka_requests *new_queue(uint32_t max)
 {
     static struct kafka_requests q;
-    kafka_requests_init(&q, max);
+    static const struct hash_key hash_key = {{1, 2}};
+    kafka_requests_init(&q, max, &hash_key);
     return &q;
 }
 
@@ -155,6 +156,248 @@ static void tokens_stand_in_line(void **state)
     kafka_requests_free(q);
 }
 
+/* What an answer may cost on average, in entries looked at, however a peer arranges things. */
+enum { MANY = 60000, LOOKS = 12 };
+
+static void any_order_costs_the_same(void **state)
+{
+    (void)state;
+    int16_t key;
+
+    /* Last first; every second one; as if drawn by lot (MANY is no multiple of 7919). */
+    for (unsigned kind = 0; kind < 3; kind++) {
+        struct kafka_requests *q = new_queue(65536);
+        for (uint32_t i = 0; i < MANY; i++)
+            push(q, (int32_t)(i << 15), 3, KAFKA_REQUEST_ANSWERED);
+        for (uint32_t i = 0; i < MANY; i++) {
+            uint32_t second = i < MANY / 2 ? 2 * i + 1 : 2 * (i - MANY / 2);
+            uint32_t n = kind == 0 ? MANY - 1 - i : kind == 1 ? second : i * 7919 % MANY;
+            assert_int_not_equal(match(q, (int32_t)(n << 15), &key), KAFKA_REQUESTS_UNKNOWN);
+        }
+        assert_int_equal(q->count, 0);
+        assert_true(q->looks < (uint64_t)MANY * LOOKS);
+        kafka_requests_free(q);
+    }
+}
+
+/* An index of a few must not cost what one of the many before them did. */
+static void a_small_crowd_after_a_large_one_is_cheap(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(65536);
+    int16_t key;
+
+    for (int32_t i = 0; i < MANY; i++)
+        push(q, i, 3, KAFKA_REQUEST_ANSWERED);
+    for (int32_t i = MANY - 1; i >= 0; i--)
+        match(q, i, &key);
+    q->looks = 0;
+    for (unsigned round = 0; round < 100; round++) {
+        for (int32_t i = 0; i < 33; i++)
+            push(q, i, 3, KAFKA_REQUEST_ANSWERED);
+        for (int32_t i = 32; i >= 0; i--) {
+            assert_int_not_equal(match(q, i, &key), KAFKA_REQUESTS_UNKNOWN);
+            assert_true(q->bucket_count <= 128);
+        }
+    }
+    assert_true(q->looks < (uint64_t)100 * 33 * LOOKS);
+    kafka_requests_free(q);
+}
+
+static void one_id_for_many_hides_no_other(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(65536);
+    int16_t key;
+
+    push(q, -1, 1, KAFKA_REQUEST_ANSWERED);
+    for (int32_t i = 0; i < MANY / 2; i++) {
+        push(q, 7, (int16_t)(i & 0x7fff), KAFKA_REQUEST_ANSWERED);
+        push(q, 1000 + i, 2, KAFKA_REQUEST_ANSWERED);
+    }
+    for (int32_t i = 0; i < MANY / 2; i++) {
+        assert_int_equal(match(q, 7, &key), KAFKA_REQUESTS_OUT_OF_ORDER);
+        assert_int_equal(key, i & 0x7fff);
+        assert_int_equal(match(q, 1000 + MANY / 2 - 1 - i, &key), KAFKA_REQUESTS_OUT_OF_ORDER);
+        assert_int_equal(key, 2);
+    }
+    assert_int_equal(match(q, 7, &key), KAFKA_REQUESTS_UNKNOWN);
+    assert_int_equal(match(q, -1, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_true(q->looks < (uint64_t)MANY * LOOKS);
+    kafka_requests_free(q);
+}
+
+/* Ids with gaps, so that there are no runs, behind one that nobody answers. */
+static void optional_ones_cost_the_same_too(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(65536);
+    int16_t key;
+
+    push(q, -1, 3, KAFKA_REQUEST_ANSWERED);
+    for (int32_t i = 0; i < MANY; i++)
+        push(q, 2 * i, 0, KAFKA_REQUEST_OPTIONAL);
+    for (int32_t i = 0; i < MANY; i += 3) {
+        assert_false(kafka_requests_front_is_token(q));
+        assert_int_equal(match(q, 2 * i, &key), KAFKA_REQUESTS_OUT_OF_ORDER);
+    }
+    assert_int_equal(match(q, 0, &key), KAFKA_REQUESTS_UNKNOWN);
+    assert_true(q->looks < (uint64_t)MANY * LOOKS);
+    kafka_requests_free(q);
+}
+
+static void dropping_tokens_costs_what_they_are(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(65536);
+    int16_t key;
+
+    for (int32_t i = 0; i < MANY; i++)
+        push(q, i, 3, KAFKA_REQUEST_ANSWERED);
+    for (int32_t i = 0; i < 5000; i++) {
+        push(q, 0, -1, KAFKA_REQUEST_TOKEN);
+        kafka_requests_drop_tokens(q);
+        kafka_requests_drop_tokens(q);
+        push(q, MANY + i, 3, KAFKA_REQUEST_ANSWERED);
+    }
+    assert_int_equal(kafka_requests_owed(q), MANY + 5000);
+    assert_int_equal(match(q, 0, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_true(q->looks < (uint64_t)5000 * LOOKS);
+    kafka_requests_free(q);
+}
+
+/* ---- the same as a plain array does */
+
+enum { MODEL_MAX = 200 };
+
+struct model {
+    struct kafka_request at[MODEL_MAX];
+    size_t count;
+};
+
+static void model_remove(struct model *m, size_t at)
+{
+    m->count--;
+    memmove(&m->at[at], &m->at[at + 1], (m->count - at) * sizeof m->at[0]);
+}
+
+static bool model_optional(const struct model *m, size_t at)
+{
+    return m->at[at].type == KAFKA_REQUEST_OPTIONAL;
+}
+
+static bool model_late(const struct model *m, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (!model_optional(m, i))
+            return true;
+    return false;
+}
+
+/* Every run is of one here: ids of optional ones are even. */
+static enum kafka_requests_match model_match(struct model *m, int32_t id, int16_t *key)
+{
+    for (int optional = 0; optional < 2; optional++) {
+        for (size_t i = 0; i < m->count; i++) {
+            if (m->at[i].correlation_id != id || m->at[i].type == KAFKA_REQUEST_TOKEN ||
+                model_optional(m, i) != (optional == 1))
+                continue;
+            bool late = model_late(m, i);
+            *key = m->at[i].api_key;
+            model_remove(m, i);
+            /* Optional ones: all before it, or those at the very front before it. */
+            for (size_t at = 0; at < i && (optional || model_optional(m, at));) {
+                if (model_optional(m, at)) {
+                    model_remove(m, at);
+                    i--;
+                } else {
+                    at++;
+                }
+            }
+            return late ? KAFKA_REQUESTS_OUT_OF_ORDER : KAFKA_REQUESTS_IN_ORDER;
+        }
+    }
+    return KAFKA_REQUESTS_UNKNOWN;
+}
+
+static void model_drop_tokens(struct model *m)
+{
+    for (size_t i = 0; i < m->count;)
+        if (m->at[i].type == KAFKA_REQUEST_TOKEN)
+            model_remove(m, i);
+        else
+            i++;
+}
+
+static bool model_pop_token(struct model *m)
+{
+    size_t first = 0;
+
+    while (first < m->count && model_optional(m, first))
+        first++;
+    if (first == m->count || m->at[first].type != KAFKA_REQUEST_TOKEN)
+        return false;
+    for (size_t i = 0; i <= first; i++)
+        model_remove(m, 0);
+    return true;
+}
+
+static void model_push(struct model *m, int32_t id, int16_t key, enum kafka_request_type type)
+{
+    m->at[m->count++] =
+        (struct kafka_request){.correlation_id = id, .api_key = key, .type = (uint8_t)type};
+}
+
+static void one_step(struct kafka_requests *q, struct model *m, uint32_t *seed, int16_t number)
+{
+    uint32_t what = next_random(seed) % 100;
+    int32_t id = (int32_t)(next_random(seed) % 40);
+    int16_t key = -2;
+    int16_t due = -2;
+
+    if (what < 50 && m->count < MODEL_MAX) {
+        enum kafka_request_type type = what < 34   ? KAFKA_REQUEST_ANSWERED
+                                       : what < 48 ? KAFKA_REQUEST_OPTIONAL
+                                                   : KAFKA_REQUEST_TOKEN;
+        if (type == KAFKA_REQUEST_OPTIONAL)
+            id &= ~1;
+        model_push(m, id, number, type);
+        assert_int_equal(push(q, id, number, type), 0);
+    } else if (what < 96) {
+        enum kafka_requests_match result = model_match(m, id, &due);
+        assert_int_equal(match(q, id, &key), result);
+        if (result != KAFKA_REQUESTS_UNKNOWN)
+            assert_int_equal(key, due);
+    } else if (what < 98) {
+        bool token = kafka_requests_front_is_token(q);
+        assert_int_equal(model_pop_token(m), token);
+        if (token)
+            kafka_requests_pop_token(q);
+    } else {
+        model_drop_tokens(m);
+        kafka_requests_drop_tokens(q);
+    }
+    assert_int_equal(q->count, m->count);
+}
+
+static void behaves_like_an_array(void **state)
+{
+    (void)state;
+
+    for (uint32_t seed = 1; seed < 200; seed++) {
+        struct kafka_requests *q = new_queue(MODEL_MAX);
+        struct model m = {.count = 0};
+        uint32_t random = seed;
+        for (int16_t i = 0; i < 1000; i++)
+            one_step(q, &m, &random, i);
+        size_t owed = 0;
+        for (size_t i = 0; i < m.count; i++)
+            owed += !model_optional(&m, i);
+        assert_int_equal(kafka_requests_owed(q), owed);
+        kafka_requests_free(q);
+    }
+}
+
 static void add_produce(struct bytes *b, int16_t version, int32_t id, int16_t acks,
                         const char *transaction)
 {
@@ -259,6 +502,12 @@ int main(void)
         cmocka_unit_test(one_id_for_all_means_the_one_that_must_be_answered),
         cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(tokens_stand_in_line),
+        cmocka_unit_test(any_order_costs_the_same),
+        cmocka_unit_test(a_small_crowd_after_a_large_one_is_cheap),
+        cmocka_unit_test(one_id_for_many_hides_no_other),
+        cmocka_unit_test(optional_ones_cost_the_same_too),
+        cmocka_unit_test(dropping_tokens_costs_what_they_are),
+        cmocka_unit_test(behaves_like_an_array),
         cmocka_unit_test(acks_is_found_in_every_layout),
         cmocka_unit_test(the_client_id_is_made_printable_and_short),
     };
