@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "http/field.h"
+
 enum state {
     STATE_HEAD,
     STATE_BODY, /* left bytes of it, or until the connection ends */
@@ -13,8 +15,8 @@ enum state {
     STATE_DONE,
 };
 
-/* Far beyond any body of interest, and shifts do not overflow. */
-#define LENGTH_MAX (UINT64_MAX >> 8)
+/* Of a chunk: far beyond any of interest, and shifts do not overflow. */
+#define CHUNK_MAX (UINT64_MAX >> 8)
 
 void http_response_init(struct http_response *response, enum http_response_kind kind, char *body,
                         size_t body_max)
@@ -38,101 +40,35 @@ void http_response_init(struct http_response *response, enum http_response_kind 
 
 /* ---- the head */
 
-static char lower(char c)
+/* Everything behind the status line. */
+static struct http_fields headers(const struct http_response *response)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool same(const char *a, const char *b, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (lower(a[i]) != lower(b[i]))
-            return false;
-    return true;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-/* The line that begins at text, without its end; NULL after the last one. */
-static const char *next_line(const char *text, const char **line, size_t *size)
-{
-    const char *end = strchr(text, '\n');
-
-    if (!end)
-        return NULL;
-    *line = text;
-    *size = (size_t)(end - text);
-    if (*size > 0 && text[*size - 1] == '\r')
-        --*size;
-    return end + 1;
-}
-
-/* Cuts NAME: VALUE apart; false: it is no header, or one folded over lines (RFC 9112, 5.2). */
-static bool split_header(const char *line, size_t size, size_t *name_size, const char **value,
-                         size_t *value_size)
-{
-    const char *colon = memchr(line, ':', size);
-
-    if (!colon || colon == line || is_blank(line[0]) || is_blank(colon[-1]))
-        return false;
-    *name_size = (size_t)(colon - line);
-    *value = colon + 1;
-    *value_size = size - *name_size - 1;
-    while (*value_size > 0 && is_blank(**value)) {
-        ++*value;
-        --*value_size;
-    }
-    while (*value_size > 0 && is_blank((*value)[*value_size - 1]))
-        --*value_size;
-    return true;
-}
-
-/* The next value of the header from *at on; false: there is no further one. */
-static bool next_value(const char **at, const char *name, const char **value, size_t *size)
-{
-    size_t wanted = strlen(name);
+    struct http_fields fields = {response->head, response->head + response->head_size};
     const char *line;
-    size_t line_size;
-    const char *next;
+    size_t size;
 
-    while ((next = next_line(*at, &line, &line_size))) {
-        size_t name_size;
-        *at = next;
-        if (split_header(line, line_size, &name_size, value, size) && name_size == wanted &&
-            same(line, name, wanted))
-            return true;
-    }
-    return false;
-}
-
-static const char *headers(const struct http_response *response)
-{
-    const char *end = strchr(response->head, '\n');
-
-    return end ? end + 1 : response->head + response->head_size;
+    if (!http_fields_line(&fields, &line, &size))
+        fields.at = fields.end;
+    return fields;
 }
 
 bool http_response_header(const struct http_response *response, const char *name, char *value,
                           size_t size)
 {
-    const char *at = headers(response);
-    const char *found;
-    size_t found_size;
+    struct http_fields fields = headers(response);
+    struct http_field found;
     size_t fill = 0;
     bool any = false;
 
-    while (next_value(&at, name, &found, &found_size)) {
+    while (http_fields_find(&fields, name, &found)) {
         if (any && fill + 2 < size) {
             memcpy(value + fill, ", ", 2);
             fill += 2;
         }
         any = true;
-        for (size_t i = 0; i < found_size && fill + 1 < size; i++) {
-            unsigned char c = (unsigned char)found[i];
-            value[fill++] = c < ' ' || c == 0x7f ? ' ' : found[i];
+        for (size_t i = 0; i < found.value_size && fill + 1 < size; i++) {
+            unsigned char c = (unsigned char)found.value[i];
+            value[fill++] = c < ' ' || c == 0x7f ? ' ' : found.value[i];
         }
     }
     value[fill] = '\0';
@@ -141,37 +77,17 @@ bool http_response_header(const struct http_response *response, const char *name
 
 bool http_response_has(const struct http_response *response, const char *name, const char *word)
 {
-    const char *at = headers(response);
-    size_t wanted = strlen(word);
-    const char *value;
-    size_t size;
-
-    while (next_value(&at, name, &value, &size)) {
-        while (size > 0) {
-            const char *comma = memchr(value, ',', size);
-            size_t part = comma ? (size_t)(comma - value) : size;
-            size_t start = 0;
-            size_t end = part;
-            while (start < end && is_blank(value[start]))
-                start++;
-            while (end > start && is_blank(value[end - 1]))
-                end--;
-            if (end - start == wanted && same(value + start, word, wanted))
-                return true;
-            size -= part + (comma != NULL);
-            value += part + (comma != NULL);
-        }
-    }
-    return false;
+    return http_fields_have(headers(response), name, word);
 }
 
 /* "HTTP/1.1 200 OK"; false: it is something else. */
 static bool read_status_line(struct http_response *response)
 {
+    struct http_fields all = {response->head, response->head + response->head_size};
     const char *line;
     size_t size;
 
-    if (!next_line(response->head, &line, &size) || size < sizeof "HTTP/1.1 200" - 1 ||
+    if (!http_fields_line(&all, &line, &size) || size < sizeof "HTTP/1.1 200" - 1 ||
         memcmp(line, "HTTP/1.", 7) != 0 || line[7] < '0' || line[7] > '9' || line[8] != ' ')
         return false;
     response->status = 0;
@@ -186,21 +102,13 @@ static bool read_status_line(struct http_response *response)
 /* false: the lengths that the header gives differ, or are none. */
 static bool read_length(struct http_response *response, bool *given)
 {
-    const char *at = headers(response);
-    const char *value;
-    size_t size;
+    struct http_fields fields = headers(response);
+    struct http_field field;
 
     *given = false;
-    while (next_value(&at, "content-length", &value, &size)) {
-        uint64_t length = 0;
-        if (size == 0)
-            return false;
-        for (size_t i = 0; i < size; i++) {
-            if (value[i] < '0' || value[i] > '9' || length > LENGTH_MAX / 10)
-                return false;
-            length = 10 * length + (uint64_t)(value[i] - '0');
-        }
-        if (*given && length != response->left)
+    while (http_fields_find(&fields, "content-length", &field)) {
+        uint64_t length;
+        if (!http_field_length(&field, &length) || (*given && length != response->left))
             return false;
         response->left = length;
         *given = true;
@@ -211,15 +119,13 @@ static bool read_length(struct http_response *response, bool *given)
 /* Every line must be a header: what is none could hide a length (RFC 9112, 5). */
 static bool headers_are_whole(const struct http_response *response)
 {
-    const char *at = headers(response);
+    struct http_fields fields = headers(response);
+    struct http_field field;
     const char *line;
-    const char *value;
     size_t size;
-    size_t name_size;
-    size_t value_size;
 
-    while ((at = next_line(at, &line, &size)) && size > 0)
-        if (!split_header(line, size, &name_size, &value, &value_size))
+    while (http_fields_line(&fields, &line, &size) && size > 0)
+        if (!http_field_split(line, size, &field))
             return false;
     return true;
 }
@@ -310,7 +216,8 @@ static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
-    c = lower(c);
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
@@ -322,7 +229,7 @@ static enum http_response_result receive_between(struct http_response *response,
     switch (response->state) {
     case STATE_CHUNK_SIZE:
         digit = hex_digit(byte);
-        if (digit >= 0 && response->left <= LENGTH_MAX >> 4) {
+        if (digit >= 0 && response->left <= CHUNK_MAX >> 4) {
             response->left = response->left << 4 | (uint64_t)digit;
             response->line_end = 1;
             return HTTP_RESPONSE_MORE;

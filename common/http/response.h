@@ -1,10 +1,6 @@
 /*
- * The room http/ reads HTTP/1.x responses (RFC 9112) as a client gets them: to CONNECT, to the
- * upgrade to a WebSocket, to a request for a token. It is sans-I/O and may use base/ and libc only.
- *
- * The server's side is libwebsockets' (net/http_server.h). Its client cannot use a connection that
- * exists already, such as one through a proxy; of the parsers that could, http-parser is no longer
- * kept, and llhttp is not in Debian 12.
+ * A response of HTTP/1.x (RFC 9112) as a client gets it: to CONNECT, to the upgrade to a WebSocket,
+ * to a request for a token.
  *
  * Bounded: the head as a whole, and what is kept of the body. A body may be as long as it likes
  * where only its beginning is wanted.
