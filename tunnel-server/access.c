@@ -14,7 +14,13 @@
 #define st_mtim st_mtimespec
 #endif
 
-enum { DIGEST_SIZE = 32, TOKENS_MAX = 10000, LINE_MAX_SIZE = 16 * 1024, NAME_SIZE = 64 };
+enum {
+    DIGEST_SIZE = 32,
+    TOKENS_MAX = 10000,
+    LINE_MAX_SIZE = 16 * 1024,
+    NAME_SIZE = 64,
+    AUTHORIZATION_MAX = 12 * 1024,
+};
 
 /* Only digests are kept: equal length for the comparison, and nothing to steal from memory. */
 struct token {
@@ -164,32 +170,51 @@ static const struct token *find(const struct access *access, const char *bytes, 
     return found;
 }
 
-int access_authorize(struct access *access, const struct http_request *request, char *identity,
+static const struct token *find_presented(const struct access *access,
+                                          const struct http_request *request, bool *given)
+{
+    char authorization[AUTHORIZATION_MAX];
+    size_t size = 0;
+
+    http_request_header(request, "authorization", authorization, sizeof authorization);
+    const char *token = token_of(authorization, &size);
+    const struct token *found = token ? find(access, token, size) : NULL;
+    *given = token != NULL;
+    byte_wipe(authorization, sizeof authorization);
+    return found;
+}
+
+int access_authorize(struct access *access, const struct http_upgrade *upgrade, char *identity,
                      const char **body)
 {
     const struct options *options = access->options;
     const struct token *known = NULL;
+    char subject[HTTP_IDENTITY_MAX] = "";
 
+    if (upgrade->certificate)
+        X509_NAME_oneline(X509_get_subject_name(upgrade->certificate), subject, sizeof subject);
+    if (options->client_ca && !subject[0]) {
+        *body = "this tunnel wants a client certificate\n";
+        return 401;
+    }
     if (options->token_file) {
-        size_t size = 0;
-        const char *token = token_of(request->authorization, &size);
+        bool given;
         reload_if_changed(access);
-        known = token ? find(access, token, size) : NULL;
+        known = find_presented(access, upgrade->request, &given);
         if (!known) {
             log_warning(access->log, "unauthorized", "A client without a valid token was refused",
-                        log_str("peer", request->peer), log_bool("token_given", token != NULL));
-            *body = token ? "the token is not one of those that this tunnel accepts\n"
+                        log_str("peer", upgrade->peer), log_bool("token_given", given));
+            *body = given ? "the token is not one of those that this tunnel accepts\n"
                           : "this tunnel wants a token: Authorization: Bearer ...\n";
             return 401;
         }
     }
-    const char *who = "anonymous";
-    if (options->trust_ingress && request->ingress_identity[0])
-        who = request->ingress_identity;
-    else if (options->client_ca && request->client_certificate[0])
-        who = request->client_certificate;
-    else if (known)
-        who = known->name;
+    const char *who = options->client_ca ? subject : known ? known->name : "anonymous";
     snprintf(identity, HTTP_IDENTITY_MAX, "%s", who);
+    char user[HTTP_IDENTITY_MAX];
+    if (options->trust_ingress &&
+        http_request_header(upgrade->request, "sf-context-current-user", user, sizeof user) &&
+        user[0])
+        snprintf(identity, HTTP_IDENTITY_MAX, "%s", user);
     return 101;
 }

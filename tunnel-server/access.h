@@ -15,5 +15,5 @@ struct access *access_new(const struct options *options, struct log *log, char *
 void access_free(struct access *access);
 
 /* As struct http_server_owner's authorize(). */
-int access_authorize(struct access *access, const struct http_request *request, char *identity,
+int access_authorize(struct access *access, const struct http_upgrade *upgrade, char *identity,
                      const char **body);

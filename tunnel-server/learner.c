@@ -189,7 +189,7 @@ static void on_dialled(void *context, const struct dial_result *result)
         broker_failed(learner, result);
         return;
     }
-    learner->connection = result->transport ? result->transport : transport_new(result->fd, NULL);
+    learner->connection = result->transport ? result->transport : transport_new(result->fd);
     ask(learner);
 }
 

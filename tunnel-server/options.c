@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/url.h"
 #include "mux/session.h"
 #include "net/pages.h"
 #include "net/socket.h"
@@ -21,8 +22,15 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, path),
      .group = "Listening",
-     .help = "The URL path of the tunnel.",
+     .help = "The URL path of the tunnel. A slash at its end makes no difference.",
      .default_value = "/tunnel"},
+    {.name = "allow-origin",
+     .metavar = "ORIGIN",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, allow_origin),
+     .group = "Listening",
+     .help = "Pages of this origin (https://example.com) may open a tunnel from a browser. "
+             "None may if it is not given; tunnel-client needs none."},
     {.name = "tls-cert",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -336,14 +344,70 @@ static bool check_tls(const struct options *options, char *error, size_t size)
                                    options->tls_key_passphrase_file, error, size);
 }
 
+/* What is asked for is compared as it comes, so it must be what clients send. */
+static const char *path_problem(const char *path)
+{
+    const char *end = path + strlen(path);
+
+    if (path[0] != '/')
+        return "a path begins with /";
+    if (strchr(path, '?'))
+        return "a path has no query (?...)";
+    if (strchr(path, '#'))
+        return "a path has no fragment (#...)";
+    if (strstr(path, "//"))
+        return "a path has no empty part (//): clients and proxies take it out";
+    for (const char *at = path; at < end; at++)
+        if (strncmp(at, "/.", 2) == 0 &&
+            (at[2] == '/' || at[2] == '\0' || (at[2] == '.' && (at[3] == '/' || at[3] == '\0'))))
+            return "a path has no part . or ..: clients and proxies take them out";
+    if (strcmp(path, "/") == 0)
+        return "the tunnel needs a path of its own, such as /tunnel: that is also where "
+               "tunnel-client looks when its URL has none";
+    return url_check_path(path);
+}
+
+static bool check_path(const struct options *options, char *error, size_t size)
+{
+    static const char *const taken[] = {"/healthz", "/readyz"};
+    const char *problem = path_problem(options->path);
+    size_t length = strlen(options->path);
+
+    if (problem)
+        return fail(error, size, "path", options->path, problem);
+    if (options->path[length - 1] == '/')
+        length--;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (strlen(taken[i]) == length && strncmp(options->path, taken[i], length) == 0)
+            return fail(error, size, "path", options->path, "that is a health page");
+    return true;
+}
+
+/* As a browser writes it: SCHEME://HOST[:PORT], and nothing else. */
+static bool check_origins(const struct options *options, char *error, size_t size)
+{
+    for (size_t i = 0; i < options->allow_origin.count; i++) {
+        const char *origin = options->allow_origin.items[i];
+        const char *host = strstr(origin, "://");
+
+        if (!host || host == origin || host[3] == '\0' ||
+            strspn(host + 3,
+                   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") !=
+                strlen(host + 3))
+            return fail(error, size, "allow-origin", origin,
+                        "an origin is SCHEME://HOST or SCHEME://HOST:PORT, without a path");
+    }
+    return true;
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
     const char *why = address_parse_listen(options->listen, &options->listen_address);
 
     if (why)
         return fail(error, size, "listen", options->listen, why);
-    if (options->path[0] != '/')
-        return fail(error, size, "path", options->path, "a path begins with /");
+    if (!check_path(options, error, size) || !check_origins(options, error, size))
+        return false;
     if (!parse_clusters(options, error, size) || !parse_targets(options, error, size))
         return false;
     if (options->cluster_count + options->target_count == 0) {

@@ -20,6 +20,7 @@ struct options {
     const char *kafka_key_passphrase;
     const char *kafka_server_name;
     const char *path;
+    struct config_list allow_origin;
     const char *tls_cert;
     const char *tls_key;
     const char *tls_key_passphrase_file;

@@ -124,16 +124,16 @@ static void on_session_ended(void *context, struct session *session)
     }
 }
 
-static int on_authorize(void *context, const struct http_request *request, char *identity,
+static int on_authorize(void *context, const struct http_upgrade *upgrade, char *identity,
                         const char **body)
 {
     struct server *server = context;
 
     if (server->host.stopping) {
-        *body = "the server stops\n";
+        *body = "the server is restarting: try again\n";
         return 503;
     }
-    return access_authorize(server->access, request, identity, body);
+    return access_authorize(server->access, upgrade, identity, body);
 }
 
 static void add_link(struct server *server, struct transport *transport, const char *identity,
@@ -177,7 +177,7 @@ static bool on_asked(void *context, const uint8_t id[MUX_SESSION_ID_SIZE])
 
 static void on_handed_on(void *context, int fd, const char *identity, const char *peer)
 {
-    add_link(context, transport_new(fd, NULL), identity, peer, true);
+    add_link(context, transport_new(fd), identity, peer, true);
 }
 
 static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_handed_on};
@@ -292,24 +292,52 @@ static void list_offers(struct server *server)
     server->host.offer_count = (uint16_t)(options->cluster_count + options->target_count);
 }
 
+static bool use_material(void *context, const struct tls_material *material,
+                         struct tls_error *error)
+{
+    struct server *server = context;
+    SSL_CTX *tls = tls_server_context(material, error);
+
+    if (!tls)
+        return false;
+    http_server_use_tls(server->http, tls);
+    SSL_CTX_free(tls);
+    return true;
+}
+
+static bool start_tls(struct server *server, char *error, size_t size)
+{
+    const struct options *options = server->options;
+    const struct tls_files files = {.cert_option = "tls-cert",
+                                    .cert_file = options->tls_cert,
+                                    .key_option = "tls-key",
+                                    .key_file = options->tls_key,
+                                    .passphrase_file = options->tls_key_passphrase_file,
+                                    .passphrase = options->tls_key_passphrase,
+                                    .ca_option = "client-ca",
+                                    .ca_file = options->client_ca};
+    struct tls_error tls;
+
+    server->files = tls_keeper_new(server->worker, &files, use_material, server, &tls);
+    if (!server->files)
+        snprintf(error, size, "%s", tls.text);
+    return server->files != NULL;
+}
+
 static bool start_http(struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
-    struct tls_error tls;
-    struct http_server_settings settings = {
+    const struct http_server_settings settings = {
         .path = options->path,
-        .cert_file = options->tls_cert,
-        .key_file = options->tls_key,
-        .client_ca_file = options->client_ca,
-        .handshakes_max = (unsigned)options->max_handshakes,
-        .headers_max = (unsigned)options->header_size,
-        .handshake_timeout_s = (unsigned)((options->handshake_timeout_ms + 999) / 1000),
+        .origins = options->allow_origin.items,
+        .origin_count = options->allow_origin.count,
+        .handshakes_max = (size_t)options->max_handshakes,
+        .head_max = (size_t)options->header_size,
+        .handshake_timeout_ms = options->handshake_timeout_ms,
     };
 
-    server->http = http_server_new(server->worker, &settings, &http_owner, server, &tls);
-    if (!server->http)
-        snprintf(error, size, "%s", tls.text);
-    return server->http != NULL;
+    server->http = http_server_new(server->worker, &settings, &http_owner, server);
+    return !options->tls_cert || start_tls(server, error, size);
 }
 
 static bool use_broker_material(void *context, const struct tls_material *material,
@@ -464,16 +492,21 @@ void server_drain(struct server *server)
 
 void server_stop(struct server *server)
 {
+    session_stop_all(&server->host);
+    /* Who has come is told that the server restarts; who comes later finds nobody, and a load
+     * balancer tries the next instance at once. */
+    http_server_stop(server->http);
+    listener_take_all(server->listener);
     listener_free(server->listener);
     server->listener = NULL;
-    session_stop_all(&server->host);
     for (struct list *at = server->links.next; at != &server->links; at = at->next)
         link_close(list_entry(at, struct server_link, node)->link, 1001, "the server stops");
 }
 
 bool server_stopped(const struct server *server)
 {
-    return list_empty(&server->links) && server->host.session_count == 0;
+    return list_empty(&server->links) && server->host.session_count == 0 &&
+           (!server->host.stopping || http_server_count(server->http) == 0);
 }
 
 void server_free(struct server *server)
@@ -499,6 +532,7 @@ void server_free(struct server *server)
     free(server->probes);
     if (server->probe)
         event_free(server->probe);
+    tls_keeper_free(server->files);
     tls_keeper_free(server->broker_files);
     SSL_CTX_free(server->broker_tls);
 }

@@ -16,7 +16,8 @@ struct server {
     struct access *access;
     struct http_server *http;
     struct listener *listener;
-    SSL_CTX *broker_tls; /* NULL: brokers speak plaintext; exchanged when files change */
+    SSL_CTX *broker_tls;      /* NULL: brokers speak plaintext; exchanged when files change */
+    struct tls_keeper *files; /* of the door; NULL: it speaks plain HTTP */
     struct tls_keeper *broker_files;
     struct cluster *clusters; /* options->cluster_count */
     struct session_host host;

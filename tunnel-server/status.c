@@ -40,6 +40,7 @@ static void on_collect(void *context)
     struct metrics *metrics = server->worker->metrics;
 
     metrics_set(metrics, METRIC_LINKS, 0, 0, session_link_count(&server->host));
+    metrics_set(metrics, METRIC_HANDSHAKES, 0, 0, http_server_count(server->http));
     metrics_set(metrics, METRIC_SESSIONS, 0, 0, server->host.session_count);
     for (size_t i = 0; i < server->options->cluster_count; i++) {
         metrics_set(metrics, METRIC_CLUSTER_REACHABLE, i, 0, server->clusters[i].reachable);

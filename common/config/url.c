@@ -61,6 +61,22 @@ static const char *take_authority(const char **text, struct url *out)
     return error;
 }
 
+const char *url_check_path(const char *text)
+{
+    size_t size = strlen(text);
+
+    if (size > URL_PATH_MAX)
+        return "the path is longer than 1023 characters";
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] <= 0x20 || text[i] >= 0x7f || strchr("\"<>\\^`{|}", text[i]))
+            return "the path holds a character that must be percent-encoded";
+        if (text[i] == '%' &&
+            (!isxdigit((unsigned char)text[i + 1]) || !isxdigit((unsigned char)text[i + 2])))
+            return "the path has a % without two hexadecimal digits";
+    }
+    return NULL;
+}
+
 static const char *take_path(const char *text, struct url *out)
 {
     size_t size = strlen(text);
@@ -69,15 +85,9 @@ static const char *take_path(const char *text, struct url *out)
         return "the URL has a fragment (#...); leave it out";
     if (strchr(text, '?'))
         return "the URL has a query (?...); leave it out";
-    if (size > URL_PATH_MAX)
-        return "the URL's path is longer than 1023 characters";
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] <= 0x20 || text[i] >= 0x7f || strchr("\"<>\\^`{|}", text[i]))
-            return "the URL's path holds a character that must be percent-encoded";
-        if (text[i] == '%' &&
-            (!isxdigit((unsigned char)text[i + 1]) || !isxdigit((unsigned char)text[i + 2])))
-            return "the URL's path has a % without two hexadecimal digits";
-    }
+    const char *error = url_check_path(text);
+    if (error)
+        return error;
     strcpy(out->path, size <= 1 ? URL_DEFAULT_PATH : text);
     return NULL;
 }

@@ -18,5 +18,7 @@ struct url {
     char path[URL_PATH_MAX + 1];     /* begins with a slash */
 };
 
+/* Whether a path consists of what may stand in a URL; as url_parse(). */
+const char *url_check_path(const char *text);
 /* Returns NULL, or a static sentence that says what is wrong and quotes nothing of the URL. */
 const char *url_parse(const char *text, struct url *out);

@@ -51,6 +51,21 @@ const struct metric metrics_table[METRICS] = {
                     .kind = METRIC_HISTOGRAM,
                     .unit = METRIC_SECONDS,
                     .place = METRIC_BOTH},
+    [METRIC_HANDSHAKES] = {.name = "handshakes",
+                           .help = "Connections now that are not upgraded yet, those that take "
+                                   "their answer along included; --max-handshakes at the most",
+                           .kind = METRIC_GAUGE,
+                           .place = METRIC_SERVER},
+    [METRIC_HANDSHAKES_ENDED] = {.name = "handshakes_ended_total",
+                                 .help = "Connections to --listen, by what became of them: "
+                                         "upgraded, page (a health page was asked for), refused, "
+                                         "malformed (no request of HTTP/1), too_large, timeout, "
+                                         "evicted (too many at a time), tls (the TLS handshake "
+                                         "failed), hung_up (went away before it had asked for "
+                                         "anything)",
+                                 .kind = METRIC_COUNTER,
+                                 .place = METRIC_SERVER,
+                                 .labels = {{"end", METRICS_DOOR}}},
     [METRIC_SESSIONS] = {.name = "sessions",
                          .help = "Sessions now, with a link or waiting for one",
                          .kind = METRIC_GAUGE,

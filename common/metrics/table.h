@@ -15,6 +15,8 @@ enum metric_id {
     METRIC_DIAL_DURATION,
     METRIC_HANDSHAKE_DURATION,
     METRIC_RTT,
+    METRIC_HANDSHAKES,
+    METRIC_HANDSHAKES_ENDED,
     METRIC_SESSIONS,
     METRIC_SESSIONS_OPENED,
     METRIC_SESSION_RESUMES,
@@ -66,6 +68,7 @@ enum metrics_set {
     METRICS_RELEASE,   /* the program's version */
     METRICS_LINK_END,  /* enum link_end */
     METRICS_HOP,       /* where a dial failed: enum http_hop, "tunnel" */
+    METRICS_DOOR,      /* how a connection left the door: enum http_server_end */
     METRICS_CLUSTER,   /* of the configuration */
     METRICS_TARGET,    /* clusters, then raw targets, of the configuration */
     METRICS_DIRECTION, /* enum metrics_direction */

@@ -655,7 +655,7 @@ static void on_connected(void *context, const struct connector_result *result)
     forget_address(call, &result->address);
     socket_format(&result->address, call->trace.address);
     call->trace.connected_us = elapsed_us(call);
-    call->transport = transport_new(result->fd, NULL);
+    call->transport = transport_new(result->fd);
     call->readable =
         event_new(call->worker->base, result->fd, EV_READ | EV_PERSIST, on_ready, call);
     call->writable = event_new(call->worker->base, result->fd, EV_WRITE, on_ready, call);

@@ -1,21 +1,17 @@
 #include "net/http_client.h"
 
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/redact.h"
+#include "net/websocket_key.h"
 
 enum {
     BODY_KEPT = 200,
-    NONCE_SIZE = 16,
     HEADERS_MAX = 64,
     OWN_HEADERS = 6,
-    NONCE_TEXT = 25,  /* base64 of it, and a NUL */
-    ACCEPT_TEXT = 29, /* of a SHA-1 digest */
 };
 
 static const char PROTOCOL[] = "kafka-tunnel";
@@ -26,7 +22,7 @@ struct http_client {
     struct http_call *call; /* the dial under way */
     http_dial_callback callback;
     void *context;
-    char accept[ACCEPT_TEXT]; /* what Sec-WebSocket-Accept must say */
+    char accept[WEBSOCKET_ACCEPT_SIZE]; /* what Sec-WebSocket-Accept must say */
     char reason[HTTP_REASON_MAX];
 };
 
@@ -120,7 +116,7 @@ static enum http_hop check_upgrade(struct http_client *client,
                                    const struct http_call_result *result)
 {
     const struct http_response *response = result->response;
-    char accept[ACCEPT_TEXT + 1];
+    char accept[WEBSOCKET_ACCEPT_SIZE + 1];
     char value[sizeof PROTOCOL + 1];
 
     http_response_header(response, "sec-websocket-accept", accept, sizeof accept);
@@ -168,30 +164,12 @@ static void on_called(void *context, const struct http_call_result *result)
 
 /* ---- the request */
 
-/* A new nonce, and what the server must make of it. */
-static void make_key(struct http_client *client, char key[NONCE_TEXT])
-{
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
-    unsigned char nonce[NONCE_SIZE];
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    char text[NONCE_TEXT + sizeof guid];
-    unsigned size = 0;
-
-    if (RAND_bytes(nonce, sizeof nonce) != 1)
-        abort();
-    EVP_EncodeBlock((unsigned char *)key, nonce, sizeof nonce);
-    snprintf(text, sizeof text, "%s%s", key, guid);
-    if (EVP_Digest(text, strlen(text), digest, &size, EVP_sha1(), NULL) != 1)
-        abort();
-    EVP_EncodeBlock((unsigned char *)client->accept, digest, (int)size);
-}
-
 void http_client_dial(struct http_client *client, const char *const *headers, unsigned timeout_ms,
                       http_dial_callback callback, void *context)
 {
     char key_header[60];
     char protocol_header[60];
-    char key[NONCE_TEXT];
+    char key[WEBSOCKET_KEY_SIZE];
     const char *all[HEADERS_MAX + OWN_HEADERS + 1] = {
         "Connection: Upgrade", "Upgrade: websocket",      "Sec-WebSocket-Version: 13", key_header,
         protocol_header,       "Cache-Control: no-cache",
@@ -209,7 +187,8 @@ void http_client_dial(struct http_client *client, const char *const *headers, un
         .upgrade = true,
     };
 
-    make_key(client, key);
+    websocket_key_new(key);
+    websocket_key_accept(key, client->accept);
     snprintf(key_header, sizeof key_header, "Sec-WebSocket-Key: %s", key);
     snprintf(protocol_header, sizeof protocol_header, "Sec-WebSocket-Protocol: %s", PROTOCOL);
     for (size_t i = 0; headers && headers[i] && i < HEADERS_MAX; i++)

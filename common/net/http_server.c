@@ -1,334 +1,842 @@
 #include "net/http_server.h"
 
-#include <fcntl.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
+#include <errno.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "net/lws_loop.h"
-#include "net/tls_files.h"
+#include "config/url.h"
+#include "http/answer.h"
+#include "metrics/metrics.h"
+#include "net/clock.h"
+#include "net/handshake_slots.h"
+#include "net/websocket_key.h"
 
 enum {
-    AUTHORIZATION_MAX = 12 * 1024,
-    PATH_MAX_SIZE = 256,
+    HEAD_FIRST = 1024, /* most requests fit; else four times as much, and so on */
+    READ_SIZE = 4096,
+    LINGER_US = 1000 * 1000,
+    LINGER_BYTES = 1 << 20,
+    STOP_US = 500 * 1000,
+    DATE_SIZE = 40,
+    ORIGIN_MAX = 300,
+    TLS_HANDSHAKE = 0x16, /* the first byte of a TLS client (RFC 8446, 5.1) */
 };
 
-static const char INGRESS_USER[] = "sf-context-current-user:";
+static const char WEBSOCKET_PROTOCOL[] = "kafka-tunnel";
+
+enum phase {
+    PHASE_SILENT,    /* accepted; not a byte has come */
+    PHASE_SECURING,  /* in the TLS handshake */
+    PHASE_READING,   /* its request */
+    PHASE_ANSWERING, /* the answer is on its way to the kernel */
+    PHASE_LINGERING, /* the peer has time to read it: what it still sends is dropped, since closing
+                        with unread bytes would reset the connection under its answer */
+};
 
 struct http_server {
     struct worker *worker;
     const struct http_server_owner *owner;
     void *context;
     struct http_server_settings settings;
-    struct lws_loop *loop;
-    struct lws_vhost *vhost;
-    struct lws_protocols protocols[2];
-    unsigned handshakes;
-    char authorization[AUTHORIZATION_MAX];
+    SSL_CTX *tls; /* NULL: plain HTTP */
+    struct slots slots;
+    struct list open;      /* connections, by their deadline; all have the same time */
+    struct list lingering; /* the same */
+    struct event *timer;
+    uint64_t timer_us; /* when it fires; UINT64_MAX: not at all */
+    bool stopping;
 };
 
-/* One connection as long as libwebsockets has it. */
 struct http_connection {
+    struct list node; /* in open or lingering */
+    struct slot slot;
     struct http_server *server;
-    struct transport *transport; /* taken over; handed on when libwebsockets has let go */
-    char identity[HTTP_IDENTITY_MAX];
-    char peer[SOCKET_TEXT_MAX];
+    struct socket_address address;
+    uint64_t deadline_us;
+    enum phase phase;
+    enum http_server_end end;
+    int fd;
+    struct transport *transport; /* NULL while silent; then it owns fd */
+    struct event *readable;
+    struct event *writable; /* NULL until it is needed */
+    char *head;             /* NULL before the first byte of a request, and after its answer */
+    struct http_request request;
+    size_t dropped; /* bytes while lingering */
+    char *identity; /* the upgrade is granted */
 };
 
-static struct http_server *server_of(struct lws *wsi)
+/* What a step has come to. */
+enum step {
+    STEP_ON,   /* the next phase can begin */
+    STEP_WAIT, /* for the socket */
+    STEP_GONE, /* the connection is freed */
+};
+
+const char *http_server_end_name(enum http_server_end end)
 {
-    return lws_vhost_user(lws_get_vhost(wsi));
+    static const char *const names[HTTP_SERVER_ENDS] = {
+        [HTTP_SERVER_UPGRADED] = "upgraded",   [HTTP_SERVER_PAGE] = "page",
+        [HTTP_SERVER_REFUSED] = "refused",     [HTTP_SERVER_MALFORMED] = "malformed",
+        [HTTP_SERVER_TOO_LARGE] = "too_large", [HTTP_SERVER_TIMEOUT] = "timeout",
+        [HTTP_SERVER_EVICTED] = "evicted",     [HTTP_SERVER_TLS] = "tls",
+        [HTTP_SERVER_HUNG_UP] = "hung_up",
+    };
+
+    return names[end];
 }
 
-/* Answers and lets the connection go. Returns what the callback must return. */
-static int respond(struct lws *wsi, int status, const char *body)
+/* ---- time */
+
+static void watch_clock(struct http_server *server)
 {
-    unsigned char buffer[LWS_PRE + 1024];
-    unsigned char *start = buffer + LWS_PRE;
-    unsigned char *at = start;
-    unsigned char *end = buffer + sizeof buffer - 1;
-    size_t size = strlen(body);
+    const struct list *lists[] = {&server->open, &server->lingering};
+    uint64_t next = UINT64_MAX;
 
-    if (lws_add_http_common_headers(wsi, (unsigned)status, "text/plain; charset=utf-8", size, &at,
-                                    end))
-        return -1;
-    if (status == 401 &&
-        lws_add_http_header_by_name(wsi, (const unsigned char *)"www-authenticate:",
-                                    (const unsigned char *)"Bearer", 6, &at, end))
-        return -1;
-    if (lws_finalize_http_header(wsi, &at, end) || size > (size_t)(end - at))
-        return -1;
-    memcpy(at, body, size);
-    at += size;
-    if (lws_write(wsi, start, (size_t)(at - start), LWS_WRITE_HTTP_HEADERS) < 0)
-        return -1;
-    return 0;
-}
-
-static void certificate_subject(struct lws *wsi, char *subject, size_t size)
-{
-    SSL *ssl = lws_get_ssl(wsi);
-    X509 *certificate = ssl ? SSL_get_peer_certificate(ssl) : NULL;
-
-    subject[0] = '\0';
-    if (!certificate)
+    for (size_t i = 0; i < 2; i++) {
+        if (list_empty(lists[i]))
+            continue;
+        uint64_t deadline = list_entry(lists[i]->next, struct http_connection, node)->deadline_us;
+        next = deadline < next ? deadline : next;
+    }
+    if (next >= server->timer_us)
         return;
-    if (SSL_get_verify_result(ssl) == X509_V_OK)
-        X509_NAME_oneline(X509_get_subject_name(certificate), subject, (int)size);
-    X509_free(certificate);
+    uint64_t now = clock_now_us();
+    uint64_t wait = next > now ? next - now : 0;
+    const struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
+    event_add(server->timer, &tv);
+    server->timer_us = next;
 }
 
-static int copy_header(struct lws *wsi, enum lws_token_indexes token, char *value, int size)
+static void write_date(char date[DATE_SIZE])
 {
-    value[0] = '\0';
-    return lws_hdr_copy(wsi, value, size, token);
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t now = time(NULL);
+    struct tm utc;
+
+    gmtime_r(&now, &utc);
+    snprintf(date, DATE_SIZE, "%.3s, %02d %.3s %d %02d:%02d:%02d GMT", days + 3 * utc.tm_wday,
+             utc.tm_mday, months + 3 * utc.tm_mon, utc.tm_year + 1900, utc.tm_hour, utc.tm_min,
+             utc.tm_sec);
 }
 
-/* Whether the upgrade is allowed. Returns what the callback must return. */
-static int filter_upgrade(struct http_server *server, struct lws *wsi)
-{
-    struct http_connection *connection = lws_get_opaque_user_data(wsi);
-    char path[PATH_MAX_SIZE];
-    char user[HTTP_IDENTITY_MAX] = "";
-    char subject[HTTP_IDENTITY_MAX];
-    const char *body = "refused\n";
-    int status;
+/* ---- the end of a connection */
 
-    if (!connection)
-        return -1;
-    if (copy_header(wsi, WSI_TOKEN_GET_URI, path, sizeof path) < 0 ||
-        strcmp(path, server->settings.path) != 0) {
-        respond(wsi, 404, "there is no tunnel at this path\n");
-        return -1;
-    }
-    if (copy_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, server->authorization,
-                    sizeof server->authorization) < 0)
-        server->authorization[0] = '\0';
-    if (lws_hdr_custom_copy(wsi, user, sizeof user, INGRESS_USER, sizeof INGRESS_USER - 1) < 0)
-        user[0] = '\0';
-    certificate_subject(wsi, subject, sizeof subject);
-    if (server->settings.client_ca_file && !subject[0]) {
-        respond(wsi, 401, "this tunnel wants a client certificate\n");
-        return -1;
-    }
-    /* A nonce of 16 bytes in base64 (RFC 6455, 4.1), which libwebsockets does not check. */
-    if (lws_hdr_total_length(wsi, WSI_TOKEN_KEY) != 24) {
-        respond(wsi, 400, "Sec-WebSocket-Key is malformed\n");
-        return -1;
-    }
-    struct http_request request = {.path = path,
-                                   .authorization = server->authorization,
-                                   .ingress_identity = user,
-                                   .client_certificate = subject,
-                                   .peer = connection->peer};
-    status = server->owner->authorize(server->context, &request, connection->identity, &body);
-    byte_wipe(server->authorization, sizeof server->authorization);
-    if (status == 101)
-        return 0;
-    respond(wsi, status, body);
-    return -1;
+/* The head may hold a token. */
+static void forget_head(struct http_connection *connection)
+{
+    if (connection->head)
+        byte_wipe(connection->head, connection->request.head_max);
+    free(connection->head);
+    connection->head = NULL;
 }
 
-static int serve_page(struct http_server *server, struct lws *wsi, const char *path)
+/* All but the socket. */
+static void release(struct http_connection *connection)
 {
-    const char *body = "not found\n";
-    int status;
+    struct http_server *server = connection->server;
 
-    if (strcmp(path, server->settings.path) == 0) {
-        status = 426;
-        body = "this is a tunnel for Kafka: connect with tunnel-client (WebSocket)\n";
-    } else {
-        status = server->owner->page(server->context, path, &body);
-    }
-    if (respond(wsi, status, body) < 0)
-        return -1;
-    return lws_http_transaction_completed(wsi) ? -1 : 0;
-}
-
-/* Takes socket and TLS from libwebsockets, which then forgets the connection without a byte on the
- * wire. */
-static void take_over(struct lws *wsi)
-{
-    struct http_connection *connection = lws_get_opaque_user_data(wsi);
-    SSL *ssl = lws_get_ssl(wsi);
-    int fd = lws_get_socket_fd(wsi);
-
-    if (ssl)
-        SSL_up_ref(ssl);
-    else
-        fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (fd >= 0)
-        connection->transport = transport_new(fd, ssl);
-    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
-}
-
-static void forget(struct http_server *server, struct lws *wsi)
-{
-    struct http_connection *connection = lws_get_opaque_user_data(wsi);
-
-    if (!connection)
-        return;
-    lws_set_opaque_user_data(wsi, NULL);
-    server->handshakes--;
-    if (connection->transport)
-        server->owner->upgraded(server->context, connection->transport, connection->identity,
-                                connection->peer);
+    metrics_add(server->worker->metrics, METRIC_HANDSHAKES_ENDED, connection->end, 0, 1);
+    slots_give_back(&server->slots, &connection->slot);
+    list_remove(&connection->node);
+    event_free(connection->readable);
+    if (connection->writable)
+        event_free(connection->writable);
+    forget_head(connection);
+    free(connection->identity);
     free(connection);
 }
 
-/* Tells why a handshake failed, which libwebsockets keeps to itself. */
-static void on_tls_event(const SSL *ssl, int where, int result)
+static enum step close_connection(struct http_connection *connection)
 {
-    struct http_server *server = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    unsigned long code = where == SSL_CB_ACCEPT_EXIT && result <= 0 ? ERR_peek_last_error() : 0;
-    const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+    if (connection->transport)
+        transport_free(connection->transport);
+    else
+        close(connection->fd);
+    release(connection);
+    return STEP_GONE;
+}
 
-    if (!server || !reason)
-        return;
+static enum step reset_connection(struct http_connection *connection)
+{
+    if (connection->transport)
+        transport_reset(connection->transport);
+    else
+        socket_reset(connection->fd);
+    release(connection);
+    return STEP_GONE;
+}
+
+static enum step hand_over(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    struct transport *transport = connection->transport;
+    char *identity = connection->identity;
     char peer[SOCKET_TEXT_MAX];
-    socket_peer_text(SSL_get_fd(ssl), peer);
-    log_info(server->worker->log, "tls_failed", "A TLS handshake with a client failed",
-             log_str("peer", peer), log_str("reason", reason));
+
+    socket_format(&connection->address, peer);
+    connection->identity = NULL;
+    release(connection);
+    server->owner->upgraded(server->context, transport, identity, peer);
+    free(identity);
+    return STEP_GONE;
 }
 
-static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
-                    size_t size)
+static enum step begin_lingering(struct http_connection *connection)
 {
-    switch (reason) {
-    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
-        tls_harden(user);
-        SSL_CTX_set_app_data((SSL_CTX *)user, lws_vhost_user(in));
-        SSL_CTX_set_info_callback(user, on_tls_event);
-        return 0;
-    case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
-        /* libwebsockets takes 0 for good, whatever OpenSSL has found: size is its finding. */
-        return size == 0;
-    case LWS_CALLBACK_HTTP:
-        return serve_page(server_of(wsi), wsi, in);
-    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-        return filter_upgrade(server_of(wsi), wsi);
-    case LWS_CALLBACK_ESTABLISHED:
-        take_over(wsi);
-        return 0;
-    case LWS_CALLBACK_RECEIVE:
-        return -1; /* nothing is ever read here: the connection is ours since ESTABLISHED */
-    case LWS_CALLBACK_WSI_DESTROY:
-        forget(server_of(wsi), wsi);
-        return 0;
+    struct http_server *server = connection->server;
+    uint64_t limit = server->stopping ? STOP_US : LINGER_US;
+
+    transport_shutdown(connection->transport);
+    forget_head(connection);
+    connection->phase = PHASE_LINGERING;
+    connection->deadline_us = clock_now_us() + limit;
+    slots_set(&server->slots, &connection->slot, SLOT_SPENT);
+    list_remove(&connection->node);
+    list_append(&server->lingering, &connection->node);
+    return STEP_ON;
+}
+
+static enum step linger_on(struct http_connection *connection)
+{
+    uint8_t bytes[READ_SIZE];
+    ssize_t got;
+
+    do {
+        got = recv(connection->fd, bytes, sizeof bytes, 0);
+        connection->dropped += got > 0 ? (size_t)got : 0;
+    } while (got > 0 && connection->dropped < LINGER_BYTES);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return STEP_WAIT;
+    return close_connection(connection);
+}
+
+/* ---- answers */
+
+static enum step send_answer(struct http_connection *connection)
+{
+    switch (transport_flush(connection->transport)) {
+    case 1:
+        return connection->identity ? hand_over(connection) : begin_lingering(connection);
+    case TRANSPORT_BLOCKED:
+        return STEP_WAIT;
     default:
-        return 0;
+        return close_connection(connection);
     }
 }
 
-static bool check_files(const struct http_server_settings *settings, struct tls_error *error)
+static void put_answer(struct http_connection *connection, const char *bytes, size_t size)
 {
-    const struct tls_files files = {.cert_option = "tls-cert",
-                                    .cert_file = settings->cert_file,
-                                    .key_option = "tls-key",
-                                    .key_file = settings->key_file,
-                                    .ca_option = "client-ca",
-                                    .ca_file = settings->client_ca_file};
-    struct tls_material *material = tls_material_read(&files, NULL, error);
-
-    tls_material_free(material);
-    return material != NULL;
+    connection->phase = PHASE_ANSWERING;
+    /* Should TLS fail here, it fails in the next flush as well. */
+    transport_commit(connection->transport, (const uint8_t *)bytes, size);
 }
 
-struct http_server *http_server_new(struct worker *worker,
-                                    const struct http_server_settings *settings,
-                                    const struct http_server_owner *owner, void *context,
-                                    struct tls_error *error)
+static bool asks_for_head(const struct http_connection *connection)
 {
-    struct http_server *server = calloc(1, sizeof *server);
-    struct lws_context_creation_info info = {0};
+    return connection->head && strcmp(http_request_method(&connection->request), "HEAD") == 0;
+}
 
-    if (!server)
+static enum step answer(struct http_connection *connection, enum http_server_end end, int status,
+                        const char *body, bool head)
+{
+    char bytes[HTTP_ANSWER_MAX];
+    char date[DATE_SIZE];
+    struct http_answer what = {.status = status, .date = date, .body = body, .head = head};
+
+    write_date(date);
+    connection->end = end;
+    put_answer(connection, bytes, http_answer_write(&what, bytes));
+    return STEP_ON;
+}
+
+/* body: a sentence, which is also the reason in the log. */
+static enum step refuse(struct http_connection *connection, enum http_server_end end, int status,
+                        const char *body, bool head)
+{
+    char peer[SOCKET_TEXT_MAX];
+
+    socket_format(&connection->address, peer);
+    if (log_enabled(connection->server->worker->log, LOG_LEVEL_INFO))
+        log_info(connection->server->worker->log, "request_refused", "A request was refused",
+                 log_str("peer", peer), log_i64("status", status),
+                 log_bytes("reason", body, strcspn(body, "\n")));
+    return answer(connection, end, status, body, head);
+}
+
+static enum step refuse_malformed(struct http_connection *connection, const char *problem)
+{
+    char body[HTTP_ANSWER_BODY_MAX];
+
+    snprintf(body, sizeof body, "malformed: %s\n", problem);
+    return refuse(connection, HTTP_SERVER_MALFORMED, 400, body, false);
+}
+
+static enum step refuse_too_large(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    char body[HTTP_ANSWER_BODY_MAX];
+    char peer[SOCKET_TEXT_MAX];
+
+    socket_format(&connection->address, peer);
+    log_warning(server->worker->log, "request_too_large",
+                "A request was refused: its line and headers are larger than --max-header-size",
+                log_str("peer", peer), log_u64("limit", server->settings.head_max));
+    snprintf(body, sizeof body, "the request line and headers are larger than %zu bytes\n",
+             server->settings.head_max);
+    return answer(connection, HTTP_SERVER_TOO_LARGE, 431, body, false);
+}
+
+/* ---- the upgrade (RFC 6455, 4.2) */
+
+static bool origin_is_allowed(const struct http_server *server, const char *origin)
+{
+    for (size_t i = 0; i < server->settings.origin_count; i++)
+        if (strcasecmp(origin, server->settings.origins[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Only pages in browsers send Origin, and browsers ask nobody before they connect: what a user's
+ * browser can reach would be open to every page that the user visits. */
+static bool refuse_origin(struct http_connection *connection)
+{
+    const struct http_request *request = &connection->request;
+    struct http_server *server = connection->server;
+    char origin[ORIGIN_MAX];
+    char peer[SOCKET_TEXT_MAX];
+
+    if (http_request_header_count(request, "origin") == 0)
+        return false;
+    bool readable = http_request_header(request, "origin", origin, sizeof origin);
+    if (readable && origin_is_allowed(server, origin))
+        return false;
+    socket_format(&connection->address, peer);
+    log_warning(server->worker->log, "origin_refused",
+                "A page in a browser tried to open a tunnel and was refused; --allow-origin lets "
+                "pages of an origin in",
+                log_str("peer", peer), log_str("origin", readable ? origin : "(unreadable)"));
+    answer(connection, HTTP_SERVER_REFUSED, 403, "pages of that origin may not open a tunnel\n",
+           false);
+    return true;
+}
+
+static enum step grant(struct http_connection *connection, const char *key, const char *identity)
+{
+    char accept[WEBSOCKET_ACCEPT_SIZE];
+    char bytes[HTTP_ANSWER_MAX];
+    bool named =
+        http_request_has(&connection->request, "sec-websocket-protocol", WEBSOCKET_PROTOCOL);
+
+    websocket_key_accept(key, accept);
+    connection->identity = strdup(identity);
+    if (!connection->identity)
         abort();
-    *server = (struct http_server){
-        .worker = worker, .owner = owner, .context = context, .settings = *settings};
-    server->protocols[0] = (struct lws_protocols){.name = "kafka-tunnel", .callback = on_event};
-    if (!check_files(settings, error)) {
-        free(server);
-        return NULL;
-    }
-    lws_set_log_level(0, NULL);
-    info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
-    info.gid = (gid_t)-1;
-    info.uid = (uid_t)-1;
-    info.max_http_header_data2 = settings->headers_max;
-    info.max_http_header_pool2 = settings->handshakes_max;
-    info.fd_limit_per_thread = settings->handshakes_max + 16;
-    info.timeout_secs = settings->handshake_timeout_s;
-    server->loop = lws_loop_new(worker->base, &info);
-    if (!server->loop)
-        abort();
-    info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
-    info.protocols = server->protocols;
-    info.vhost_name = "tunnel";
-    info.user = server;
-    info.alpn = "http/1.1";
-    info.keepalive_timeout = (int)settings->handshake_timeout_s;
-    if (settings->cert_file) {
-        info.ssl_cert_filepath = settings->cert_file;
-        info.ssl_private_key_filepath = settings->key_file;
-        if (settings->client_ca_file) {
-            info.ssl_ca_filepath = settings->client_ca_file;
-            info.options |= LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT;
-        }
-    }
-    server->vhost = lws_create_vhost(lws_loop_context(server->loop), &info);
-    if (!server->vhost) {
-        snprintf(error->text, sizeof error->text,
-                 "TLS could not be set up with the certificate %s and the key %s",
-                 settings->cert_file ? settings->cert_file : "-",
-                 settings->key_file ? settings->key_file : "-");
-        http_server_free(server);
-        return NULL;
-    }
-    return server;
+    connection->end = HTTP_SERVER_UPGRADED;
+    slots_set(&connection->server->slots, &connection->slot, SLOT_PROVEN);
+    put_answer(connection, bytes,
+               http_answer_upgrade(accept, named ? WEBSOCKET_PROTOCOL : NULL, bytes));
+    return STEP_ON;
 }
 
-void http_server_free(struct http_server *server)
+static enum step authorize(struct http_connection *connection, const char *key)
 {
-    if (!server)
+    struct http_server *server = connection->server;
+    char identity[HTTP_IDENTITY_MAX] = "";
+    char peer[SOCKET_TEXT_MAX];
+    const char *body = "refused\n";
+    struct http_upgrade upgrade = {.request = &connection->request,
+                                   .certificate =
+                                       transport_client_certificate(connection->transport),
+                                   .address = &connection->address,
+                                   .peer = peer};
+
+    socket_format(&connection->address, peer);
+    int status = server->owner->authorize(server->context, &upgrade, identity, &body);
+    X509_free(upgrade.certificate);
+    enum step step = status == 101 ? grant(connection, key, identity)
+                                   : answer(connection, HTTP_SERVER_REFUSED, status, body, false);
+    forget_head(connection);
+    return step;
+}
+
+static enum step upgrade(struct http_connection *connection)
+{
+    const struct http_request *request = &connection->request;
+    bool head = asks_for_head(connection);
+    char version[8];
+    char key[WEBSOCKET_KEY_SIZE];
+
+    if (!head && strcmp(http_request_method(request), "GET") != 0)
+        return refuse(connection, HTTP_SERVER_REFUSED, 405, "a tunnel is opened with GET\n", false);
+    if (head || !http_request_has(request, "upgrade", "websocket"))
+        return refuse(connection, HTTP_SERVER_REFUSED, 426,
+                      "this is a tunnel for Kafka: connect with tunnel-client (WebSocket)\n", head);
+    if (http_request_minor(request) == 0)
+        return refuse(connection, HTTP_SERVER_REFUSED, 400, "an upgrade needs HTTP/1.1\n", false);
+    if (!http_request_has(request, "connection", "upgrade"))
+        return refuse(connection, HTTP_SERVER_REFUSED, 400,
+                      "Upgrade without Connection: Upgrade: something in between has taken that "
+                      "out\n",
+                      false);
+    if (!http_request_header(request, "sec-websocket-version", version, sizeof version) ||
+        strcmp(version, "13") != 0)
+        return refuse(connection, HTTP_SERVER_REFUSED, 426, "the WebSocket version must be 13\n",
+                      false);
+    if (!http_request_header(request, "sec-websocket-key", key, sizeof key) ||
+        !websocket_key_valid(key))
+        return refuse(connection, HTTP_SERVER_REFUSED, 400,
+                      "Sec-WebSocket-Key is missing or malformed\n", false);
+    if (refuse_origin(connection))
+        return STEP_ON;
+    return authorize(connection, key);
+}
+
+/* ---- the request */
+
+static enum step serve_page(struct http_connection *connection, const char *path)
+{
+    struct http_server *server = connection->server;
+    const char *method = http_request_method(&connection->request);
+    bool head = asks_for_head(connection);
+    const char *body = "not found\n";
+    int status = server->owner->page(server->context, path, &body);
+
+    if (status == 404)
+        return refuse(connection, HTTP_SERVER_REFUSED, 404, body, head);
+    if (!head && strcmp(method, "GET") != 0)
+        return refuse(connection, HTTP_SERVER_REFUSED, 405,
+                      "a page is asked for with GET or HEAD\n", false);
+    return answer(connection, HTTP_SERVER_PAGE, status, body, head);
+}
+
+/* A slash at the end makes no difference. "" if the path is longer than any that there is. */
+static void copy_path(const struct http_request *request, char path[URL_PATH_MAX + 1])
+{
+    const char *asked = http_request_path(request);
+    size_t size = strlen(asked);
+
+    if (size > 1 && asked[size - 1] == '/')
+        size--;
+    if (size > URL_PATH_MAX)
+        size = 0;
+    memcpy(path, asked, size);
+    path[size] = '\0';
+}
+
+static bool is_tunnel(const struct http_server *server, const char *path)
+{
+    const char *own = server->settings.path;
+    size_t size = strlen(path);
+
+    return strncmp(own, path, size) == 0 && strcmp(own + size, own[size] == '/' ? "/" : "") == 0;
+}
+
+static enum step respond(struct http_connection *connection)
+{
+    const struct http_request *request = &connection->request;
+    char path[URL_PATH_MAX + 1];
+    char expect[16];
+
+    if (http_request_has_body(request))
+        return refuse(connection, HTTP_SERVER_REFUSED, 413, "no request has a body here\n",
+                      asks_for_head(connection));
+    if (http_request_header_count(request, "expect") > 0 &&
+        (!http_request_header(request, "expect", expect, sizeof expect) ||
+         strcasecmp(expect, "100-continue") != 0))
+        return refuse(connection, HTTP_SERVER_REFUSED, 417, "nothing can be expected here\n",
+                      asks_for_head(connection));
+    copy_path(request, path);
+    return is_tunnel(connection->server, path) ? upgrade(connection) : serve_page(connection, path);
+}
+
+/* A larger buffer; false: that would be too large. */
+static bool grow_head(struct http_connection *connection)
+{
+    size_t max = connection->server->settings.head_max;
+    size_t size = connection->request.head_max * 4;
+
+    if (connection->request.head_max >= max)
+        return false;
+    if (size > max)
+        size = max;
+    char *head = malloc(size);
+    if (!head)
+        abort();
+    free(http_request_move(&connection->request, head, size));
+    connection->head = head;
+    return true;
+}
+
+static void begin_head(struct http_connection *connection)
+{
+    size_t max = connection->server->settings.head_max;
+    size_t size = max < HEAD_FIRST ? max : HEAD_FIRST;
+
+    if (connection->head)
         return;
-    lws_loop_free(server->loop);
-    free(server);
+    connection->head = malloc(size);
+    if (!connection->head)
+        abort();
+    http_request_init(&connection->request, connection->head, size);
+}
+
+/* Feeds what has come. Exactly the head is taken from the transport: what follows it is for whoever
+ * gets the connection. */
+static enum step take_head(struct http_connection *connection, uint8_t *bytes, size_t size)
+{
+    enum http_request_result result;
+    size_t taken = 0;
+    size_t consumed;
+
+    begin_head(connection);
+    do {
+        result = http_request_receive(&connection->request, bytes + taken, size - taken, &consumed);
+        taken += consumed;
+    } while (result == HTTP_REQUEST_FULL && grow_head(connection));
+    if (taken > 0)
+        transport_read(connection->transport, bytes, taken);
+    switch (result) {
+    case HTTP_REQUEST_MORE:
+        return STEP_ON;
+    case HTTP_REQUEST_DONE:
+        return respond(connection);
+    case HTTP_REQUEST_FULL:
+        return refuse_too_large(connection);
+    case HTTP_REQUEST_VERSION:
+        return refuse(connection, HTTP_SERVER_MALFORMED, 505, "only HTTP/1.1 is spoken here\n",
+                      false);
+    default:
+        return refuse_malformed(connection, http_request_problem(&connection->request));
+    }
+}
+
+static enum step read_request(struct http_connection *connection)
+{
+    uint8_t bytes[READ_SIZE];
+    long got = transport_peek(connection->transport, bytes, sizeof bytes);
+
+    if (got == TRANSPORT_BLOCKED)
+        return STEP_WAIT;
+    if (got < 0)
+        return close_connection(connection);
+    enum step step = take_head(connection, bytes, (size_t)got);
+    byte_wipe(bytes, (size_t)got);
+    return step;
+}
+
+/* ---- before the request */
+
+static enum step secure(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    char peer[SOCKET_TEXT_MAX];
+
+    switch (transport_handshake(connection->transport)) {
+    case 1:
+        connection->phase = PHASE_READING;
+        return STEP_ON;
+    case TRANSPORT_BLOCKED:
+        return STEP_WAIT;
+    case TRANSPORT_EOF:
+        return close_connection(connection);
+    default:
+        connection->end = HTTP_SERVER_TLS;
+        socket_format(&connection->address, peer);
+        log_info(server->worker->log, "tls_failed", "A TLS handshake with a client failed",
+                 log_str("peer", peer), log_str("reason", transport_error(connection->transport)));
+        /* An alert that says why is on its way. */
+        return transport_busy(connection->transport) ? close_connection(connection)
+                                                     : begin_lingering(connection);
+    }
+}
+
+static enum step refuse_scheme(struct http_connection *connection, const char *what,
+                               const char *body)
+{
+    char peer[SOCKET_TEXT_MAX];
+
+    connection->transport = transport_new(connection->fd);
+    socket_format(&connection->address, peer);
+    log_info(connection->server->worker->log, "wrong_scheme", what, log_str("peer", peer));
+    return answer(connection, HTTP_SERVER_MALFORMED, 400, body, false);
+}
+
+/* The first byte says what is spoken. */
+static enum step begin(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    unsigned char first;
+    ssize_t got = recv(connection->fd, &first, 1, MSG_PEEK);
+
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return STEP_WAIT;
+    if (got <= 0)
+        return close_connection(connection);
+    if (server->tls && first >= 'A' && first <= 'Z')
+        return refuse_scheme(connection,
+                             "A client speaks plain HTTP, and this port HTTPS: its URL must begin "
+                             "with https://",
+                             "this port speaks HTTPS: the URL must begin with https://\n");
+    if (!server->tls && first == TLS_HANDSHAKE)
+        return refuse_scheme(connection,
+                             "A client speaks TLS, and this port plain HTTP: give --tls-cert and "
+                             "--tls-key, or http:// to the client",
+                             "this port speaks plain HTTP: the URL must begin with http://\n");
+    connection->transport = server->tls ? transport_new_server(connection->fd, server->tls)
+                                        : transport_new(connection->fd);
+    connection->phase = server->tls ? PHASE_SECURING : PHASE_READING;
+    return STEP_ON;
+}
+
+/* ---- the way of a connection */
+
+static enum step step_of(struct http_connection *connection)
+{
+    switch (connection->phase) {
+    case PHASE_SILENT:
+        return begin(connection);
+    case PHASE_SECURING:
+        return secure(connection);
+    case PHASE_READING:
+        return read_request(connection);
+    case PHASE_ANSWERING:
+        return send_answer(connection);
+    default:
+        return linger_on(connection);
+    }
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *argument);
+
+static void go_on(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    enum step step;
+
+    do
+        step = step_of(connection);
+    while (step == STEP_ON);
+    if (step == STEP_WAIT) {
+        bool blocked = connection->transport && transport_busy(connection->transport);
+        if (blocked && !connection->writable) {
+            connection->writable = event_new(server->worker->base, connection->fd,
+                                             EV_WRITE | EV_PERSIST, on_ready, connection);
+            if (!connection->writable)
+                abort();
+        }
+        if (connection->writable)
+            worker_want(connection->writable, blocked);
+        worker_want(connection->readable, connection->phase != PHASE_ANSWERING);
+    }
+    watch_clock(server);
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    go_on(argument);
+}
+
+/* ---- deadlines and slots */
+
+/* A last word to somebody who is in the middle of a request. false: there is nobody to hear it. */
+static bool say_last_word(struct http_connection *connection, int status, const char *body)
+{
+    if (connection->phase != PHASE_READING || !connection->head)
+        return false;
+    answer(connection, connection->end, status, body, false);
+    return true;
+}
+
+static void dismiss(struct http_connection *connection, int status, const char *body)
+{
+    if (say_last_word(connection, status, body))
+        go_on(connection);
+    else
+        reset_connection(connection);
+}
+
+static void expire(struct http_connection *connection)
+{
+    static const char *const phases[] = {
+        [PHASE_SILENT] = "silence",
+        [PHASE_SECURING] = "the TLS handshake",
+        [PHASE_READING] = "the request",
+        [PHASE_ANSWERING] = "the answer",
+    };
+    struct http_server *server = connection->server;
+    char peer[SOCKET_TEXT_MAX];
+
+    connection->end = HTTP_SERVER_TIMEOUT;
+    if (server->stopping) {
+        dismiss(connection, 503, "the server is restarting: try again\n");
+        return;
+    }
+    socket_format(&connection->address, peer);
+    log_info(server->worker->log, "handshake_timeout",
+             "A connection was closed: it was not upgraded within --handshake-timeout",
+             log_str("peer", peer), log_str("during", phases[connection->phase]));
+    dismiss(connection, 408, "the request did not come in time\n");
+}
+
+static void on_time(evutil_socket_t fd, short what, void *argument)
+{
+    struct http_server *server = argument;
+    struct list *node;
+    uint64_t now = clock_now_us();
+
+    (void)fd;
+    (void)what;
+    server->timer_us = UINT64_MAX;
+    while ((node = server->lingering.next) != &server->lingering) {
+        struct http_connection *connection = list_entry(node, struct http_connection, node);
+        if (connection->deadline_us > now)
+            break;
+        close_connection(connection);
+    }
+    while ((node = server->open.next) != &server->open) {
+        struct http_connection *connection = list_entry(node, struct http_connection, node);
+        if (connection->deadline_us > now)
+            break;
+        expire(connection);
+    }
+    watch_clock(server);
+}
+
+/* Frees a slot; false: all who have one have proven who they are. */
+static bool make_way(struct http_server *server)
+{
+    struct slot *slot = slots_victim(&server->slots);
+    struct http_connection *connection;
+    char peer[SOCKET_TEXT_MAX];
+
+    if (!slot)
+        return false;
+    connection = list_entry(slot, struct http_connection, slot);
+    if (slot->state == SLOT_SPENT) {
+        close_connection(connection);
+        return true;
+    }
+    socket_format(&connection->address, peer);
+    log_warning(server->worker->log, "handshake_refused",
+                "A connection makes way for a new one: too many are in the middle of their "
+                "handshake",
+                log_str("peer", peer), log_u64("of_its_address", slots_of_address(slot)),
+                log_u64("limit", server->settings.handshakes_max));
+    connection->end = HTTP_SERVER_EVICTED;
+    if (say_last_word(connection, 503, "too many connections: try again\n") &&
+        transport_flush(connection->transport) == 1)
+        close_connection(connection);
+    else
+        reset_connection(connection);
+    return true;
 }
 
 void http_server_adopt(struct http_server *server, int fd, const struct socket_address *peer)
 {
+    uint64_t time_us = server->stopping ? STOP_US : server->settings.handshake_timeout_ms * 1000;
     struct http_connection *connection;
-    lws_sock_file_fd_type descriptor = {.sockfd = fd};
-    struct lws *wsi;
 
-    if (server->handshakes >= server->settings.handshakes_max) {
+    if (slots_full(&server->slots) && !make_way(server)) {
         log_warning(server->worker->log, "handshake_refused",
                     "A connection is refused: too many are in the middle of their handshake",
                     log_u64("limit", server->settings.handshakes_max));
+        metrics_add(server->worker->metrics, METRIC_HANDSHAKES_ENDED, HTTP_SERVER_EVICTED, 0, 1);
         socket_reset(fd);
         return;
     }
     connection = calloc(1, sizeof *connection);
     if (!connection)
         abort();
-    connection->server = server;
-    socket_format(peer, connection->peer);
-    wsi = lws_adopt_descriptor_vhost(server->vhost,
-                                     LWS_ADOPT_HTTP | LWS_ADOPT_SOCKET |
-                                         (server->settings.cert_file ? LWS_ADOPT_ALLOW_SSL : 0),
-                                     descriptor, NULL, NULL);
-    if (!wsi) {
-        /* libwebsockets has closed the descriptor. */
-        free(connection);
-        return;
+    *connection = (struct http_connection){
+        .server = server,
+        .address = *peer,
+        .deadline_us = clock_now_us() + time_us,
+        .phase = PHASE_SILENT,
+        .end = HTTP_SERVER_HUNG_UP,
+        .fd = fd,
+    };
+    connection->readable =
+        event_new(server->worker->base, fd, EV_READ | EV_PERSIST, on_ready, connection);
+    if (!connection->readable)
+        abort();
+    slots_take(&server->slots, &connection->slot, peer);
+    list_append(&server->open, &connection->node);
+    /* Who has hung up already is gone without another turn of the loop. */
+    go_on(connection);
+}
+
+/* ---- life */
+
+struct http_server *http_server_new(struct worker *worker,
+                                    const struct http_server_settings *settings,
+                                    const struct http_server_owner *owner, void *context)
+{
+    struct http_server *server = calloc(1, sizeof *server);
+    uint64_t seed = 0;
+
+    if (!server || RAND_bytes((unsigned char *)&seed, sizeof seed) != 1)
+        abort();
+    *server = (struct http_server){.worker = worker,
+                                   .owner = owner,
+                                   .context = context,
+                                   .settings = *settings,
+                                   .timer_us = UINT64_MAX};
+    slots_init(&server->slots, settings->handshakes_max, seed);
+    list_init(&server->open);
+    list_init(&server->lingering);
+    server->timer = event_new(worker->base, -1, 0, on_time, server);
+    if (!server->timer)
+        abort();
+    return server;
+}
+
+void http_server_use_tls(struct http_server *server, SSL_CTX *context)
+{
+    SSL_CTX_up_ref(context);
+    SSL_CTX_free(server->tls);
+    server->tls = context;
+}
+
+size_t http_server_count(const struct http_server *server)
+{
+    return server->slots.count;
+}
+
+void http_server_stop(struct http_server *server)
+{
+    struct list *const lists[] = {&server->open, &server->lingering};
+    uint64_t limit = clock_now_us() + STOP_US;
+
+    server->stopping = true;
+    for (size_t i = 0; i < 2; i++) {
+        for (struct list *at = lists[i]->next; at != lists[i]; at = at->next) {
+            struct http_connection *connection = list_entry(at, struct http_connection, node);
+            if (connection->deadline_us > limit)
+                connection->deadline_us = limit;
+        }
     }
-    lws_set_opaque_user_data(wsi, connection);
-    server->handshakes++;
-    lws_loop_kick(server->loop);
+    watch_clock(server);
+}
+
+void http_server_free(struct http_server *server)
+{
+    if (!server)
+        return;
+    while (!list_empty(&server->lingering))
+        close_connection(list_entry(server->lingering.next, struct http_connection, node));
+    while (!list_empty(&server->open))
+        close_connection(list_entry(server->open.next, struct http_connection, node));
+    event_free(server->timer);
+    slots_clear(&server->slots);
+    SSL_CTX_free(server->tls);
+    free(server);
 }

@@ -49,27 +49,43 @@ static bool out_of_resources(int error)
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/* false: there is nobody, or no descriptor for them. */
+static bool take_one(struct listener *listener)
+{
+    struct socket_address peer;
+    int accepted = socket_accept(listener->fd, &peer);
+
+    if (accepted < 0) {
+        if (out_of_resources(errno))
+            pause_accepting(listener, errno);
+        return false;
+    }
+    if (listener->paused) {
+        listener->paused = false;
+        log_info(listener->worker->log, "accept_resumed", "Accepting connections goes on",
+                 log_str("listener", listener->name));
+    }
+    socket_tune(accepted);
+    listener->callback(listener->context, accepted, &peer);
+    return true;
+}
+
+static void take(struct listener *listener, int at_the_most)
+{
+    for (int i = 0; i < at_the_most && take_one(listener); i++)
+        continue;
+}
+
+void listener_take_all(struct listener *listener)
+{
+    take(listener, BACKLOG);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
-    struct listener *listener = argument;
-
+    (void)fd;
     (void)what;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct socket_address peer;
-        int accepted = socket_accept((int)fd, &peer);
-        if (accepted < 0) {
-            if (out_of_resources(errno))
-                pause_accepting(listener, errno);
-            return;
-        }
-        if (listener->paused) {
-            listener->paused = false;
-            log_info(listener->worker->log, "accept_resumed", "Accepting connections goes on",
-                     log_str("listener", listener->name));
-        }
-        socket_tune(accepted);
-        listener->callback(listener->context, accepted, &peer);
-    }
+    take(argument, ACCEPTS_A_TURN);
 }
 
 static int open_listening(const struct socket_address *address)

@@ -20,6 +20,8 @@ struct listener *listener_new(struct worker *worker, const char *name,
                               const struct socket_address *address, listener_callback callback,
                               void *context);
 void listener_free(struct listener *listener);
+/* Accepts what waits in the kernel's queue now. */
+void listener_take_all(struct listener *listener);
 uint16_t listener_port(const struct listener *listener);
 /* "127.0.0.1:9092" */
 void listener_format(const struct listener *listener, char text[SOCKET_TEXT_MAX]);

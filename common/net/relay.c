@@ -331,7 +331,7 @@ static void touch(struct relay *relay)
 
 struct transport *relay_take_socket(struct relay *relay)
 {
-    struct transport *socket = relay->tls ? relay->tls : transport_new(relay->fd, NULL);
+    struct transport *socket = relay->tls ? relay->tls : transport_new(relay->fd);
 
     event_free(relay->readable);
     event_free(relay->writable);

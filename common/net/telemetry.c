@@ -10,6 +10,7 @@
 
 #include "kafka/catalog.h"
 #include "net/http_client.h"
+#include "net/http_server.h"
 #include "net/link.h"
 
 enum {
@@ -25,6 +26,7 @@ struct telemetry {
     const char *release[1];
     const char *link_ends[LINK_ENDS];
     const char *hops[HOPS];
+    const char *door[HTTP_SERVER_ENDS];
     const char *results[RESULTS];
     char version_texts[VERSIONS][4];
     const char *versions[VERSIONS];
@@ -71,6 +73,8 @@ static void fill_fixed_names(struct telemetry *telemetry)
     for (size_t i = 0; i < HOPS - 1; i++)
         telemetry->hops[i] = http_hop_name((enum http_hop)i);
     telemetry->hops[HOPS - 1] = "tunnel";
+    for (size_t i = 0; i < HTTP_SERVER_ENDS; i++)
+        telemetry->door[i] = http_server_end_name((enum http_server_end)i);
     telemetry->results[0] = "complete";
     for (unsigned i = 0; i < MUX_CODES; i++)
         telemetry->results[1 + i] = mux_code_name(i);
@@ -108,6 +112,7 @@ void telemetry_start(struct worker *worker, enum metric_place place,
         [METRICS_RELEASE] = {telemetry->release, 1, false},
         [METRICS_LINK_END] = {telemetry->link_ends, LINK_ENDS, false},
         [METRICS_HOP] = {telemetry->hops, HOPS, true},
+        [METRICS_DOOR] = {telemetry->door, HTTP_SERVER_ENDS, false},
         [METRICS_CLUSTER] = {telemetry->targets, clusters, false},
         [METRICS_TARGET] = {telemetry->targets, targets, true},
         [METRICS_DIRECTION] = {directions, 2, false},

@@ -312,3 +312,60 @@ SSL_CTX *tls_client_context(const struct tls_material *material, bool shows_cert
     SSL_CTX_free(context);
     return NULL;
 }
+
+/* HTTP/1.1 is all there is; who offers only other protocols (HTTP/2) is told so by an alert. */
+static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_size,
+                           const unsigned char *offered, unsigned size, void *argument)
+{
+    static const char wanted[] = "http/1.1";
+
+    (void)ssl;
+    (void)argument;
+    /* OpenSSL has looked that the sizes fit. */
+    for (unsigned at = 0; at < size; at += 1u + offered[at]) {
+        if (offered[at] != sizeof wanted - 1 ||
+            memcmp(offered + at + 1, wanted, sizeof wanted - 1) != 0)
+            continue;
+        *out = offered + at + 1;
+        *out_size = offered[at];
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* A client comes back rarely; what would let it resume TLS is one thing less that can go wrong, and
+ * a certificate that is no longer accepted is looked at again. */
+static void forbid_resumption(SSL_CTX *context)
+{
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_max_early_data(context, 0);
+}
+
+static void demand_certificate(SSL_CTX *context, const struct tls_material *material)
+{
+    trust(context, material);
+    /* Which of its certificates a client shows may depend on this list. */
+    for (int i = 0; i < sk_X509_num(material->authorities); i++)
+        if (SSL_CTX_add_client_CA(context, sk_X509_value(material->authorities, i)) != 1)
+            abort();
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+}
+
+SSL_CTX *tls_server_context(const struct tls_material *material, struct tls_error *error)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+
+    if (!context)
+        abort();
+    tls_harden(context);
+    forbid_resumption(context);
+    SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
+    if (material->authorities)
+        demand_certificate(context, material);
+    if (use_identity(context, material, error))
+        return context;
+    SSL_CTX_free(context);
+    return NULL;
+}

@@ -46,6 +46,13 @@ bool tls_material_same_identity(const struct tls_material *a, const struct tls_m
 bool tls_material_same_authorities(const struct tls_material *a, const struct tls_material *b);
 
 /*
+ * A server's context: shows the material's certificate, and demands one of clients that one of its
+ * authorities has signed, if it has any. HTTP/1.1 is the only protocol (ALPN), nothing is resumed,
+ * there is no early data. NULL: see error.
+ */
+SSL_CTX *tls_server_context(const struct tls_material *material, struct tls_error *error);
+
+/*
  * A client's context: trusts the system's CAs and the material's, and shows its certificate if
  * shows_certificate. NULL: see error.
  */

@@ -23,6 +23,9 @@ enum {
     BATCHES = 4,
     OUT_SIZE = BATCHES * (64 * 1024 + 8 * 512),
     READ_AHEAD = 64 * 1024,
+    /* Reads of the socket for one call: TLS has messages that yield nothing (key updates), and who
+     * sends them as fast as they are understood would keep everybody else waiting. */
+    READS_A_CALL = 8,
 };
 
 struct transport {
@@ -37,7 +40,8 @@ struct transport {
     bool ended;
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
-    bool unread;  /* another transport_read() would yield something without waiting */
+    unsigned reads; /* of the socket in this call */
+    bool unread;    /* another transport_read() would yield something without waiting */
     enum tls_failure failure;
     char protection[64];
     char certificate[300];
@@ -121,10 +125,11 @@ static int bio_read(BIO *bio, char *bytes, int size)
     struct transport *transport = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
-    if (transport->drained) {
+    if (transport->drained || transport->reads == READS_A_CALL) {
         BIO_set_retry_read(bio);
         return -1;
     }
+    transport->reads++;
     ssize_t got = receive(transport, bytes, (size_t)size);
     transport->drained = got > 0 && got < size;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
@@ -167,10 +172,9 @@ static int on_verify(int verdict, X509_STORE_CTX *store)
     return verdict;
 }
 
-/* The type has no BIO_TYPE_DESCRIPTOR: SSL_get_fd() then finds none, and libwebsockets can't close
- * ours. It has no index of its own either: nobody looks for it by type, and a process has no more
- * than 127 of them. */
-static void take_over_tls(struct transport *transport)
+/* The type has no index of its own: nobody looks for it by type, and a process has no more than 127
+ * of them. */
+static void begin_tls(struct transport *transport)
 {
     SSL *ssl = transport->ssl;
     BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "link");
@@ -188,9 +192,6 @@ static void take_over_tls(struct transport *transport)
     BIO_set_data(bio, transport);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
-    SSL_set_verify(ssl, SSL_get_verify_mode(ssl), NULL);
-    SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
-    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_set_read_ahead(ssl, 1);
     SSL_set_default_read_buffer_len(ssl, READ_AHEAD);
@@ -205,31 +206,45 @@ static void note_protection(struct transport *transport)
         snprintf(transport->protection, sizeof transport->protection, "plain");
 }
 
-struct transport *transport_new(int fd, SSL *ssl)
+struct transport *transport_new(int fd)
 {
     struct transport *transport = calloc(1, sizeof *transport);
 
     if (!transport)
         abort();
     transport->fd = fd;
-    transport->ssl = ssl;
-    transport->unread = ssl != NULL; /* read ahead with the end of the handshake */
-    if (ssl)
-        take_over_tls(transport);
     note_protection(transport);
+    return transport;
+}
+
+static struct transport *new_tls(int fd, SSL_CTX *context)
+{
+    struct transport *transport = transport_new(fd);
+
+    transport->ssl = SSL_new(context);
+    if (!transport->ssl)
+        abort();
+    transport->unread = true; /* read ahead with the end of the handshake */
+    begin_tls(transport);
     return transport;
 }
 
 struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name)
 {
-    SSL *ssl = SSL_new(context);
+    struct transport *transport = new_tls(fd, context);
+    SSL *ssl = transport->ssl;
 
-    if (!ssl)
-        abort();
     tls_expect_peer(ssl, name);
     SSL_set_connect_state(ssl);
-    struct transport *transport = transport_new(fd, ssl);
     SSL_set_verify(ssl, SSL_get_verify_mode(ssl), on_verify);
+    return transport;
+}
+
+struct transport *transport_new_server(int fd, SSL_CTX *context)
+{
+    struct transport *transport = new_tls(fd, context);
+
+    SSL_set_accept_state(transport->ssl);
     return transport;
 }
 
@@ -313,6 +328,13 @@ const char *transport_certificate(const struct transport *transport)
     return transport->certificate;
 }
 
+X509 *transport_client_certificate(const struct transport *transport)
+{
+    if (!transport->ssl || SSL_get_verify_result(transport->ssl) != X509_V_OK)
+        return NULL;
+    return SSL_get_peer_certificate(transport->ssl);
+}
+
 const char *transport_error(const struct transport *transport)
 {
     return transport->error;
@@ -337,9 +359,15 @@ static long fail_tls(struct transport *transport)
     return TRANSPORT_ERROR;
 }
 
-int transport_handshake(struct transport *transport)
+static void begin_call(struct transport *transport)
 {
     transport->drained = false;
+    transport->reads = 0;
+}
+
+int transport_handshake(struct transport *transport)
+{
+    begin_call(transport);
     ERR_clear_error();
     errno = 0;
     int result = SSL_do_handshake(transport->ssl);
@@ -367,9 +395,9 @@ enum tls_failure transport_failure(const struct transport *transport)
     return transport->failure;
 }
 
-static long read_plain(struct transport *transport, uint8_t *buffer, size_t size)
+static long read_plain(struct transport *transport, uint8_t *buffer, size_t size, int flags)
 {
-    ssize_t got = recv(transport->fd, buffer, size, 0);
+    ssize_t got = recv(transport->fd, buffer, size, flags);
 
     if (got > 0)
         return got;
@@ -380,11 +408,12 @@ static long read_plain(struct transport *transport, uint8_t *buffer, size_t size
     return fail_errno(transport);
 }
 
-static long read_tls(struct transport *transport, uint8_t *buffer, size_t size)
+static long read_tls(struct transport *transport, int (*read)(SSL *, void *, int), uint8_t *buffer,
+                     size_t size)
 {
     ERR_clear_error();
     errno = 0;
-    int got = SSL_read(transport->ssl, buffer, (int)size);
+    int got = read(transport->ssl, buffer, (int)size);
     if (got > 0)
         return got;
     switch (SSL_get_error(transport->ssl, got)) {
@@ -403,11 +432,11 @@ long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
     size_t fill = 0;
     long got = 0;
 
-    transport->drained = false;
+    begin_call(transport);
     /* A TLS record yields at most 16 KiB; plain TCP fills the buffer at once. */
     do {
-        got = transport->ssl ? read_tls(transport, buffer + fill, size - fill)
-                             : read_plain(transport, buffer + fill, size - fill);
+        got = transport->ssl ? read_tls(transport, SSL_read, buffer + fill, size - fill)
+                             : read_plain(transport, buffer + fill, size - fill, 0);
         if (got > 0)
             fill += (size_t)got;
     } while (got > 0 && transport->ssl && fill < size);
@@ -415,6 +444,13 @@ long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
      * of a record as well, for which there is nothing to do but wait. */
     transport->unread = transport->ssl && fill > 0 && got != TRANSPORT_BLOCKED;
     return fill > 0 ? (long)fill : got;
+}
+
+long transport_peek(struct transport *transport, uint8_t *buffer, size_t size)
+{
+    begin_call(transport);
+    return transport->ssl ? read_tls(transport, SSL_peek, buffer, size)
+                          : read_plain(transport, buffer, size, MSG_PEEK);
 }
 
 bool transport_pending(const struct transport *transport)

@@ -1,10 +1,9 @@
 /*
- * The byte pipe under a link: a socket, with or without TLS, taken over from libwebsockets. Also
- * under a connection to a broker that speaks TLS; its handshake then happens here.
+ * The byte pipe under a link: a socket, with or without TLS. Also under a request while it is made
+ * or answered, and under a connection to a broker that speaks TLS.
  *
  * TLS goes through a BIO of our own: records of one batch are collected in one buffer and leave in
- * one send(), received bytes are read ahead in large pieces. It also keeps libwebsockets from
- * closing the descriptor that it no longer owns.
+ * one send(), received bytes are read ahead in large pieces.
  *
  * Writing is by batches: transport_commit() encrypts one whole, so nothing is ever half encrypted,
  * and transport_flush() hands several to the kernel in one call.
@@ -20,16 +19,15 @@
 
 struct transport;
 
-/*
- * Takes over the socket of an upgraded connection: descriptor fd, and *ssl with a reference of its
- * own (SSL_up_ref), or NULL for plain TCP. fd belongs to the transport from now on.
- */
-struct transport *transport_new(int fd, SSL *ssl);
+/* Plain TCP. fd belongs to the transport from now on, as with all of these. */
+struct transport *transport_new(int fd);
 /*
  * A TLS client over a connected socket, which must get through transport_handshake() first. The
  * server's certificate must be for name, a host name or an IP literal.
  */
 struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name);
+/* A TLS server over an accepted socket; it must get through transport_handshake() first. */
+struct transport *transport_new_server(int fd, SSL_CTX *context);
 /*
  * TLS over a connection that exists already, as after a proxy's answer to CONNECT; over one that
  * has TLS itself as well. Takes below, on which nothing may be on its way. Then as above.
@@ -45,6 +43,9 @@ enum tls_failure transport_failure(const struct transport *transport);
 /* During the handshake of a client and after it: the certificate that the server has shown, such as
  * "CN=example.com, issued by CN=Some CA, valid until 2027-01-31"; "" if there was none. */
 const char *transport_certificate(const struct transport *transport);
+/* A server's view: the certificate that the client has shown, if it was asked for one and that has
+ * been verified, else NULL. The caller frees it (X509_free). */
+X509 *transport_client_certificate(const struct transport *transport);
 
 /* Sends TLS's close_notify if it can, and closes. */
 void transport_free(struct transport *transport);
@@ -66,6 +67,9 @@ enum transport_result {
 
 /* Reads until buffer is full or nothing more is there. > 0: bytes; else a transport_result. */
 long transport_read(struct transport *transport, uint8_t *buffer, size_t size);
+/* As transport_read(), but the bytes stay, and there may be more of them. Whoever takes a part of
+ * them only, and gives the transport to somebody else, reads exactly that part. */
+long transport_peek(struct transport *transport, uint8_t *buffer, size_t size);
 #define TRANSPORT_ERROR_MAX 160
 /* What the last TRANSPORT_ERROR was about; ends with the transport. */
 const char *transport_error(const struct transport *transport);

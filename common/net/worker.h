@@ -3,7 +3,7 @@
  * net/ belongs to one worker and is used from its thread only.
  *
  * The room net/ is where bytes meet the operating system: sockets, TLS, HTTP, the event loop. It
- * may use all other rooms, libevent, OpenSSL and libwebsockets; only the programs use it.
+ * may use all other rooms, libevent and OpenSSL; only the programs use it.
  */
 #pragma once
 

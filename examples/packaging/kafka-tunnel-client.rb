@@ -13,8 +13,6 @@ class KafkaTunnelClient < Formula
   depends_on "pkgconf" => :build
   depends_on "jansson"
   depends_on "libevent"
-  depends_on "libuv"
-  depends_on "libwebsockets"
   depends_on "openssl@3"
 
   uses_from_macos "python" => :build

@@ -29,7 +29,7 @@ PROGRAMS = {
 }
 
 # Sans-I/O: memory, text and numbers. Notably not sys/socket.h, netinet/*, poll.h, unistd.h, time.h (clock_gettime),
-# pthread.h, event2/*, openssl/*, libwebsockets.h.
+# pthread.h, event2/*, openssl/*.
 SANS_IO = {"http", "kafka", "metrics", "mux", "ws"}
 SANS_IO_HEADERS = {
     "assert.h", "ctype.h", "inttypes.h", "limits.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h",
@@ -40,9 +40,8 @@ SANS_IO_CALLS = re.compile(
     r"\b(printf|fprintf|vprintf|puts|putchar|fopen|fputs|fwrite|fread|getenv|system|rand|stderr|stdout|errno)\b")
 
 # base and config are not sans-I/O (the log writes, config reads files), but know no network either.
-NETWORK = re.compile(r"^(sys/socket\.h|sys/un\.h|netinet/|netdb\.h|event2/|event\.h|openssl/|libwebsockets|uv\.h|pthread\.h)")
+NETWORK = re.compile(r"^(sys/socket\.h|sys/un\.h|netinet/|netdb\.h|event2/|event\.h|openssl/|pthread\.h)")
 LOG_USERS = {"base", "net"} | set(PROGRAMS)  # other rooms return sentences instead
-LIBWEBSOCKETS_USERS = {"net"}
 
 # Only these headers of the Kafka room are for others; session_internal.h is for mux/ alone (room rules see to that).
 DOORS = {"kafka": {"filter.h", "sniff.h", "bootstrap.h", "catalog.h", "peek.h"}}
@@ -68,8 +67,6 @@ def check_system(room, name):
         return f"{room}/ is sans-I/O and may not use <{name}>"
     if room in {"base", "config"} and NETWORK.match(name):
         return f"{room}/ knows no network and may not use <{name}>"
-    if name.startswith(("libwebsockets", "uv.h")) and room not in LIBWEBSOCKETS_USERS:
-        return f"only net/ may use <{name}>"
     return None
 
 
@@ -155,14 +152,13 @@ BREAKS = [
     ("common/mux/session.c", "#include <event2/event.h>", "mux/ is sans-I/O"),
     ("common/ws/mask.c", "#include <netinet/in.h>", "ws/ is sans-I/O"),
     ("common/ws/mask.c", "#include <openssl/rand.h>", "ws/ is sans-I/O"),
-    ("common/ws/mask.c", "#include <libwebsockets.h>", "ws/ is sans-I/O"),
+    ("common/ws/mask.c", "#include <event2/event.h>", "ws/ is sans-I/O"),
     ("common/ws/mask.c", '#include "mask.h"', 'write "ws/mask.h"'),
     ("common/net/relay.c", '#include "kafka/wire.h"', "not one of the headers that kafka/ has for others"),
     ("common/net/relay.c", '#include "../../tunnel-server/server.h"', "no file of a room"),
     ("tunnel-client/main.c", '#include "../tunnel-server/server.h"', "no file of a room"),
     ("tunnel-client/main.c", '#include "cluster.h"', "no file of tunnel-client/"),
     ("tunnel-client/main.c", '#include "ws/frame.h"', "tunnel-client/ may not use ws/"),
-    ("tunnel-server/main.c", "#include <libwebsockets.h>", "only net/ may use"),
     ("tunnel-server/main.c", '#include "net/nothing.h"', "does not exist"),
     ("common/mux/new.h", "#pragma once", "begins with a comment"),
     ("common/mux/new.h", "/* A header. */", "#pragma once is missing"),
