@@ -82,7 +82,8 @@ static const struct config_option table[] = {
      .group = "The server",
      .help = "Command for /bin/sh that prints the token, as the first line of its output; run for "
              "every connection to the server, for --dial-timeout at the most. What it writes to "
-             "standard error is logged."},
+             "standard error is logged.",
+     .flags = CONFIG_QUOTES},
     {.name = "auth-scheme",
      .metavar = "auto|snowflake|bearer",
      .kind = CONFIG_ENUM,
@@ -123,7 +124,7 @@ static const struct config_option table[] = {
      .group = "Key pair of a Snowflake user",
      .help = "What opens --private-key-file. Other users of the machine may see a process's "
              "arguments: prefer the environment or --private-key-passphrase-file.",
-     .flags = CONFIG_SECRET},
+     .flags = CONFIG_SECRET | CONFIG_QUOTES},
     {.name = "snowflake-account",
      .metavar = "ACCOUNT",
      .kind = CONFIG_STRING,
@@ -289,6 +290,20 @@ static bool fail(char *error, size_t size, const char *option, const char *value
     return false;
 }
 
+/* What is no address to listen on: an address of something behind the server, in all likelihood. */
+static const char *explain_listener(const char *text, const char *host, bool cluster)
+{
+    if (strcasecmp(host, "localhost") == 0)
+        return "give a numeric address to listen on: 127.0.0.1 for localhost";
+    if (cluster && (strpbrk(text, ",/") || host[0]))
+        return "here stands where tunnel-client listens on this machine, as in --kafka 9092; "
+               "the brokers' addresses belong to tunnel-server's --kafka";
+    if (host[0] || strstr(text, "://"))
+        return "here stands where tunnel-client listens on this machine, as in --tcp NAME=8081; "
+               "the target's address belongs to tunnel-server's --tcp";
+    return NULL;
+}
+
 static bool parse_listeners(const char *option, const struct config_list *list, const char *name,
                             struct address_named **listeners, size_t *count, char *error,
                             size_t size)
@@ -300,8 +315,12 @@ static bool parse_listeners(const char *option, const struct config_list *list, 
         struct address_named *listener = &(*listeners)[*count];
         struct socket_address address;
         const char *why = address_parse_named_listen(list->items[i], name, listener);
-        if (!why && !socket_parse(listener->address.host, 0, &address))
-            why = "give a numeric address to listen on";
+        bool is_listener = !why && socket_parse(listener->address.host, 0, &address);
+        if (!is_listener) {
+            const char *meant =
+                explain_listener(list->items[i], why ? "" : listener->address.host, name != NULL);
+            why = meant ? meant : why ? why : "give a numeric address to listen on";
+        }
         for (size_t other = 0; !why && other < *count; other++)
             if (strcmp((*listeners)[other].name, listener->name) == 0)
                 why = "that name is used twice";
@@ -434,8 +453,10 @@ void options_variable(const char *name, const char *suffix, char out[OPTIONS_VAR
 /* Of the client that is waited for: it may be named. */
 static bool check_wait(struct options *options, char *error, size_t size)
 {
-    const char *why = address_parse(options->shared.status, &options->wait_address);
+    const char *why = address_parse_listen(options->shared.status, &options->wait_address);
 
+    if (!why && options->wait_address.port == 0)
+        why = "port 0 cannot be connected to: name the one that the client's log tells";
     if (why)
         return fail(error, size, "status", options->shared.status, why);
     /* What listens everywhere is reached on loopback. */

@@ -144,6 +144,11 @@ struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
             (unsigned)where->address.port, where->address.host, where->name,
             where->address.port == 9092 ? "probably by a Kafka broker or another tunnel-client"
                                         : "probably by another tunnel-client");
+    else if (failed == EADDRNOTAVAIL)
+        snprintf(error, size,
+                 "%s (%s) is no address of this machine, and nothing can listen there: give one "
+                 "that is, or the port alone; the brokers' addresses belong to tunnel-server",
+                 where->address.host, where->name);
     else
         snprintf(error, size, "cannot listen on %s port %u (%s): %s", where->address.host,
                  (unsigned)where->address.port, where->name, strerror(failed));

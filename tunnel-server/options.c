@@ -232,6 +232,10 @@ static bool parse_clusters(struct options *options, char *error, size_t size)
         const char *why = address_parse_cluster(options->kafka.items[i], &cluster);
         if (!why && name_taken(options, cluster.name))
             why = "that name is used twice";
+        if (!why && cluster.protocol == ADDRESS_PROTOCOL_TLS && !options->kafka_tls)
+            why = "these brokers want TLS: add --kafka-tls, and --kafka-ca if their CA is your own";
+        if (!why && cluster.protocol == ADDRESS_PROTOCOL_PLAIN && options->kafka_tls)
+            why = "these brokers speak plaintext, and --kafka-tls is for brokers that speak TLS";
         if (why)
             return fail(error, size, "kafka", options->kafka.items[i], why);
         options->clusters[options->cluster_count++] = cluster;

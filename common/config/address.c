@@ -53,7 +53,9 @@ const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_
     if (size > ADDRESS_HOST_MAX)
         return "the host is longer than 253 characters";
     if (memchr(text, ':', size))
-        return "an IPv6 address must stand in brackets, as in [::1]:9092";
+        return holds_only(text, size, "0123456789abcdefABCDEF.:")
+                   ? "an IPv6 address must stand in brackets, as in [::1]:9092"
+                   : "there is more than one colon: write HOST:PORT, and commas between several";
     if (!holds_only(text, size, NAME_CHARACTERS))
         return "the host holds a character that no host name has";
     memcpy(host, text, size);
@@ -97,6 +99,9 @@ static const char *parse_pair(const char *text, size_t size, struct address *out
     const char *port;
     const char *error;
 
+    for (size_t i = 0; i + 3 <= size; i++)
+        if (memcmp(text + i, "://", 3) == 0)
+            return "an address has no :// in front: write HOST:PORT";
     if (size > 0 && text[0] == '[') {
         const char *close = memchr(text, ']', size);
 
@@ -182,19 +187,62 @@ const char *address_parse_target(const char *text, struct address_named *out)
     return error ? error : address_parse(text, &out->address);
 }
 
+/* Takes a security protocol's name off a broker's address. */
+static const char *take_protocol(const char **text, size_t *size, enum address_protocol *protocol)
+{
+    static const struct {
+        const char *scheme;
+        enum address_protocol protocol;
+    } known[] = {
+        {"PLAINTEXT://", ADDRESS_PROTOCOL_PLAIN},
+        {"SASL_PLAINTEXT://", ADDRESS_PROTOCOL_PLAIN},
+        {"SSL://", ADDRESS_PROTOCOL_TLS},
+        {"SASL_SSL://", ADDRESS_PROTOCOL_TLS},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        size_t scheme = strlen(known[i].scheme);
+        if (*size < scheme || strncasecmp(*text, known[i].scheme, scheme) != 0)
+            continue;
+        if (*protocol != ADDRESS_PROTOCOL_NONE && *protocol != known[i].protocol)
+            return "brokers of one cluster cannot speak plaintext and TLS at once";
+        *text += scheme;
+        *size -= scheme;
+        *protocol = known[i].protocol;
+        return NULL;
+    }
+    return NULL;
+}
+
+static void trim(const char **text, size_t *size)
+{
+    while (*size > 0 && strchr(" \t\r\n", **text)) {
+        ++*text;
+        --*size;
+    }
+    while (*size > 0 && strchr(" \t\r\n", (*text)[*size - 1]))
+        --*size;
+}
+
 const char *address_parse_cluster(const char *text, struct address_cluster *out)
 {
     const char *error = take_name(&text, ADDRESS_DEFAULT_CLUSTER, out->name);
 
     out->count = 0;
+    out->protocol = ADDRESS_PROTOCOL_NONE;
     while (!error) {
         size_t size = strcspn(text, ",");
+        const char *broker = text;
+        size_t broker_size = size;
 
-        if (size == 0)
+        trim(&broker, &broker_size);
+        if (broker_size == 0)
             return "a broker's address is missing: write HOST:PORT,HOST:PORT";
         if (out->count == ADDRESS_BROKERS_MAX)
             return "more than 64 bootstrap brokers";
-        error = parse_dialled(text, size, &out->brokers[out->count++]);
+        error = take_protocol(&broker, &broker_size, &out->protocol);
+        if (!error)
+            error = parse_dialled(broker, broker_size, &out->brokers[out->count++]);
         if (text[size] == '\0')
             break;
         text += size + 1;

@@ -46,10 +46,18 @@ struct address_named_ports {
     struct address_ports ports;
 };
 
+/* What a scheme before a broker says about its listener. */
+enum address_protocol {
+    ADDRESS_PROTOCOL_NONE, /* there is none */
+    ADDRESS_PROTOCOL_PLAIN,
+    ADDRESS_PROTOCOL_TLS,
+};
+
 struct address_cluster {
     char name[ADDRESS_NAME_MAX + 1];
     size_t count;
     struct address brokers[ADDRESS_BROKERS_MAX];
+    enum address_protocol protocol; /* of all of them */
 };
 
 /* "broker1:9092", "[::1]:9092": the other way round, for logs and messages. */
@@ -77,7 +85,11 @@ const char *address_parse_named_listen(const char *text, const char *default_nam
 /* NAME=HOST:PORT. */
 const char *address_parse_target(const char *text, struct address_named *out);
 
-/* [NAME=]HOST:PORT[,HOST:PORT]...; the cluster is named kafka without NAME. */
+/*
+ * [NAME=]HOST:PORT[,HOST:PORT]..., with blanks around each; the cluster is named kafka without
+ * NAME. As brokers' configuration has it, PLAINTEXT://, SASL_PLAINTEXT://, SSL:// or SASL_SSL://
+ * may stand before each HOST.
+ */
 const char *address_parse_cluster(const char *text, struct address_cluster *out);
 
 /* [NAME=]FIRST[-LAST]; the name is kafka without NAME, LAST the 1000th port, at most 65535. */

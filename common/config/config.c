@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "base/printable.h"
+#include "config/nearest.h"
 #include "config/properties.h"
 #include "config/secret.h"
+#include "config/service_link.h"
 #include "config/value.h"
 
 #define VARIABLE_PREFIX "TUNNEL_"
@@ -59,6 +61,21 @@ static char *keep(struct config *c, const char *text, size_t size)
     return copy;
 }
 
+__attribute__((format(printf, 2, 3))) static void warn(struct config *c, const char *format, ...)
+{
+    char warning[CONFIG_ERROR_MAX];
+    va_list arguments;
+
+    if (c->warning_count == CONFIG_WARNINGS_MAX)
+        return;
+    va_start(arguments, format);
+    vsnprintf(warning, sizeof warning, format, arguments);
+    va_end(arguments);
+    const char *kept = keep(c, warning, strlen(warning));
+    if (kept)
+        c->warnings[c->warning_count++] = kept;
+}
+
 /* A word that somebody else wrote, safe to print and short. */
 static const char *show(const char *word, size_t size, char out[SHOWN_MAX + 4])
 {
@@ -103,54 +120,17 @@ static enum builtin find_builtin(const char *name, size_t size)
     return BUILTIN_NONE;
 }
 
-/* How many letters to add, drop or change to get from one name to the other (Levenshtein). */
-static size_t distance(const char *a, size_t a_size, const char *b)
+/* The option that was probably meant, or NULL. */
+static const char *suggest_option(const struct config *c, const char *name, size_t size)
 {
-    size_t row[NAME_MAX_SIZE + 1];
-    size_t b_size = strlen(b);
+    struct nearest nearest;
 
-    if (b_size > NAME_MAX_SIZE)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            if (row[j - 1] < row[j])
-                row[j] = row[j - 1];
-            row[j]++;
-            if (change < row[j])
-                row[j] = change;
-        }
-    }
-    return row[b_size];
-}
-
-/* The name that was probably meant, or NULL. */
-static const char *suggest(const struct config *c, const char *name, size_t size)
-{
-    const char *best = NULL;
-    size_t best_distance = size < 6 ? 1 : size < 12 ? 2 : 3;
-
-    if (size == 0 || size > NAME_MAX_SIZE)
-        return NULL;
-    for (size_t i = 0; i < c->program->count + BUILTIN_COUNT - 1; i++) {
-        const char *candidate = i < c->program->count ? option_at(c, i)->name
-                                                      : builtin_names[i - c->program->count + 1];
-        bool begins = size >= 3 && strncmp(candidate, name, size) == 0;
-        size_t steps = begins ? 1 : distance(name, size, candidate);
-
-        if (steps < best_distance || (steps == best_distance && !best)) {
-            best = candidate;
-            best_distance = steps;
-        }
-    }
-    return best;
+    nearest_begin(&nearest, name, size);
+    for (size_t i = 0; i < c->program->count; i++)
+        nearest_offer(&nearest, option_at(c, i)->name);
+    for (int i = 1; i < BUILTIN_COUNT; i++)
+        nearest_offer(&nearest, builtin_names[i]);
+    return nearest.best;
 }
 
 static void format_limit(const struct config_option *option, int64_t limit, char *out, size_t size)
@@ -224,7 +204,9 @@ static int set_enum(struct config *c, const struct config_option *option, int *p
                     const char *text, const char *where)
 {
     char what[256] = "is none of";
+    struct nearest nearest;
 
+    nearest_begin(&nearest, text, strlen(text));
     for (int i = 0; option->values[i]; i++) {
         size_t size = strlen(what);
 
@@ -233,7 +215,11 @@ static int set_enum(struct config *c, const struct config_option *option, int *p
             return 0;
         }
         snprintf(what + size, sizeof what - size, "%s %s", i ? "," : "", option->values[i]);
+        nearest_offer(&nearest, option->values[i]);
     }
+    size_t size = strlen(what);
+    if (nearest.best)
+        snprintf(what + size, sizeof what - size, "; did you mean %s?", nearest.best);
     return fail_value(c, option, where, text, what);
 }
 
@@ -330,6 +316,29 @@ static int set_list(struct config *c, size_t index, struct config_list *list, co
     return split_list(c, option_at(c, index), list, text, where);
 }
 
+/* Whether the whole of text stands in quotes of one kind, that end nowhere in between. */
+static bool is_quoted(const char *text)
+{
+    size_t size = strlen(text);
+
+    return size >= 2 && (text[0] == '"' || text[0] == '\'') &&
+           strchr(text + 1, text[0]) == text + size - 1;
+}
+
+/* What reads a shell's command or a file of variables is not what has read this. */
+static const char *describe_quotes(enum config_source source)
+{
+    return source == CONFIG_FROM_ENVIRONMENT
+               ? "the value begins and ends with a quote, and both are part of it; docker's "
+                 "--env-file keeps what a shell takes off: write the value without quotes"
+           : source == CONFIG_FROM_FILE
+               ? "the value begins and ends with a quote, and both are part of it; this file wants "
+                 "none: write the value without quotes"
+               : "the value begins and ends with a quote, and both are part of it; whatever "
+                 "started "
+                 "the program has kept them: write the value without quotes";
+}
+
 /* Sets one option from one source; where is what a message begins with. */
 static int set_value(struct config *c, size_t index, const char *text, enum config_source source,
                      const char *where)
@@ -340,6 +349,10 @@ static int set_value(struct config *c, size_t index, const char *text, enum conf
 
     if (text[strspn(text, " \t\r\n")] == '\0')
         return fail(c, "%s: the value is empty", where);
+    if (is_quoted(text) && !(option->flags & CONFIG_QUOTES))
+        return fail(c, "%s: %s", where, describe_quotes(source));
+    if (is_quoted(text))
+        warn(c, "%s: %s", where, describe_quotes(source));
     switch (option->kind) {
     case CONFIG_STRING: {
         char *copy = keep(c, text, strlen(text));
@@ -421,7 +434,7 @@ static int set_from_file(void *context, const char *key, const char *value, unsi
 
     show(key, strlen(key), shown);
     if (index == c->program->count) {
-        const char *meant = suggest(c, key, strlen(key));
+        const char *meant = suggest_option(c, key, strlen(key));
 
         if (!looks_like_name(key))
             return fail(c, "%s:%u: the key is no option of %s; is this a configuration file?",
@@ -484,18 +497,25 @@ static int load_file(struct config *c, const char *path)
     return result;
 }
 
+/* name: with the prefix. */
 static void warn_unknown_variable(struct config *c, const char *name, size_t size)
 {
     char shown[SHOWN_MAX + 4];
-    char warning[2 * SHOWN_MAX + 64];
+    char option[NEAREST_SIZE_MAX + 1] = "";
+    char variable[CONFIG_VARIABLE_MAX];
 
-    if (c->warning_count == CONFIG_WARNINGS_MAX)
+    size_t prefix = strlen(VARIABLE_PREFIX);
+    for (size_t i = 0; i + prefix < size && i + 1 < sizeof option; i++)
+        option[i] = name[prefix + i] == '_' ? '-' : (char)tolower((unsigned char)name[prefix + i]);
+    const char *meant = suggest_option(c, option, strlen(option));
+    show(name, size, shown);
+    if (!meant || find_builtin(meant, strlen(meant)) > BUILTIN_CONFIG) {
+        warn(c, "%s is set, but is no option of %s", shown, c->program->name);
         return;
-    snprintf(warning, sizeof warning, "%s is set, but is no option of %s", show(name, size, shown),
-             c->program->name);
-    const char *kept = keep(c, warning, strlen(warning));
-    if (kept)
-        c->warnings[c->warning_count++] = kept;
+    }
+    config_variable(meant, variable);
+    warn(c, "%s is set, but is no option of %s; did you mean %s?", shown, c->program->name,
+         variable);
 }
 
 /* The value of a variable if entry sets it, and it is not empty. */
@@ -529,17 +549,30 @@ static int load_variable(struct config *c, const char *entry)
             return value ? set_value(c, i, value, CONFIG_FROM_ENVIRONMENT, variable) : 0;
         }
     }
-    warn_unknown_variable(c, entry, size);
+    if (!service_link_is(entry))
+        warn_unknown_variable(c, entry, size);
     return 0;
 }
 
 static int fail_unknown_flag(struct config *c, const char *name, size_t size)
 {
     char shown[SHOWN_MAX + 4];
-    const char *meant = suggest(c, name, size);
+    const char *meant = suggest_option(c, name, size);
 
     return fail(c, "--%s is no option of %s%s%s%s", show(name, size, shown), c->program->name,
                 meant ? "; did you mean --" : "; see --help", meant ? meant : "", meant ? "?" : "");
+}
+
+/* An argument without --. Not quoted: it may be a secret whose option was forgotten. */
+static int fail_no_flag(struct config *c, const char *argument, int at)
+{
+    size_t size = strcspn(argument, "=");
+    const char *meant =
+        argument[0] == '-' && size > 2 ? suggest_option(c, argument + 1, size - 1) : NULL;
+
+    if (meant)
+        return fail(c, "argument %d is no option; did you mean --%s?", at, meant);
+    return fail(c, "argument %d is no option; options begin with --, see --help", at);
 }
 
 static size_t find_negated(const struct config *c, const char *name, size_t size)
@@ -562,8 +595,7 @@ static int read_flag(struct config *c, int argc, char *const *argv, int *at, str
     if (strcmp(argument, "-h") == 0)
         name = "help";
     else if (strncmp(argument, "--", 2) != 0)
-        /* Not quoted: it may be a secret whose option was forgotten. */
-        return fail(c, "argument %d is no option; options begin with --, see --help", *at);
+        return fail_no_flag(c, argument, *at);
 
     size_t size = strcspn(name, "=");
     const char *value = name[size] ? name + size + 1 : NULL;
@@ -630,6 +662,17 @@ static int find_command(const struct config *c, const char *name)
     return 0;
 }
 
+/* The command that was probably meant, or NULL. */
+static const char *suggest_command(const struct config *c, const char *name)
+{
+    struct nearest nearest;
+
+    nearest_begin(&nearest, name, strlen(name));
+    for (size_t i = 0; i < c->program->command_count; i++)
+        nearest_offer(&nearest, c->program->commands[i].name);
+    return nearest.best;
+}
+
 /* A word where a flag or the command's name could stand. Wrong ones are not quoted: they may be a
  * secret whose option was forgotten. */
 static int read_word(struct config *c, char *const *argv, int at)
@@ -647,6 +690,10 @@ static int read_word(struct config *c, char *const *argv, int at)
     c->command_at = at;
     if (c->call.command > 0)
         return 0;
+    const char *meant = suggest_command(c, argv[at]);
+    if (meant)
+        return fail(c, "argument %d is no command; did you mean %s? There are %s, see --help", at,
+                    meant, list_commands(c, ~0U, known, sizeof known));
     return fail(c,
                 "argument %d is neither an option nor one of the commands %s; options begin with "
                 "--, see --help",
@@ -776,8 +823,12 @@ int config_load(struct config *config, const struct config_program *program, voi
     int result = scan_flags(config, argc, argv, &file);
     if (result != 0)
         return result;
+    enum config_source source = file ? CONFIG_FROM_FLAG : CONFIG_FROM_ENVIRONMENT;
     for (char *const *entry = environment; *entry && !file; entry++)
         file = variable_value(*entry, builtin_names[BUILTIN_CONFIG]);
+    if (file && is_quoted(file))
+        return fail(config, "%s: %s", source == CONFIG_FROM_FLAG ? "--config" : "TUNNEL_CONFIG",
+                    describe_quotes(source));
 
     result = set_defaults(config);
     assert(result == 0 || strcmp(config->error, "out of memory") == 0);

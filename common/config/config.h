@@ -23,6 +23,10 @@
  * an argument "--", where flags end. A flag that does not concern the command is an error; the
  * environment and the file may hold such options, for they may be there for other commands.
  *
+ * A value that begins and ends with a quote is an error: docker's --env-file keeps quotes that were
+ * meant for a shell, and they make a wrong value of any. Variables that Kubernetes sets for its
+ * Services (config/service_link.h) are no options, whatever they begin with.
+ *
  * Values of options with CONFIG_SECRET appear in no message and no text that this room makes.
  */
 #pragma once
@@ -58,6 +62,8 @@ enum config_flags {
     CONFIG_REQUIRED = 1 << 1,
     CONFIG_SPLIT_NAMED = 1 << 2,
     CONFIG_SPLIT_LINES = 1 << 3,
+    CONFIG_QUOTES =
+        1 << 4, /* a value may begin and end with a quote: that is worth a warning only */
 };
 
 struct config_option {

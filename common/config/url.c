@@ -48,7 +48,9 @@ static const char *take_authority(const char **text, struct url *out)
             host_end = end;
         if (memchr(host_end, ':', (size_t)(end - host_end)) &&
             memchr(host_end + 1, ':', (size_t)(end - host_end - 1)))
-            return "an IPv6 address must stand in brackets, as in https://[::1]:8443";
+            return strspn(start, "0123456789abcdefABCDEF.:") >= size
+                       ? "an IPv6 address must stand in brackets, as in https://[::1]:8443"
+                       : "the URL has more than one colon behind the host; it names one server";
         error = address_parse_host(start, (size_t)(host_end - start), out->host);
     }
     if (error || host_end == end)
@@ -81,6 +83,8 @@ static const char *take_path(const char *text, struct url *out)
 {
     size_t size = strlen(text);
 
+    if (strstr(text, "//"))
+        return "the URL's path has two slashes in a row; leave one out";
     if (strchr(text, '#'))
         return "the URL has a fragment (#...); leave it out";
     if (strchr(text, '?'))

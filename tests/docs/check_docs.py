@@ -31,6 +31,7 @@ THEMSELVES = ("./demo", "./test")
 OTHERS = {
     "--name", "--no-name",  # docs/configuration.md speaks of options in general
     "--platform", "--build-arg",  # docker build
+    "--env-file",  # docker run
 }
 # (document, heading): commands that a script takes from there and runs.
 RUN_BY = {
@@ -38,8 +39,8 @@ RUN_BY = {
     ("docs/install.md", "Debian packages"): "scripts/check-deb",
     ("docs/install.md", "Checksums"): "scripts/check-deb",
 }
-# Variables that are no options: made by `run`, or the place of the file.
-VARIABLES = re.compile(r"TUNNEL_(CONFIG|[A-Z0-9_]*NAME[A-Z0-9_]*|[A-Z0-9_]+_ADDRESS|[A-Z0-9_]+_BOOTSTRAP_SERVERS)?$")
+# Variables that are no options: made by `run`, the place of the file, or Kubernetes' of a Service.
+VARIABLES = re.compile(r"TUNNEL_(CONFIG|SERVER_SERVICE_HOST|SERVER_PORT_8080_TCP|[A-Z0-9_]*NAME[A-Z0-9_]*|[A-Z0-9_]+_ADDRESS|[A-Z0-9_]+_BOOTSTRAP_SERVERS)?$")
 NOT_RUN = re.compile(r"not run(nable)? here|not tested|not among the tests|\ban example\b|\bexample:", re.I)
 
 LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")

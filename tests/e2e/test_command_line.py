@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harness import process, raw, tunnel, wait
+from harness import cache, process, raw, tunnel, wait
 
 pytestmark = pytest.mark.tunnel
 
@@ -45,6 +45,11 @@ BAD_SERVER = {
     "broker name without TLS": (SERVER + ["--kafka-server-name", "kafka"], ["--kafka-server-name", "--kafka-tls"]),
     "broker CA missing": (SERVER + ["--kafka-tls", "--kafka-ca", "/nonexistent/ca.pem"], ["/nonexistent/ca.pem"]),
     "broker certificate without key": (SERVER + ["--kafka-tls", "--kafka-cert", "/nonexistent/c.pem"], ["--kafka-key"]),
+    "brokers that want TLS": (["--kafka", "SASL_SSL://b1:9093"], ["--kafka SASL_SSL://b1:9093", "add --kafka-tls"]),
+    "brokers that want none": (["--kafka", "PLAINTEXT://b1:9092", "--kafka-tls"], ["plaintext", "--kafka-tls"]),
+    "a listener's name": (["--kafka", "INTERNAL://b1:9092"], ["HOST:PORT"]),
+    "target with a scheme": (["--tcp", "x=http://registry:8081"], ["HOST:PORT"]),
+    "blanks between brokers": (["--kafka", "b1:9092 b2:9092"], ["commas between"]),
     "config file missing": (SERVER + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
     "log format": (SERVER + ["--log-format", "xml"], ["xml", "json"]),
     "log level": (SERVER + ["--log-level", "loud"], ["loud"]),
@@ -59,6 +64,18 @@ BAD_CLIENT = {
     "url without a host": (["--server", "https://", "--kafka", "0"], ["--server"]),
     "url with a bad port": (["--server", "https://localhost:99999", "--kafka", "0"], ["--server"]),
     "port too large": (["--server", "https://localhost:1", "--kafka", "70000"], ["70000"]),
+    "brokers": (["--server", "https://localhost:1", "--kafka", "b1:9092,b2:9092"], ["b1:9092,b2:9092", "tunnel-server's --kafka"]),
+    "one broker": (["--server", "https://localhost:1", "--kafka", "b1:9092"], ["listens on this machine", "tunnel-server's --kafka"]),
+    "a broker with its protocol": (["--server", "https://localhost:1", "--kafka", "PLAINTEXT://b1:9092"], ["tunnel-server's --kafka"]),
+    "localhost to listen on": (["--server", "https://localhost:1", "--kafka", "localhost:9092"], ["127.0.0.1 for localhost"]),
+    "a raw target's address": (["--server", "https://localhost:1", "--tcp", "x=registry:8081"], ["tunnel-server's --tcp"]),
+    "a raw target's URL": (["--server", "https://localhost:1", "--tcp", "x=http://registry:8081"], ["tunnel-server's --tcp"]),
+    "url with a blank": (["--server", "https://localhost/a b"], ["--server", "percent-encoded"]),
+    "url with a query": (["--server", "https://localhost/t?x=1"], ["--server", "query"]),
+    "url with a fragment": (["--server", "https://localhost/t#x"], ["--server", "fragment"]),
+    "url with two slashes": (["--server", "https://localhost//tunnel"], ["--server", "two slashes"]),
+    "url of brokers": (["--server", "https://b1:9092,b2:9092"], ["--server", "one server"]),
+    "quotes of an env file": (["--server", '"https://localhost:1"'], ["--server", "quote"]),
     "raw target without a name": (["--server", "https://localhost:1", "--tcp", "8081"], ["--tcp"]),
     "same name twice": (CLIENT + ["--tcp", "x=0"], ["x"]),
     "CA missing": (CLIENT + ["--ca", "/nonexistent/ca.pem"], ["/nonexistent/ca.pem"]),
@@ -96,7 +113,11 @@ BAD_CLIENT = {
 }
 
 BAD_COMMAND = {
-    "unknown command": (["docter"], ["argument 1", "run, wait and doctor"]),
+    "unknown command": (["docter"], ["argument 1", "did you mean doctor", "run, wait and doctor"]),
+    "a word that is like no command": (["status"], ["argument 1", "run, wait and doctor"]),
+    "an option with one hyphen": (["-server", "https://localhost:1"], ["argument 1", "did you mean --server"]),
+    "a misspelt option": (["--sever", "https://localhost:1"], ["--sever", "did you mean --server"]),
+    "a misspelt level": ([*CLIENT, "--log-level", "warn"], ["did you mean warning"]),
     "a word without its option is not repeated": (["--server", "https://localhost:1", "s3cret"], ["argument 3", "neither an option nor"]),
     "run without a command": (["run", *CLIENT], ["run", "-- COMMAND"]),
     "run without --": (["run", *CLIENT, "kcat"], ["argument 6", "behind --"]),
@@ -106,6 +127,30 @@ BAD_COMMAND = {
     "wait needs no server": (["wait", "--server", "https://localhost:1"], ["--server", "no option of the command wait"]),
     "wait with arguments": (["wait", "--", "true"], ["wait", "no arguments"]),
 }
+
+
+def test_brokers_address_to_listen_on(binaries, processes):
+    """192.0.2.1 is a broker's, as in `--kafka BROKER:9092` of somebody who has mixed up the two programs."""
+    client = processes.start([binaries.client, "--server", "https://localhost:1", "--kafka", "192.0.2.1:9092", "--log-format", "json"], "client")
+    client.wait_exit()
+    assert "no address of this machine" in client.events("start_failed")[0]["reason"], client.log()
+
+
+def test_service_links_of_kubernetes(binaries):
+    """No warning about them, at any start; and no option has a name like theirs."""
+    links = {"TUNNEL_SERVER_SERVICE_HOST": "10.96.0.7", "TUNNEL_SERVER_SERVICE_PORT": "8080", "TUNNEL_SERVER_PORT": "tcp://10.96.0.7:8080",
+             "TUNNEL_SERVER_PORT_8080_TCP": "tcp://10.96.0.7:8080", "TUNNEL_SERVER_PORT_8080_TCP_PROTO": "tcp",
+             "TUNNEL_SERVER_PORT_8080_TCP_PORT": "8080", "TUNNEL_SERVER_PORT_8080_TCP_ADDR": "10.96.0.7",
+             "TUNNEL_SERVICE_HOST": "10.96.0.8", "TUNNEL_SERVICE_PORT": "9092", "TUNNEL_PORT": "tcp://10.96.0.8:9092",
+             "TUNNEL_PORT_9092_TCP_ADDR": "10.96.0.8"}
+    argv = [binaries.client, "wait", "--status", "127.0.0.1:1", "--max", "0"]
+    done = process.run(argv, 15, check=False, env=links)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    done = process.run(argv, 15, check=False, env={"TUNNEL_SERVER_SERVICE_HOSTNAME": "x"})
+    assert "TUNNEL_SERVER_SERVICE_HOSTNAME is set" in done.stderr
+    pattern = re.compile(r"TUNNEL(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
+    variables = re.findall(r"`(TUNNEL_\w+)`", (cache.ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"))
+    assert len(variables) > 40 and not [name for name in variables if pattern.match(name)]
 
 
 @pytest.mark.parametrize("case", BAD_COMMAND)

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "config/properties.h"
 #include "config/secret.h"
+#include "config/service_link.h"
 #include "config/url.h"
 #include "config/value.h"
 
@@ -331,6 +332,8 @@ static void errors_say_what_and_where(void **state)
                  "MiB or GiB");
     expect_error(WORDS(SERVER), WORDS("TUNNEL_LOG_LEVEL=loud"),
                  "TUNNEL_LOG_LEVEL: \"loud\" is none of error, info, debug");
+    expect_error(WORDS(SERVER, "--log-level", "debg"), NULL,
+                 "--log-level: \"debg\" is none of error, info, debug; did you mean debug?");
     expect_error(NULL, NULL,
                  "--server is missing (or TUNNEL_SERVER in the environment); see --help");
     expect_error(WORDS("--config", "/nonexistent/x"), NULL,
@@ -400,8 +403,114 @@ static void unknown_variables_are_warned_about(void **state)
     load(&r, WORDS(SERVER), WORDS("TUNNEL_WORKRS=s3cret", "TUNNELS=1", "TUNNEL_WORKERS=2"));
     assert_int_equal(r.result, 0);
     assert_int_equal(r.config.warning_count, 1);
-    assert_string_equal(r.config.warnings[0], "TUNNEL_WORKRS is set, but is no option of demo");
+    assert_string_equal(r.config.warnings[0],
+                        "TUNNEL_WORKRS is set, but is no option of demo; did you mean "
+                        "TUNNEL_WORKERS?");
     assert_int_equal(r.options.workers, 2);
+    config_free(&r.config);
+    load(&r, WORDS(SERVER), WORDS("TUNNEL_SOMETHING_ELSE=1", "TUNNEL_HELP=1"));
+    assert_int_equal(r.config.warning_count, 2);
+    assert_string_equal(r.config.warnings[0], "TUNNEL_SOMETHING_ELSE is set, but is no option of "
+                                              "demo");
+    assert_string_equal(r.config.warnings[1], "TUNNEL_HELP is set, but is no option of demo");
+    config_free(&r.config);
+}
+
+/* A Service tunnel-server with the ports 8080 and, named metrics, 9091; and one that is just called
+ * tunnel, with IPv6. */
+static void kubernetes_service_links_are_no_options(void **state)
+{
+    (void)state;
+    static const char *const links[] = {
+        "TUNNEL_SERVER_SERVICE_HOST=10.96.0.7",
+        "TUNNEL_SERVER_SERVICE_PORT=8080",
+        "TUNNEL_SERVER_SERVICE_PORT_METRICS=9091",
+        "TUNNEL_SERVER_PORT=tcp://10.96.0.7:8080",
+        "TUNNEL_SERVER_PORT_8080_TCP=tcp://10.96.0.7:8080",
+        "TUNNEL_SERVER_PORT_8080_TCP_PROTO=tcp",
+        "TUNNEL_SERVER_PORT_8080_TCP_PORT=8080",
+        "TUNNEL_SERVER_PORT_8080_TCP_ADDR=10.96.0.7",
+        "TUNNEL_SERVICE_HOST=fd00::7",
+        "TUNNEL_SERVICE_PORT=9092",
+        "TUNNEL_PORT=tcp://[fd00::7]:9092",
+        "TUNNEL_PORT_9092_UDP_ADDR=fd00::7",
+        "TUNNEL_PORT_9092_UDP=udp://[fd00::7]:9092",
+        "TUNNEL_A_SERVICE_HOST_SERVICE_HOST=10.0.0.1",
+        "TUNNEL_MY_PORT_PORT=tcp://10.0.0.1:1",
+        "TUNNEL_MY_SERVICE_PORT_SERVICE_PORT_A_B=1",
+    };
+    static const char *const none[] = {
+        "TUNNEL_PORT=9092",
+        "TUNNEL_SERVER_PORT=",
+        "TUNNEL_SERVER_SERVICE_HOST=localhost",
+        "TUNNEL_SERVER_SERVICE_HOSTS=10.0.0.1",
+        "TUNNEL_SERVER_SERVICE_PORT=http",
+        "TUNNEL_SERVER_SERVICE_PORTS=1",
+        "TUNNEL_SERVER_PORT_TCP=tcp://10.0.0.1:1",
+        "TUNNEL_SERVER_PORT_8080_TCPS=tcp://10.0.0.1:1",
+        "TUNNEL_SERVER_PORT_8080_TCP_NAME=x",
+        "TUNNEL_SERVER_PORT_8080_TCP=http://10.0.0.1:1",
+        "TUNNEL_server_SERVICE_HOST=10.0.0.1",
+        "_SERVICE_HOST=10.0.0.1",
+    };
+    struct run r;
+
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+        if (!service_link_is(links[i]))
+            fail_msg("%s", links[i]);
+        load(&r, WORDS(SERVER), WORDS(links[i]));
+        assert_int_equal(r.result, 0);
+        assert_int_equal(r.config.warning_count, 0);
+        config_free(&r.config);
+    }
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        if (service_link_is(none[i]))
+            fail_msg("%s", none[i]);
+}
+
+/* docker run --env-file takes quotes for a part of the value; so does a file of properties. */
+static void values_in_quotes(void **state)
+{
+    (void)state;
+    static const char *const quoted[] = {
+        "TUNNEL_SERVER=\"https://x\"", "TUNNEL_WORKERS='2'",         "TUNNEL_MEMORY=\"2MiB\"",
+        "TUNNEL_LOG_LEVEL=\"debug\"",  "TUNNEL_TCP=\"a=b:1,c=d:2\"", "TUNNEL_TRUST_INGRESS=\"yes\"",
+        "TUNNEL_TOKEN=\"s3cret\"",     "TUNNEL_CONFIG=\"/x/y\"",
+    };
+    struct run r;
+    char path[64];
+
+    for (size_t i = 0; i < sizeof quoted / sizeof quoted[0]; i++) {
+        char wanted[200];
+        snprintf(wanted, sizeof wanted,
+                 "%.*s: the value begins and ends with a quote, and both are part of it; docker's "
+                 "--env-file keeps what a shell takes off: write the value without quotes",
+                 (int)strcspn(quoted[i], "="), quoted[i]);
+        expect_error(NULL, WORDS(quoted[i]), wanted);
+    }
+    load(&r, WORDS("--server", "'https://x'"), NULL);
+    assert_int_equal(r.result, -1);
+    assert_non_null(strstr(r.config.error, "--server: the value begins and ends with a quote"));
+    config_free(&r.config);
+    write_file(path, "server=\"https://x\"\n", 19);
+    load(&r, WORDS("--config", path), NULL);
+    assert_int_equal(r.result, -1);
+    assert_non_null(strstr(r.config.error, ":1: server: the value begins and ends with a quote"));
+    assert_null(strstr(r.config.error, "docker"));
+    config_free(&r.config);
+    unlink(path);
+    load(&r, WORDS("--server", "\"a\" or \"b\"", "--kafka", "\"", "--tcp", "a=\"b\""), NULL);
+    assert_int_equal(r.result, 0);
+    config_free(&r.config);
+    /* Of which quotes may be a part: a shell's command, a passphrase. */
+    const struct config_option command = {
+        .name = "command", .kind = CONFIG_STRING, AT(token), .flags = CONFIG_QUOTES};
+    const struct config_program other = {.name = "other", .options = &command, .count = 1};
+    load_program(&r, &other, NULL, WORDS("TUNNEL_COMMAND='x y'"));
+    assert_int_equal(r.result, 0);
+    assert_string_equal(r.options.token, "'x y'");
+    assert_int_equal(r.config.warning_count, 1);
+    assert_non_null(strstr(r.config.warnings[0], "TUNNEL_COMMAND: the value begins and ends"));
     config_free(&r.config);
 }
 
@@ -649,11 +758,14 @@ static void errors_of_commands(void **state)
         {{"s3cret"},
          "argument 1 is neither an option nor one of the commands exec and look; options begin "
          "with --, see --help"},
+        {{"lok"},
+         "argument 1 is no command; did you mean look? There are exec and look, see --help"},
         {{"look", "s3cret"},
          "argument 2 is no option; options begin with --, see tool look --help"},
         {{"exec", "--server=x", "s3cret"},
          "argument 3 is no option; what exec takes as WHAT [ARG...] stands behind --"},
         {{"look", "-x"}, "argument 2 is no option; options begin with --, see --help"},
+        {{"look", "-server=x"}, "argument 2 is no option; did you mean --server?"},
         {{"exec", "--server", "x"},
          "exec wants to be told what: tool exec [options] -- WHAT [ARG...]"},
         {{"exec", "--server", "x", "--"},
@@ -916,6 +1028,52 @@ static void addresses_as_text(void **state)
     assert_string_equal(text + ADDRESS_HOST_MAX, ":]:65535");
 }
 
+/* As it stands in bootstrap.servers, in a broker's listeners, or in a quoted argument. */
+static void brokers_as_people_write_them(void **state)
+{
+    (void)state;
+    static const char *const same[] = {
+        "b1:9092,[::1]:9093",
+        " b1:9092, [::1]:9093 ",
+        "kafka= b1:9092 ,\t[::1]:9093\n",
+        "PLAINTEXT://b1:9092,PLAINTEXT://[::1]:9093",
+        "plaintext://b1:9092, sasl_plaintext://[::1]:9093",
+        "SASL_SSL://b1:9092,SSL://[::1]:9093",
+        "b1:9092,SSL://[::1]:9093",
+    };
+    static const struct {
+        const char *text;
+        const char *why;
+    } wrong[] = {
+        {"SSL://b1:1,PLAINTEXT://b2:1",
+         "brokers of one cluster cannot speak plaintext and TLS at once"},
+        {"INTERNAL://b1:9092", "an address has no :// in front: write HOST:PORT"},
+        {"http://b1:9092", "an address has no :// in front: write HOST:PORT"},
+        {"b1:9092 b2:9092",
+         "there is more than one colon: write HOST:PORT, and commas between several"},
+        {"b1:9092;b2:9092",
+         "there is more than one colon: write HOST:PORT, and commas between several"},
+        {"::1:9092", "an IPv6 address must stand in brackets, as in [::1]:9092"},
+        {"SSL://", "the port is missing: write HOST:PORT"},
+    };
+    struct address_cluster c;
+
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        assert_null(address_parse_cluster(same[i], &c));
+        assert_string_equal(c.name, "kafka");
+        assert_int_equal(c.count, 2);
+        assert_string_equal(c.brokers[0].host, "b1");
+        assert_string_equal(c.brokers[1].host, "::1");
+        assert_int_equal(c.brokers[0].port, 9092);
+        assert_int_equal(c.brokers[1].port, 9093);
+        assert_int_equal(c.protocol, i < 3   ? ADDRESS_PROTOCOL_NONE
+                                     : i < 5 ? ADDRESS_PROTOCOL_PLAIN
+                                             : ADDRESS_PROTOCOL_TLS);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_string_equal(address_parse_cluster(wrong[i].text, &c), wrong[i].why);
+}
+
 static void named_addresses(void **state)
 {
     (void)state;
@@ -952,6 +1110,7 @@ static void named_addresses(void **state)
     assert_non_null(address_parse_cluster("eu=", &c));
     assert_non_null(address_parse_cluster("b:1,", &c));
     assert_non_null(address_parse_cluster("b:1,,c:1", &c));
+    assert_non_null(address_parse_cluster("b:1, ,c:1", &c));
     assert_non_null(address_parse_cluster("b:1,c", &c));
     char many[65 * 4 + 1] = "";
     for (int i = 0; i < 65; i++)
@@ -1105,6 +1264,9 @@ int main(void)
         cmocka_unit_test(file_errors_name_the_line),
         cmocka_unit_test(a_huge_file_is_refused),
         cmocka_unit_test(unknown_variables_are_warned_about),
+        cmocka_unit_test(kubernetes_service_links_are_no_options),
+        cmocka_unit_test(values_in_quotes),
+        cmocka_unit_test(brokers_as_people_write_them),
         cmocka_unit_test(help_and_version_come_first),
         cmocka_unit_test(lists_whose_entries_are_lines),
         cmocka_unit_test(secrets_are_never_shown),
