@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/secret.h"
 #include "net/socket.h"
 #include "request_headers.h"
 #include "snowflake_jwt.h"
@@ -52,6 +53,30 @@ static bool check_one_source(const struct options *options, bool *any, char *err
     }
     *any = first != NULL;
     return true;
+}
+
+const char *credential_options_check_token(const struct options *options, const char *token,
+                                           size_t size)
+{
+    const char *why = secret_check_token(token, size);
+
+    if (!why && options_use_snowflake(options) &&
+        (memchr(token, '"', size) || memchr(token, '\\', size)))
+        return "holds a quotation mark or a backslash, as none of Snowflake's does";
+    return why;
+}
+
+/* What is wrong with a token that cannot change is said at once. */
+static bool check_given_token(const struct options *options, char *error, size_t size)
+{
+    size_t token_size = options->token ? strlen(options->token) : 0;
+    const char *token = options->token ? secret_trim(options->token, &token_size) : NULL;
+    const char *why = token ? credential_options_check_token(options, token, token_size) : NULL;
+
+    if (!why)
+        return true;
+    snprintf(error, size, "--token (TUNNEL_TOKEN): the token %s", why);
+    return false;
 }
 
 /* ---- key pair */
@@ -146,7 +171,8 @@ bool credential_options_check(struct options *options, char *error, size_t size)
 {
     bool token;
 
-    if (!check_one_source(options, &token, error, size) || !check_pair(options, error, size) ||
+    if (!check_one_source(options, &token, error, size) ||
+        !check_given_token(options, error, size) || !check_pair(options, error, size) ||
         !request_headers_check(&options->header, token, error, size))
         return false;
     if (!options->cert != !options->key) {

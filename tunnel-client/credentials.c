@@ -4,17 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/file_stamp.h"
 #include "config/secret.h"
+#include "credential_options.h"
 #include "key_pair.h"
 #include "request_headers.h"
 #include "token_command.h"
 
 extern char **environ;
 
+enum { FILES_MAX = 2 };
+
 struct credentials {
     const struct options *options;
     struct token_command *command; /* the source, if it is one of these two */
     struct key_pair *pair;
+    struct file_stamp stamps[FILES_MAX]; /* of files_of(), as the last answer saw them */
 
     /* the question under way */
     credentials_callback callback;
@@ -23,22 +28,22 @@ struct credentials {
 
 /* ---- headers */
 
-static char *make_authorization(const struct options *options, const char *token)
+static char *make_authorization(const struct options *options, const char *token, size_t token_size)
 {
-    size_t size = strlen(token) + sizeof "Authorization: Snowflake Token=\"\"";
+    size_t size = token_size + sizeof "Authorization: Snowflake Token=\"\"";
     char *line = malloc(size);
 
     if (!line)
         abort();
     snprintf(line, size,
-             options_use_snowflake(options) ? "Authorization: Snowflake Token=\"%s\""
-                                            : "Authorization: Bearer %s",
-             token);
+             options_use_snowflake(options) ? "Authorization: Snowflake Token=\"%.*s\""
+                                            : "Authorization: Bearer %.*s",
+             (int)token_size, token);
     return line;
 }
 
 /* token: NULL if there is no source of any. */
-static char **make_headers(const struct options *options, const char *token)
+static char **make_headers(const struct options *options, const char *token, size_t token_size)
 {
     char **headers = calloc(options->header.count + 2, sizeof *headers);
     char **at = headers;
@@ -46,7 +51,7 @@ static char **make_headers(const struct options *options, const char *token)
     if (!headers)
         abort();
     if (token)
-        *at++ = make_authorization(options, token);
+        *at++ = make_authorization(options, token, token_size);
     for (size_t i = 0; i < options->header.count; i++)
         *at++ = request_header_line(options->header.items[i]);
     return headers;
@@ -69,28 +74,21 @@ static void fail(struct credentials *credentials, const struct credentials_resul
     callback(credentials->context, result);
 }
 
-/* What would end the quoted string that a token is in, or the header. */
-static const char *check_token(const struct options *options, const char *token)
-{
-    for (const char *at = token; *at; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            return "the token holds a control character; it must be a single line of text";
-        if (options_use_snowflake(options) && (*at == '"' || *at == '\\'))
-            return "the token holds a quotation mark or backslash, and is none of Snowflake's";
-    }
-    return NULL;
-}
-
-static void succeed(struct credentials *credentials, const char *token)
+static void succeed(struct credentials *credentials, const char *text)
 {
     credentials_callback callback = credentials->callback;
-    const char *why = token ? check_token(credentials->options, token) : NULL;
+    size_t size = text ? strlen(text) : 0;
+    const char *token = text ? secret_trim(text, &size) : NULL;
+    const char *why =
+        token ? credential_options_check_token(credentials->options, token, size) : NULL;
+    char reason[SECRET_ERROR_MAX];
 
     if (why) {
-        fail(credentials, &(struct credentials_result){.hop = "auth", .reason = why});
+        snprintf(reason, sizeof reason, "the token %s", why);
+        fail(credentials, &(struct credentials_result){.hop = "auth", .reason = reason});
         return;
     }
-    char **headers = make_headers(credentials->options, token);
+    char **headers = make_headers(credentials->options, token, size);
     credentials->callback = NULL;
     callback(credentials->context,
              &(struct credentials_result){.headers = (const char *const *)headers});
@@ -110,10 +108,23 @@ static void on_token(void *context, const struct token_result *result)
 
 /* ---- the question */
 
+/* A token that can be presented, out of the file; NULL: error holds a sentence. */
+static char *read_token_file(const struct options *options, char error[SECRET_ERROR_MAX])
+{
+    char *token = secret_read_token(options->token_file, error);
+    const char *why = token ? credential_options_check_token(options, token, strlen(token)) : NULL;
+
+    if (!why)
+        return token;
+    snprintf(error, SECRET_ERROR_MAX, "%s %s", options->token_file, why);
+    secret_free(token);
+    return NULL;
+}
+
 static void ask_file(struct credentials *credentials)
 {
     char error[SECRET_ERROR_MAX];
-    char *token = secret_read_file(credentials->options->token_file, error);
+    char *token = read_token_file(credentials->options, error);
 
     if (token)
         succeed(credentials, token);
@@ -122,11 +133,45 @@ static void ask_file(struct credentials *credentials)
     secret_free(token);
 }
 
+/* What is read anew for each answer; NULL where there is none. */
+static void files_of(const struct options *options, const char *files[FILES_MAX])
+{
+    files[0] = options->token_file ? options->token_file : options->private_key_file;
+    files[1] = options->private_key_passphrase_file;
+}
+
+static void note_files(struct credentials *credentials)
+{
+    const char *files[FILES_MAX];
+
+    files_of(credentials->options, files);
+    for (size_t i = 0; i < FILES_MAX; i++)
+        if (files[i])
+            file_stamp_take(files[i], &credentials->stamps[i]);
+}
+
+bool credentials_changed(const struct credentials *credentials)
+{
+    const char *files[FILES_MAX];
+    struct file_stamp now;
+
+    files_of(credentials->options, files);
+    for (size_t i = 0; i < FILES_MAX; i++) {
+        if (!files[i])
+            continue;
+        file_stamp_take(files[i], &now);
+        if (!file_stamp_equal(&now, &credentials->stamps[i]))
+            return true;
+    }
+    return false;
+}
+
 void credentials_ask(struct credentials *credentials, credentials_callback callback, void *context)
 {
     const struct options *options = credentials->options;
     unsigned timeout_ms = (unsigned)options->dial_timeout_ms;
 
+    note_files(credentials);
     credentials->callback = callback;
     credentials->context = context;
     if (credentials->command)
@@ -183,7 +228,7 @@ static bool check_token_file(const struct options *options, char *error, size_t 
 
     if (!options->token_file)
         return true;
-    token = secret_read_file(options->token_file, why);
+    token = read_token_file(options, why);
     if (!token)
         snprintf(error, size, "--token-file: %s", why);
     secret_free(token);

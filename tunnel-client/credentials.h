@@ -38,3 +38,7 @@ void credentials_ask(struct credentials *credentials, credentials_callback callb
 void credentials_cancel(struct credentials *credentials);
 /* The server did not take what the last answer held. */
 void credentials_refused(struct credentials *credentials);
+/* Whether a file that the last answer came from (a token, a private key, its passphrase) is another
+ * one now, or has another content: asking again may be of use, however little time has passed. It
+ * costs a stat() or two. */
+bool credentials_changed(const struct credentials *credentials);

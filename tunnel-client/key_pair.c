@@ -153,8 +153,9 @@ static void do_without(struct key_pair *pair, const char *hop, int status, const
 
 static void use_token(struct key_pair *pair, const struct http_fetch_result *result)
 {
-    size_t size = snowflake_token_trim(result->body, result->body_size);
-    char *token = strndup(result->body, size);
+    size_t size = result->body_size;
+    const char *trimmed = secret_trim(result->body, &size);
+    char *token = strndup(trimmed, size);
 
     if (!token)
         abort();

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/secret.h"
+
 enum { NAME_SHOWN_MAX = 60 };
 
 /* RFC 9110 section 5.6.2. */
@@ -43,17 +45,29 @@ static size_t name_size(const char *entry)
     return size;
 }
 
-static bool has_control(const char *text)
+/* What stands behind the colon, without what is around it. */
+static const char *value_of(const char *entry, size_t name, size_t *size)
 {
-    for (; *text; text++)
-        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
+    const char *value = entry + name + 1;
+
+    *size = strlen(value);
+    return secret_trim(value, size);
+}
+
+static bool has_control(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
             return true;
     return false;
 }
 
 static const char *check(const char *entry, size_t name, bool with_token)
 {
-    if (has_control(entry + name))
+    size_t size;
+    const char *value = value_of(entry, name, &size);
+
+    if (has_control(value, size))
         return "its value holds a line break or another control character";
     if (is_named(entry, name, "Authorization") && with_token)
         return "the token goes into this header; give the one or the other";
@@ -93,24 +107,15 @@ bool request_headers_check(const struct config_list *list, bool with_token, char
     return true;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 char *request_header_line(const char *entry)
 {
     size_t name = name_size(entry);
-    const char *value = entry + name + 1;
+    size_t size;
+    const char *value = value_of(entry, name, &size);
     char *line = malloc(strlen(entry) + 2);
 
     if (!line)
         abort();
-    while (is_blank(*value))
-        value++;
-    size_t size = strlen(value);
-    while (size > 0 && is_blank(value[size - 1]))
-        size--;
     sprintf(line, "%.*s: %.*s", (int)name, entry, (int)size, value);
     return line;
 }

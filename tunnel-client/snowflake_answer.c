@@ -22,18 +22,6 @@ enum {
 
 /* ---- tokens */
 
-static bool is_trailing(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-size_t snowflake_token_trim(const char *body, size_t size)
-{
-    while (size > 0 && is_trailing(body[size - 1]))
-        size--;
-    return size;
-}
-
 /* token68 (RFC 9110 section 11.2), and the colon of Snowflake's session tokens (ver:1-hint:...).
  * Nothing of it can end the quoted string that the token becomes in the header. */
 static bool is_token_character(char c)
@@ -46,7 +34,7 @@ const char *snowflake_token_check(const char *token, size_t size)
 {
     if (size == 0)
         return "is empty";
-    if (size > SNOWFLAKE_TOKEN_MAX)
+    if (size > SECRET_TOKEN_MAX)
         return "is longer than 12 KiB";
     for (size_t i = 0; i < size; i++)
         if (!is_token_character(token[i]))
@@ -80,7 +68,7 @@ static unsigned char *decode_base64url(const char *text, size_t size, size_t *de
 
 int64_t snowflake_token_expiry(const char *token, size_t size)
 {
-    const char *payload = size <= SNOWFLAKE_TOKEN_MAX ? memchr(token, '.', size) : NULL;
+    const char *payload = size <= SECRET_TOKEN_MAX ? memchr(token, '.', size) : NULL;
     const char *end =
         payload ? memchr(payload + 1, '.', size - (size_t)(payload + 1 - token)) : NULL;
     size_t decoded = 0;
@@ -292,13 +280,14 @@ static void explain_no_token(const struct snowflake_answer *answer,
                              const struct snowflake_question *question,
                              char sentence[SNOWFLAKE_SENTENCE_MAX])
 {
-    size_t size = snowflake_token_trim(answer->body, answer->body_size);
-    const char *why = snowflake_token_check(answer->body, size);
+    size_t size = answer->body_size;
+    const char *body = secret_trim(answer->body, &size);
+    const char *why = snowflake_token_check(body, size);
 
     /* The body is not shown: it may be a token in a wrapping that is not expected. */
     if (is_html(answer->body, answer->body_size))
         why = "is an HTML page";
-    else if (size > 0 && answer->body[0] == '{')
+    else if (size > 0 && body[0] == '{')
         why = "is JSON";
     snprintf(sentence, SNOWFLAKE_SENTENCE_MAX,
              "%.200s answered the request for a token with %d, but what came %s: %s", question->url,
@@ -327,6 +316,14 @@ static void advise(const struct snowflake_answer *answer, const struct snowflake
         snprintf(advice + have, size - have, "; and %s", clock);
 }
 
+static bool holds_token(const struct snowflake_answer *answer)
+{
+    size_t size = answer->body_size;
+    const char *token = secret_trim(answer->body, &size);
+
+    return snowflake_token_check(token, size) == NULL;
+}
+
 enum snowflake_verdict snowflake_answer_read(const struct snowflake_answer *answer,
                                              const struct snowflake_question *question,
                                              char sentence[SNOWFLAKE_SENTENCE_MAX])
@@ -336,8 +333,7 @@ enum snowflake_verdict snowflake_answer_read(const struct snowflake_answer *answ
     int status = answer->status;
     bool busy = status == 429 || status >= 500;
 
-    if (status == 200 &&
-        !snowflake_token_check(answer->body, snowflake_token_trim(answer->body, answer->body_size)))
+    if (status == 200 && holds_token(answer))
         return SNOWFLAKE_TOKEN;
     if (status >= 200 && status < 300) {
         explain_no_token(answer, question, sentence);

@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Larger ones do not fit into what servers take for headers. */
-#define SNOWFLAKE_TOKEN_MAX (12 * 1024)
 #define SNOWFLAKE_SENTENCE_MAX 900
 
 /* Who asked whom for what. */
@@ -33,7 +31,7 @@ struct snowflake_answer {
 };
 
 enum snowflake_verdict {
-    SNOWFLAKE_TOKEN,   /* the body is a token, after snowflake_token_trim() */
+    SNOWFLAKE_TOKEN,   /* the body is a token, after secret_trim() */
     SNOWFLAKE_REFUSED, /* nothing changes until a person does something */
     SNOWFLAKE_BUSY,    /* a fault of the other side that may pass: 429, 5xx */
 };
@@ -44,9 +42,8 @@ enum snowflake_verdict snowflake_answer_read(const struct snowflake_answer *answ
                                              const struct snowflake_question *question,
                                              char sentence[SNOWFLAKE_SENTENCE_MAX]);
 
-/* Leaves out blanks and newlines at the end of a body that is a token. */
-size_t snowflake_token_trim(const char *body, size_t size);
-/* NULL, or a static sentence part that says why these bytes are no token: "is ...". */
+/* NULL, or a static sentence part that says why these bytes are none of Snowflake's tokens: "is
+ * ...". It is stricter than secret_check_token(): what gives them out is known. */
 const char *snowflake_token_check(const char *token, size_t size);
 /* The exp claim of a token that is a JWT (RFC 7519 section 4.1.4), seconds since 1970; 0: it says
  * nothing of the kind. */

@@ -12,8 +12,8 @@
 
 #include "base/bytes.h"
 #include "base/redact.h"
+#include "config/secret.h"
 #include "net/socket.h"
-#include "snowflake_answer.h"
 
 enum {
     OUTPUT_MAX = 64 * 1024, /* a command that prints more of it is not what we think it is */
@@ -47,9 +47,10 @@ struct token_command {
     struct event *complaints;
     int output_fd;
     int complaints_fd;
-    char line[SNOWFLAKE_TOKEN_MAX + 2]; /* the first one, as far as it has come; ends in a NUL */
+    char line[SECRET_TOKEN_MAX + 2]; /* the first one, as far as it has come; ends in a NUL */
     size_t line_size;
     bool line_ended;
+    bool line_cut;                            /* there is more of it than fits */
     size_t output_size;                       /* of all lines */
     char complained[2 * COMPLAINTS_KEPT + 1]; /* the end of standard error */
     size_t complained_size;
@@ -77,6 +78,8 @@ static void take_output(struct token_command *command, const char *bytes, size_t
             command->line_ended = true;
         else if (command->line_size < sizeof command->line - 1)
             command->line[command->line_size++] = bytes[i];
+        else
+            command->line_cut = true;
     }
 }
 
@@ -193,7 +196,7 @@ static void end_run(struct token_command *command)
     byte_wipe(command->line, sizeof command->line);
     byte_wipe(command->complained, command->complained_size);
     command->line_size = command->output_size = command->complained_size = 0;
-    command->line_ended = command->complaints_cut = false;
+    command->line_ended = command->line_cut = command->complaints_cut = false;
 }
 
 static void answer(struct token_command *command, bool with_token)
@@ -254,8 +257,10 @@ static void on_exited(struct token_command *command, int status)
     command->pid = 0;
     drain(command, command->output_fd, take_output);
     drain(command, command->complaints_fd, take_complaints);
-    size_t size = snowflake_token_trim(command->line, command->line_size);
-    const char *why = snowflake_token_check(command->line, size);
+    size_t size = command->line_size;
+    const char *token = secret_trim(command->line, &size);
+    const char *why = command->line_cut ? "is longer than 12 KiB" : secret_check_token(token, size);
+    memmove(command->line, token, size);
     command->line[size] = '\0';
     if (status != 0) {
         explain_end(command, status, what, sizeof what);

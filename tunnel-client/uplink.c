@@ -36,6 +36,9 @@ enum patience { PATIENCE_USUAL, PATIENCE_AUTH, PATIENCE_SHORT };
 
 static const char STOPPING[] = "tunnel-client stops";
 
+/* How often files are looked at while a dial waits after a refusal. */
+static const struct timeval watch_interval = {.tv_sec = 1};
+
 struct uplink;
 
 /* A session and the link that carries it. */
@@ -63,6 +66,7 @@ struct uplink {
     struct carrier *current; /* what new streams are opened on */
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
     struct event *redial;
+    struct event *watch; /* runs while the redial waits for better credentials */
     struct wake *wake;
     unsigned failures; /* dials in a row that did not lead to a link that worked */
     struct frame_limit frames;
@@ -247,6 +251,24 @@ static void on_redial(evutil_socket_t fd, short what, void *argument)
     dial(argument);
 }
 
+/* Is what we say of who we are still what was refused? */
+static void on_watch(evutil_socket_t fd, short what, void *argument)
+{
+    struct uplink *uplink = argument;
+
+    (void)fd;
+    (void)what;
+    bool waiting = event_pending(uplink->redial, EV_TIMEOUT, NULL);
+    if (waiting && !credentials_changed(uplink->credentials))
+        return;
+    event_del(uplink->watch);
+    if (!waiting)
+        return;
+    log_info(uplink->worker->log, "credentials_changed",
+             "The file with the token or the key has changed; connecting at once");
+    redial_in(uplink, 0);
+}
+
 /* The same failure again is worth a line only now and then. */
 static bool worth_a_line(struct uplink *uplink, const char *hop, const char *reason)
 {
@@ -284,6 +306,8 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
     snprintf(text, sizeof text, "%s: %s", hop, reason);
     note(uplink, JOURNAL_DIAL_FAILED, text, wait_ms);
     redial_in(uplink, wait_ms);
+    if (strcmp(hop, "auth") == 0)
+        event_add(uplink->watch, &watch_interval);
 }
 
 /* ---- the link */
@@ -471,6 +495,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
 
 static void dial(struct uplink *uplink)
 {
+    event_del(uplink->watch);
     metrics_add(uplink->worker->metrics, METRIC_DIALS, 0, 0, 1);
     uplink->asked_us = clock_now_us();
     credentials_ask(uplink->credentials, on_credentials, uplink);
@@ -668,7 +693,8 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     }
     uplink->http = http_client_new(uplink->way, &settings);
     uplink->redial = event_new(worker->base, -1, 0, on_redial, uplink);
-    if (!uplink->redial)
+    uplink->watch = event_new(worker->base, -1, EV_PERSIST, on_watch, uplink);
+    if (!uplink->redial || !uplink->watch)
         abort();
     uplink->current = carrier_new(uplink);
     return uplink;
@@ -778,6 +804,7 @@ void uplink_stop(struct uplink *uplink)
 {
     uplink->stopping = true;
     event_del(uplink->redial);
+    event_del(uplink->watch);
     credentials_cancel(uplink->credentials);
     event_del(uplink->current->resume);
     for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
@@ -804,5 +831,6 @@ void uplink_free(struct uplink *uplink)
     http_way_free(uplink->way);
     wake_free(uplink->wake);
     event_free(uplink->redial);
+    event_free(uplink->watch);
     free(uplink);
 }

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/bytes.h"
+#include "config/secret.h"
 
 /* ---- the proxy's URL */
 
@@ -85,11 +86,10 @@ static const char *take_host(const char *text, size_t size, struct proxy *out)
     return error ? error : out->port == 0 ? "port 0 cannot be connected to" : NULL;
 }
 
-const char *proxy_parse(const char *text, struct proxy *out)
+static const char *take_url(const char *text, struct proxy *out)
 {
     const char *error;
 
-    memset(out, 0, sizeof *out);
     error = take_scheme(&text, out);
     if (error)
         return error;
@@ -110,6 +110,20 @@ const char *proxy_parse(const char *text, struct proxy *out)
     error = take_host(text, size, out);
     if (error)
         proxy_clear(out);
+    return error;
+}
+
+const char *proxy_parse(const char *text, struct proxy *out)
+{
+    size_t size = strlen(text);
+    const char *trimmed = secret_trim(text, &size);
+    char *url = strndup(trimmed, size);
+
+    if (!url)
+        abort();
+    memset(out, 0, sizeof *out);
+    const char *error = take_url(url, out);
+    secret_free(url);
     return error;
 }
 

@@ -18,8 +18,9 @@ struct proxy {
     char *credentials;
 };
 
-/* http[s]://[USER[:PASSWORD]@]HOST[:PORT]; http:// if there is no scheme. NULL, or a static
- * sentence that quotes nothing; then there is nothing to free. */
+/* http[s]://[USER[:PASSWORD]@]HOST[:PORT]; http:// if there is no scheme. Blanks and line breaks
+ * around it do not count. NULL, or a static sentence that quotes nothing; then there is nothing to
+ * free. */
 const char *proxy_parse(const char *text, struct proxy *out);
 void proxy_clear(struct proxy *proxy);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,21 +64,102 @@ static ssize_t read_up_to(int fd, char *out, size_t size)
     return (ssize_t)have;
 }
 
-static bool is_trailing(char c)
+/* ---- what a secret may be */
+
+static bool is_around(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Trims and checks; returns what is wrong, or NULL. */
-static const char *check(char *secret, size_t size)
+const char *secret_trim(const char *text, size_t *size)
 {
-    while (size > 0 && is_trailing(secret[size - 1]))
-        size--;
-    secret[size] = '\0';
+    while (*size > 0 && is_around(text[*size - 1]))
+        --*size;
+    for (; *size > 0 && is_around(*text); text++)
+        --*size;
+    return text;
+}
+
+static bool begins_with(const char *text, size_t size, const char *prefix)
+{
+    size_t length = strlen(prefix);
+
+    return size >= length && memcmp(text, prefix, length) == 0;
+}
+
+const char *secret_check_encoding(const char *text, size_t size)
+{
+    if (begins_with(text, size, "\xef\xbb\xbf"))
+        return "begins with a byte order mark; it must be saved as UTF-8 without one";
+    if (begins_with(text, size, "\xff\xfe") || begins_with(text, size, "\xfe\xff"))
+        return "is UTF-16; it must be saved as plain UTF-8 text";
+    if (memchr(text, '\0', size))
+        return "holds NUL bytes, as UTF-16 does; it must be saved as plain UTF-8 text";
+    return NULL;
+}
+
+/* Whether the word that a line begins with belongs to the header around a token. */
+static bool is_of_header(const char *token, size_t size)
+{
+    static const char *const words[] = {"Bearer", "Snowflake", "Basic"};
+    static const char *const beginnings[] = {"Authorization:", "Token=\"", "TUNNEL_TOKEN="};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        size_t length = strlen(words[i]);
+        if (size >= length && strncasecmp(token, words[i], length) == 0 &&
+            (size == length || is_around(token[length])))
+            return true;
+    }
+    for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++) {
+        size_t length = strlen(beginnings[i]);
+        if (size >= length && strncasecmp(token, beginnings[i], length) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_quoted(const char *token, size_t size)
+{
+    return size > 1 && strchr("\"'`", token[0]) && token[0] == token[size - 1];
+}
+
+const char *secret_check_token(const char *token, size_t size)
+{
+    const char *why = secret_check_encoding(token, size);
+
     if (size == 0)
         return "is empty";
+    if (why)
+        return why;
+    if (is_of_header(token, size))
+        return "begins with what stands before a token in a header, as Bearer or Snowflake Token=; "
+               "only the token itself is wanted";
+    if (is_quoted(token, size))
+        return "stands in quotes; only what is inside of them is wanted";
+    if (token[0] == '{' || token[0] == '<')
+        return "is JSON or HTML; only the token itself is wanted";
     for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)secret[i];
+        unsigned char c = (unsigned char)token[i];
+
+        if (c == ' ' || c == '\t')
+            return "holds a blank; a token is a single word";
+        if (c < 0x20 || c == 0x7f)
+            return "holds a line break or another control character; a token is a single word";
+        if (c > 0x7f)
+            return "holds a character that is not ASCII, as no token does";
+    }
+    return size > SECRET_TOKEN_MAX ? "is longer than 12 KiB" : NULL;
+}
+
+/* A secret that is a line, but no token. */
+static const char *check_line(const char *line, size_t size)
+{
+    const char *why = secret_check_encoding(line, size);
+
+    if (size == 0 || why)
+        return size == 0 ? "is empty" : why;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)line[i];
 
         if (c < 0x20 || c == 0x7f)
             return "holds a control character; it must be a single line of text";
@@ -85,27 +167,38 @@ static const char *check(char *secret, size_t size)
     return NULL;
 }
 
-bool secret_read_bytes(const char *path, struct secret_bytes *out, char error[SECRET_ERROR_MAX])
+/* ---- files */
+
+bool secret_read_large(const char *path, size_t max_kib, struct secret_bytes *out,
+                       char error[SECRET_ERROR_MAX])
 {
     int fd = open_regular(path, &out->exposed, error);
+    size_t max = max_kib * 1024;
     ssize_t size;
+    int failed;
 
     if (fd < 0)
         return false;
-    out->bytes = malloc(SECRET_SIZE_MAX + 2);
-    size = out->bytes ? read_up_to(fd, out->bytes, SECRET_SIZE_MAX + 1) : -1;
+    out->bytes = malloc(max + 2);
+    size = out->bytes ? read_up_to(fd, out->bytes, max + 1) : -1;
+    failed = out->bytes ? errno : ENOMEM;
     close(fd);
     out->size = size < 0 ? 0 : (size_t)size;
-    if (size >= 0 && size <= SECRET_SIZE_MAX) {
+    if (size >= 0 && out->size <= max) {
         out->bytes[size] = '\0';
         return true;
     }
-    snprintf(error, SECRET_ERROR_MAX, "%s %s", path,
-             !out->bytes ? "cannot be read: out of memory"
-             : size < 0  ? "cannot be read"
-                         : "is larger than 64 KiB");
+    if (size < 0)
+        snprintf(error, SECRET_ERROR_MAX, "cannot read %s: %s", path, strerror(failed));
+    else
+        snprintf(error, SECRET_ERROR_MAX, "%s is larger than %zu KiB", path, max_kib);
     secret_bytes_free(out);
     return false;
+}
+
+bool secret_read_bytes(const char *path, struct secret_bytes *out, char error[SECRET_ERROR_MAX])
+{
+    return secret_read_large(path, SECRET_SIZE_MAX / 1024, out, error);
 }
 
 void secret_bytes_free(struct secret_bytes *secret)
@@ -116,17 +209,32 @@ void secret_bytes_free(struct secret_bytes *secret)
     *secret = (struct secret_bytes){0};
 }
 
-char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX])
+static char *read_line(const char *path, const char *(*check)(const char *, size_t),
+                       char error[SECRET_ERROR_MAX])
 {
     struct secret_bytes secret;
-    const char *wrong;
 
     if (!secret_read_bytes(path, &secret, error))
         return NULL;
-    wrong = check(secret.bytes, secret.size);
-    if (!wrong)
-        return secret.bytes;
-    snprintf(error, SECRET_ERROR_MAX, "%s %s", path, wrong);
-    secret_bytes_free(&secret);
-    return NULL;
+    size_t size = secret.size;
+    const char *line = secret_trim(secret.bytes, &size);
+    const char *wrong = check(line, size);
+    if (wrong) {
+        snprintf(error, SECRET_ERROR_MAX, "%s %s", path, wrong);
+        secret_bytes_free(&secret);
+        return NULL;
+    }
+    memmove(secret.bytes, line, size);
+    secret_wipe(secret.bytes + size, secret.size - size + 1);
+    return secret.bytes;
+}
+
+char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX])
+{
+    return read_line(path, check_line, error);
+}
+
+char *secret_read_token(const char *path, char error[SECRET_ERROR_MAX])
+{
+    return read_line(path, secret_check_token, error);
 }

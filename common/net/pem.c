@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/secret.h"
+
 /* ---- formats that are not PEM */
 
 static bool begins(const char *bytes, size_t size, const char *beginning)
@@ -101,9 +103,8 @@ static const char *explain_binary(const char *bytes, size_t size, enum pem_wante
     if (begins(bytes, size, "\xfe\xed\xfe\xed"))
         return "is a Java keystore (JKS), and PEM is wanted: keytool -importkeystore -srckeystore "
                "FILE -destkeystore FILE.p12 -deststoretype PKCS12, then openssl pkcs12";
-    if (begins(bytes, size, "\xff\xfe") || begins(bytes, size, "\xfe\xff"))
-        return "is UTF-16: save it as plain text (ASCII or UTF-8)";
-    return NULL;
+    /* In DER NUL bytes say nothing of UTF-16. */
+    return bytes[0] == 0x30 ? NULL : secret_check_encoding(bytes, size);
 }
 
 /* ---- PEM */
@@ -230,6 +231,10 @@ EVP_PKEY *pem_read_key(const char *bytes, size_t size, const char *passphrase, b
 
 const char *pem_passphrase_line(char *text)
 {
+    const char *why = secret_check_encoding(text, strlen(text));
+
+    if (why)
+        return why;
     text[strcspn(text, "\r\n")] = '\0';
     return text[0] ? NULL : "has an empty first line: it is the passphrase";
 }

@@ -388,6 +388,7 @@ BAD_KEYS = {
     "missing": (None, ["No such file"]),
     "no key": ("this is a token\n", ["no private key"]),
     "public": ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", ["public key"]),
+    "byte order mark": ("\ufeff-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", ["byte order mark"]),
     "OpenSSH": ("-----BEGIN OPENSSH PRIVATE KEY-----\nMIIB\n-----END OPENSSH PRIVATE KEY-----\n", ["ssh-keygen"]),
 }
 
@@ -402,7 +403,7 @@ def test_bad_keys_from_the_start(case, binaries, tmp_path):
     text, words = BAD_KEYS[case]
     path = tmp_path / "k.pem"
     if text:
-        path.write_text(text, encoding="ascii")
+        path.write_text(text, encoding="utf-8")
     done = process.run([binaries.client, *key_options(path)], 15, check=False)
     assert done.returncode == 2 and str(path) in done.stderr, done.stderr
     for word in words:
@@ -497,7 +498,9 @@ COMMANDS = {
     "fails": ("echo no such vault >&2; exit 3", ["exit code 3", "no such vault"]),
     "is missing": ("/nonexistent/vault get", ["127"]),
     "prints nothing": ("true", ["printed nothing"]),
-    "prints a sentence": ("echo please log in first", ["did not print a token"]),
+    "prints a sentence": ("echo please log in first", ["did not print a token", "holds a blank"]),
+    "prints quotes": ("echo '\"t0ken-of-today\"'", ["did not print a token", "quotes"]),
+    "prints a header": ("echo Bearer t0ken-of-today", ["did not print a token", "only the token itself"]),
     "hangs": ("echo open https://sso.example >&2; sleep 1000", [r"within 1\.0 s", "--dial-timeout", "https://sso.example"]),
     "never ends": ("yes", ["64 KiB"]),
     "has a huge line": ("head -c 30000 /dev/zero | tr '\\0' a", ["12 KiB"]),
@@ -530,6 +533,133 @@ def test_stopping_while_a_command_runs(pair, guarded, tmp_path):
         except OSError:
             return True
     wait.until(lambda: all(gone(pid) for pid in pids), 10, "the command is gone")
+
+
+# ---- tokens as they are found
+
+# What is around a token does not matter, wherever it comes from.
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " \t{} \n\n", "\r\n{}"], ids=repr)
+@pytest.mark.parametrize("source", ["argument", "environment", "file", "command"])
+def test_what_is_around_a_token(source, around, pair, guarded, token, tmp_path):
+    text = around.format(token)
+    path = tmp_path / "mine"
+    path.write_text(text, encoding="ascii", newline="")
+    args = {"argument": ["--token", text], "environment": [], "file": ["--token-file", path],
+            "command": ["--token-command", f"grep tok {path}"]}[source]
+    echo(pair.client(guarded, tcp={"raw": 0}, secrets=[token], args=args,
+                     env={"TUNNEL_TOKEN": text} if source == "environment" else None))
+
+
+NO_TOKENS = {
+    "byte order mark": (b"\xef\xbb\xbftok-1\n", "byte order mark"),
+    "quotes": (b'"tok-1"', "quotes"),
+    "Bearer": (b"Bearer tok-1\n", "only the token itself"),
+    "Snowflake": (b'Snowflake Token="tok-1"', "only the token itself"),
+    "blank": (b"tok-1 tok-2", "holds a blank"),
+    "two lines": (b"tok-1\ntok-2\n", "holds a line break"),
+    "control character": (b"tok-1\x1b[1m", "control character"),
+    "not ASCII": ("tok-1\u2026".encode(), "not ASCII"),
+    "JSON": (b'{"access_token":"tok-1"}', "JSON"),
+}
+
+
+@pytest.mark.parametrize("case", NO_TOKENS)
+@pytest.mark.parametrize("source", ["argument", "environment", "file"])
+def test_what_can_be_no_token_from_the_start(source, case, binaries, tmp_path):
+    text, word = NO_TOKENS[case]
+    path = tmp_path / "mine"
+    path.write_bytes(text)
+    argv = [binaries.client, "--server", "https://localhost:1", "--tcp", "x=0"]
+    argv += {"argument": ["--token", os.fsdecode(text)], "environment": [], "file": ["--token-file", path]}[source]
+    done = process.run(argv, 15, check=False, env={"TUNNEL_TOKEN": os.fsdecode(text)} if source == "environment" else None)
+    assert done.returncode == 2 and word in done.stderr and "tok-1" not in done.stderr, done.stderr
+    assert ("--token-file" if source == "file" else "TUNNEL_TOKEN") in done.stderr, done.stderr
+
+
+def test_file_that_is_utf_16(binaries, tmp_path):
+    for encoding in ("utf-16", "utf-16-le"):
+        (tmp_path / "mine").write_text("tok-1\n", encoding=encoding)
+        done = process.run([binaries.client, "--server", "https://localhost:1", "--tcp", "x=0", "--token-file", tmp_path / "mine"],
+                           15, check=False)
+        assert done.returncode == 2 and "UTF-16" in done.stderr, done.stderr
+
+
+def _rewritten(path, token, _):
+    """In place, with the size and the time of before."""
+    before = path.stat()
+    path.write_text(token, encoding="ascii")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _replaced(path, token, _):
+    new = path.with_name("new")
+    new.write_text(token, encoding="ascii")
+    os.replace(new, path)
+
+
+def _linked_anew(path, token, _):
+    """As Kubernetes does: the file is a link through a link to a directory, and that one is exchanged."""
+    data, new = path.with_name("..data"), path.with_name("..data_tmp")
+    other = path.with_name("v2")
+    other.mkdir()
+    (other / "token").write_text(token, encoding="ascii")
+    new.symlink_to("v2")
+    os.replace(new, data)
+
+
+def _removed_and_back(path, token, client):
+    path.unlink()
+    client.wait_log("No such file", 10)
+    path.write_text(token, encoding="ascii")
+
+
+@pytest.mark.parametrize("change", [_rewritten, _replaced, _linked_anew, _removed_and_back])
+def test_token_file_is_corrected_after_a_refusal(change, pair, guarded, token, tmp_path):
+    """The client does not wait out its pause."""
+    path = tmp_path / "secret" / "token"
+    (tmp_path / "secret").mkdir()
+    wrong = "tok-" + "0" * (len(token) - 4)
+    if change is _linked_anew:
+        path.with_name("v1").mkdir()
+        (path.with_name("v1") / "token").write_text(wrong, encoding="ascii")
+        path.with_name("..data").symlink_to("v1")
+        path.symlink_to("..data/token")
+    else:
+        path.write_text(wrong, encoding="ascii")
+    client = pair.client(guarded, tcp={"raw": 0}, ready=False, secrets=[token, wrong], args=["--token-file", path])
+    assert client.wait_for("dial_failed")["retry_ms"] >= 30000
+    mark = client.mark()
+    change(path, token, client)
+    start = time.monotonic()
+    client.wait_for("credentials_changed", 10, since=mark)
+    client.wait_for("ready", 10)
+    assert time.monotonic() - start < 5
+    echo(client)
+
+
+def test_token_file_that_stays_wrong(pair, guarded, token, tmp_path):
+    """Each change is worth one dial, and no more."""
+    path = tmp_path / "mine"
+    path.write_text("tok-wrong-1\n", encoding="ascii")
+    client = pair.client(guarded, tcp={"raw": 0}, ready=False, secrets=[token], args=["--token-file", path, "--log-level", "debug"])
+    client.wait_for("dial_failed")
+    for number in (2, 3):
+        mark = client.mark()
+        path.write_text(f"tok-wrong-{number}\n", encoding="ascii")
+        assert client.wait_for("dial_failed", 10, since=mark)["retry_ms"] >= 30000
+    time.sleep(2.5)  # what must not happen has time to
+    assert len(client.events("dial_failed")) == 3 and len(client.events("credentials_changed")) == 2
+
+
+def test_key_is_exchanged_after_a_refusal(laptop, account, key, key_file):
+    """The same for a key pair: the file is another one, and the dial comes at once."""
+    stranger = snowflake.new_key()
+    client = laptop(key_file(stranger), ready=False)
+    assert client.wait_for("dial_failed")["retry_ms"] >= 30000
+    client.secrets += secret_lines(key_file(key))
+    client.wait_for("credentials_changed", 10)
+    client.wait_for("ready", 10)
+    echo(client)
 
 
 # ---- header fields, certificates

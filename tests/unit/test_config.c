@@ -1212,7 +1212,9 @@ static void secrets_from_files(void **state)
     expect_secret("", 0, NULL, " is empty");
     expect_secret(" \n", 2, NULL, " is empty");
     expect_secret("a\nb", 3, NULL, " holds a control character; it must be a single line of text");
-    expect_secret("a\0b", 3, NULL, " holds a control character; it must be a single line of text");
+    expect_secret("a\0b", 3, NULL,
+                  " holds NUL bytes, as UTF-16 does; it must be saved as plain UTF-8 text");
+    expect_secret(" t0ken", 6, "t0ken", NULL);
     memset(large, 'x', sizeof large);
     expect_secret(large, sizeof large, NULL, " is larger than 64 KiB");
     assert_null(secret_read_file("/nonexistent/token", error));

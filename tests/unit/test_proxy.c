@@ -35,6 +35,8 @@ static void urls(void **state)
     good("http://user@p:1", false, "p", 1, "user:");
     good("http://DOM%5Cuser:p%40ss%3a%2F%25@p:1", false, "p", 1, "DOM\\user:p@ss:/%");
     good("http://a@b:c@p:1", false, "p", 1, "a@b:c");
+    good(" http://user:pass@p:1\r\n", false, "p", 1, "user:pass");
+    good("proxy/\n", false, "proxy", 80, NULL);
 }
 
 static void wrong_urls(void **state)
@@ -55,6 +57,8 @@ static void wrong_urls(void **state)
         "http://user:p%00@proxy",
         "http://[::1",
         "http://[::1]x",
+        "http://p:1 http://q:1",
+        "\n",
     };
 
     (void)state;

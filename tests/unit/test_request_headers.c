@@ -34,6 +34,7 @@ static void headers_that_may_be_sent(void **state)
     expect("Authorization: Basic s3cret", false, NULL);
     expect("X-SF-SPCS-Authorization: s3cret", true, NULL);
     expect("Hosts: x", true, NULL);
+    expect("X-Api-Key: s3cret\r\n", true, NULL);
 }
 
 static void headers_that_may_not(void **state)
@@ -52,6 +53,7 @@ static void headers_that_may_not(void **state)
     expect("Proxy-Authorization: Basic s3cret", false, "proxies");
     expect("X-A: s3cret\r\nX-B: 1", false, "line break");
     expect("X-A: s3cret\nX-B: 1", false, "line break");
+    expect("X-A: s3cret\n\tfolded", false, "line break");
     expect("X-A: s3cret\x7f", false, "control");
     expect("s3cret", false, "entry 2 is not NAME:VALUE");
     expect(": s3cret", false, "entry 2");
@@ -69,10 +71,9 @@ static void headers_that_may_not(void **state)
 static void lines_have_one_form(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{"X-A:b", "X-A: b"},
-                                           {"X-A: \t b c \t", "X-A: b c"},
-                                           {"X-A:", "X-A: "},
-                                           {"X-A:b:c", "X-A: b:c"}};
+    static const char *const cases[][2] = {{"X-A:b", "X-A: b"},      {"X-A: \t b c \t", "X-A: b c"},
+                                           {"X-A: b\r\n", "X-A: b"}, {"X-A:\n b \n\n", "X-A: b"},
+                                           {"X-A:", "X-A: "},        {"X-A:b:c", "X-A: b:c"}};
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char *line = request_header_line(cases[i][0]);

@@ -112,6 +112,7 @@ static void the_first_line_is_the_token(void **state)
     expect_token(*state, "echo t0ken", "t0ken");
     expect_token(*state, "printf t0ken", "t0ken");
     expect_token(*state, "printf 't0ken \\t\\r\\nsecond line\\n'", "t0ken");
+    expect_token(*state, "printf ' \\tt0ken\\r\\n'", "t0ken");
     expect_token(*state, "printf 't0'; sleep 0.1; echo ken; exec >&-; sleep 0.1", "t0ken");
     expect_token(*state, "echo \"$KEPT$PATH\"", "yes/usr/bin:/bin");
 }
@@ -127,8 +128,14 @@ static void commands_that_fail(void **state)
     expect_failure(*state, "echo", "empty line");
     expect_failure(*state, "echo; echo t0ken", "empty line");
     expect_failure(*state, "echo please log in", "did not print a token");
-    expect_failure(*state, "echo 'a\"b'", "characters that no token has");
-    expect_failure(*state, "printf 'a\\000b\\n'", "characters that no token has");
+    expect_failure(*state, "printf 'a\\000b\\n'", "NUL bytes");
+    expect_failure(*state, "printf '\\357\\273\\277t0ken\\n'", "byte order mark");
+    expect_failure(*state, "echo '\"t0ken\"'", "stands in quotes");
+    expect_failure(*state, "echo Bearer t0ken", "only the token itself");
+    expect_failure(*state, "echo '{\"token\":\"t0ken\"}'", "JSON");
+    /* What is cut off at the limit does not become a token. */
+    expect_failure(*state, "printf '   '; head -c 12288 /dev/zero | tr '\\0' a",
+                   "longer than 12 KiB");
     expect_failure(*state, "head -c 20000 /dev/zero | tr '\\0' a", "longer than 12 KiB");
 }
 
