@@ -169,7 +169,8 @@ static int give_passphrase(char *out, int size, int writing, void *context)
     passphrase->wanted = true;
     if (!passphrase->text)
         return -1;
-    size_t have = strlen(passphrase->text);
+    /* Its first line, as out of a file: $(cat FILE) of some tools keeps the line's end. */
+    size_t have = strcspn(passphrase->text, "\r\n");
     if (have > (size_t)size) {
         passphrase->too_long = true;
         return -1;
@@ -210,6 +211,12 @@ EVP_PKEY *pem_read_key(const char *bytes, size_t size, const char *passphrase, b
                        const char **why)
 {
     struct passphrase given = {.text = passphrase};
+
+    /* Some editors put a byte order mark before UTF-8, and OpenSSL does not see the line behind. */
+    if (begins(bytes, size, "\xef\xbb\xbf")) {
+        bytes += 3;
+        size -= 3;
+    }
     BIO *bio = size <= INT_MAX ? BIO_new_mem_buf(bytes, (int)size) : NULL;
     EVP_PKEY *key;
 

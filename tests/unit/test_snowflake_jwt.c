@@ -257,6 +257,10 @@ static void keys_of_every_form(void **state)
         char *plain = pem_of(rsa, traditional, NULL, NULL);
         expect_key(plain, NULL, true);
         expect_key(plain, "not needed", true);
+        char *marked = malloc(strlen(plain) + 4);
+        sprintf(marked, "\xef\xbb\xbf%s", plain);
+        expect_key(marked, NULL, true);
+        free(marked);
         free(plain);
         const EVP_CIPHER *const ciphers[] = {EVP_aes_256_cbc(), EVP_des_ede3_cbc()};
         for (int i = 0; i < 2; i++) {

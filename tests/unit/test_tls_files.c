@@ -256,12 +256,16 @@ static void encrypted_keys(void **state)
         expect_error(&files, "longer than any");
         files.passphrase = "open sesame";
         tls_material_free(read_good(&files));
+        files.passphrase = "open sesame\r\n";
+        tls_material_free(read_good(&files));
         files.passphrase = NULL;
         files.passphrase_file = write_file("word", "open sesame\r\nsecond line\n", 25);
         tls_material_free(read_good(&files));
         files.passphrase_file = write_file("word", "\nopen sesame\n", 13);
         expect_error(&files, "--tls-key-passphrase-file: ");
         expect_error(&files, "has an empty first line");
+        files.passphrase_file = write_file("word", "\xef\xbb\xbfopen sesame\n", 15);
+        expect_error(&files, "byte order mark");
         files.passphrase_file = path_of("missing");
         expect_error(&files, "--tls-key-passphrase-file: ");
     }
@@ -334,6 +338,7 @@ static void other_formats(void **state)
 
     expect_as(CA, write_file("jks", "\xfe\xed\xfe\xed\0\0\0\2", 8), "keytool -importkeystore");
     expect_as(CERT, write_file("utf16", "\xff\xfe-\0-\0", 6), "UTF-16");
+    expect_as(KEY, write_file("utf16", "-\0-\0-\0", 6), "UTF-16");
 }
 
 static void files_that_hold_something_else(void **state)
