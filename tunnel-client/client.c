@@ -482,6 +482,11 @@ int client_exit_code(const struct client *client)
     return client->run ? run_exit_code(client->run) : 0;
 }
 
+void client_reload(struct client *client, struct reload *reload)
+{
+    uplink_reload(client->uplink, reload);
+}
+
 void client_drain(struct client *client)
 {
     terminal_quiet(client->terminal);

@@ -47,6 +47,8 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
 bool client_signalled(struct client *client, int number, bool from_terminal);
 /* What to exit with after all. */
 int client_exit_code(const struct client *client);
+/* Reads again the files that options name. */
+void client_reload(struct client *client, struct reload *reload);
 /* Stops accepting and lets what is under way come to its end; client_stopped() tells when. */
 void client_drain(struct client *client);
 /* Cuts what is left and says goodbye; client_stopped() tells when that is done. */

@@ -16,6 +16,7 @@ extern char **environ;
 enum { FILES_MAX = 2 };
 
 struct credentials {
+    struct worker *worker;
     const struct options *options;
     struct token_command *command; /* the source, if it is one of these two */
     struct key_pair *pair;
@@ -235,6 +236,18 @@ static bool check_token_file(const struct options *options, char *error, size_t 
     return token != NULL;
 }
 
+void credentials_reload(struct credentials *credentials, struct reload *reload)
+{
+    char error[SECRET_ERROR_MAX + 50];
+
+    if (check_token_file(credentials->options, error, sizeof error) &&
+        (!credentials->pair || key_pair_check(credentials->pair, error, sizeof error)))
+        return;
+    log_error(credentials->worker->log, "token_unusable",
+              "The file with the token or its key cannot be used", log_str("reason", error));
+    reload->failed++;
+}
+
 struct credentials *credentials_new(struct worker *worker, struct http_way *way,
                                     const struct options *options, char *error, size_t size)
 {
@@ -242,6 +255,7 @@ struct credentials *credentials_new(struct worker *worker, struct http_way *way,
 
     if (!credentials)
         abort();
+    credentials->worker = worker;
     credentials->options = options;
     bool good = check_token_file(options, error, size);
     if (good && options->token_command)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "net/http_way.h"
+#include "net/reload.h"
 #include "net/worker.h"
 #include "options.h"
 
@@ -36,6 +37,8 @@ void credentials_free(struct credentials *credentials);
 void credentials_ask(struct credentials *credentials, credentials_callback callback, void *context);
 /* The callback does not come. Nothing may be under way. */
 void credentials_cancel(struct credentials *credentials);
+/* Files are read for each question anyway: says whether the next one will find a token in them. */
+void credentials_reload(struct credentials *credentials, struct reload *reload);
 /* The server did not take what the last answer held. */
 void credentials_refused(struct credentials *credentials);
 /* Whether a file that the last answer came from (a token, a private key, its passphrase) is another

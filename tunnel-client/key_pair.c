@@ -291,6 +291,18 @@ struct key_pair *key_pair_new(struct worker *worker, struct http_way *way,
     return pair;
 }
 
+bool key_pair_check(const struct key_pair *pair, char *error, size_t size)
+{
+    char why[SECRET_ERROR_MAX];
+    bool exposed;
+    EVP_PKEY *key = load_key(pair->options, &exposed, why);
+
+    if (!key)
+        snprintf(error, size, "--private-key-file: %s", why);
+    EVP_PKEY_free(key);
+    return key != NULL;
+}
+
 void key_pair_free(struct key_pair *pair)
 {
     if (!pair)

@@ -22,6 +22,8 @@ struct key_pair *key_pair_new(struct worker *worker, struct http_way *way,
 /* What is under way is cancelled. NULL is fine. */
 void key_pair_free(struct key_pair *pair);
 
+/* Whether the files hold a key now. false: error holds a sentence. */
+bool key_pair_check(const struct key_pair *pair, char *error, size_t size);
 /* Answers once, later or from inside this call; one question at a time. */
 void key_pair_ask(struct key_pair *pair, unsigned timeout_ms, token_callback callback,
                   void *context);

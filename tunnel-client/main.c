@@ -48,6 +48,11 @@ static bool start(void *work, struct worker *worker, const void *options, char *
     return client_start(work, worker, options, error, size, exit_code);
 }
 
+static void reload(void *work, struct reload *reload)
+{
+    client_reload(work, reload);
+}
+
 static void drain(void *work)
 {
     client_drain(work);
@@ -80,6 +85,7 @@ int main(int argc, char **argv)
         .check = check,
         .instead = instead,
         .start = start,
+        .reload = reload,
         .drain = drain,
         .stop = stop,
         .stopped = stopped,

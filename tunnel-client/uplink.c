@@ -779,6 +779,15 @@ void uplink_start(struct uplink *uplink)
     redial_in(uplink, 0);
 }
 
+void uplink_reload(struct uplink *uplink, struct reload *reload)
+{
+    http_way_reload(uplink->way, reload);
+    credentials_reload(uplink->credentials, reload);
+    /* Whoever asks has mended what a dial has failed for. */
+    if (event_pending(uplink->redial, EV_TIMEOUT, NULL))
+        redial_in(uplink, 0);
+}
+
 void uplink_drain(struct uplink *uplink)
 {
     struct carrier *carrier = uplink->current;

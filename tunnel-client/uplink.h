@@ -8,6 +8,7 @@
 #include "journal.h"
 #include "net/http_client.h"
 #include "net/link.h"
+#include "net/reload.h"
 #include "net/worker.h"
 #include "options.h"
 
@@ -37,6 +38,8 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
                           size_t size);
 void uplink_free(struct uplink *uplink);
 void uplink_start(struct uplink *uplink);
+/* Reads files again; a dial that waits is made at once. */
+void uplink_reload(struct uplink *uplink, struct reload *reload);
 /* Lets what is under way come to its end; uplink_stopped() tells when nothing is left. */
 void uplink_drain(struct uplink *uplink);
 /* Resets all streams and says goodbye; uplink_stopped() tells when that is done. */

@@ -118,24 +118,47 @@ void access_free(struct access *access)
     free(access);
 }
 
-/* A rotated file counts from the next client on; one that cannot be read leaves the old tokens in
- * force. */
-static void reload_if_changed(struct access *access)
+static bool is_changed(const struct access *access)
 {
-    char error[512];
     struct stat status;
 
-    if (stat(access->options->token_file, &status) != 0)
-        return;
-    if (status.st_mtim.tv_sec == access->changed.tv_sec &&
-        status.st_mtim.tv_nsec == access->changed.tv_nsec && status.st_size == access->size)
-        return;
-    if (load(access, error, sizeof error))
-        log_info(access->log, "tokens_read", "The token file has changed and was read again",
+    return stat(access->options->token_file, &status) == 0 &&
+           (status.st_mtim.tv_sec != access->changed.tv_sec ||
+            status.st_mtim.tv_nsec != access->changed.tv_nsec || status.st_size != access->size);
+}
+
+/* One that cannot be read leaves the old tokens in force. */
+static bool read_again(struct access *access)
+{
+    char error[512];
+    bool good = load(access, error, sizeof error);
+
+    if (good)
+        log_info(access->log, "tokens_read", "The token file was read again",
                  log_u64("tokens", access->count));
     else
-        log_error(access->log, "tokens_unreadable", "The token file has changed but is unusable",
+        log_error(access->log, "tokens_unreadable",
+                  "The token file is unusable; the old tokens stay in force",
                   log_str("reason", error));
+    return good;
+}
+
+/* A rotated file counts from the next client on. */
+static void reload_if_changed(struct access *access)
+{
+    if (is_changed(access))
+        read_again(access);
+}
+
+void access_reload(struct access *access, struct reload *reload)
+{
+    if (!access->options->token_file)
+        return;
+    bool changed = is_changed(access);
+    if (!read_again(access))
+        reload->failed++;
+    else if (changed)
+        reload->renewed++;
 }
 
 /* Points at the token in `Bearer X` or `Snowflake Token="X"`. */

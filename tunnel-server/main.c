@@ -13,6 +13,11 @@ static bool start(void *work, struct worker *worker, const void *options, char *
     return server_start(work, worker, options, error, size, exit_code);
 }
 
+static void reload(void *work, struct reload *reload)
+{
+    server_reload(work, reload);
+}
+
 static void drain(void *work)
 {
     server_drain(work);
@@ -44,6 +49,7 @@ int main(int argc, char **argv)
         .work = &server,
         .check = check,
         .start = start,
+        .reload = reload,
         .drain = drain,
         .stop = stop,
         .stopped = stopped,

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "config/secret.h"
 #include "net/connector.h"
+#include "net/file_watch.h"
 #include "net/http_server.h"
 #include "net/listener.h"
 
@@ -71,6 +72,7 @@ struct peers {
     const struct peers_owner *owner;
     void *context;
     char *secret;
+    struct file_watch *secret_watch;
     struct listener *listener;
     struct list searches;
     struct list answers;
@@ -455,6 +457,39 @@ static void on_accept(void *context, int fd, const struct socket_address *peer)
 
 /* ---- life */
 
+void peers_reload(struct peers *peers, struct reload *reload)
+{
+    char why[SECRET_ERROR_MAX];
+    char *secret;
+
+    if (!peers)
+        return;
+    file_watch_reset(peers->secret_watch);
+    secret = secret_read_file(peers->options->peer_secret_file, why);
+    if (!secret) {
+        log_error(peers->worker->log, "peer_secret_unusable",
+                  "The file of the instances' secret is unusable; the old one stays in force",
+                  log_str("reason", why));
+        reload->failed++;
+        return;
+    }
+    if (strcmp(secret, peers->secret) != 0) {
+        log_info(peers->worker->log, "peer_secret_renewed",
+                 "The instances' secret was read again; the others must know the new one too");
+        reload->renewed++;
+    }
+    /* Exchanges under way fail; whoever asked asks again with the client's next link. */
+    secret_free(peers->secret);
+    peers->secret = secret;
+}
+
+static void on_secret_changed(void *context)
+{
+    struct reload reload = {0};
+
+    peers_reload(context, &reload);
+}
+
 struct peers *peers_new(struct worker *worker, const struct options *options,
                         const struct peers_owner *owner, void *context, char *error, size_t size)
 {
@@ -468,6 +503,8 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
         (struct peers){.worker = worker, .options = options, .owner = owner, .context = context};
     list_init(&peers->searches);
     list_init(&peers->answers);
+    peers->secret_watch =
+        file_watch_new(worker, &options->peer_secret_file, 1, on_secret_changed, peers);
     peers->secret = secret_read_file(options->peer_secret_file, why);
     if (!peers->secret) {
         snprintf(error, size, "--peer-secret-file: %s", why);
@@ -493,6 +530,7 @@ void peers_free(struct peers *peers)
         search_free(list_entry(peers->searches.next, struct peer_search, node));
     while (!list_empty(&peers->answers))
         exchange_free(list_entry(peers->answers.next, struct exchange, node));
+    file_watch_free(peers->secret_watch);
     secret_free(peers->secret);
     free(peers);
 }

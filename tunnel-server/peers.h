@@ -19,6 +19,7 @@
 #pragma once
 
 #include "mux/handshake.h"
+#include "net/reload.h"
 #include "net/worker.h"
 #include "options.h"
 
@@ -36,6 +37,8 @@ struct peers_owner {
 struct peers *peers_new(struct worker *worker, const struct options *options,
                         const struct peers_owner *owner, void *context, char *error, size_t size);
 void peers_free(struct peers *peers);
+/* Reads the secret again; it is also done when its file has changed. NULL is fine. */
+void peers_reload(struct peers *peers, struct reload *reload);
 
 /* fd: a connection to the instance that has the session, ready for the tunnel protocol and the
  * callback's; -1: nobody has it. */

@@ -353,6 +353,9 @@ static bool use_broker_material(void *context, const struct tls_material *materi
     server->broker_tls = tls;
     for (size_t i = 0; i < server->options->cluster_count; i++)
         server->clusters[i].tls.context = tls;
+    /* Brokers that could not be reached before may be now. */
+    if (server->listener && !server->host.draining)
+        event_active(server->probe, EV_TIMEOUT, 0);
     return true;
 }
 
@@ -475,6 +478,13 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     event_active(server->probe, EV_TIMEOUT, 0);
     say_ready(server);
     return true;
+}
+
+void server_reload(struct server *server, struct reload *reload)
+{
+    tls_keeper_reload(server->broker_files, reload);
+    access_reload(server->access, reload);
+    peers_reload(server->peers, reload);
 }
 
 void server_drain(struct server *server)

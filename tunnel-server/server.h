@@ -35,6 +35,8 @@ const char *server_not_ready(const struct server *server);
 /* false: error holds a sentence; exit_code says what to exit with. */
 bool server_start(struct server *server, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code);
+/* Reads again the files that options name. */
+void server_reload(struct server *server, struct reload *reload);
 /* Asks all clients to go elsewhere, and lets what is under way come to its end. */
 void server_drain(struct server *server);
 /* Cuts what is left and says goodbye to everybody; the loop should run on for a moment. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/printable.h"
+#include "net/clock.h"
 
 enum { STATUS_MAX = 300 };
 
@@ -22,6 +24,7 @@ struct notify {
     socklen_t address_size;
     struct event *watchdog; /* NULL: nobody waits for it */
     bool ready;
+    bool stopping;
     bool complained;
 };
 
@@ -144,8 +147,32 @@ void notify_ready(struct notify *notify)
 
 void notify_stopping(struct notify *notify)
 {
-    if (notify)
-        tell(notify, "STOPPING=1");
+    if (!notify)
+        return;
+    notify->stopping = true;
+    tell(notify, "STOPPING=1");
+}
+
+static bool is_serving(const struct notify *notify)
+{
+    return notify && notify->ready && !notify->stopping;
+}
+
+void notify_reloading(struct notify *notify)
+{
+    char text[80];
+
+    if (!is_serving(notify))
+        return;
+    /* By this clock the manager tells this reload from an earlier one. */
+    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_us());
+    tell(notify, text);
+}
+
+void notify_reloaded(struct notify *notify)
+{
+    if (is_serving(notify))
+        tell(notify, "READY=1");
 }
 
 void notify_status(struct notify *notify, const char *format, ...)

@@ -22,6 +22,9 @@ void notify_free(struct notify *notify);
 /* The program does what it is for. The first call counts. */
 void notify_ready(struct notify *notify);
 void notify_stopping(struct notify *notify);
+/* Files are read again, between these two; nothing before notify_ready(). */
+void notify_reloading(struct notify *notify);
+void notify_reloaded(struct notify *notify);
 /* One line for people, cut to fit; a newline in it is made a blank. */
 void notify_status(struct notify *notify, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -8,13 +8,20 @@
 
 #include "base/printable.h"
 #include "net/clock.h"
+#include "net/hangup.h"
 #include "net/inherited.h"
 #include "net/notify.h"
 #include "net/signals.h"
 
 extern char **environ;
 
-enum { GOODBYE_MS = 1500, ERROR_MAX = 600 };
+enum {
+    GOODBYE_MS = 1500,
+    ERROR_MAX = 600,
+    /* A shell that ends tells its jobs first; within so long its session has lost the terminal. */
+    TERMINAL_LOOK_MS = 250,
+    TERMINAL_LOOKS = 40,
+};
 
 struct program {
     const char *name;
@@ -96,8 +103,65 @@ struct run {
     struct worker *worker;
     struct signals *signals;
     bool passes_signals;
-    int signal_number; /* 0: none has come */
+    struct hangup hangup;
+    struct event *look;  /* whether the terminal is there */
+    unsigned looks_left; /* after a SIGHUP */
+    int signal_number;   /* 0: none has come */
 };
+
+static void stop_for(struct run *run, int number)
+{
+    run->signal_number = number;
+    event_base_loopbreak(run->worker->base);
+}
+
+static void reload(struct run *run)
+{
+    struct worker *worker = run->worker;
+    struct reload result = {0};
+
+    notify_reloading(worker->notify);
+    run->parts->reload(run->parts->work, &result);
+    notify_reloaded(worker->notify);
+    log_event(worker->log, result.failed > 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "reloaded",
+              "Files were read again",
+              (const struct log_field[]){log_u64("renewed", result.renewed),
+                                         log_u64("failed", result.failed)},
+              2);
+}
+
+static void look_soon(struct run *run)
+{
+    const struct timeval pause = {0, TERMINAL_LOOK_MS * 1000};
+
+    event_add(run->look, &pause);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *argument)
+{
+    struct run *run = argument;
+
+    (void)fd;
+    (void)what;
+    if (hangup_is_over(&run->hangup))
+        stop_for(run, SIGHUP);
+    else if (--run->looks_left > 0)
+        look_soon(run);
+}
+
+/* The terminal is gone, or files are to be read again. */
+static void on_hangup(struct run *run, bool from_kernel)
+{
+    if (hangup_is_meant(&run->hangup, from_kernel)) {
+        stop_for(run, SIGHUP);
+        return;
+    }
+    reload(run);
+    if (!hangup_is_possible(&run->hangup))
+        return;
+    run->looks_left = TERMINAL_LOOKS;
+    look_soon(run);
+}
 
 static void on_signal(void *context, int number, bool from_terminal)
 {
@@ -105,8 +169,10 @@ static void on_signal(void *context, int number, bool from_terminal)
 
     if (run->passes_signals && run->parts->signalled(run->parts->work, number, from_terminal))
         return;
-    run->signal_number = number;
-    event_base_loopbreak(run->worker->base);
+    if (number == SIGHUP && !run->passes_signals)
+        on_hangup(run, from_terminal);
+    else
+        stop_for(run, number);
 }
 
 static void watch_signals(struct run *run, struct worker *worker, const struct program_parts *parts)
@@ -115,9 +181,19 @@ static void watch_signals(struct run *run, struct worker *worker, const struct p
     const size_t passed_on = sizeof numbers / sizeof numbers[0];
 
     *run = (struct run){.parts = parts, .worker = worker};
+    hangup_init(&run->hangup);
+    run->look = event_new(worker->base, -1, 0, on_look, run);
+    if (!run->look)
+        abort();
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
-    run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 2,
+    run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 3,
                                run->passes_signals, on_signal, run);
+}
+
+static void unwatch_signals(struct run *run)
+{
+    signals_free(run->signals);
+    event_free(run->look);
 }
 
 /* Runs on until the program has stopped or another signal comes, at most for limit_ms. */
@@ -147,13 +223,15 @@ static int work(struct program *program, const struct program_parts *parts)
     char message[100];
     int exit_code = 1;
 
+    /* Before it says that it is ready: from then on somebody may send one. */
+    watch_signals(&run, worker, parts);
     if (!parts->start(parts->work, worker, parts->options, error, sizeof error, &exit_code)) {
         snprintf(message, sizeof message, "%s cannot start", program->name);
         log_error(worker->log, "start_failed", message, log_str("reason", error));
+        unwatch_signals(&run);
         parts->free(parts->work);
         return exit_code;
     }
-    watch_signals(&run, worker, parts);
     event_base_dispatch(worker->base);
     notify_stopping(worker->notify);
     snprintf(message, sizeof message, "%s stops", program->name);
@@ -162,7 +240,7 @@ static int work(struct program *program, const struct program_parts *parts)
     linger(&run, parts, parts->shared->drain_timeout_ms);
     parts->stop(parts->work);
     linger(&run, parts, GOODBYE_MS);
-    signals_free(run.signals);
+    unwatch_signals(&run);
     exit_code = parts->exit_code ? parts->exit_code(parts->work) : 0;
     parts->free(parts->work);
     return exit_code;

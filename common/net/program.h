@@ -4,6 +4,7 @@
 #pragma once
 
 #include "config/shared.h"
+#include "net/reload.h"
 #include "net/worker.h"
 
 /* What a program is made of. */
@@ -21,6 +22,8 @@ struct program_parts {
     /* false: error holds a sentence; *exit_code says what to exit with. free() is called anyway. */
     bool (*start)(void *work, struct worker *worker, const void *options, char *error, size_t size,
                   int *exit_code);
+    /* Reads the files that options name again (SIGHUP), and logs what has changed. */
+    void (*reload)(void *work, struct reload *reload);
     /* Takes on nothing new and lets what is under way come to its end; the loop runs on until
      * stopped() is true, for --drain-timeout at the most. */
     void (*drain)(void *work);
@@ -31,8 +34,8 @@ struct program_parts {
     void (*free)(void *work);
 
     /* For work that passes signals on and ends by itself, with worker_end(); NULL otherwise.
-     * Whether it is so: then SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are caught too, and what is
-     * ignored stays so. */
+     * Whether it is so: then SIGQUIT, SIGUSR1 and SIGUSR2 are caught too, SIGHUP is one of them,
+     * and what is ignored stays so. */
     bool (*passes_signals)(const void *options);
     /* A signal, if passes_signals(). true: it is dealt with, the program goes on. */
     bool (*signalled)(void *work, int number, bool from_terminal);
@@ -41,7 +44,8 @@ struct program_parts {
 };
 
 /*
- * Loads the options, starts, runs until SIGTERM, SIGINT or worker_end(), drains, stops. Returns the
+ * Loads the options, starts, runs until SIGTERM, SIGINT, the terminal's end (net/hangup.h) or
+ * worker_end(), drains, stops. Returns the
  * exit code; what there is to say about it has been printed or logged.
  */
 int program_main(const struct program_parts *parts, int argc, char **argv);

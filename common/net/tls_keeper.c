@@ -1,18 +1,8 @@
 #include "net/tls_keeper.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "config/file_stamp.h"
-#include "config/input.h"
-
-enum { LOOK_S = 2, FILES_MAX = 4 };
-
-struct watched {
-    const char *path;
-    struct file_stamp read; /* when it was last read, well or not */
-    struct file_stamp seen; /* at the last look */
-};
+#include "net/file_watch.h"
 
 struct tls_keeper {
     struct worker *worker;
@@ -20,9 +10,7 @@ struct tls_keeper {
     struct tls_material *material;
     tls_keeper_use use;
     void *context;
-    struct event *look;
-    struct watched watched[FILES_MAX];
-    size_t watched_count;
+    struct file_watch *watch;
 };
 
 /* ---- what is said */
@@ -68,23 +56,13 @@ static void say_unusable(const struct tls_keeper *keeper, const struct tls_error
 
 /* ---- reading */
 
-static void note_stamps(struct tls_keeper *keeper)
-{
-    for (size_t i = 0; i < keeper->watched_count; i++) {
-        struct watched *watched = &keeper->watched[i];
-        file_stamp_take(watched->path, &watched->read);
-        watched->seen = watched->read;
-    }
-}
-
 void tls_keeper_reload(struct tls_keeper *keeper, struct reload *reload)
 {
     struct tls_error error;
 
     if (!keeper)
         return;
-    /* Before the files are read: a change in between is then noticed at the next look. */
-    note_stamps(keeper);
+    file_watch_reset(keeper->watch);
     struct tls_material *old = keeper->material;
     struct tls_material *new = tls_material_read(&keeper->files, old, &error);
     /* In any case: the system's CAs, which are read with them, may have changed. */
@@ -106,71 +84,34 @@ void tls_keeper_reload(struct tls_keeper *keeper, struct reload *reload)
     tls_material_free(old);
 }
 
-/* Whether a file has changed since it was read, and none since the last look: files that belong
- * together are not written in one moment. */
-static bool has_settled(struct tls_keeper *keeper)
+static void on_changed(void *context)
 {
-    bool changed = false;
-    bool settled = true;
-
-    for (size_t i = 0; i < keeper->watched_count; i++) {
-        struct watched *watched = &keeper->watched[i];
-        struct file_stamp now;
-        file_stamp_take(watched->path, &now);
-        changed = changed || !file_stamp_equal(&now, &watched->read);
-        settled = settled && file_stamp_equal(&now, &watched->seen);
-        watched->seen = now;
-    }
-    return changed && settled;
-}
-
-static void on_look(evutil_socket_t fd, short what, void *argument)
-{
-    struct tls_keeper *keeper = argument;
     struct reload reload = {0};
 
-    (void)fd;
-    (void)what;
-    if (has_settled(keeper))
-        tls_keeper_reload(keeper, &reload);
+    tls_keeper_reload(context, &reload);
 }
 
 /* ---- life */
-
-/* A pipe is read once. */
-static void watch(struct tls_keeper *keeper, const char *path)
-{
-    if (path && !input_is_pipe(path))
-        keeper->watched[keeper->watched_count++].path = path;
-}
 
 struct tls_keeper *tls_keeper_new(struct worker *worker, const struct tls_files *files,
                                   tls_keeper_use use, void *context, struct tls_error *error)
 {
     struct tls_keeper *keeper = calloc(1, sizeof *keeper);
-    const struct timeval pause = {LOOK_S, 0};
+    const char *const paths[] = {files->cert_file, files->key_file, files->passphrase_file,
+                                 files->ca_file};
 
     if (!keeper)
         abort();
     *keeper =
         (struct tls_keeper){.worker = worker, .files = *files, .use = use, .context = context};
-    watch(keeper, files->cert_file);
-    watch(keeper, files->key_file);
-    watch(keeper, files->passphrase_file);
-    watch(keeper, files->ca_file);
-    note_stamps(keeper);
+    keeper->watch =
+        file_watch_new(worker, paths, sizeof paths / sizeof paths[0], on_changed, keeper);
     keeper->material = tls_material_read(files, NULL, error);
     if (!keeper->material || !use(context, keeper->material, error)) {
         tls_keeper_free(keeper);
         return NULL;
     }
     say_certificate(keeper, false);
-    if (keeper->watched_count == 0)
-        return keeper;
-    keeper->look = event_new(worker->base, -1, EV_PERSIST, on_look, keeper);
-    if (!keeper->look)
-        abort();
-    event_add(keeper->look, &pause);
     return keeper;
 }
 
@@ -178,8 +119,7 @@ void tls_keeper_free(struct tls_keeper *keeper)
 {
     if (!keeper)
         return;
-    if (keeper->look)
-        event_free(keeper->look);
+    file_watch_free(keeper->watch);
     tls_material_free(keeper->material);
     free(keeper);
 }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 
 import pytest
@@ -69,6 +70,19 @@ def test_client_is_ready_with_its_first_link(kind, pair, peer, tmp_path):
         client.stop()
         manager.wait_for("STOPPING=1")
         assert manager.told.count("READY=1") == 1
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+def test_reload(who, pair, peer, tmp_path):
+    """What systemctl reload waits for (Type=notify-reload, or ExecReload= and Type=notify)."""
+    with Manager(name("path", tmp_path)) as manager:
+        server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, env=manager.env if who == "server" else {})
+        client = pair.client(server, tcp={"peer": 0}, env=manager.env if who == "client" else {})
+        manager.wait_for("READY=1")
+        {"server": server, "client": client}[who].popen.send_signal(signal.SIGHUP)
+        manager.wait_for("RELOADING=1\nMONOTONIC_USEC=")
+        wait.until(lambda: manager.read().count("READY=1") == 2, 15, lambda: f"READY=1 again in {manager.told}")
+        assert manager.told.index("READY=1") < [t[:11] for t in manager.told].index("RELOADING=1")
 
 
 def test_watchdog(pair, peer, tmp_path):

@@ -95,10 +95,19 @@ static void tell_everything(bool abstract)
     assert_null(getenv("NOTIFY_SOCKET"));
     assert_null(told(&f));
 
+    notify_reloading(notify);
+    notify_reloaded(notify);
+    assert_null(told(&f));
     notify_ready(notify);
     assert_string_equal(told(&f), "READY=1");
     notify_ready(notify);
     assert_null(told(&f));
+    notify_reloading(notify);
+    const char *reloading = told(&f);
+    assert_memory_equal(reloading, "RELOADING=1\nMONOTONIC_USEC=", 27);
+    assert_true(strtoull(reloading + 27, NULL, 10) > 0);
+    notify_reloaded(notify);
+    assert_string_equal(told(&f), "READY=1");
     notify_status(notify, "on %s\nX=1", "air");
     assert_string_equal(told(&f), "STATUS=on air\\nX=1");
     memset(text, 'x', sizeof text - 1);
@@ -107,6 +116,9 @@ static void tell_everything(bool abstract)
     assert_int_equal(strlen(told(&f)), 299);
     notify_stopping(notify);
     assert_string_equal(told(&f), "STOPPING=1");
+    notify_reloading(notify);
+    notify_reloaded(notify);
+    assert_null(told(&f));
     assert_string_equal(f.logged, "");
     notify_free(notify);
     end(&f);
