@@ -482,6 +482,7 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
 
 void server_reload(struct server *server, struct reload *reload)
 {
+    tls_keeper_reload(server->files, reload);
     tls_keeper_reload(server->broker_files, reload);
     access_reload(server->access, reload);
     peers_reload(server->peers, reload);

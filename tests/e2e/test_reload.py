@@ -5,6 +5,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import ssl
 
 import pytest
@@ -149,6 +150,69 @@ def test_a_client_waits_for_the_right_ca(pair, pki, target, files):
     put([ca], [pki.ca])
     client.wait_for("ready", 30)
     assert raw.echo_once(tunnel.port(client, "peer")) == b"ping"
+
+
+def shown(server, ca):
+    """The serial number of the certificate that a server shows; ca: None if nobody looks who has signed it."""
+    context = ssl.create_default_context(cafile=ca)
+    with context.wrap_socket(socket.create_connection(("localhost", server.port), 10), server_hostname="localhost") as sock:
+        return sock.getpeercert()["serialNumber"]
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "by itself"])
+def test_certificate_of_the_server(how, pair, pki, target, files):
+    """As a certificate is renewed every few months: from then on it is what new clients see, and the old ones notice nothing."""
+    first, second = (pki.authority.issue(f"served-{n}", "DNS:localhost") for n in (1, 2))
+    mine = files(*first)
+    server = pair.server(tcp=target, tls=mine)
+    client = pair.client(server, tcp={"peer": 0})
+    before = shown(server, pki.ca)
+    with raw.connect(tunnel.port(client, "peer"), "echo") as sock:
+        put(mine, second)
+        if how == "SIGHUP":
+            assert reload(server)["renewed"] == 1
+        renewed = server.wait_for("certificate_renewed")
+        assert (renewed["option"], renewed["subject"]) == ("tls-cert", "CN=served-2")
+        assert shown(server, pki.ca) != before
+        sock.sendall(b"still")
+        assert sock.recv(100) == b"still"
+    assert not client.events("link_lost")
+    # Half of a renewal: what was there stays.
+    put(mine[:1], first[:1])
+    assert reload(server)["failed"] == 1
+    assert shown(server, pki.ca) != before
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_a_client_ca_that_is_taken_out(version, pair, pki, target, files):
+    """Whoever it has signed is refused: with a new link, and when it resumes the session of its tunnel or of TLS."""
+    ca = files(_bundle(pki.ca.parent / "both.pem", pki.ca, pki.other.cert))[0]
+    server = pair.server(tcp=target, args=["--client-ca", ca])
+    balancer = faults.Proxy([("127.0.0.1", server.port)])
+    stranger = pair.client(f"https://localhost:{balancer.port}", tcp={"peer": 0}, ca=pki.ca,
+                           args=["--cert", pki.other_client[0], "--key", pki.other_client[1]])
+    context = ssl.create_default_context(cafile=pki.ca)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(*pki.other_client)
+
+    def get(session=None):
+        with context.wrap_socket(socket.create_connection(("localhost", server.port), 10), server_hostname="localhost",
+                                 session=session) as sock:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 200")
+            return sock.session
+    session = get()
+    put([ca], [pki.ca])
+    assert reload(server)["renewed"] == 1
+    assert raw.echo_once(tunnel.port(stranger, "peer")) == b"ping"
+    for old in (session, None):
+        with pytest.raises((OSError, AssertionError)):
+            get(old)
+    mark = stranger.mark()
+    balancer.drop()
+    stranger.wait_for("dial_failed", since=mark)
+    assert not stranger.events("link_resumed", since=mark)
+    balancer.close()
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "by itself"])

@@ -185,6 +185,16 @@ def test_client_certificate(pair, target, pki):
 
 
 @pytest.mark.parametrize("how", ["file", "environment"])
+def test_encrypted_server_key(how, pair, target, pki, tmp_path):
+    cert, key = pki.server
+    (tmp_path / "pass").write_text(PASSPHRASE + "\n", encoding="ascii")
+    server = pair.server(tcp=target, tls=(cert, encrypted(key, tmp_path / "key.pem")), secrets=[PASSPHRASE],
+                         args=["--tls-key-passphrase-file", tmp_path / "pass"] if how == "file" else [],
+                         env={"TUNNEL_TLS_KEY_PASSPHRASE": PASSPHRASE} if how == "environment" else {})
+    works(pair.client(server, tcp={"peer": 0}))
+
+
+@pytest.mark.parametrize("how", ["file", "environment"])
 def test_encrypted_client_key(how, pair, target, pki, tmp_path):
     server = pair.server(tcp=target, args=["--client-ca", pki.ca])
     cert, key = pki.client
@@ -200,6 +210,7 @@ def test_nobody_is_asked_for_a_passphrase(binaries, pki, tmp_path):
     locked = encrypted(pki.server[1], tmp_path / "key.pem")
     server = [binaries.server, "--tcp", "x=localhost:1", "--listen", "127.0.0.1:0"]
     for argv, option in [([binaries.client, "--server", "https://localhost:1", "--cert", pki.client[0], "--key", locked], "--key"),
+                         ([*server, "--tls-cert", pki.server[0], "--tls-key", locked], "--tls-key"),
                          ([*server, "--kafka-tls", "--kafka-cert", pki.server[0], "--kafka-key", locked], "--kafka-key")]:
         screen = terminal.Terminal(argv)
         try:
@@ -216,6 +227,15 @@ def test_ca_that_is_an_intermediate(pair, target, pki, tmp_path):
     server = pair.server(tcp=target, tls=(cert, key))
     works(pair.client(server, tcp={"peer": 0}, ca=intermediate.cert))
     stranger = pair.client(server, tcp={"peer": 0}, ca=pki.other.cert, ready=False)
+    assert stranger.wait_for("dial_failed")["hop"] == "tls"
+
+
+def test_client_ca_that_is_an_intermediate(pair, target, pki, tmp_path):
+    intermediate = Authority(tmp_path / "intermediate", "Intermediate CA", pki.authority)
+    cert, key = intermediate.issue("laptop", "DNS:laptop", "clientAuth")
+    server = pair.server(tcp=target, args=["--client-ca", intermediate.cert])
+    works(pair.client(server, tcp={"peer": 0}, args=["--cert", cert, "--key", key]))
+    stranger = pair.client(server, tcp={"peer": 0}, args=["--cert", pki.client[0], "--key", pki.client[1]], ready=False)
     assert stranger.wait_for("dial_failed")["hop"] == "tls"
 
 
