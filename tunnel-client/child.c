@@ -4,18 +4,21 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/children.h"
 #include "net/inherited.h"
 #include "net/socket.h"
 
 extern char **environ;
 
-enum { EXEC_FAILED = 127 };
+enum {
+    EXEC_FAILED = 127,
+    STATUS_FAILED = 1 << 8, /* of waitpid(): exit code 1 */
+};
 
 struct child {
-    struct event *ended; /* SIGCHLD */
+    struct worker *worker;
     child_callback callback;
     void *context;
     pid_t pid;       /* 0: it has ended */
@@ -37,18 +40,13 @@ _Noreturn static void execute(const struct inherited *inherited, const sigset_t 
     _exit(EXEC_FAILED);
 }
 
-static void on_ended(evutil_socket_t number, short what, void *argument)
+static void on_ended(void *context, pid_t pid, int status)
 {
-    struct child *child = argument;
-    struct child_end end = {0};
+    struct child *child = context;
+    struct child_end end = {.status = status == CHILDREN_UNKNOWN ? STATUS_FAILED : status};
 
-    (void)number;
-    (void)what;
-    /* SIGCHLD may be about another child, or about this one being stopped. */
-    if (child->pid == 0 || waitpid(child->pid, &end.status, WNOHANG) != child->pid)
-        return;
+    (void)pid;
     child->pid = 0;
-    event_del(child->ended);
     if (read(child->exec_failed, &end.exec_error, sizeof end.exec_error) != sizeof end.exec_error)
         end.exec_error = 0;
     child->callback(child->context, &end);
@@ -71,9 +69,8 @@ struct child *child_start(struct worker *worker, char *const *arguments, char *c
     }
     child->exec_failed = ends[0];
     fcntl(child->exec_failed, F_SETFL, O_NONBLOCK);
-    child->ended = evsignal_new(worker->base, SIGCHLD, on_ended, child);
-    if (!child->ended || event_add(child->ended, NULL) != 0)
-        abort();
+    child->worker = worker;
+    children_begin(worker);
     /* Until the child has its own dispositions, a signal to it would run this program's handlers,
      * which would tell this program. */
     sigfillset(&all);
@@ -84,8 +81,10 @@ struct child *child_start(struct worker *worker, char *const *arguments, char *c
     const int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);
-    if (child->pid > 0)
+    if (child->pid > 0) {
+        children_add(worker, child->pid, on_ended, child);
         return child;
+    }
     child->pid = 0;
     child_free(child);
     errno = error;
@@ -102,7 +101,7 @@ void child_free(struct child *child)
 {
     if (!child)
         return;
-    event_free(child->ended);
+    children_forget(child->worker, child);
     close(child->exec_failed);
     free(child);
 }

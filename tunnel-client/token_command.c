@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/redact.h"
 #include "config/secret.h"
+#include "net/children.h"
 #include "net/socket.h"
 
 enum {
@@ -31,10 +32,8 @@ struct token_command {
     struct worker *worker;
     char *command;
     char **environment;
-    struct event *child; /* SIGCHLD */
-    pid_t killed[KILLED_MAX];
-    size_t killed_count;
-    uint64_t said; /* digest of what was last logged of its standard error */
+    size_t killed_count; /* processes */
+    uint64_t said;       /* digest of what was last logged of its standard error */
 
     /* the run under way */
     pid_t pid; /* 0: there is none, or it could not be started */
@@ -285,27 +284,19 @@ static void kill_run(struct token_command *command)
     if (command->pid == 0)
         return;
     kill(-command->pid, SIGKILL);
-    if (waitpid(command->pid, NULL, WNOHANG) == 0)
-        command->killed[command->killed_count++] = command->pid;
+    command->killed_count++;
     command->pid = 0;
 }
 
-static void on_child(evutil_socket_t number, short what, void *argument)
+static void on_child(void *context, pid_t pid, int status)
 {
-    struct token_command *command = argument;
-    int status = 0;
+    struct token_command *command = context;
 
-    (void)number;
-    (void)what;
-    for (size_t i = command->killed_count; i-- > 0;)
-        if (waitpid(command->killed[i], NULL, WNOHANG) != 0)
-            command->killed[i] = command->killed[--command->killed_count];
-    if (command->pid == 0)
-        return;
-    pid_t ended = waitpid(command->pid, &status, WNOHANG);
-    if (ended == command->pid) {
+    if (pid != command->pid) {
+        command->killed_count--;
+    } else if (status != CHILDREN_UNKNOWN) {
         on_exited(command, status);
-    } else if (ended < 0 && errno != EINTR) {
+    } else {
         command->pid = 0;
         fail(command, "has ended, and the system did not say how");
     }
@@ -424,9 +415,11 @@ static int spawn(struct token_command *command, int output, int complaints)
     error = posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments, command->environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    if (error == 0)
-        command->pid = pid;
-    return error;
+    if (error != 0)
+        return error;
+    command->pid = pid;
+    children_add(command->worker, pid, on_child, command);
+    return 0;
 }
 
 static struct event *start_reading(struct token_command *command, int fd,
@@ -527,12 +520,11 @@ struct token_command *token_command_new(struct worker *worker, const char *text,
     command->command = strdup(text);
     command->environment = copy_environment(environment);
     command->output_fd = command->complaints_fd = -1;
-    command->child = evsignal_new(worker->base, SIGCHLD, on_child, command);
+    children_begin(worker);
     command->deadline = event_new(worker->base, -1, 0, on_deadline, command);
     command->answer = event_new(worker->base, -1, 0, on_answer, command);
-    if (!command->command || !command->child || !command->deadline || !command->answer)
+    if (!command->command || !command->deadline || !command->answer)
         abort();
-    event_add(command->child, NULL);
     return command;
 }
 
@@ -541,7 +533,7 @@ void token_command_free(struct token_command *command)
     if (!command)
         return;
     token_command_cancel(command);
-    event_free(command->child);
+    children_forget(command->worker, command);
     event_free(command->deadline);
     event_free(command->answer);
     for (char **at = command->environment; *at; at++)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/printable.h"
+#include "net/children.h"
 #include "net/clock.h"
 #include "net/hangup.h"
 #include "net/inherited.h"
@@ -76,6 +77,7 @@ static bool begin(struct program *program, const struct program_parts *parts, in
         worker_init(&program->worker, &program->log, parts->shared->memory);
         program->worker.inherited = &program->inherited;
         program->worker.notify = notify_new(&program->worker);
+        children_adopt(&program->worker);
         return true;
     }
     *exit_code = 0;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/children.h"
 #include "net/telemetry.h"
 
 static void reap(struct worker *worker)
@@ -79,6 +80,7 @@ void worker_end(struct worker *worker)
 void worker_clear(struct worker *worker)
 {
     reap(worker);
+    children_free(worker->children);
     event_free(worker->reaper);
     event_free(worker->next_turn);
     event_base_free(worker->base);

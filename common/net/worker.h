@@ -34,6 +34,7 @@ struct worker_later {
     void (*run)(struct worker_later *later);
 };
 
+struct children;
 struct inherited;
 struct metrics;
 struct notify;
@@ -43,6 +44,7 @@ struct worker {
     struct event_base *base;
     struct log *log;
     const struct inherited *inherited; /* for what the program starts (net/inherited.h); or NULL */
+    struct children *children;         /* processes (net/children.h); NULL: none was started yet */
     struct notify *notify;             /* the service manager (net/notify.h); NULL: there is none */
     struct hash_key hash_key;          /* of tables whose keys a peer chooses */
     struct chunk_pool pool;

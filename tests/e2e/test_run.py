@@ -373,3 +373,51 @@ def test_two_names_of_one_variable(binaries):
     done = process.run([binaries.client, "run", "--server", "https://localhost:1", "--tcp", "a.b=0", "--tcp", "a-b=0", "--", "true"], 10,
                        check=False)
     assert done.returncode == 2 and "TUNNEL_A_B_ADDRESS" in done.stderr, done.stderr
+
+
+# ---- orphans
+
+
+ZOMBIES = """
+import glob, sys
+found = 0
+for path in glob.glob("/proc/[0-9]*/stat"):
+    try:
+        state = open(path).read().rsplit(")", 1)[1].split()
+    except OSError:
+        continue
+    found += state[0] == "Z" and state[1] == sys.argv[1]
+print("zombies", found)
+"""
+
+
+def as_first_process(argv):
+    """In a PID namespace of its own, as in a container."""
+    return ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *argv]
+
+
+def as_subreaper(argv):
+    """Orphans come to it as to the first process; no privilege is needed."""
+    set_it = "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0; os.execvp(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", set_it, *argv]
+
+
+@pytest.mark.parametrize("place", [as_first_process, as_subreaper], ids=["first process", "subreaper"])
+def test_orphans_are_waited_for(place, served, pair, processes, tmp_path):
+    """Of the command and of the token command; neither loses its own exit status."""
+    if subprocess.run(place(["true"]), check=False, capture_output=True).returncode != 0:
+        pytest.skip("not allowed here")
+    (tmp_path / "zombies.py").write_text(ZOMBIES, encoding="ascii")
+    # Each orphan outlives its parent; the last count is due when none is left.
+    script = f"""
+for i in 1 2 3 4 5 6 7 8 9; do sh -c '(sleep 0.1; exit 3) &' ; done
+for i in $(seq 100); do
+    sleep 0.1
+    {sys.executable} {tmp_path}/zombies.py $PPID | tee {tmp_path}/found
+    [ "$(cat {tmp_path}/found)" = "zombies 0" ] && [ $i -gt 5 ] && break
+done
+exit 9"""
+    program = processes.start(place([pair.binaries.client, "run", "--server", f"https://localhost:{served.port}", "--ca", pair.pki.ca,
+                                     "--tcp", "peer=0", "--token-command", "(sleep 0.05 &) ; echo some-token-of-today", "--", *sh(script)]), "run")
+    assert program.wait_exit(30) == 9, program.tail()
+    assert program.stdout().splitlines()[-1] == "zombies 0", program.stdout()
