@@ -660,6 +660,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
         .port = options->url.port,
         .path = options->url.path,
         .tls = options->url.tls,
+        .certificate = options->cert != NULL,
     };
 
     if (!uplink)

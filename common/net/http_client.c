@@ -5,11 +5,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/redact.h"
+#include "net/http_refusal.h"
 #include "net/websocket_key.h"
 
 enum {
-    BODY_KEPT = 200,
     HEADERS_MAX = 64,
     OWN_HEADERS = 6,
 };
@@ -23,6 +22,8 @@ struct http_client {
     http_dial_callback callback;
     void *context;
     char accept[WEBSOCKET_ACCEPT_SIZE]; /* what Sec-WebSocket-Accept must say */
+    bool token_sent;
+    bool origin_sent;
     char reason[HTTP_REASON_MAX];
 };
 
@@ -44,71 +45,33 @@ explain(struct http_client *client, const struct http_call_result *result, enum 
     return hop;
 }
 
-static bool looks_like_html(const char *body)
+static bool is_sent(const char *const *headers, const char *name)
 {
-    body += strspn(body, " \t\r\n");
-    return strncasecmp(body, "<!doctype", 9) == 0 || strncasecmp(body, "<html", 5) == 0;
+    size_t size = strlen(name);
+
+    for (; headers && *headers; headers++)
+        if (strncasecmp(*headers, name, size) == 0 && (*headers)[size] == ':')
+            return true;
+    return false;
 }
 
-/* What the body says, fit for one line. It may repeat the token that it was sent. */
-static void body_line(const char *body, char line[BODY_KEPT + 1])
-{
-    size_t size = strlen(body);
-
-    if (size == BODY_KEPT)
-        size = redact_cut(body, size);
-    redact(body, size, NULL, line, BODY_KEPT + 1);
-}
-
-/* An HTTP answer other than 101: who gave it, and what the person can do. */
+/* An answer other than 101. */
 static enum http_hop explain_status(struct http_client *client,
                                     const struct http_call_result *result)
 {
-    const struct http_response *response = result->response;
-    int status = response->status;
-    char line[BODY_KEPT + 1];
-    char location[200];
-    char where[sizeof location];
-    char number[320];
+    const struct http_refusal_request request = {
+        .host = client->settings.host,
+        .port = client->settings.port,
+        .tls = client->settings.tls,
+        .path = client->settings.path,
+        .token = client->token_sent,
+        .origin = client->origin_sent,
+        .certificate = client->settings.certificate,
+    };
+    char text[HTTP_REASON_MAX];
+    enum http_hop hop = http_refusal_explain(&request, result->response, text, sizeof text);
 
-    body_line(response->body, line);
-    snprintf(number, sizeof number, "%d%s%s", status, line[0] ? ": " : "",
-             looks_like_html(response->body) ? "an HTML page" : line);
-    if (status == 401)
-        return explain(client, result, HTTP_HOP_AUTH,
-                       "the server wants a valid token and answered %s; check where the token "
-                       "comes from, and --auth-scheme",
-                       number);
-    if (status == 403)
-        return explain(client, result, HTTP_HOP_AUTH,
-                       "the token is known but not allowed here, the answer was %s; check the "
-                       "role or policy it belongs to",
-                       number);
-    if (status >= 300 && status < 400) {
-        http_response_header(response, "location", location, sizeof location);
-        redact(location, strlen(location), NULL, where, sizeof where);
-        return explain(client, result, HTTP_HOP_AUTH,
-                       "redirected to %s, a sign-in page by the look of it: the ingress saw no "
-                       "valid token; check where it comes from, and --auth-scheme",
-                       where);
-    }
-    if (status == 404)
-        return explain(client, result, HTTP_HOP_HTTP,
-                       "no tunnel at this path, the answer was %s; check the path in --server",
-                       number);
-    if (status == 200)
-        return explain(client, result, HTTP_HOP_HTTP,
-                       "a web server answered with a page instead of the upgrade (%s): something "
-                       "other than tunnel-server is there, or a proxy in between does not pass "
-                       "WebSockets",
-                       number);
-    if (status >= 500)
-        return explain(client, result, HTTP_HOP_HTTP,
-                       "the ingress or server has a problem of its own and answered %s; it is "
-                       "tried again",
-                       number);
-    return explain(client, result, HTTP_HOP_UPGRADE,
-                   "the upgrade to a WebSocket was refused with %s", number);
+    return explain(client, result, hop, "%s", text);
 }
 
 /* 101: is it a WebSocket's? (RFC 6455, 4.1) */
@@ -182,7 +145,7 @@ void http_client_dial(struct http_client *client, const char *const *headers, un
         .method = "GET",
         .path = client->settings.path,
         .headers = all,
-        .answer_max = BODY_KEPT,
+        .answer_max = HTTP_REFUSAL_BODY_MAX,
         .show_certificate = true,
         .upgrade = true,
     };
@@ -193,6 +156,8 @@ void http_client_dial(struct http_client *client, const char *const *headers, un
     snprintf(protocol_header, sizeof protocol_header, "Sec-WebSocket-Protocol: %s", PROTOCOL);
     for (size_t i = 0; headers && headers[i] && i < HEADERS_MAX; i++)
         all[OWN_HEADERS + i] = headers[i];
+    client->token_sent = is_sent(headers, "authorization");
+    client->origin_sent = is_sent(headers, "origin");
     client->callback = callback;
     client->context = context;
     client->call = http_call_start(client->way, &request, timeout_ms, on_called, client);

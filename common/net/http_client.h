@@ -11,6 +11,7 @@ struct http_client_settings {
     uint16_t port;
     const char *path;
     bool tls;
+    bool certificate; /* the way has one to show */
 };
 
 struct http_dial_result {

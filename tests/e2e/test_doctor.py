@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import fakes, ingress as ingresses, process, proxy as proxies, wait
+from harness import fakes, ingress as ingresses, process, proxy as proxies, raw, wait, ws
 
 pytestmark = pytest.mark.tunnel
 
@@ -142,7 +142,50 @@ def token_is_refused(p):
 
 
 def token_is_not_allowed_here(p):
-    return [p.web(fakes.FORBIDDEN), "--token", TOKEN], "role or policy"
+    return [p.web(fakes.FORBIDDEN), "--token", TOKEN], "the token is known.*role or policy"
+
+
+def nobody_gave_a_token(p):
+    (p.tmp_path / "tokens").write_text("a-token-that-is-long-enough\n")
+    return [p.server(args=["--token-file", p.tmp_path / "tokens"])], "none was sent.*--token-file, --token-command, TUNNEL_TOKEN"
+
+
+def web(status, headers="", body=""):
+    return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def firewalls_page(p):
+    page = "<html><head><title>Access denied by policy</title></head></html>"
+    return [p.web(web("403 Forbidden", "Content-Type: text/html\r\n", page)), "--token", TOKEN], "firewall.*Access denied by policy"
+
+
+def redirect_to_https(p):
+    return [p.web(web("301 Moved", "Location: https://localhost:8443/tunnel\r\n"), tls=False)], "--server https://localhost:8443/tunnel$"
+
+
+def redirect_to_another_host(p):
+    return [p.web(web("302 Found", "Location: https://www.example.org/tunnel\r\n"))], "another host.*--server https://www.example.org/tunnel$"
+
+
+def slash_is_missing(p):
+    return [p.web(web("301 Moved", "Location: /tunnel/\r\n"))], "with a slash.*--server https://localhost:[0-9]+/tunnel/$"
+
+
+def upgrade_header_is_taken_out(p):
+    """By what stands before a server of ours."""
+    server = p.pair.server(tcp={"raw": f"{p.peer.host}:{p.peer.port}"}, tls=None)
+
+    class Strips(fakes.Fake):
+        def _serve(self, sock):
+            with sock, socket.create_connection(("127.0.0.1", server.port)) as inner:
+                lines = ws.read_head(sock).split("\r\n")
+                inner.sendall("\r\n".join(x for x in lines if not x.lower().startswith(("upgrade:", "connection:"))).encode())
+                sock.sendall(raw.read_rest(inner))
+    return [f"http://localhost:{p.use(Strips(b'')).port}"], "without its Upgrade header, which something in between"
+
+
+def server_asks_to_wait(p):
+    return [p.web(web("503 Busy", "Retry-After: 77\r\n"))], "asked to wait for 77 s"
 
 
 def no_websocket(p):
@@ -235,9 +278,10 @@ BROKEN = {
     "proxy": [proxy_is_down, proxy_wants_a_login, proxy_forbids_it],
     "tls": [port_without_tls, intercepted_by_another_authority, certificate_for_another_name, certificate_has_expired,
             certificate_of_the_client_is_missing, silence_instead_of_tls],
-    "http": [wrong_path, page_of_something_else, service_is_not_up],
-    "auth": [sign_in_page, token_is_refused, token_is_not_allowed_here],
-    "upgrade": [no_websocket, request_is_dropped],
+    "http": [wrong_path, page_of_something_else, service_is_not_up, firewalls_page, redirect_to_https, redirect_to_another_host,
+             slash_is_missing, server_asks_to_wait],
+    "auth": [sign_in_page, token_is_refused, token_is_not_allowed_here, nobody_gave_a_token],
+    "upgrade": [no_websocket, request_is_dropped, upgrade_header_is_taken_out],
     "tunnel": [server_is_full],
     "server": [cluster_of_another_name, target_of_another_name],
     "broker": [brokers_are_down, advertised_listener_is_not_reachable],
