@@ -1,49 +1,37 @@
 #include "peers.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/list.h"
 #include "config/secret.h"
+#include "net/clock.h"
 #include "net/connector.h"
 #include "net/file_watch.h"
-#include "net/http_server.h"
 #include "net/listener.h"
+#include "peer_exchange.h"
 
 enum {
-    MAGIC_SIZE = 4,
-    NONCE_SIZE = 16,
-    MAC_SIZE = 32,
-    BODY_MAX = MUX_SESSION_ID_SIZE + 2 + HTTP_IDENTITY_MAX + 2 + SOCKET_TEXT_MAX,
-    MESSAGE_MAX = 2 + BODY_MAX + MAC_SIZE,
     SEARCH_TIMEOUT_S = 3,
-    ANSWER_TIMEOUT_S = 5,
-    ANSWERS_MAX = 256, /* connections of other instances that have not said all yet */
+    /* From accepting a connection of another instance to its proof, however it comes. */
+    PROOF_TIMEOUT_S = 5,
+    UNPROVEN_MAX = 256,
 };
 
-static const uint8_t MAGIC[MAGIC_SIZE] = {'K', 'T', 'P', '1'};
-
 /* One connection between two instances, until both know what they want to. */
-struct exchange {
-    struct list node; /* in search->exchanges or peers->answers */
+struct peer_connection {
+    struct list node; /* in search->connections or peers->unproven */
     struct peers *peers;
     struct peer_search *search; /* NULL: it is the other one that asks */
     struct connector *connector;
     struct event *event;
     int fd;
-    bool nonces; /* both are known */
-    uint8_t asker_nonce[NONCE_SIZE];
-    uint8_t answerer_nonce[NONCE_SIZE];
-    uint8_t in[MESSAGE_MAX];
-    size_t fill;
-    size_t needed;
+    uint64_t deadline_us; /* of one that asks us */
+    struct peer_exchange exchange;
 };
 
 /* The addresses of one of --peers. */
@@ -53,15 +41,13 @@ struct lookup {
 };
 
 struct peer_search {
-    struct list node;      /* in peers->searches */
-    struct list exchanges; /* that may still say yes */
+    struct list node;        /* in peers->searches */
+    struct list connections; /* that may still say yes */
     struct peers *peers;
     struct lookup lookups[PEERS_MAX];
     size_t lookups_left;
     struct event *timeout;
-    uint8_t id[MUX_SESSION_ID_SIZE];
-    char identity[HTTP_IDENTITY_MAX];
-    char peer[SOCKET_TEXT_MAX];
+    struct peer_question question;
     peer_search_callback callback;
     void *context;
 };
@@ -75,123 +61,100 @@ struct peers {
     struct file_watch *secret_watch;
     struct listener *listener;
     struct list searches;
-    struct list answers;
-    size_t answer_count;
+    struct list unproven; /* that have not proven anything yet, oldest first */
+    size_t unproven_count;
+    struct event *proof_timer; /* of the oldest */
 };
 
 /* ---- what both sides do */
 
-static void authenticate(const struct exchange *exchange, const char *what, const uint8_t *body,
-                         size_t size, uint8_t mac[MAC_SIZE])
+static void make_nonce(uint8_t nonce[PEER_NONCE_SIZE])
 {
-    uint8_t text[8 + 2 * NONCE_SIZE + BODY_MAX];
-    struct byte_writer w;
-    unsigned mac_size = MAC_SIZE;
-
-    byte_writer_init(&w, text, sizeof text);
-    byte_writer_bytes(&w, what, strlen(what));
-    byte_writer_bytes(&w, exchange->asker_nonce, NONCE_SIZE);
-    byte_writer_bytes(&w, exchange->answerer_nonce, NONCE_SIZE);
-    byte_writer_bytes(&w, body, size);
-    const char *secret = exchange->peers->secret;
-    if (w.failed || !HMAC(EVP_sha256(), secret, (int)strlen(secret), text, byte_writer_size(&w),
-                          mac, &mac_size))
+    if (RAND_bytes(nonce, PEER_NONCE_SIZE) != 1)
         abort();
 }
 
-static bool is_authentic(const struct exchange *exchange, const char *what, const uint8_t *body,
-                         size_t size, const uint8_t *mac)
+static struct peer_connection *connection_new(struct peers *peers, struct peer_search *search,
+                                              struct list *list)
 {
-    uint8_t due[MAC_SIZE];
+    struct peer_connection *connection = calloc(1, sizeof *connection);
 
-    authenticate(exchange, what, body, size, due);
-    return byte_equal_secret(due, mac, MAC_SIZE);
-}
-
-static void make_nonce(uint8_t nonce[NONCE_SIZE])
-{
-    if (RAND_bytes(nonce, NONCE_SIZE) != 1)
+    if (!connection)
         abort();
+    connection->peers = peers;
+    connection->search = search;
+    connection->fd = -1;
+    list_append(list, &connection->node);
+    return connection;
 }
 
-static struct exchange *exchange_new(struct peers *peers, struct peer_search *search,
-                                     struct list *list)
+static void connection_free(struct peer_connection *connection)
 {
-    struct exchange *exchange = calloc(1, sizeof *exchange);
-
-    if (!exchange)
-        abort();
-    exchange->peers = peers;
-    exchange->search = search;
-    exchange->fd = -1;
-    list_append(list, &exchange->node);
-    return exchange;
-}
-
-static void exchange_free(struct exchange *exchange)
-{
-    if (!exchange->search)
-        exchange->peers->answer_count--;
-    connector_cancel(exchange->connector);
-    if (exchange->event)
-        event_free(exchange->event);
-    if (exchange->fd >= 0)
-        close(exchange->fd);
-    list_remove(&exchange->node);
-    free(exchange);
+    if (!connection->search)
+        connection->peers->unproven_count--;
+    connector_cancel(connection->connector);
+    if (connection->event)
+        event_free(connection->event);
+    if (connection->fd >= 0)
+        close(connection->fd);
+    list_remove(&connection->node);
+    free(connection);
 }
 
 /* Messages are far smaller than an empty socket's buffer: they go out whole, or the peer is no
  * good. */
-static bool say(const struct exchange *exchange, const struct byte_writer *w)
+static bool say(const struct peer_connection *connection)
 {
-    size_t size = byte_writer_size(w);
+    size_t size = connection->exchange.out_size;
 
-    return !w->failed && write(exchange->fd, w->start, size) == (ssize_t)size;
+    return write(connection->fd, connection->exchange.out, size) == (ssize_t)size;
 }
 
-/* false: the exchange has failed. */
-static bool receive(struct exchange *exchange)
+/* Reads and answers as long as there is something to read. */
+static enum peer_exchange_step talk(struct peer_connection *connection)
 {
-    ssize_t got =
-        read(exchange->fd, exchange->in + exchange->fill, exchange->needed - exchange->fill);
+    enum peer_exchange_step step;
 
-    if (got > 0) {
-        exchange->fill += (size_t)got;
-        return true;
-    }
-    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+    do {
+        size_t size;
+        uint8_t *room = peer_exchange_room(&connection->exchange, &size);
+        ssize_t got = read(connection->fd, room, size);
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+            return PEER_EXCHANGE_MORE;
+        if (got <= 0)
+            return PEER_EXCHANGE_MALFORMED;
+        step =
+            peer_exchange_received(&connection->exchange, connection->peers->secret, (size_t)got);
+        if (step == PEER_EXCHANGE_SAY && !say(connection))
+            return PEER_EXCHANGE_MALFORMED;
+    } while (step == PEER_EXCHANGE_MORE || step == PEER_EXCHANGE_SAY);
+    return step;
 }
 
 /* The connection goes on as something else. */
-static int take_fd(struct exchange *exchange)
+static int take_fd(struct peer_connection *connection)
 {
-    int fd = exchange->fd;
+    int fd = connection->fd;
 
-    exchange->fd = -1;
+    connection->fd = -1;
     return fd;
 }
 
-static void watch(struct exchange *exchange, size_t needed, event_callback_fn callback,
-                  const struct timeval *timeout)
+static void watch(struct peer_connection *connection, event_callback_fn callback)
 {
-    exchange->fill = 0;
-    exchange->needed = needed;
-    if (exchange->event)
-        return;
-    exchange->event = event_new(exchange->peers->worker->base, exchange->fd, EV_READ | EV_PERSIST,
-                                callback, exchange);
-    if (!exchange->event)
+    connection->event = event_new(connection->peers->worker->base, connection->fd,
+                                  EV_READ | EV_PERSIST, callback, connection);
+    if (!connection->event)
         abort();
-    event_add(exchange->event, timeout);
+    event_add(connection->event, NULL);
 }
 
 /* ---- asking */
 
 static void search_free(struct peer_search *search)
 {
-    while (!list_empty(&search->exchanges))
-        exchange_free(list_entry(search->exchanges.next, struct exchange, node));
+    while (!list_empty(&search->connections))
+        connection_free(list_entry(search->connections.next, struct peer_connection, node));
     for (size_t i = 0; i < search->peers->options->peer_count; i++)
         resolver_cancel(search->lookups[i].query);
     event_free(search->timeout);
@@ -209,86 +172,49 @@ static void search_done(struct peer_search *search, int fd)
 }
 
 /* One instance has not got it, or does not answer. */
-static void exchange_over(struct exchange *exchange)
+static void connection_over(struct peer_connection *connection)
 {
-    struct peer_search *search = exchange->search;
+    struct peer_search *search = connection->search;
 
-    exchange_free(exchange);
-    if (list_empty(&search->exchanges) && search->lookups_left == 0)
+    connection_free(connection);
+    if (list_empty(&search->connections) && search->lookups_left == 0)
         search_done(search, -1);
-}
-
-static bool ask(struct exchange *exchange)
-{
-    const struct peer_search *search = exchange->search;
-    uint8_t message[MESSAGE_MAX];
-    uint8_t mac[MAC_SIZE];
-    struct byte_writer w;
-
-    byte_writer_init(&w, message, sizeof message);
-    byte_writer_u16(&w, 0);
-    byte_writer_bytes(&w, search->id, sizeof search->id);
-    byte_writer_u16(&w, (uint16_t)strlen(search->identity));
-    byte_writer_bytes(&w, search->identity, strlen(search->identity));
-    byte_writer_u16(&w, (uint16_t)strlen(search->peer));
-    byte_writer_bytes(&w, search->peer, strlen(search->peer));
-    size_t size = byte_writer_size(&w) - 2;
-    byte_store_u16(message, (uint16_t)size);
-    authenticate(exchange, "ask", message + 2, size, mac);
-    byte_writer_bytes(&w, mac, sizeof mac);
-    return say(exchange, &w);
 }
 
 static void on_answer(evutil_socket_t fd, short what, void *argument)
 {
-    struct exchange *exchange = argument;
+    struct peer_connection *connection = argument;
+    enum peer_exchange_step step = talk(connection);
 
     (void)fd;
     (void)what;
-    if (!receive(exchange)) {
-        exchange_over(exchange);
+    if (step == PEER_EXCHANGE_MORE)
         return;
-    }
-    if (exchange->fill < exchange->needed)
-        return;
-    if (!exchange->nonces) {
-        exchange->nonces = true;
-        memcpy(exchange->answerer_nonce, exchange->in, NONCE_SIZE);
-        watch(exchange, 1 + MAC_SIZE, on_answer, NULL);
-        if (!ask(exchange))
-            exchange_over(exchange);
-        return;
-    }
-    if (!is_authentic(exchange, "answer", exchange->in, 1, exchange->in + 1)) {
-        log_warning(exchange->peers->worker->log, "peer_untrusted",
+    if (step == PEER_EXCHANGE_UNTRUSTED)
+        log_warning(connection->peers->worker->log, "peer_untrusted",
                     "Another instance does not know the secret in --peer-secret-file");
-        exchange_over(exchange);
-    } else if (exchange->in[0] == 1) {
-        search_done(exchange->search, take_fd(exchange));
-    } else {
-        exchange_over(exchange);
-    }
+    if (step == PEER_EXCHANGE_YES)
+        search_done(connection->search, take_fd(connection));
+    else
+        connection_over(connection);
 }
 
 static void on_connected(void *context, const struct connector_result *result)
 {
-    struct exchange *exchange = context;
-    uint8_t message[MAGIC_SIZE + NONCE_SIZE];
-    struct byte_writer w;
+    struct peer_connection *connection = context;
+    uint8_t nonce[PEER_NONCE_SIZE];
 
-    exchange->connector = NULL;
-    exchange->fd = result->fd;
-    if (exchange->fd < 0) {
-        exchange_over(exchange);
+    connection->connector = NULL;
+    connection->fd = result->fd;
+    if (connection->fd < 0) {
+        connection_over(connection);
         return;
     }
-    make_nonce(exchange->asker_nonce);
-    byte_writer_init(&w, message, sizeof message);
-    byte_writer_bytes(&w, MAGIC, sizeof MAGIC);
-    byte_writer_bytes(&w, exchange->asker_nonce, NONCE_SIZE);
-    watch(exchange, NONCE_SIZE, on_answer, NULL);
-    if (!say(exchange, &w))
-        exchange_over(exchange);
+    make_nonce(nonce);
+    peer_exchange_asker(&connection->exchange, nonce, &connection->search->question);
+    watch(connection, on_answer);
+    if (!say(connection))
+        connection_over(connection);
 }
 
 static void on_resolved(void *context, const struct resolver_result *result)
@@ -301,16 +227,16 @@ static void on_resolved(void *context, const struct resolver_result *result)
     search->lookups_left--;
     for (size_t i = 0; !result->error && i < result->count; i++) {
         char host[SOCKET_TEXT_MAX];
-        struct exchange *exchange = exchange_new(peers, search, &search->exchanges);
+        struct peer_connection *connection = connection_new(peers, search, &search->connections);
         socket_format_host(&result->addresses[i], host);
-        exchange->connector =
+        connection->connector =
             connector_start(peers->worker, host, socket_port(&result->addresses[i]),
-                            SEARCH_TIMEOUT_S * 1000, on_connected, exchange);
+                            SEARCH_TIMEOUT_S * 1000, on_connected, connection);
     }
     if (result->error)
         log_warning(peers->worker->log, "peer_unknown", "The name in --peers does not resolve",
                     log_str("reason", result->error));
-    if (list_empty(&search->exchanges) && search->lookups_left == 0)
+    if (list_empty(&search->connections) && search->lookups_left == 0)
         search_done(search, -1);
 }
 
@@ -333,10 +259,10 @@ struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSI
     search->peers = peers;
     search->callback = callback;
     search->context = context;
-    memcpy(search->id, id, sizeof search->id);
-    snprintf(search->identity, sizeof search->identity, "%s", identity);
-    snprintf(search->peer, sizeof search->peer, "%s", peer);
-    list_init(&search->exchanges);
+    memcpy(search->question.id, id, sizeof search->question.id);
+    snprintf(search->question.identity, sizeof search->question.identity, "%s", identity);
+    snprintf(search->question.peer, sizeof search->question.peer, "%s", peer);
+    list_init(&search->connections);
     list_append(&peers->searches, &search->node);
     search->timeout = event_new(peers->worker->base, -1, 0, on_timeout, search);
     if (!search->timeout)
@@ -361,98 +287,93 @@ void peer_search_cancel(struct peer_search *search)
 
 /* ---- answering */
 
-/* What the asker says of its client; texts of ours, bounded. false: malformed. */
-static bool read_text(struct byte_reader *r, char *text, size_t size)
+static void answer(struct peer_connection *connection)
 {
-    size_t length = byte_reader_u16(r);
-    const uint8_t *bytes = byte_reader_bytes(r, length);
+    struct peers *peers = connection->peers;
+    const struct peer_question question = connection->exchange.question;
+    bool has = peers->owner->has(peers->context, question.id);
 
-    if (!bytes || length >= size || memchr(bytes, '\0', length))
-        return false;
-    memcpy(text, bytes, length);
-    text[length] = '\0';
-    return true;
-}
-
-static void answer(struct exchange *exchange, size_t size)
-{
-    struct peers *peers = exchange->peers;
-    char identity[HTTP_IDENTITY_MAX];
-    char peer[SOCKET_TEXT_MAX];
-    uint8_t message[1 + MAC_SIZE];
-    struct byte_reader r;
-    struct byte_writer w;
-
-    if (!is_authentic(exchange, "ask", exchange->in + 2, size, exchange->in + 2 + size)) {
-        log_warning(peers->worker->log, "peer_untrusted",
-                    "Somebody asks for a session without knowing the secret in --peer-secret-file");
-        exchange_free(exchange);
-        return;
-    }
-    byte_reader_init(&r, exchange->in + 2, size);
-    const uint8_t *id = byte_reader_bytes(&r, MUX_SESSION_ID_SIZE);
-    bool whole = id && read_text(&r, identity, sizeof identity) && read_text(&r, peer, sizeof peer);
-    message[0] = whole && peers->owner->has(peers->context, id);
-    authenticate(exchange, "answer", message, 1, message + 1);
-    byte_writer_init(&w, message, sizeof message);
-    w.at = w.end;
-    int fd = say(exchange, &w) && message[0] == 1 ? take_fd(exchange) : -1;
-    exchange_free(exchange);
+    peer_exchange_answer(&connection->exchange, peers->secret, has);
+    int fd = say(connection) && has ? take_fd(connection) : -1;
+    connection_free(connection);
     if (fd >= 0)
-        peers->owner->handed_on(peers->context, fd, identity, peer);
+        peers->owner->handed_on(peers->context, fd, question.identity, question.peer);
 }
 
 static void on_question(evutil_socket_t fd, short what, void *argument)
 {
-    struct exchange *exchange = argument;
-    struct byte_writer w;
+    struct peer_connection *connection = argument;
+    enum peer_exchange_step step = talk(connection);
 
     (void)fd;
-    if (!(what & EV_READ) || !receive(exchange)) {
-        exchange_free(exchange);
+    (void)what;
+    if (step == PEER_EXCHANGE_MORE)
+        return;
+    if (step == PEER_EXCHANGE_ASKED) {
+        answer(connection);
         return;
     }
-    if (exchange->fill < exchange->needed)
+    if (step == PEER_EXCHANGE_UNTRUSTED)
+        log_warning(connection->peers->worker->log, "peer_untrusted",
+                    "Somebody asks for a session without knowing the secret in --peer-secret-file");
+    connection_free(connection);
+}
+
+static struct peer_connection *oldest_unproven(const struct peers *peers)
+{
+    return list_entry(peers->unproven.next, struct peer_connection, node);
+}
+
+static void arm_proof_timer(struct peers *peers)
+{
+    uint64_t now = clock_now_us();
+
+    if (list_empty(&peers->unproven))
         return;
-    if (!exchange->nonces) {
-        if (memcmp(exchange->in, MAGIC, sizeof MAGIC) != 0) {
-            exchange_free(exchange);
-            return;
-        }
-        exchange->nonces = true;
-        memcpy(exchange->asker_nonce, exchange->in + MAGIC_SIZE, NONCE_SIZE);
-        make_nonce(exchange->answerer_nonce);
-        watch(exchange, 2, on_question, NULL);
-        byte_writer_init(&w, exchange->answerer_nonce, NONCE_SIZE);
-        w.at = w.end;
-        if (!say(exchange, &w))
-            exchange_free(exchange);
-        return;
-    }
-    size_t size = byte_load_u16(exchange->in);
-    if (size > BODY_MAX) {
-        exchange_free(exchange);
-    } else if (exchange->needed == 2) {
-        exchange->needed = 2 + size + MAC_SIZE;
-    } else {
-        answer(exchange, size);
-    }
+    uint64_t due = oldest_unproven(peers)->deadline_us;
+    uint64_t wait = due > now ? due - now : 0;
+    const struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
+    event_add(peers->proof_timer, &tv);
+}
+
+static void on_proof_timer(evutil_socket_t fd, short what, void *argument)
+{
+    struct peers *peers = argument;
+
+    (void)fd;
+    (void)what;
+    while (!list_empty(&peers->unproven) && oldest_unproven(peers)->deadline_us <= clock_now_us())
+        connection_free(oldest_unproven(peers));
+    arm_proof_timer(peers);
+}
+
+/* Another instance proves itself within milliseconds: who takes longest is the one to go. */
+static void make_way(struct peers *peers)
+{
+    log_warning(peers->worker->log, "peers_crowded",
+                "Connections to --peer-listen that prove nothing take up all places; the oldest "
+                "makes way",
+                log_u64("limit", UNPROVEN_MAX));
+    connection_free(oldest_unproven(peers));
 }
 
 static void on_accept(void *context, int fd, const struct socket_address *peer)
 {
     struct peers *peers = context;
-    const struct timeval timeout = {ANSWER_TIMEOUT_S, 0};
+    uint8_t nonce[PEER_NONCE_SIZE];
 
     (void)peer;
-    if (peers->answer_count >= ANSWERS_MAX) {
-        close(fd);
-        return;
-    }
-    struct exchange *exchange = exchange_new(peers, NULL, &peers->answers);
-    peers->answer_count++;
-    exchange->fd = fd;
-    watch(exchange, MAGIC_SIZE + NONCE_SIZE, on_question, &timeout);
+    if (peers->unproven_count >= UNPROVEN_MAX)
+        make_way(peers);
+    struct peer_connection *connection = connection_new(peers, NULL, &peers->unproven);
+    peers->unproven_count++;
+    connection->fd = fd;
+    connection->deadline_us = clock_now_us() + PROOF_TIMEOUT_S * UINT64_C(1000000);
+    make_nonce(nonce);
+    peer_exchange_answerer(&connection->exchange, nonce);
+    watch(connection, on_question);
+    if (peers->unproven_count == 1)
+        arm_proof_timer(peers);
 }
 
 /* ---- life */
@@ -502,7 +423,10 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
     *peers =
         (struct peers){.worker = worker, .options = options, .owner = owner, .context = context};
     list_init(&peers->searches);
-    list_init(&peers->answers);
+    list_init(&peers->unproven);
+    peers->proof_timer = event_new(worker->base, -1, 0, on_proof_timer, peers);
+    if (!peers->proof_timer)
+        abort();
     peers->secret_watch =
         file_watch_new(worker, &options->peer_secret_file, 1, on_secret_changed, peers);
     peers->secret = secret_read_file(options->peer_secret_file, why);
@@ -528,8 +452,9 @@ void peers_free(struct peers *peers)
     listener_free(peers->listener);
     while (!list_empty(&peers->searches))
         search_free(list_entry(peers->searches.next, struct peer_search, node));
-    while (!list_empty(&peers->answers))
-        exchange_free(list_entry(peers->answers.next, struct exchange, node));
+    while (!list_empty(&peers->unproven))
+        connection_free(oldest_unproven(peers));
+    event_free(peers->proof_timer);
     file_watch_free(peers->secret_watch);
     secret_free(peers->secret);
     free(peers);

@@ -1,7 +1,10 @@
 """Several instances behind a load balancer that sends each link somewhere else."""
 
+import contextlib
 import socket
 import struct
+import threading
+import time
 
 import pytest
 
@@ -166,3 +169,68 @@ def test_strangers_at_the_peer_port(instances, pair):
     wait.until(lambda: servers[0].descriptors() <= descriptors + 2, 20, "idle strangers to be sent away")
     for sock in idle:
         sock.close()
+
+
+class Tricklers:
+    """Connections that say something every now and then and never come to the point."""
+
+    def __init__(self, port, count):
+        self.socks = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._trickle, daemon=True)
+        self.thread.start()
+
+    def _trickle(self):
+        for byte in b"KTP1" + bytes(16):
+            for sock in self.socks:
+                with contextlib.suppress(OSError):
+                    sock.send(bytes([byte]))
+            if self.stopped.wait(0.5):
+                return
+
+    def close(self):
+        self.stopped.set()
+        self.thread.join()
+        for sock in self.socks:
+            sock.close()
+
+
+def peer_port(server):
+    return int(server.argv[server.argv.index("--peer-listen") + 1].rsplit(":", 1)[1])
+
+
+def test_slow_strangers_do_not_shut_other_instances_out(instances, pair):
+    """More of them than there are places, each a byte now and then: a link is still handed on at once."""
+    servers, balancer = instances()
+    client = pair.client(url(balancer), tcp={"raw": 0})
+    strangers = Tricklers(peer_port(servers[0]), 300)
+    try:
+        servers[0].wait_for("peers_crowded")
+        with raw.connect(tunnel.port(client, "raw"), "echo") as sock:
+            sock.sendall(b"one")
+            assert sock.recv(10) == b"one"
+            mark = client.mark()
+            balancer.drop()
+            client.wait_for("link_resumed", since=mark)
+            assert servers[1].events("link_forwarded") and not client.events("session_lost")
+            sock.sendall(b"two")
+            assert sock.recv(10) == b"two"
+    finally:
+        strangers.close()
+
+
+def test_a_stranger_has_five_seconds_in_all(instances, pair):
+    """However it fills them: its next byte does not buy it more."""
+    servers, _ = instances()
+    with socket.create_connection(("127.0.0.1", peer_port(servers[0]))) as sock:
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for byte in b"KTP1" + bytes(15):
+                sock.send(bytes([byte]))
+                sock.settimeout(0.5)
+                try:
+                    if sock.recv(1) == b"":
+                        break
+                except TimeoutError:
+                    pass
+        assert 4.5 < time.monotonic() - began < 8
