@@ -1,7 +1,8 @@
 #include "net/inherited.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
-#include <stddef.h>
 
 /* Each connection takes a descriptor at both ends; the soft limit is often far below the hard one.
  */
@@ -24,6 +25,18 @@ void inherited_change(struct inherited *inherited)
     inherited->limited = getrlimit(RLIMIT_NOFILE, &inherited->descriptors) == 0;
     if (inherited->limited)
         raise_descriptor_limit(inherited->descriptors);
+}
+
+size_t inherited_descriptors_left(size_t enough)
+{
+    struct rlimit limit;
+    size_t left = 0;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return enough;
+    for (int fd = 0; (rlim_t)fd < limit.rlim_cur && left < enough; fd++)
+        left += fcntl(fd, F_GETFD) == -1 && errno == EBADF;
+    return left;
 }
 
 void inherited_restore(const struct inherited *inherited)

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/resource.h>
 
 struct inherited {
@@ -16,6 +17,9 @@ struct inherited {
 
 /* Keeps what there is and changes it. */
 void inherited_change(struct inherited *inherited);
+/* How many descriptors can still be opened, as far as this process' limit goes; no more than enough
+ * are looked for. */
+size_t inherited_descriptors_left(size_t enough);
 /* In a child, between fork() and exec(): puts it back, and the signals that this program handles to
  * their defaults. Calls async-signal-safe functions only. */
 void inherited_restore(const struct inherited *inherited);

@@ -1,12 +1,22 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, ACCEPTS_A_TURN = 64, PAUSE_US = 200 * 1000 };
+enum {
+    BACKLOG = 1024,
+    ACCEPTS_A_TURN = 64,
+    PAUSE_US = 200 * 1000,
+    /* Connections leave so many descriptors to what they need themselves: a link, its name's
+     * look-up, a command for a token, a broker's socket. Without them all would wait for ever. */
+    DESCRIPTORS_KEPT = 16,
+};
 
 struct listener {
     struct worker *worker;
@@ -18,9 +28,11 @@ struct listener {
     struct event *readable;
     struct event *resume;
     bool paused;
+    int highest; /* of the descriptors that connections may have */
+    bool near;   /* it is about to be reached */
 };
 
-static void pause_accepting(struct listener *listener, int error)
+static void pause_accepting(struct listener *listener, const char *reason)
 {
     const struct timeval pause = {0, PAUSE_US};
 
@@ -29,7 +41,7 @@ static void pause_accepting(struct listener *listener, int error)
             listener->worker->log, "accept_paused",
             "Accepting connections pauses: the process is out of descriptors; raise the limit "
             "(ulimit -n) or use fewer connections",
-            log_str("listener", listener->name), log_str("reason", strerror(error)));
+            log_str("listener", listener->name), log_str("reason", reason));
     listener->paused = true;
     event_del(listener->readable);
     event_add(listener->resume, &pause);
@@ -49,15 +61,31 @@ static bool out_of_resources(int error)
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/* The system gives the lowest number that is free, so the next one tells how many are in use. */
+static bool has_descriptors(struct listener *listener)
+{
+    if (!listener->near)
+        return true;
+    int next = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+    if (next >= 0)
+        close(next);
+    return next >= 0 && next <= listener->highest;
+}
+
 /* false: there is nobody, or no descriptor for them. */
 static bool take_one(struct listener *listener)
 {
     struct socket_address peer;
+
+    if (!has_descriptors(listener)) {
+        pause_accepting(listener, "the last descriptors are kept for links and look-ups");
+        return false;
+    }
     int accepted = socket_accept(listener->fd, &peer);
 
     if (accepted < 0) {
         if (out_of_resources(errno))
-            pause_accepting(listener, errno);
+            pause_accepting(listener, strerror(errno));
         return false;
     }
     if (listener->paused) {
@@ -65,6 +93,7 @@ static bool take_one(struct listener *listener)
         log_info(listener->worker->log, "accept_resumed", "Accepting connections goes on",
                  log_str("listener", listener->name));
     }
+    listener->near = accepted >= listener->highest;
     socket_tune(accepted);
     listener->callback(listener->context, accepted, &peer);
     return true;
@@ -107,6 +136,15 @@ static int open_listening(const struct socket_address *address)
     return -1;
 }
 
+static int highest_descriptor(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    return limit.rlim_cur > DESCRIPTORS_KEPT ? (int)limit.rlim_cur - DESCRIPTORS_KEPT - 1 : 0;
+}
+
 struct listener *listener_new(struct worker *worker, const char *name,
                               const struct socket_address *address, listener_callback callback,
                               void *context)
@@ -122,6 +160,7 @@ struct listener *listener_new(struct worker *worker, const char *name,
     listener->callback = callback;
     listener->context = context;
     listener->fd = fd;
+    listener->highest = highest_descriptor();
     listener->address = *address;
     listener->address.size = sizeof listener->address.storage;
     getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.size);

@@ -22,6 +22,7 @@ enum {
     BACKLOG = 128,
     HOST_MAX = 80,
     SWEEP_MS = 50,
+    PAUSE_MS = 200, /* without descriptors */
     /* All that evhttp knows; those that no page has get 405 here, not its 501. */
     METHODS = EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
               EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT |
@@ -66,7 +67,7 @@ static void connection_free(struct connection *connection)
     bufferevent_decref(connection->socket);
     list_remove(&connection->node);
     free(connection);
-    if (pages->connection_count-- == PAGES_CONNECTIONS)
+    if (--pages->connection_count < PAGES_CONNECTIONS)
         evconnlistener_enable(pages->listener);
 }
 
@@ -101,6 +102,29 @@ static void on_sweep(evutil_socket_t fd, short what, void *argument)
         event_add(pages->sweep, &again);
 }
 
+static void on_resume(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    evconnlistener_enable(argument);
+}
+
+/*
+ * accept() failed for want of a descriptor: without a pause the loop would do nothing else, and
+ * libevent would write a line each time. The listener's argument is evhttp's, so there is no way to
+ * the pages from here. Should they be at their limit of connections when the pause is over, one
+ * more is accepted, and that is all.
+ */
+static void on_accept_failed(struct evconnlistener *listener, void *argument)
+{
+    static const struct timeval pause = {0, PAUSE_MS * 1000};
+
+    (void)argument;
+    if (event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, on_resume, listener,
+                        &pause) == 0)
+        evconnlistener_disable(listener);
+}
+
 /* evhttp asks for each connection's bufferevent; a reference is kept until it is over. */
 static struct bufferevent *on_connection(struct event_base *base, void *argument)
 {
@@ -117,7 +141,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *argument
         abort();
     bufferevent_incref(connection->socket);
     list_append(&pages->connections, &connection->node);
-    if (++pages->connection_count == PAGES_CONNECTIONS)
+    if (++pages->connection_count >= PAGES_CONNECTIONS)
         evconnlistener_disable(pages->listener);
     if (!event_pending(pages->sweep, EV_TIMEOUT, NULL))
         event_add(pages->sweep, &soon);
@@ -327,6 +351,7 @@ static bool bind_listener(struct pages *pages, const struct socket_address *addr
     }
     if (!evhttp_bind_listener(pages->http, listener))
         abort();
+    evconnlistener_set_error_cb(listener, on_accept_failed);
     pages->listener = listener;
     if (getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&bound.storage,
                     &bound.size) != 0)

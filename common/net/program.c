@@ -1,5 +1,7 @@
 #include "net/program.h"
 
+#include <errno.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +24,9 @@ enum {
     /* A shell that ends tells its jobs first; within so long its session has lost the terminal. */
     TERMINAL_LOOK_MS = 250,
     TERMINAL_LOOKS = 40,
+    /* For the loop, listeners, signals, pages, a dial with its look-up and a command for a token;
+     * each connection takes more. */
+    DESCRIPTORS_LEAST = 32,
 };
 
 struct program {
@@ -45,6 +50,30 @@ static void start_log(struct program *program, const struct shared_options *shar
     for (size_t i = 0; i < program->config.warning_count; i++)
         log_warning(&program->log, "configuration", "A setting is ignored",
                     log_str("reason", program->config.warnings[i]));
+}
+
+/* What the system must have for us before anything is begun. false: that is printed. */
+static bool check_system(const char *name)
+{
+    struct rlimit limit = {.rlim_cur = 0};
+    size_t left = inherited_descriptors_left(DESCRIPTORS_LEAST);
+
+    if (left < DESCRIPTORS_LEAST) {
+        getrlimit(RLIMIT_NOFILE, &limit);
+        fprintf(stderr,
+                "%s: it takes %d free file descriptors to start, and more for connections; %zu are "
+                "left of %llu: raise the limit (ulimit -n, LimitNOFILE=)\n",
+                name, DESCRIPTORS_LEAST, left, (unsigned long long)limit.rlim_cur);
+        return false;
+    }
+    if (RAND_status() != 1) {
+        fprintf(stderr,
+                "%s: the system has no random numbers, without which no connection is safe: is "
+                "getrandom() not allowed, and is /dev/urandom missing?\n",
+                name);
+        return false;
+    }
+    return true;
 }
 
 /* Prints a usage error and returns the exit code for it. */
@@ -74,7 +103,12 @@ static bool begin(struct program *program, const struct program_parts *parts, in
         parts->shared->log_level_given =
             config_source(&program->config, "log-level") != CONFIG_FROM_DEFAULT;
         start_log(program, parts->shared);
-        worker_init(&program->worker, &program->log, parts->shared->memory);
+        if (!check_system(program->name) ||
+            !worker_init(&program->worker, &program->log, parts->shared->memory)) {
+            config_free(&program->config);
+            *exit_code = 1;
+            return false;
+        }
         program->worker.inherited = &program->inherited;
         program->worker.notify = notify_new(&program->worker);
         children_adopt(&program->worker);
@@ -177,7 +211,7 @@ static void on_signal(void *context, int number, bool from_terminal)
         stop_for(run, number);
 }
 
-static void watch_signals(struct run *run, struct worker *worker, const struct program_parts *parts)
+static bool watch_signals(struct run *run, struct worker *worker, const struct program_parts *parts)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
     const size_t passed_on = sizeof numbers / sizeof numbers[0];
@@ -190,11 +224,13 @@ static void watch_signals(struct run *run, struct worker *worker, const struct p
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
     run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 3,
                                run->passes_signals, on_signal, run);
+    return run->signals != NULL;
 }
 
 static void unwatch_signals(struct run *run)
 {
-    signals_free(run->signals);
+    if (run->signals)
+        signals_free(run->signals);
     event_free(run->look);
 }
 
@@ -226,12 +262,17 @@ static int work(struct program *program, const struct program_parts *parts)
     int exit_code = 1;
 
     /* Before it says that it is ready: from then on somebody may send one. */
-    watch_signals(&run, worker, parts);
-    if (!parts->start(parts->work, worker, parts->options, error, sizeof error, &exit_code)) {
+    bool watches = watch_signals(&run, worker, parts);
+    if (!watches)
+        snprintf(error, sizeof error, "no pipe for signals: %s", strerror(errno));
+    bool started = watches && parts->start(parts->work, worker, parts->options, error, sizeof error,
+                                           &exit_code);
+    if (!started) {
         snprintf(message, sizeof message, "%s cannot start", program->name);
         log_error(worker->log, "start_failed", message, log_str("reason", error));
         unwatch_signals(&run);
-        parts->free(parts->work);
+        if (watches)
+            parts->free(parts->work);
         return exit_code;
     }
     event_base_dispatch(worker->base);

@@ -82,8 +82,12 @@ struct signals *signals_new(struct worker *worker, const int *numbers, size_t co
 {
     struct signals *signals = calloc(1, sizeof *signals);
 
-    if (!signals || pipe(signals->ends) != 0)
+    if (!signals)
         abort();
+    if (pipe(signals->ends) != 0) {
+        free(signals);
+        return NULL;
+    }
     for (size_t i = 0; i < 2; i++) {
         fcntl(signals->ends[i], F_SETFL, O_NONBLOCK);
         fcntl(signals->ends[i], F_SETFD, FD_CLOEXEC);
@@ -92,8 +96,9 @@ struct signals *signals_new(struct worker *worker, const int *numbers, size_t co
     signals->context = context;
     signals->event =
         event_new(worker->base, signals->ends[0], EV_READ | EV_PERSIST, on_readable, signals);
-    if (!signals->event || event_add(signals->event, NULL) != 0)
+    if (!signals->event)
         abort();
+    event_add(signals->event, NULL);
     handler_pipe = signals->ends[1];
     for (size_t i = 0; i < count; i++)
         catch_signal(signals, numbers[i], keep_ignored);

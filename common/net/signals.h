@@ -13,7 +13,7 @@ typedef void (*signals_callback)(void *context, int number, bool from_terminal);
 
 struct signals;
 
-/* keep_ignored: signals that are ignored (nohup, a shell's &) stay so. */
+/* keep_ignored: signals that are ignored (nohup, a shell's &) stay so. NULL: errno says why. */
 struct signals *signals_new(struct worker *worker, const int *numbers, size_t count,
                             bool keep_ignored, signals_callback callback, void *context);
 /* What the signals did before, they do again. */

@@ -49,12 +49,12 @@ static uint8_t *allocate(size_t size)
     return memory;
 }
 
-void worker_init(struct worker *worker, struct log *log, uint64_t memory)
+bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
 {
     memset(worker, 0, sizeof *worker);
     worker->base = event_base_new();
     if (!worker->base)
-        abort();
+        return false;
     worker->log = log;
     if (RAND_bytes((unsigned char *)&worker->hash_key, sizeof worker->hash_key) != 1)
         abort();
@@ -70,6 +70,7 @@ void worker_init(struct worker *worker, struct log *log, uint64_t memory)
     worker->next_turn = event_new(worker->base, -1, 0, on_next_turn, worker);
     if (!worker->reaper || !worker->next_turn)
         abort();
+    return true;
 }
 
 void worker_end(struct worker *worker)

@@ -62,8 +62,9 @@ struct worker {
     struct metrics *metrics;     /* its figures */
 };
 
-/* memory: bound of all streams' buffers, bytes. Aborts without memory. */
-void worker_init(struct worker *worker, struct log *log, uint64_t memory);
+/* memory: bound of all streams' buffers, bytes. Aborts without memory; false: the system has no
+ * event loop for us, errno says why. */
+bool worker_init(struct worker *worker, struct log *log, uint64_t memory);
 void worker_clear(struct worker *worker);
 /* From the loop: the program drains and ends. */
 void worker_end(struct worker *worker);
