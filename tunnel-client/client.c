@@ -487,6 +487,11 @@ void client_reload(struct client *client, struct reload *reload)
     uplink_reload(client->uplink, reload);
 }
 
+void client_leave(struct client *client)
+{
+    client->leaving = true;
+}
+
 void client_drain(struct client *client)
 {
     terminal_quiet(client->terminal);

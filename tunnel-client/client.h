@@ -21,7 +21,8 @@ struct client {
     struct event *waiting_timer;
     struct pages *pages; /* NULL: no --status */
     struct event *quit;  /* POST /quitquitquit has come */
-    bool ready;
+    bool ready;          /* it has been */
+    bool leaving;        /* it will stop soon */
 };
 
 /* A connection of a local program. */
@@ -49,6 +50,8 @@ bool client_signalled(struct client *client, int number, bool from_terminal);
 int client_exit_code(const struct client *client);
 /* Reads again the files that options name. */
 void client_reload(struct client *client, struct reload *reload);
+/* Will stop soon: not ready any more, but serves on. */
+void client_leave(struct client *client);
 /* Stops accepting and lets what is under way come to its end; client_stopped() tells when. */
 void client_drain(struct client *client);
 /* Cuts what is left and says goodbye; client_stopped() tells when that is done. */

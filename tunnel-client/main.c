@@ -53,6 +53,11 @@ static void reload(void *work, struct reload *reload)
     client_reload(work, reload);
 }
 
+static void leave(void *work)
+{
+    client_leave(work);
+}
+
 static void drain(void *work)
 {
     client_drain(work);
@@ -86,6 +91,7 @@ int main(int argc, char **argv)
         .instead = instead,
         .start = start,
         .reload = reload,
+        .leave = leave,
         .drain = drain,
         .stop = stop,
         .stopped = stopped,

@@ -206,6 +206,7 @@ static const struct config_option table[] = {
      .min = 100,
      .max = 600 * 1000},
     SHARED_TUNNEL_OPTIONS(struct options),
+    SHARED_STOP_DELAY_OPTION(struct options, CONFIG_WITH(COMMAND_NONE)),
     SHARED_STATUS_OPTION(struct options, CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN) |
                                              CONFIG_WITH(COMMAND_WAIT)),
     {.name = "allow-quit",

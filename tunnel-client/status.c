@@ -165,6 +165,14 @@ static void put_journal(const struct journal *journal, struct json_writer *json)
     json_put_end(json);
 }
 
+/* NULL, or why it is not ready. */
+static const char *not_ready(const struct client *client, const struct uplink_view *view)
+{
+    if (client->leaving)
+        return "tunnel-client stops\n";
+    return strcmp(view->state, "up") == 0 ? NULL : "there is no link to the server\n";
+}
+
 static void put_status(struct client *client, struct pages_answer *answer)
 {
     struct json_writer json;
@@ -179,7 +187,7 @@ static void put_status(struct client *client, struct pages_answer *answer)
     json_put_string(&json, "version", KAFKA_TUNNEL_VERSION);
     json_put_u64(&json, "now_ms", telemetry_wall_clock_us() / 1000);
     json_put_u64(&json, "started_ms", telemetry_started_us(client->worker) / 1000);
-    json_put_bool(&json, "ready", strcmp(view.state, "up") == 0);
+    json_put_bool(&json, "ready", !not_ready(client, &view));
     put_link(client, &view, &json);
     put_totals(client, &json);
     size_t listeners = put_listeners(client, &json);
@@ -268,8 +276,7 @@ static bool on_page(void *context, const struct pages_request *request, struct p
     if (strcmp(request->path, "/status.json") == 0)
         put_status(client, answer);
     else if (strcmp(request->path, "/readyz") == 0)
-        put_probe(answer, strcmp(view.state, "up") == 0, "ready\n",
-                  "there is no link to the server\n");
+        put_probe(answer, !not_ready(client, &view), "ready\n", not_ready(client, &view));
     else if (strcmp(request->path, "/startupz") == 0)
         put_probe(answer, client->ready, "started\n", "the link has not been up yet\n");
     else

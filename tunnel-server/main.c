@@ -18,6 +18,11 @@ static void reload(void *work, struct reload *reload)
     server_reload(work, reload);
 }
 
+static void leave(void *work)
+{
+    server_leave(work);
+}
+
 static void drain(void *work)
 {
     server_drain(work);
@@ -50,6 +55,7 @@ int main(int argc, char **argv)
         .check = check,
         .start = start,
         .reload = reload,
+        .leave = leave,
         .drain = drain,
         .stop = stop,
         .stopped = stopped,

@@ -186,6 +186,7 @@ static const struct config_option table[] = {
      .max = 300 * 1000},
     SHARED_LIMIT_OPTIONS(struct options),
     SHARED_TUNNEL_OPTIONS(struct options),
+    SHARED_STOP_DELAY_OPTION(struct options, 0),
     SHARED_STATUS_OPTION(struct options, 0),
     {.name = "audit",
      .kind = CONFIG_BOOL,

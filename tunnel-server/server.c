@@ -186,7 +186,7 @@ static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_
 
 const char *server_not_ready(const struct server *server)
 {
-    if (server->host.draining)
+    if (server->leaving || server->host.draining)
         return "the server stops\n";
     for (size_t i = 0; i < server->options->cluster_count; i++)
         if (!server->clusters[i].reachable)
@@ -486,6 +486,11 @@ void server_reload(struct server *server, struct reload *reload)
     tls_keeper_reload(server->broker_files, reload);
     access_reload(server->access, reload);
     peers_reload(server->peers, reload);
+}
+
+void server_leave(struct server *server)
+{
+    server->leaving = true;
 }
 
 void server_drain(struct server *server)

@@ -25,6 +25,7 @@ struct server {
     size_t greeting;                /* how many of them have not sent HELLO yet */
     uint8_t offers[MUX_OFFERS_MAX]; /* in host.offers */
     struct peers *peers;            /* NULL: this is the only instance */
+    bool leaving;                   /* it will stop soon */
     struct event *probe;
     struct probe *probes; /* one a cluster */
     struct pages *pages;  /* NULL: no --status */
@@ -37,6 +38,8 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
                   char *error, size_t size, int *exit_code);
 /* Reads again the files that options name. */
 void server_reload(struct server *server, struct reload *reload);
+/* Will stop soon: not ready any more, but serves on. */
+void server_leave(struct server *server);
 /* Asks all clients to go elsewhere, and lets what is under way come to its end. */
 void server_drain(struct server *server);
 /* Cuts what is left and says goodbye to everybody; the loop should run on for a moment. */

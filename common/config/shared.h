@@ -6,6 +6,7 @@
 struct shared_options {
     uint64_t ping_interval_ms;
     uint64_t resume_window_ms;
+    uint64_t stop_delay_ms;
     uint64_t drain_timeout_ms;
     uint64_t memory;
     uint64_t max_frame;
@@ -88,6 +89,16 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
         .help = "After SIGTERM, how long requests that are under way may take before connections " \
                 "are cut. A second signal cuts them at once.",                                     \
         .default_value = "25s", .min = 0, .max = 3600 * 1000,                                      \
+    }
+
+#define SHARED_STOP_DELAY_OPTION(type, with)                                                       \
+    {                                                                                              \
+        .name = "stop-delay", .metavar = "S", .kind = CONFIG_DURATION,                             \
+        .offset = offsetof(type, shared.stop_delay_ms), .group = "Tunnel", .commands = with,       \
+        .help = "After SIGTERM, serve on for so long, new connections too, with /readyz at 503; "  \
+                "then drain. For applications that are told to stop at the same moment, and for "  \
+                "load balancers. A second signal ends the delay.",                                 \
+        .default_value = "0s", .min = 0, .max = 3600 * 1000,                                       \
     }
 
 #define SHARED_LIMIT_OPTIONS(type)                                                                 \

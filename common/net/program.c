@@ -252,6 +252,22 @@ static void linger(struct run *run, const struct program_parts *parts, uint64_t 
     }
 }
 
+/* Whoever is told to stop at the same moment as this program may still want to finish its work over
+ * it, and whoever sends clients here needs a moment to see that it is not ready. */
+static void serve_on(struct run *run)
+{
+    uint64_t delay_ms = run->parts->shared->stop_delay_ms;
+    const struct timeval limit = {(time_t)(delay_ms / 1000), (suseconds_t)(delay_ms % 1000 * 1000)};
+
+    if (delay_ms == 0)
+        return;
+    log_info(run->worker->log, "stop_delayed", "Serving on for --stop-delay",
+             log_ms("delay", delay_ms));
+    run->parts->leave(run->parts->work);
+    event_base_loopexit(run->worker->base, &limit);
+    event_base_dispatch(run->worker->base);
+}
+
 /* Returns the exit code. */
 static int work(struct program *program, const struct program_parts *parts)
 {
@@ -279,6 +295,9 @@ static int work(struct program *program, const struct program_parts *parts)
     notify_stopping(worker->notify);
     snprintf(message, sizeof message, "%s stops", program->name);
     log_info(worker->log, "stopping", message, log_i64("signal", run.signal_number));
+    /* What ends by itself, or was asked to over HTTP, is not needed any more. */
+    if (run.signal_number != 0 && !run.passes_signals)
+        serve_on(&run);
     parts->drain(parts->work);
     linger(&run, parts, parts->shared->drain_timeout_ms);
     parts->stop(parts->work);

@@ -24,6 +24,9 @@ struct program_parts {
                   int *exit_code);
     /* Reads the files that options name again (SIGHUP), and logs what has changed. */
     void (*reload)(void *work, struct reload *reload);
+    /* The program will stop after a while (--stop-delay): it is not ready any more, and serves on.
+     */
+    void (*leave)(void *work);
     /* Takes on nothing new and lets what is under way come to its end; the loop runs on until
      * stopped() is true, for --drain-timeout at the most. */
     void (*drain)(void *work);

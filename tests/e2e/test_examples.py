@@ -6,6 +6,7 @@ import pathlib
 import plistlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -62,6 +63,9 @@ def test_command_line_is_taken(where, stand_ins, processes):
     started.wait_for("ready" if program == "tunnel-server" else "listening")
     unknown = started.events("configuration")
     assert not [e for e in unknown if "no option" in e.get("reason", "") and "TUNNEL_STATUS" not in e["reason"]], unknown
+    if "--stop-delay" in words:
+        started.popen.send_signal(signal.SIGTERM)
+        started.wait_for("stop_delayed")
     started.stop()
 
 
@@ -197,8 +201,15 @@ def test_kubernetes_refers_to_what_is_there():
     assert any(f"dns:{name.split()[1]}:" in a for name in documents if name.startswith("Service") for a in container["args"])
     let_in = {p["port"] for rule in documents["NetworkPolicy tunnel-server"]["spec"]["ingress"] for p in rule["ports"]}
     assert let_in == set(ports.values())
-    drain_s = 25
-    assert pod["spec"]["terminationGracePeriodSeconds"] > drain_s
+
+
+@pytest.mark.parametrize("path", ["kubernetes/server.yaml", "kubernetes/application.yaml"])
+def test_there_is_time_to_stop(path):
+    """What a pod is given is more than its tunnel takes: the delay, draining, and saying goodbye."""
+    pod = examples.parsed(path)[0]["spec"]["template"]["spec"]
+    args = pod["containers"][0]["args"]
+    delay_s, drain_s, goodbye_s = int(args[args.index("--stop-delay") + 1].removesuffix("s")), 25, 2
+    assert pod["terminationGracePeriodSeconds"] > delay_s + drain_s + goodbye_s
 
 
 def test_job_has_a_native_sidecar():

@@ -152,3 +152,77 @@ def test_nothing_to_drain(pair, peer):
         told = time.monotonic()
         program.stop()
         assert time.monotonic() - told < 5
+
+
+# ---- --stop-delay
+
+
+def ready(address, path="/readyz"):
+    """The status of a page at --status."""
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def status_page(program):
+    return program.wait_for("status_page")["listen"]
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+def test_serving_on_for_a_while(who, pair, peer):
+    """An application that is told to stop at the same moment opens its last connections, and they come to their end."""
+    delayed = ["--stop-delay", "60s", "--status", "127.0.0.1:0"]
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, args=delayed if who == "server" else [], drain=None)
+    client = pair.client(server, tcp={"raw": 0}, args=delayed if who == "client" else [], drain=None)
+    program = {"server": server, "client": client}[who]
+    page, port = status_page(program), tunnel.port(client, "raw")
+    wait.until(lambda: ready(page) == 200, 15, "/readyz is 200")
+    program.popen.send_signal(signal.SIGTERM)
+    program.wait_for("stop_delayed")
+    assert (ready(page), ready(page, "/healthz"), ready(page, "/startupz")) == (503, 200, 200)
+    if who == "server":
+        assert (status(pair.pki, server, "/readyz"), status(pair.pki, server, "/healthz")) == (503, 200)
+    late = pair.client(server, tcp={"raw": 0}) if who == "server" else client
+    with raw.connect(tunnel.port(late, "raw"), "echo") as sock:
+        sock.sendall(b"one")
+        assert sock.recv(10) == b"one"
+        assert raw.echo_once(port) == b"ping"
+        assert not client.events("server_going_away")
+        # The delay ends, and draining begins: nothing new, but what there is.
+        program.popen.send_signal(signal.SIGTERM)
+        if who == "server":
+            late.wait_for("server_going_away")
+        else:
+            wait.until(lambda: not wait.port_open("127.0.0.1", port), 15, "the listener is closed")
+        sock.sendall(b"two")
+        assert sock.recv(10) == b"two"
+        sock.shutdown(1)
+        assert raw.read_rest(sock) == b""
+    assert program.wait_exit() == 0
+    assert not tunnel.cut_streams(server) and not client.events("connection_reset")
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+def test_the_delay_is_over(who, pair, peer, figure):
+    """With nobody connected too: it is for those who may still come. A third signal would cut."""
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, args=["--stop-delay", "1s"])
+    client = pair.client(server, tcp={"raw": 0}, args=["--stop-delay", "1s"])
+    program = {"server": server, "client": client}[who]
+    told = time.monotonic()
+    program.stop()
+    took = time.monotonic() - told
+    figure("stopped after", f"{took:.2f} s")
+    assert took >= 1
+    assert program.events("stop_delayed", delay_ms=1000)
+
+
+def test_quit_does_not_wait(pair, peer):
+    """Who asks for the end over HTTP knows that nobody needs the tunnel any more."""
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"})
+    client = pair.client(server, tcp={"raw": 0}, args=["--stop-delay", "60s", "--status", "127.0.0.1:0", "--allow-quit"])
+    with urllib.request.urlopen(urllib.request.Request(f"http://{status_page(client)}/quitquitquit", method="POST"), timeout=10) as answer:
+        assert answer.status == 200
+    assert client.wait_exit() == 0
+    assert not client.events("stop_delayed")
