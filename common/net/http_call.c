@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "net/clock.h"
@@ -321,6 +322,56 @@ static enum http_hop explain_refusal(struct http_call *call)
                    status);
 }
 
+/* Of the TLS handshake under way: the certificate is not to be trusted. */
+static enum http_hop explain_trust(struct http_call *call, enum http_hop hop, const char *whose)
+{
+    char text[HTTP_REASON_MAX];
+
+    tls_verdict_explain(transport_verdict(call->transport), whose, "--ca", time(NULL), text,
+                        sizeof text);
+    return explain(call, hop, "%s", text);
+}
+
+/* TLS with an HTTPS proxy. */
+static enum http_hop explain_proxy_tls(struct http_call *call, const char *error)
+{
+    switch (transport_failure(call->transport)) {
+    case TLS_FAILURE_TRUST:
+        return explain_trust(call, HTTP_HOP_PROXY, "proxy");
+    case TLS_FAILURE_NAME:
+        return explain(call, HTTP_HOP_PROXY,
+                       "the proxy's certificate is for another host name; check the name in "
+                       "--proxy or HTTPS_PROXY");
+    default:
+        return explain(call, HTTP_HOP_PROXY,
+                       "TLS with the proxy failed: %s; does it speak TLS, or is it "
+                       "http://HOST:PORT?",
+                       error);
+    }
+}
+
+/* The server has refused; with TLS 1.2 what is wrong with a client's certificate, or that there is
+ * none, may be a "handshake failure". */
+static enum http_hop explain_alert(struct http_call *call, const char *error)
+{
+    SSL_CTX *context = call->request.show_certificate ? call->way->tls : call->way->anonymous_tls;
+    bool shown = SSL_CTX_get0_certificate(context) != NULL;
+
+    if (!strstr(error, "certificate") && !strstr(error, " CA") && !strstr(error, " ca") &&
+        !strstr(error, "handshake failure"))
+        return explain(call, HTTP_HOP_TLS,
+                       "the TLS handshake failed: %s; does the port speak TLS (https)?", error);
+    if (shown)
+        return explain(call, HTTP_HOP_TLS,
+                       "the TLS handshake failed: %s; does the server want a client certificate "
+                       "of another authority than that of --cert, or is it out of date?",
+                       error);
+    return explain(call, HTTP_HOP_TLS,
+                   "the TLS handshake failed: %s; does the server want a client certificate? Give "
+                   "one with --cert and --key",
+                   error);
+}
+
 static enum http_hop explain_tls(struct http_call *call, const char *error)
 {
     const char *certificate = call->trace.certificate;
@@ -332,22 +383,9 @@ static enum http_hop explain_tls(struct http_call *call, const char *error)
                        "%s",
                        certificate, call->request.named_by);
     case TLS_FAILURE_TRUST:
-        if (strstr(error, "expired") || strstr(error, "not yet valid"))
-            return explain(call, HTTP_HOP_TLS,
-                           "the server's certificate is out of date: %s (%s); it must be renewed, "
-                           "unless this machine's clock is wrong",
-                           error, certificate);
-        return explain(call, HTTP_HOP_TLS,
-                       "the server's certificate is not trusted: %s (%s); is another CA needed "
-                       "(--ca), or does something in between intercept TLS?",
-                       error, certificate);
+        return explain_trust(call, HTTP_HOP_TLS, "server");
     case TLS_FAILURE_ALERT:
-        return explain(call, HTTP_HOP_TLS,
-                       strstr(error, "certificate") || strstr(error, " CA") || strstr(error, " ca")
-                           ? "the TLS handshake failed: %s; does the server want a client "
-                             "certificate (--cert, --key) of another authority?"
-                           : "the TLS handshake failed: %s; does the port speak TLS (https)?",
-                       error);
+        return explain_alert(call, error);
     default:
         return explain(call, HTTP_HOP_TLS,
                        "the TLS handshake failed: %s; does the port speak TLS (https)?", error);
@@ -359,10 +397,7 @@ static enum http_hop explain_silence(struct http_call *call, const char *error)
 {
     switch (call->stage) {
     case STAGE_PROXY_TLS:
-        return explain(call, HTTP_HOP_PROXY,
-                       "TLS with the proxy failed: %s; does it speak TLS, or is it "
-                       "http://HOST:PORT?",
-                       error);
+        return explain_proxy_tls(call, error);
     case STAGE_PROXY_ANSWER:
         return explain(call, HTTP_HOP_PROXY, "%s, after CONNECT was sent; is it an HTTP proxy?",
                        error);

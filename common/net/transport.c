@@ -43,6 +43,7 @@ struct transport {
     unsigned reads; /* of the socket in this call */
     bool unread;    /* another transport_read() would yield something without waiting */
     enum tls_failure failure;
+    struct tls_verdict verdict;
     char protection[64];
     char certificate[300];
     char error[TRANSPORT_ERROR_MAX];
@@ -164,6 +165,8 @@ static int on_verify(int verdict, X509_STORE_CTX *store)
     X509 *certificate = X509_STORE_CTX_get0_cert(store);
     struct tls_certificate_text text;
 
+    if (!verdict)
+        tls_verdict_note(&transport->verdict, store);
     if (!certificate)
         return verdict;
     tls_certificate_describe(certificate, &text);
@@ -333,6 +336,11 @@ X509 *transport_client_certificate(const struct transport *transport)
     if (!transport->ssl || SSL_get_verify_result(transport->ssl) != X509_V_OK)
         return NULL;
     return SSL_get_peer_certificate(transport->ssl);
+}
+
+const struct tls_verdict *transport_verdict(const struct transport *transport)
+{
+    return &transport->verdict;
 }
 
 const char *transport_error(const struct transport *transport)

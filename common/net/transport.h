@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "net/tls.h"
+#include "net/tls_verdict.h"
 
 struct transport;
 
@@ -39,6 +39,8 @@ struct transport *transport_secure(struct transport *below, SSL_CTX *context, co
 int transport_handshake(struct transport *transport);
 /* What kind of failure of TLS's the last TRANSPORT_ERROR was. */
 enum tls_failure transport_failure(const struct transport *transport);
+/* With TLS_FAILURE_TRUST: what is wrong with the peer's certificates. */
+const struct tls_verdict *transport_verdict(const struct transport *transport);
 
 /* During the handshake of a client and after it: the certificate that the server has shown, such as
  * "CN=example.com, issued by CN=Some CA, valid until 2027-01-31"; "" if there was none. */

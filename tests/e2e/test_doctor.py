@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import fakes, ingress as ingresses, process, proxy as proxies, raw, wait, ws
+from harness import fakes, ingress as ingresses, pki as pkis, process, proxy as proxies, raw, wait, ws
 
 pytestmark = pytest.mark.tunnel
 
@@ -106,12 +106,64 @@ def certificate_for_another_name(p):
     return [p.server(tls="wrong_name")], r"another host name: CN ?= ?wrong"
 
 
+def certificates(p, *chain):
+    """The URL of something that sends these certificates, the first with its key; nobody comes further than that."""
+    (cert, key), *others = chain
+    whole = p.tmp_path / "chain.pem"
+    whole.write_bytes(b"".join(part.read_bytes() for part in (cert, *others)))
+    return f"https://localhost:{p.use(fakes.Fake(None, (whole, key))).port}"
+
+
 def certificate_has_expired(p):
-    return [p.server(tls=p.pki.authority.issue("old", "DNS:localhost", days=-1))], "expired.*valid until.*clock"
+    old = p.pki.authority.issue("old", "DNS:localhost", days=-1)
+    return [certificates(p, old)], r"\(CN=old.* expired, it was valid until.*clock.*today is 20"
+
+
+def certificate_is_from_2030(p):
+    future = p.pki.authority.issue("future", "DNS:localhost", dates=("20300101000000Z", "20310101000000Z"))
+    return [certificates(p, future)], "not valid yet, only from 2030-01-01 on; check this machine's clock"
+
+
+def intermediate_is_missing(p):
+    """As public authorities have it: the certificate says where the intermediate's is."""
+    middle = pkis.Authority(p.tmp_path / "middle", "Middle CA", p.pki.authority)
+    issued = middle.issue("leaf", "DNS:localhost", more="authorityInfoAccess=caIssuers;URI:http://ca.example.org/middle.crt\n")
+    return [certificates(p, issued)], "does not send its intermediate certificate: CN=leaf was issued by CN=Middle CA"
+
+
+def intermediate_may_be_missing(p):
+    middle = pkis.Authority(p.tmp_path / "middle", "Middle CA", p.pki.authority)
+    return [certificates(p, middle.issue("leaf", "DNS:localhost"))], "if it is an intermediate CA, the server must send"
+
+
+def certificate_is_self_signed(p):
+    alone = pkis.Authority(p.tmp_path / "alone", "localhost")
+    return [certificates(p, (alone.cert, alone.key))], r"\(CN=localhost\) is self-signed.*--ca"
+
+
+def root_is_not_known(p):
+    corporate = p.pki.other.issue("corporate", "DNS:localhost")
+    return [certificates(p, corporate, p.pki.other.cert)], "chain ends at CN=Another CA, which is no CA.*--ca.*intercepts"
+
+
+def chain_ends_at_an_intermediate(p):
+    middle = pkis.Authority(p.tmp_path / "middle", "Middle CA", p.pki.other)
+    return [certificates(p, middle.issue("leaf", "DNS:localhost"), middle.cert)], "chain ends at CN=Middle CA, issued by CN=Another CA"
+
+
+def proxys_certificate_is_not_trusted(p):
+    alone = pkis.Authority(p.tmp_path / "alone", "proxy.example.org")
+    proxy = p.use(contextlib.closing(proxies.Proxy(identity=(alone.cert, alone.key))))
+    return [p.server(), "--proxy", proxy.url()], "the proxy's certificate .* is self-signed"
 
 
 def certificate_of_the_client_is_missing(p):
-    return [p.server(args=["--client-ca", p.pki.ca])], "--cert"
+    return [p.server(args=["--client-ca", p.pki.ca])], "certificate required; .*Give one with --cert and --key"
+
+
+def certificate_of_the_client_is_of_another_authority(p):
+    cert, key = p.pki.other_client
+    return [p.server(args=["--client-ca", p.pki.ca]), "--cert", cert, "--key", key], "of another authority than that of --cert"
 
 
 def silence_instead_of_tls(p):
@@ -164,7 +216,8 @@ def redirect_to_https(p):
 
 
 def redirect_to_another_host(p):
-    return [p.web(web("302 Found", "Location: https://www.example.org/tunnel\r\n"))], "another host.*--server https://www.example.org/tunnel$"
+    answer = web("302 Found", "Location: https://www.example.org/tunnel\r\n")
+    return [p.web(answer)], "another host.*--server https://www.example.org/tunnel$"
 
 
 def slash_is_missing(p):
@@ -275,9 +328,11 @@ BROKEN = {
     "configuration": [missing_ca_file, key_of_another_certificate, token_file_is_missing],
     "dns": [name_that_does_not_exist],
     "tcp": [nobody_listens],
-    "proxy": [proxy_is_down, proxy_wants_a_login, proxy_forbids_it],
+    "proxy": [proxy_is_down, proxy_wants_a_login, proxy_forbids_it, proxys_certificate_is_not_trusted],
     "tls": [port_without_tls, intercepted_by_another_authority, certificate_for_another_name, certificate_has_expired,
-            certificate_of_the_client_is_missing, silence_instead_of_tls],
+            certificate_of_the_client_is_missing, certificate_of_the_client_is_of_another_authority, silence_instead_of_tls,
+            certificate_is_from_2030, intermediate_is_missing,
+            intermediate_may_be_missing, certificate_is_self_signed, root_is_not_known, chain_ends_at_an_intermediate],
     "http": [wrong_path, page_of_something_else, service_is_not_up, firewalls_page, redirect_to_https, redirect_to_another_host,
              slash_is_missing, server_asks_to_wait],
     "auth": [sign_in_page, token_is_refused, token_is_not_allowed_here, nobody_gave_a_token],
@@ -308,6 +363,14 @@ def test_broken_set_up(layer, set_up, patient, figure):
     assert all(order.index(name) <= order.index(layer) or name in ("listener", "kafka", "tunnel")
                for verdict, name, _ in found if verdict == "ok"), done.stdout
     assert TOKEN not in done.stdout + done.stderr and "another-token-than-that" not in done.stdout + done.stderr
+
+
+def test_intermediate_in_the_file_of_cas(patient):
+    """What the doctor advises where a server does not send its intermediate certificate."""
+    middle = pkis.Authority(patient.tmp_path / "middle", "Middle CA", patient.pki.authority)
+    (patient.tmp_path / "cas.pem").write_bytes(middle.cert.read_bytes())
+    done = patient.doctor(patient.server(tls=middle.issue("leaf", "DNS:localhost")), "--ca", patient.tmp_path / "cas.pem", ca=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_everything_works(patient, figure):

@@ -123,7 +123,7 @@ def test_proxy_of_another_authority(proxy, pair, pki):
     between = proxy(pki.other.issue("proxy", "DNS:localhost"))
     client = pair.client(f"https://{HOST}", tcp={"raw": 0}, ready=False, args=["--proxy", between.url(), "--ca", pki.ca])
     failed = client.wait_for("dial_failed")
-    assert failed["hop"] == "proxy" and "TLS with the proxy failed" in failed["reason"], failed
+    assert failed["hop"] == "proxy" and "the proxy's certificate (CN=proxy, issued by CN=Another CA) is not trusted" in failed["reason"], failed
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "ALL_PROXY"])

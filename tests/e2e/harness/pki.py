@@ -27,17 +27,30 @@ class Authority:
                      "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
                      "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.key, "-out", self.cert], 30)
 
-    def issue(self, name, alt_names, usage="serverAuth", days=2, authority=False):
-        """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1". days=-1: expired."""
+    def issue(self, name, alt_names, usage="serverAuth", days=2, authority=False, more="", dates=None):
+        """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1". days=-1: expired. more: extensions, a line each.
+        dates: the first and the last, as 20300101000000Z."""
         cert, key, request = (self.directory / f"{name}.{e}" for e in ("pem", "key", "csr"))
         extensions = self.directory / f"{name}.ext"
-        leaf = f"subjectAltName={alt_names}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n"
+        leaf = f"subjectAltName={alt_names}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n{more}"
         extensions.write_text("basicConstraints=critical,CA:TRUE\n" if authority else leaf, encoding="ascii")
         process.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                      "-keyout", key, "-out", request], 30)
+        if dates:
+            self._sign(request, extensions, dates, cert)
+            return cert, key
         process.run(["openssl", "x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial",
                      "-days", days, "-extfile", extensions, "-out", cert], 30)
         return cert, key
+
+    def _sign(self, request, extensions, dates, cert):
+        """With dates of one's choice, which `openssl x509` of this age cannot."""
+        (self.directory / "index.txt").write_text("", encoding="ascii")
+        config = self.directory / "ca.cnf"
+        config.write_text(f"[ca]\ndefault_ca=a\n[a]\ndatabase={self.directory}/index.txt\nnew_certs_dir={self.directory}\n"
+                          "rand_serial=yes\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n", encoding="ascii")
+        process.run(["openssl", "ca", "-batch", "-notext", "-config", config, "-in", request, "-cert", self.cert, "-keyfile", self.key,
+                     "-extfile", extensions, "-startdate", dates[0], "-enddate", dates[1], "-out", cert], 30)
 
 
 class Pki:
