@@ -433,9 +433,11 @@ static void copy_path(const struct http_request *request, char path[URL_PATH_MAX
 static bool is_tunnel(const struct http_server *server, const char *path)
 {
     const char *own = server->settings.path;
-    size_t size = strlen(path);
+    size_t size = strlen(own);
 
-    return strncmp(own, path, size) == 0 && strcmp(own + size, own[size] == '/' ? "/" : "") == 0;
+    if (size > 1 && own[size - 1] == '/')
+        size--;
+    return strlen(path) == size && strncmp(own, path, size) == 0;
 }
 
 static enum step respond(struct http_connection *connection)
@@ -711,17 +713,30 @@ static void on_time(evutil_socket_t fd, short what, void *argument)
     watch_clock(server);
 }
 
+static struct http_connection *find_victim(const struct http_server *server)
+{
+    struct slot *slot = slots_victim(&server->slots);
+
+    return slot ? list_entry(slot, struct http_connection, slot) : NULL;
+}
+
 /* Frees a slot; false: all who have one have proven who they are. */
 static bool make_way(struct http_server *server)
 {
-    struct slot *slot = slots_victim(&server->slots);
-    struct http_connection *connection;
+    struct http_connection *connection = find_victim(server);
     char peer[SOCKET_TEXT_MAX];
 
-    if (!slot)
+    /* Many may have been accepted since the loop last looked at sockets: its request may be here.
+     */
+    if (connection && connection->slot.state == SLOT_OPEN) {
+        go_on(connection);
+        if (!slots_full(&server->slots))
+            return true;
+        connection = find_victim(server);
+    }
+    if (!connection)
         return false;
-    connection = list_entry(slot, struct http_connection, slot);
-    if (slot->state == SLOT_SPENT) {
+    if (connection->slot.state == SLOT_SPENT) {
         close_connection(connection);
         return true;
     }
@@ -729,7 +744,8 @@ static bool make_way(struct http_server *server)
     log_warning(server->worker->log, "handshake_refused",
                 "A connection makes way for a new one: too many are in the middle of their "
                 "handshake",
-                log_str("peer", peer), log_u64("of_its_address", slots_of_address(slot)),
+                log_str("peer", peer),
+                log_u64("of_its_address", slots_of_address(&connection->slot)),
                 log_u64("limit", server->settings.handshakes_max));
     connection->end = HTTP_SERVER_EVICTED;
     if (say_last_word(connection, 503, "too many connections: try again\n") &&

@@ -8,8 +8,9 @@ import ssl
 import struct
 
 
-def connect(server, ca=None, cert=None, maximum=None, minimum=None):
-    sock = socket.create_connection(("localhost", server.port), timeout=30)
+def connect(server, ca=None, cert=None, maximum=None, minimum=None, source=None):
+    """source: the address to come from, of 127.0.0.0/8."""
+    sock = socket.create_connection(("localhost", server.port), timeout=30, source_address=(source, 0) if source else None)
     if server.tls:
         context = ssl.create_default_context(cafile=ca)
         if maximum:
