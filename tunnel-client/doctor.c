@@ -174,7 +174,7 @@ static void end_stream(struct doctor *doctor)
 {
     if (doctor->stream)
         mux_stream_reset(doctor->stream, MUX_CODE_PEER_RESET, "the doctor has seen enough",
-                         MUX_RESET_NOW);
+                         MUX_RESET_NOW, clock_now_us());
     doctor->stream = NULL;
     event_del(doctor->deadline);
 }

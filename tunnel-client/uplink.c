@@ -164,7 +164,9 @@ struct mux_session *uplink_session(struct uplink *uplink)
 {
     const struct carrier *carrier = uplink->current;
 
-    return carrier->known && carrier->link ? carrier->session : NULL;
+    return carrier->known && carrier->link && !mux_session_is_broken(carrier->session)
+               ? carrier->session
+               : NULL;
 }
 
 uint64_t uplink_rtt_us(const struct uplink *uplink)
@@ -585,17 +587,19 @@ static void on_established(void *context, const struct mux_welcome *welcome)
     uplink->owner->up(uplink->context, welcome);
 }
 
-/* New streams go over a new session, which with luck another instance of the server takes on. */
+/* The server stops, or this session has used up all numbers of streams: new ones go over a new
+ * session, which with luck another instance of the server takes on. */
 static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
 {
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
 
-    (void)code;
     if (carrier != uplink->current || uplink->draining)
         return;
-    log_info(uplink->worker->log, "server_going_away",
-             "The server is about to stop; connecting anew, while connections end there",
+    log_info(uplink->worker->log, code == MUX_CODE_LIMIT ? "session_used_up" : "server_going_away",
+             code == MUX_CODE_LIMIT
+                 ? "The session can open no more connections; beginning another one"
+                 : "The server is about to stop; connecting anew, while connections end there",
              log_bytes("reason", reason.bytes, reason.size),
              log_u64("connections", mux_session_stream_count(carrier->session)));
     char text[JOURNAL_REASON_MAX];
@@ -771,7 +775,7 @@ void uplink_measure(struct uplink *uplink)
         now - uplink->measure_us < MEASURE_US)
         return;
     uplink->measure_us = now;
-    mux_session_ping(current->session);
+    mux_session_ping(current->session, now);
 }
 
 void uplink_start(struct uplink *uplink)

@@ -253,7 +253,7 @@ static struct session *find(const struct session_host *host, const uint8_t id[MU
     for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next) {
         struct session *session = list_entry(at, struct session, node);
         if (memcmp(mux_session_key(session->mux)->id, id, MUX_SESSION_ID_SIZE) == 0)
-            return session;
+            return mux_session_is_broken(session->mux) ? NULL : session;
     }
     return NULL;
 }

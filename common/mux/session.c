@@ -38,7 +38,6 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
     session->key = *key;
     session->pool = pool;
     session->budget = budget;
-    session->next_stream = 1;
     idmap_init(&session->streams, &session->settings.hash_key);
     list_init(&session->fresh);
     list_init(&session->busy);
@@ -89,10 +88,11 @@ void mux_session_free(struct mux_session *session)
     free(session);
 }
 
-void session_awaits_answer(struct mux_session *session)
+int session_broken(struct mux_session *session, const char *reason)
 {
-    if (session->outstanding_us == 0)
-        session->outstanding_us = session->now_us;
+    session->broken = true;
+    session->reason = reason;
+    return MUX_ERROR_PROTOCOL;
 }
 
 void session_output(struct mux_session *session)
@@ -109,8 +109,8 @@ static void reset_link(struct mux_session *session, uint64_t now_us)
 {
     session->now_us = session->heard_us = now_us;
     session->doubted_us = 0;
-    session->outstanding_us = now_us;
-    session->ping_us = 0;
+    session->greeting_us = now_us;
+    session->asked_us = session->ping_us = 0;
     session->pings = (struct mux_pings){0, 0};
     session->progress = 0;
     session->rtt_us = session->rtt_min_us = 0;
@@ -178,6 +178,8 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
 
     assert(session->settings.role == MUX_SERVER);
     session_reap(session);
+    if (session->broken)
+        return MUX_ERROR_PROTOCOL;
     if (version == 0) {
         session->reason = "no protocol version in common";
         return MUX_ERROR_PROTOCOL;
@@ -200,8 +202,7 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
         rewind_streams(session);
         queue_positions(session);
     } else {
-        session->outstanding_us = 0;
-        session->ping_due = true;
+        session_ask(session);
         session->callbacks->established(session->context, NULL);
     }
     session_output(session);
@@ -247,6 +248,11 @@ void mux_session_goaway(struct mux_session *session, enum mux_code code, const c
 bool mux_session_wants_output(const struct mux_session *session)
 {
     return session->output_pending;
+}
+
+bool mux_session_is_broken(const struct mux_session *session)
+{
+    return session->broken;
 }
 
 const char *mux_session_reason(const struct mux_session *session)

@@ -50,7 +50,8 @@ struct mux_settings {
     uint32_t max_streams;
     struct hash_key hash_key;  /* of the table of streams, whose numbers the client chooses */
     uint64_t ping_interval_us; /* idle links are probed this often */
-    uint64_t dead_after_us;    /* silence with bytes or a probe outstanding that ends the link */
+    uint64_t dead_after_us;    /* silence after a PING, or a greeting that takes so long, that ends
+                                  the link */
     uint64_t window_idle_us;   /* a window falls back after this long without data */
     uint32_t resume_window_ms; /* told to the peer in WELCOME */
     uint32_t message_max; /* told to the peer: no message of a link is larger; 0: nothing is told */
@@ -88,7 +89,8 @@ struct mux_callbacks {
     void (*over)(void *context, struct mux_stream *stream);
     /* An EXPOSE, EXPOSED or later message. */
     void (*message)(void *context, uint8_t type, const uint8_t *payload, size_t size);
-    /* The peer wants to stop. */
+    /* The peer wants to stop; or, on a client with MUX_CODE_LIMIT, all ids of streams are used up.
+     * In both cases new streams need a new session, and the old ones go on. */
     void (*goaway)(void *context, enum mux_code code, struct mux_text reason);
     /* For figures, may be NULL: a ping was answered; a stream has bytes to send, it may be, and has
      * to wait, for credit or for memory. */
@@ -137,12 +139,15 @@ const struct mux_reject *mux_session_rejection(const struct mux_session *session
 const struct mux_session_key *mux_session_key(const struct mux_session *session);
 bool mux_session_established(const struct mux_session *session);
 size_t mux_session_stream_count(const struct mux_session *session);
+/* The peer has broken the protocol: no link can carry the session on, from the verb on that
+ * returned MUX_ERROR_PROTOCOL. */
+bool mux_session_is_broken(const struct mux_session *session);
 /* Latest round trip on this link, 0 while there is none. */
 uint64_t mux_session_rtt_us(const struct mux_session *session);
 /* When that was measured. */
 uint64_t mux_session_rtt_at_us(const struct mux_session *session);
 /* Probes the link at once. */
-void mux_session_ping(struct mux_session *session);
+void mux_session_ping(struct mux_session *session, uint64_t now_us);
 /* Pings of this link: asked for so far, and the latest that was answered. A link keeps its order:
  * an answer proves that all that was sent before the ping has arrived. */
 struct mux_pings {

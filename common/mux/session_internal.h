@@ -72,8 +72,7 @@ struct mux_session {
     struct mux_session_key key;
 
     struct idmap streams;
-    uint32_t
-        next_stream; /* client: the id of the next stream; server: one above the highest seen */
+    uint32_t last_stream;         /* the highest id of a stream so far; ids are never used again */
     uint32_t peer_initial_window; /* credit that a new stream has for sending */
     struct mux_stream control;
     struct list fresh; /* streams that have just got something to send: they go first */
@@ -94,6 +93,8 @@ struct mux_session {
     bool goaway_due;
     bool output_pending;
     bool resumed;
+    bool broken;      /* the peer broke the protocol: no link can carry the session on */
+    bool ids_used_up; /* client: the owner is to be told that no more streams can be opened */
     uint16_t welcome_version;
     uint16_t offer_count;
     struct mux_text offers;
@@ -105,11 +106,12 @@ struct mux_session {
     uint64_t heard_us;
     uint64_t
         doubted_us; /* a probe in a hurry: dead at this time, unless something comes; 0: none */
-    uint64_t outstanding_us; /* since when an answer of the peer is awaited; 0: none is */
-    uint64_t ping_us;        /* when the unanswered PING was sent; 0: none */
-    uint64_t credit_us;      /* when the delayed credits must go out; 0: none wait */
-    uint64_t starved_us;     /* when to look for memory again; 0: nobody starves */
-    uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
+    uint64_t greeting_us; /* when the present part of the link's greeting began */
+    uint64_t asked_us;    /* since when a PING waits for its answer, or to be sent; 0: none does */
+    uint64_t ping_us;     /* when the latest unanswered PING was sent; 0: none */
+    uint64_t credit_us;   /* when the delayed credits must go out; 0: none wait */
+    uint64_t starved_us;  /* when to look for memory again; 0: nobody starves */
+    uint64_t sweep_us;    /* when to look for idle windows; 0: nothing to look for */
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
     uint64_t progress;       /* see mux_session_progress() */
     struct mux_pings pings;  /* asked: without the one that is due */
@@ -126,7 +128,11 @@ struct mux_session {
 };
 
 void session_output(struct mux_session *session);
-void session_awaits_answer(struct mux_session *session);
+/* The peer broke the protocol: the session has ended, whatever becomes of its link. Returns
+ * MUX_ERROR_PROTOCOL. */
+int session_broken(struct mux_session *session, const char *reason);
+/* A PING goes out with what is sent next; from here on its answer is awaited. */
+void session_ask(struct mux_session *session);
 void session_reap(struct mux_session *session);
 /* Takes the stream out of the session; its memory stays until the next verb begins. */
 void session_forget(struct mux_session *session, struct mux_stream *stream);

@@ -124,11 +124,13 @@ static void put_link_frames(struct mux_session *session, struct byte_writer *w)
         session->pong_due = false;
     }
     if (session->ping_due && room(w) >= MUX_U64_FRAME) {
+        /* The first one that is under way counts from here: it may have waited for the link. */
+        if (session->ping_us == 0)
+            session->asked_us = session->now_us ? session->now_us : 1;
         session->ping_us = session->now_us ? session->now_us : 1;
         mux_frame_write_u64(w, MUX_PING, MUX_CONTROL_STREAM, session->ping_us);
         session->pings.asked++;
         session->ping_due = false;
-        session_awaits_answer(session);
     }
     if (session->goaway_due && room(w) >= MUX_FRAME_HEADER + 4 + MUX_REASON_MAX)
         put_goaway(session, w);
@@ -158,7 +160,6 @@ static size_t put_data(struct mux_session *session, struct mux_stream *stream,
     byte_queue_read(&stream->send, w->at, size);
     w->at += size;
     session->unacknowledged += size;
-    session_awaits_answer(session);
     return size;
 }
 
@@ -196,6 +197,11 @@ size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t siz
     byte_writer_init(&w, buffer, size);
     if (session->phase == LINK_NONE)
         return 0;
+    if (session->ids_used_up) {
+        session->ids_used_up = false;
+        session->callbacks->goaway(session->context, MUX_CODE_LIMIT,
+                                   session_text("all numbers of streams are used up"));
+    }
     if (session->hello_due)
         put_hello(session, &w);
     if (session->welcome_due)

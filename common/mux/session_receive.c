@@ -5,12 +5,6 @@
 
 #include "mux/session_internal.h"
 
-static int broken(struct mux_session *session, const char *reason)
-{
-    session->reason = reason;
-    return MUX_ERROR_PROTOCOL;
-}
-
 static void call_reset(struct mux_session *session, struct mux_stream *stream, uint16_t code,
                        struct mux_text reason)
 {
@@ -25,9 +19,9 @@ static void call_reset(struct mux_session *session, struct mux_stream *stream, u
  * never was. */
 static int known(struct mux_session *session, const struct mux_frame *frame)
 {
-    return frame->stream != MUX_CONTROL_STREAM && frame->stream < session->next_stream
+    return frame->stream != MUX_CONTROL_STREAM && frame->stream <= session->last_stream
                ? 0
-               : broken(session, "a frame for a stream that was never opened");
+               : session_broken(session, "a frame for a stream that was never opened");
 }
 
 /* ---- messages */
@@ -36,9 +30,10 @@ static int receive_open(struct mux_session *session, const struct mux_message *m
 {
     struct mux_stream *stream;
 
-    if (session->settings.role != MUX_SERVER || message->stream < session->next_stream)
-        return broken(session, "OPEN for a stream that cannot be opened");
-    session->next_stream = message->stream + 1;
+    /* The highest id there is can be used like any other; after it no OPEN is right. */
+    if (session->settings.role != MUX_SERVER || message->stream <= session->last_stream)
+        return session_broken(session, "OPEN for a stream that cannot be opened");
+    session->last_stream = message->stream;
     stream = stream_new(session, message->stream);
     if (!stream) {
         session_send_reset(session, MUX_REFUSED, message->stream, 0, MUX_CODE_LIMIT,
@@ -54,7 +49,7 @@ static int receive_answer(struct mux_session *session, struct mux_stream *stream
                           const struct mux_message *message)
 {
     if (session->settings.role != MUX_CLIENT || stream->answered)
-        return broken(session, "an answer to a stream that was not asked for");
+        return session_broken(session, "an answer to a stream that was not asked for");
     stream->answered = true;
     if (message->type == MUX_REFUSED)
         call_reset(session, stream, message->u.reset.code, message->u.reset.reason);
@@ -85,7 +80,7 @@ static int receive_finish(struct mux_session *session, struct mux_stream *stream
         return 0;
     if (final < stream->window.received || final > stream->window.limit ||
         !mux_half_step(&stream->receive_half, MUX_EVENT_FINISH))
-        return broken(session, "FINISH at an impossible place");
+        return session_broken(session, "FINISH at an impossible place");
     stream->receive_final = final;
     tell_finish(session, stream);
     return 0;
@@ -98,7 +93,7 @@ static int receive_done(struct mux_session *session, struct mux_stream *stream)
      * forgotten the stream states no position for it, so its bytes were about to be sent again.
      */
     if (!mux_half_step(&stream->send_half, MUX_EVENT_DONE))
-        return broken(session, "DONE for a stream that has not ended");
+        return session_broken(session, "DONE for a stream that has not ended");
     stream_drop_sent(stream);
     stream_check_over(stream);
     return 0;
@@ -118,7 +113,7 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
     }
     if (final < stream->window.received || final > stream->window.limit ||
         (stream->receive_half == MUX_HALF_FINISHING && final != stream->receive_final))
-        return broken(session, "RESET at an impossible place");
+        return session_broken(session, "RESET at an impossible place");
     stream->reset_reason = calloc(1, message->u.reset.reason.size + 1);
     if (!stream->reset_reason)
         abort();
@@ -142,8 +137,8 @@ static int receive_stream_message(struct mux_session *session, const struct mux_
         return receive_open(session, message);
     if (!stream) {
         /* It was reset here while the message was under way; one that never was is an error. */
-        if (message->stream >= session->next_stream)
-            return broken(session, "a message for a stream that was never opened");
+        if (message->stream > session->last_stream)
+            return session_broken(session, "a message for a stream that was never opened");
         return 0;
     }
     switch (message->type) {
@@ -172,7 +167,7 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
     case MUX_DONE:
     case MUX_RESET:
         if (!mux_message_decode(type, payload, size, &message))
-            return broken(session, "a malformed message");
+            return session_broken(session, "a malformed message");
         return receive_stream_message(session, &message);
     case MUX_EXPOSE:
     case MUX_EXPOSED:
@@ -180,7 +175,7 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
         session->callbacks->message(session->context, type, payload, size);
         return 0;
     default:
-        return type & MUX_MAY_IGNORE ? 0 : broken(session, "a message of an unknown type");
+        return type & MUX_MAY_IGNORE ? 0 : session_broken(session, "a message of an unknown type");
     }
 }
 
@@ -194,7 +189,7 @@ static int receive_control(struct mux_session *session, const uint8_t *bytes, si
         if (input->fill >= MUX_MESSAGE_HEADER)
             want += byte_load_u16(input->bytes + 2);
         if (want > sizeof input->bytes)
-            return broken(session, "a message is larger than the protocol allows");
+            return session_broken(session, "a message is larger than the protocol allows");
         size_t part = want - input->fill < size ? want - input->fill : size;
         memcpy(input->bytes + input->fill, bytes, part);
         input->fill += part;
@@ -210,7 +205,7 @@ static int receive_control(struct mux_session *session, const uint8_t *bytes, si
         if (error)
             return error;
         if (session->control_overflow)
-            return broken(session, "the peer does not read the control stream");
+            return session_broken(session, "the peer does not read the control stream");
     }
     return 0;
 }
@@ -262,11 +257,11 @@ static int check_data(struct mux_session *session, const struct mux_frame *frame
     if (stream->orphan)
         return 0;
     if (offset != stream->window.received)
-        return broken(session, "DATA at another offset than expected");
+        return session_broken(session, "DATA at another offset than expected");
     if (size > stream->window.limit - offset)
-        return broken(session, "DATA beyond the credit that was given");
+        return session_broken(session, "DATA beyond the credit that was given");
     if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
-        return broken(session, "DATA beyond the end of the stream");
+        return session_broken(session, "DATA beyond the end of the stream");
     return 0;
 }
 
@@ -288,20 +283,17 @@ static int receive_welcome(struct mux_session *session, const uint8_t *payload, 
     struct mux_welcome welcome;
 
     if (session->settings.role != MUX_CLIENT || session->phase != LINK_GREETING)
-        return broken(session, "WELCOME at the wrong time");
+        return session_broken(session, "WELCOME at the wrong time");
     if (!mux_welcome_decode(payload, size, &welcome) || welcome.version < MUX_VERSION_MIN ||
         welcome.version > MUX_VERSION_MAX || welcome.resumed != session->known_to_server)
-        return broken(session, "WELCOME is malformed or contradicts HELLO");
+        return session_broken(session, "WELCOME is malformed or contradicts HELLO");
     session->known_to_server = true;
     session->peer_initial_window = welcome.initial_window;
     session->key = welcome.key;
-    if (welcome.resumed) {
-        session->phase = LINK_POSITIONS;
-    } else {
-        session->phase = LINK_UP;
-        session->outstanding_us = 0;
-        session->ping_due = true;
-    }
+    session->greeting_us = session->now_us;
+    session->phase = welcome.resumed ? LINK_POSITIONS : LINK_UP;
+    if (!welcome.resumed)
+        session_ask(session);
     session->callbacks->established(session->context, &welcome);
     session_output(session);
     return 0;
@@ -311,7 +303,7 @@ static int receive_reject(struct mux_session *session, const uint8_t *payload, s
 {
     if (session->settings.role != MUX_CLIENT || session->phase != LINK_GREETING ||
         !mux_reject_decode(payload, size, &session->rejection))
-        return broken(session, "REJECT is malformed or at the wrong time");
+        return session_broken(session, "REJECT is malformed or at the wrong time");
     struct mux_text *text = &session->rejection.reason;
     size_t kept = text->size < MUX_REASON_MAX ? text->size : MUX_REASON_MAX;
     memcpy(session->rejection_reason, text->bytes ? text->bytes : "", kept);
@@ -329,24 +321,23 @@ static int receive_position(struct mux_session *session, const struct mux_frame 
     uint64_t limit = byte_reader_u64(r);
 
     if (session->phase != LINK_POSITIONS)
-        return broken(session, "POSITION at the wrong time");
+        return session_broken(session, "POSITION at the wrong time");
     if (frame->stream != MUX_CONTROL_STREAM)
         stream = idmap_get(&session->streams, frame->stream);
     if (stream) {
         struct byte_queue *queue = &stream->send;
         if (consumed > received || received < queue->start || received > queue->end ||
             limit < received)
-            return broken(session, "POSITION at an impossible place");
+            return session_broken(session, "POSITION at an impossible place");
         session->unacknowledged -= queue->read - queue->start;
         byte_queue_rewind(queue, received);
         session->unacknowledged += received - queue->start;
         if (!stream_acknowledged(stream, consumed < queue->start ? queue->start : consumed, limit))
-            return broken(session, "POSITION at an impossible place");
+            return session_broken(session, "POSITION at an impossible place");
     }
     if (frame->stream == MUX_CONTROL_STREAM) {
         session->phase = LINK_UP;
-        session->ping_due = true;
-        session->outstanding_us = session->unacknowledged > 0 ? session->now_us : 0;
+        session_ask(session);
         if (session->settings.role == MUX_SERVER)
             session->callbacks->established(session->context, NULL);
         session_output(session);
@@ -366,9 +357,7 @@ static int receive_window(struct mux_session *session, const struct mux_frame *f
     if (!stream)
         return known(session, frame);
     if (!stream_acknowledged(stream, consumed, limit))
-        return broken(session, "WINDOW acknowledges what was not sent");
-    if (session->unacknowledged == 0 && session->ping_us == 0)
-        session->outstanding_us = 0;
+        return session_broken(session, "WINDOW acknowledges what was not sent");
     session_feed_starved(session);
     return 0;
 }
@@ -396,7 +385,7 @@ static int receive_limit(struct mux_session *session, const struct mux_frame *fr
     if (!stream)
         return known(session, frame);
     if (!mux_window_limited(&stream->window, limit, session->budget))
-        return broken(session, "LIMIT that was not asked for or is impossible");
+        return session_broken(session, "LIMIT that was not asked for or is impossible");
     /* The peer may have used all of what it gave back: it needs new credit, or it waits for ever.
      */
     if (limit - stream->window.consumed < session->settings.window.initial &&
@@ -417,10 +406,9 @@ static int receive_pong(struct mux_session *session, uint64_t token)
     session->rtt_at_us = session->now_us;
     session->ping_us = 0;
     session->pings.answered = session->pings.asked;
+    session->asked_us = session->ping_due ? session->now_us : 0;
     if (session->callbacks->measured)
         session->callbacks->measured(session->context, session->rtt_us);
-    if (session->unacknowledged == 0)
-        session->outstanding_us = 0;
     return 0;
 }
 
@@ -432,7 +420,7 @@ static int receive_goaway(struct mux_session *session, struct byte_reader *r)
 
     reason.bytes = (const char *)byte_reader_bytes(r, size);
     if (r->failed)
-        return broken(session, "GOAWAY is malformed");
+        return session_broken(session, "GOAWAY is malformed");
     session->callbacks->goaway(session->context, (enum mux_code)code, reason);
     return 0;
 }
@@ -445,10 +433,10 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
 
     if (session->phase == LINK_GREETING && frame->type != MUX_WELCOME &&
         frame->type != MUX_REJECT && !(frame->type & MUX_MAY_IGNORE))
-        return broken(session, "the first frame is neither WELCOME nor REJECT");
+        return session_broken(session, "the first frame is neither WELCOME nor REJECT");
     if (session->phase == LINK_POSITIONS && frame->type != MUX_POSITION &&
         !(frame->type & MUX_MAY_IGNORE))
-        return broken(session, "a frame comes before the peer's positions");
+        return session_broken(session, "a frame comes before the peer's positions");
     byte_reader_init(&r, payload, frame->size);
     switch (frame->type) {
     case MUX_WELCOME:
@@ -473,7 +461,7 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
     case MUX_LIMIT:
         return receive_limit(session, frame, byte_reader_u64(&r));
     case MUX_HELLO:
-        return broken(session, "HELLO in the middle of a link");
+        return session_broken(session, "HELLO in the middle of a link");
     default:
         return 0; /* may be ignored: mux_frame_check() has looked */
     }
@@ -506,7 +494,7 @@ static int act(struct mux_session *session, const uint8_t *bytes)
     if (frame.type != MUX_DATA)
         return receive_frame(session, &frame, bytes + MUX_FRAME_HEADER);
     if (session->phase != LINK_UP)
-        return broken(session, "DATA before the link is up");
+        return session_broken(session, "DATA before the link is up");
     return begin_data(session, &frame, byte_load_u64(bytes + MUX_FRAME_HEADER));
 }
 
@@ -527,7 +515,7 @@ static int receive_step(struct mux_session *session, const uint8_t *bytes, size_
         mux_frame_decode_header(bytes, &frame);
         const char *wrong = mux_frame_check(&frame);
         if (wrong)
-            return broken(session, wrong);
+            return session_broken(session, wrong);
         size_t want = frame_wanted(&frame);
         if (size >= want) {
             *taken = want;
@@ -541,7 +529,7 @@ static int receive_step(struct mux_session *session, const uint8_t *bytes, size_
         mux_frame_decode_header(input->bytes, &frame);
         const char *wrong = mux_frame_check(&frame);
         if (wrong)
-            return broken(session, wrong);
+            return session_broken(session, wrong);
     } else {
         mux_frame_decode_header(input->bytes, &frame);
         *taken = collect(input, bytes, size, frame_wanted(&frame));

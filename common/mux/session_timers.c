@@ -19,15 +19,33 @@ static uint64_t probe_at(const struct mux_session *session)
     return session->heard_us + session->settings.ping_interval_us;
 }
 
+/*
+ * A greeting has a deadline of its own, which nothing that comes meanwhile moves. After it, only a
+ * PING is a question that a peer must answer: it may take as long as it likes to consume bytes.
+ */
 static uint64_t dead_at(const struct mux_session *session)
 {
-    uint64_t since = session->outstanding_us;
+    uint64_t since = session->asked_us;
 
-    if (since == 0)
+    if (session->phase != LINK_UP)
+        since = session->greeting_us;
+    else if (since == 0)
         return UINT64_MAX;
-    if (session->heard_us > since)
+    else if (session->heard_us > since)
         since = session->heard_us;
     return earlier(since + session->settings.dead_after_us, session->doubted_us);
+}
+
+static const char *dead_reason(const struct mux_session *session)
+{
+    switch (session->phase) {
+    case LINK_GREETING:
+        return "the server has not answered HELLO in time";
+    case LINK_POSITIONS:
+        return "the peer has not said in time where the streams stand";
+    default:
+        return "the peer has been silent for too long";
+    }
 }
 
 uint64_t mux_session_deadline(const struct mux_session *session)
@@ -99,14 +117,21 @@ static void end_lingering(struct mux_session *session)
     }
 }
 
-void mux_session_ping(struct mux_session *session)
+void session_ask(struct mux_session *session)
 {
-    if (session->phase == LINK_NONE)
-        return;
     session->ping_due = true;
     /* Counts from here, not from the pull: a link that takes no more bytes is dead, too. */
-    session_awaits_answer(session);
+    if (session->asked_us == 0)
+        session->asked_us = session->now_us ? session->now_us : 1;
     session_output(session);
+}
+
+void mux_session_ping(struct mux_session *session, uint64_t now_us)
+{
+    if (session->phase != LINK_UP)
+        return;
+    session->now_us = now_us;
+    session_ask(session);
 }
 
 void mux_session_probe(struct mux_session *session, uint64_t now_us, uint64_t dead_after_us)
@@ -116,7 +141,7 @@ void mux_session_probe(struct mux_session *session, uint64_t now_us, uint64_t de
     session->now_us = now_us;
     if (session->doubted_us == 0)
         session->doubted_us = now_us + dead_after_us;
-    mux_session_ping(session);
+    mux_session_ping(session, now_us);
 }
 
 int mux_session_tick(struct mux_session *session, uint64_t now_us)
@@ -130,16 +155,14 @@ int mux_session_tick(struct mux_session *session, uint64_t now_us)
         sweep_idle_windows(session);
     if (session->phase == LINK_NONE)
         return 0;
-    if (session->control_overflow) {
-        session->reason = "the peer does not read the control stream";
-        return MUX_ERROR_PROTOCOL;
-    }
+    if (session->control_overflow)
+        return session_broken(session, "the peer does not read the control stream");
     if (now_us >= dead_at(session)) {
-        session->reason = "the peer has been silent for too long";
+        session->reason = dead_reason(session);
         return MUX_ERROR_DEAD;
     }
     if (now_us >= probe_at(session))
-        mux_session_ping(session);
+        session_ask(session);
     if (session->phase == LINK_UP && session->credit_us != 0 && now_us >= session->credit_us) {
         /* The next pull carries them, whenever the link has room for one. */
         session->credit_us = 0;

@@ -38,16 +38,17 @@ struct mux_stream *stream_new(struct mux_session *session, uint32_t id)
 struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux_target *target,
                                    struct mux_text peer, void *owner)
 {
-    struct mux_message message = {.type = MUX_OPEN, .stream = session->next_stream};
+    struct mux_message message = {.type = MUX_OPEN, .stream = session->last_stream + 1};
     struct mux_stream *stream;
 
     assert(session->settings.role == MUX_CLIENT && session->known_to_server);
-    if (session->next_stream == UINT32_MAX)
+    if (session->last_stream == UINT32_MAX)
         return NULL;
-    stream = stream_new(session, session->next_stream);
+    stream = stream_new(session, message.stream);
     if (!stream)
         return NULL;
-    session->next_stream++;
+    session->last_stream = message.stream;
+    session->ids_used_up = session->last_stream == UINT32_MAX;
     stream->owner = owner;
     message.u.open.target = *target;
     message.u.open.peer = peer;
@@ -290,12 +291,13 @@ void stream_check_received(struct mux_stream *stream)
 }
 
 void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char *reason,
-                      enum mux_reset_mode mode)
+                      enum mux_reset_mode mode, uint64_t now_us)
 {
     struct mux_session *session = stream->session;
     bool linger = mode == MUX_RESET_AFTER_DATA && stream->send_half != MUX_HALF_OVER &&
                   stream->send.end > stream->send.start;
 
+    session->now_us = now_us;
     session_send_reset(session, MUX_RESET, stream->id, linger ? stream->send.end : 0, code,
                        session_text(reason));
     if (!linger) {

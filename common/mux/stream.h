@@ -46,4 +46,4 @@ void mux_stream_consume(struct mux_stream *stream, size_t size, uint64_t now_us)
  */
 enum mux_reset_mode { MUX_RESET_NOW, MUX_RESET_AFTER_DATA };
 void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char *reason,
-                      enum mux_reset_mode mode);
+                      enum mux_reset_mode mode, uint64_t now_us);

@@ -221,7 +221,7 @@ static void probe_frames(struct link *link)
     /* A ping that is under way is for the round trip, and came first. */
     if (pings.asked != pings.answered)
         return;
-    mux_session_ping(link->session);
+    mux_session_ping(link->session, clock_now_us());
     link->probe = pings.asked + 1;
     link->probed_size = frames->largest_sent;
 }

@@ -117,14 +117,14 @@ static void cut(struct relay *relay, enum mux_code code, const char *reason,
                 enum mux_reset_mode mode)
 {
     if (relay->stream)
-        mux_stream_reset(relay->stream, code, reason, mode);
+        mux_stream_reset(relay->stream, code, reason, mode, clock_now_us());
     end(relay, RELAY_END_RESET, code, (struct mux_text){reason, strlen(reason)});
 }
 
 void relay_cut(struct relay *relay, enum mux_code code, const char *reason)
 {
     if (relay->stream)
-        mux_stream_reset(relay->stream, code, reason, MUX_RESET_NOW);
+        mux_stream_reset(relay->stream, code, reason, MUX_RESET_NOW, clock_now_us());
     release(relay, true);
 }
 
@@ -185,9 +185,11 @@ static ssize_t write_tls(struct relay *relay, const struct iovec *span)
     return (ssize_t)taken;
 }
 
-/* Writes what iovecs point at. Returns bytes written, -1 when the socket is broken. */
+/* Writes what iovecs point at. Returns bytes written, -1 when the socket is broken; then all of
+ * them still belong to the caller. */
 static ssize_t write_spans(struct relay *relay, const struct iovec *spans, size_t count)
 {
+    size_t encrypted = relay->encrypted;
     ssize_t written = 0;
 
     if (!relay->tls) {
@@ -196,15 +198,16 @@ static ssize_t write_spans(struct relay *relay, const struct iovec *spans, size_
             return written;
         return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && written >= 0; i++) {
         ssize_t some = write_tls(relay, &spans[i]);
-        if (some < 0)
-            return -1;
-        written += some;
-        if ((size_t)some < spans[i].iov_len)
+        written = some < 0 ? -1 : written + some;
+        if (some >= 0 && (size_t)some < spans[i].iov_len)
             break;
     }
-    return transport_flush(relay->tls) == TRANSPORT_ERROR ? -1 : written;
+    if (written >= 0 && transport_flush(relay->tls) != TRANSPORT_ERROR)
+        return written;
+    relay->encrypted = encrypted;
+    return -1;
 }
 
 /* Only what the kernel has counts as consumed: with TLS that is all that was encrypted, or nothing
@@ -231,7 +234,9 @@ static bool write_queue(struct relay *relay)
         size_t count = byte_queue_peek(&relay->incoming, spans, WRITE_SPANS);
         ssize_t written = write_spans(relay, spans, count);
         if (written < 0) {
-            stop_writing(relay);
+            credit_written(relay, total);
+            if (!relay->ended)
+                stop_writing(relay);
             return false;
         }
         if (written == 0)
@@ -303,6 +308,9 @@ static void finish_writing(struct relay *relay)
 {
     if (!relay->write_ending || relay->write_ended || relay->fd < 0 || relay->discards ||
         relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0 || relay->encrypted > 0)
+        return;
+    /* OpenSSL may have written an answer to a key update meanwhile, which goes first. */
+    if (relay->tls && transport_flush(relay->tls) != 1)
         return;
     relay->write_ended = true;
     if (relay->tls)

@@ -61,7 +61,7 @@ static void on_data(void *context, struct mux_stream *stream, const uint8_t *byt
         mux_stream_write(stream, bytes, writable); /* an echo */
     switch (owner->calls++ % 8) {
     case 6:
-        mux_stream_reset(stream, MUX_CODE_PEER_RESET, "no", MUX_RESET_AFTER_DATA);
+        mux_stream_reset(stream, MUX_CODE_PEER_RESET, "no", MUX_RESET_AFTER_DATA, owner->now_us);
         break;
     case 7:
         break;
@@ -147,7 +147,7 @@ static void use_streams(struct mux_session *session)
         if (i == 1)
             mux_stream_finish(stream);
         if (i == 2)
-            mux_stream_reset(stream, MUX_CODE_PEER_RESET, "x", MUX_RESET_AFTER_DATA);
+            mux_stream_reset(stream, MUX_CODE_PEER_RESET, "x", MUX_RESET_AFTER_DATA, 1);
     }
 }
 

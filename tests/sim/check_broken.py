@@ -41,6 +41,21 @@ BROKEN = {
         "stream.c", "byte_queue_drop(&stream->send, consumed);", "byte_queue_drop(&stream->send, stream->send.read);"),
     "window: SHRINK is answered with less than what was written": (
         "session_receive.c", "    if (limit < stream->send.end)\n        limit = stream->send.end;\n", ""),
+    "resume: a session that broke the protocol is carried on": (
+        "session.c", "if (session->broken)\n        return MUX_ERROR_PROTOCOL;", ""),
+    "ids: one is used twice": (
+        "session_receive.c", "message->stream <= session->last_stream)\n        return session_broken(session, \"OPEN",
+        "message->stream < session->last_stream)\n        return session_broken(session, \"OPEN"),
+    "ids: after the last one they begin anew": (
+        "session_receive.c", "session->last_stream = message->stream;", "session->last_stream = message->stream + 1 ? message->stream : 0;"),
+    "ids: a client does not say that it has none left": (
+        "stream.c", "session->ids_used_up = session->last_stream == UINT32_MAX;", ""),
+    "liveness: bytes that nobody consumes are a question": (
+        "session_timers.c", "    else if (since == 0)\n        return UINT64_MAX;\n", ""),
+    "liveness: an answered ping is waited for": (
+        "session_receive.c", "session->asked_us = session->ping_due ? session->now_us : 0;", ""),
+    "liveness: whatever comes gives a greeting more time": (
+        "session_timers.c", "since = session->greeting_us;", "since = session->heard_us;"),
     "liveness: a link that is silent is never given up": (
         "session_timers.c", "if (now_us >= dead_at(session)) {", "if (false && now_us >= dead_at(session)) {"),
 }

@@ -15,8 +15,8 @@ static void drop(struct end *end, struct app *app)
 {
     app->live = false;
     mux_stream_reset(app->stream, MUX_CODE_PEER_RESET, "enough",
-                     random_chance(&end->world->random, 500) ? MUX_RESET_NOW
-                                                             : MUX_RESET_AFTER_DATA);
+                     random_chance(&end->world->random, 500) ? MUX_RESET_NOW : MUX_RESET_AFTER_DATA,
+                     end->world->now_us);
 }
 
 static struct app *place(struct end *end, struct mux_stream *stream)
@@ -154,7 +154,7 @@ static void take_turn(struct end *end)
         struct mux_stream *stream =
             mux_stream_open(end->session, &target, (struct mux_text){"", 0}, NULL);
         if (stream && !place(end, stream))
-            mux_stream_reset(stream, MUX_CODE_LIMIT, "full", MUX_RESET_NOW);
+            mux_stream_reset(stream, MUX_CODE_LIMIT, "full", MUX_RESET_NOW, end->world->now_us);
     }
     for (unsigned i = 0; i < MAX_STREAMS; i++)
         if (end->apps[i].live && random_chance(r, 300))
@@ -187,8 +187,8 @@ static const struct mux_stream *any_stream(struct end *end, uint32_t *id)
     struct random *r = &end->world->random;
     const struct mux_session *session = end->session;
 
-    *id =
-        (uint32_t)random_below(r, (uint64_t)session->next_stream + (random_chance(r, 50) ? 2 : 0));
+    *id = (uint32_t)random_below(r, (uint64_t)session->last_stream + 1 +
+                                        (random_chance(r, 50) ? 2 : 0));
     return *id == 0 ? &session->control : idmap_get(&session->streams, *id);
 }
 
@@ -205,9 +205,11 @@ static void add_message(struct end *end, struct byte_writer *w)
 
     switch (message.type) {
     case MUX_OPEN:
-        message.stream = (uint32_t)guess(r, end->session->next_stream);
-        if (message.stream > 1000000 && !random_chance(r, 50))
-            message.stream = end->session->next_stream;
+        message.stream = (uint32_t)guess(r, (uint64_t)end->session->last_stream + 1);
+        if (random_chance(r, 5))
+            message.stream = UINT32_MAX - (uint32_t)random_below(r, 3);
+        else if (message.stream - end->session->last_stream > 1000000 && !random_chance(r, 50))
+            message.stream = end->session->last_stream + 1;
         message.u.open.target = (struct mux_target){MUX_TARGET_TCP, {"target", 6}, -1};
         message.u.open.peer = (struct mux_text){"host", 4};
         break;
@@ -332,7 +334,7 @@ static void add_fitting_message(struct end *end, struct byte_writer *w)
 
     if (end->which == SERVER && random_chance(&end->world->random, stream ? 200 : 900)) {
         message.type = MUX_OPEN;
-        message.stream = end->session->next_stream;
+        message.stream = end->session->last_stream + 1;
         message.u.open.target = (struct mux_target){MUX_TARGET_TCP, {"target", 6}, -1};
     } else if (stream) {
         fit_message(end, stream, &message);
@@ -385,11 +387,16 @@ static void add_fitting_credit(struct end *end, struct byte_writer *w)
 
 static void add_fitting_position(struct end *end, struct byte_writer *w)
 {
+    static const uint8_t ignored[MUX_FRAME_HEADER] = {MUX_MAY_IGNORE | 77};
     struct random *r = &end->world->random;
     const struct mux_stream *stream = live_stream(end);
 
     if (!stream || random_chance(r, 300))
         stream = &end->session->control;
+    if (stream->id == MUX_CONTROL_STREAM && end->withholds) {
+        byte_writer_bytes(w, ignored, sizeof ignored);
+        return;
+    }
     uint64_t received =
         stream->send.start + random_below(r, stream->send.end - stream->send.start + 1);
     uint64_t consumed = stream->send.start + random_below(r, received - stream->send.start + 1);
@@ -449,6 +456,8 @@ static void greet(struct end *end, const struct mux_session_key *key, bool resum
     struct byte_writer w;
 
     end->wants_pull = false;
+    end->greeted_us = end->world->now_us;
+    end->withholds = resume && random_chance(&end->world->random, 300);
     if (end->which == SERVER) {
         struct mux_hello hello = {.version_min = 1,
                                   .version_max = 1,
@@ -493,12 +502,33 @@ static int run_session(struct end *end)
         take_turn(end);
         pull(end);
         check_session(world, end);
+        if (end->session->phase != LINK_UP &&
+            world->now_us - end->greeted_us >= end->settings.dead_after_us)
+            violate(world, "the peer's positions may take as long as it likes");
         if (random_chance(&world->random, 5)) {
             mux_session_detach(end->session);
             greet(end, mux_session_key(end->session), true);
         }
     }
     return 0;
+}
+
+/* Who broke the protocol has no session any more; whoever was only silent has. */
+static void check_broken(struct end *end, int error)
+{
+    struct mux_hello hello = {.version_min = 1, .version_max = 1, .resume = true};
+
+    if (mux_session_is_broken(end->session) != (error == MUX_ERROR_PROTOCOL))
+        violate(end->world, "the session does not know whether it has ended");
+    mux_session_detach(end->session);
+    if (end->which != SERVER)
+        return;
+    end->wants_pull = false;
+    hello.attempt = end->session->attempt + 1;
+    bool resumed = mux_session_accept(end->session, &hello, 0, (struct mux_text){"", 0},
+                                      end->world->now_us) == 0;
+    if (resumed != (error != MUX_ERROR_PROTOCOL))
+        violate(end->world, "resume after error %d: %d", error, resumed);
 }
 
 static void set_up(struct world *world, struct end *end, unsigned which)
@@ -512,6 +542,7 @@ static void set_up(struct world *world, struct end *end, unsigned which)
     end->settings.max_streams = (uint32_t)random_scaled(r, 1, MAX_STREAMS);
     end->settings.window.initial = (uint32_t)random_scaled(r, 1, 65536);
     end->settings.window_idle_us = random_scaled(r, 1000, 10 * SECOND);
+    end->settings.dead_after_us = random_scaled(r, SECOND, 10 * SECOND);
     mux_budget_init(&end->budget, random_scaled(r, 1000, 16 * 1024 * 1024));
     chunk_pool_init(&end->pool);
 }
@@ -534,10 +565,14 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
         end->session =
             mux_session_new(&end->settings, &callbacks, end, &key, &end->pool, &end->budget);
         greet(end, &key, false);
-        if (run_session(end)) {
+        if (random_chance(&world->random, 200))
+            end->session->last_stream = UINT32_MAX - (uint32_t)random_scaled(&world->random, 0, 20);
+        int error = run_session(end);
+        if (error) {
             trace(world, "refused: %s", mux_session_reason(end->session));
             totals->errors++;
         }
+        check_broken(end, error);
         mux_session_free(end->session);
         end->session = NULL;
     }

@@ -23,7 +23,7 @@ static const uint8_t *content_at(unsigned from, uint32_t id, uint64_t offset)
 
 static struct app *peer_of(struct app *app, struct world *world)
 {
-    return &world->ends[1 - app->end].apps[app->id - 1];
+    return &world->ends[1 - app->end].apps[place_of(world, app->id)];
 }
 
 static void init_app(struct end *end, struct app *app, struct mux_stream *stream)
@@ -60,9 +60,9 @@ static void on_established(void *context, const struct mux_welcome *welcome)
 }
 
 /* Both kinds of node, so that a mix-up shows. */
-static enum mux_target_kind kind_of(uint32_t stream)
+static enum mux_target_kind kind_of(unsigned place)
 {
-    return stream % 2 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER;
+    return place % 2 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER;
 }
 
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
@@ -73,13 +73,14 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     uint32_t id = mux_stream_id(stream);
 
     trace(world, "server: stream %u opens", id);
-    if (id == 0 || id > world->opened || end->apps[id - 1].exists) {
+    unsigned place = place_of(world, id);
+    if (place >= world->opened || end->apps[place].exists) {
         violate(world, "open() for stream %u, which was not opened or was before", id);
         return;
     }
-    if (target->kind != kind_of(id) || target->node_id != (int32_t)id || peer.size != 3)
+    if (target->kind != kind_of(place) || target->node_id != (int32_t)place || peer.size != 3)
         violate(world, "open() of stream %u with another target", id);
-    init_app(end, &end->apps[id - 1], stream);
+    init_app(end, &end->apps[place], stream);
     progress(world);
 }
 
@@ -104,7 +105,8 @@ static void reset_app(struct end *end, struct app *app)
     app->reset_us = world->now_us;
     trace(world, "%u resets stream %u, mode %d, written %llu", end->which, app->id, app->mode,
           (unsigned long long)app->written);
-    mux_stream_reset(app->stream, MUX_CODE_PEER_RESET, "the simulation wants it", app->mode);
+    mux_stream_reset(app->stream, MUX_CODE_PEER_RESET, "the simulation wants it", app->mode,
+                     world->now_us);
     progress(world);
 }
 
@@ -276,7 +278,13 @@ static void send_message(struct end *end)
 static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
 {
     struct end *end = context;
+    struct world *world = end->world;
 
+    /* The ids are used up: what was planned beyond them belongs to another session. */
+    if (code == MUX_CODE_LIMIT && end->which == CLIENT && world->opened == world->plan.ids_left) {
+        world->plan.streams = world->opened_before + world->opened;
+        return;
+    }
     if (code != MUX_CODE_GOING_AWAY || reason.size != 3)
         violate(end->world, "GOAWAY with another reason");
 }
@@ -354,9 +362,9 @@ static void open_streams(struct end *end)
            world->opened < MAX_STREAMS &&
            world->opened + world->opened_before < world->plan.streams &&
            random_chance(&world->random, 600)) {
-        struct mux_target target = {.kind = kind_of(world->opened + 1),
+        struct mux_target target = {.kind = kind_of(world->opened),
                                     .name = {"kafka", 5},
-                                    .node_id = (int32_t)world->opened + 1};
+                                    .node_id = (int32_t)world->opened};
         struct mux_stream *stream =
             mux_stream_open(end->session, &target, (struct mux_text){"peer", 3}, NULL);
         if (!stream)
@@ -364,7 +372,7 @@ static void open_streams(struct end *end)
         world->opened++;
         world->totals->streams++;
         trace(world, "client opens stream %u", mux_stream_id(stream));
-        init_app(end, &end->apps[mux_stream_id(stream) - 1], stream);
+        init_app(end, &end->apps[place_of(world, mux_stream_id(stream))], stream);
     }
 }
 
@@ -381,7 +389,7 @@ void owner_act(struct end *end)
     if (end->messages_sent < world->plan.messages && random_chance(&world->random, 300))
         send_message(end);
     if (random_chance(&world->random, 5))
-        mux_session_ping(end->session);
+        mux_session_ping(end->session, world->now_us);
     if (random_chance(&world->random, 2))
         mux_session_probe(end->session, world->now_us, PROBE_US);
     if (random_chance(&world->random, 2))

@@ -119,7 +119,9 @@ struct end {
     bool wants_pull;
     uint32_t messages_sent;
     uint32_t messages_seen;
-    struct app apps[MAX_STREAMS]; /* by stream id - 1 */
+    uint64_t greeted_us;          /* hostile: when the present link began */
+    bool withholds;               /* and the peer never ends its positions */
+    struct app apps[MAX_STREAMS]; /* by place_of() the stream */
 };
 
 struct plan {
@@ -141,6 +143,7 @@ struct plan {
     size_t packet_max;
     uint64_t pause_us; /* between two turns of the owners */
     bool lose_session; /* the server forgets the session once */
+    uint32_t ids_left; /* a session has so many ids of streams; 0: all */
     bool spoil_version;
 };
 
@@ -168,6 +171,7 @@ struct world {
     uint64_t progress_us;
     struct end ends[ENDS];
     struct link links[MAX_LINKS];
+    uint32_t id_base;       /* the id before a session's first stream */
     unsigned opened;        /* in this session */
     unsigned opened_before; /* in earlier ones */
     bool losing;            /* a lost session's streams are being reset */
@@ -184,6 +188,12 @@ __attribute__((format(printf, 2, 3)))
 #endif
 void trace(struct world *world, const char *format, ...);
 void progress(struct world *world);
+
+/* Where a stream is in struct end's apps. */
+static inline unsigned place_of(const struct world *world, uint32_t id)
+{
+    return id - world->id_base - 1;
+}
 
 /* network.c */
 void link_open(struct world *world, struct link *link);

@@ -64,6 +64,7 @@ static void plan_owners(struct plan *plan, struct random *r)
     plan->stall_chance = random_chance(r, 500) ? 0 : (unsigned)random_below(r, 20);
     plan->pause_us = random_scaled(r, 2000, 50 * 1000);
     plan->lose_session = random_chance(r, 60);
+    plan->ids_left = random_chance(r, 100) ? (uint32_t)random_scaled(r, 1, 2 * MAX_STREAMS) : 0;
     plan->spoil_version = random_chance(r, 30);
 }
 
@@ -116,6 +117,7 @@ static void new_session(struct end *end)
     owner_new_session(end);
     end->session =
         mux_session_new(&end->settings, &owner_callbacks, end, &key, &end->pool, &end->budget);
+    end->session->last_stream = end->world->id_base;
 }
 
 /* The session is gone for good: every stream of it must be told so. */
@@ -243,6 +245,10 @@ static void session_error(struct end *end, int error)
     if (error == MUX_ERROR_PROTOCOL)
         violate(world, "%u takes an honest peer for a broken one: %s", end->which,
                 mux_session_reason(end->session));
+    /* Who has not asked has no right to an answer; one that could be sent has been. */
+    if (error == MUX_ERROR_DEAD && end->session->phase == LINK_UP && end->session->ping_us == 0 &&
+        (!end->session->ping_due || link_room(world, end->link, end->which)))
+        violate(world, "%u takes a link for dead on which it has asked nothing", end->which);
     drop_link(end);
     if (error != MUX_ERROR_REJECTED)
         return;
@@ -480,6 +486,8 @@ bool world_run(struct world *world, uint64_t seed, bool trace_on, struct totals 
         plan_end(world, &world->ends[i]);
     }
     bound_work(world);
+    if (world->plan.ids_left > 0)
+        world->id_base = UINT32_MAX - world->plan.ids_left;
     while (!world->violation[0] && !all_over(world))
         step(world);
     finish_world(world);

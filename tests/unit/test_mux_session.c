@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "mux/frame.h"
-#include "mux/session.h"
+#include "mux/session_internal.h"
 
 enum { MS = 1000, SECOND = 1000 * 1000 };
 
@@ -112,7 +111,7 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
 
 static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
 {
-    char word[40];
+    char word[60];
 
     snprintf(word, sizeof word, "goaway%d:%.*s", (int)code, (int)reason.size, reason.bytes);
     note(context, word, NULL);
@@ -313,7 +312,7 @@ static void a_reset_now_overtakes_data(void **state)
     server.lazy = true;
     mux_stream_write(stream, "abc", 3);
     exchange();
-    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW, now);
     exchange();
     assert_events(&server, "data:abc:1 reset1");
     assert_int_equal(mux_session_stream_count(client.session), 0);
@@ -326,7 +325,7 @@ static void a_reset_after_data_waits_for_the_owner(void **state)
 
     server.lazy = true;
     mux_stream_write(stream, "abcd", 4);
-    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
     exchange();
     assert_events(&server, "data:abcd:1");
     assert_int_equal(mux_stream_writable(server.opened), 0);
@@ -347,7 +346,7 @@ static void a_reset_after_a_finish_keeps_the_data(void **state)
     mux_stream_write(stream, "abcd", 4);
     mux_stream_finish(stream);
     exchange();
-    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
     exchange();
     assert_events(&server, "data:abcd:1 finish1");
     mux_stream_consume(server.opened, 4, now);
@@ -361,7 +360,7 @@ static void lingering_ends(void **state)
 
     server.lazy = true;
     mux_stream_write(stream, "abcd", 4);
-    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
     exchange();
     detach();
     assert_int_equal(mux_session_deadline(client.session), now + 10 * SECOND);
@@ -535,7 +534,7 @@ static void an_older_link_cannot_take_over(void **state)
 static void round_trips_are_measured(void **state)
 {
     (void)state;
-    mux_session_ping(client.session);
+    mux_session_ping(client.session, now);
     carry(&client, &server);
     now += 7 * MS;
     carry(&server, &client);
@@ -546,7 +545,7 @@ static void an_idle_link_is_probed_then_dead(void **state)
 {
     (void)state;
     now += 20 * MS;
-    mux_session_ping(client.session);
+    mux_session_ping(client.session, now);
     exchange();
     assert_int_equal(mux_session_deadline(client.session), now + 20 * SECOND);
     now += 20 * SECOND;
@@ -604,15 +603,15 @@ static void answers_are_counted_by_ping(void **state)
     struct mux_pings pings = mux_session_pings(client.session);
 
     assert_true(pings.asked == 1 && pings.answered == 1);
-    mux_session_ping(client.session);
-    mux_session_ping(client.session);
+    mux_session_ping(client.session, now);
+    mux_session_ping(client.session, now);
     pings = mux_session_pings(client.session);
     assert_true(pings.asked == 2 && pings.answered == 1);
     now += MS;
     assert_int_equal(carry(&client, &server), 0);
     /* One more before the answer comes: an answer to the older one tells nothing of it. */
     now += MS;
-    mux_session_ping(client.session);
+    mux_session_ping(client.session, now);
     assert_int_equal(carry(&client, &server), 0);
     exchange();
     pings = mux_session_pings(client.session);
@@ -621,6 +620,97 @@ static void answers_are_counted_by_ping(void **state)
     assert_int_equal(link_up(), 0);
     pings = mux_session_pings(client.session);
     assert_true(pings.answered == 0);
+}
+
+/* Both ends for so long, each called when it wants to be, over a link that works. */
+static void live(uint64_t us)
+{
+    uint64_t end = now + us;
+    struct side *sides[] = {&client, &server};
+
+    while (now < end) {
+        uint64_t next = end;
+        for (int i = 0; i < 2; i++) {
+            uint64_t deadline = mux_session_deadline(sides[i]->session);
+            next = deadline < next ? deadline : next;
+        }
+        now = next > now ? next : now;
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(mux_session_tick(sides[i]->session, now), 0);
+        exchange();
+    }
+}
+
+/* Every way in which bytes that the peer has not consumed stop mattering. */
+static void a_link_outlives_bytes_that_nobody_consumes(void **state)
+{
+    (void)state;
+    struct mux_stream *streams[5];
+    struct mux_stream *opened[5];
+
+    server.lazy = client.lazy = true;
+    for (int i = 0; i < 5; i++) {
+        streams[i] = open_stream();
+        opened[i] = server.opened;
+        mux_stream_write(streams[i], "abc", 3);
+        mux_stream_write(opened[i], "abc", 3);
+    }
+    exchange();
+    now += 30 * MS;
+    mux_stream_reset(streams[0], MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW, now);
+    mux_stream_reset(opened[1], MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW, now);
+    mux_stream_reset(streams[2], MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
+    mux_stream_reset(opened[3], MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
+    exchange();
+    live(60 * SECOND); /* one stream still holds bytes */
+    assert_int_equal(mux_session_stream_count(client.session), 1);
+    detach();
+    assert_int_equal(link_up(), 0);
+    exchange();
+    live(60 * SECOND);
+    mux_stream_reset(streams[4], MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW, now);
+    live(60 * SECOND);
+    assert_int_equal(mux_session_stream_count(server.session), 0);
+}
+
+static void a_ping_of_an_idle_link_counts_from_now(void **state)
+{
+    (void)state;
+    live(30 * MS);
+    now += 15 * SECOND;
+    mux_session_ping(client.session, now);
+    assert_true(mux_session_deadline(client.session) >= now + 10 * SECOND);
+    assert_int_equal(mux_session_tick(client.session, now), 0);
+    live(60 * SECOND);
+}
+
+static void an_end_that_was_asleep_asks_first(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    server.lazy = true;
+    mux_stream_write(stream, "abc", 3);
+    exchange();
+    now += 60 * SECOND; /* the machine slept: the peer was never asked anything */
+    assert_int_equal(mux_session_tick(client.session, now), 0);
+    assert_int_equal(mux_session_tick(server.session, now), 0);
+    exchange();
+    live(10 * SECOND);
+}
+
+static void a_reset_after_data_of_an_idle_session_delivers_it(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    live(30 * MS);
+    now += 15 * SECOND;
+    mux_stream_write(stream, "abc", 3);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
+    assert_int_equal(mux_session_tick(client.session, now), 0);
+    exchange();
+    assert_events(&server, "data:abc:1 reset1");
 }
 
 static void a_lost_session_resets_its_streams(void **state)
@@ -803,6 +893,124 @@ static void positions_come_first_after_a_resume(void **state)
     assert_false(mux_session_established(server.session));
 }
 
+/* Frames that may be ignored, one a second. */
+static int trickle(struct side *to)
+{
+    int error = 0;
+
+    for (int second = 0; second < 60 && !error; second++) {
+        now += SECOND;
+        assert_int_equal(SEND(to, 0x80 + 77, 0, 0, 0), 0);
+        error = mux_session_tick(to->session, now);
+    }
+    return error;
+}
+
+static void a_greeting_has_a_deadline_that_nothing_moves(void **state)
+{
+    (void)state;
+    open_stream();
+    detach();
+    mux_session_attach(client.session, now);
+    uint64_t begin = now;
+    assert_int_equal(trickle(&client), MUX_ERROR_DEAD);
+    assert_true(now == begin + 10 * SECOND);
+    assert_string_equal(mux_session_reason(client.session),
+                        "the server has not answered HELLO in time");
+    detach();
+
+    assert_int_equal(link_up(), 0); /* HELLO was answered, and all positions have come but ... */
+    now += 9 * SECOND;
+    size_t size = mux_session_pull(server.session, wire, MUX_PULL_MIN, now);
+    assert_int_equal(
+        mux_session_receive(client.session, wire, MUX_FRAME_HEADER + byte_load_u16(wire + 2), now),
+        0);
+    assert_true(size > 0);
+    begin = now;
+    assert_int_equal(trickle(&client), MUX_ERROR_DEAD);
+    assert_true(now == begin + 10 * SECOND);
+    detach();
+
+    struct mux_hello hello = {
+        .version_min = 1, .version_max = 1, .resume = true, .attempt = 9, .initial_window = 65536};
+    assert_int_equal(mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now),
+                     0);
+    begin = now;
+    assert_int_equal(trickle(&server), MUX_ERROR_DEAD);
+    assert_true(now == begin + 10 * SECOND);
+    assert_false(mux_session_is_broken(server.session)); /* late is not wrong */
+}
+
+static void a_session_that_broke_the_protocol_is_not_resumed(void **state)
+{
+    (void)state;
+    open_stream();
+    assert_false(mux_session_is_broken(server.session));
+    assert_int_equal(SEND(&server, 77, 0, 0, 0, 0), MUX_ERROR_PROTOCOL);
+    assert_true(mux_session_is_broken(server.session));
+    detach();
+    assert_int_equal(link_up(), MUX_ERROR_PROTOCOL);
+    assert_string_equal(mux_session_reason(server.session), "a frame has an unknown type");
+}
+
+/* The message that opens the stream, by hand. */
+static int send_open(struct side *to, uint32_t stream)
+{
+    struct mux_message open = {.type = MUX_OPEN, .stream = stream};
+
+    open.u.open.target = (struct mux_target){MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
+    return send_message(to, to->session->control.window.received, open);
+}
+
+static void ids_grow_and_end(void **state)
+{
+    (void)state;
+    assert_int_equal(send_open(&server, 7), 0);
+    assert_int_equal(send_open(&server, UINT32_MAX), 0);
+    assert_events(&server, "open7 open4294967295");
+    assert_int_equal(mux_session_stream_count(server.session), 2);
+    assert_int_equal(SEND(&server, MUX_DATA, UINT32_MAX, 3, 0), 0);
+    assert_int_equal(strncmp(server.events, "data:", 5), 0);
+    assert_int_equal(SEND(&server, MUX_WINDOW, 8, 0, 0, 70000), 0); /* may have been and gone */
+    assert_int_equal(send_open(&server, UINT32_MAX), MUX_ERROR_PROTOCOL);
+    assert_int_equal(mux_session_stream_count(server.session), 2);
+    mux_session_reset_streams(server.session, MUX_CODE_SESSION_LOST, "lost");
+    assert_int_equal(mux_session_stream_count(server.session), 0);
+}
+
+static void no_open_is_right_after_the_last_id(void **state)
+{
+    static const uint32_t wrong[] = {0, 1, 7, UINT32_MAX - 1, UINT32_MAX};
+
+    (void)state;
+    assert_int_equal(send_open(&server, UINT32_MAX), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(send_open(&server, wrong[i]), MUX_ERROR_PROTOCOL);
+        assert_int_equal(mux_session_stream_count(server.session), 1);
+    }
+}
+
+/* As after GOAWAY: what there is goes on, new streams need another session. */
+static void a_client_leaves_a_session_without_ids(void **state)
+{
+    (void)state;
+    const struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
+
+    client.session->last_stream = server.session->last_stream = UINT32_MAX - 2;
+    struct mux_stream *stream = open_stream();
+    assert_int_equal(mux_stream_id(stream), UINT32_MAX - 1);
+    mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL);
+    assert_events(&client, "");
+    exchange();
+    assert_events(&client, "goaway6:all numbers of streams are used up");
+    assert_events(&server, "open4294967295");
+    assert_null(mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL));
+    mux_stream_write(stream, "still", 5);
+    exchange();
+    assert_events(&server, "data:still:4294967294");
+    assert_events(&client, "");
+}
+
 #define IN_A_PAIR(test) cmocka_unit_test_setup_teardown(test, pair, part)
 
 int main(void)
@@ -829,6 +1037,10 @@ int main(void)
         IN_A_PAIR(a_link_that_takes_no_bytes_is_dead),
         IN_A_PAIR(progress_is_what_the_peer_has_acknowledged),
         IN_A_PAIR(answers_are_counted_by_ping),
+        IN_A_PAIR(a_link_outlives_bytes_that_nobody_consumes),
+        IN_A_PAIR(a_ping_of_an_idle_link_counts_from_now),
+        IN_A_PAIR(an_end_that_was_asleep_asks_first),
+        IN_A_PAIR(a_reset_after_data_of_an_idle_session_delivers_it),
         IN_A_PAIR(a_lost_session_resets_its_streams),
         IN_A_PAIR(too_many_streams_are_refused),
         IN_A_PAIR(another_version_is_rejected),
@@ -837,6 +1049,11 @@ int main(void)
         IN_A_PAIR(impossible_messages_end_the_link),
         IN_A_PAIR(impossible_frames_end_the_link),
         IN_A_PAIR(positions_come_first_after_a_resume),
+        IN_A_PAIR(a_greeting_has_a_deadline_that_nothing_moves),
+        IN_A_PAIR(a_session_that_broke_the_protocol_is_not_resumed),
+        IN_A_PAIR(ids_grow_and_end),
+        IN_A_PAIR(no_open_is_right_after_the_last_id),
+        IN_A_PAIR(a_client_leaves_a_session_without_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
