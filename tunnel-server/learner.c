@@ -160,15 +160,16 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-/* The connection stands: asks on it. A socket takes so few bytes at once, or it is broken, which
- * shows when the answer is read. */
+/* The connection stands: asks on it. A socket takes so few bytes at once, or it is broken or full
+ * of what a client has sent before, which shows when no answer comes. */
 static void ask(struct learner *learner)
 {
     const struct timeval timeout = {learner->timeout_ms / 1000, learner->timeout_ms % 1000 * 1000};
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
     size_t size = kafka_bootstrap_request(learner->type, request, CORRELATION_ID);
 
-    if (transport_commit(learner->connection, request, size) == 0)
+    if (transport_has_room(learner->connection) &&
+        transport_commit(learner->connection, request, size) == 0)
         transport_flush(learner->connection);
     learner->readable = event_new(learner->cluster->worker->base, transport_fd(learner->connection),
                                   EV_READ | EV_PERSIST, on_readable, learner);

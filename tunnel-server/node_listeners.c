@@ -206,7 +206,8 @@ static bool note_exposed(struct node_listeners *listeners, size_t cluster,
     if (!exposed || list_empty(&exposed->node))
         return false;
     list_remove(&exposed->node);
-    if (node->port == 0 || node->host.size == 0 || node->host.size > HOST_MAX) {
+    if (node->port == 0 || node->host.size == 0 || node->host.size > HOST_MAX ||
+        memchr(node->host.bytes, '\0', node->host.size)) {
         exposed->failed = true;
         exposed->failed_after = listeners->waits;
         log_warning(listeners->worker->log, "expose_failed",

@@ -1,0 +1,317 @@
+"""What comes from an end that means no good, or knows no better, ends that end's session or connection, never a program."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+from harness import fakes, openssl, proxy as proxies, raw, tunnel, wait, wire, ws
+
+pytestmark = pytest.mark.tunnel
+
+DATA, WELCOME, REJECT, GOAWAY = 5, 2, 3, 9
+OPEN, RESET, EXPOSE, EXPOSED = 1, 6, 32, 33
+CLUSTER, TCP = 1, 3
+UNKNOWN_SESSION, LISTENER = 12, 8
+VENDOR_API = 10_000
+
+
+class Client:
+    """A tunnel client by hand (docs/protocol.md): frames in and out, the control stream's messages."""
+
+    def __init__(self, server, key=bytes(48), resume=False, attempt=1):
+        self.sock, status, _ = ws.upgrade(server)
+        assert status == 101
+        self.sock.settimeout(20)
+        self.sent, self.pending, self.control = 0, b"", b""
+        hello = struct.pack(">IHHHII", 0x4B54554E, 1, 1, int(resume), attempt, 1 << 20) + key + b"\x04test"
+        self.send(ws.mux_frame(1, 0, hello))
+        self.answer, payload = self.frame((WELCOME, REJECT))
+        self.key = payload[12:60]
+        self.code = struct.unpack_from(">H", payload)[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def send(self, frames):
+        self.sock.sendall(ws.frame(2, frames))
+
+    def message(self, kind, body):
+        message = struct.pack(">BBH", kind, 0, len(body)) + body
+        self.send(ws.mux_frame(DATA, 0, struct.pack(">Q", self.sent) + message))
+        self.sent += len(message)
+
+    def open(self, stream, target, kind=TCP):
+        self.message(OPEN, struct.pack(">IBi", stream, kind, -1) + bytes([len(target)]) + target.encode() + b"\x02me")
+
+    def _take(self, size):
+        """So many bytes of the link: the payload of WebSocket messages, whatever their boundaries."""
+        while len(self.pending) < size:
+            head = self._exactly(2)
+            length = head[1] & 127
+            if length > 125:
+                length = int.from_bytes(self._exactly(2 if length == 126 else 8), "big")
+            payload = self._exactly(length)
+            if head[0] & 15 == 8:
+                raise EOFError(payload)
+            self.pending += payload
+        taken, self.pending = self.pending[:size], self.pending[size:]
+        return taken
+
+    def _exactly(self, size):
+        data = b""
+        while len(data) < size:
+            got = self.sock.recv(size - len(data))
+            if not got:
+                raise EOFError
+            data += got
+        return data
+
+    def frame(self, kinds):
+        """(type, payload) of the next frame that is one of those."""
+        while True:
+            kind, _, size, stream = struct.unpack(">BBHI", self._take(8))
+            payload = self._take(size)
+            if kind == DATA and stream == 0:
+                self.control += payload[8:]
+            if kind in kinds:
+                return kind, payload
+
+    def next_message(self, kinds):
+        """(type, body) of the next message of the control stream that is one of those."""
+        while True:
+            while len(self.control) >= 4 and len(self.control) >= 4 + struct.unpack_from(">H", self.control, 2)[0]:
+                size = struct.unpack_from(">H", self.control, 2)[0]
+                kind, body, self.control = self.control[0], self.control[4:4 + size], self.control[4 + size:]
+                if kind in kinds:
+                    return kind, body
+            self.frame((DATA,))
+
+
+@pytest.fixture
+def server(pair, peer):
+    return pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None)
+
+
+def check_alive(pair, server):
+    client = pair.client(server, tcp={"peer": 0})
+    assert raw.echo_once(tunnel.port(client, "peer")) == b"ping"
+    assert server.popen.poll() is None
+
+
+# ---- the tunnel protocol
+
+
+def test_the_last_number_of_a_stream_is_used_once(pair, server):
+    with Client(server) as client:
+        client.open(2**32 - 1, "peer")
+        client.open(2**32 - 1, "peer")
+        with contextlib.suppress(OSError):
+            client.send(ws.mux_frame(GOAWAY, 0, struct.pack(">HH", 9, 0)))
+            client.sock.sendall(ws.frame(8, struct.pack(">H", 1000)))
+        assert ws.closed_within(client.sock, 20)
+    assert "OPEN" in server.wait_for("protocol_error")["reason"]
+    check_alive(pair, server)
+
+
+def test_a_session_that_broke_the_protocol_has_ended_at_once(pair, server):
+    with Client(server) as first:
+        first.send(ws.mux_frame(77, 0, b""))
+        # The close frame was sent but not answered: the server still waits for that.
+        with pytest.raises(EOFError):
+            first.frame((WELCOME,))
+        with Client(server, first.key, resume=True, attempt=2) as second:
+            assert (second.answer, second.code) == (REJECT, UNKNOWN_SESSION)
+    check_alive(pair, server)
+
+
+def stays_up(programs, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for program in programs:
+            assert not program.events("link_lost"), program.events("link_lost")
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("how", ["killed in mid-fetch", "refused target"])
+def test_a_healthy_link_outlives_bytes_that_nobody_took(how, pair, peer):
+    with fakes.refusing_port() as refusing:
+        server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}", "refused": f"127.0.0.2:{refusing}"})
+        client = pair.client(server, tcp={"peer": 0, "refused": 0})
+        if how == "refused target":
+            with raw.connect(tunnel.port(client, "refused"), None) as sock:
+                sock.sendall(bytes(16))
+                assert ws.closed_within(sock, 20)
+        else:
+            sock = raw.connect(tunnel.port(client, "peer"), f"source {64 << 20} seed")
+            assert sock.recv(1000)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        server.wait_for("audit_stream")
+        stays_up([client, server], 12)
+        assert raw.echo_once(tunnel.port(client, "peer")) == b"ping"
+
+
+def test_looking_at_the_status_page_of_an_idle_client(pair, peer):
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
+    client = pair.client(server, tcp={"peer": 0}, args=["--status", "127.0.0.1:0"])
+    status = client.wait_for("status_page")["listen"]
+    stays_up([client, server], 12)
+    with socket.create_connection(("127.0.0.1", int(status.rsplit(":", 1)[1]))) as sock:
+        sock.sendall(f"GET /status.json HTTP/1.1\r\nHost: {status}\r\n\r\n".encode())
+        assert raw.read_rest(sock).startswith(b"HTTP/1.1 200")
+    stays_up([client, server], 2)
+
+
+# ---- listeners
+
+
+@pytest.fixture
+def asked(pair, peer):
+    """A Client that has just been asked for a listener, for Metadata of a cluster of one node."""
+    with fakes.Broker([]) as broker:
+        broker.brokers = [broker.node(5)]
+        server = pair.server(kafka=broker.address, tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None)
+        with Client(server) as client:
+            client.open(1, "kafka", CLUSTER)
+            client.send(ws.mux_frame(DATA, 1, bytes(8) + wire.metadata_request()))
+            _, body = client.next_message((EXPOSE,))
+            assert body == b"\x05kafka" + struct.pack(">HBi", 1, 1, 5)
+            client.server = server
+            yield client
+
+
+def test_a_listener_without_a_name(asked, pair):
+    asked.message(EXPOSED, b"\x05kafka" + struct.pack(">HBiH", 1, 1, 5, 9092) + b"\x09\0hostname")
+    _, body = asked.next_message((RESET,))
+    assert struct.unpack_from(">I", body)[0] == 1
+    check_alive(pair, asked.server)
+
+
+def test_answers_that_answer_nothing_give_no_more_time(asked):
+    """10 s for listeners are 10 s, whatever the client says meanwhile."""
+    started = time.monotonic()
+    stopping = threading.Event()
+
+    def chatter():
+        while not stopping.wait(1):
+            with contextlib.suppress(OSError):
+                asked.message(EXPOSED, b"\x05kafka" + struct.pack(">H", 0))
+    thread = threading.Thread(target=chatter)
+    thread.start()
+    try:
+        _, body = asked.next_message((RESET,))
+    finally:
+        stopping.set()
+        thread.join()
+    assert struct.unpack_from(">IQH", body) == (1, 0, LISTENER)
+    assert 9 < time.monotonic() - started < 15
+
+
+# ---- TLS of brokers and proxies
+
+
+class Broker(fakes.Listening):
+    """Does with each connection what `conversation(openssl.Connection)` does."""
+
+    def __init__(self, certificate, conversation):
+        self.tls, self.conversation = openssl.Server(certificate), conversation
+        super().__init__("127.0.0.2")
+
+    def _serve(self, sock):
+        with contextlib.suppress(OSError):
+            with self.tls.wrap(sock) as tls:
+                self.conversation(tls)
+
+
+@pytest.fixture
+def kafka(pair, pki, peer):
+    """kafka(conversation) -> (server, port of the bootstrap listener)"""
+    brokers = []
+
+    def start(conversation):
+        brokers.append(Broker(pki.authority.issue("tls-broker", "IP:127.0.0.2"), conversation))
+        server = pair.server(kafka=f"127.0.0.2:{brokers[0].port}", tcp={"peer": f"{peer.host}:{peer.port}"},
+                             args=["--kafka-tls", "--kafka-ca", pki.ca], tls=None)
+        return server, tunnel.port(pair.client(server, kafka={"kafka": 0}), "kafka")
+    yield start
+    for broker in brokers:
+        fakes.close(broker.listener)
+
+
+def request(body_size):
+    head = struct.pack(">hhih", VENDOR_API, 0, 1, -1)
+    return struct.pack(">i", len(head) + body_size) + head
+
+
+def test_a_broker_resets_while_much_is_written_to_it(kafka, pair):
+    """Bytes that were encrypted and not sent are let go of once."""
+    def conversation(tls):
+        tls.recv(1000)
+        tls.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server, port = kafka(conversation)
+    for _ in range(100):
+        with raw.connect(port, None, timeout=20) as sock, contextlib.suppress(OSError):
+            sock.sendall(request(64 << 20))
+            for _ in range(64):
+                sock.sendall(bytes(1 << 18))
+    assert server.popen.poll() is None
+    check_alive(pair, server)
+
+
+def test_a_broker_updates_keys_while_a_client_ends(kafka, pair):
+    def conversation(tls):
+        tls.recv(1000)
+        while True:
+            tls.key_update()
+    server, port = kafka(conversation)
+    for _ in range(100):
+        with raw.connect(port, None, timeout=20) as sock, contextlib.suppress(OSError):
+            sock.sendall(request(0))
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(100)
+        if server.popen.poll() is not None:
+            break
+    check_alive(pair, server)
+
+
+class KeyProxy(proxies.Proxy):
+    """Answers CONNECT and asks for new keys in one breath."""
+
+    def __init__(self, identity):
+        self.tls, self.served = openssl.Server(identity), 0
+        super().__init__(identity)
+
+    def _serve(self, sock):
+        with contextlib.suppress(OSError):
+            with self.tls.wrap(sock) as tls:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    got = tls.recv(65536)
+                    if not got:
+                        return
+                    head += got
+                tls.cork(1)
+                tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                tls.key_update()
+                tls.cork(0)
+                while tls.recv(65536):
+                    pass
+                self.served += 1
+
+
+def test_a_proxy_updates_keys_with_its_answer(pair, pki, server):
+    between = KeyProxy(pki.server)
+    try:
+        client = pair.client("https://localhost:1", tcp={"peer": 0}, args=["--proxy", between.url(), "--ca", pki.ca, "--dial-timeout", "2"],
+                             ready=False)
+        wait.until(lambda: between.served >= 2 or client.popen.poll() is not None, 30, "two dials")
+        assert client.popen.poll() is None
+    finally:
+        between.close()
