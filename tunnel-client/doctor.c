@@ -282,8 +282,22 @@ static void note_node(void *context, int32_t id, const struct kafka_address *add
     }
 }
 
+/* No broker is there. A cluster of controllers (KIP-919) may be meant, but not where nobody has
+ * given it a name of its own. */
+static void tell_of_controllers(struct doctor *doctor, const struct kafka_bootstrap_apis *apis)
+{
+    bool meant =
+        apis->describe_cluster && strcmp(cluster_name(doctor), ADDRESS_DEFAULT_CLUSTER) != 0;
+
+    diagnosis_add(&doctor->diagnosis, LAYER_KAFKA, meant ? VERDICT_WARNING : VERDICT_FAILED, -1,
+                  "cluster %s: what answers is no broker, for it has no Metadata; a KRaft "
+                  "controller is like that, and serves admin clients with bootstrap.controllers "
+                  "alone. For all others, name a broker in tunnel-server's --kafka",
+                  cluster_name(doctor));
+}
+
 /* The answer is whole. */
-static void question_answered(struct doctor *doctor, uint32_t apis)
+static void question_answered(struct doctor *doctor, const struct kafka_bootstrap_apis *apis)
 {
     struct diagnosis *diagnosis = &doctor->diagnosis;
     const struct node *node = &doctor->nodes[doctor->node];
@@ -292,12 +306,18 @@ static void question_answered(struct doctor *doctor, uint32_t apis)
     switch (doctor->question) {
     case QUESTION_VERSIONS:
         diagnosis_add(diagnosis, LAYER_BROKER, VERDICT_OK, took_us,
-                      "cluster %s: a bootstrap broker answers", cluster_name(doctor));
+                      "cluster %s: a bootstrap %s answers", cluster_name(doctor),
+                      apis->metadata ? "broker" : "address");
         diagnosis_add(diagnosis, LAYER_KAFKA, VERDICT_OK, -1, "ApiVersions: %u APIs",
-                      (unsigned)apis);
-        doctor->question = QUESTION_METADATA;
-        ask(doctor);
-        return;
+                      (unsigned)apis->count);
+        if (apis->metadata) {
+            doctor->question = QUESTION_METADATA;
+            ask(doctor);
+            return;
+        }
+        tell_of_controllers(doctor, apis);
+        doctor->cluster++;
+        break;
     case QUESTION_METADATA:
         diagnosis_add(diagnosis, LAYER_KAFKA, VERDICT_OK, took_us, "Metadata: %zu broker%s",
                       doctor->node_total, doctor->node_total == 1 ? "" : "s");
@@ -352,7 +372,7 @@ static void on_data(void *context, struct mux_stream *stream, const uint8_t *byt
     struct doctor *doctor = mux_stream_owner(stream);
     enum kafka_bootstrap_result result;
     const char *reason = "";
-    uint32_t apis = 0;
+    struct kafka_bootstrap_apis apis = {0};
 
     (void)context;
     mux_stream_consume(stream, size, clock_now_us());
@@ -369,7 +389,7 @@ static void on_data(void *context, struct mux_stream *stream, const uint8_t *byt
                                                    CORRELATION_ID, &apis, &reason);
     }
     if (result == KAFKA_BOOTSTRAP_OK)
-        question_answered(doctor, apis);
+        question_answered(doctor, &apis);
     else if (result == KAFKA_BOOTSTRAP_EFRAME)
         question_failed(doctor, LAYER_KAFKA, reason);
 }

@@ -154,7 +154,8 @@ size_t kafka_bootstrap_versions_request(uint8_t *buffer, int32_t correlation_id)
 
 enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *bytes, size_t size,
                                                               int32_t correlation_id,
-                                                              uint32_t *apis, const char **reason)
+                                                              struct kafka_bootstrap_apis *apis,
+                                                              const char **reason)
 {
     struct byte_reader r;
     enum kafka_bootstrap_result result = read_header(bytes, size, correlation_id, &r, reason);
@@ -162,9 +163,15 @@ enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *byt
     if (result != KAFKA_BOOTSTRAP_OK)
         return result;
     uint16_t error = byte_reader_u16(&r);
-    *apis = byte_reader_u32(&r);
-    if (r.failed || *apis > byte_reader_left(&r) / 6)
+    *apis = (struct kafka_bootstrap_apis){.count = byte_reader_u32(&r)};
+    if (r.failed || apis->count > byte_reader_left(&r) / 6)
         return fail(reason, "the broker's ApiVersions response is malformed");
+    for (uint32_t i = 0; i < apis->count; i++) {
+        uint16_t key = byte_reader_u16(&r);
+        byte_reader_u32(&r); /* the lowest and the highest version */
+        apis->metadata |= key == KAFKA_KEY_METADATA;
+        apis->describe_cluster |= key == KAFKA_KEY_DESCRIBE_CLUSTER;
+    }
     return error == 0 ? KAFKA_BOOTSTRAP_OK
                       : fail(reason, "it answered an ApiVersions request with an error");
 }

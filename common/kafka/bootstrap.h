@@ -33,8 +33,16 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
     void (*node)(void *context, int32_t node, const struct kafka_address *address), void *context,
     const char **reason);
 
-/* The same for ApiVersions: *apis says how many the broker has. */
+/* What a listener has. */
+struct kafka_bootstrap_apis {
+    uint32_t count;
+    bool metadata;         /* every broker's has it, a controller's does not */
+    bool describe_cluster; /* since Kafka 2.8, and controllers' since 3.7 (KIP-919) */
+};
+
+/* The same for ApiVersions. */
 size_t kafka_bootstrap_versions_request(uint8_t *buffer, int32_t correlation_id);
 enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *bytes, size_t size,
                                                               int32_t correlation_id,
-                                                              uint32_t *apis, const char **reason);
+                                                              struct kafka_bootstrap_apis *apis,
+                                                              const char **reason);

@@ -282,6 +282,12 @@ def brokers_want_tls(p):
     return [p.server(kafka=f"127.0.0.2:{broker.port}"), "--kafka", "0"], "--kafka-tls"
 
 
+def a_controller_instead_of_a_broker(p):
+    controller = p.use(fakes.Broker(controllers=[(3001, "127.0.0.2", 9093)]))
+    words = "no broker, for it has no Metadata; a KRaft controller.*name a broker in tunnel-server's --kafka"
+    return [p.server(kafka=controller.address), "--kafka", "0"], words
+
+
 class Answers(fakes.Listening):
     """Whatever comes, it says that and hangs up."""
 
@@ -340,7 +346,7 @@ BROKEN = {
     "tunnel": [server_is_full],
     "server": [cluster_of_another_name, target_of_another_name],
     "broker": [brokers_are_down, advertised_listener_is_not_reachable],
-    "kafka": [brokers_want_tls, brokers_are_no_kafka, broker_hangs_up],
+    "kafka": [a_controller_instead_of_a_broker, brokers_want_tls, brokers_are_no_kafka, broker_hangs_up],
     "target": [raw_target_is_down],
     "listener": [another_kafka_has_the_port, another_program_has_the_port],
 }
@@ -412,6 +418,15 @@ def test_brokers_that_want_a_login(patient):
     assert done.returncode == 0, done.stdout
     assert ("warning", "kafka") in [(verdict, name) for verdict, name, _ in found], done.stdout
     assert sentence.startswith("It works, but look at kafka: ") and "SASL" in sentence, done.stdout
+
+
+def test_a_cluster_of_controllers(patient):
+    """One that has a name of its own may be meant: that is worth a warning only."""
+    controller = patient.use(fakes.Broker(controllers=[(3001, "127.0.0.2", 9093)]))
+    done = patient.doctor(patient.server(kafka=f"controllers={controller.address}"), "--kafka", "controllers=0")
+    _, sentence = checks(done)
+    assert done.returncode == 0, done.stdout
+    assert sentence.startswith("It works, but look at kafka: cluster controllers: ") and "bootstrap.controllers" in sentence, done.stdout
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -199,6 +199,58 @@ static void refuses_what_is_no_answer(void **state)
     }
 }
 
+/* ApiVersions v0: of a broker, of a KRaft controller (no Metadata), of an old broker. */
+static void versions_tell_brokers_from_controllers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex;
+        struct kafka_bootstrap_apis apis;
+    } cases[] = {
+        {"0000001c"
+         "00000007"
+         "0000"
+         "00000003"
+         "00030000000d"
+         "001200000004"
+         "003c00000002",
+         {3, true, true}},
+        {"0000001c"
+         "00000007"
+         "0000"
+         "00000003"
+         "000100040011"
+         "001200000004"
+         "003c00000002",
+         {3, false, true}},
+        {"00000010"
+         "00000007"
+         "0000"
+         "00000001"
+         "000300000001",
+         {1, true, false}},
+        {"0000000a"
+         "00000007"
+         "0000"
+         "00000000",
+         {0, false, false}},
+    };
+    struct kafka_bootstrap_apis apis;
+    const char *reason;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bytes response = {0};
+        bytes_hex(&response, cases[i].hex);
+        assert_int_equal(
+            kafka_bootstrap_versions_response(response.at, response.size, 7, &apis, &reason),
+            KAFKA_BOOTSTRAP_OK);
+        assert_int_equal(apis.count, cases[i].apis.count);
+        assert_int_equal(apis.metadata, cases[i].apis.metadata);
+        assert_int_equal(apis.describe_cluster, cases[i].apis.describe_cluster);
+        bytes_free(&response);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +261,7 @@ int main(void)
         cmocka_unit_test(controllers_are_read_when_the_response_is_whole),
         cmocka_unit_test(a_cut_response_about_controllers_is_refused),
         cmocka_unit_test(refuses_what_holds_no_controllers),
+        cmocka_unit_test(versions_tell_brokers_from_controllers),
     };
     return cmocka_run_group_tests_name("kafka_bootstrap", tests, NULL, NULL);
 }

@@ -89,7 +89,8 @@ class Broker(Listening):
     """A node of a Kafka cluster that answers ApiVersions, Metadata with `brokers` and DescribeCluster with `controllers`, both lists
     of (node id, host, port), and keeps the client ids it was asked by; on 127.0.0.2 as the real ones.
 
-    A list that is None: the question ends the connection, as the one for Metadata does at a KRaft controller.
+    A list that is None: the question ends the connection, as the one for Metadata does at a KRaft controller. One that has
+    controllers alone is a controller, and its ApiVersions say so.
     """
 
     def __init__(self, brokers=None, controllers=None, host="127.0.0.2"):
@@ -116,6 +117,8 @@ class Broker(Listening):
         key, _, correlation_id, size = struct.unpack_from(">hhih", request)
         self.client_ids.append(request[10:10 + size].decode())
         if key == wire.API_VERSIONS:
+            if self.brokers is None and self.controllers is not None:
+                return wire.api_versions_response(correlation_id, ((wire.API_VERSIONS, 0, 4), (wire.DESCRIBE_CLUSTER, 0, 2), (1, 4, 17)))
             return wire.api_versions_response(correlation_id)
         if key == wire.METADATA and self.brokers is not None:
             return wire.metadata_response(self.brokers, correlation_id=correlation_id)

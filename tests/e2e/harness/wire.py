@@ -17,10 +17,9 @@ def metadata_request(correlation_id=7, client_id="test"):
     return frame(struct.pack(">hhih", METADATA, 1, correlation_id, len(name)) + name + struct.pack(">i", 0))
 
 
-def api_versions_response(correlation_id=7):
-    """v0, of a broker that has the two APIs."""
-    body = struct.pack(">ihi", correlation_id, 0, 2) + struct.pack(">hhh", METADATA, 0, 1) + struct.pack(">hhh", API_VERSIONS, 0, 0)
-    return struct.pack(">i", len(body)) + body
+def api_versions_response(correlation_id=7, apis=((METADATA, 0, 1), (API_VERSIONS, 0, 0))):
+    """v0, of a broker that has these APIs: (key, lowest version, highest version)."""
+    return frame(struct.pack(">ihi", correlation_id, 0, len(apis)) + b"".join(struct.pack(">hhh", *api) for api in apis))
 
 
 def metadata_response(brokers, count=None, correlation_id=7):
