@@ -12,6 +12,14 @@
 
 enum { WAITING_MAX = 1024 };
 
+/*
+ * How long a Kafka connection may be half closed without a byte moving, in seconds. A broker that
+ * has closed one waits for nothing more; whether its client has read all before the end is only
+ * known while there is something that it has not taken. For a client that has closed the server
+ * gives up a silent broker; a server that does not is silent itself.
+ */
+enum { CLOSED_BY_BROKER_S = 10, UNREAD_S = 60, CLOSED_BY_CLIENT_S = 15 };
+
 /* ---- connections */
 
 static void connection_free(struct local_connection *connection)
@@ -52,7 +60,29 @@ static void on_relay_ended(void *context, struct relay *relay, enum relay_end en
     connection_free(connection);
 }
 
-static const struct relay_owner relay_owner = {.ended = on_relay_ended};
+static void on_half_closed(void *context, struct relay *relay, enum relay_side ended,
+                           unsigned seconds)
+{
+    const struct local_connection *connection = context;
+
+    if (connection->port->kind == MUX_TARGET_TCP)
+        return;
+    if (relay_has_unwritten(relay)) {
+        if (seconds >= UNREAD_S)
+            relay_fail(relay, MUX_CODE_PEER_RESET,
+                       "the broker had closed the connection, and for 60 s the local program did "
+                       "not read what came before");
+    } else if (ended == RELAY_STREAM && seconds >= CLOSED_BY_BROKER_S) {
+        relay_hang_up(relay);
+    } else if (ended == RELAY_SOCKET && seconds >= CLOSED_BY_CLIENT_S) {
+        relay_fail(relay, MUX_CODE_UPSTREAM_TIMEOUT,
+                   "the local program had closed the connection, and for 15 s the server did not "
+                   "end it");
+    }
+}
+
+static const struct relay_owner relay_owner = {.half_closed = on_half_closed,
+                                               .ended = on_relay_ended};
 
 /* From here on its relay counts, and looks who is there. */
 static void count_opened(struct local_connection *connection)

@@ -11,6 +11,14 @@
 #include "net/telemetry.h"
 #include "upstream.h"
 
+/*
+ * A Kafka client never half-closes: what is still under way when it has ended its connection has
+ * no reader. Brokers neither. So long without a byte, in seconds, and the other side is given up:
+ * a broker that does not answer; a client that does not close. The tunnel-client closes for its
+ * client much earlier; only one that hangs leaves it to us.
+ */
+enum { BROKER_SILENT_S = 10, CLIENT_SILENT_S = 90 };
+
 /* Responses and addresses that one connection gets through before others have their turn: a tenth
  * of a millisecond's work. */
 enum { FILTER_TURN = 1024 };
@@ -282,12 +290,29 @@ static void relay_logged_in(void *context, struct relay *relay)
                                        on_learned, stream);
 }
 
+static void relay_half_closed(void *context, struct relay *relay, enum relay_side ended,
+                              unsigned seconds)
+{
+    const struct broker_stream *stream = context;
+
+    if (!stream->cluster)
+        return;
+    if (ended == RELAY_STREAM && seconds >= BROKER_SILENT_S)
+        relay_fail(relay, MUX_CODE_UPSTREAM_TIMEOUT,
+                   "the client had closed the connection, and for 10 s the broker neither read, "
+                   "nor answered, nor closed it");
+    else if (ended == RELAY_SOCKET && seconds >= CLIENT_SILENT_S)
+        relay_fail(relay, MUX_CODE_PEER_RESET,
+                   "the broker had closed the connection, and for 90 s the client did not");
+}
+
 static void note_reset(const struct broker_stream *stream, const struct relay *relay,
                        enum mux_code code, struct mux_text reason)
 {
     /* A peer may reset a stream with any code. */
     bool kafka = code == MUX_CODE_KAFKA_PROTOCOL && relay->filter;
     bool refused = code == MUX_CODE_UPSTREAM_UNREACHABLE;
+    bool silent = code == MUX_CODE_UPSTREAM_TIMEOUT;
     struct log_field fields[LOG_FIELDS_MAX] = {
         log_str("session", stream->streams->session), log_str("target", stream->target),
         log_str("address", stream->address), log_u64("stream", stream->id),
@@ -296,7 +321,7 @@ static void note_reset(const struct broker_stream *stream, const struct relay *r
     int16_t version;
 
     /* The audit line says the rest, and all there is to say of what is nobody's fault. */
-    if (stream->streams->options->audit && !kafka && !refused)
+    if (stream->streams->options->audit && !kafka && !refused && !silent)
         return;
     if (!stream->streams->options->audit) {
         fields[count++] = log_u64("bytes_up", relay->bytes_to_socket);
@@ -314,8 +339,9 @@ static void note_reset(const struct broker_stream *stream, const struct relay *r
     }
     if (refused)
         fields[count++] = log_str("advice", cluster_tls_advice(TLS_FAILURE_ALERT));
-    log_event(log_of(stream->streams), kafka || refused ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
-              "stream_reset", "A connection was cut short", fields, count);
+    log_event(log_of(stream->streams),
+              kafka || refused || silent ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "stream_reset",
+              "A connection was cut short", fields, count);
 }
 
 static void relay_ended(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
@@ -340,6 +366,7 @@ static const struct relay_owner relay_owner = {.wanted = relay_wants,
                                                .unanswered = relay_unanswered,
                                                .noticed = relay_noticed,
                                                .logged_in = relay_logged_in,
+                                               .half_closed = relay_half_closed,
                                                .ended = relay_ended};
 
 /* ---- opening */

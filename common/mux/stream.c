@@ -95,6 +95,16 @@ uint64_t mux_stream_sent(const struct mux_stream *stream)
     return stream->send.end;
 }
 
+uint64_t mux_stream_acknowledged(const struct mux_stream *stream)
+{
+    return stream->send.start;
+}
+
+bool mux_stream_linked(const struct mux_stream *stream)
+{
+    return mux_session_established(stream->session);
+}
+
 /* ---- sending */
 
 void stream_activate(struct mux_stream *stream)

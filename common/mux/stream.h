@@ -27,6 +27,10 @@ uint32_t mux_stream_id(const struct mux_stream *stream);
 /* Bytes so far: handed to the owner, and taken from it. */
 uint64_t mux_stream_received(const struct mux_stream *stream);
 uint64_t mux_stream_sent(const struct mux_stream *stream);
+/* Of those taken: what the peer's owner has consumed. */
+uint64_t mux_stream_acknowledged(const struct mux_stream *stream);
+/* Whether a link carries its session now. */
+bool mux_stream_linked(const struct mux_stream *stream);
 
 /* How many bytes may be added now: what credit and memory allow. writable() tells when 0 has
  * passed. */

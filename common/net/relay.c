@@ -13,12 +13,14 @@
 enum {
     READ_SIZE_MIN = 1984, /* fits a small chunk */
     READ_SPACES = 6,
+    HALF_CLOSED_CHECK_S = 1,
     WRITE_SPANS = 16,
 };
 
 static void relay_update(struct relay *relay);
 static void look_for_events(struct relay *relay);
 static void filter_on(struct worker_later *later);
+static void watch_half_closed(struct relay *relay);
 
 struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
                         struct kafka_filter *filter)
@@ -95,7 +97,9 @@ static void release(struct relay *relay, bool reset)
         event_free(relay->readable);
     if (relay->writable)
         event_free(relay->writable);
-    relay->readable = relay->writable = NULL;
+    if (relay->half_closed)
+        event_free(relay->half_closed);
+    relay->readable = relay->writable = relay->half_closed = NULL;
     close_socket(relay, reset);
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
@@ -128,6 +132,11 @@ void relay_cut(struct relay *relay, enum mux_code code, const char *reason)
     release(relay, true);
 }
 
+void relay_fail(struct relay *relay, enum mux_code code, const char *reason)
+{
+    cut(relay, code, reason, MUX_RESET_NOW);
+}
+
 void relay_abandon(struct relay *relay)
 {
     release(relay, true);
@@ -150,6 +159,7 @@ static void stop_writing(struct relay *relay)
     size_t dropped = (size_t)byte_queue_unread(&relay->incoming) + relay->encrypted;
 
     relay->discards = true;
+    watch_half_closed(relay);
     relay->encrypted = 0;
     for (size_t i = 0; i < relay->span_count; i++)
         dropped += relay->spans[i].iov_len;
@@ -399,6 +409,7 @@ void relay_on_finish(void *context, struct mux_stream *stream)
 
     (void)context;
     relay->write_ending = true;
+    watch_half_closed(relay);
     touch(relay);
 }
 
@@ -483,6 +494,7 @@ static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
     }
     if (got == 0) {
         relay->read_ended = true;
+        watch_half_closed(relay);
         finish_reading(relay);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
         read_failed(relay, errno);
@@ -698,6 +710,67 @@ static void on_writable(evutil_socket_t fd, short what, void *argument)
         relay_update(relay);
 }
 
+/* ---- half closed */
+
+static void arm_half_closed(struct relay *relay)
+{
+    const struct timeval check = {HALF_CLOSED_CHECK_S, 0};
+
+    event_add(relay->half_closed, &check);
+}
+
+/* Without a link nothing can move, and a socket that is not there yet has a deadline of its own. */
+static bool may_move(const struct relay *relay)
+{
+    return relay->fd >= 0 && mux_stream_linked(relay->stream);
+}
+
+static void on_half_closed(evutil_socket_t fd, short what, void *argument)
+{
+    struct relay *relay = argument;
+    uint64_t moved =
+        relay->bytes_to_socket + relay->bytes_from_socket + mux_stream_acknowledged(relay->stream);
+
+    (void)fd;
+    (void)what;
+    /* Its end of file has been read, so nothing else would tell. */
+    if (relay->read_ended && relay->fd >= 0 && socket_has_failed(relay->fd)) {
+        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_NOW);
+        return;
+    }
+    relay->still_s = moved == relay->moved && may_move(relay) ? relay->still_s + 1 : 0;
+    relay->moved = moved;
+    if (relay->still_s > 0 && relay->owner->half_closed)
+        relay->owner->half_closed(relay->context, relay,
+                                  relay->write_ending ? RELAY_STREAM : RELAY_SOCKET,
+                                  relay->still_s * HALF_CLOSED_CHECK_S);
+    if (!relay->ended)
+        arm_half_closed(relay);
+}
+
+static void watch_half_closed(struct relay *relay)
+{
+    if (relay->half_closed)
+        return;
+    relay->half_closed = event_new(relay->worker->base, -1, 0, on_half_closed, relay);
+    if (!relay->half_closed)
+        abort();
+    arm_half_closed(relay);
+}
+
+void relay_hang_up(struct relay *relay)
+{
+    relay->read_ended = true;
+    finish_reading(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+bool relay_has_unwritten(const struct relay *relay)
+{
+    return byte_queue_unread(&relay->incoming) > 0 || relay->encrypted > 0;
+}
+
 /* Whether a relay that drains has nothing more to wait for: all that was asked has been answered,
  * and all of it is with the broker and the stream. */
 static bool is_drained(const struct relay *relay)
@@ -713,6 +786,7 @@ static bool is_drained(const struct relay *relay)
 /* Both sides hear of it as they would from a broker that stops between two requests. */
 static void finish_drain(struct relay *relay)
 {
+    watch_half_closed(relay);
     relay->write_ending = true;
     finish_writing(relay);
     relay->read_ended = true;

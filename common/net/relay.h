@@ -13,7 +13,9 @@
  * told and the relay stops reading until relay_listeners_ready().
  *
  * The end: what one side ended in good order ends in good order at the other; what was cut short
- * ends in a TCP reset, never in an end of file that would look complete.
+ * ends in a TCP reset, never in an end of file that would look complete. Half closed, a relay may
+ * wait for its other side as long as its owner likes; that the socket is gone altogether is noticed
+ * within a second.
  */
 #pragma once
 
@@ -32,6 +34,8 @@ enum relay_end {
     RELAY_END_RESET,    /* cut short; see code and reason */
 };
 
+enum relay_side { RELAY_SOCKET, RELAY_STREAM };
+
 struct relay;
 
 struct relay_owner {
@@ -47,6 +51,11 @@ struct relay_owner {
      * the socket with relay_take_socket(), and must, now or later, cut the relay. NULL when none
      * is. */
     void (*logged_in)(void *context, struct relay *relay);
+    /* One side has ended in good order and the other has not, and since so many seconds no byte has
+     * moved, although there is a link. Called every second, with the stream's side if both have
+     * ended; the owner may call relay_fail() or relay_hang_up(). NULL: this may last. */
+    void (*half_closed)(void *context, struct relay *relay, enum relay_side ended,
+                        unsigned seconds);
     /* The relay has ended and is freed after this call. reason is for the log. */
     void (*ended)(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
                   struct mux_text reason);
@@ -79,10 +88,13 @@ struct relay {
     bool read_finished; /* and the stream knows */
     bool write_ending;  /* the stream has ended: shut the socket down when all is written */
     bool write_ended;
-    bool discards; /* the socket takes nothing more: drop what still comes for it */
-    bool blocked;  /* the filter waits for listeners */
-    bool tired;    /* the filter has done enough for this turn of the loop */
-    bool draining; /* ends when what has been asked is answered; asks nothing more */
+    bool discards;             /* the socket takes nothing more: drop what still comes for it */
+    struct event *half_closed; /* looks after one whose one side has ended; NULL: none has */
+    uint64_t moved;            /* bytes, any way, when it looked last */
+    unsigned still_s;          /* how long that has been so */
+    bool blocked;              /* the filter waits for listeners */
+    bool tired;                /* the filter has done enough for this turn of the loop */
+    bool draining;             /* ends when what has been asked is answered; asks nothing more */
     uint64_t bytes_to_socket;
     uint64_t bytes_from_socket;
     uint64_t *total_to_socket; /* the same of all relays to this target */
@@ -118,6 +130,12 @@ void relay_listeners_ready(struct relay *relay);
  * reset. ended() is not called.
  */
 void relay_cut(struct relay *relay, enum mux_code code, const char *reason);
+/* The same, and ended() is called. */
+void relay_fail(struct relay *relay, enum mux_code code, const char *reason);
+/* Takes the socket's side for ended in good order. */
+void relay_hang_up(struct relay *relay);
+/* Whether the socket has not taken all yet that came for it. */
+bool relay_has_unwritten(const struct relay *relay);
 /* The same when the stream is gone already, refused for example. */
 void relay_abandon(struct relay *relay);
 

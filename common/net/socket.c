@@ -142,6 +142,14 @@ void socket_bound_unsent(int fd, int bytes)
 #endif
 }
 
+bool socket_has_failed(int fd)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
+}
+
 void socket_reset(int fd)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};

@@ -37,5 +37,7 @@ void socket_bound_unsent(int fd, int bytes);
 /* A pipe for a program that is started: close-on-exec, and neither end is a standard descriptor,
  * whatever was closed when this program was started. false: errno says why. */
 bool socket_pipe(int ends[2]);
+/* Whether the connection was reset, or failed otherwise, since that was asked last. */
+bool socket_has_failed(int fd);
 /* Closes so that the peer sees a reset, never a clean end. */
 void socket_reset(int fd);
