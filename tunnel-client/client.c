@@ -10,7 +10,7 @@
 #include "net/telemetry.h"
 #include "status.h"
 
-enum { WAITING_MAX = 1024 };
+enum { WAITING_MAX = 1024, LOOK_US = 1000 * 1000 };
 
 /*
  * How long a Kafka connection may be half closed without a byte moving, in seconds. A broker that
@@ -147,6 +147,35 @@ static size_t waiting_count(const struct client *client)
     return count;
 }
 
+/* Who has left must not be served any more. A Kafka client that sends nothing more before the first
+ * answer has left; at a raw target that may be all that it has to say. */
+static bool has_gone(const struct local_connection *connection)
+{
+    enum socket_end end = socket_peer_end(connection->fd);
+
+    return end == SOCKET_BROKEN ||
+           (end == SOCKET_FINISHED && connection->port->kind != MUX_TARGET_TCP);
+}
+
+static void forget_gone(struct local_connection *connection)
+{
+    log_debug(connection->client->worker->log, "connection_closed",
+              "A local connection has ended before there was a link to the server",
+              log_str("listener", connection->port->label), log_str("peer", connection->peer),
+              log_ms("waited", (clock_now_us() - connection->accepted_us) / 1000));
+    connection_free(connection);
+}
+
+static void look_who_waits(struct client *client)
+{
+    for (struct list *at = client->waiting.next, *next; at != &client->waiting; at = next) {
+        struct local_connection *connection = list_entry(at, struct local_connection, node);
+        next = at->next;
+        if (has_gone(connection))
+            forget_gone(connection);
+    }
+}
+
 static void arm_waiting_timer(struct client *client)
 {
     uint64_t now = clock_now_us();
@@ -157,6 +186,8 @@ static void arm_waiting_timer(struct client *client)
         list_entry(client->waiting.next, struct local_connection, node);
     uint64_t due = first->accepted_us + client->options->connect_wait_ms * 1000;
     uint64_t wait = due > now ? due - now : 0;
+    if (wait > LOOK_US)
+        wait = LOOK_US;
     const struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
     event_add(client->waiting_timer, &tv);
 }
@@ -168,6 +199,7 @@ static void on_waiting_timer(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
+    look_who_waits(client);
     while (!list_empty(&client->waiting)) {
         struct local_connection *first =
             list_entry(client->waiting.next, struct local_connection, node);
@@ -189,8 +221,11 @@ static void on_accept(void *context, struct port *port, int fd, const struct soc
     struct local_connection *connection;
 
     if (!session && waiting_count(client) >= WAITING_MAX) {
-        socket_reset(fd);
-        return;
+        look_who_waits(client);
+        if (waiting_count(client) >= WAITING_MAX) {
+            socket_reset(fd);
+            return;
+        }
     }
     connection = calloc(1, sizeof *connection);
     if (!connection)
@@ -285,8 +320,13 @@ static void on_up(void *context, const struct mux_welcome *welcome)
     while ((node = list_pop(&client->waiting)))
         list_append(&waiting, node);
     event_del(client->waiting_timer);
-    while ((node = list_pop(&waiting)))
-        open_stream(list_entry(node, struct local_connection, node), session);
+    while ((node = list_pop(&waiting))) {
+        struct local_connection *connection = list_entry(node, struct local_connection, node);
+        if (has_gone(connection))
+            forget_gone(connection);
+        else
+            open_stream(connection, session);
+    }
     if (client->run)
         run_ready(client->run);
 }

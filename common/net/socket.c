@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -148,6 +149,25 @@ bool socket_has_failed(int fd)
     socklen_t size = sizeof error;
 
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
+}
+
+enum socket_end socket_peer_end(int fd)
+{
+#ifdef POLLRDHUP
+    struct pollfd look = {.fd = fd, .events = POLLRDHUP};
+    const short finished = POLLRDHUP;
+    const short broken = POLLERR | POLLHUP;
+#else
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    const short finished = POLLHUP;
+    const short broken = POLLERR;
+#endif
+
+    if (poll(&look, 1, 0) <= 0)
+        return SOCKET_OPEN;
+    return look.revents & broken     ? SOCKET_BROKEN
+           : look.revents & finished ? SOCKET_FINISHED
+                                     : SOCKET_OPEN;
 }
 
 void socket_reset(int fd)

@@ -39,5 +39,13 @@ void socket_bound_unsent(int fd, int bytes);
 bool socket_pipe(int ends[2]);
 /* Whether the connection was reset, or failed otherwise, since that was asked last. */
 bool socket_has_failed(int fd);
+/* How the peer has ended a connection, whatever it has sent that is still unread. Where a system
+ * does not tell a reset from an end of file without reading, both are SOCKET_FINISHED. */
+enum socket_end {
+    SOCKET_OPEN,
+    SOCKET_FINISHED, /* it sends nothing more; it may still read */
+    SOCKET_BROKEN,
+};
+enum socket_end socket_peer_end(int fd);
 /* Closes so that the peer sees a reset, never a clean end. */
 void socket_reset(int fd);

@@ -1,0 +1,67 @@
+/* Sockets on loopback: how a peer has ended a connection, with what it has sent still unread. */
+#include "../lib/cmocka.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "net/socket.h"
+
+/* A connection: ends[0] is looked at, ends[1] is the peer. */
+static void connect_pair(int ends[2])
+{
+    struct socket_address address, peer;
+    int listener = socket_new(AF_INET);
+
+    assert_true(listener >= 0 && socket_parse("127.0.0.1", 0, &address));
+    assert_int_equal(bind(listener, (struct sockaddr *)&address.storage, address.size), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address.storage, &address.size), 0);
+    ends[1] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(ends[1], (struct sockaddr *)&address.storage, address.size), 0);
+    ends[0] = socket_accept(listener, &peer);
+    assert_true(ends[0] >= 0);
+    close(listener);
+}
+
+/* What a peer does to a connection is seen at once on loopback. */
+static void an_end_is_seen_behind_unread_bytes(void **state)
+{
+    (void)state;
+    int ends[2];
+
+    connect_pair(ends);
+    assert_int_equal(socket_peer_end(ends[0]), SOCKET_OPEN);
+    assert_int_equal(write(ends[1], "request", 7), 7);
+    assert_int_equal(socket_peer_end(ends[0]), SOCKET_OPEN);
+    assert_int_equal(shutdown(ends[1], SHUT_WR), 0);
+    assert_int_equal(socket_peer_end(ends[0]), SOCKET_FINISHED);
+    close(ends[1]);
+    assert_int_equal(socket_peer_end(ends[0]), SOCKET_FINISHED);
+    close(ends[0]);
+}
+
+static void a_reset_is_seen_behind_unread_bytes(void **state)
+{
+    (void)state;
+    int ends[2];
+
+    connect_pair(ends);
+    assert_int_equal(write(ends[1], "request", 7), 7);
+    socket_reset(ends[1]);
+#ifdef __linux__
+    assert_int_equal(socket_peer_end(ends[0]), SOCKET_BROKEN);
+#else
+    assert_int_not_equal(socket_peer_end(ends[0]), SOCKET_OPEN);
+#endif
+    close(ends[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_end_is_seen_behind_unread_bytes),
+        cmocka_unit_test(a_reset_is_seen_behind_unread_bytes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
