@@ -28,6 +28,10 @@ enum {
     LINK_PROVEN_US = 1000 * 1000,
     LINK_PROVEN_IDLE_US = 10 * 1000 * 1000,
     SAY_AGAIN_US = 60 * 1000 * 1000,
+    /* Whatever the server asks for, and so long a server that has said that it stops is thought to
+     * be on its way back. */
+    ASKED_PAUSE_MAX_MS = 60 * 1000,
+    RESTART_US = 60 * 1000 * 1000,
     MEASURE_US = 5 * 1000 * 1000,
 };
 
@@ -73,6 +77,9 @@ struct uplink {
     uint32_t resume_window_ms;
     char said[200]; /* the last failure that was logged as a warning */
     uint64_t said_us;
+    uint64_t stops_us; /* when the server has said that it stops; 0: it has not, or another is up */
+    unsigned pause_ms; /* before the next dial */
+    bool pause_stays;  /* the server wants it, or it has refused us: no network takes it away */
     uint64_t asked_us; /* when the last dial began, with the question for a token */
     uint64_t dial_us;  /* when it went on to the server */
     uint64_t since_us; /* by the wall clock: up or down since */
@@ -242,6 +249,8 @@ static void redial_in(struct uplink *uplink, unsigned wait_ms)
 {
     const struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
 
+    uplink->pause_ms = wait_ms;
+    uplink->pause_stays = false;
     if (!uplink->stopping)
         event_add(uplink->redial, &wait);
 }
@@ -277,7 +286,7 @@ static bool worth_a_line(struct uplink *uplink, const char *hop, const char *rea
     char text[sizeof uplink->said];
     uint64_t now = clock_now_us();
 
-    snprintf(text, sizeof text, "%s: %s", hop, reason);
+    snprintf(text, sizeof text, "%.16s: %.170s", hop, reason);
     if (strcmp(text, uplink->said) == 0 && now - uplink->said_us < SAY_AGAIN_US)
         return false;
     memcpy(uplink->said, text, sizeof text);
@@ -285,16 +294,48 @@ static bool worth_a_line(struct uplink *uplink, const char *hop, const char *rea
     return true;
 }
 
-static void dial_failed(struct uplink *uplink, const char *hop, int status, const char *reason,
-                        enum patience patience)
+/* The server has said that it stops: whatever fails now is no news, and its successor is near. */
+static bool is_restarting(const struct uplink *uplink)
 {
+    return uplink->stops_us != 0 && clock_now_us() - uplink->stops_us < RESTART_US;
+}
+
+/* Advice is for what nobody expects; it stands behind the semicolon. */
+static void explain_restart(const char *reason, char *text, size_t size)
+{
+    snprintf(text, size, "the server is restarting (it said so): %.*s", (int)strcspn(reason, ";"),
+             reason);
+}
+
+/* What the server asks for, if that is longer; spread, for it asks all of its clients. */
+static unsigned at_least(unsigned wait_ms, unsigned asked_ms)
+{
+    if (asked_ms > ASKED_PAUSE_MAX_MS)
+        asked_ms = ASKED_PAUSE_MAX_MS;
+    return asked_ms > wait_ms ? asked_ms + random_below(asked_ms / 4 + 1) : wait_ms;
+}
+
+static void dial_failed(struct uplink *uplink, const char *hop, int status, const char *reason,
+                        enum patience patience, unsigned asked_ms)
+{
+    bool restarting = patience != PATIENCE_AUTH && is_restarting(uplink);
+    char restart[HTTP_REASON_MAX];
+
     uplink->failures++;
-    unsigned wait_ms = backoff_ms(uplink, patience);
+    /* A server that answers says what it does itself. */
+    if (restarting && status != 503) {
+        explain_restart(reason, restart, sizeof restart);
+        reason = restart;
+    }
+    /* It is the server that says how long. */
+    if (restarting || (asked_ms > 0 && patience == PATIENCE_USUAL))
+        patience = PATIENCE_SHORT;
+    unsigned wait_ms = at_least(backoff_ms(uplink, patience), asked_ms);
     bool said = uplink->owner->failed(uplink->context, hop, reason, patience == PATIENCE_AUTH);
     /* An event's fields keep their names in both formats: retry_ms is a plain number. */
     log_event(uplink->worker->log,
               !worth_a_line(uplink, hop, reason) ? LOG_LEVEL_DEBUG
-              : said                             ? LOG_LEVEL_INFO
+              : said || restarting               ? LOG_LEVEL_INFO
                                                  : LOG_LEVEL_WARNING,
               "dial_failed", "The server could not be reached",
               (const struct log_field[]){log_str("hop", hop), log_str("reason", reason),
@@ -305,9 +346,10 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
     metrics_add(uplink->worker->metrics, METRIC_DIAL_FAILURES,
                 metrics_find(uplink->worker->metrics, METRICS_HOP, hop), 0, 1);
     char text[JOURNAL_REASON_MAX];
-    snprintf(text, sizeof text, "%s: %s", hop, reason);
+    snprintf(text, sizeof text, "%.16s: %.140s", hop, reason);
     note(uplink, JOURNAL_DIAL_FAILED, text, wait_ms);
     redial_in(uplink, wait_ms);
+    uplink->pause_stays = patience == PATIENCE_AUTH || asked_ms > 0;
     if (strcmp(hop, "auth") == 0)
         event_add(uplink->watch, &watch_interval);
 }
@@ -357,6 +399,7 @@ static void on_rejected(struct carrier *carrier)
     struct uplink *uplink = carrier->uplink;
     const struct mux_reject *rejection = mux_session_rejection(carrier->session);
     enum mux_code code = (enum mux_code)rejection->code;
+    unsigned retry_after_ms = rejection->retry_after_ms;
     bool resumed = carrier->known;
     char text[300];
 
@@ -368,7 +411,7 @@ static void on_rejected(struct carrier *carrier)
     else
         /* Where one instance stops there is often another, or its successor soon. */
         dial_failed(uplink, "tunnel", 101, text,
-                    code == MUX_CODE_GOING_AWAY ? PATIENCE_SHORT : PATIENCE_USUAL);
+                    code == MUX_CODE_GOING_AWAY ? PATIENCE_SHORT : PATIENCE_USUAL, retry_after_ms);
 }
 
 /* The link of a session whose server has said that it stops. */
@@ -392,6 +435,8 @@ static void on_link_lost(struct carrier *carrier, const struct link_record *reco
 
     count_link(carrier, record);
     learn_frames(uplink, record);
+    if (record->going_away)
+        uplink->stops_us = clock_now_us();
     unsigned wait_ms = backoff_ms(uplink, PATIENCE_SHORT);
     note(uplink, JOURNAL_LINK_LOST, reason, lived_us / 1000);
     log_warning(uplink->worker->log, "link_lost",
@@ -431,7 +476,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
     if (end == LINK_END_REJECTED) {
         on_rejected(carrier);
     } else if (!was_up || end == LINK_END_PROTOCOL) {
-        dial_failed(uplink, "tunnel", 101, reason, PATIENCE_USUAL);
+        dial_failed(uplink, "tunnel", 101, reason, PATIENCE_USUAL, 0);
         if (was_up)
             lose_session(carrier, reason);
     } else {
@@ -459,12 +504,14 @@ static void on_dialled(void *context, const struct http_dial_result *result)
 
     if (uplink->owner->dialled)
         uplink->owner->dialled(uplink->context, result);
+    wake_watch(uplink->wake, &result->trace->tried);
     if (result->hop != HTTP_HOP_NONE) {
         if (result->hop == HTTP_HOP_AUTH)
             credentials_refused(uplink->credentials);
         dial_failed(uplink, http_hop_name(result->hop), result->status, result->reason,
                     result->hop == HTTP_HOP_AUTH || result->status == 407 ? PATIENCE_AUTH
-                                                                          : PATIENCE_USUAL);
+                                                                          : PATIENCE_USUAL,
+                    result->retry_after_ms);
         return;
     }
     carrier->link =
@@ -485,7 +532,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
 
     if (!result->headers) {
         dial_failed(uplink, result->hop, result->status, result->reason,
-                    result->refused ? PATIENCE_AUTH : PATIENCE_USUAL);
+                    result->refused ? PATIENCE_AUTH : PATIENCE_USUAL, 0);
         return;
     }
     log_debug(uplink->worker->log, "dialling", "Connecting to the server",
@@ -567,6 +614,7 @@ static void on_established(void *context, const struct mux_welcome *welcome)
 
     event_del(carrier->resume);
     carrier->known = true;
+    uplink->stops_us = 0;
     uplink->said[0] = '\0';
     uplink->resume_window_ms = welcome->resume_window_ms;
     if (uplink->options->shared.resume_window_ms < uplink->resume_window_ms)
@@ -606,6 +654,7 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     snprintf(text, sizeof text, "%.*s", (int)reason.size, reason.size > 0 ? reason.bytes : "");
     note(uplink, JOURNAL_GOING_AWAY, text, 0);
     uplink->since_us = telemetry_wall_clock_us();
+    uplink->stops_us = clock_now_us();
     carrier->leaving = true;
     list_append(&uplink->leaving, &carrier->node);
     const struct link_record record = link_record(carrier->link);
@@ -705,6 +754,21 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     return uplink;
 }
 
+/* Does the pause before the next dial make no sense any more? A long sleep was a pause as well. */
+static bool is_over_with(const struct uplink *uplink, enum wake_reason reason, uint64_t slept_ms)
+{
+    return event_pending(uplink->redial, EV_TIMEOUT, NULL) &&
+           (!uplink->pause_stays || (reason == WAKE_SLEPT && slept_ms >= uplink->pause_ms));
+}
+
+/* However often a network comes and goes. */
+static unsigned pace_ms(const struct uplink *uplink)
+{
+    uint64_t passed_us = clock_now_us() - uplink->asked_us;
+
+    return passed_us < PACE_US ? (unsigned)((PACE_US - passed_us) / 1000) : 0;
+}
+
 /* A link may have died unnoticed; and what kept the last dial from working may be over. */
 static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
 {
@@ -721,8 +785,8 @@ static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
     }
     if (uplink->current->link)
         link_probe(uplink->current->link);
-    else if (event_pending(uplink->redial, EV_TIMEOUT, NULL))
-        redial_in(uplink, 0);
+    else if (is_over_with(uplink, reason, slept_ms))
+        redial_in(uplink, pace_ms(uplink));
 }
 
 /* ---- what there is to see */

@@ -688,6 +688,7 @@ static void on_connected(void *context, const struct connector_result *result)
         return;
     }
     forget_address(call, &result->address);
+    call->trace.tried = result->address;
     socket_format(&result->address, call->trace.address);
     call->trace.connected_us = elapsed_us(call);
     call->transport = transport_new(result->fd);
@@ -740,7 +741,8 @@ static void note_addresses(struct http_call *call)
         fill += (size_t)snprintf(trace->addresses + fill, sizeof trace->addresses - fill, "%s%s",
                                  i > 0 ? ", " : "", text);
     }
-    socket_format(&call->left.addresses[0], trace->address);
+    trace->tried = call->left.addresses[0];
+    socket_format(&trace->tried, trace->address);
 }
 
 static void on_resolved(void *context, const struct resolver_result *result)

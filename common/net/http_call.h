@@ -56,6 +56,7 @@ struct http_trace {
     size_t address_count;          /* that the name has */
     char addresses[400];           /* "10.0.0.1, 10.0.0.2" */
     char address[SOCKET_TEXT_MAX]; /* that was tried last; "" if none */
+    struct socket_address tried;   /* the same; size 0 if none */
     char proxy[ADDRESS_TEXT_MAX];  /* "" if there is none */
     char protection[64];           /* "" before TLS */
     char certificate[300];         /* see transport_certificate() */

@@ -4,13 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
+#include "http/retry_after.h"
 #include "net/http_refusal.h"
 #include "net/websocket_key.h"
 
 enum {
     HEADERS_MAX = 64,
     OWN_HEADERS = 6,
+    RETRY_AFTER_MAX_S = 60,
 };
 
 static const char PROTOCOL[] = "kafka-tunnel";
@@ -100,6 +103,20 @@ static enum http_hop check_upgrade(struct http_client *client,
     return HTTP_HOP_NONE;
 }
 
+/* How long a server that can't now wants to be left alone. */
+static unsigned retry_after_ms(const struct http_response *response)
+{
+    char value[64];
+
+    if (!response->head_done || (response->status != 503 && response->status != 429) ||
+        !http_response_header(response, "retry-after", value, sizeof value))
+        return 0;
+    int64_t seconds = http_retry_after(value, (int64_t)time(NULL));
+    if (seconds <= 0)
+        return 0;
+    return seconds < RETRY_AFTER_MAX_S ? (unsigned)seconds * 1000 : RETRY_AFTER_MAX_S * 1000;
+}
+
 static void on_called(void *context, const struct http_call_result *result)
 {
     struct http_client *client = context;
@@ -107,6 +124,7 @@ static void on_called(void *context, const struct http_call_result *result)
         .hop = result->hop,
         .transport = result->transport,
         .status = result->response->head_done ? result->response->status : 0,
+        .retry_after_ms = retry_after_ms(result->response),
         .reason = result->reason,
         .trace = result->trace,
         .response = result->response,

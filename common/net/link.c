@@ -613,6 +613,7 @@ static void receive_close(struct link *link, const struct ws_event *event)
              (unsigned)event->code, event->size > 0 ? ": " : "", (int)event->size,
              (const char *)event->bytes);
     set_end(link, LINK_END_CLOSED, text);
+    link->record.going_away = event->code == WS_CLOSE_GOING_AWAY;
     link->record.frames.refused = event->code == WS_CLOSE_TOO_BIG;
     if (!link->closing)
         start_closing(link, event->code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NORMAL : event->code,

@@ -80,6 +80,7 @@ void link_limit_frames(struct link *link, size_t max);
 struct link_record {
     uint64_t progress; /* as mux_session_progress(): what it has carried for sure */
     bool answered;     /* the peer has answered a ping */
+    bool going_away;   /* the peer has closed because it stops: 1001 (RFC 6455, 7.4.1) */
     struct frame_record frames;
 };
 struct link_record link_record(const struct link *link);

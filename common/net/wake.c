@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/route.h"
+
 #if defined(__linux__)
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -18,8 +20,10 @@ enum {
     TICK_S = 1,
     /* A loaded machine is late as well, but not by this much. */
     SLEPT_MS = 5000,
-    /* Changes come in bursts: one call for all of a burst. */
+    /* Changes come in bursts: one look for all of a burst. */
     SETTLE_MS = 250,
+    READS_A_TURN = 64,
+    PEERS = 2,
 };
 
 struct wake {
@@ -30,6 +34,9 @@ struct wake {
     struct event *changed; /* NULL: the system does not tell */
     int fd;
     uint64_t last_ms; /* wall clock of the last tick */
+    struct socket_address peers[PEERS];
+    struct route routes[PEERS]; /* to each of them, when last looked */
+    size_t peer_count;
 };
 
 /* The wall clock goes on while the machine sleeps; not every system's monotonic clock does. */
@@ -54,13 +61,47 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
         wake->callback(wake->context, WAKE_SLEPT, passed);
 }
 
+/* Whether a way is another one than before. */
+static bool look(struct wake *wake)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < wake->peer_count; i++) {
+        struct route now;
+        if (!route_find(&wake->peers[i], &now) || route_equal(&now, &wake->routes[i]))
+            continue;
+        wake->routes[i] = now;
+        changed = true;
+    }
+    return changed;
+}
+
 static void on_settled(evutil_socket_t fd, short what, void *argument)
 {
     struct wake *wake = argument;
 
     (void)fd;
     (void)what;
-    wake->callback(wake->context, WAKE_NETWORK, 0);
+    if (look(wake))
+        wake->callback(wake->context, WAKE_NETWORK, 0);
+}
+
+void wake_watch(struct wake *wake, const struct socket_address *peer)
+{
+    if (peer->size == 0)
+        return;
+    wake->peers[0] = *peer;
+    wake->peer_count = 1;
+    look(wake);
+}
+
+/* Addresses that no machine has (RFC 5737, RFC 3849): the way to them is the one to anywhere. */
+static void watch_far_away(struct wake *wake)
+{
+    socket_parse("192.0.2.1", 0, &wake->peers[0]);
+    socket_parse("2001:db8::1", 0, &wake->peers[1]);
+    wake->peer_count = PEERS;
+    look(wake);
 }
 
 static void on_changed(evutil_socket_t fd, short what, void *argument)
@@ -71,7 +112,7 @@ static void on_changed(evutil_socket_t fd, short what, void *argument)
 
     (void)what;
     /* What has changed does not matter; an overrun is a change as well. */
-    while (recv(fd, message, sizeof message, 0) > 0)
+    for (int i = 0; i < READS_A_TURN && recv(fd, message, sizeof message, 0) > 0; i++)
         continue;
     if (!event_pending(wake->settled, EV_TIMEOUT, NULL))
         event_add(wake->settled, &settle);
@@ -81,7 +122,8 @@ static int open_notices(void)
 {
 #if defined(__linux__)
     struct sockaddr_nl address = {.nl_family = AF_NETLINK,
-                                  .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+                                  .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                                               RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE};
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         close(fd);
@@ -115,6 +157,7 @@ struct wake *wake_new(struct worker *worker, wake_callback callback, void *conte
     if (!wake->tick || !wake->settled)
         abort();
     event_add(wake->tick, &tick);
+    watch_far_away(wake);
     wake->fd = open_notices();
     if (wake->fd >= 0) {
         wake->changed = event_new(worker->base, wake->fd, EV_READ | EV_PERSIST, on_changed, wake);

@@ -1,13 +1,16 @@
 /*
- * Notices that the machine has slept, or that its network has changed: a link may then be dead
- * without a sign of it, and whoever waits before the next dial may try at once.
+ * Notices that the machine has slept, or that the network has changed for it: a link may then be
+ * dead without a sign of it, and whoever waits before the next dial may try at once.
  *
  * Sleep shows as wall-clock time that passed without the loop (so does a stopped process, or a
- * clock that was set). Changes of the machine's own addresses are told by the kernel: over netlink
- * on Linux, over a routing socket on macOS and the BSDs; elsewhere nobody tells.
+ * clock that was set). That addresses or routes have changed is told by the kernel: over netlink on
+ * Linux, over a routing socket on macOS and the BSDs; elsewhere nobody tells. They do all the time
+ * on a machine with containers, so it counts only if another address of this machine would be used
+ * towards the peer, or one where there was none.
  */
 #pragma once
 
+#include "net/socket.h"
 #include "net/worker.h"
 
 struct wake;
@@ -17,5 +20,8 @@ enum wake_reason { WAKE_SLEPT, WAKE_NETWORK };
 /* For WAKE_SLEPT, slept_ms is about how long. */
 typedef void (*wake_callback)(void *context, enum wake_reason reason, uint64_t slept_ms);
 
+/* Whom the way is watched to; before the first call, and until there is an address, all that is far
+ * away. */
+void wake_watch(struct wake *wake, const struct socket_address *peer);
 struct wake *wake_new(struct worker *worker, wake_callback callback, void *context);
 void wake_free(struct wake *wake);
