@@ -230,6 +230,28 @@ def test_ca_of_brokers(how, pair, pki, files):
     fakes.close(broker.listener)
 
 
+def test_a_connection_to_a_broker_that_is_being_made(pair, pki, files):
+    """It goes on with what it began with, although that has been exchanged meanwhile."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pki.authority.issue("slow-broker", "IP:127.0.0.2"))
+    ca = files(pki.ca)[0]
+    with socket.create_server(("127.0.0.2", 0), backlog=0) as listener:
+        # The queue is full: whoever comes next hears nothing, and knocks again after a second.
+        waiting = [socket.create_connection(listener.getsockname())]
+        server = pair.server(kafka=f"127.0.0.2:{listener.getsockname()[1]}", args=["--kafka-tls", "--kafka-ca", ca, "--connect-timeout", "30s"])
+        put([ca], [_bundle(ca.parent / "bundle.pem", pki.ca, pki.other.cert)])
+        assert reload(server)["renewed"] == 1
+        assert not server.events("cluster_reachable")
+        listener.settimeout(20)
+        waiting.append(listener.accept()[0])
+        raw_sock, _ = listener.accept()
+        with context.wrap_socket(raw_sock, server_side=True) as secured:
+            secured.settimeout(20)
+            assert secured.recv(1) is not None
+        for sock in waiting:
+            sock.close()
+
+
 def test_tokens_and_the_instances_secret(pair, target, tmp_path):
     tokens, secret = tmp_path / "tokens", tmp_path / "secret"
     tokens.write_text("first-token-of-all laptop\n", encoding="ascii")
