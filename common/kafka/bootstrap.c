@@ -6,9 +6,15 @@
 
 #include <string.h>
 
-enum { METADATA_VERSION = 1, DESCRIBE_CLUSTER_VERSION = 1 };
+enum { METADATA_VERSION = 1, DESCRIBE_CLUSTER_VERSION = 1, NO_VERSION = INT16_MAX };
 /* Of Kafka's Errors.java. */
-enum { MISMATCHED_ENDPOINT_TYPE = 114, UNSUPPORTED_ENDPOINT_TYPE = 115 };
+enum {
+    UNSUPPORTED_VERSION = 35,
+    MISMATCHED_ENDPOINT_TYPE = 114,
+    UNSUPPORTED_ENDPOINT_TYPE = 115,
+};
+/* Bytes of an entry of ApiVersions: key, lowest and highest version; in flexible versions tags. */
+enum { VERSIONS_ENTRY = 6, VERSIONS_ENTRY_FLEXIBLE = 7 };
 
 static const char client_id[] = "kafka-tunnel";
 
@@ -164,7 +170,7 @@ enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *byt
         return result;
     uint16_t error = byte_reader_u16(&r);
     *apis = (struct kafka_bootstrap_apis){.count = byte_reader_u32(&r)};
-    if (r.failed || apis->count > byte_reader_left(&r) / 6)
+    if (r.failed || apis->count > byte_reader_left(&r) / VERSIONS_ENTRY)
         return fail(reason, "the broker's ApiVersions response is malformed");
     for (uint32_t i = 0; i < apis->count; i++) {
         uint16_t key = byte_reader_u16(&r);
@@ -174,4 +180,62 @@ enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *byt
     }
     return error == 0 ? KAFKA_BOOTSTRAP_OK
                       : fail(reason, "it answered an ApiVersions request with an error");
+}
+
+size_t kafka_bootstrap_proof_request(uint8_t *buffer, int32_t correlation_id)
+{
+    struct byte_writer w;
+
+    byte_writer_init(&w, buffer, KAFKA_BOOTSTRAP_REQUEST_MAX);
+    byte_writer_u32(&w, 0);
+    byte_writer_u16(&w, KAFKA_KEY_API_VERSIONS);
+    byte_writer_u16(&w, NO_VERSION);
+    byte_writer_u32(&w, (uint32_t)correlation_id);
+    byte_writer_u16(&w, sizeof client_id - 1);
+    byte_writer_bytes(&w, client_id, sizeof client_id - 1);
+    byte_writer_u8(&w, 0); /* no tags in the header */
+    /* As in version 3, for whoever reads on: ClientSoftwareName, ClientSoftwareVersion, no tags. */
+    byte_writer_u8(&w, sizeof client_id);
+    byte_writer_bytes(&w, client_id, sizeof client_id - 1);
+    byte_writer_u8(&w, 2);
+    byte_writer_u8(&w, '1');
+    byte_writer_u8(&w, 0);
+    byte_store_u32(buffer, (uint32_t)(byte_writer_size(&w) - 4));
+    return byte_writer_size(&w);
+}
+
+/* Whether the rest is a list of APIs as version 0 has it; one without an error may be as the
+ * flexible versions have it, from a broker that takes any version. */
+static bool is_list_of_apis(const struct byte_reader *r, bool may_be_flexible)
+{
+    struct byte_reader plain = *r;
+    struct byte_reader flexible = *r;
+    uint32_t count = byte_reader_u32(&plain);
+
+    if (!plain.failed && count <= byte_reader_left(&plain) / VERSIONS_ENTRY)
+        return true;
+    count = kafka_wire_count(&flexible, true);
+    return may_be_flexible && !flexible.failed &&
+           count <= byte_reader_left(&flexible) / VERSIONS_ENTRY_FLEXIBLE;
+}
+
+enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes, size_t size,
+                                                           int32_t correlation_id,
+                                                           const char **reason)
+{
+    struct byte_reader r;
+    enum kafka_bootstrap_result result = read_header(bytes, size, correlation_id, &r, reason);
+
+    if (result == KAFKA_BOOTSTRAP_MORE && size >= 4 &&
+        byte_load_u32(bytes) > KAFKA_BOOTSTRAP_PROOF_MAX - 4)
+        return fail(reason, "its answer is no ApiVersions response");
+    if (result != KAFKA_BOOTSTRAP_OK)
+        return result;
+    uint16_t error = byte_reader_u16(&r);
+    if (r.failed || (error != 0 && error != UNSUPPORTED_VERSION) ||
+        !is_list_of_apis(&r, error == 0))
+        return fail(reason, "its answer is no ApiVersions response");
+    if (size > (size_t)4 + byte_load_u32(bytes))
+        return fail(reason, "it sent more than it was asked for");
+    return KAFKA_BOOTSTRAP_OK;
 }

@@ -2,7 +2,8 @@
  * Requests of our own and their responses. To learn which nodes a cluster has before any client
  * asks: for brokers Metadata (v1, no topics), for controllers DescribeCluster (v1, KIP-919), which
  * is what a KRaft controller answers. To see whether a broker answers at all: ApiVersions (v0). For
- * a connection of its own, not for one whose client sends requests as well.
+ * a connection of its own, not for one whose client sends requests as well; only the proof is for a
+ * connection that a client uses afterwards.
  */
 #pragma once
 
@@ -10,6 +11,7 @@
 
 enum {
     KAFKA_BOOTSTRAP_REQUEST_MAX = 64,      /* bytes */
+    KAFKA_BOOTSTRAP_PROOF_MAX = 8192,      /* bytes of the proof's response */
     KAFKA_BOOTSTRAP_RESPONSE_MAX = 1 << 20 /* what a caller may hold of the response, bytes */
 };
 
@@ -46,3 +48,19 @@ enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *byt
                                                               int32_t correlation_id,
                                                               struct kafka_bootstrap_apis *apis,
                                                               const char **reason);
+
+/*
+ * Proof that the other end speaks Kafka, on a connection whose client will then send requests of
+ * its own: ApiVersions in a version that there is not. Every broker since 0.10 answers it in
+ * version 0 with UNSUPPORTED_VERSION (KIP-511), and goes on as if it had not been asked. It does
+ * not after one that succeeds: a listener with SASL takes only one of those before SaslHandshake,
+ * and that is the client's (Kafka's SaslServerAuthenticator; that an unknown version changes
+ * nothing is in its SaslAuthenticatorTest.testApiVersionsRequestWithServerUnsupportedVersion).
+ *
+ * correlation_id must be random: whatever answers with the same one has read the request. What is
+ * behind the response is an error: nobody has asked for it.
+ */
+size_t kafka_bootstrap_proof_request(uint8_t *buffer, int32_t correlation_id);
+enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes, size_t size,
+                                                           int32_t correlation_id,
+                                                           const char **reason);

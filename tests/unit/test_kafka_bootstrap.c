@@ -251,6 +251,86 @@ static void versions_tell_brokers_from_controllers(void **state)
     }
 }
 
+/* A broker that reads on in the layout of version 3 finds a name and a version that it accepts. */
+static void the_proof_is_an_api_versions_that_no_broker_has(void **state)
+{
+    (void)state;
+    uint8_t buffer[KAFKA_BOOTSTRAP_REQUEST_MAX];
+    struct bytes expected = {0};
+
+    bytes_hex(&expected, "00000027"
+                         "00127fff5eed0001"
+                         "000c6b61666b612d74756e6e656c00"
+                         "0d6b61666b612d74756e6e656c"
+                         "023100");
+    assert_int_equal(kafka_bootstrap_proof_request(buffer, 0x5eed0001), expected.size);
+    assert_memory_equal(buffer, expected.at, expected.size);
+    bytes_free(&expected);
+}
+
+static void what_brokers_answer_to_it_is_a_proof(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "000000105eed00010023000000010012"
+        "00000005",                     /* Kafka since 2.4: lists ApiVersions itself */
+        "0000000a5eed0001002300000000", /* Kafka before 2.4: lists nothing */
+        "000000165eed000100000000000200030000000d001200000005", /* takes any version, answers as 0
+                                                                 */
+        "000000405eed0001000003"                                /* the same, as 3 and later */
+        "00030000000d000012000000050000000000020108000000000000000a021a02147472616e73616374696f6e2e"
+        "76657273696f6e0002000200",
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bytes response = {0};
+        const char *reason = NULL;
+        bytes_hex(&response, cases[i]);
+        for (size_t size = 0; size < response.size; size++)
+            assert_int_equal(kafka_bootstrap_proof_response(response.at, size, 0x5eed0001, &reason),
+                             KAFKA_BOOTSTRAP_MORE);
+        assert_int_equal(
+            kafka_bootstrap_proof_response(response.at, response.size, 0x5eed0001, &reason),
+            KAFKA_BOOTSTRAP_OK);
+        bytes_free(&response);
+    }
+}
+
+static void what_speaks_something_else_proves_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex, *why;
+    } cases[] = {
+        {"2d455252", "impossible length"},                             /* -ERR */
+        {"485454502f312e31", "HTTP"},                                  /* HTTP/1.1 */
+        {"15030300020228", "TLS"},                                     /* an alert */
+        {"00000001", "impossible length"},                             /* no room for an id */
+        {"00002000", "no ApiVersions response"},                       /* too long to wait for */
+        {"0000000a5eed0002002300000000", "something else"},            /* another id */
+        {"0000002700127fff5eed0001000c", "something else"},            /* an echo, cut */
+        {"000000045eed0001", "no ApiVersions response"},               /* nothing behind the id */
+        {"0000000a5eed0001002a00000000", "no ApiVersions response"},   /* another error */
+        {"0000000a5eed0001002300000001", "no ApiVersions response"},   /* less than it lists */
+        {"0000000a5eed00010023ffffffff", "no ApiVersions response"},   /* a negative number */
+        {"0000000b5eed000100230200120000", "no ApiVersions response"}, /* 35 is answered as 0 */
+        {"0000000a5eed00010023000000002b", "more than it was asked"},  /* and something behind */
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bytes response = {0};
+        const char *reason = NULL;
+        bytes_hex(&response, cases[i].hex);
+        if (byte_load_u32(response.at) == 0x27)
+            byte_store_u32(response.at, (uint32_t)response.size - 4);
+        assert_int_equal(
+            kafka_bootstrap_proof_response(response.at, response.size, 0x5eed0001, &reason),
+            KAFKA_BOOTSTRAP_EFRAME);
+        assert_non_null(strstr(reason, cases[i].why));
+        bytes_free(&response);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +342,9 @@ int main(void)
         cmocka_unit_test(a_cut_response_about_controllers_is_refused),
         cmocka_unit_test(refuses_what_holds_no_controllers),
         cmocka_unit_test(versions_tell_brokers_from_controllers),
+        cmocka_unit_test(the_proof_is_an_api_versions_that_no_broker_has),
+        cmocka_unit_test(what_brokers_answer_to_it_is_a_proof),
+        cmocka_unit_test(what_speaks_something_else_proves_nothing),
     };
     return cmocka_run_group_tests_name("kafka_bootstrap", tests, NULL, NULL);
 }
