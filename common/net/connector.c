@@ -17,6 +17,7 @@ struct attempt {
 struct connector {
     struct worker *worker;
     connector_callback callback;
+    connector_permit permit; /* NULL: all addresses are */
     void *context;
     struct resolver_query *query;
     struct event *deadline;
@@ -148,10 +149,12 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
 static void set_addresses(struct connector *connector, const struct socket_address *addresses,
                           size_t count)
 {
-    connector->count = count;
-    for (size_t i = 0; i < count; i++)
-        connector->attempts[i] =
+    for (size_t i = 0; i < count; i++) {
+        if (connector->permit && !connector->permit(connector->context, &addresses[i]))
+            continue;
+        connector->attempts[connector->count++] =
             (struct attempt){.connector = connector, .address = addresses[i], .fd = -1};
+    }
 }
 
 static void on_resolved(void *context, const struct resolver_result *result)
@@ -164,7 +167,11 @@ static void on_resolved(void *context, const struct resolver_result *result)
         return;
     }
     set_addresses(connector, result->addresses, result->count);
-    begin_next(connector);
+    if (connector->count > 0)
+        begin_next(connector);
+    else
+        answer(connector, &(struct connector_result){
+                              .fd = -1, .forbidden = true, .error = "the address is forbidden"});
 }
 
 static struct connector *connector_new(struct worker *worker, unsigned timeout_ms,
@@ -193,6 +200,11 @@ struct connector *connector_start(struct worker *worker, const char *host, uint1
 
     connector->query = resolver_lookup(worker, host, port, timeout_ms, on_resolved, connector);
     return connector;
+}
+
+void connector_guard(struct connector *connector, connector_permit permit)
+{
+    connector->permit = permit;
 }
 
 struct connector *connector_start_known(struct worker *worker,

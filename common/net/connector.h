@@ -12,6 +12,7 @@ struct connector_result {
     struct socket_address address;
     bool timed_out;
     bool name_failed;  /* the name did not resolve; else connecting failed */
+    bool forbidden;    /* the guard permits none of the addresses */
     const char *error; /* what the last failed attempt said */
 };
 
@@ -27,5 +28,10 @@ struct connector *connector_start_known(struct worker *worker,
                                         const struct socket_address *addresses, size_t count,
                                         unsigned timeout_ms, connector_callback callback,
                                         void *context);
+/* Whether that address may be connected to; context is the one of connector_start(). */
+typedef bool (*connector_permit)(void *context, const struct socket_address *address);
+/* Right after connector_start(): only addresses that are permitted are tried. It is asked about
+ * each that the name has resolved to, and what it has seen is what is connected to. */
+void connector_guard(struct connector *connector, connector_permit permit);
 /* Before the callback only; NULL is fine. */
 void connector_cancel(struct connector *connector);

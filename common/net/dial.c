@@ -7,6 +7,7 @@
 struct dial {
     struct worker *worker;
     dial_callback callback;
+    connector_permit permit;
     void *context;
     struct dial_tls tls;
     const char *host;
@@ -131,6 +132,7 @@ static void on_connected(void *context, const struct connector_result *result)
     answer(dial, &(struct dial_result){.fd = result->fd,
                                        .failure = result->fd >= 0       ? DIAL_FAILURE_NONE
                                                   : result->name_failed ? DIAL_FAILURE_NAME
+                                                  : result->forbidden   ? DIAL_FAILURE_FORBIDDEN
                                                                         : DIAL_FAILURE_TCP,
                                        .timed_out = result->timed_out,
                                        .error = result->error});
@@ -156,4 +158,17 @@ struct dial *dial_start(struct worker *worker, const char *host, uint16_t port,
     dial->deadline_us = clock_now_us() + (uint64_t)timeout_ms * 1000;
     dial->connector = connector_start(worker, host, port, timeout_ms, on_connected, dial);
     return dial;
+}
+
+static bool ask_permission(void *context, const struct socket_address *address)
+{
+    const struct dial *dial = context;
+
+    return dial->permit(dial->context, address);
+}
+
+void dial_guard(struct dial *dial, connector_permit permit)
+{
+    dial->permit = permit;
+    connector_guard(dial->connector, ask_permission);
 }

@@ -14,7 +14,8 @@ struct dial_tls {
 
 enum dial_failure {
     DIAL_FAILURE_NONE = 0,
-    DIAL_FAILURE_NAME, /* the host's name did not resolve */
+    DIAL_FAILURE_NAME,      /* the host's name did not resolve */
+    DIAL_FAILURE_FORBIDDEN, /* the guard permits none of its addresses */
     DIAL_FAILURE_TCP,
     DIAL_FAILURE_TLS,
 };
@@ -37,5 +38,7 @@ struct dial;
 struct dial *dial_start(struct worker *worker, const char *host, uint16_t port,
                         const struct dial_tls *tls, unsigned timeout_ms, dial_callback callback,
                         void *context);
+/* Right after dial_start(): as connector_guard(); context is the one of dial_start(). */
+void dial_guard(struct dial *dial, connector_permit permit);
 /* Before the callback only; NULL is fine. */
 void dial_cancel(struct dial *dial);
