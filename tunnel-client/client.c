@@ -503,8 +503,10 @@ void client_count(struct worker *worker, const struct options *options)
         names[i] = options->clusters[i].name;
     for (size_t i = 0; i < options->target_count; i++)
         names[options->cluster_count + i] = options->targets[i].name;
-    const struct telemetry_names all = {names, options->cluster_count,
-                                        names + options->cluster_count, options->target_count};
+    const struct telemetry_names all = {.clusters = names,
+                                        .cluster_count = options->cluster_count,
+                                        .targets = names + options->cluster_count,
+                                        .target_count = options->target_count};
     telemetry_start(worker, METRIC_CLIENT, &all);
     free(names);
 }

@@ -420,8 +420,8 @@ static void on_reset(void *context, struct mux_stream *stream, enum mux_code cod
     if (stream != doctor->stream || doctor->over)
         return;
     doctor->stream = NULL;
-    bool unreachable = !doctor->opened || code == MUX_CODE_UPSTREAM_UNREACHABLE ||
-                       code == MUX_CODE_UPSTREAM_TIMEOUT;
+    bool unreachable = (!doctor->opened && code != MUX_CODE_KAFKA_PROTOCOL) ||
+                       code == MUX_CODE_UPSTREAM_UNREACHABLE || code == MUX_CODE_UPSTREAM_TIMEOUT;
     snprintf(why, sizeof why, "%.*s%s", (int)reason.size, reason.bytes,
              !unreachable && code == MUX_CODE_PEER_RESET ? CLOSED : "");
     question_failed(doctor, unreachable ? LAYER_BROKER : LAYER_KAFKA, why);

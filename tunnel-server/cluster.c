@@ -4,15 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODES_SHOWN = 1000 };
+#include "base/printable.h"
+#include "failures.h"
+#include "net/clock.h"
+
+enum { NODES_SHOWN = 1000, FAILING_SHOWN = 8 };
 
 void cluster_init(struct cluster *cluster, struct worker *worker,
-                  const struct address_cluster *settings, struct dial_tls tls)
+                  const struct address_cluster *settings, struct cluster_access access)
 {
     memset(cluster, 0, sizeof *cluster);
     cluster->worker = worker;
     cluster->settings = settings;
-    cluster->tls = tls;
+    cluster->access = access;
+    health_init(&cluster->health, settings->count);
     for (size_t i = 0; i < 3; i++)
         idmap_init(&cluster->nodes[i], &worker->hash_key);
 }
@@ -26,6 +31,133 @@ void cluster_clear(struct cluster *cluster)
         idmap_clear(&cluster->nodes[i]);
     }
 }
+
+/* ---- bootstrap brokers */
+
+static const struct address *bootstrap_address(const struct cluster *cluster, size_t broker,
+                                               char text[ADDRESS_TEXT_MAX])
+{
+    const struct address *address = &cluster->settings->brokers[broker];
+
+    address_format(address->host, address->port, text);
+    return address;
+}
+
+/* All of them were tried, and none is up. */
+static void note_unreachable(struct cluster *cluster)
+{
+    struct failures failures = {.count = 0};
+
+    for (size_t i = 0; i < cluster->health.count; i++)
+        failures_add(&failures, &cluster->settings->brokers[i], cluster->health.brokers[i].why);
+    log_warning(cluster->worker->log, "cluster_unreachable",
+                "No bootstrap broker of the cluster answers; are the addresses right and the "
+                "brokers up?",
+                log_str("cluster", cluster->settings->name), log_str("reason", failures.text));
+}
+
+/* A broker has changed: the cluster may have. */
+static void update_reachability(struct cluster *cluster, size_t broker)
+{
+    char address[ADDRESS_TEXT_MAX];
+    bool up = health_any_up(&cluster->health);
+    bool known = up || health_is_complete(&cluster->health);
+
+    if (!known || (cluster->probed && up == cluster->reachable))
+        return;
+    cluster->reachable = up;
+    cluster->probed = true;
+    if (!up) {
+        note_unreachable(cluster);
+        return;
+    }
+    bootstrap_address(cluster, broker, address);
+    log_info(cluster->worker->log, "cluster_reachable", "A broker of the cluster answers",
+             log_str("cluster", cluster->settings->name), log_str("address", address));
+}
+
+void cluster_broker_answered(struct cluster *cluster, size_t broker)
+{
+    char address[ADDRESS_TEXT_MAX];
+    enum broker_state before = health_answered(&cluster->health, broker, clock_now_us());
+
+    if (before == BROKER_UP)
+        return;
+    bootstrap_address(cluster, broker, address);
+    if (before != BROKER_UNTRIED)
+        log_info(cluster->worker->log, "broker_back", "A bootstrap broker answers again",
+                 log_str("cluster", cluster->settings->name), log_str("address", address),
+                 log_str("was", broker_state_name(before)));
+    update_reachability(cluster, broker);
+}
+
+void cluster_broker_failed(struct cluster *cluster, size_t broker, enum broker_state state,
+                           const char *why)
+{
+    char address[ADDRESS_TEXT_MAX];
+    enum broker_state before = health_failed(&cluster->health, broker, state, why, clock_now_us());
+
+    if (before == state)
+        return;
+    bootstrap_address(cluster, broker, address);
+    const struct log_field fields[] = {log_str("cluster", cluster->settings->name),
+                                       log_str("address", address), log_str("reason", why)};
+    if (state == BROKER_HANGING)
+        log_event(cluster->worker->log, LOG_LEVEL_WARNING, "broker_hangs",
+                  "A bootstrap broker takes connections but does not answer; others are asked",
+                  fields, 3);
+    else
+        log_event(cluster->worker->log, LOG_LEVEL_INFO, "broker_down",
+                  "A bootstrap broker cannot be used", fields, 3);
+    update_reachability(cluster, broker);
+}
+
+void cluster_broker_doubted(struct cluster *cluster, size_t broker)
+{
+    health_doubt(&cluster->health, broker);
+    if (cluster->doubted)
+        cluster->doubted(cluster->context, broker);
+}
+
+bool cluster_is_bootstrap(const struct cluster *cluster, const struct address *address)
+{
+    for (size_t i = 0; i < cluster->settings->count; i++) {
+        const struct address *broker = &cluster->settings->brokers[i];
+        if (broker->port == address->port && address_same_host(broker->host, address->host))
+            return true;
+    }
+    return false;
+}
+
+void cluster_tell_failing(const struct cluster *cluster, bool for_strangers, char *text,
+                          size_t size)
+{
+    const char *name = cluster->settings->name;
+
+    for (size_t i = 0; i < cluster->health.count; i++) {
+        const struct broker_health *broker = &cluster->health.brokers[i];
+        const char *state = broker_state_name(broker->state);
+        size_t fill = strlen(text);
+        char address[ADDRESS_TEXT_MAX];
+        char why[HEALTH_WHY_MAX];
+        if (broker->state == BROKER_UP)
+            continue;
+        bootstrap_address(cluster, i, address);
+        printable(broker->why, strlen(broker->why), why, sizeof why);
+        int line = for_strangers ? snprintf(text + fill, size - fill,
+                                            "%s: bootstrap broker %zu of %zu is "
+                                            "%s\n",
+                                            name, i + 1, cluster->health.count, state)
+                                 : snprintf(text + fill, size - fill, "%s: %s is %s%s%s\n", name,
+                                            address, state, why[0] ? ": " : "", why);
+        if ((size_t)line >= size - fill) {
+            text[fill] = '\0'; /* whole lines only */
+            return;
+        }
+    }
+}
+
+/* ---- the address book */
 
 const struct address *cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type,
                                    int32_t node)
@@ -113,17 +245,35 @@ static void write_nodes(const struct cluster *cluster, enum kafka_endpoint_type 
     }
 }
 
+static void write_bootstrap(const struct cluster *cluster, struct json_writer *json)
+{
+    uint64_t now_us = clock_now_us();
+
+    json_put_array(json, "bootstrap");
+    for (size_t i = 0; i < cluster->settings->count; i++) {
+        const struct broker_health *broker = &cluster->health.brokers[i];
+        json_put_object(json, NULL);
+        write_address(json, "address", &cluster->settings->brokers[i]);
+        json_put_string(json, "state", broker_state_name(broker->state));
+        if (broker->state != BROKER_UNTRIED)
+            json_put_u64(json, "for_ms", (now_us - broker->since_us) / 1000);
+        if (broker->answered_us > 0)
+            json_put_u64(json, "answered_ms_ago", (now_us - broker->answered_us) / 1000);
+        json_put_u64(json, "failures", broker->failures);
+        json_put_string(json, "reason", broker->why);
+        json_put_end(json);
+    }
+    json_put_end(json);
+}
+
 void cluster_write(const struct cluster *cluster, struct json_writer *json)
 {
     json_put_object(json, NULL);
     json_put_string(json, "name", cluster->settings->name);
     json_put_bool(json, "reachable", cluster->reachable);
     json_put_bool(json, "tried", cluster->probed);
-    json_put_bool(json, "tls", cluster->tls.context != NULL);
-    json_put_array(json, "bootstrap");
-    for (size_t i = 0; i < cluster->settings->count; i++)
-        write_address(json, NULL, &cluster->settings->brokers[i]);
-    json_put_end(json);
+    json_put_bool(json, "tls", cluster->access.tls.context != NULL);
+    write_bootstrap(cluster, json);
     json_put_u64(json, "node_count", cluster_node_count(cluster));
     json_put_array(json, "nodes");
     write_nodes(cluster, KAFKA_ENDPOINT_BROKER, json);

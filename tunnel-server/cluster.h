@@ -1,35 +1,55 @@
 /*
- * A named Kafka cluster as the server knows it: bootstrap brokers, and the address book, which says
- * where a node lives now. The book is filled by every response that passes, and by a question of
- * our own when a client asks for a node that nobody has announced yet (after a restart of the
- * server, for example).
+ * A named Kafka cluster as the server knows it: bootstrap brokers and how they are, and the address
+ * book, which says where a node lives now. The book is filled by every response that passes, and by
+ * a question of our own when a client asks for a node that nobody has announced yet (after a
+ * restart of the server, for example).
  */
 #pragma once
 
 #include "base/idmap.h"
 #include "base/json.h"
-#include "config/address.h"
+#include "config/address_rules.h"
+#include "health.h"
 #include "kafka/filter.h"
 #include "net/dial.h"
+
+/* How to come to its brokers; what is pointed at must live as long as the cluster. */
+struct cluster_access {
+    struct dial_tls tls;
+    const struct address_rules *rules; /* for brokers that are announced */
+    bool check;                        /* each connection must prove that it speaks Kafka */
+};
 
 struct cluster {
     struct worker *worker;
     const struct address_cluster *settings;
-    struct dial_tls tls;   /* how its brokers are spoken to */
-    size_t preferred;      /* the bootstrap broker that answered last */
+    struct cluster_access access;
+    struct health health;
     struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct address * */
-    bool reachable;        /* by what was tried last */
+    bool reachable;        /* a bootstrap broker is up; the log says so, or that none is */
     bool probed;           /* reachable is the result of a try */
+    bool on_loopback;      /* a bootstrap broker is: its nodes may be */
     bool full;             /* the log says so: the address book takes no further node */
+    /* A bootstrap broker should be looked at now; NULL: nobody does that. */
+    void (*doubted)(void *context, size_t broker);
+    void *context;
 };
 
 #define CLUSTER_NODES_MAX 10000
-#define CLUSTER_FAILURE_MAX 300
+#define CLUSTER_FAILURE_MAX HEALTH_WHY_MAX
 
-/* settings and what tls points at must live as long. */
+/* settings must live as long. */
 void cluster_init(struct cluster *cluster, struct worker *worker,
-                  const struct address_cluster *settings, struct dial_tls tls);
+                  const struct address_cluster *settings, struct cluster_access access);
 void cluster_clear(struct cluster *cluster);
+/* What a bootstrap broker did, by its index. */
+void cluster_broker_answered(struct cluster *cluster, size_t broker);
+void cluster_broker_failed(struct cluster *cluster, size_t broker, enum broker_state state,
+                           const char *why);
+/* Others were faster: it is the last choice until it has answered, and is asked at once. */
+void cluster_broker_doubted(struct cluster *cluster, size_t broker);
+/* Whether that is the address of a bootstrap broker, to the letter. */
+bool cluster_is_bootstrap(const struct cluster *cluster, const struct address *address);
 /* NULL: not announced. */
 const struct address *cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type,
                                    int32_t node);
@@ -43,5 +63,10 @@ size_t cluster_node_count(const struct cluster *cluster);
 void cluster_write(const struct cluster *cluster, struct json_writer *json);
 /* What to do about a TLS handshake that failed. */
 const char *cluster_tls_advice(enum tls_failure failure);
+/* Appends to text, of size bytes, a line for each bootstrap broker that is not up:
+ * "kafka: broker1:9092 is hanging: why"; for strangers "kafka: bootstrap broker 1 of 3 is hanging".
+ */
+void cluster_tell_failing(const struct cluster *cluster, bool for_strangers, char *text,
+                          size_t size);
 /* A sentence: why a broker could not be connected to, and what to do. */
 void cluster_describe_failure(const struct dial_result *result, char text[CLUSTER_FAILURE_MAX]);

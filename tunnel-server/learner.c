@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bootstrap.h"
 #include "kafka/bootstrap.h"
-#include "net/dial.h"
 
 enum { CORRELATION_ID = 1, FIRST_BUFFER = 4096 };
 
@@ -15,12 +15,14 @@ struct learner {
     learner_callback callback;
     void *context;
     unsigned timeout_ms;
-    size_t tried;
+    uint64_t tried; /* a bit for each bootstrap broker whose answer did not do */
+    size_t broker;  /* that is asked now */
     bool wants_login;
     bool only_this; /* connection: no other broker is tried */
-    struct dial *dial;
+    struct bootstrap *bootstrap;
     struct transport *connection;
     struct event *readable;
+    struct event *deadline; /* of the answer */
     uint8_t *response;
     size_t capacity;
     size_t size;
@@ -31,7 +33,9 @@ static void close_connection(struct learner *learner)
 {
     if (learner->readable)
         event_free(learner->readable);
-    learner->readable = NULL;
+    if (learner->deadline)
+        event_free(learner->deadline);
+    learner->readable = learner->deadline = NULL;
     transport_free(learner->connection);
     learner->connection = NULL;
     learner->size = 0;
@@ -41,7 +45,7 @@ void learner_cancel(struct learner *learner)
 {
     if (!learner)
         return;
-    dial_cancel(learner->dial);
+    bootstrap_cancel(learner->bootstrap);
     close_connection(learner);
     free(learner->response);
     free(learner);
@@ -52,7 +56,7 @@ static void finish(struct learner *learner, const char *error)
     learner_callback callback = learner->callback;
     void *context = learner->context;
     bool wants_login = learner->wants_login;
-    char text[sizeof learner->error];
+    char text[1024];
 
     snprintf(text, sizeof text, "%s", error ? error : "");
     learner_cancel(learner);
@@ -61,34 +65,22 @@ static void finish(struct learner *learner, const char *error)
 
 static void try_next(struct learner *learner);
 
-static const struct address *broker_tried(const struct learner *learner)
-{
-    const struct address_cluster *settings = learner->cluster->settings;
-
-    return &settings->brokers[(learner->cluster->preferred + learner->tried) % settings->count];
-}
-
-static void broker_failed(struct learner *learner, const struct dial_result *failure)
-{
-    const struct address *broker = broker_tried(learner);
-    char address[ADDRESS_TEXT_MAX];
-    char why[CLUSTER_FAILURE_MAX];
-
-    cluster_describe_failure(failure, why);
-    address_format(broker->host, broker->port, address);
-    snprintf(learner->error, sizeof learner->error, "%s: %s", address, why);
-    close_connection(learner);
-    learner->tried++;
-    if (learner->tried < learner->cluster->settings->count && !learner->only_this)
-        try_next(learner);
-    else
-        finish(learner, learner->error);
-}
-
 /* The connection stands, but the conversation on it failed. */
 static void answer_failed(struct learner *learner, const char *why)
 {
-    broker_failed(learner, &(struct dial_result){.fd = -1, .error = why});
+    const struct address *broker = &learner->cluster->settings->brokers[learner->broker];
+    size_t count = learner->cluster->settings->count;
+    char address[ADDRESS_TEXT_MAX];
+
+    address_format(broker->host, broker->port, address);
+    snprintf(learner->error, sizeof learner->error, "%s%s%.*s", learner->only_this ? "" : address,
+             learner->only_this ? "" : ": ", CLUSTER_FAILURE_MAX, why);
+    close_connection(learner);
+    learner->tried |= (uint64_t)1 << learner->broker;
+    if (!learner->only_this && learner->tried != UINT64_MAX >> (64 - count))
+        try_next(learner);
+    else
+        finish(learner, learner->error);
 }
 
 static void note_node(void *context, int32_t node, const struct kafka_address *address)
@@ -136,15 +128,9 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct learner *learner = argument;
     const char *reason = "";
-    char why[120];
 
     (void)fd;
-    if (what & EV_TIMEOUT) {
-        snprintf(why, sizeof why, "no answer to a %s request in time",
-                 kafka_bootstrap_api(learner->type));
-        answer_failed(learner, why);
-        return;
-    }
+    (void)what;
     while (read_some(learner)) {
         switch (kafka_bootstrap_response(learner->type, learner->response, learner->size,
                                          CORRELATION_ID, note_node, learner, &reason)) {
@@ -160,46 +146,61 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
+static void on_deadline(evutil_socket_t fd, short what, void *argument)
+{
+    struct learner *learner = argument;
+    char why[120];
+
+    (void)fd;
+    (void)what;
+    snprintf(why, sizeof why, "no answer to a %s request in time",
+             kafka_bootstrap_api(learner->type));
+    answer_failed(learner, why);
+}
+
 /* The connection stands: asks on it. A socket takes so few bytes at once, or it is broken or full
  * of what a client has sent before, which shows when no answer comes. */
 static void ask(struct learner *learner)
 {
     const struct timeval timeout = {learner->timeout_ms / 1000, learner->timeout_ms % 1000 * 1000};
+    struct event_base *base = learner->cluster->worker->base;
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
     size_t size = kafka_bootstrap_request(learner->type, request, CORRELATION_ID);
 
     if (transport_has_room(learner->connection) &&
         transport_commit(learner->connection, request, size) == 0)
         transport_flush(learner->connection);
-    learner->readable = event_new(learner->cluster->worker->base, transport_fd(learner->connection),
-                                  EV_READ | EV_PERSIST, on_readable, learner);
-    if (!learner->readable)
+    learner->readable = event_new(base, transport_fd(learner->connection), EV_READ | EV_PERSIST,
+                                  on_readable, learner);
+    learner->deadline = event_new(base, -1, 0, on_deadline, learner);
+    if (!learner->readable || !learner->deadline)
         abort();
-    event_add(learner->readable, &timeout);
+    event_add(learner->readable, NULL);
+    event_add(learner->deadline, &timeout);
     /* TLS may have read ahead what no event will announce. */
     if (transport_pending(learner->connection))
         event_active(learner->readable, EV_READ, 0);
 }
 
-static void on_dialled(void *context, const struct dial_result *result)
+static void on_connected(void *context, const struct bootstrap_result *result)
 {
     struct learner *learner = context;
 
-    learner->dial = NULL;
-    if (result->failure != DIAL_FAILURE_NONE) {
-        broker_failed(learner, result);
+    learner->bootstrap = NULL;
+    if (result->fd < 0 && !result->transport) {
+        /* What a broker has said is worth more than that the others cannot be asked. */
+        finish(learner, learner->error[0] ? learner->error : result->reason);
         return;
     }
+    learner->broker = result->broker;
     learner->connection = result->transport ? result->transport : transport_new(result->fd);
     ask(learner);
 }
 
 static void try_next(struct learner *learner)
 {
-    const struct address *broker = broker_tried(learner);
-
-    learner->dial = dial_start(learner->cluster->worker, broker->host, broker->port,
-                               &learner->cluster->tls, learner->timeout_ms, on_dialled, learner);
+    learner->bootstrap = bootstrap_start(learner->cluster, learner->tried, learner->timeout_ms,
+                                         on_connected, learner);
 }
 
 static struct learner *learner_new(struct cluster *cluster, enum kafka_endpoint_type type,

@@ -1,7 +1,7 @@
 /*
- * Asks a cluster's bootstrap brokers, in turn, for its brokers or controllers, and fills in the
- * address book. It has no login of its own: where brokers want one the question fails, unless it is
- * put on a connection that a client has logged in on.
+ * Asks a cluster's bootstrap brokers, those that answer, for its brokers or controllers, and fills
+ * in the address book. It has no login of its own: where brokers want one the question fails,
+ * unless it is put on a connection that a client has logged in on.
  */
 #pragma once
 

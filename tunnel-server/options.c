@@ -50,7 +50,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, kafka),
      .group = "What is reachable",
-     .help = "A Kafka cluster by its bootstrap brokers, tried in turn. May be given several times, "
+     .help = "A Kafka cluster by its bootstrap brokers; clients get one that answers. May be given "
+             "several times, "
              "with "
              "names; without a name it is called kafka.",
      .flags = CONFIG_SPLIT_NAMED},
@@ -60,6 +61,31 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, tcp),
      .group = "What is reachable",
      .help = "A raw TCP target, a Schema Registry for example."},
+    {.name = "check-brokers",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, check_brokers),
+     .group = "Connections to brokers",
+     .help =
+         "Ask on each new connection to a broker whether it speaks Kafka (ApiVersions), before a "
+         "client's bytes go there. Brokers before Kafka 0.10 cannot answer.",
+     .default_value = "true"},
+    {.name = "allow-brokers",
+     .metavar = "NETWORK|NAME",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, allow_brokers),
+     .group = "Connections to brokers",
+     .help = "Where brokers may be that a cluster announces, and nowhere else: networks "
+             "(10.1.0.0/16), addresses, host names, *.example.com for the names below one. Without "
+             "it they may be anywhere but at link-local, multicast, broadcast and unspecified "
+             "addresses, and on loopback if the bootstrap brokers are."},
+    {.name = "deny-brokers",
+     .metavar = "NETWORK|NAME",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, deny_brokers),
+     .group = "Connections to brokers",
+     .help =
+         "Where brokers that a cluster announces must not be, whatever --allow-brokers says. The "
+         "brokers in --kafka are where they are."},
     {.name = "kafka-tls",
      .kind = CONFIG_BOOL,
      .offset = offsetof(struct options, kafka_tls),
@@ -142,7 +168,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_DURATION,
      .offset = offsetof(struct options, connect_timeout_ms),
      .group = "Limits",
-     .help = "How long connecting to one broker or target may take.",
+     .help = "How long connecting to one broker or target may take, and then a broker's first "
+             "answer.",
      .default_value = "5s",
      .min = 100,
      .max = 300 * 1000},
@@ -242,6 +269,31 @@ static bool parse_clusters(struct options *options, char *error, size_t size)
         options->clusters[options->cluster_count++] = cluster;
     }
     return true;
+}
+
+static bool parse_rules(const struct config_list *list, const char *option,
+                        struct address_rule **rules, size_t *count, char *error, size_t size)
+{
+    *rules = calloc(list->count + 1, sizeof **rules);
+    if (!*rules)
+        abort();
+    for (size_t i = 0; i < list->count; i++) {
+        const char *why = address_rule_parse(list->items[i], &(*rules)[i]);
+        if (why)
+            return fail(error, size, option, list->items[i], why);
+        ++*count;
+    }
+    return true;
+}
+
+static bool parse_node_rules(struct options *options, char *error, size_t size)
+{
+    struct address_rules *rules = &options->node_rules;
+
+    return parse_rules(&options->allow_brokers, "allow-brokers", &rules->allow, &rules->allow_count,
+                       error, size) &&
+           parse_rules(&options->deny_brokers, "deny-brokers", &rules->deny, &rules->deny_count,
+                       error, size);
 }
 
 static bool parse_targets(struct options *options, char *error, size_t size)
@@ -413,7 +465,8 @@ bool options_check(struct options *options, char *error, size_t size)
         return fail(error, size, "listen", options->listen, why);
     if (!check_path(options, error, size) || !check_origins(options, error, size))
         return false;
-    if (!parse_clusters(options, error, size) || !parse_targets(options, error, size))
+    if (!parse_clusters(options, error, size) || !parse_targets(options, error, size) ||
+        !parse_node_rules(options, error, size))
         return false;
     if (options->cluster_count + options->target_count == 0) {
         snprintf(error, size,
@@ -434,6 +487,8 @@ bool options_check(struct options *options, char *error, size_t size)
 
 void options_free(struct options *options)
 {
+    free(options->node_rules.allow);
+    free(options->node_rules.deny);
     free(options->clusters);
     free(options->targets);
 }

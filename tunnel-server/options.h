@@ -1,7 +1,7 @@
 /* tunnel-server's options: one table, from which flags, environment, file, --help and docs come. */
 #pragma once
 
-#include "config/address.h"
+#include "config/address_rules.h"
 #include "config/shared.h"
 #include "net/socket.h"
 
@@ -12,6 +12,9 @@ struct options {
     const char *listen;
     struct config_list kafka;
     struct config_list tcp;
+    bool check_brokers;
+    struct config_list allow_brokers;
+    struct config_list deny_brokers;
     bool kafka_tls;
     const char *kafka_ca;
     const char *kafka_cert;
@@ -45,6 +48,7 @@ struct options {
     struct address peer_listen_address;
     struct address peer_addresses[PEERS_MAX];
     size_t peer_count;
+    struct address_rules node_rules; /* --allow-brokers, --deny-brokers */
     struct address_cluster *clusters;
     size_t cluster_count;
     struct address_named *targets;

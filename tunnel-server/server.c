@@ -10,9 +10,6 @@
 #include "net/notify.h"
 #include "net/telemetry.h"
 #include "status.h"
-#include "upstream.h"
-
-enum { PROBE_S = 10 };
 
 /* An upgraded connection; its session is known when HELLO has come. */
 struct server_link {
@@ -184,14 +181,36 @@ static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_
 
 /* ---- pages */
 
-const char *server_not_ready(const struct server *server)
+/* NULL: there is none. */
+static const struct cluster *find_silent(const struct server *server)
 {
-    if (server->leaving || server->host.draining)
-        return "the server stops\n";
     for (size_t i = 0; i < server->options->cluster_count; i++)
         if (!server->clusters[i].reachable)
-            return "no bootstrap broker of a cluster is reachable\n";
+            return &server->clusters[i];
     return NULL;
+}
+
+bool server_is_ready(const struct server *server)
+{
+    return !server->leaving && !server->host.draining && !find_silent(server);
+}
+
+bool server_tell_readiness(const struct server *server, bool for_strangers, char *text, size_t size)
+{
+    const struct cluster *silent = find_silent(server);
+
+    if (server->leaving || server->host.draining) {
+        snprintf(text, size, "the server stops\n");
+        return false;
+    }
+    if (silent)
+        snprintf(text, size, "no bootstrap broker of the cluster %s answers\n",
+                 silent->settings->name);
+    else
+        snprintf(text, size, "ready\n");
+    for (size_t i = 0; i < server->options->cluster_count; i++)
+        cluster_tell_failing(&server->clusters[i], for_strangers, text, size);
+    return !silent;
 }
 
 static int on_page(void *context, const char *path, const char **body)
@@ -206,9 +225,9 @@ static int on_page(void *context, const char *path, const char **body)
         *body = "not found\n";
         return 404;
     }
-    const char *why = server_not_ready(server);
-    *body = why ? why : "ready\n";
-    return why ? 503 : 200;
+    *body = server->readiness;
+    return server_tell_readiness(server, true, server->readiness, sizeof server->readiness) ? 200
+                                                                                            : 503;
 }
 
 static void on_accept(void *context, int fd, const struct socket_address *peer)
@@ -220,57 +239,6 @@ static void on_accept(void *context, int fd, const struct socket_address *peer)
 
 static const struct http_server_owner http_owner = {
     .authorize = on_authorize, .upgraded = on_upgraded, .page = on_page};
-
-/* ---- readiness */
-
-struct probe {
-    struct server *server;
-    struct cluster *cluster;
-    struct upstream *upstream; /* NULL: none runs */
-    bool was_reachable;
-};
-
-static void on_probed(void *context, const struct upstream_result *result)
-{
-    struct probe *probe = context;
-    struct server *server = probe->server;
-    struct cluster *cluster = probe->cluster;
-    bool is = upstream_connected(result);
-
-    probe->upstream = NULL;
-    upstream_close(result);
-    if (is != probe->was_reachable || !cluster->probed) {
-        if (is)
-            log_info(server->worker->log, "cluster_reachable", "A broker of the cluster answers",
-                     log_str("cluster", cluster->settings->name),
-                     log_str("address", result->address));
-        else
-            log_warning(
-                server->worker->log, "cluster_unreachable",
-                "No bootstrap broker of the cluster can be reached; are the addresses right and "
-                "the brokers up?",
-                log_str("cluster", cluster->settings->name), log_str("reason", result->reason));
-    }
-    cluster->probed = true;
-    probe->was_reachable = is;
-}
-
-static void on_probe(evutil_socket_t fd, short what, void *argument)
-{
-    struct server *server = argument;
-    const struct timeval again = {PROBE_S, 0};
-
-    (void)fd;
-    (void)what;
-    for (size_t i = 0; i < server->options->cluster_count; i++) {
-        struct probe *probe = &server->probes[i];
-        if (probe->upstream)
-            continue;
-        probe->upstream = upstream_bootstrap(
-            probe->cluster, (unsigned)server->options->connect_timeout_ms, on_probed, probe);
-    }
-    event_add(server->probe, &again);
-}
 
 /* ---- life */
 
@@ -352,10 +320,10 @@ static bool use_broker_material(void *context, const struct tls_material *materi
     SSL_CTX_free(server->broker_tls);
     server->broker_tls = tls;
     for (size_t i = 0; i < server->options->cluster_count; i++)
-        server->clusters[i].tls.context = tls;
+        server->clusters[i].access.tls.context = tls;
     /* Brokers that could not be reached before may be now. */
-    if (server->listener && !server->host.draining)
-        event_active(server->probe, EV_TIMEOUT, 0);
+    if (server->probes)
+        probes_begin_round(server->probes);
     return true;
 }
 
@@ -419,8 +387,37 @@ static void say_ready(const struct server *server)
     notify_status(server->worker->notify, "Listening on %s", listen);
 }
 
+/* Bootstrap brokers, cluster by cluster; one that is there twice is shown once. */
+static size_t name_brokers(struct server *server)
+{
+    const struct options *options = server->options;
+    size_t count = 0;
+
+    server->broker_names =
+        calloc(options->cluster_count * ADDRESS_BROKERS_MAX + 1, sizeof *server->broker_names);
+    if (!server->broker_names)
+        abort();
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        const struct address_cluster *cluster = &options->clusters[i];
+        for (size_t broker = 0; broker < cluster->count; broker++) {
+            char address[ADDRESS_TEXT_MAX];
+            char name[ADDRESS_NAME_MAX + 1 + ADDRESS_TEXT_MAX];
+            address_format(cluster->brokers[broker].host, cluster->brokers[broker].port, address);
+            snprintf(name, sizeof name, "%s/%s", cluster->name, address);
+            bool again = false;
+            for (size_t at = count - broker; at < count && !again; at++)
+                again = server->broker_names[at] && strcmp(server->broker_names[at], name) == 0;
+            if (!again && !(server->broker_names[count] = strdup(name)))
+                abort();
+            count++;
+        }
+    }
+    return count;
+}
+
 static void start_telemetry(struct server *server)
 {
+    const char *states[BROKER_STATES];
     const struct options *options = server->options;
     const char **names = calloc(options->cluster_count + options->target_count + 1, sizeof *names);
 
@@ -430,8 +427,19 @@ static void start_telemetry(struct server *server)
         names[i] = options->clusters[i].name;
     for (size_t i = 0; i < options->target_count; i++)
         names[options->cluster_count + i] = options->targets[i].name;
-    const struct telemetry_names all = {names, options->cluster_count,
-                                        names + options->cluster_count, options->target_count};
+    for (size_t i = 0; i < BROKER_STATES; i++)
+        states[i] = broker_state_name((enum broker_state)i);
+    server->broker_count = name_brokers(server);
+    const struct telemetry_names all = {
+        .clusters = names,
+        .cluster_count = options->cluster_count,
+        .targets = names + options->cluster_count,
+        .target_count = options->target_count,
+        .brokers = (const char *const *)server->broker_names,
+        .broker_count = server->broker_count,
+        .broker_states = states,
+        .broker_state_count = BROKER_STATES,
+    };
     telemetry_start(server->worker, METRIC_SERVER, &all);
     free(names);
 }
@@ -445,18 +453,18 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     start_telemetry(server);
     list_init(&server->links);
     server->clusters = calloc(options->cluster_count + 1, sizeof *server->clusters);
-    server->probes = calloc(options->cluster_count + 1, sizeof *server->probes);
-    server->probe = event_new(worker->base, -1, 0, on_probe, server);
-    if (!server->clusters || !server->probes || !server->probe)
+    if (!server->clusters)
         abort();
     *exit_code = 2;
     if (!start_broker_tls(server, error, size))
         return false;
-    for (size_t i = 0; i < options->cluster_count; i++) {
+    for (size_t i = 0; i < options->cluster_count; i++)
         cluster_init(&server->clusters[i], worker, &options->clusters[i],
-                     (struct dial_tls){server->broker_tls, options->kafka_server_name});
-        server->probes[i] = (struct probe){.server = server, .cluster = &server->clusters[i]};
-    }
+                     (struct cluster_access){
+                         .tls = {server->broker_tls, options->kafka_server_name},
+                         .rules = &options->node_rules,
+                         .check = options->check_brokers,
+                     });
     server->host = (struct session_host){.worker = worker,
                                          .options = options,
                                          .clusters = server->clusters,
@@ -475,7 +483,8 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     }
     if (!start_listening(server, error, size) || !status_start(server, error, size))
         return false;
-    event_active(server->probe, EV_TIMEOUT, 0);
+    server->probes = probes_new(worker, server->clusters, options->cluster_count,
+                                (unsigned)options->connect_timeout_ms);
     say_ready(server);
     return true;
 }
@@ -496,7 +505,7 @@ void server_leave(struct server *server)
 void server_drain(struct server *server)
 {
     /* The listener stays: a client that loses its link now comes back for what is under way. */
-    event_del(server->probe);
+    probes_stop(server->probes);
     session_drain_all(&server->host);
     /* A session that is elsewhere goes on there, over whatever instance its client reaches next. */
     for (struct list *at = server->links.next; at != &server->links; at = at->next) {
@@ -530,8 +539,7 @@ void server_free(struct server *server)
     struct list *node;
 
     pages_free(server->pages);
-    for (size_t i = 0; i < server->options->cluster_count; i++)
-        upstream_cancel(server->probes[i].upstream);
+    probes_free(server->probes);
     while ((node = list_pop(&server->links))) {
         struct server_link *entry = list_entry(node, struct server_link, node);
         peer_search_cancel(entry->search);
@@ -545,9 +553,9 @@ void server_free(struct server *server)
     for (size_t i = 0; i < server->options->cluster_count; i++)
         cluster_clear(&server->clusters[i]);
     free(server->clusters);
-    free(server->probes);
-    if (server->probe)
-        event_free(server->probe);
+    for (size_t i = 0; i < server->broker_count; i++)
+        free(server->broker_names[i]);
+    free(server->broker_names);
     tls_keeper_free(server->files);
     tls_keeper_free(server->broker_files);
     SSL_CTX_free(server->broker_tls);

@@ -8,7 +8,12 @@
 #include "net/tls_keeper.h"
 #include "options.h"
 #include "peers.h"
+#include "probes.h"
 #include "session.h"
+
+/* The answers of /readyz, to strangers and on the status pages; lines beyond it are left out. */
+#define SERVER_READINESS_MAX 600
+#define SERVER_STATUS_READINESS_MAX 4096
 
 struct server {
     struct worker *worker;
@@ -26,13 +31,20 @@ struct server {
     uint8_t offers[MUX_OFFERS_MAX]; /* in host.offers */
     struct peers *peers;            /* NULL: this is the only instance */
     bool leaving;                   /* it will stop soon */
-    struct event *probe;
-    struct probe *probes; /* one a cluster */
-    struct pages *pages;  /* NULL: no --status */
+    struct probes *probes;
+    char **broker_names; /* for the metrics: broker_count */
+    size_t broker_count;
+    char readiness[SERVER_READINESS_MAX]; /* what /readyz said last */
+    char status_readiness[SERVER_STATUS_READINESS_MAX];
+    struct pages *pages; /* NULL: no --status */
 };
 
-/* Whether it can serve: NULL, or a sentence that says why not. */
-const char *server_not_ready(const struct server *server);
+/* Whether it can serve: a bootstrap broker of every cluster answers. */
+bool server_is_ready(const struct server *server);
+/* The same with text, of size bytes: a line that says so or why not, then one for each bootstrap
+ * broker that is not up; to strangers without addresses. */
+bool server_tell_readiness(const struct server *server, bool for_strangers, char *text,
+                           size_t size);
 /* false: error holds a sentence; exit_code says what to exit with. */
 bool server_start(struct server *server, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code);

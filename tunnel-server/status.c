@@ -7,7 +7,6 @@
 static void put_status(const struct server *server, struct pages_answer *answer)
 {
     const struct mux_budget *budget = &server->worker->budget;
-    const char *why = server_not_ready(server);
     struct json_writer json;
 
     answer->type = "application/json";
@@ -17,7 +16,7 @@ static void put_status(const struct server *server, struct pages_answer *answer)
     json_put_string(&json, "version", KAFKA_TUNNEL_VERSION);
     json_put_u64(&json, "now_ms", telemetry_wall_clock_us() / 1000);
     json_put_u64(&json, "started_ms", telemetry_started_us(server->worker) / 1000);
-    json_put_bool(&json, "ready", !why);
+    json_put_bool(&json, "ready", server_is_ready(server));
     json_put_bool(&json, "draining", server->host.draining);
     json_put_object(&json, "memory");
     json_put_u64(&json, "retained", budget->send_held);
@@ -42,16 +41,29 @@ static void on_collect(void *context)
     metrics_set(metrics, METRIC_LINKS, 0, 0, session_link_count(&server->host));
     metrics_set(metrics, METRIC_HANDSHAKES, 0, 0, http_server_count(server->http));
     metrics_set(metrics, METRIC_SESSIONS, 0, 0, server->host.session_count);
+    size_t broker = 0; /* in METRICS_BROKER */
     for (size_t i = 0; i < server->options->cluster_count; i++) {
+        const struct health *health = &server->clusters[i].health;
+        for (size_t at = 0; at < health->count; at++, broker++)
+            for (size_t state = 0; state < BROKER_STATES; state++)
+                metrics_set(metrics, METRIC_BOOTSTRAP_BROKER, broker, state,
+                            health->brokers[at].state == state);
         metrics_set(metrics, METRIC_CLUSTER_REACHABLE, i, 0, server->clusters[i].reachable);
         metrics_set(metrics, METRIC_CLUSTER_NODES, i, 0, cluster_node_count(&server->clusters[i]));
     }
 }
 
+static void tell_readiness(struct server *server, struct pages_answer *answer)
+{
+    char *text = server->status_readiness;
+    bool ready = server_tell_readiness(server, false, text, sizeof server->status_readiness);
+
+    pages_say(answer, ready ? 200 : 503, text);
+}
+
 static bool on_page(void *context, const struct pages_request *request, struct pages_answer *answer)
 {
-    const struct server *server = context;
-    const char *why = server_not_ready(server);
+    struct server *server = context;
 
     if (request->post)
         return false;
@@ -60,7 +72,7 @@ static bool on_page(void *context, const struct pages_request *request, struct p
     else if (strcmp(request->path, "/status.json") == 0)
         put_status(server, answer);
     else if (strcmp(request->path, "/readyz") == 0)
-        pages_say(answer, why ? 503 : 200, why ? why : "ready\n");
+        tell_readiness(server, answer);
     else if (strcmp(request->path, "/startupz") == 0)
         /* These pages are there when everything has started. */
         pages_say(answer, 200, "started\n");

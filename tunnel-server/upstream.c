@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bootstrap.h"
+#include "broker_dial.h"
 #include "learner.h"
 
 struct upstream {
@@ -13,16 +15,15 @@ struct upstream {
     upstream_callback callback;
     void *context;
     unsigned timeout_ms;
-    bool any_broker;
     bool only_login;
     enum kafka_endpoint_type type; /* of the node */
     int32_t node;
-    size_t tried;
-    struct address address; /* being tried */
-    struct dial *dial;
+    struct address address; /* of the node or target */
+    struct bootstrap *bootstrap;
+    struct broker_dial *broker;
+    struct dial *target;
     struct learner *learner;
-    char failures[1024];           /* of many brokers the first ones */
-    char why[CLUSTER_FAILURE_MAX]; /* the last of them; "" when it did not fit */
+    char why[1024]; /* the node is not known */
 };
 
 void upstream_close(const struct upstream_result *result)
@@ -36,7 +37,9 @@ void upstream_cancel(struct upstream *upstream)
 {
     if (!upstream)
         return;
-    dial_cancel(upstream->dial);
+    bootstrap_cancel(upstream->bootstrap);
+    broker_dial_cancel(upstream->broker);
+    dial_cancel(upstream->target);
     learner_cancel(upstream->learner);
     free(upstream);
 }
@@ -54,82 +57,84 @@ static void fail(struct upstream *upstream, enum mux_code code, const char *reas
     answer(upstream, &(struct upstream_result){.fd = -1, .code = code, .reason = reason});
 }
 
-static void try_address(struct upstream *upstream);
-
-static void try_broker(struct upstream *upstream)
-{
-    const struct address_cluster *settings = upstream->cluster->settings;
-    size_t index = (upstream->cluster->preferred + upstream->tried) % settings->count;
-
-    upstream->address = settings->brokers[index];
-    try_address(upstream);
-}
-
-/* Appends "broker1:9092: why"; brokers that fail alike in turn share one sentence. */
-static void note_failure(struct upstream *upstream, const struct dial_result *result)
-{
-    char address[ADDRESS_TEXT_MAX];
-    char why[CLUSTER_FAILURE_MAX];
-    char *end = upstream->failures + strlen(upstream->failures);
-    const char *separator = end > upstream->failures ? "; " : "";
-    size_t alike = strlen(upstream->why);
-
-    cluster_describe_failure(result, why);
-    if (alike > 0 && strcmp(why, upstream->why) == 0) {
-        end -= alike + strlen(": ");
-        separator = ", ";
-    }
-    size_t room = (size_t)(upstream->failures + sizeof upstream->failures - end);
-    address_format(upstream->address.host, upstream->address.port, address);
-    int size = snprintf(end, room, "%s%s: %s", separator, address, why);
-    snprintf(upstream->why, sizeof upstream->why, "%s", (size_t)size < room ? why : "");
-}
-
-static void connected(struct upstream *upstream, const struct dial_result *result)
+/* Connected, to that address. */
+static void succeed(struct upstream *upstream, int fd, struct transport *transport,
+                    const struct address *to)
 {
     char address[ADDRESS_TEXT_MAX];
 
-    address_format(upstream->address.host, upstream->address.port, address);
-    if (upstream->any_broker) {
-        size_t count = upstream->cluster->settings->count;
-        upstream->cluster->preferred = (upstream->cluster->preferred + upstream->tried) % count;
-    }
-    if (upstream->cluster)
-        upstream->cluster->reachable = true;
-    answer(upstream, &(struct upstream_result){.fd = result->fd,
-                                               .transport = result->transport,
+    address_format(to->host, to->port, address);
+    answer(upstream, &(struct upstream_result){.fd = fd,
+                                               .transport = transport,
                                                .only_login = upstream->only_login,
                                                .code = MUX_CODE_UNKNOWN_NODE,
-                                               .reason = upstream->failures,
+                                               .reason = upstream->why,
                                                .address = address});
 }
 
-static void on_dialled(void *context, const struct dial_result *result)
+static enum mux_code code_of(enum broker_state state, bool timed_out)
+{
+    return state == BROKER_FOREIGN ? MUX_CODE_KAFKA_PROTOCOL
+           : timed_out             ? MUX_CODE_UPSTREAM_TIMEOUT
+                                   : MUX_CODE_UPSTREAM_UNREACHABLE;
+}
+
+/* ---- any bootstrap broker */
+
+static void on_bootstrap(void *context, const struct bootstrap_result *result)
 {
     struct upstream *upstream = context;
 
-    upstream->dial = NULL;
-    if (result->failure == DIAL_FAILURE_NONE) {
-        connected(upstream, result);
-        return;
-    }
-    note_failure(upstream, result);
-    upstream->tried++;
-    if (upstream->any_broker && upstream->tried < upstream->cluster->settings->count) {
-        try_broker(upstream);
-        return;
-    }
-    if (upstream->any_broker)
-        upstream->cluster->reachable = false;
-    fail(upstream, result->timed_out ? MUX_CODE_UPSTREAM_TIMEOUT : MUX_CODE_UPSTREAM_UNREACHABLE,
-         upstream->failures);
+    upstream->bootstrap = NULL;
+    if (result->fd < 0 && !result->transport)
+        fail(upstream, code_of(result->state, result->timed_out), result->reason);
+    else
+        succeed(upstream, result->fd, result->transport,
+                &upstream->cluster->settings->brokers[result->broker]);
 }
 
-static void try_address(struct upstream *upstream)
+static void try_bootstrap(struct upstream *upstream)
 {
-    upstream->dial = dial_start(upstream->worker, upstream->address.host, upstream->address.port,
-                                upstream->cluster ? &upstream->cluster->tls : NULL,
-                                upstream->timeout_ms, on_dialled, upstream);
+    upstream->bootstrap =
+        bootstrap_start(upstream->cluster, 0, upstream->timeout_ms, on_bootstrap, upstream);
+}
+
+/* ---- a node */
+
+static void note_forbidden(const struct upstream *upstream, const char *address,
+                           const struct broker_dial_result *result)
+{
+    log_warning(upstream->worker->log, "node_forbidden",
+                "A node that the cluster has announced is at an address that is not allowed; "
+                "nothing was sent there",
+                log_str("cluster", upstream->cluster->settings->name),
+                log_i64("node", upstream->node), log_str("address", address),
+                log_str("rule", result->rule), log_str("reason", result->why));
+}
+
+static void on_node(void *context, const struct broker_dial_result *result)
+{
+    struct upstream *upstream = context;
+    char address[ADDRESS_TEXT_MAX];
+    char reason[ADDRESS_TEXT_MAX + CLUSTER_FAILURE_MAX + 2];
+
+    upstream->broker = NULL;
+    if (result->state == BROKER_UP) {
+        succeed(upstream, result->fd, result->transport, &upstream->address);
+        return;
+    }
+    address_format(upstream->address.host, upstream->address.port, address);
+    if (result->forbidden)
+        note_forbidden(upstream, address, result);
+    snprintf(reason, sizeof reason, "%s: %s", address, result->why);
+    fail(upstream, code_of(result->state, result->timed_out), reason);
+}
+
+static void try_node(struct upstream *upstream, const struct address *address)
+{
+    upstream->address = *address;
+    upstream->broker = broker_dial_announced(upstream->cluster, &upstream->address,
+                                             upstream->timeout_ms, on_node, upstream);
 }
 
 static void on_learned(void *context, const char *error, bool wants_login)
@@ -139,22 +144,42 @@ static void on_learned(void *context, const char *error, bool wants_login)
 
     upstream->learner = NULL;
     if (known) {
-        upstream->address = *known;
-        try_address(upstream);
+        try_node(upstream, known);
         return;
     }
-    snprintf(upstream->failures, sizeof upstream->failures,
-             "the cluster has not announced a %s %d%s%s",
+    snprintf(upstream->why, sizeof upstream->why, "the cluster has not announced a %s %d%s%s",
              upstream->type == KAFKA_ENDPOINT_CONTROLLER ? "controller" : "broker",
              (int)upstream->node, error ? ", and asking it failed: " : "", error ? error : "");
     if (wants_login) {
         /* The client can tell the brokers who asks. */
-        upstream->any_broker = upstream->only_login = true;
-        try_broker(upstream);
+        upstream->only_login = true;
+        try_bootstrap(upstream);
         return;
     }
-    fail(upstream, MUX_CODE_UNKNOWN_NODE, upstream->failures);
+    fail(upstream, MUX_CODE_UNKNOWN_NODE, upstream->why);
 }
+
+/* ---- a raw target */
+
+static void on_target(void *context, const struct dial_result *result)
+{
+    struct upstream *upstream = context;
+    char address[ADDRESS_TEXT_MAX];
+    char why[CLUSTER_FAILURE_MAX];
+    char reason[ADDRESS_TEXT_MAX + CLUSTER_FAILURE_MAX + 2];
+
+    upstream->target = NULL;
+    if (result->failure == DIAL_FAILURE_NONE) {
+        succeed(upstream, result->fd, result->transport, &upstream->address);
+        return;
+    }
+    cluster_describe_failure(result, why);
+    address_format(upstream->address.host, upstream->address.port, address);
+    snprintf(reason, sizeof reason, "%s: %s", address, why);
+    fail(upstream, code_of(BROKER_UNREACHABLE, result->timed_out), reason);
+}
+
+/* ---- which of them */
 
 static struct upstream *upstream_new(struct worker *worker, struct cluster *cluster,
                                      unsigned timeout_ms, upstream_callback callback, void *context)
@@ -177,8 +202,7 @@ struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms
     struct upstream *upstream =
         upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
 
-    upstream->any_broker = true;
-    try_broker(upstream);
+    try_bootstrap(upstream);
     return upstream;
 }
 
@@ -191,12 +215,10 @@ struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type
 
     upstream->type = type;
     upstream->node = node;
-    if (known) {
-        upstream->address = *known;
-        try_address(upstream);
-    } else {
+    if (known)
+        try_node(upstream, known);
+    else
         upstream->learner = learner_start(cluster, type, timeout_ms, on_learned, upstream);
-    }
     return upstream;
 }
 
@@ -206,6 +228,7 @@ struct upstream *upstream_target(struct worker *worker, const struct address *ad
     struct upstream *upstream = upstream_new(worker, NULL, timeout_ms, callback, context);
 
     upstream->address = *address;
-    try_address(upstream);
+    upstream->target = dial_start(worker, upstream->address.host, upstream->address.port, NULL,
+                                  timeout_ms, on_target, upstream);
     return upstream;
 }

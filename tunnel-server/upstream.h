@@ -1,8 +1,9 @@
 /*
- * Finding a connection to what a stream asks for: a bootstrap broker (tried in turn), one node, or
- * a raw target. A node that is not in the address book is asked for once at the bootstrap brokers.
- * Where these answer nobody who has not logged in, the answer is a connection to one of them, on
- * which the client may log in and no more: the caller then asks again with that login.
+ * Finding a connection to what a stream asks for: a bootstrap broker that answers (bootstrap.h),
+ * one node, or a raw target. Brokers have proven that they speak Kafka (broker_dial.h). A node that
+ * is not in the address book is asked for once at the bootstrap brokers. Where these answer nobody
+ * who has not logged in, the answer is a connection to one of them, on which the client may log in
+ * and no more: the caller then asks again with that login.
  */
 #pragma once
 

@@ -143,11 +143,21 @@ const struct metric metrics_table[METRICS] = {
                                     .kind = METRIC_GAUGE,
                                     .place = METRIC_CLIENT},
     [METRIC_CLUSTER_REACHABLE] = {.name = "cluster_reachable",
-                                  .help = "1 if a bootstrap broker answered when last tried (every "
+                                  .help = "1 while a bootstrap broker answers (each is asked every "
                                           "10 s), else 0",
                                   .kind = METRIC_GAUGE,
                                   .place = METRIC_SERVER,
                                   .labels = {{"cluster", METRICS_CLUSTER}}},
+    [METRIC_BOOTSTRAP_BROKER] = {.name = "bootstrap_broker",
+                                 .help =
+                                     "1 for the state that a bootstrap broker (cluster/address) "
+                                     "is in: untried, up, hanging (it takes connections and "
+                                     "does not answer), unreachable, not-kafka",
+                                 .kind = METRIC_GAUGE,
+                                 .place = METRIC_SERVER,
+                                 .sparse = true,
+                                 .labels = {{"broker", METRICS_BROKER},
+                                            {"state", METRICS_BROKER_STATE}}},
     [METRIC_CLUSTER_NODES] = {.name = "cluster_nodes",
                               .help = "Brokers and controllers that the cluster has announced",
                               .kind = METRIC_GAUGE,

@@ -33,6 +33,7 @@ enum metric_id {
     METRIC_LISTENERS,
     METRIC_WAITING_CONNECTIONS,
     METRIC_CLUSTER_REACHABLE,
+    METRIC_BOOTSTRAP_BROKER,
     METRIC_CLUSTER_NODES,
     METRIC_KAFKA_REQUESTS,
     METRIC_KAFKA_LATENCY,
@@ -65,19 +66,21 @@ enum metric_place { METRIC_CLIENT = 1, METRIC_SERVER = 2, METRIC_BOTH = 3 };
 /* The sets that labels come from; METRICS_NO_SET for labels that are not there. */
 enum metrics_set {
     METRICS_NO_SET,
-    METRICS_RELEASE,   /* the program's version */
-    METRICS_LINK_END,  /* enum link_end */
-    METRICS_HOP,       /* where a dial failed: enum http_hop, "tunnel" */
-    METRICS_DOOR,      /* how a connection left the door: enum http_server_end */
-    METRICS_CLUSTER,   /* of the configuration */
-    METRICS_TARGET,    /* clusters, then raw targets, of the configuration */
-    METRICS_DIRECTION, /* enum metrics_direction */
-    METRICS_RESULT,    /* "complete", then enum mux_code */
-    METRICS_API,       /* Kafka API keys */
-    METRICS_VERSION,   /* Kafka API versions */
-    METRICS_LATENCY,   /* enum metrics_latency */
-    METRICS_EVENT,     /* warnings and errors of the log */
-    METRICS_LEVEL,     /* enum log_level */
+    METRICS_RELEASE,      /* the program's version */
+    METRICS_LINK_END,     /* enum link_end */
+    METRICS_HOP,          /* where a dial failed: enum http_hop, "tunnel" */
+    METRICS_DOOR,         /* how a connection left the door: enum http_server_end */
+    METRICS_CLUSTER,      /* of the configuration */
+    METRICS_BROKER,       /* bootstrap brokers of the configuration */
+    METRICS_BROKER_STATE, /* of a bootstrap broker */
+    METRICS_TARGET,       /* clusters, then raw targets, of the configuration */
+    METRICS_DIRECTION,    /* enum metrics_direction */
+    METRICS_RESULT,       /* "complete", then enum mux_code */
+    METRICS_API,          /* Kafka API keys */
+    METRICS_VERSION,      /* Kafka API versions */
+    METRICS_LATENCY,      /* enum metrics_latency */
+    METRICS_EVENT,        /* warnings and errors of the log */
+    METRICS_LEVEL,        /* enum log_level */
     METRICS_SETS
 };
 

@@ -33,6 +33,8 @@ struct telemetry {
     const char *events[LOG_EVENTS_MAX]; /* filled in as they happen */
     const char **apis;
     const char **targets;
+    const char **brokers;
+    const char **broker_states;
 };
 
 uint64_t telemetry_wall_clock_us(void)
@@ -55,6 +57,15 @@ static const char **allocate_names(size_t count)
     if (!names)
         abort();
     return names;
+}
+
+static const char **copy_names(const char *const *names, size_t count)
+{
+    const char **copy = allocate_names(count);
+
+    for (size_t i = 0; i < count; i++)
+        copy[i] = names[i];
+    return copy;
 }
 
 static void add_unique(const char **names, size_t *count, const char *name)
@@ -108,12 +119,16 @@ void telemetry_start(struct worker *worker, enum metric_place place,
     size_t clusters = targets;
     for (size_t i = 0; i < names->target_count; i++)
         add_unique(telemetry->targets, &targets, names->targets[i]);
+    telemetry->brokers = copy_names(names->brokers, names->broker_count);
+    telemetry->broker_states = copy_names(names->broker_states, names->broker_state_count);
     const struct metrics_names sets[METRICS_SETS] = {
         [METRICS_RELEASE] = {telemetry->release, 1, false},
         [METRICS_LINK_END] = {telemetry->link_ends, LINK_ENDS, false},
         [METRICS_HOP] = {telemetry->hops, HOPS, true},
         [METRICS_DOOR] = {telemetry->door, HTTP_SERVER_ENDS, false},
         [METRICS_CLUSTER] = {telemetry->targets, clusters, false},
+        [METRICS_BROKER] = {telemetry->brokers, names->broker_count, false},
+        [METRICS_BROKER_STATE] = {telemetry->broker_states, names->broker_state_count, false},
         [METRICS_TARGET] = {telemetry->targets, targets, true},
         [METRICS_DIRECTION] = {directions, 2, false},
         [METRICS_RESULT] = {telemetry->results, RESULTS, true},
@@ -137,6 +152,8 @@ void telemetry_free(struct telemetry *telemetry)
     metrics_free(telemetry->metrics);
     free(telemetry->apis);
     free(telemetry->targets);
+    free(telemetry->brokers);
+    free(telemetry->broker_states);
     free(telemetry);
 }
 

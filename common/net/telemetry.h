@@ -11,13 +11,17 @@
 
 struct telemetry;
 
-/* Names of the configuration; they must live as long as the worker. One that is there twice counts
- * once. */
+/* Names of the configuration; they must live as long as the worker. A cluster or target that is
+ * there twice counts once. */
 struct telemetry_names {
     const char *const *clusters;
     size_t cluster_count;
     const char *const *targets; /* raw ones */
     size_t target_count;
+    const char *const *brokers; /* bootstrap brokers, "cluster/host:port"; NULL: not shown */
+    size_t broker_count;
+    const char *const *broker_states;
+    size_t broker_state_count;
 };
 
 /* From here on worker->metrics can be counted in. */

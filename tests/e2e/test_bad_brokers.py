@@ -29,8 +29,9 @@ class FakeBroker(fakes.Listening):
     def _serve(self, sock):
         with sock:
             try:
-                while sock.recv(65536):
-                    sock.sendall(self.answer)
+                if wire.answer_check(sock):
+                    while sock.recv(65536):
+                        sock.sendall(self.answer)
             except OSError:
                 pass
 

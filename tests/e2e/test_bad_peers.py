@@ -253,10 +253,10 @@ def test_part_of_a_tls_record_is_waited_for(pair, peer, pki):
 
 
 @pytest.fixture
-def kafka_client(pair, peer):
-    """A Kafka listener; whether brokers answer does not matter to what is asked here."""
-    server = pair.server(kafka=f"{peer.host}:{peer.port}", tls=None)
-    return pair.client(server, kafka={"kafka": 0})
+def kafka_client(pair):
+    """A Kafka listener."""
+    with fakes.Broker() as broker:
+        yield pair.client(pair.server(kafka=broker.address, tls=None), kafka={"kafka": 0})
 
 
 def test_tls_spoken_to_a_kafka_listener(kafka_client):

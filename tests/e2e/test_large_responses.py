@@ -45,6 +45,7 @@ class Answering(fakes.Listening):
     def _serve(self, sock):
         with sock:
             try:
+                wire.answer_check(sock)
                 while request := wire.read_frame(sock):
                     sock.sendall(struct.pack(">i", 4 + len(self.body)) + request[4:8] + self.body)
             except OSError:
@@ -109,6 +110,7 @@ class Endless(fakes.Listening):
     def _serve(self, sock):
         with sock:
             try:
+                wire.answer_check(sock)
                 request = wire.read_frame(sock)
                 sock.sendall(struct.pack(">i", HUGE) + request[4:8] + self.head)
                 for _ in range(4096):

@@ -41,6 +41,9 @@ class Broker(fakes.Listening):
         with sock, contextlib.suppress(OSError, EOFError):
             while True:
                 data = read_frame(sock)
+                if wire.is_check(data):
+                    sock.sendall(wire.check_response(data))
+                    continue
                 api, _, correlation_id, client = struct.unpack(">hhih", data[:10])
                 self.asked.append((api, data[10:10 + client]))
                 if api == SASL_HANDSHAKE:

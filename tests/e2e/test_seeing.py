@@ -330,6 +330,7 @@ def test_latency_is_measured_where_there_is_a_response(pair):
     """From the request to the response; acks=0 gets none, and a wait is a wait."""
     def serve(broker, sock):
         with sock:
+            wire.answer_check(sock)
             while (request := wire.read_frame(sock)):
                 if request[13:15] != b"\x00\x00":
                     time.sleep(0.2)

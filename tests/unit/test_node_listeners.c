@@ -31,7 +31,7 @@ static int set_up(void **state)
     mux_settings_default(&mux_settings);
     mux_settings.role = MUX_SERVER;
     mux = mux_session_new(&mux_settings, &callbacks, NULL, &key, &worker.pool, &worker.budget);
-    cluster_init(&cluster, &worker, &settings, (struct dial_tls){0});
+    cluster_init(&cluster, &worker, &settings, (struct cluster_access){.check = true});
     node_listeners_init(&listeners, &worker, mux, &settings, 1, "session");
     return 0;
 }

@@ -23,10 +23,10 @@ UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/js
 class Listening:
     """Accepts on a free port and serves each connection in a thread of its own; `_serve` says how."""
 
-    def __init__(self, host="127.0.0.1"):
+    def __init__(self, host="127.0.0.1", port=0):
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, 0), family=family, backlog=64)
+        self.listener = socket.create_server((host, port), family=family, backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -93,9 +93,9 @@ class Broker(Listening):
     controllers alone is a controller, and its ApiVersions say so.
     """
 
-    def __init__(self, brokers=None, controllers=None, host="127.0.0.2"):
+    def __init__(self, brokers=None, controllers=None, host="127.0.0.2", port=0):
         self.brokers, self.controllers, self.client_ids = brokers, controllers, []
-        super().__init__(host)
+        super().__init__(host, port)
 
     @property
     def address(self):
@@ -114,6 +114,8 @@ class Broker(Listening):
                 pass
 
     def _answer(self, request):
+        if wire.is_check(request):
+            return wire.check_response(request)
         key, _, correlation_id, size = struct.unpack_from(">hhih", request)
         self.client_ids.append(request[10:10 + size].decode())
         if key == wire.API_VERSIONS:
@@ -125,6 +127,46 @@ class Broker(Listening):
         if key == wire.DESCRIBE_CLUSTER and self.controllers is not None:
             return wire.describe_cluster_response(self.controllers, correlation_id=correlation_id)
         return None
+
+
+class Silent(Listening):
+    """Takes connections and never answers, as a broker that is stopped does; keeps what it was sent, one a connection."""
+
+    def __init__(self, host="127.0.0.2", port=0):
+        self.received = []
+        super().__init__(host, port)
+
+    @property
+    def address(self):
+        return f"{self.host}:{self.port}"
+
+    def _serve(self, sock):
+        at = len(self.received)
+        self.received.append(b"")
+        with sock, contextlib.suppress(OSError):
+            while data := sock.recv(65536):
+                self.received[at] += data
+
+
+class LineService(Listening):
+    """A service of another kind, as Redis is: it carries out each line it gets, and answers whatever comes with bytes that a Kafka
+    client takes for a response to its request `correlation_id`, which the client has chosen to fit."""
+
+    correlation_id = b"+OK "
+    answer = b"\0\0\0\x14" + correlation_id + b"secret-of-others"
+
+    def __init__(self, host="127.0.0.2", port=0):
+        self.received = b""
+        super().__init__(host, port)
+
+    def node(self, node_id):
+        return node_id, self.host, self.port
+
+    def _serve(self, sock):
+        with sock, contextlib.suppress(OSError):
+            while data := sock.recv(65536):
+                self.received += data
+                sock.sendall(self.answer)
 
 
 @contextlib.contextmanager

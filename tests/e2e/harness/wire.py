@@ -5,6 +5,7 @@ import struct
 
 METADATA, API_VERSIONS, DESCRIBE_CLUSTER = 3, 18, 60
 BROKERS, CONTROLLERS = 1, 2
+CHECK = 0x7FFF  # the version of ApiVersions that the server asks each new connection for: there is none
 
 
 def frame(body):
@@ -20,6 +21,25 @@ def metadata_request(correlation_id=7, client_id="test"):
 def api_versions_response(correlation_id=7, apis=((METADATA, 0, 1), (API_VERSIONS, 0, 0))):
     """v0, of a broker that has these APIs: (key, lowest version, highest version)."""
     return frame(struct.pack(">ihi", correlation_id, 0, len(apis)) + b"".join(struct.pack(">hhh", *api) for api in apis))
+
+
+def is_check(request):
+    """Whether a frame's body is the server's question whether Kafka is spoken here."""
+    return request is not None and struct.unpack_from(">hh", request) == (API_VERSIONS, CHECK)
+
+
+def check_response(request):
+    """As brokers answer it: version 0, UNSUPPORTED_VERSION, and the versions that there are."""
+    return frame(request[4:8] + struct.pack(">hi", 35, 1) + struct.pack(">hhh", API_VERSIONS, 0, 0))
+
+
+def answer_check(sock):
+    """For fake brokers: what comes first is the server's question. False: the connection has ended instead."""
+    request = read_frame(sock)
+    if request is not None:
+        assert is_check(request), request
+        sock.sendall(check_response(request))
+    return request is not None
 
 
 def metadata_response(brokers, count=None, correlation_id=7):

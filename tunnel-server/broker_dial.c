@@ -1,0 +1,307 @@
+#include "broker_dial.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proof.h"
+
+/* A name may stand for several machines, a headless service's for example: another one is tried
+ * when the proof takes longer than a way to the other side of the world and back. */
+enum { NEXT_ADDRESS_US = 250 * 1000, ATTEMPTS_MAX = 4 };
+
+struct attempt {
+    struct broker_dial *owner;
+    struct dial *dial;
+    struct proof *proof;
+    int fd; /* while it is proven */
+    struct transport *transport;
+    struct socket_address peer; /* connected to; size 0: not yet */
+};
+
+struct broker_dial {
+    struct cluster *cluster;
+    broker_dial_callback callback;
+    void *context;
+    struct address address;
+    bool announced;
+    bool judged;      /* by the cluster's rules */
+    size_t bootstrap; /* not announced: its index */
+    unsigned timeout_ms;
+    struct event *next;
+    struct attempt attempts[ATTEMPTS_MAX];
+    size_t begun;
+    size_t ended;
+    enum address_verdict verdict; /* about the last address that was forbidden */
+    const char *rule;
+    struct broker_dial_result failure; /* of the earliest attempt that has failed */
+    const struct attempt *failed;      /* that one; NULL: none yet */
+    char why[CLUSTER_FAILURE_MAX];
+};
+
+void broker_dial_cancel(struct broker_dial *dial)
+{
+    if (!dial)
+        return;
+    for (size_t i = 0; i < dial->begun; i++) {
+        dial_cancel(dial->attempts[i].dial);
+        proof_cancel(dial->attempts[i].proof);
+    }
+    event_free(dial->next);
+    free(dial);
+}
+
+static void answer_broker_dial(struct broker_dial *dial, const struct broker_dial_result *result)
+{
+    if (!dial->announced) {
+        if (result->state == BROKER_UP)
+            cluster_broker_answered(dial->cluster, dial->bootstrap);
+        else
+            cluster_broker_failed(dial->cluster, dial->bootstrap, result->state, result->why);
+    }
+    broker_dial_callback callback = dial->callback;
+    callback(dial->context, result);
+    broker_dial_cancel(dial);
+}
+
+static void succeed_with_attempt(struct attempt *attempt)
+{
+    answer_broker_dial(attempt->owner, &(struct broker_dial_result){.fd = attempt->fd,
+                                                                    .transport = attempt->transport,
+                                                                    .state = BROKER_UP,
+                                                                    .why = ""});
+}
+
+static void begin_attempt(struct broker_dial *dial);
+
+/* What is told is what became of the first attempt; the others are to addresses beside it. */
+static void note_attempt_failure(const struct attempt *attempt, enum broker_state state,
+                                 bool timed_out, const char *why)
+{
+    struct broker_dial *dial = attempt->owner;
+
+    if (dial->failed && dial->failed < attempt)
+        return;
+    dial->failed = attempt;
+    snprintf(dial->why, sizeof dial->why, "%s", why);
+    dial->failure = (struct broker_dial_result){
+        .fd = -1, .state = state, .timed_out = timed_out, .why = dial->why};
+}
+
+/* next: there may be another address. */
+static void end_attempt(struct broker_dial *dial, bool next)
+{
+    dial->ended++;
+    if (next && dial->begun < ATTEMPTS_MAX)
+        begin_attempt(dial);
+    else if (dial->ended == dial->begun)
+        answer_broker_dial(dial, &dial->failure);
+}
+
+static void on_attempt_proven(void *context, enum proof_result result, const char *why)
+{
+    struct attempt *attempt = context;
+    struct broker_dial *dial = attempt->owner;
+    char text[CLUSTER_FAILURE_MAX];
+
+    attempt->proof = NULL;
+    switch (result) {
+    case PROOF_GIVEN:
+        succeed_with_attempt(attempt);
+        return;
+    case PROOF_SILENT:
+        snprintf(text, sizeof text,
+                 "the broker hangs: it takes connections, and did not answer an ApiVersions "
+                 "request within %u ms",
+                 dial->timeout_ms);
+        note_attempt_failure(attempt, BROKER_HANGING, true, text);
+        break;
+    case PROOF_ALERT:
+        snprintf(text, sizeof text, "TLS: %s; %s", why, cluster_tls_advice(TLS_FAILURE_ALERT));
+        note_attempt_failure(attempt, BROKER_UNREACHABLE, false, text);
+        break;
+    case PROOF_CLOSED:
+        snprintf(text, sizeof text, "%s upon an ApiVersions request%s", why,
+                 dial->cluster->access.tls.context
+                     ? ""
+                     : "; a broker that wants TLS (--kafka-tls) or is older than Kafka 0.10 "
+                       "(--no-check-brokers) does so");
+        note_attempt_failure(attempt, BROKER_FOREIGN, false, text);
+        break;
+    default:
+        snprintf(text, sizeof text, "no Kafka broker answers there: %s", why);
+        note_attempt_failure(attempt, BROKER_FOREIGN, false, text);
+    }
+    end_attempt(dial, true);
+}
+
+static void note_attempt_forbidden(const struct attempt *attempt)
+{
+    struct broker_dial *dial = attempt->owner;
+    char why[CLUSTER_FAILURE_MAX];
+
+    if (dial->verdict == ADDRESS_UNLISTED)
+        snprintf(why, sizeof why, "--allow-brokers of tunnel-server does not name it");
+    else if (dial->verdict == ADDRESS_DENIED)
+        snprintf(why, sizeof why, "--deny-brokers %.100s of tunnel-server forbids it", dial->rule);
+    else
+        snprintf(why, sizeof why,
+                 "it is a %s address, where no broker is expected; --allow-brokers of "
+                 "tunnel-server with its network lets it through",
+                 dial->rule);
+    note_attempt_failure(attempt, BROKER_UNREACHABLE, false, why);
+    dial->failure.forbidden = true;
+    dial->failure.rule = dial->verdict == ADDRESS_UNLISTED ? "--allow-brokers" : dial->rule;
+}
+
+static void prove_attempt(struct attempt *attempt, const struct dial_result *result)
+{
+    struct broker_dial *dial = attempt->owner;
+    struct cluster *cluster = dial->cluster;
+    const struct timeval pause = {0, NEXT_ADDRESS_US};
+    int fd = result->transport ? transport_fd(result->transport) : result->fd;
+
+    attempt->fd = result->fd;
+    attempt->transport = result->transport;
+    attempt->peer.size = sizeof attempt->peer.storage;
+    if (getpeername(fd, (struct sockaddr *)&attempt->peer.storage, &attempt->peer.size) != 0)
+        attempt->peer.size = 0;
+    else if (!dial->announced && socket_is_loopback(&attempt->peer))
+        cluster->on_loopback = true;
+    if (!cluster->access.check) {
+        succeed_with_attempt(attempt);
+        return;
+    }
+    attempt->proof = proof_start(cluster->worker, result->fd, result->transport, dial->timeout_ms,
+                                 on_attempt_proven, attempt);
+    if (dial->begun < ATTEMPTS_MAX)
+        event_add(dial->next, &pause);
+}
+
+static void on_attempt_dialled(void *context, const struct dial_result *result)
+{
+    struct attempt *attempt = context;
+    struct broker_dial *dial = attempt->owner;
+    char why[CLUSTER_FAILURE_MAX];
+
+    attempt->dial = NULL;
+    switch (result->failure) {
+    case DIAL_FAILURE_NONE:
+        prove_attempt(attempt, result);
+        return;
+    case DIAL_FAILURE_FORBIDDEN:
+        /* Or all its addresses are taken by attempts before this one. */
+        if (attempt == dial->attempts)
+            note_attempt_forbidden(attempt);
+        break;
+    default:
+        cluster_describe_failure(result, why);
+        /* Who takes the connection and is silent in TLS hangs as well. */
+        note_attempt_failure(attempt,
+                             result->timed_out && result->failure == DIAL_FAILURE_TLS
+                                 ? BROKER_HANGING
+                                 : BROKER_UNREACHABLE,
+                             result->timed_out, why);
+    }
+    end_attempt(dial, false);
+}
+
+static struct address_ip ip_of_socket(const struct socket_address *address)
+{
+    struct address_ip ip = {.bytes = {[10] = 0xff, [11] = 0xff}};
+    const void *storage = &address->storage;
+
+    if (address->storage.ss_family == AF_INET6)
+        memcpy(ip.bytes, &((const struct sockaddr_in6 *)storage)->sin6_addr, 16);
+    else
+        memcpy(ip.bytes + 12, &((const struct sockaddr_in *)storage)->sin_addr, 4);
+    return ip;
+}
+
+static bool permit_address(void *context, const struct socket_address *address)
+{
+    const struct attempt *attempt = context;
+    struct broker_dial *dial = attempt->owner;
+    const struct address_ip ip = ip_of_socket(address);
+    const char *rule = "";
+
+    for (size_t i = 0; i < dial->begun; i++) {
+        const struct attempt *other = &dial->attempts[i];
+        const struct address_ip taken = ip_of_socket(&other->peer);
+        if (other->peer.size > 0 && memcmp(&taken, &ip, sizeof ip) == 0)
+            return false;
+    }
+    if (!dial->judged)
+        return true;
+    enum address_verdict verdict = address_rules_judge(
+        dial->cluster->access.rules, dial->address.host, &ip, dial->cluster->on_loopback, &rule);
+    if (verdict == ADDRESS_ALLOWED)
+        return true;
+    dial->verdict = verdict;
+    dial->rule = rule;
+    return false;
+}
+
+static void begin_attempt(struct broker_dial *dial)
+{
+    struct attempt *attempt = &dial->attempts[dial->begun++];
+
+    event_del(dial->next);
+    *attempt = (struct attempt){.owner = dial, .fd = -1};
+    attempt->dial =
+        dial_start(dial->cluster->worker, dial->address.host, dial->address.port,
+                   &dial->cluster->access.tls, dial->timeout_ms, on_attempt_dialled, attempt);
+    dial_guard(attempt->dial, permit_address);
+}
+
+static void on_next_attempt(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    begin_attempt(argument);
+}
+
+static struct broker_dial *start_broker_dial(struct cluster *cluster, const struct address *address,
+                                             unsigned timeout_ms, broker_dial_callback callback,
+                                             void *context)
+{
+    struct broker_dial *dial = calloc(1, sizeof *dial);
+
+    if (!dial)
+        abort();
+    dial->cluster = cluster;
+    dial->address = *address;
+    dial->timeout_ms = timeout_ms;
+    dial->callback = callback;
+    dial->context = context;
+    dial->next = event_new(cluster->worker->base, -1, 0, on_next_attempt, dial);
+    if (!dial->next)
+        abort();
+    begin_attempt(dial);
+    return dial;
+}
+
+struct broker_dial *broker_dial_bootstrap(struct cluster *cluster, size_t broker,
+                                          unsigned timeout_ms, broker_dial_callback callback,
+                                          void *context)
+{
+    struct broker_dial *dial = start_broker_dial(cluster, &cluster->settings->brokers[broker],
+                                                 timeout_ms, callback, context);
+
+    dial->bootstrap = broker;
+    return dial;
+}
+
+struct broker_dial *broker_dial_announced(struct cluster *cluster, const struct address *address,
+                                          unsigned timeout_ms, broker_dial_callback callback,
+                                          void *context)
+{
+    struct broker_dial *dial = start_broker_dial(cluster, address, timeout_ms, callback, context);
+
+    dial->announced = true;
+    /* What is configured needs no rule. */
+    dial->judged = !cluster_is_bootstrap(cluster, address);
+    return dial;
+}

@@ -1,0 +1,173 @@
+#include "proof.h"
+
+#include <errno.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "kafka/bootstrap.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS: socket_tune() has set SO_NOSIGPIPE */
+#endif
+
+struct proof {
+    proof_callback callback;
+    void *context;
+    int fd; /* without TLS */
+    struct transport *transport;
+    struct event *readable;
+    struct event *deadline;
+    int32_t correlation_id;
+    size_t size;
+    uint8_t answer[KAFKA_BOOTSTRAP_PROOF_MAX];
+};
+
+static void free_proof(struct proof *proof)
+{
+    if (proof->readable)
+        event_free(proof->readable);
+    if (proof->deadline)
+        event_free(proof->deadline);
+    free(proof);
+}
+
+void proof_cancel(struct proof *proof)
+{
+    if (!proof)
+        return;
+    transport_free(proof->transport);
+    if (proof->fd >= 0)
+        close(proof->fd);
+    free_proof(proof);
+}
+
+static void finish_proof(struct proof *proof, enum proof_result result, const char *why)
+{
+    proof_callback callback = proof->callback;
+    void *context = proof->context;
+    char text[200];
+
+    snprintf(text, sizeof text, "%s", why);
+    if (result == PROOF_GIVEN) {
+        if (proof->transport)
+            transport_relax(proof->transport);
+        free_proof(proof);
+    } else {
+        proof_cancel(proof);
+    }
+    callback(context, result, text);
+}
+
+/* The connection has ended. */
+static void fail_proof(struct proof *proof, bool broken, const char *why)
+{
+    if (!broken)
+        finish_proof(proof, PROOF_CLOSED, "it closed the connection");
+    else if (proof->transport && transport_failure(proof->transport) == TLS_FAILURE_ALERT)
+        finish_proof(proof, PROOF_ALERT, why);
+    else
+        finish_proof(proof, PROOF_CLOSED, why);
+}
+
+/* As transport_read(), for either kind of connection. */
+static long receive_answer(struct proof *proof, uint8_t *bytes, size_t size, const char **error)
+{
+    if (proof->transport) {
+        long got = transport_read(proof->transport, bytes, size);
+        *error = got == TRANSPORT_ERROR ? transport_error(proof->transport) : NULL;
+        return got;
+    }
+    ssize_t got = recv(proof->fd, bytes, size, 0);
+    if (got > 0)
+        return got;
+    if (got == 0)
+        return TRANSPORT_EOF;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return TRANSPORT_BLOCKED;
+    *error = strerror(errno);
+    return TRANSPORT_ERROR;
+}
+
+static void on_answer_readable(evutil_socket_t fd, short what, void *argument)
+{
+    struct proof *proof = argument;
+    const char *why = "";
+
+    (void)fd;
+    (void)what;
+    /* There is always room: the answer that would fill it is refused by its length. */
+    long got = receive_answer(proof, proof->answer + proof->size,
+                              sizeof proof->answer - proof->size, &why);
+    if (got == TRANSPORT_BLOCKED)
+        return;
+    if (got < 0) {
+        fail_proof(proof, got == TRANSPORT_ERROR, why);
+        return;
+    }
+    proof->size += (size_t)got;
+    switch (
+        kafka_bootstrap_proof_response(proof->answer, proof->size, proof->correlation_id, &why)) {
+    case KAFKA_BOOTSTRAP_OK:
+        finish_proof(proof, PROOF_GIVEN, "");
+        break;
+    case KAFKA_BOOTSTRAP_MORE:
+        break;
+    default:
+        finish_proof(proof, PROOF_FOREIGN, why);
+    }
+}
+
+static void on_answer_overdue(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    finish_proof(argument, PROOF_SILENT, "it takes connections and does not answer");
+}
+
+/* A fresh connection takes so few bytes at once; if it is broken, reading says so. */
+static void ask_for_proof(struct proof *proof)
+{
+    uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
+
+    if (RAND_bytes((unsigned char *)&proof->correlation_id, sizeof proof->correlation_id) != 1)
+        abort();
+    size_t size = kafka_bootstrap_proof_request(request, proof->correlation_id);
+    if (!proof->transport) {
+        if (send(proof->fd, request, size, MSG_NOSIGNAL) < 0)
+            event_active(proof->readable, EV_READ, 0);
+        return;
+    }
+    if (transport_commit(proof->transport, request, size) == 0)
+        transport_flush(proof->transport);
+    /* TLS may have read ahead what no event will announce. */
+    if (transport_pending(proof->transport))
+        event_active(proof->readable, EV_READ, 0);
+}
+
+struct proof *proof_start(struct worker *worker, int fd, struct transport *transport,
+                          unsigned timeout_ms, proof_callback callback, void *context)
+{
+    struct proof *proof = calloc(1, sizeof *proof);
+    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+
+    if (!proof)
+        abort();
+    proof->fd = transport ? -1 : fd;
+    proof->transport = transport;
+    proof->callback = callback;
+    proof->context = context;
+    proof->readable = event_new(worker->base, transport ? transport_fd(transport) : fd,
+                                EV_READ | EV_PERSIST, on_answer_readable, proof);
+    proof->deadline = event_new(worker->base, -1, 0, on_answer_overdue, proof);
+    if (!proof->readable || !proof->deadline)
+        abort();
+    event_add(proof->readable, NULL);
+    event_add(proof->deadline, &timeout);
+    ask_for_proof(proof);
+    return proof;
+}
