@@ -337,6 +337,7 @@ static enum http_hop explain_proxy_tls(struct http_call *call, const char *error
 {
     switch (transport_failure(call->transport)) {
     case TLS_FAILURE_TRUST:
+    case TLS_FAILURE_DATES:
         return explain_trust(call, HTTP_HOP_PROXY, "proxy");
     case TLS_FAILURE_NAME:
         return explain(call, HTTP_HOP_PROXY,
@@ -383,6 +384,7 @@ static enum http_hop explain_tls(struct http_call *call, const char *error)
                        "%s",
                        certificate, call->request.named_by);
     case TLS_FAILURE_TRUST:
+    case TLS_FAILURE_DATES:
         return explain_trust(call, HTTP_HOP_TLS, "server");
     case TLS_FAILURE_ALERT:
         return explain_alert(call, error);

@@ -13,9 +13,8 @@
 void tls_harden(SSL_CTX *context)
 {
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-    /* What was read is overwritten in OpenSSL's buffer: tokens and passwords pass there. */
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_CLEANSE_PLAINTEXT);
+                                     SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
                                       "TLS_CHACHA20_POLY1305_SHA256");
     SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL");
@@ -81,6 +80,8 @@ enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code)
 
     if (verified == X509_V_ERR_HOSTNAME_MISMATCH || verified == X509_V_ERR_IP_ADDRESS_MISMATCH)
         return TLS_FAILURE_NAME;
+    if (verified == X509_V_ERR_CERT_NOT_YET_VALID || verified == X509_V_ERR_CERT_HAS_EXPIRED)
+        return TLS_FAILURE_DATES;
     if (verified != X509_V_OK)
         return TLS_FAILURE_TRUST;
     if (is_alert(code))

@@ -30,7 +30,8 @@ void tls_expect_peer(SSL *ssl, const char *host);
 /* What a person must look at when a client's handshake has failed. */
 enum tls_failure {
     TLS_FAILURE_OTHER = 0,
-    TLS_FAILURE_TRUST,   /* the certificate is not trusted, or out of date */
+    TLS_FAILURE_TRUST,   /* the certificate is not trusted */
+    TLS_FAILURE_DATES,   /* it is not valid yet, or no longer, by this machine's clock */
     TLS_FAILURE_NAME,    /* the certificate is for another host */
     TLS_FAILURE_ALERT,   /* the peer refused */
     TLS_FAILURE_NOT_TLS, /* the peer spoke something else */

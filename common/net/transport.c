@@ -392,7 +392,7 @@ int transport_handshake(struct transport *transport)
     if (transport->ended)
         return TRANSPORT_EOF;
     fail_tls(transport);
-    if (transport->failure == TLS_FAILURE_TRUST || transport->failure == TLS_FAILURE_NAME)
+    if (SSL_get_verify_result(transport->ssl) != X509_V_OK)
         snprintf(transport->error, sizeof transport->error, "%s",
                  X509_verify_cert_error_string(SSL_get_verify_result(transport->ssl)));
     return TRANSPORT_ERROR;

@@ -39,7 +39,7 @@ struct transport *transport_secure(struct transport *below, SSL_CTX *context, co
 int transport_handshake(struct transport *transport);
 /* What kind of failure of TLS's the last TRANSPORT_ERROR was. */
 enum tls_failure transport_failure(const struct transport *transport);
-/* With TLS_FAILURE_TRUST: what is wrong with the peer's certificates. */
+/* With TLS_FAILURE_TRUST or _DATES: what is wrong with the peer's certificates. */
 const struct tls_verdict *transport_verdict(const struct transport *transport);
 
 /* During the handshake of a client and after it: the certificate that the server has shown, such as
