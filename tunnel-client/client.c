@@ -446,6 +446,18 @@ static void receive_addresses(struct client *client, const uint8_t *payload, siz
     }
 }
 
+static void receive_trouble(struct client *client, const uint8_t *payload, size_t size)
+{
+    struct mux_text cluster;
+    struct mux_text what;
+
+    if (mux_trouble_decode(payload, size, &cluster, &what))
+        log_info(client->worker->log, "cluster_trouble",
+                 "The server has trouble with a cluster, and others make up for it",
+                 log_bytes("cluster", cluster.bytes, cluster.size),
+                 log_bytes("reason", what.bytes, what.size));
+}
+
 static void on_message(void *context, struct mux_session *session, uint8_t type,
                        const uint8_t *payload, size_t size)
 {
@@ -453,6 +465,8 @@ static void on_message(void *context, struct mux_session *session, uint8_t type,
         receive_expose(context, session, payload, size);
     else if (type == MUX_ADDRESSES)
         receive_addresses(context, payload, size);
+    else if (type == MUX_TROUBLE)
+        receive_trouble(context, payload, size);
 }
 
 static void on_opened(void *context, struct mux_stream *stream)

@@ -496,6 +496,20 @@ static void receive_addresses(struct doctor *doctor, const uint8_t *payload, siz
     }
 }
 
+/* Comes before the answer to the stream that was opened on the cluster. */
+static void receive_trouble(struct doctor *doctor, const uint8_t *payload, size_t size)
+{
+    struct mux_text cluster;
+    struct mux_text what;
+
+    if (doctor->over || !mux_trouble_decode(payload, size, &cluster, &what))
+        return;
+    diagnosis_add(&doctor->diagnosis, LAYER_BROKER, VERDICT_WARNING, -1,
+                  "cluster %.*s: of the addresses in tunnel-server's --kafka, %.*s; clients are "
+                  "served by the others",
+                  (int)cluster.size, cluster.bytes, (int)what.size, what.bytes);
+}
+
 static void on_message(void *context, struct mux_session *session, uint8_t type,
                        const uint8_t *payload, size_t size)
 {
@@ -503,6 +517,8 @@ static void on_message(void *context, struct mux_session *session, uint8_t type,
         receive_expose(context, session, payload, size);
     else if (type == MUX_ADDRESSES)
         receive_addresses(context, payload, size);
+    else if (type == MUX_TROUBLE)
+        receive_trouble(context, payload, size);
 }
 
 /* ---- one after the other */

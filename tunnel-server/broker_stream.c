@@ -380,6 +380,28 @@ static void refuse(struct broker_streams *streams, struct mux_stream *mux, const
     mux_stream_refuse(mux, code, reason);
 }
 
+_Static_assert(ADDRESS_BROKERS_MAX <= 64, "told has a bit for each");
+
+/* What the client's people cannot see from where they are: others make up for it. */
+static void tell_troubles(const struct broker_stream *stream)
+{
+    struct broker_streams *streams = stream->streams;
+    const struct cluster *cluster = stream->cluster;
+    const char *name = cluster->settings->name;
+    uint64_t *told = &streams->told[stream->cluster_index];
+
+    for (size_t i = 0; i < cluster->settings->count; i++) {
+        char text[CLUSTER_TROUBLE_MAX];
+        uint8_t payload[MUX_TROUBLE_MAX];
+        if (*told >> i & 1 || !cluster_tell_trouble(cluster, i, text))
+            continue;
+        *told |= UINT64_C(1) << i;
+        size_t size = mux_trouble_encode(payload, (struct mux_text){name, strlen(name)},
+                                         (struct mux_text){text, strlen(text)});
+        mux_session_send_message(streams->listeners->mux, MUX_TROUBLE, payload, size);
+    }
+}
+
 static void on_upstream(void *context, const struct upstream_result *result)
 {
     struct broker_stream *stream = context;
@@ -401,6 +423,8 @@ static void on_upstream(void *context, const struct upstream_result *result)
               log_str("session", stream->streams->session), log_str("target", stream->target),
               log_str("address", stream->address), log_u64("stream", stream->id),
               log_str("peer", stream->peer));
+    if (stream->cluster)
+        tell_troubles(stream);
     mux_stream_accept(stream->relay->stream);
     if (result->transport)
         relay_connect_tls(stream->relay, result->transport);

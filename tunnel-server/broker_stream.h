@@ -24,6 +24,8 @@ struct broker_streams {
     uint64_t opened;      /* so far */
     uint64_t bytes_up;    /* of those that have ended */
     uint64_t bytes_down;
+    /* By cluster, a bit for each bootstrap broker: the client has been told that it fails. */
+    uint64_t *told;
     bool draining; /* no more are opened */
 };
 

@@ -129,27 +129,46 @@ bool cluster_is_bootstrap(const struct cluster *cluster, const struct address *a
     return false;
 }
 
+static void describe_state(const struct cluster *cluster, size_t broker,
+                           char text[CLUSTER_TROUBLE_MAX])
+{
+    const struct broker_health *health = &cluster->health.brokers[broker];
+    char address[ADDRESS_TEXT_MAX];
+    char why[HEALTH_WHY_MAX];
+
+    bootstrap_address(cluster, broker, address);
+    printable(health->why, strlen(health->why), why, sizeof why);
+    snprintf(text, CLUSTER_TROUBLE_MAX, "%s is %s%s%s", address, broker_state_name(health->state),
+             why[0] ? ": " : "", why);
+}
+
+bool cluster_tell_trouble(const struct cluster *cluster, size_t broker,
+                          char text[CLUSTER_TROUBLE_MAX])
+{
+    enum broker_state state = cluster->health.brokers[broker].state;
+
+    if (state == BROKER_UP || state == BROKER_UNTRIED)
+        return false;
+    describe_state(cluster, broker, text);
+    return true;
+}
+
 void cluster_tell_failing(const struct cluster *cluster, bool for_strangers, char *text,
                           size_t size)
 {
     const char *name = cluster->settings->name;
 
     for (size_t i = 0; i < cluster->health.count; i++) {
-        const struct broker_health *broker = &cluster->health.brokers[i];
-        const char *state = broker_state_name(broker->state);
+        enum broker_state state = cluster->health.brokers[i].state;
         size_t fill = strlen(text);
-        char address[ADDRESS_TEXT_MAX];
-        char why[HEALTH_WHY_MAX];
-        if (broker->state == BROKER_UP)
+        char what[CLUSTER_TROUBLE_MAX];
+        if (state == BROKER_UP)
             continue;
-        bootstrap_address(cluster, i, address);
-        printable(broker->why, strlen(broker->why), why, sizeof why);
+        describe_state(cluster, i, what);
         int line = for_strangers ? snprintf(text + fill, size - fill,
-                                            "%s: bootstrap broker %zu of %zu is "
-                                            "%s\n",
-                                            name, i + 1, cluster->health.count, state)
-                                 : snprintf(text + fill, size - fill, "%s: %s is %s%s%s\n", name,
-                                            address, state, why[0] ? ": " : "", why);
+                                            "%s: bootstrap broker %zu of %zu is %s\n", name, i + 1,
+                                            cluster->health.count, broker_state_name(state))
+                                 : snprintf(text + fill, size - fill, "%s: %s\n", name, what);
         if ((size_t)line >= size - fill) {
             text[fill] = '\0'; /* whole lines only */
             return;
@@ -286,7 +305,10 @@ const char *cluster_tls_advice(enum tls_failure failure)
 {
     switch (failure) {
     case TLS_FAILURE_TRUST:
-        return "add the brokers' CA with --kafka-ca, or renew the certificate if it has expired";
+        return "add the brokers' CA with --kafka-ca, or let the broker send its intermediate "
+               "certificate";
+    case TLS_FAILURE_DATES:
+        return "look at the clock of tunnel-server's machine, or renew the certificate";
     case TLS_FAILURE_NAME:
         return "let the certificate have the name or address that the broker advertises, or say "
                "with --kafka-server-name which name it has";

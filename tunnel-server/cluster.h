@@ -68,5 +68,10 @@ const char *cluster_tls_advice(enum tls_failure failure);
  */
 void cluster_tell_failing(const struct cluster *cluster, bool for_strangers, char *text,
                           size_t size);
+/* "broker1:9092 is hanging: why", for people. false: that bootstrap broker is up, or was not tried
+ * yet. */
+#define CLUSTER_TROUBLE_MAX (ADDRESS_TEXT_MAX + 32 + HEALTH_WHY_MAX)
+bool cluster_tell_trouble(const struct cluster *cluster, size_t broker,
+                          char text[CLUSTER_TROUBLE_MAX]);
 /* A sentence: why a broker could not be connected to, and what to do. */
 void cluster_describe_failure(const struct dial_result *result, char text[CLUSTER_FAILURE_MAX]);

@@ -13,9 +13,6 @@
 #include "net/telemetry.h"
 #include "node_listeners.h"
 
-/* An identity is never cut on its way to the client (tunnel-server/identity.h). */
-_Static_assert(HTTP_IDENTITY_MAX - 1 <= UINT8_MAX, "WELCOME carries every identity whole");
-
 /* In /status.json. */
 enum { SESSIONS_SHOWN = 500, STREAMS_SHOWN = 1000 };
 
@@ -190,13 +187,17 @@ static struct session *session_new(struct session_host *host, const char *identi
     session->mux = new_mux(session);
     node_listeners_init(&session->listeners, host->worker, session->mux, host->options->clusters,
                         host->options->cluster_count, session->id);
-    session->streams = (struct broker_streams){.worker = host->worker,
-                                               .options = host->options,
-                                               .clusters = host->clusters,
-                                               .listeners = &session->listeners,
-                                               .session = session->id,
-                                               .identity = session->identity,
-                                               .peer = session->peer};
+    session->streams = (struct broker_streams){
+        .worker = host->worker,
+        .options = host->options,
+        .clusters = host->clusters,
+        .listeners = &session->listeners,
+        .session = session->id,
+        .identity = session->identity,
+        .peer = session->peer,
+        .told = calloc(host->options->cluster_count + 1, sizeof *session->streams.told)};
+    if (!session->streams.told)
+        abort();
     list_init(&session->streams.all);
     return session;
 }
@@ -246,6 +247,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     mux_session_free(session->mux);
     node_listeners_clear(&session->listeners);
     event_free(session->resume_timer);
+    free(session->streams.told);
     list_remove(&session->node);
     host->session_count--;
     free(session);

@@ -203,3 +203,25 @@ bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node
     node->host = read_text8(&r->bytes);
     return !r->bytes.failed;
 }
+
+size_t mux_trouble_encode(uint8_t payload[MUX_TROUBLE_MAX], struct mux_text cluster,
+                          struct mux_text what)
+{
+    struct byte_writer w;
+
+    byte_writer_init(&w, payload, MUX_TROUBLE_MAX);
+    write_text8(&w, cluster, MUX_NAME_MAX);
+    write_text8(&w, what, MUX_REASON_MAX);
+    return byte_writer_size(&w);
+}
+
+bool mux_trouble_decode(const uint8_t *payload, size_t size, struct mux_text *cluster,
+                        struct mux_text *what)
+{
+    struct byte_reader r;
+
+    byte_reader_init(&r, payload, size);
+    *cluster = read_text8(&r);
+    *what = read_text8(&r);
+    return !r.failed && cluster->size > 0 && cluster->size <= MUX_NAME_MAX;
+}

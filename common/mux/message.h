@@ -97,3 +97,15 @@ struct mux_exposed_node {
 bool mux_expose_read(struct mux_expose_reader *r, const uint8_t *payload, size_t size);
 bool mux_expose_next(struct mux_expose_reader *r, struct mux_exposed_node *node);
 bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node);
+
+/*
+ * TROUBLE (server to client): something is wrong with a cluster that others make up for, such as a
+ * bootstrap broker that does not answer; in words, for people. Text over its bound is cut.
+ */
+#define MUX_TROUBLE_MAX (1u + MUX_NAME_MAX + 1u + MUX_REASON_MAX)
+/* Returns the payload's size. */
+size_t mux_trouble_encode(uint8_t payload[MUX_TROUBLE_MAX], struct mux_text cluster,
+                          struct mux_text what);
+/* false: malformed. */
+bool mux_trouble_decode(const uint8_t *payload, size_t size, struct mux_text *cluster,
+                        struct mux_text *what);

@@ -56,6 +56,7 @@ enum mux_message_type {
     MUX_EXPOSE = 32,
     MUX_EXPOSED = 33,
     MUX_ADDRESSES = MUX_MAY_IGNORE | 34,
+    MUX_TROUBLE = MUX_MAY_IGNORE | 35,
 };
 
 enum mux_target_kind {

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import fakes, ingress as ingresses, pki as pkis, process, proxy as proxies, raw, wait, ws
+from harness import fakes, ingress as ingresses, pki as pkis, process, proxy as proxies, raw, tunnel, wait, wire, ws
 
 pytestmark = pytest.mark.tunnel
 
@@ -305,6 +305,13 @@ class Answers(fakes.Listening):
         sock.close()
 
 
+def certificate_of_the_broker_is_from_2030(p):
+    future = p.pki.authority.issue("future-broker", "IP:127.0.0.2", dates=("20300101000000Z", "20310101000000Z"))
+    broker = p.use(fakes.Fake(None, future, host="127.0.0.2"))
+    args = ["--kafka-tls", "--kafka-ca", p.pki.ca]
+    return [p.server(kafka=f"127.0.0.2:{broker.port}", args=args), "--kafka", "0"], "not yet valid; look at the clock of tunnel-server's machine"
+
+
 def brokers_are_no_kafka(p):
     return [p.server(kafka=f"127.0.0.2:{p.use(Answers(fakes.NOT_FOUND)).port}"), "--kafka", "0"], "HTTP"
 
@@ -345,7 +352,7 @@ BROKEN = {
     "upgrade": [no_websocket, request_is_dropped, upgrade_header_is_taken_out],
     "tunnel": [server_is_full],
     "server": [cluster_of_another_name, target_of_another_name],
-    "broker": [brokers_are_down, advertised_listener_is_not_reachable],
+    "broker": [certificate_of_the_broker_is_from_2030, brokers_are_down, advertised_listener_is_not_reachable],
     "kafka": [a_controller_instead_of_a_broker, brokers_want_tls, brokers_are_no_kafka, broker_hangs_up],
     "target": [raw_target_is_down],
     "listener": [another_kafka_has_the_port, another_program_has_the_port],
@@ -418,6 +425,33 @@ def test_brokers_that_want_a_login(patient):
     assert done.returncode == 0, done.stdout
     assert ("warning", "kafka") in [(verdict, name) for verdict, name, _ in found], done.stdout
     assert sentence.startswith("It works, but look at kafka: ") and "SASL" in sentence, done.stdout
+
+
+TROUBLES = {
+    "its name does not resolve": (lambda p: "no-such-host.invalid:9092", r"no-such-host.invalid:9092 is \w+: name not resolved"),
+    "it is down": (lambda p: f"127.0.0.2:{p.use(fakes.refusing_port())}", r"127.0.0.2:\d+ is \w+: .*refused"),
+    "it hangs": (lambda p: f"127.0.0.2:{p.use(fakes.Fake(None, host='127.0.0.2')).port}", r"127.0.0.2:\d+ is hanging"),
+}
+
+
+@pytest.mark.parametrize("case", TROUBLES)
+def test_one_bootstrap_broker_of_two(case, patient):
+    """The other one serves clients; but it is named, once, and why."""
+    make, words = TROUBLES[case]
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    server = patient.pair.server(kafka=f"{make(patient)},{broker.address}", args=["--connect-timeout", "1"], tls=None)
+    server.wait_log("broker_down|broker_hangs", 60)
+    client = patient.pair.client(server, kafka={"kafka": 0})
+    for _ in range(2):
+        wire.ask_metadata(tunnel.port(client, "kafka"))
+    assert re.search(words, client.wait_for("cluster_trouble", cluster="kafka")["reason"])
+    done = patient.doctor(f"http://localhost:{server.port}", "--kafka", "0")
+    found, sentence = checks(done)
+    warnings = [text for verdict, layer, text in found if (verdict, layer) == ("warning", "broker")]
+    assert done.returncode == 0 and len(warnings) == 1 and re.search(words, warnings[0]), done.stdout
+    assert sentence.startswith("It works, but look at broker: cluster kafka: of the addresses in tunnel-server's --kafka, "), done.stdout
+    assert len(client.events("cluster_trouble")) == 1
 
 
 def test_a_cluster_of_controllers(patient):

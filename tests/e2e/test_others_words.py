@@ -53,6 +53,10 @@ WEB = {
     "no HTTP": BYTES,
     "extension": b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Extensions: " + HEADER + b"\r\n\r\n",
 }
+def trouble(stream):
+    return [(mux.TROUBLE, mux.text8("kafka") + mux.text8(BYTES)), *refuse(stream)]
+
+
 # What our own server's place says: (first answer, on_open, after, headers of the upgrade)
 TUNNEL = {
     "welcome": (mux.welcome(software=BYTES, identity=BYTES, offers=((mux.CLUSTER, BYTES[:60]), (mux.TCP, BYTES[:60]))), refuse, None, b""),
@@ -60,6 +64,7 @@ TUNNEL = {
     "reject": (mux.reject(BYTES), None, None, b""),
     "refused": (mux.welcome(), refuse, None, b""),
     "reset": (mux.welcome(), reset, None, b""),
+    "trouble": (mux.welcome(), trouble, None, b""),
     "goaway": (mux.welcome() + mux.goaway(BYTES[:120]), None, None, b""),
     "close": (mux.welcome(), None, struct.pack(">H", 1011) + EVIL.encode()[:110], b""),
     "protocol": (mux.welcome(), None, None, b"Sec-WebSocket-Protocol: " + HEADER + b"\r\n"),

@@ -342,6 +342,32 @@ static void the_highest_common_version_is_chosen(void **state)
     assert_int_equal(mux_version_choose(5, 1), 0);
 }
 
+static void troubles_come_back(void **state)
+{
+    (void)state;
+    uint8_t buffer[MUX_TROUBLE_MAX];
+    char longer[400];
+    struct mux_text cluster;
+    struct mux_text what;
+
+    size_t size = mux_trouble_encode(buffer, text("kafka"), text("b1:9092 is down"));
+    assert_int_equal(size, 1 + 5 + 1 + 15);
+    assert_true(mux_trouble_decode(buffer, size, &cluster, &what));
+    assert_true(cluster.size == 5 && memcmp(cluster.bytes, "kafka", 5) == 0);
+    assert_true(what.size == 15 && memcmp(what.bytes, "b1:9092 is down", 15) == 0);
+    for (size_t cut = 0; cut < size; cut++)
+        assert_false(mux_trouble_decode(buffer, cut, &cluster, &what));
+
+    memset(longer, 'x', sizeof longer);
+    size = mux_trouble_encode(buffer, (struct mux_text){longer, sizeof longer},
+                              (struct mux_text){longer, sizeof longer});
+    assert_int_equal(size, MUX_TROUBLE_MAX);
+    assert_true(mux_trouble_decode(buffer, size, &cluster, &what));
+    assert_int_equal(cluster.size, MUX_NAME_MAX);
+    assert_int_equal(what.size, MUX_REASON_MAX);
+    assert_false(mux_trouble_decode((const uint8_t *)"\0\1x", 3, &cluster, &what));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +377,7 @@ int main(void)
         cmocka_unit_test(impossible_targets_are_malformed),
         cmocka_unit_test(the_other_messages_round_trip),
         cmocka_unit_test(exposes_fill_a_message_and_come_back),
+        cmocka_unit_test(troubles_come_back),
         cmocka_unit_test(hello_round_trips),
         cmocka_unit_test(bent_hellos_are_malformed),
         cmocka_unit_test(welcome_and_reject_round_trip),

@@ -8,7 +8,7 @@ import struct
 from harness import fakes, ws
 
 HELLO, WELCOME, REJECT, GOAWAY, DATA, PING, PONG = 1, 2, 3, 4, 5, 7, 8
-OPEN, OPENED, REFUSED, RESET = 1, 2, 3, 6
+OPEN, OPENED, REFUSED, RESET, TROUBLE = 1, 2, 3, 6, 163
 CLUSTER, TCP = 1, 3
 
 
