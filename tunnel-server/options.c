@@ -235,7 +235,10 @@ const struct config_program options_program = {
 
 static bool fail(char *error, size_t size, const char *option, const char *value, const char *why)
 {
-    snprintf(error, size, "--%s %s: %s", option, value, why);
+    /* So that the reason has room whatever was given. */
+    const char *cut = strlen(value) > 200 ? "..." : "";
+
+    snprintf(error, size, "--%s %.200s%s: %s", option, value, cut, why);
     return false;
 }
 
