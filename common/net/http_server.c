@@ -183,6 +183,7 @@ static enum step hand_over(struct http_connection *connection)
     socket_format(&connection->address, peer);
     connection->identity = NULL;
     release(connection);
+    transport_stop_wiping(transport);
     server->owner->upgraded(server->context, transport, identity, peer);
     free(identity);
     return STEP_GONE;

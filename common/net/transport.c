@@ -22,6 +22,7 @@ enum {
      * an answer to a key update. */
     BATCHES = 4,
     OUT_SIZE = BATCHES * (64 * 1024 + 8 * 512),
+    OUT_SMALL = 8 * 1024, /* a handshake, an answer, what an idle link says */
     READ_AHEAD = 64 * 1024,
     /* Reads of the socket for one call: TLS has messages that yield nothing (key updates), and who
      * sends them as fast as they are understood would keep everybody else waiting. */
@@ -95,17 +96,23 @@ static bool has_unsent(const struct transport *transport)
     return transport->out_sent < transport->out_fill;
 }
 
-/* Room to append: from the beginning when nothing is on its way. */
-static void prepare_out(struct transport *transport)
+/* Room to append, from the beginning when nothing is on its way. false: there are OUT_SIZE bytes
+ * already. */
+static bool prepare_out(struct transport *transport, size_t size)
 {
-    if (!transport->out) {
-        transport->out = malloc(OUT_SIZE);
-        if (!transport->out)
-            abort();
-        transport->out_capacity = OUT_SIZE;
-    }
     if (!has_unsent(transport))
         transport->out_fill = transport->out_sent = 0;
+    if (size > OUT_SIZE - transport->out_fill)
+        return false;
+    if (transport->out && size <= transport->out_capacity - transport->out_fill)
+        return true;
+    size_t capacity = transport->out_fill + size <= OUT_SMALL ? OUT_SMALL : OUT_SIZE;
+    uint8_t *out = realloc(transport->out, capacity);
+    if (!out)
+        abort();
+    transport->out = out;
+    transport->out_capacity = capacity;
+    return true;
 }
 
 static int bio_write(BIO *bio, const char *bytes, int size)
@@ -113,8 +120,7 @@ static int bio_write(BIO *bio, const char *bytes, int size)
     struct transport *transport = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
-    prepare_out(transport);
-    if ((size_t)size > transport->out_capacity - transport->out_fill)
+    if (!prepare_out(transport, (size_t)size))
         return -1;
     memcpy(transport->out + transport->out_fill, bytes, (size_t)size);
     transport->out_fill += (size_t)size;
@@ -248,7 +254,14 @@ struct transport *transport_new_server(int fd, SSL_CTX *context)
     struct transport *transport = new_tls(fd, context);
 
     SSL_set_accept_state(transport->ssl);
+    SSL_set_options(transport->ssl, SSL_OP_CLEANSE_PLAINTEXT);
     return transport;
+}
+
+void transport_stop_wiping(struct transport *transport)
+{
+    if (transport->ssl)
+        SSL_clear_options(transport->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
 static void close_tls(struct transport *transport)
@@ -468,8 +481,7 @@ bool transport_pending(const struct transport *transport)
 
 bool transport_has_room(const struct transport *transport)
 {
-    return !has_unsent(transport) ||
-           transport->out_capacity - transport->out_fill >= OUT_SIZE / BATCHES;
+    return !has_unsent(transport) || OUT_SIZE - transport->out_fill >= OUT_SIZE / BATCHES;
 }
 
 bool transport_busy(const struct transport *transport)
@@ -479,7 +491,8 @@ bool transport_busy(const struct transport *transport)
 
 static void put_plain(struct transport *transport, const uint8_t *bytes, size_t size)
 {
-    prepare_out(transport);
+    if (!prepare_out(transport, size))
+        abort(); /* there was room: transport_commit() */
     memcpy(transport->out + transport->out_fill, bytes, size);
     transport->out_fill += size;
 }

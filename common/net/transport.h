@@ -26,8 +26,11 @@ struct transport *transport_new(int fd);
  * server's certificate must be for name, a host name or an IP literal.
  */
 struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name);
-/* A TLS server over an accepted socket; it must get through transport_handshake() first. */
+/* A TLS server over an accepted socket; it must get through transport_handshake() first. What has
+ * been read is overwritten in OpenSSL's buffers, for a request may hold a token. */
 struct transport *transport_new_server(int fd, SSL_CTX *context);
+/* From here on it is not: that takes time, and what comes now is in our own buffers as well. */
+void transport_stop_wiping(struct transport *transport);
 /*
  * TLS over a connection that exists already, as after a proxy's answer to CONNECT; over one that
  * has TLS itself as well. Takes below, on which nothing may be on its way. Then as above.

@@ -559,6 +559,52 @@ def test_other_origins(origin, pair, target):
     assert ask(server, upgrade(["Origin: https://example.com"], Origin="https://example.com"))[0] == 403
 
 
+# -- what stays in memory --------------------------------------------------------------------------------------------
+
+
+def memory_has(process, text):
+    """Whether the bytes are anywhere in what a process can write to."""
+    with open(f"/proc/{process.pid}/maps", encoding="ascii") as maps, open(f"/proc/{process.pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            area, rights = line.split()[:2]
+            start, end = (int(x, 16) for x in area.split("-"))
+            if rights.startswith("rw"):
+                memory.seek(start)
+                with contextlib.suppress(OSError):
+                    if text in memory.read(end - start):
+                        return True
+    return False
+
+
+@pytest.mark.parametrize("tls", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["plain", "TLS 1.2", "TLS 1.3"])
+def test_no_presented_token_stays_in_memory(tls, pair, target, pki, tmp_path):
+    """Refused, malformed, too large, too late, in one piece or several: of what was presented nothing is left, in no buffer."""
+    (tmp_path / "tokens").write_text("the-right-one\n", encoding="ascii")
+    server = pair.server(tcp=target, tls="server" if tls else None,
+                         args=["--token-file", tmp_path / "tokens", "--handshake-timeout", "1"])
+    secrets = []
+
+    def header():
+        secrets.append("presented-" + os.urandom(12).hex())
+        return f"Authorization: Bearer {secrets[-1]}"
+    whole = upgrade([header()])
+    cases = [[whole[:-20], whole[-20:]], [upgrade([header()])], [upgrade([header()])[:-2]], [request(header(), "X : malformed")],
+             [request(header())], [upgrade([header(), "X: " + "x" * 3000])], [request(header(), "X: " + "x" * 20000)],
+             [upgrade([header(), header()])]]
+    for case in cases:
+        with ws.connect(server, ca=str(pki.ca), minimum=tls, maximum=tls) as sock:
+            for part in case:
+                sock.sendall(part)
+            read_to_end(sock)
+    with ws.connect(server, ca=str(pki.ca), minimum=tls, maximum=tls) as sock:
+        # The file is the server's own copy; what comes behind the scheme is a client's.
+        secrets.append("Bearer the-right-one")
+        sock.sendall(upgrade(["Authorization: Bearer the-right-one"]))
+        assert " 101 " in ws.read_head(sock)
+        assert memory_has(server, b"tunnel-server"), "this does not find what is there"
+        assert [secret for secret in secrets if memory_has(server, secret.encode())] == []
+
+
 # -- the end ---------------------------------------------------------------------------------------------------------
 
 
