@@ -1,0 +1,592 @@
+/* The door in one process: deadlines, slots, answers and what is handed over, with the real event
+ * loop over socket pairs. */
+#include "../lib/cmocka.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../lib/certificate.h"
+#include "net/clock.h"
+#include "net/http_server.h"
+#include "net/telemetry.h"
+
+#define UPGRADE                                                                                    \
+    "GET /tunnel HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"             \
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define PAGE "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+enum { SLOTS = 4, TIMEOUT_MS = 150 };
+
+static struct {
+    struct log log;
+    char lines[16384];
+    struct worker worker;
+    struct http_server *server;
+    struct tls_material *material;
+    int verdict; /* of authorize() */
+    struct transport *upgraded;
+    char identity[HTTP_IDENTITY_MAX];
+    char authorization[64]; /* as authorize() saw it */
+    bool certified;
+} door;
+
+static int on_authorize(void *context, const struct http_upgrade *upgrade, char *identity,
+                        const char **body)
+{
+    (void)context;
+    http_request_header(upgrade->request, "authorization", door.authorization,
+                        sizeof door.authorization);
+    door.certified = upgrade->certificate != NULL;
+    snprintf(identity, HTTP_IDENTITY_MAX, "who at %s", upgrade->peer);
+    *body = "not you\n";
+    return door.verdict;
+}
+
+static void on_upgraded(void *context, struct transport *transport, const char *identity,
+                        const char *peer)
+{
+    (void)context;
+    (void)peer;
+    assert_null(door.upgraded);
+    door.upgraded = transport;
+    snprintf(door.identity, sizeof door.identity, "%s", identity);
+}
+
+static int on_page(void *context, const char *path, const char **body)
+{
+    (void)context;
+    *body = "ok\n";
+    return strcmp(path, "/healthz") == 0 ? 200 : 404;
+}
+
+static const struct http_server_owner owner = {
+    .authorize = on_authorize, .upgraded = on_upgraded, .page = on_page};
+
+static void keep_line(void *context, const char *line, size_t size)
+{
+    size_t fill = strlen(door.lines);
+
+    (void)context;
+    if (fill + size < sizeof door.lines)
+        memcpy(door.lines + fill, line, size);
+}
+
+static void open_door(uint64_t timeout_ms)
+{
+    const struct http_server_settings settings = {.path = "/tunnel/",
+                                                  .handshakes_max = SLOTS,
+                                                  .handshake_timeout_ms = timeout_ms,
+                                                  .head_max = 2048};
+
+    http_server_free(door.server);
+    door.server = http_server_new(&door.worker, &settings, &owner, NULL);
+}
+
+static int set_up(void **state)
+{
+    const struct log_settings settings = {.level = LOG_LEVEL_DEBUG, .sink = keep_line};
+    const struct telemetry_names names = {0};
+
+    (void)state;
+    memset(&door, 0, sizeof door);
+    door.verdict = 101;
+    log_init(&door.log, &settings);
+    worker_init(&door.worker, &door.log, 16 << 20);
+    telemetry_start(&door.worker, METRIC_SERVER, &names);
+    open_door(TIMEOUT_MS);
+    door.material = certificate_make(0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    transport_free(door.upgraded);
+    http_server_free(door.server);
+    tls_material_free(door.material);
+    worker_clear(&door.worker);
+    return 0;
+}
+
+static void use_tls(void)
+{
+    struct tls_error error;
+    SSL_CTX *tls = tls_server_context(door.material, &error);
+
+    assert_non_null(tls);
+    http_server_use_tls(door.server, tls);
+    SSL_CTX_free(tls);
+}
+
+static int arrive(const char *host)
+{
+    struct socket_address address;
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    assert_true(socket_parse(host, 1234, &address));
+    http_server_adopt(door.server, ends[0], &address);
+    return ends[1];
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void turn(void)
+{
+    event_base_loop(door.worker.base, EVLOOP_NONBLOCK);
+}
+
+/* What has been answered; NULL: the connection was closed without a word, or is open. */
+static const char *hear(int fd)
+{
+    static char text[4096];
+
+    for (int i = 0; i < 3; i++)
+        turn();
+    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    return got > 0 ? text : NULL;
+}
+
+static bool is_closed(int fd)
+{
+    char byte;
+
+    turn();
+    ssize_t got = recv(fd, &byte, 1, 0);
+    return got == 0 || (got < 0 && errno == ECONNRESET);
+}
+
+static void assert_status(const char *answer, const char *status)
+{
+    assert_non_null(answer);
+    if (strncmp(answer, "HTTP/1.1 ", 9) != 0 || strncmp(answer + 9, status, 3) != 0)
+        fail_msg("%s instead of %s", answer, status);
+}
+
+static uint64_t ended(enum http_server_end end)
+{
+    return *metrics_at(door.worker.metrics, METRIC_HANDSHAKES_ENDED, end, 0);
+}
+
+static void whatever_is_known_at_once_is_answered_at_once(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *status;
+        enum http_server_end end;
+    } cases[] = {
+        {PAGE, "200", HTTP_SERVER_PAGE},
+        {"HEAD /healthz/ HTTP/1.0\r\n\r\n", "200", HTTP_SERVER_PAGE},
+        {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "404", HTTP_SERVER_REFUSED},
+        {"PUT /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "405", HTTP_SERVER_REFUSED},
+        {"GET /tunnel HTTP/1.1\r\nHost: x\r\n\r\n", "426", HTTP_SERVER_REFUSED},
+        {UPGRADE "Origin: x://y\r\n\r\n", "403", HTTP_SERVER_REFUSED},
+        {"\x16\x03\x01", "400", HTTP_SERVER_MALFORMED},
+        {"x\n", "400", HTTP_SERVER_MALFORMED},
+        {"PRI * HTTP/2.0\r\n", "505", HTTP_SERVER_MALFORMED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t before = ended(cases[i].end);
+        int fd = arrive("192.0.2.1");
+        say(fd, cases[i].text);
+        assert_status(hear(fd), cases[i].status);
+        assert_true(is_closed(fd));
+        close(fd);
+        turn();
+        assert_int_equal(http_server_count(door.server), 0);
+        assert_int_equal(ended(cases[i].end), before + 1);
+    }
+}
+
+static void who_hangs_up_is_gone_without_a_turn_of_the_loop(void **state)
+{
+    struct socket_address address;
+    int ends[2];
+
+    (void)state;
+    assert_true(socket_parse("192.0.2.1", 1, &address));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    close(ends[1]);
+    http_server_adopt(door.server, ends[0], &address);
+    assert_int_equal(http_server_count(door.server), 0);
+    assert_int_equal(ended(HTTP_SERVER_HUNG_UP), 1);
+    assert_string_equal(door.lines, "");
+}
+
+static void a_connection_is_handed_over_with_what_follows_the_request(void **state)
+{
+    uint8_t bytes[16];
+
+    (void)state;
+    int fd = arrive("192.0.2.1");
+    say(fd, UPGRADE "Authorization: Bearer x\r\n");
+    turn();
+    assert_null(door.upgraded);
+    say(fd, "\r\nfirst");
+    const char *answer = hear(fd);
+    assert_status(answer, "101");
+    assert_non_null(strstr(answer, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    assert_non_null(door.upgraded);
+    assert_string_equal(door.identity, "who at 192.0.2.1:1234");
+    assert_string_equal(door.authorization, "Bearer x");
+    assert_int_equal(http_server_count(door.server), 0);
+    say(fd, " second");
+    assert_int_equal(transport_read(door.upgraded, bytes, sizeof bytes), 12);
+    assert_memory_equal(bytes, "first second", 12);
+    close(fd);
+}
+
+static void a_verdict_is_passed_on(void **state)
+{
+    (void)state;
+    door.verdict = 401;
+    int fd = arrive("192.0.2.1");
+    say(fd, UPGRADE "\r\n");
+    const char *answer = hear(fd);
+    assert_status(answer, "401");
+    assert_non_null(strstr(answer, "WWW-Authenticate: Bearer\r\n"));
+    assert_non_null(strstr(answer, "\r\n\r\nnot you\n"));
+    assert_null(door.upgraded);
+    close(fd);
+}
+
+/* Runs the loop until the connection ends; how many milliseconds that took. */
+static uint64_t wait_for_end(int fd, const char *drip)
+{
+    const struct timeval tick = {0, 5000};
+    uint64_t start = clock_now_us();
+    char bytes[1024];
+
+    for (;;) {
+        ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+        if (got == 0 || (got < 0 && errno == ECONNRESET))
+            return (clock_now_us() - start) / 1000;
+        if (drip && send(fd, drip, 1, MSG_NOSIGNAL) < 0)
+            drip = NULL;
+        event_base_loopexit(door.worker.base, &tick);
+        event_base_loop(door.worker.base, 0);
+        assert_true(clock_now_us() - start < 5 * 1000 * 1000);
+    }
+}
+
+static void one_deadline(void **state)
+{
+    static const char *const beginnings[] = {"", "G", "GET / HTTP/1.1\r\nX: "};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof beginnings / sizeof *beginnings; i++) {
+        int fd = arrive("192.0.2.1");
+        say(fd, beginnings[i / 2]);
+        uint64_t took = wait_for_end(fd, i % 2 && i > 1 ? "A" : NULL);
+        assert_in_range(took, TIMEOUT_MS - 10, TIMEOUT_MS + 200);
+        close(fd);
+        turn();
+        assert_int_equal(http_server_count(door.server), 0);
+    }
+    assert_int_equal(ended(HTTP_SERVER_TIMEOUT), 6);
+    assert_non_null(strstr(door.lines, "during=silence"));
+    assert_non_null(strstr(door.lines, "during=\"the request\""));
+}
+
+/* Who does not go after its answer has a second. */
+static void lingering_ends(void **state)
+{
+    (void)state;
+    int fd = arrive("192.0.2.1");
+    say(fd, PAGE);
+    assert_status(hear(fd), "200");
+    uint64_t start = clock_now_us();
+    const struct timeval tick = {0, 10000};
+    while (http_server_count(door.server) > 0 && clock_now_us() - start < 5 * 1000 * 1000) {
+        send(fd, "x", 1, MSG_NOSIGNAL);
+        event_base_loopexit(door.worker.base, &tick);
+        event_base_loop(door.worker.base, 0);
+    }
+    assert_in_range((clock_now_us() - start) / 1000, 900, 1500);
+    close(fd);
+}
+
+static void too_many(void **state)
+{
+    int fds[SLOTS + 2];
+
+    (void)state;
+    fds[0] = arrive("192.0.2.9");
+    say(fds[0], "GET ");
+    turn();
+    for (size_t i = 1; i < SLOTS + 2; i++)
+        fds[i] = arrive("192.0.2.1");
+    /* The two oldest of the address that has most. */
+    assert_true(is_closed(fds[1]) && is_closed(fds[2]));
+    for (size_t i = 3; i < SLOTS + 2; i++)
+        assert_false(is_closed(fds[i]));
+    assert_int_equal(http_server_count(door.server), SLOTS);
+    assert_int_equal(ended(HTTP_SERVER_EVICTED), 2);
+    assert_non_null(strstr(door.lines, "of_its_address=3"));
+    say(fds[0], "/healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_status(hear(fds[0]), "200");
+    /* Who has its answer goes first, and without a line. */
+    memset(door.lines, 0, sizeof door.lines);
+    int late = arrive("192.0.2.2");
+    assert_int_equal(http_server_count(door.server), SLOTS);
+    assert_true(is_closed(fds[0]));
+    assert_string_equal(door.lines, "");
+    close(late);
+    for (size_t i = 0; i < SLOTS + 2; i++)
+        close(fds[i]);
+    turn();
+    assert_int_equal(http_server_count(door.server), 0);
+}
+
+/* In one turn of the loop many are accepted: a request that has come is answered, not dropped. */
+static void a_request_that_is_here_is_not_dropped(void **state)
+{
+    int fds[SLOTS];
+
+    (void)state;
+    for (size_t i = 0; i < SLOTS; i++)
+        fds[i] = arrive("192.0.2.1");
+    say(fds[0], PAGE);
+    int half = fds[1];
+    say(half, "GET / HT");
+    close(arrive("192.0.2.1"));
+    close(arrive("192.0.2.1"));
+    close(arrive("192.0.2.1"));
+    assert_status(hear(fds[0]), "200");
+    /* In the middle of its request: it hears why. */
+    const char *answer = hear(half);
+    assert_status(answer, "503");
+    assert_non_null(strstr(answer, "Retry-After: "));
+    for (size_t i = 0; i < SLOTS; i++)
+        close(fds[i]);
+    turn();
+}
+
+static void stopping(void **state)
+{
+    (void)state;
+    int silent = arrive("192.0.2.1");
+    int half = arrive("192.0.2.1");
+    say(half, "GET / HT");
+    turn();
+    http_server_stop(door.server);
+    door.verdict = 503;
+    int late = arrive("192.0.2.1");
+    say(late, UPGRADE "\r\n");
+    assert_status(hear(late), "503");
+    close(late);
+    usleep(600 * 1000);
+    const char *answer = hear(half);
+    assert_status(answer, "503");
+    assert_non_null(strstr(answer, "restarting"));
+    assert_true(is_closed(silent));
+    close(silent);
+    close(half);
+    turn();
+    assert_int_equal(http_server_count(door.server), 0);
+    assert_null(strstr(door.lines, "handshake_timeout"));
+}
+
+/* ---- TLS */
+
+static SSL *secure(int fd, SSL_CTX *context)
+{
+    SSL *ssl = SSL_new(context);
+
+    assert_true(ssl && SSL_set_fd(ssl, fd) == 1);
+    SSL_set_connect_state(ssl);
+    for (int i = 0; i < 20 && SSL_do_handshake(ssl) != 1; i++)
+        turn();
+    return ssl;
+}
+
+static void over_tls(void **state)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    uint8_t bytes[16];
+    char answer[1024];
+
+    (void)state;
+    use_tls();
+    for (size_t i = 0; i < 2; i++) {
+        SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+        SSL_CTX_set_max_proto_version(context, versions[i]);
+        int fd = arrive("192.0.2.1");
+        SSL *ssl = secure(fd, context);
+        assert_true(SSL_is_init_finished(ssl));
+        static const char text[] = UPGRADE "\r\nfirst";
+        assert_int_equal(SSL_write(ssl, text, sizeof text - 1), sizeof text - 1);
+        turn();
+        assert_true(SSL_read(ssl, answer, sizeof answer) > 0);
+        assert_status(answer, "101");
+        assert_int_equal(SSL_write(ssl, " second", 7), 7);
+        assert_non_null(door.upgraded);
+        assert_true(transport_pending(door.upgraded));
+        assert_int_equal(transport_read(door.upgraded, bytes, sizeof bytes), 12);
+        assert_memory_equal(bytes, "first second", 12);
+        assert_false(door.certified);
+        transport_free(door.upgraded);
+        door.upgraded = NULL;
+        SSL_free(ssl);
+        SSL_CTX_free(context);
+        close(fd);
+    }
+}
+
+static void client_certificates(void **state)
+{
+    char answer[1024];
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+
+    (void)state;
+    tls_material_free(door.material);
+    door.material = certificate_make(1);
+    use_tls();
+    int fd = arrive("192.0.2.1");
+    SSL *ssl = secure(fd, context);
+    turn();
+    assert_true(SSL_read(ssl, answer, sizeof answer) <= 0);
+    assert_int_equal(ended(HTTP_SERVER_TLS), 0); /* it takes its alert along */
+    SSL_free(ssl);
+    close(fd);
+    turn();
+    assert_int_equal(ended(HTTP_SERVER_TLS), 1);
+    assert_non_null(strstr(door.lines, "A TLS handshake with a client failed"));
+
+    assert_int_equal(SSL_CTX_use_certificate(context, door.material->certificate), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(context, door.material->key), 1);
+    fd = arrive("192.0.2.1");
+    ssl = secure(fd, context);
+    assert_true(SSL_write(ssl, UPGRADE "\r\n", sizeof UPGRADE + 1) > 0);
+    turn();
+    assert_true(door.certified);
+    SSL_free(ssl);
+    close(fd);
+    SSL_CTX_free(context);
+    ERR_clear_error();
+}
+
+/* A connection over TCP, whose buffers hold more than one call reads; both descriptors. */
+static void arrive_over_tcp(int ends[2])
+{
+    struct socket_address address;
+    int listener = socket_new(AF_INET);
+
+    assert_true(socket_parse("127.0.0.1", 0, &address));
+    assert_int_equal(bind(listener, (struct sockaddr *)&address.storage, address.size), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address.storage, &address.size), 0);
+    ends[1] = socket_new(AF_INET);
+    connect(ends[1], (struct sockaddr *)&address.storage, address.size);
+    do
+        ends[0] = socket_accept(listener, &address);
+    while (ends[0] < 0);
+    close(listener);
+    /* Where the system allows it. */
+#ifdef SO_RCVBUFFORCE
+    setsockopt(ends[0], SOL_SOCKET, SO_RCVBUFFORCE, &(int){8 << 20}, sizeof(int));
+#endif
+    http_server_adopt(door.server, ends[0], &address);
+}
+
+/* Messages that yield nothing, faster than they are understood: others get their turn. */
+static void key_updates_without_end(void **state)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    char *updates;
+    int unread = 0;
+    int ends[2];
+
+    (void)state;
+    open_door(60 * 1000);
+    use_tls();
+    arrive_over_tcp(ends);
+    SSL *ssl = secure(ends[1], context);
+    assert_true(SSL_is_init_finished(ssl));
+    BIO *out = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(ssl, out);
+    for (int i = 0; i < 100 * 1000; i++)
+        assert_true(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
+                    SSL_do_handshake(ssl) == 1);
+    long size = BIO_get_mem_data(out, &updates);
+    ssize_t sent = send(ends[1], updates, (size_t)size, MSG_NOSIGNAL);
+    assert_true(sent > 1 << 20); /* twice what one call reads */
+    event_base_loop(door.worker.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+    assert_int_equal(ioctl(ends[0], FIONREAD, &unread), 0);
+    assert_true(unread > 0);
+    assert_int_equal(http_server_count(door.server), 1);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(ends[1]);
+}
+
+static void a_new_certificate_is_for_new_connections(void **state)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+
+    (void)state;
+    use_tls();
+    int fd = arrive("192.0.2.1");
+    SSL *old = secure(fd, context);
+    X509 *first = X509_dup(door.material->certificate);
+    tls_material_free(door.material);
+    door.material = certificate_make(0);
+    use_tls();
+    assert_true(SSL_write(old, PAGE, sizeof PAGE - 1) > 0);
+    turn();
+    char answer[1024];
+    assert_true(SSL_read(old, answer, sizeof answer) > 0);
+    assert_status(answer, "200");
+    int later = arrive("192.0.2.1");
+    SSL *new = secure(later, context);
+    X509 *seen[] = {SSL_get_peer_certificate(old), SSL_get_peer_certificate(new)};
+    assert_int_equal(X509_cmp(seen[0], first), 0);
+    assert_int_equal(X509_cmp(seen[1], door.material->certificate), 0);
+    X509_free(seen[0]);
+    X509_free(seen[1]);
+    X509_free(first);
+    SSL_free(old);
+    SSL_free(new);
+    SSL_CTX_free(context);
+    close(fd);
+    close(later);
+    turn();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(whatever_is_known_at_once_is_answered_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_hangs_up_is_gone_without_a_turn_of_the_loop, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_connection_is_handed_over_with_what_follows_the_request,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_verdict_is_passed_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_deadline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lingering_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(too_many, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_that_is_here_is_not_dropped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(stopping, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(over_tls, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(client_certificates, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(key_updates_without_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_new_certificate_is_for_new_connections, set_up,
+                                        tear_down),
+    };
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
