@@ -23,7 +23,9 @@ class HangingBroker(fakes.Broker):
 
     def _serve(self, sock):
         with sock, contextlib.suppress(OSError):
-            sock.sendall(self._answer(wire.read_frame(sock)))
+            if not wire.answer_check(sock) or (request := wire.read_frame(sock)) is None:
+                return  # the server's own probe
+            sock.sendall(self._answer(request))
             while self.reads and wire.read_frame(sock):
                 self.requests += 1
             self.ended += 1

@@ -227,6 +227,7 @@ class Broker(fakes.Listening):
     def _serve(self, sock):
         with contextlib.suppress(OSError):
             with self.tls.wrap(sock) as tls:
+                wire.answer_check(tls)
                 self.conversation(tls)
 
 
