@@ -188,7 +188,9 @@ static const struct config_option table[] = {
      .kind = CONFIG_INTEGER,
      .offset = offsetof(struct options, max_handshakes),
      .group = "Limits",
-     .help = "Connections that may be between accept and upgrade at a time.",
+     .help =
+         "Connections that may be between accept and upgrade at a time. When one more comes, the "
+         "oldest of the address that has most makes way.",
      .default_value = "512",
      .min = 1,
      .max = 10000,

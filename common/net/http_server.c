@@ -663,8 +663,10 @@ static void dismiss(struct http_connection *connection, int status, const char *
 {
     if (say_last_word(connection, status, body))
         go_on(connection);
-    else
+    else if (connection->phase == PHASE_ANSWERING)
         reset_connection(connection);
+    else
+        close_connection(connection);
 }
 
 static void expire(struct http_connection *connection)

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from harness import browser, cache, raw, tunnel, wait, ws
+from harness.pages import Pages
 
 pytestmark = pytest.mark.tunnel
 # How many connections of each kind a flood has; 20000 for a thorough run.
@@ -526,6 +527,36 @@ def test_flood(tls, kind, pair, target, pki, figure):
     assert bystander.mib < before[0] + 100
     assert bystander.slowest["healthz"] < 5 and bystander.slowest["echo"] < 5
     assert not client.events("link_lost")
+
+
+def test_figures(pair, target, pki):
+    """handshakes_ended_total tells what became of connections, handshakes how many there are now."""
+    limits = ["--status", "127.0.0.1:0", "--max-handshakes", "4", "--handshake-timeout", "1"]
+    plain = pair.server(tcp=target, tls=None, args=limits)
+    ends = {"page": request(), "refused": request(first="GET /x HTTP/1.1"), "malformed": b"x\n", "timeout": b"G",
+            "too_large": request("X: " + "x" * 20000), "hung_up": None}
+    for data in ends.values():
+        with ws.connect(plain) as sock:
+            if data:
+                sock.sendall(data)
+                read_to_end(sock)
+    sock, _, _ = ws.upgrade(plain)
+    many = [ws.connect(plain) for _ in range(6)]
+    pages = Pages(plain)
+    wait.until(lambda: pages.metrics().sum("handshakes") == 4, 5, "four handshakes")
+    figures = pages.metrics()
+    for end in [*ends, "upgraded"]:
+        assert figures.sum("handshakes_ended_total", end=end) == 1, end
+    assert figures.sum("handshakes_ended_total", end="evicted") == 2
+    assert figures.sum("problems_total", event="handshake_refused") == 2
+    for one in [sock, *many]:
+        one.close()
+    wait.until(lambda: pages.metrics().sum("handshakes") == 0, 5, "none")
+    secure = pair.server(tcp=target, args=limits)
+    with socket.create_connection(("127.0.0.1", secure.port), 20) as sock:
+        sock.sendall(b"\x16\x03\x01\x00\x05hello")
+        read_to_end(sock)
+    wait.until(lambda: Pages(secure).metrics().sum("handshakes_ended_total", end="tls") == 1, 5, "a failed handshake")
 
 
 # -- pages in browsers -----------------------------------------------------------------------------------------------

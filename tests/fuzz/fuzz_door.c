@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "../lib/certificate.h"
+#include "../lib/pair.h"
 #include "net/http_server.h"
 #include "net/telemetry.h"
 
@@ -159,7 +160,7 @@ static void say(struct stranger *stranger, const uint8_t *bytes, size_t size)
 {
     for (int round = 0; size > 0 && round < ROUNDS_MAX; round++) {
         long put = stranger->ssl ? SSL_write(stranger->ssl, bytes, (int)size)
-                                 : send(stranger->fd, bytes, size, MSG_NOSIGNAL);
+                                 : send(stranger->fd, bytes, size, 0);
         bool over = put <= 0 && !(stranger->ssl && SSL_want(stranger->ssl) == SSL_READING);
         ERR_clear_error();
         if (put > 0) {
@@ -179,12 +180,12 @@ static void shake_hands(struct stranger *stranger)
     CHECK(SSL_is_init_finished(stranger->ssl));
 }
 
-static int meet(struct stranger *stranger, struct http_server *server, bool secure)
+static void meet(struct stranger *stranger, struct http_server *server, bool secure)
 {
     struct socket_address address;
     int ends[2];
 
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    pair_make(ends);
     CHECK(socket_parse("192.0.2.1", 1234, &address));
     stranger->fd = ends[1];
     stranger->answer_size = stranger->yielded_size = 0;
@@ -192,14 +193,13 @@ static int meet(struct stranger *stranger, struct http_server *server, bool secu
     stranger->ssl = NULL;
     http_server_adopt(server, ends[0], &address);
     if (!secure)
-        return 0;
+        return;
     stranger->ssl = SSL_new(door.client);
     CHECK(stranger->ssl && SSL_set_fd(stranger->ssl, stranger->fd) == 1);
     SSL_set_connect_state(stranger->ssl);
     SSL_set_mode(stranger->ssl,
                  SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     shake_hands(stranger);
-    return 0;
 }
 
 static void leave(struct stranger *stranger, struct http_server *server)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../lib/certificate.h"
+#include "../lib/pair.h"
 #include "net/clock.h"
 #include "net/http_server.h"
 #include "net/telemetry.h"
@@ -130,7 +131,7 @@ static int arrive(const char *host)
     struct socket_address address;
     int ends[2];
 
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    pair_make(ends);
     assert_true(socket_parse(host, 1234, &address));
     http_server_adopt(door.server, ends[0], &address);
     return ends[1];
@@ -138,7 +139,7 @@ static int arrive(const char *host)
 
 static void say(int fd, const char *text)
 {
-    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    assert_int_equal(send(fd, text, strlen(text), 0), strlen(text));
 }
 
 static void turn(void)
@@ -218,7 +219,7 @@ static void who_hangs_up_is_gone_without_a_turn_of_the_loop(void **state)
 
     (void)state;
     assert_true(socket_parse("192.0.2.1", 1, &address));
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    pair_make(ends);
     close(ends[1]);
     http_server_adopt(door.server, ends[0], &address);
     assert_int_equal(http_server_count(door.server), 0);
@@ -274,7 +275,7 @@ static uint64_t wait_for_end(int fd, const char *drip)
         ssize_t got = recv(fd, bytes, sizeof bytes, 0);
         if (got == 0 || (got < 0 && errno == ECONNRESET))
             return (clock_now_us() - start) / 1000;
-        if (drip && send(fd, drip, 1, MSG_NOSIGNAL) < 0)
+        if (drip && send(fd, drip, 1, 0) < 0)
             drip = NULL;
         event_base_loopexit(door.worker.base, &tick);
         event_base_loop(door.worker.base, 0);
@@ -311,7 +312,7 @@ static void lingering_ends(void **state)
     uint64_t start = clock_now_us();
     const struct timeval tick = {0, 10000};
     while (http_server_count(door.server) > 0 && clock_now_us() - start < 5 * 1000 * 1000) {
-        send(fd, "x", 1, MSG_NOSIGNAL);
+        send(fd, "x", 1, 0);
         event_base_loopexit(door.worker.base, &tick);
         event_base_loop(door.worker.base, 0);
     }
@@ -522,7 +523,7 @@ static void key_updates_without_end(void **state)
         assert_true(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
                     SSL_do_handshake(ssl) == 1);
     long size = BIO_get_mem_data(out, &updates);
-    ssize_t sent = send(ends[1], updates, (size_t)size, MSG_NOSIGNAL);
+    ssize_t sent = send(ends[1], updates, (size_t)size, 0);
     assert_true(sent > 1 << 20); /* twice what one call reads */
     event_base_loop(door.worker.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
     assert_int_equal(ioctl(ends[0], FIONREAD, &unread), 0);
