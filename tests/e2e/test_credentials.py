@@ -572,7 +572,8 @@ def test_what_can_be_no_token_from_the_start(source, case, binaries, tmp_path):
     argv += {"argument": ["--token", os.fsdecode(text)], "environment": [], "file": ["--token-file", path]}[source]
     done = process.run(argv, 15, check=False, env={"TUNNEL_TOKEN": os.fsdecode(text)} if source == "environment" else None)
     assert done.returncode == 2 and word in done.stderr and "tok-1" not in done.stderr, done.stderr
-    assert ("--token-file" if source == "file" else "TUNNEL_TOKEN") in done.stderr, done.stderr
+    named = {"argument": "--token", "environment": "TUNNEL_TOKEN", "file": "--token-file"}[source]
+    assert named in done.stderr, done.stderr
 
 
 def test_file_that_is_utf_16(binaries, tmp_path):
