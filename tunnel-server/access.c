@@ -1,165 +1,42 @@
 #include "access.h"
 
-#include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
-
-#ifdef __APPLE__
-#define st_mtim st_mtimespec
-#endif
+#include "certificate_identity.h"
+#include "config/secret.h"
+#include "token_file.h"
 
 enum {
-    DIGEST_SIZE = 32,
-    TOKENS_MAX = 10000,
-    LINE_MAX_SIZE = 16 * 1024,
-    NAME_SIZE = 64,
-    AUTHORIZATION_MAX = 12 * 1024,
-};
-
-/* Only digests are kept: equal length for the comparison, and nothing to steal from memory. */
-struct token {
-    uint8_t digest[DIGEST_SIZE];
-    char name[NAME_SIZE];
+    AUTHORIZATION_MAX = SECRET_TOKEN_MAX + 64, /* with its scheme */
+    LOOK_S = 2,
+    BODY_MAX = 320,
 };
 
 struct access {
+    struct worker *worker;
     const struct options *options;
-    struct log *log;
-    struct token *tokens;
-    size_t count;
-    struct timespec changed;
-    off_t size;
+    struct token_file *tokens; /* NULL: without --token-file */
+    struct event *look;
+    char body[BODY_MAX]; /* of the last refusal */
 };
 
-static void digest(const char *bytes, size_t size, uint8_t out[DIGEST_SIZE])
-{
-    unsigned written = 0;
+/* ---- refusals */
 
-    if (EVP_Digest(bytes, size, out, &written, EVP_sha256(), NULL) != 1 || written != DIGEST_SIZE)
-        abort();
+static int refuse(struct access *access, const char *peer, const char *reason, const char **body)
+{
+    log_warning(access->worker->log, "unauthorized",
+                "A client was refused: it is not allowed in, or does not say who it is",
+                log_str("peer", peer), log_str("reason", reason));
+    snprintf(access->body, sizeof access->body, "%s\n", reason);
+    *body = access->body;
+    return 401;
 }
 
-/* TOKEN [NAME], blank lines and # comments apart. */
-static void add_line(struct access *access, char *line, size_t number)
-{
-    size_t size = strcspn(line, " \t\r\n");
-    const char *name = line + size + strspn(line + size, " \t");
-    struct token *tokens;
-
-    if (size == 0 || line[0] == '#' || access->count == TOKENS_MAX)
-        return;
-    tokens = realloc(access->tokens, (access->count + 1) * sizeof *tokens);
-    if (!tokens)
-        abort();
-    access->tokens = tokens;
-    struct token *token = &tokens[access->count++];
-    digest(line, size, token->digest);
-    size_t name_size = strcspn(name, "\r\n");
-    if (name_size > 0)
-        snprintf(token->name, sizeof token->name, "%.*s", (int)name_size, name);
-    else
-        snprintf(token->name, sizeof token->name, "token of line %zu", number);
-}
-
-static bool load(struct access *access, char *error, size_t error_size)
-{
-    const char *path = access->options->token_file;
-    char line[LINE_MAX_SIZE];
-    struct stat status;
-    FILE *file = fopen(path, "re");
-
-    if (!file || fstat(fileno(file), &status) != 0) {
-        snprintf(error, error_size, "--token-file %s: %s", path, strerror(errno));
-        if (file)
-            fclose(file);
-        return false;
-    }
-    free(access->tokens);
-    access->tokens = NULL;
-    access->count = 0;
-    access->changed = status.st_mtim;
-    access->size = status.st_size;
-    for (size_t number = 1; fgets(line, sizeof line, file); number++)
-        add_line(access, line, number);
-    byte_wipe(line, sizeof line);
-    fclose(file);
-    if (access->count > 0)
-        return true;
-    snprintf(error, error_size, "--token-file %s: there is no token in it", path);
-    return false;
-}
-
-struct access *access_new(const struct options *options, struct log *log, char *error, size_t size)
-{
-    struct access *access = calloc(1, sizeof *access);
-
-    if (!access)
-        abort();
-    access->options = options;
-    access->log = log;
-    if (options->token_file && !load(access, error, size)) {
-        access_free(access);
-        return NULL;
-    }
-    return access;
-}
-
-void access_free(struct access *access)
-{
-    if (!access)
-        return;
-    free(access->tokens);
-    free(access);
-}
-
-static bool is_changed(const struct access *access)
-{
-    struct stat status;
-
-    return stat(access->options->token_file, &status) == 0 &&
-           (status.st_mtim.tv_sec != access->changed.tv_sec ||
-            status.st_mtim.tv_nsec != access->changed.tv_nsec || status.st_size != access->size);
-}
-
-/* One that cannot be read leaves the old tokens in force. */
-static bool read_again(struct access *access)
-{
-    char error[512];
-    bool good = load(access, error, sizeof error);
-
-    if (good)
-        log_info(access->log, "tokens_read", "The token file was read again",
-                 log_u64("tokens", access->count));
-    else
-        log_error(access->log, "tokens_unreadable",
-                  "The token file is unusable; the old tokens stay in force",
-                  log_str("reason", error));
-    return good;
-}
-
-/* A rotated file counts from the next client on. */
-static void reload_if_changed(struct access *access)
-{
-    if (is_changed(access))
-        read_again(access);
-}
-
-void access_reload(struct access *access, struct reload *reload)
-{
-    if (!access->options->token_file)
-        return;
-    bool changed = is_changed(access);
-    if (!read_again(access))
-        reload->failed++;
-    else if (changed)
-        reload->renewed++;
-}
+/* ---- tokens */
 
 /* Points at the token in `Bearer X` or `Snowflake Token="X"`. */
 static const char *token_of(const char *authorization, size_t *size)
@@ -170,7 +47,7 @@ static const char *token_of(const char *authorization, size_t *size)
     if (strncasecmp(authorization, bearer, sizeof bearer - 1) == 0) {
         const char *token = authorization + sizeof bearer - 1;
         *size = strlen(token);
-        return token;
+        return secret_trim(token, size);
     }
     if (strncasecmp(authorization, snowflake, sizeof snowflake - 1) == 0) {
         const char *token = authorization + sizeof snowflake - 1;
@@ -180,64 +57,172 @@ static const char *token_of(const char *authorization, size_t *size)
     return NULL;
 }
 
-/* Looks at every token, so that the time does not tell which one came near. */
-static const struct token *find(const struct access *access, const char *bytes, size_t size)
+/* NULL: *reason says why. */
+static const struct token *find_presented(struct access *access, const struct http_request *request,
+                                          const char **reason)
 {
+    char authorization[AUTHORIZATION_MAX];
+    size_t count = http_request_header_count(request, "authorization");
     const struct token *found = NULL;
-    uint8_t wanted[DIGEST_SIZE];
+    size_t size = 0;
 
-    digest(bytes, size, wanted);
-    for (size_t i = 0; i < access->count; i++)
-        if (byte_equal_secret(wanted, access->tokens[i].digest, DIGEST_SIZE))
-            found = &access->tokens[i];
+    *reason = "this tunnel wants a token: Authorization: Bearer ...";
+    if (count == 0)
+        return NULL;
+    *reason = count > 1 ? "the request has several Authorization headers"
+                        : "the Authorization header is longer than any that this tunnel accepts";
+    if (http_request_header(request, "authorization", authorization, sizeof authorization)) {
+        const char *token = token_of(authorization, &size);
+        if (token)
+            found = token_table_find(token_file_tokens(access->tokens), token, size);
+        *reason = token ? "the token is not one of those that this tunnel accepts"
+                        : "this tunnel wants a token, and the Authorization header holds something "
+                          "else: Authorization: Bearer ...";
+    }
+    byte_wipe(authorization, sizeof authorization);
     return found;
 }
 
-static const struct token *find_presented(const struct access *access,
-                                          const struct http_request *request, bool *given)
-{
-    char authorization[AUTHORIZATION_MAX];
-    size_t size = 0;
+/* ---- the ingress */
 
-    http_request_header(request, "authorization", authorization, sizeof authorization);
-    const char *token = token_of(authorization, &size);
-    const struct token *found = token ? find(access, token, size) : NULL;
-    *given = token != NULL;
-    byte_wipe(authorization, sizeof authorization);
-    return found;
+/* Whoever joins two headers of a name puts a comma between them (RFC 9110, 5.3): which of the two
+ * the ingress wrote, nobody could tell. */
+static const char *check_user(const char *user)
+{
+    if (strchr(user, ','))
+        return "holds a comma, as two headers that were joined do";
+    return identity_check(user, strlen(user));
+}
+
+/* "" in user: the header is not there, and need not be. false: reason says why not. */
+static bool take_user(const struct access *access, const struct http_request *request,
+                      char user[HTTP_IDENTITY_MAX], char reason[BODY_MAX])
+{
+    const char *name = access->options->identity_header;
+    size_t count = http_request_header_count(request, name);
+    const char *why = NULL;
+
+    user[0] = '\0';
+    if (count == 0 && access->options->trust_ingress == TRUST_INGRESS_OPTIONAL)
+        return true;
+    if (count == 0)
+        why = "is missing: this tunnel is reached through an ingress that says there who the user "
+              "is";
+    else if (count > 1)
+        why = "is there more than once";
+    else if (!http_request_header(request, name, user, HTTP_IDENTITY_MAX))
+        why = "is longer than 255 bytes";
+    else
+        why = check_user(user);
+    if (why)
+        snprintf(reason, BODY_MAX, "the header %s %s", name, why);
+    return why == NULL;
+}
+
+/* ---- who it is */
+
+/* What certificate or ingress say; "": nothing. false: reason says why that is not enough. */
+static bool take_name(const struct access *access, const struct http_upgrade *upgrade,
+                      char name[HTTP_IDENTITY_MAX], char reason[BODY_MAX])
+{
+    const struct options *options = access->options;
+    const char *why;
+
+    name[0] = '\0';
+    if (options->client_ca && !upgrade->certificate) {
+        snprintf(reason, BODY_MAX, "this tunnel wants a client certificate");
+        return false;
+    }
+    if (options->trust_ingress)
+        return take_user(access, upgrade->request, name, reason);
+    if (!options->client_ca)
+        return true;
+    why = certificate_identity(upgrade->certificate, (enum identity_from)options->identity_from,
+                               name);
+    if (why)
+        snprintf(reason, BODY_MAX, "the client certificate %s", why);
+    return why == NULL;
 }
 
 int access_authorize(struct access *access, const struct http_upgrade *upgrade, char *identity,
                      const char **body)
 {
-    const struct options *options = access->options;
-    const struct token *known = NULL;
-    char subject[HTTP_IDENTITY_MAX] = "";
+    const struct token *token = NULL;
+    char name[HTTP_IDENTITY_MAX];
+    char reason[BODY_MAX];
+    const char *why;
 
-    if (upgrade->certificate)
-        X509_NAME_oneline(X509_get_subject_name(upgrade->certificate), subject, sizeof subject);
-    if (options->client_ca && !subject[0]) {
-        *body = "this tunnel wants a client certificate\n";
-        return 401;
+    if (!take_name(access, upgrade, name, reason))
+        return refuse(access, upgrade->peer, reason, body);
+    if (access->tokens) {
+        token_file_follow(access->tokens);
+        token = find_presented(access, upgrade->request, &why);
+        if (!token)
+            return refuse(access, upgrade->peer, why, body);
     }
-    if (options->token_file) {
-        bool given;
-        reload_if_changed(access);
-        known = find_presented(access, upgrade->request, &given);
-        if (!known) {
-            log_warning(access->log, "unauthorized", "A client without a valid token was refused",
-                        log_str("peer", upgrade->peer), log_bool("token_given", given));
-            *body = given ? "the token is not one of those that this tunnel accepts\n"
-                          : "this tunnel wants a token: Authorization: Bearer ...\n";
-            return 401;
-        }
-    }
-    const char *who = options->client_ca ? subject : known ? known->name : "anonymous";
-    snprintf(identity, HTTP_IDENTITY_MAX, "%s", who);
-    char user[HTTP_IDENTITY_MAX];
-    if (options->trust_ingress &&
-        http_request_header(upgrade->request, "sf-context-current-user", user, sizeof user) &&
-        user[0])
-        snprintf(identity, HTTP_IDENTITY_MAX, "%s", user);
+    if (name[0] && token && token->name && strcmp(token->name, name) != 0)
+        return refuse(access, upgrade->peer,
+                      access->options->trust_ingress
+                          ? "the token is another user's than the one whom the ingress names"
+                          : "the token is another user's than the client certificate",
+                      body);
+    if (name[0])
+        memcpy(identity, name, sizeof name);
+    else if (token)
+        token_label(token, identity);
+    else
+        snprintf(identity, HTTP_IDENTITY_MAX, "anonymous");
     return 101;
+}
+
+/* ---- life */
+
+/* So that a file that cannot be used is not first noticed by who is refused. */
+static void on_look(evutil_socket_t fd, short what, void *argument)
+{
+    struct access *access = argument;
+
+    (void)fd;
+    (void)what;
+    token_file_follow(access->tokens);
+}
+
+void access_reload(struct access *access, struct reload *reload)
+{
+    if (access->tokens)
+        token_file_reload(access->tokens, reload);
+}
+
+struct access *access_new(struct worker *worker, const struct options *options, char *error,
+                          size_t size)
+{
+    static const struct timeval pause = {.tv_sec = LOOK_S};
+    struct access *access = calloc(1, sizeof *access);
+
+    if (!access)
+        abort();
+    access->worker = worker;
+    access->options = options;
+    if (!options->token_file)
+        return access;
+    access->tokens = token_file_new(worker->log, options->token_file, error, size);
+    if (!access->tokens) {
+        access_free(access);
+        return NULL;
+    }
+    access->look = event_new(worker->base, -1, EV_PERSIST, on_look, access);
+    if (!access->look)
+        abort();
+    event_add(access->look, &pause);
+    return access;
+}
+
+void access_free(struct access *access)
+{
+    if (!access)
+        return;
+    if (access->look)
+        event_free(access->look);
+    token_file_free(access->tokens);
+    free(access);
 }

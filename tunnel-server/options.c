@@ -1,13 +1,22 @@
 #include "options.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "certificate_identity.h"
 #include "config/url.h"
 #include "mux/session.h"
 #include "net/pages.h"
 #include "net/socket.h"
+
+enum { IDENTITY_HEADER_MAX = 80 };
+
+/* In the order of enum trust_ingress and enum identity_from. */
+static const char *const trust_words[] = {"false", "true", "optional", NULL};
+static const char *const identity_words[] = {"subject", "san-uri", "san-dns", "san-email", NULL};
 
 static const struct config_option table[] = {
     {.name = "listen",
@@ -125,9 +134,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, token_file),
      .group = "Who may connect",
-     .help = "Accepted bearer tokens, one a line; after a blank a name for the log may follow. The "
-             "file is "
-             "read again when it has changed."},
+     .help = "Accepted bearer tokens, one a line; after a blank the name of its user may follow. "
+             "The file is read again when it has changed."},
     {.name = "client-ca",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -135,12 +143,31 @@ static const struct config_option table[] = {
      .group = "Who may connect",
      .help = "Clients must present a certificate that one of these CAs (PEM) has signed. Needs "
              "--tls-cert."},
+    {.name = "identity-from",
+     .kind = CONFIG_ENUM,
+     .offset = offsetof(struct options, identity_from),
+     .group = "Who may connect",
+     .help = "What of a client certificate says who the client is: its subject (RFC 2253), or the "
+             "one URI, DNS name or e-mail address in its subject alternative name; san-uri is for "
+             "SPIFFE. Needs --client-ca.",
+     .default_value = "subject",
+     .values = identity_words},
     {.name = "trust-ingress",
-     .kind = CONFIG_BOOL,
+     .kind = CONFIG_SWITCH,
      .offset = offsetof(struct options, trust_ingress),
      .group = "Who may connect",
      .help = "An ingress in front authenticates everybody (as in SPCS); the user it names in "
-             "Sf-Context-Current-User goes to the log and owns the session."},
+             "--identity-header goes to the log and owns the session. A request without exactly "
+             "one such header is refused; with optional, one without any is let in as anonymous.",
+     .values = trust_words},
+    {.name = "identity-header",
+     .metavar = "NAME",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, identity_header),
+     .group = "Who may connect",
+     .help = "The header in which the ingress names the user. It must replace what clients send "
+             "under this name. Needs --trust-ingress.",
+     .default_value = IDENTITY_HEADER_DEFAULT},
     {.name = "peers",
      .metavar = "HOST:PORT",
      .kind = CONFIG_LIST,
@@ -336,6 +363,72 @@ static bool check_access(const struct options *options, char *error, size_t size
     return false;
 }
 
+/* RFC 9110, 5.6.2. */
+static bool is_field_name(const char *name)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    size_t size = strlen(name);
+
+    for (size_t i = 0; i < size; i++)
+        if (!isalnum((unsigned char)name[i]) && !strchr(others, name[i]))
+            return false;
+    return size > 0 && size <= IDENTITY_HEADER_MAX;
+}
+
+/* What every client sends: it says nothing of who it is, or is a secret. */
+static bool is_clients_field(const char *name)
+{
+    static const char *const names[] = {
+        "Authorization",
+        "Proxy-Authorization",
+        "Cookie",
+        "Host",
+        "Connection",
+        "Upgrade",
+        "Content-Length",
+        "Origin",
+        "Keep-Alive",
+        "Transfer-Encoding",
+        "TE",
+        "Trailer",
+        "Expect",
+        "User-Agent",
+        "Proxy-Connection",
+    };
+    static const char websocket[] = "Sec-WebSocket-";
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    return strncasecmp(name, websocket, sizeof websocket - 1) == 0;
+}
+
+static bool check_identity(const struct options *options, char *error, size_t size)
+{
+    const char *header = options->identity_header;
+
+    if (!is_field_name(header))
+        return fail(error, size, "identity-header", header,
+                    "a header's name is letters, digits and hyphens, 80 at the most");
+    if (is_clients_field(header))
+        return fail(error, size, "identity-header", header,
+                    "clients send this header themselves; the ingress must set one of its own");
+    if (!options->trust_ingress && strcasecmp(header, IDENTITY_HEADER_DEFAULT) != 0)
+        return fail(error, size, "identity-header", header,
+                    "it means nothing without "
+                    "--trust-ingress");
+    if (options->identity_from == IDENTITY_FROM_SUBJECT)
+        return true;
+    if (!options->client_ca)
+        return fail(error, size, "identity-from", identity_words[options->identity_from],
+                    "it means nothing without --client-ca");
+    if (options->trust_ingress)
+        return fail(error, size, "identity-from", identity_words[options->identity_from],
+                    "with --trust-ingress a certificate is the ingress's, and --identity-header "
+                    "says who the client is");
+    return true;
+}
+
 static bool check_broker_tls(const struct options *options, char *error, size_t size)
 {
     const char *needs_tls = options->kafka_ca                    ? "kafka-ca"
@@ -487,7 +580,8 @@ bool options_check(struct options *options, char *error, size_t size)
         !pages_parse(options->shared.status, &options->status_address, error, size))
         return false;
     return parse_peers(options, error, size) && check_tls(options, error, size) &&
-           check_broker_tls(options, error, size) && check_access(options, error, size);
+           check_identity(options, error, size) && check_broker_tls(options, error, size) &&
+           check_access(options, error, size);
 }
 
 void options_free(struct options *options)

@@ -8,6 +8,11 @@
 /* Names and addresses in --peers. */
 #define PEERS_MAX 16
 
+/* Where SPCS says who the user is. */
+#define IDENTITY_HEADER_DEFAULT "Sf-Context-Current-User"
+
+enum trust_ingress { TRUST_INGRESS_NO, TRUST_INGRESS_YES, TRUST_INGRESS_OPTIONAL };
+
 struct options {
     const char *listen;
     struct config_list kafka;
@@ -30,7 +35,9 @@ struct options {
     const char *tls_key_passphrase;
     const char *client_ca;
     const char *token_file;
-    bool trust_ingress;
+    int identity_from; /* enum identity_from */
+    int trust_ingress; /* enum trust_ingress */
+    const char *identity_header;
     uint64_t connect_timeout_ms;
     uint64_t handshake_timeout_ms;
     uint64_t header_size;

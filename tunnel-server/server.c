@@ -472,7 +472,7 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
                                          .context = server};
     list_init(&server->host.sessions);
     list_offers(server);
-    server->access = access_new(options, worker->log, error, size);
+    server->access = access_new(worker, options, error, size);
     if (!server->access || !start_http(server, error, size))
         return false;
     *exit_code = 1;

@@ -13,6 +13,9 @@
 #include "net/telemetry.h"
 #include "node_listeners.h"
 
+/* An identity is never cut on its way to the client (tunnel-server/identity.h). */
+_Static_assert(HTTP_IDENTITY_MAX - 1 <= UINT8_MAX, "WELCOME carries every identity whole");
+
 /* In /status.json. */
 enum { SESSIONS_SHOWN = 500, STREAMS_SHOWN = 1000 };
 

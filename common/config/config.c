@@ -91,6 +91,11 @@ void config_variable(const char *option_name, char out[CONFIG_VARIABLE_MAX])
         *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
 }
 
+bool config_is_switch(const struct config_option *option)
+{
+    return option->kind == CONFIG_BOOL || option->kind == CONFIG_SWITCH;
+}
+
 static bool is_name(const char *name, const char *text, size_t size)
 {
     return strlen(name) == size && memcmp(name, text, size) == 0;
@@ -221,6 +226,17 @@ static int set_enum(struct config *c, const struct config_option *option, int *p
     if (nearest.best)
         snprintf(what + size, sizeof what - size, "; did you mean %s?", nearest.best);
     return fail_value(c, option, where, text, what);
+}
+
+static int set_switch(struct config *c, const struct config_option *option, int *place,
+                      const char *text, const char *where)
+{
+    bool on;
+
+    if (!value_parse_bool(text, &on))
+        return set_enum(c, option, place, text, where);
+    *place = on;
+    return 0;
 }
 
 static int add_item(struct config *c, struct config_list *list, const char *where, const char *text,
@@ -367,6 +383,9 @@ static int set_value(struct config *c, size_t index, const char *text, enum conf
         break;
     case CONFIG_ENUM:
         result = set_enum(c, option, place, text, where);
+        break;
+    case CONFIG_SWITCH:
+        result = set_switch(c, option, place, text, where);
         break;
     case CONFIG_LIST:
         result = set_list(c, index, place, text, source, where);
@@ -580,9 +599,18 @@ static size_t find_negated(const struct config *c, const char *name, size_t size
     size_t index = size > 3 && strncmp(name, "no-", 3) == 0 ? find_option(c, name + 3, size - 3)
                                                             : c->program->count;
 
-    if (index < c->program->count && option_at(c, index)->kind != CONFIG_BOOL)
+    if (index < c->program->count && !config_is_switch(option_at(c, index)))
         return c->program->count;
     return index;
+}
+
+/* Whether the argument is one of a switch's own words. */
+static bool is_word_of(const struct config_option *option, const char *argument)
+{
+    for (size_t i = 0; option->kind == CONFIG_SWITCH && option->values[i]; i++)
+        if (strcmp(option->values[i], argument) == 0)
+            return true;
+    return false;
 }
 
 /* Reads the argument at *at, and the next one if that is its value; steps over what it took. */
@@ -607,7 +635,7 @@ static int read_flag(struct config *c, int argc, char *const *argv, int *at, str
         return fail_unknown_flag(c, name, size);
 
     bool is_switch = flag->builtin > BUILTIN_CONFIG ||
-                     (flag->option < none && option_at(c, flag->option)->kind == CONFIG_BOOL);
+                     (flag->option < none && config_is_switch(option_at(c, flag->option)));
     if (flag->option == none && negated < none) {
         flag->option = negated;
         flag->value = "false";
@@ -616,6 +644,9 @@ static int read_flag(struct config *c, int argc, char *const *argv, int *at, str
             return fail(c, "--%.*s takes no value", (int)size, name);
     }
     if (is_switch) {
+        if (!flag->value && flag->option < none && *at < argc &&
+            is_word_of(option_at(c, flag->option), argv[*at]))
+            flag->value = argv[(*at)++];
         if (!flag->value)
             flag->value = "true";
         return 0;

@@ -54,7 +54,11 @@ enum config_kind {
     CONFIG_SIZE,     /* uint64_t, bytes; written as 65536, 64KiB, 4MiB, 1GiB */
     CONFIG_BOOL,     /* bool; --name, --no-name; true or false elsewhere */
     CONFIG_ENUM,     /* int: the index into values */
-    CONFIG_LIST,     /* struct config_list; owned by the config object */
+    /* int: the index into values, of which the first two are "false" and "true". As a bool, and
+     * the others as words of their own: --name WORD, --name=WORD. --name alone is true: the next
+     * argument is its value only if it is one of these words. */
+    CONFIG_SWITCH,
+    CONFIG_LIST, /* struct config_list; owned by the config object */
 };
 
 enum config_flags {
@@ -78,7 +82,7 @@ struct config_option {
     int64_t min;
     int64_t max;
     const char *unit;          /* of an integer, for messages; may be NULL */
-    const char *const *values; /* of an enum, ends in NULL */
+    const char *const *values; /* of an enum or a switch, ends in NULL */
     unsigned flags;            /* enum config_flags */
     /* The commands that it concerns, as CONFIG_WITH() of each; 0: the usual work and each command
      * that does not want its own options only. */
@@ -176,6 +180,9 @@ const char *config_default(const struct config_program *program, const struct co
 /* --help of a command, or of the program (0); and a section of Markdown with a table per group. */
 void config_write_help(const struct config_program *program, int command, FILE *out);
 void config_write_markdown(const struct config_program *program, FILE *out);
+
+/* Whether it is given as --name and --no-name, with no value that it needs. */
+bool config_is_switch(const struct config_option *option);
 
 /* The name of an option's environment variable. */
 #define CONFIG_VARIABLE_MAX 80

@@ -22,12 +22,12 @@ static bool is_file(const struct config_option *option)
 /* Whether the shell can say nothing about the value: a host, a number. */
 static bool is_free(const struct config_option *option)
 {
-    return option->kind != CONFIG_BOOL && option->kind != CONFIG_ENUM && !is_file(option);
+    return !config_is_switch(option) && option->kind != CONFIG_ENUM && !is_file(option);
 }
 
 static bool takes_value(const struct config_option *option)
 {
-    return option->kind != CONFIG_BOOL;
+    return !config_is_switch(option);
 }
 
 /* A case pattern of the options of a kind; nothing if there is none. */
@@ -54,11 +54,13 @@ static void write_bash_values(FILE *out, const struct config_program *program)
     for (size_t i = 0; i < program->count; i++) {
         const struct config_option *option = &program->options[i];
 
-        if (option->kind != CONFIG_ENUM)
+        if (option->kind != CONFIG_ENUM && option->kind != CONFIG_SWITCH)
             continue;
-        fprintf(out, "    --%s)\n        values=\"", option->name);
-        for (size_t j = 0; option->values[j]; j++)
-            fprintf(out, "%s%s", j ? " " : "", option->values[j]);
+        /* Behind a switch the next option can stand as well. */
+        bool is_enum = option->kind == CONFIG_ENUM;
+        fprintf(out, "    --%s)\n        values%s=\"", option->name, is_enum ? "" : "+");
+        for (size_t j = is_enum ? 0 : 2; option->values[j]; j++)
+            fprintf(out, "%s%s", is_enum && j == 0 ? "" : " ", option->values[j]);
         fputs("\"\n        ;;\n", out);
     }
     write_pattern(out, program, is_file, "--config");
@@ -83,7 +85,7 @@ static void write_bash_flags(FILE *out, const struct config_program *program, in
         if (!config_concerns(program, option, command))
             continue;
         fprintf(out, "--%s ", option->name);
-        if (option->kind == CONFIG_BOOL)
+        if (config_is_switch(option))
             fprintf(out, "--no-%s ", option->name);
     }
     fputs("--config --help --version", out);
@@ -154,9 +156,9 @@ void config_write_bash(const struct config_program *program, FILE *out)
         write_bash_search(out, program);
     fputs("    # For bash, = is a word of its own.\n"
           "    if [[ $word == = ]]; then\n"
-          "        word=\n"
+          "        word= values=\n"
           "    elif [[ $option == = ]]; then\n"
-          "        option=${COMP_WORDS[COMP_CWORD - 2]}\n"
+          "        option=${COMP_WORDS[COMP_CWORD - 2]} values=\n"
           "    fi\n"
           "    case $option in\n",
           out);
@@ -217,9 +219,15 @@ static void write_zsh_value(FILE *out, const struct config_option *option)
 
 static void write_zsh_option(FILE *out, const struct config_option *option)
 {
-    if (option->kind == CONFIG_BOOL) {
-        fprintf(out, "    '(--no-%s)--%s", option->name, option->name);
+    if (config_is_switch(option)) {
+        fprintf(out, "    '(--no-%s)--%s%s", option->name, option->name,
+                option->kind == CONFIG_SWITCH ? "=-" : "");
         write_zsh_description(out, option->help);
+        for (size_t i = 2; option->kind == CONFIG_SWITCH && option->values[i]; i++)
+            fprintf(out, "%s%s%s%s", i == 2 ? "::" : " ", i == 2 ? option->name : "",
+                    i == 2 ? ":(" : "", option->values[i]);
+        if (option->kind == CONFIG_SWITCH)
+            fputc(')', out);
         fprintf(out, "'\n    '(--%s)--no-%s[The contrary of --%s]'\n", option->name, option->name,
                 option->name);
         return;

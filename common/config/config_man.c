@@ -45,10 +45,15 @@ static void write_sentences(FILE *out, const char *text)
 static void write_tag(FILE *out, const struct config_option *option)
 {
     fputs(".TP\n\\fB", out);
-    if (option->kind == CONFIG_BOOL) {
+    if (config_is_switch(option)) {
         fputs("\\-\\-\\fR[\\fBno\\-\\fR]\\fB", out);
         write_text(out, option->name);
-        fputs("\\fR\n", out);
+        fputs("\\fR", out);
+        for (size_t i = 2; option->kind == CONFIG_SWITCH && option->values[i]; i++) {
+            fputs(i > 2 ? "|" : "[=", out);
+            write_text(out, option->values[i]);
+        }
+        fputs(option->kind == CONFIG_SWITCH ? "]\n" : "\n", out);
         return;
     }
     fputs("\\-\\-", out);

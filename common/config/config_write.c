@@ -28,30 +28,36 @@ static void write_wrapped(FILE *out, int indent, const char *text)
     fputc('\n', out);
 }
 
-/* "debug|info" for an enum without a metavar of its own. */
-static void format_metavar(const struct config_option *option, char *out, size_t size)
+/* What may follow the name: " FILE", " debug|info" for an enum without a metavar of its own,
+ * "[=optional]" for what a switch can be beside on and off. */
+static void format_value(const struct config_option *option, char *out, size_t size)
 {
+    bool is_switch = option->kind == CONFIG_SWITCH;
     size_t used = 0;
 
-    snprintf(out, size, "%s", option->metavar ? option->metavar : "");
-    if (option->kind != CONFIG_ENUM || option->metavar)
+    snprintf(out, size, "%s%s", option->metavar ? " " : "", option->metavar ? option->metavar : "");
+    if ((option->kind != CONFIG_ENUM && !is_switch) || option->metavar)
         return;
-    for (size_t i = 0; option->values[i] && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, "%s%s", i ? "|" : "", option->values[i]);
+    const char *separator = is_switch ? "[=" : " ";
+    for (size_t i = is_switch ? 2 : 0; option->values[i] && used < size; i++) {
+        used += (size_t)snprintf(out + used, size - used, "%s%s", separator, option->values[i]);
+        separator = "|";
+    }
+    if (is_switch && used < size)
+        snprintf(out + used, size - used, "]");
 }
 
 static void write_option(FILE *out, const struct config_program *program,
                          const struct config_option *option, int command)
 {
     const char *default_value = config_default(program, option, command);
-    char metavar[128];
+    char value[128];
     char variable[CONFIG_VARIABLE_MAX];
     char facts[512];
 
-    format_metavar(option, metavar, sizeof metavar);
+    format_value(option, value, sizeof value);
     config_variable(option->name, variable);
-    fprintf(out, "  --%s%s%s%s\n", option->kind == CONFIG_BOOL ? "[no-]" : "", option->name,
-            metavar[0] ? " " : "", metavar);
+    fprintf(out, "  --%s%s%s\n", config_is_switch(option) ? "[no-]" : "", option->name, value);
     write_wrapped(out, INDENT, option->help);
     snprintf(facts, sizeof facts, "%s%s%s%s%sEnvironment: %s.",
              option->flags & CONFIG_REQUIRED ? "Required. " : "",
@@ -164,17 +170,15 @@ static void write_only(FILE *out, const struct config_program *program,
 static void write_row(FILE *out, const struct config_program *program,
                       const struct config_option *option)
 {
-    char metavar[128];
+    char value[128];
     char variable[CONFIG_VARIABLE_MAX];
 
-    format_metavar(option, metavar, sizeof metavar);
+    format_value(option, value, sizeof value);
     config_variable(option->name, variable);
     fputs("| `--", out);
-    fputs(option->kind == CONFIG_BOOL ? "[no-]" : "", out);
+    fputs(config_is_switch(option) ? "[no-]" : "", out);
     fputs(option->name, out);
-    if (metavar[0])
-        fputc(' ', out);
-    for (const char *at = metavar; *at; at++)
+    for (const char *at = value; *at; at++)
         fprintf(out, "%s%c", *at == '|' ? "\\" : "", *at);
     fprintf(out, "` | `%s` | ", variable);
     write_defaults(out, program, option);
@@ -247,7 +251,7 @@ void config_describe(const struct config *config, const struct config_option *op
     const void *place = (const char *)config->target + option->offset;
 
     if (config_source(config, option->name) == CONFIG_UNSET) {
-        snprintf(out, size, "%s", option->kind == CONFIG_BOOL ? "false" : "");
+        snprintf(out, size, "%s", config_is_switch(option) ? "false" : "");
         return;
     }
     if (option->flags & CONFIG_SECRET) {
@@ -271,6 +275,7 @@ void config_describe(const struct config *config, const struct config_option *op
         snprintf(out, size, "%s", *(const bool *)place ? "true" : "false");
         break;
     case CONFIG_ENUM:
+    case CONFIG_SWITCH:
         snprintf(out, size, "%s", option->values[*(const int *)place]);
         break;
     case CONFIG_LIST:

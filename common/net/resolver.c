@@ -1,38 +1,62 @@
 #include "net/resolver.h"
 
-#include <netdb.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
-#include <fcntl.h>
+#include "net/route.h"
 
 /*
- * What the thread needs and fills in. Thread and query each hold one reference; the last one frees
- * it, so a cancelled query never waits for its thread.
+ * What a thread needs and fills in. Thread and lookup each hold one reference; the last one frees
+ * it, so nobody waits for a thread.
  */
 struct job {
     atomic_int references;
+    resolver_function function;
     char *host;
-    char service[8];
     int status;
+    int error; /* errno, where status says no more than that */
     struct addrinfo *found;
     int done_fd; /* the thread's end of a pipe: closed when it has finished */
 };
 
-struct resolver_query {
+/* A name that is looked up, or waits for its turn, and who wants to know. */
+struct lookup {
+    struct list node; /* in resolver->lookups */
+    struct resolver *resolver;
+    char *host;
+    struct list queries;
+    struct job *job;    /* NULL: it waits */
+    struct event *done; /* readable (end of file) when the job is done */
+    int fd;
+};
+
+struct resolver {
     struct worker *worker;
-    struct job *job;
+    resolver_function function;
+    struct list lookups; /* oldest first; those that run may be without queries */
+    size_t running;
+};
+
+struct resolver_query {
+    struct list node; /* in lookup->queries */
+    struct lookup *lookup;
     resolver_callback callback;
     void *context;
-    struct event *event;
-    int fd; /* readable (end of file) when the job is done; -1: no thread was needed */
-    bool numeric;
-    struct socket_address address;
+    struct event *event; /* its deadline, or at once when the answer is there */
+    uint16_t port;
+    const char *error; /* an answer that needs no look-up: this, or, if count > 0, addresses */
+    size_t count;
+    struct socket_address addresses[2];
 };
+
+/* ---- the thread */
 
 static void job_release(struct job *job)
 {
@@ -44,69 +68,45 @@ static void job_release(struct job *job)
     free(job);
 }
 
+/*
+ * AI_ADDRCONFIG leaves out names of a family in which this machine has no address beside loopback:
+ * offline, with no more than an IPv6 link-local address, a name that the hosts file has for
+ * 127.0.0.1 is then asked for elsewhere, where nobody answers.
+ */
+static bool may_be_left_out(int status)
+{
+    switch (status) {
+    case EAI_NONAME:
+    case EAI_AGAIN:
+    case EAI_FAIL:
+#ifdef EAI_ADDRFAMILY
+    case EAI_ADDRFAMILY:
+#endif
+#if defined(EAI_NODATA) && EAI_NODATA != EAI_NONAME
+    case EAI_NODATA:
+#endif
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void *run_job(void *argument)
 {
     struct job *job = argument;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 
-    hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
-    job->status = getaddrinfo(job->host, job->service, &hints, &job->found);
-    if (job->status == EAI_NONAME || job->status == EAI_ADDRFAMILY) {
-        /* AI_ADDRCONFIG leaves out loopback names on a machine without any other address. */
-        hints.ai_flags = AI_NUMERICSERV;
-        job->status = getaddrinfo(job->host, job->service, &hints, &job->found);
+    hints.ai_flags = AI_ADDRCONFIG;
+    job->status = job->function(job->host, NULL, &hints, &job->found);
+    if (may_be_left_out(job->status)) {
+        hints.ai_flags = 0;
+        job->status = job->function(job->host, NULL, &hints, &job->found);
     }
+    job->error = errno;
     int done = job->done_fd;
     job_release(job);
     close(done);
     return NULL;
-}
-
-static void query_free(struct resolver_query *query)
-{
-    event_free(query->event);
-    if (query->fd >= 0)
-        close(query->fd);
-    if (query->job)
-        job_release(query->job);
-    free(query);
-}
-
-static void collect(struct resolver_result *result, const struct addrinfo *found)
-{
-    for (; found && result->count < RESOLVER_ADDRESSES_MAX; found = found->ai_next) {
-        struct socket_address *address = &result->addresses[result->count];
-        if (found->ai_addrlen > sizeof address->storage)
-            continue;
-        memset(address, 0, sizeof *address);
-        memcpy(&address->storage, found->ai_addr, found->ai_addrlen);
-        address->size = found->ai_addrlen;
-        result->count++;
-    }
-}
-
-static void on_done(evutil_socket_t fd, short what, void *argument)
-{
-    struct resolver_query *query = argument;
-    struct resolver_result result = {0};
-
-    (void)fd;
-    if (query->numeric) {
-        result.addresses[0] = query->address;
-        result.count = 1;
-    } else if (!query->job) {
-        result.error = "no thread could be started for the look-up";
-    } else if (what & EV_TIMEOUT) {
-        result.error = "the name server did not answer in time";
-    } else if (query->job->status != 0) {
-        result.error = gai_strerror(query->job->status);
-    } else {
-        collect(&result, query->job->found);
-        if (result.count == 0)
-            result.error = "the name has no address";
-    }
-    query->callback(query->context, &result);
-    query_free(query);
 }
 
 /* The thread takes no signals: they are for the loop. */
@@ -128,61 +128,289 @@ static bool start_thread(struct job *job)
     return error == 0;
 }
 
-static bool start_job(struct resolver_query *query, const char *host, uint16_t port)
+/* ---- answers */
+
+static void query_free(struct resolver_query *query)
+{
+    list_remove(&query->node);
+    event_free(query->event);
+    free(query);
+}
+
+static void answer(struct resolver_query *query, struct resolver_result *result)
+{
+    resolver_callback callback = query->callback;
+    void *context = query->context;
+
+    for (size_t i = 0; i < result->count; i++)
+        socket_set_port(&result->addresses[i], query->port);
+    query_free(query);
+    callback(context, result);
+}
+
+static void collect(struct resolver_result *result, const struct addrinfo *found)
+{
+    for (; found && result->count < RESOLVER_ADDRESSES_MAX; found = found->ai_next) {
+        struct socket_address *address = &result->addresses[result->count];
+        if (found->ai_addrlen > sizeof address->storage)
+            continue;
+        memset(address, 0, sizeof *address);
+        memcpy(&address->storage, found->ai_addr, found->ai_addrlen);
+        address->size = found->ai_addrlen;
+        result->count++;
+    }
+}
+
+static void read_job(const struct job *job, struct resolver_result *result)
+{
+    *result = (struct resolver_result){0};
+    if (job->status == EAI_SYSTEM)
+        result->error = strerror(job->error);
+    else if (job->status != 0)
+        result->error = gai_strerror(job->status);
+    else
+        collect(result, job->found);
+    if (!result->error && result->count == 0)
+        result->error = "the name has no address";
+}
+
+/* ---- look-ups */
+
+static void lookup_free(struct lookup *lookup)
+{
+    list_remove(&lookup->node);
+    if (lookup->job) {
+        event_free(lookup->done);
+        close(lookup->fd);
+        job_release(lookup->job);
+    }
+    free(lookup->host);
+    free(lookup);
+}
+
+static void start_waiting(struct resolver *resolver);
+
+static void on_done(evutil_socket_t fd, short what, void *argument)
+{
+    struct lookup *lookup = argument;
+    struct resolver_result result;
+
+    (void)fd;
+    (void)what;
+    lookup->resolver->running--;
+    /* Whoever asks from now on asks anew. */
+    list_remove(&lookup->node);
+    start_waiting(lookup->resolver);
+    for (struct list *node; (node = list_pop(&lookup->queries));) {
+        read_job(lookup->job, &result);
+        answer(list_entry(node, struct resolver_query, node), &result);
+    }
+    lookup_free(lookup);
+}
+
+static struct job *job_new(const struct lookup *lookup, int done_fd)
 {
     struct job *job = calloc(1, sizeof *job);
+
+    if (!job || !(job->host = strdup(lookup->host)))
+        abort();
+    job->function = lookup->resolver->function;
+    job->done_fd = done_fd;
+    atomic_init(&job->references, 2);
+    return job;
+}
+
+/* false: there is no descriptor or thread for it. */
+static bool start(struct lookup *lookup)
+{
     int ends[2];
 
-    if (!job || !(job->host = strdup(host)))
-        abort();
-    if (pipe(ends) != 0) {
-        free(job->host);
-        free(job);
+    if (pipe(ends) != 0)
         return false;
-    }
     fcntl(ends[0], F_SETFD, FD_CLOEXEC);
     fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-    atomic_init(&job->references, 2);
-    snprintf(job->service, sizeof job->service, "%u", (unsigned)port);
-    job->done_fd = ends[1];
-    query->job = job;
-    query->fd = ends[0];
-    if (start_thread(job))
-        return true;
-    close(ends[1]);
-    close(ends[0]);
-    query->fd = -1;
-    query->job = NULL;
-    job_release(job);
-    job_release(job);
-    return false;
+    struct job *job = job_new(lookup, ends[1]);
+    if (!start_thread(job)) {
+        close(ends[0]);
+        close(ends[1]);
+        job_release(job);
+        job_release(job);
+        return false;
+    }
+    lookup->job = job;
+    lookup->fd = ends[0];
+    lookup->done = event_new(lookup->resolver->worker->base, ends[0], EV_READ, on_done, lookup);
+    if (!lookup->done)
+        abort();
+    event_add(lookup->done, NULL);
+    lookup->resolver->running++;
+    return true;
+}
+
+static void give_up(struct lookup *lookup)
+{
+    for (struct list *node; (node = list_pop(&lookup->queries));) {
+        struct resolver_query *query = list_entry(node, struct resolver_query, node);
+        query->lookup = NULL;
+        query->error = "no descriptor or thread is left for the look-up";
+        event_active(query->event, EV_TIMEOUT, 0);
+    }
+    lookup_free(lookup);
+}
+
+/* In the order in which they were asked for. What can't be started is tried again when another one
+ * has ended; without another one there is no hope. */
+static void start_waiting(struct resolver *resolver)
+{
+    for (struct list *at = resolver->lookups.next, *next; at != &resolver->lookups; at = next) {
+        struct lookup *lookup = list_entry(at, struct lookup, node);
+        next = at->next;
+        if (resolver->running >= RESOLVER_THREADS)
+            return;
+        if (lookup->job || start(lookup))
+            continue;
+        if (resolver->running > 0)
+            return;
+        give_up(lookup);
+    }
+}
+
+static struct lookup *find_or_add(struct resolver *resolver, const char *host)
+{
+    for (struct list *at = resolver->lookups.next; at != &resolver->lookups; at = at->next) {
+        struct lookup *lookup = list_entry(at, struct lookup, node);
+        if (strcasecmp(lookup->host, host) == 0)
+            return lookup;
+    }
+    struct lookup *lookup = calloc(1, sizeof *lookup);
+    if (!lookup || !(lookup->host = strdup(host)))
+        abort();
+    lookup->resolver = resolver;
+    list_init(&lookup->queries);
+    list_append(&resolver->lookups, &lookup->node);
+    return lookup;
+}
+
+/* Nobody wants it any more: a thread goes on all the same, and takes up a place until it ends. */
+static void leave(struct resolver_query *query)
+{
+    struct lookup *lookup = query->lookup;
+
+    list_remove(&query->node);
+    query->lookup = NULL;
+    if (lookup && !lookup->job && list_empty(&lookup->queries))
+        lookup_free(lookup);
+}
+
+/* ---- queries */
+
+static bool is_localhost(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t size = strlen(host);
+
+    if (size > 0 && host[size - 1] == '.')
+        size--;
+    if (size < sizeof name - 1 ||
+        strncasecmp(host + size - (sizeof name - 1), name, sizeof name - 1) != 0)
+        return false;
+    return size == sizeof name - 1 || host[size - sizeof name] == '.';
+}
+
+/* Of the two loopback addresses those that this machine has. */
+static void find_loopback(struct resolver_query *query)
+{
+    static const char *const hosts[] = {"127.0.0.1", "::1"};
+    struct route route;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct socket_address *address = &query->addresses[query->count];
+        socket_parse(hosts[i], 0, address);
+        if (i == 0 || (route_find(address, &route) && route.found))
+            query->count++;
+    }
+}
+
+static void on_query(evutil_socket_t fd, short what, void *argument)
+{
+    struct resolver_query *query = argument;
+    struct resolver_result result = {.error = query->error, .count = query->count};
+
+    (void)fd;
+    (void)what;
+    memcpy(result.addresses, query->addresses, query->count * sizeof query->addresses[0]);
+    if (!result.error && result.count == 0)
+        result.error = "the name server did not answer in time";
+    leave(query);
+    answer(query, &result);
+}
+
+static struct resolver *resolver_of(struct worker *worker)
+{
+    struct resolver *resolver = worker->resolver;
+
+    if (resolver)
+        return resolver;
+    resolver = calloc(1, sizeof *resolver);
+    if (!resolver)
+        abort();
+    resolver->worker = worker;
+    resolver->function = getaddrinfo;
+    list_init(&resolver->lookups);
+    worker->resolver = resolver;
+    return resolver;
 }
 
 struct resolver_query *resolver_lookup(struct worker *worker, const char *host, uint16_t port,
                                        unsigned timeout_ms, resolver_callback callback,
                                        void *context)
 {
+    struct resolver *resolver = resolver_of(worker);
     struct resolver_query *query = calloc(1, sizeof *query);
-    struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
 
     if (!query)
         abort();
-    *query = (struct resolver_query){
-        .worker = worker, .callback = callback, .context = context, .fd = -1};
-    query->numeric = socket_parse(host, port, &query->address);
-    bool wait = !query->numeric && start_job(query, host, port);
-    query->event = event_new(worker->base, query->fd, wait ? EV_READ : 0, on_done, query);
+    *query = (struct resolver_query){.callback = callback, .context = context, .port = port};
+    list_init(&query->node);
+    query->event = event_new(worker->base, -1, 0, on_query, query);
     if (!query->event)
         abort();
-    if (wait)
-        event_add(query->event, &timeout);
-    else
-        event_active(query->event, EV_READ, 0);
+    if (socket_parse(host, 0, &query->addresses[0]))
+        query->count = 1;
+    else if (is_localhost(host))
+        find_loopback(query);
+    if (query->count > 0) {
+        event_active(query->event, EV_TIMEOUT, 0);
+        return query;
+    }
+    event_add(query->event, &timeout);
+    query->lookup = find_or_add(resolver, host);
+    list_append(&query->lookup->queries, &query->node);
+    start_waiting(resolver);
     return query;
 }
 
 void resolver_cancel(struct resolver_query *query)
 {
-    if (query)
-        query_free(query);
+    if (!query)
+        return;
+    leave(query);
+    query_free(query);
+}
+
+/* ---- life */
+
+void resolver_replace(struct worker *worker, resolver_function function)
+{
+    resolver_of(worker)->function = function;
+}
+
+void resolver_free(struct resolver *resolver)
+{
+    if (!resolver)
+        return;
+    while (!list_empty(&resolver->lookups))
+        lookup_free(list_entry(resolver->lookups.next, struct lookup, node));
+    free(resolver);
 }

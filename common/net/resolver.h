@@ -2,16 +2,21 @@
  * Names to addresses without blocking the loop.
  *
  * getaddrinfo() runs in a short-lived thread: it is the one resolver that honours everything a
- * laptop has (hosts file, mDNS, VPN split DNS, nsswitch). The callers bound how many run at a time
- * (one a dial, one an upstream connection that is being made). The caller's deadline holds whatever
- * the resolver does: a late answer is dropped.
+ * laptop has (hosts file, mDNS, VPN split DNS, nsswitch). One look-up is for all who ask for the
+ * same name meanwhile, and a worker has no more than RESOLVER_THREADS at a time; others wait for
+ * their turn. The caller's deadline holds whatever the resolver does: a late answer is dropped.
+ *
+ * localhost and what ends in .localhost is loopback without being looked up (RFC 6761, 6.3).
  */
 #pragma once
+
+#include <netdb.h>
 
 #include "net/socket.h"
 #include "net/worker.h"
 
 #define RESOLVER_ADDRESSES_MAX 16
+#define RESOLVER_THREADS 8
 
 struct resolver_result {
     const char *error; /* NULL: resolved; else a sentence such as getaddrinfo's */
@@ -32,3 +37,11 @@ struct resolver_query *resolver_lookup(struct worker *worker, const char *host, 
                                        void *context);
 /* Before the callback only; NULL is fine. */
 void resolver_cancel(struct resolver_query *query);
+
+/* What asks the system, in a thread: as getaddrinfo(), whose place a test's takes. What it finds is
+ * freed with freeaddrinfo(). */
+typedef int (*resolver_function)(const char *host, const char *service,
+                                 const struct addrinfo *hints, struct addrinfo **found);
+void resolver_replace(struct worker *worker, resolver_function function);
+/* With the worker, when no query is left; threads may still run. NULL is fine. */
+void resolver_free(struct resolver *resolver);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/children.h"
+#include "net/resolver.h"
 #include "net/telemetry.h"
 
 static void reap(struct worker *worker)
@@ -84,6 +85,7 @@ void worker_clear(struct worker *worker)
     children_free(worker->children);
     event_free(worker->reaper);
     event_free(worker->next_turn);
+    resolver_free(worker->resolver);
     event_base_free(worker->base);
     free(worker->link_bytes);
     free(worker->socket_bytes);

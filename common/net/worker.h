@@ -38,6 +38,7 @@ struct children;
 struct inherited;
 struct metrics;
 struct notify;
+struct resolver;
 struct telemetry;
 
 struct worker {
@@ -58,6 +59,7 @@ struct worker {
     struct event *reaper;
     struct list later; /* struct worker_later, by its node */
     struct event *next_turn;
+    struct resolver *resolver;   /* NULL before the first name (net/resolver.h) */
     struct telemetry *telemetry; /* NULL before telemetry_start() */
     struct metrics *metrics;     /* its figures */
 };

@@ -219,7 +219,7 @@ def test_new_connections_wait_for_the_link(pair, peer):
 @pytest.mark.parametrize("maximum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def test_ingress_of_either_tls_version(maximum, pair, peer, pki):
     """A TLS-terminating proxy in front of a plain server, as an ingress is."""
-    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None, args=["--trust-ingress"])
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None, args=["--trust-ingress=optional"])
     with fakes.Ingress(server.port, pki.server, maximum) as ingress:
         client = pair.client(f"https://localhost:{ingress.port}", tcp={"peer": 0})
         data = b"through the ingress " * 50_000

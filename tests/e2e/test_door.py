@@ -104,6 +104,12 @@ ROWS = {
         args=["--allow-origin", "http://other.example", "--allow-origin", "HTTPS://Example.com:8443"]),
     "a tunnel request without a token": Row(upgrade(), args=TOKENS),
     "a tunnel request with another token": Row(upgrade(Authorization="Bearer another"), args=TOKENS),
+    "a tunnel request with two Authorization headers": Row(
+        upgrade(["Authorization: Bearer a-token", "Authorization: Bearer a-token"]), "several Authorization headers", args=TOKENS),
+    "a tunnel request without the header of --trust-ingress": Row(upgrade(), "is missing", args=["--trust-ingress"]),
+    "a tunnel request without the header of --trust-ingress=optional": Row(upgrade(), held=True, args=["--trust-ingress=optional"]),
+    "a tunnel request with two headers of --trust-ingress": Row(
+        upgrade(["Sf-Context-Current-User: a", "Sf-Context-Current-User: a"]), "more than once", args=["--trust-ingress"]),
     "Content-Length above 0": Row(request("Content-Length: 5") + b"hello", "no request has a body here"),
     "Transfer-Encoding": Row(request("Transfer-Encoding: chunked") + b"0\r\n\r\n", "no request has a body here"),
     "Content-Length twice": Row(request("Content-Length: 0", "Content-Length: 0"), "malformed"),

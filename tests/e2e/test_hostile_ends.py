@@ -139,34 +139,25 @@ def stays_up(programs, seconds):
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("how", ["killed in mid-fetch", "refused target"])
+@pytest.mark.parametrize("how", ["killed in mid-fetch", "target that cannot be reached"])
 def test_a_healthy_link_outlives_bytes_that_nobody_took(how, pair, peer):
-    with fakes.refusing_port() as refusing:
-        server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}", "refused": f"127.0.0.2:{refusing}"})
-        client = pair.client(server, tcp={"peer": 0, "refused": 0})
-        if how == "refused target":
-            with raw.connect(tunnel.port(client, "refused"), None) as sock:
-                sock.sendall(bytes(16))
-                assert ws.closed_within(sock, 20)
-        else:
+    with socket.create_server(("127.0.0.2", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}", "silent": f"127.0.0.2:{full.getsockname()[1]}"},
+                             args=["--connect-timeout", "200ms"])
+        client = pair.client(server, tcp={"peer": 0, "silent": 0})
+        if how == "killed in mid-fetch":
             sock = raw.connect(tunnel.port(client, "peer"), f"source {64 << 20} seed")
             assert sock.recv(1000)
+            time.sleep(0.2)  # until all has been said that is worth saying: what comes later would be a sign of life
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()
+        else:
+            with raw.connect(tunnel.port(client, "silent"), None) as sock:
+                sock.sendall(bytes(16))
+                assert ws.closed_within(sock, 20)
         server.wait_for("audit_stream")
         stays_up([client, server], 12)
         assert raw.echo_once(tunnel.port(client, "peer")) == b"ping"
-
-
-def test_looking_at_the_status_page_of_an_idle_client(pair, peer):
-    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
-    client = pair.client(server, tcp={"peer": 0}, args=["--status", "127.0.0.1:0"])
-    status = client.wait_for("status_page")["listen"]
-    stays_up([client, server], 12)
-    with socket.create_connection(("127.0.0.1", int(status.rsplit(":", 1)[1]))) as sock:
-        sock.sendall(f"GET /status.json HTTP/1.1\r\nHost: {status}\r\n\r\n".encode())
-        assert raw.read_rest(sock).startswith(b"HTTP/1.1 200")
-    stays_up([client, server], 2)
 
 
 # ---- listeners
@@ -257,33 +248,17 @@ def test_a_broker_resets_while_much_is_written_to_it(kafka, pair):
         tls.recv(1000)
         tls.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     server, port = kafka(conversation)
-    for _ in range(100):
-        with raw.connect(port, None, timeout=20) as sock, contextlib.suppress(OSError):
+    for _ in range(30):
+        with contextlib.suppress(OSError), raw.connect(port, None, timeout=20) as sock:
             sock.sendall(request(64 << 20))
             for _ in range(64):
                 sock.sendall(bytes(1 << 18))
-    assert server.popen.poll() is None
+        assert server.popen.poll() is None
     check_alive(pair, server)
 
 
-def test_a_broker_updates_keys_while_a_client_ends(kafka, pair):
-    def conversation(tls):
-        tls.recv(1000)
-        while True:
-            tls.key_update()
-    server, port = kafka(conversation)
-    for _ in range(100):
-        with raw.connect(port, None, timeout=20) as sock, contextlib.suppress(OSError):
-            sock.sendall(request(0))
-            sock.shutdown(socket.SHUT_WR)
-            sock.recv(100)
-        if server.popen.poll() is not None:
-            break
-    check_alive(pair, server)
-
-
-class KeyProxy(proxies.Proxy):
-    """Answers CONNECT and asks for new keys in one breath."""
+class TalkativeProxy(proxies.Proxy):
+    """Answers CONNECT and asks for a renegotiation in one breath."""
 
     def __init__(self, identity):
         self.tls, self.served = openssl.Server(identity), 0
@@ -300,15 +275,15 @@ class KeyProxy(proxies.Proxy):
                     head += got
                 tls.cork(1)
                 tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                tls.key_update()
+                tls.ask_for_renegotiation()
                 tls.cork(0)
                 while tls.recv(65536):
                     pass
                 self.served += 1
 
 
-def test_a_proxy_updates_keys_with_its_answer(pair, pki, server):
-    between = KeyProxy(pki.server)
+def test_a_proxy_asks_for_a_renegotiation_with_its_answer(pair, pki, server):
+    between = TalkativeProxy(pki.server)
     try:
         client = pair.client("https://localhost:1", tcp={"peer": 0}, args=["--proxy", between.url(), "--ca", pki.ca, "--dial-timeout", "2"],
                              ready=False)

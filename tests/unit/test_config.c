@@ -530,6 +530,97 @@ static void help_and_version_come_first(void **state)
     config_free(&r.config);
 }
 
+static const char *const switch_words[] = {"false", "true", "optional", NULL};
+static const struct config_option switches[] = {{.name = "trust",
+                                                 .kind = CONFIG_SWITCH,
+                                                 AT(log_level),
+                                                 .group = "g",
+                                                 .help = "h",
+                                                 .values = switch_words},
+                                                {.name = "server",
+                                                 .metavar = "URL",
+                                                 .kind = CONFIG_STRING,
+                                                 AT(server),
+                                                 .group = "g",
+                                                 .help = "h"}};
+static const struct config_program with_switches = {
+    .name = "demo", .summary = "s", .options = switches, .count = 2};
+
+static void expect_switch(const char *const *words, const char *const *environment, int value,
+                          const char *server)
+{
+    struct run r;
+    char text[20];
+
+    load_program(&r, &with_switches, words, environment);
+    if (r.result != 0)
+        fail_msg("%s", r.config.error);
+    assert_int_equal(r.options.log_level, value);
+    if (server)
+        assert_string_equal(r.options.server, server);
+    else
+        assert_null(r.options.server);
+    config_describe(&r.config, &switches[0], text, sizeof text);
+    assert_string_equal(text, switch_words[value]);
+    config_free(&r.config);
+}
+
+static void expect_no_switch(const char *const *words, const char *const *environment,
+                             const char *error)
+{
+    struct run r;
+
+    load_program(&r, &with_switches, words, environment);
+    assert_int_equal(r.result, -1);
+    assert_string_equal(r.config.error, error);
+    config_free(&r.config);
+}
+
+static void a_switch_with_a_word_more(void **state)
+{
+    (void)state;
+    char path[64];
+    char flag[80];
+    static const char *const boolean[][2] = {
+        {"TUNNEL_TRUST=false", "0"}, {"TUNNEL_TRUST=true", "1"}, {"TUNNEL_TRUST=no", "0"},
+        {"TUNNEL_TRUST=yes", "1"},   {"TUNNEL_TRUST=off", "0"},  {"TUNNEL_TRUST=on", "1"},
+        {"TUNNEL_TRUST=0", "0"},     {"TUNNEL_TRUST=1", "1"},    {"TUNNEL_TRUST=optional", "2"},
+        {"TUNNEL_TRUST=", "0"}};
+
+    /* As a bool, in everything that has ever worked. */
+    expect_switch(NULL, NULL, 0, NULL);
+    expect_switch(WORDS("--trust"), NULL, 1, NULL);
+    expect_switch(WORDS("--no-trust"), NULL, 0, NULL);
+    expect_switch(WORDS("--trust", "--server", "x"), NULL, 1, "x");
+    expect_switch(WORDS("--trust=true"), NULL, 1, NULL);
+    expect_switch(WORDS("--trust=no"), NULL, 0, NULL);
+    expect_switch(WORDS("--trust", "--no-trust"), NULL, 0, NULL);
+    for (size_t i = 0; i < sizeof boolean / sizeof boolean[0]; i++)
+        expect_switch(NULL, WORDS(boolean[i][0]), boolean[i][1][0] - '0', NULL);
+    /* The word more. */
+    expect_switch(WORDS("--trust=optional"), NULL, 2, NULL);
+    expect_switch(WORDS("--trust", "optional"), NULL, 2, NULL);
+    expect_switch(WORDS("--trust", "optional", "--server", "x"), NULL, 2, "x");
+    expect_switch(WORDS("--server", "optional", "--trust"), NULL, 1, "optional");
+    expect_switch(WORDS("--trust", "optional", "--trust"), NULL, 1, NULL);
+    expect_switch(WORDS("--trust", "false"), NULL, 0, NULL);
+    expect_switch(WORDS("--no-trust"), WORDS("TUNNEL_TRUST=optional"), 0, NULL);
+    write_file(path, "trust=optional\n", 15);
+    snprintf(flag, sizeof flag, "--config=%s", path);
+    expect_switch(WORDS(flag), NULL, 2, NULL);
+    expect_switch(WORDS(flag, "--trust"), NULL, 1, NULL);
+    unlink(path);
+    expect_no_switch(WORDS("--trust=perhaps"), NULL,
+                     "--trust: \"perhaps\" is none of false, true, optional");
+    expect_no_switch(WORDS("--trust", "perhaps"), NULL,
+                     "argument 2 is no option; options begin with --, see --help");
+    expect_no_switch(WORDS("--no-trust", "optional"), NULL,
+                     "argument 2 is no option; options begin with --, see --help");
+    expect_no_switch(WORDS("--no-trust=optional"), NULL, "--no-trust takes no value");
+    expect_no_switch(NULL, WORDS("TUNNEL_TRUST=perhaps"),
+                     "TUNNEL_TRUST: \"perhaps\" is none of false, true, optional");
+}
+
 static void lists_whose_entries_are_lines(void **state)
 {
     (void)state;
@@ -1270,6 +1361,7 @@ int main(void)
         cmocka_unit_test(values_in_quotes),
         cmocka_unit_test(brokers_as_people_write_them),
         cmocka_unit_test(help_and_version_come_first),
+        cmocka_unit_test(a_switch_with_a_word_more),
         cmocka_unit_test(lists_whose_entries_are_lines),
         cmocka_unit_test(secrets_are_never_shown),
         cmocka_unit_test(help_and_markdown_show_everything),

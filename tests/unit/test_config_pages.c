@@ -10,6 +10,7 @@
 
 enum { COMMAND_RUN = 1 };
 
+static const char *const trust[] = {"false", "true", "maybe", "later", NULL};
 static const char *const colours[] = {"red", "green", NULL};
 
 /* Places in a struct do not matter here: nothing is read. */
@@ -30,6 +31,7 @@ static const struct config_option table[] = {
      .group = "Second",
      .help = "One.",
      .commands = CONFIG_WITH(COMMAND_RUN)},
+    {.name = "tr-ust", .kind = CONFIG_SWITCH, .group = "Second", .help = "So.", .values = trust},
 };
 static const struct config_default run_defaults[] = {{"colour", "green"}, {NULL, NULL}};
 static const struct config_command commands[] = {
@@ -37,7 +39,7 @@ static const struct config_command commands[] = {
 static const struct config_program program = {.name = "pro-gram",
                                               .summary = "s",
                                               .options = table,
-                                              .count = 3,
+                                              .count = 4,
                                               .commands = commands,
                                               .command_count = 1};
 
@@ -91,6 +93,7 @@ static void a_manual_page_shows_text_as_it_is(void **state)
     expect(text, "\\-\\-colour\\fR red|green\n");
     expect(text, "Default: red; run: green.\n");
     expect(text, ".SS Second\n");
+    expect(text, "\\-\\-\\fR[\\fBno\\-\\fR]\\fBtr\\-ust\\fR[=maybe|later]\n");
     expect(text, "Only for \\fBrun\\fR.\n");
     expect(text, "May be given more than once.\n");
     expect(text, "\nlast\n");
@@ -120,9 +123,13 @@ static void bash_knows_which_options_a_command_has(void **state)
     char *text = completion(config_write_bash);
 
     expect(text, "complete -F _pro_gram pro-gram\n");
-    expect(text, "local values=\"--it-s --no-it-s --colour --config --help --version\"\n");
-    expect(text, "run)\n        values=\"--it-s --no-it-s --colour --only-run --config");
+    expect(text, "local values=\"--it-s --no-it-s --colour --tr-ust --no-tr-ust --config --help "
+                 "--version\"\n");
+    expect(text, "run)\n        values=\"--it-s --no-it-s --colour --only-run --tr-ust --no-tr-ust "
+                 "--config");
     expect(text, "--colour)\n        values=\"red green\"\n");
+    /* The next option may follow it, or one of its words. */
+    expect(text, "--tr-ust)\n        values+=\" maybe later\"\n");
     expect(text, "--config | --only-run)\n");
     free(text);
 }
@@ -136,6 +143,7 @@ static void zsh_reads_no_quote_as_its_own(void **state)
     expect(text, "'(--no-it-s)--it-s[Don'\\''t stop... go on]'");
     expect(text, "'--colour=[.dot]:colour:(red green)'\n");
     expect(text, "'*--only-run=[One]:FILE:_files'\n");
+    expect(text, "'(--no-tr-ust)--tr-ust=-[So]::tr-ust:(maybe later)'\n");
     expect_not(text, "[bracketed]");
     free(text);
 }

@@ -572,6 +572,30 @@ static void files_are_exchanged(void **state)
     worker_clear(&f.worker);
 }
 
+/* It is used, for what else is there; but whose fault it is stands in the log of who can mend it.
+ */
+static void a_certificate_that_has_expired(void **state)
+{
+    struct fixture f;
+    struct tls_error error;
+    struct party expired = make_party("Expired", NULL, false);
+
+    (void)state;
+    X509_gmtime_adj(X509_getm_notAfter(expired.certificate), -10);
+    assert_true(X509_sign(expired.certificate, expired.key, EVP_sha256()) > 0);
+    struct tls_files files = files_of(write_certificates("cert", &expired, NULL),
+                                      write_key("key", expired.key, false, NULL), NULL);
+    begin(&f);
+    struct tls_keeper *keeper = tls_keeper_new(&f.worker, &files, use, &f, &error);
+    assert_non_null(keeper);
+    assert_int_equal(f.used, 1);
+    assert_non_null(strstr(f.logged, "certificate_out_of_date"));
+    assert_non_null(strstr(f.logged, "CN=Expired"));
+    tls_keeper_free(keeper);
+    worker_clear(&f.worker);
+    free_party(&expired);
+}
+
 /* As Kubernetes exchanges a secret: a symbolic link leads elsewhere, with nobody being told. */
 static void a_change_is_noticed(void **state)
 {
@@ -611,6 +635,7 @@ int main(void)
         cmocka_unit_test(pipes_are_read_once),
         cmocka_unit_test(what_is_trusted),
         cmocka_unit_test(files_are_exchanged),
+        cmocka_unit_test(a_certificate_that_has_expired),
         cmocka_unit_test(a_change_is_noticed),
     };
 

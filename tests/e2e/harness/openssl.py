@@ -1,11 +1,11 @@
-"""A TLS server on OpenSSL itself: what Python's ssl cannot do, key updates above all."""
+"""A TLS 1.2 server on OpenSSL itself, for what Python's ssl cannot do: ask for a renegotiation."""
 
 import ctypes
 import ctypes.util
 import socket
 
 _LIBRARY = ctypes.CDLL(ctypes.util.find_library("ssl"))
-_PEM, _KEY_UPDATE_REQUESTED, _CORK = 1, 1, getattr(socket, "TCP_CORK", None)
+_PEM, _SET_MAX_PROTO_VERSION, _TLS_1_2, _CORK = 1, 124, 0x303, getattr(socket, "TCP_CORK", None)
 for _name in ("TLS_server_method", "SSL_CTX_new", "SSL_new"):
     getattr(_LIBRARY, _name).restype = ctypes.c_void_p
 
@@ -16,6 +16,7 @@ class Server:
     def __init__(self, identity):
         certificate, key = (str(path).encode() for path in identity)
         self.context = ctypes.c_void_p(_LIBRARY.SSL_CTX_new(ctypes.c_void_p(_LIBRARY.TLS_server_method())))
+        assert _LIBRARY.SSL_CTX_ctrl(self.context, _SET_MAX_PROTO_VERSION, ctypes.c_long(_TLS_1_2), None) == 1
         assert _LIBRARY.SSL_CTX_use_certificate_chain_file(self.context, certificate) == 1
         assert _LIBRARY.SSL_CTX_use_PrivateKey_file(self.context, key, _PEM) == 1
 
@@ -48,9 +49,9 @@ class Connection:
         if _LIBRARY.SSL_write(self.ssl, data, len(data)) != len(data):
             raise ConnectionError("broken")
 
-    def key_update(self):
-        """Asks the other side for new keys; it has to answer."""
-        if _LIBRARY.SSL_key_update(self.ssl, _KEY_UPDATE_REQUESTED) != 1 or _LIBRARY.SSL_do_handshake(self.ssl) != 1:
+    def ask_for_renegotiation(self):
+        """The other side has to answer at once, with an alert that says no."""
+        if _LIBRARY.SSL_renegotiate(self.ssl) != 1 or _LIBRARY.SSL_do_handshake(self.ssl) != 1:
             raise ConnectionError("broken")
 
     def cork(self, on):

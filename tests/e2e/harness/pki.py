@@ -27,15 +27,15 @@ class Authority:
                      "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
                      "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.key, "-out", self.cert], 30)
 
-    def issue(self, name, alt_names, usage="serverAuth", days=2, authority=False, more="", dates=None):
+    def issue(self, name, alt_names, usage="serverAuth", days=2, authority=False, more="", dates=None, subject=None):
         """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1". days=-1: expired. more: extensions, a line each.
-        dates: the first and the last, as 20300101000000Z."""
+        dates: the first and the last, as 20300101000000Z. subject: "/" for none."""
         cert, key, request = (self.directory / f"{name}.{e}" for e in ("pem", "key", "csr"))
         extensions = self.directory / f"{name}.ext"
         leaf = f"subjectAltName={alt_names}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n{more}"
         extensions.write_text("basicConstraints=critical,CA:TRUE\n" if authority else leaf, encoding="ascii")
-        process.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-                     "-keyout", key, "-out", request], 30)
+        process.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-utf8",
+                     "-subj", subject or f"/CN={name}", "-keyout", key, "-out", request], 30)
         if dates:
             self._sign(request, extensions, dates, cert)
             return cert, key

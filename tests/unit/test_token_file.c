@@ -1,0 +1,300 @@
+/* --token-file while it changes: what counts, and what is said of it. */
+#include "../lib/cmocka.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../tunnel-server/token_file.h"
+
+struct fixture {
+    char directory[40];
+    char path[64];
+    char other[64];
+    char lines[4000];
+    size_t size;
+    struct log log;
+    struct token_file *file;
+};
+
+static void on_line(void *context, const char *line, size_t size)
+{
+    struct fixture *f = context;
+
+    assert_true(f->size + size < sizeof f->lines);
+    memcpy(f->lines + f->size, line, size);
+    f->size += size;
+    f->lines[f->size] = '\0';
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* The clock of ctime stands still for some milliseconds. */
+static void let_time_pass(void)
+{
+    const struct timespec some = {.tv_nsec = 20 * 1000 * 1000};
+
+    nanosleep(&some, NULL);
+}
+
+static void set_time(const char *path, time_t seconds)
+{
+    const struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
+
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    const struct log_settings settings = {
+        .level = LOG_LEVEL_DEBUG, .sink = on_line, .sink_context = f};
+    char error[700];
+
+    strcpy(f->directory, "/tmp/test_token_file.XXXXXX");
+    if (!mkdtemp(f->directory))
+        return -1;
+    snprintf(f->path, sizeof f->path, "%s/tokens", f->directory);
+    snprintf(f->other, sizeof f->other, "%s/other", f->directory);
+    log_init(&f->log, &settings);
+    write_text(f->path, "tok-1 alice\n");
+    set_time(f->path, 1000000000);
+    f->file = token_file_new(&f->log, f->path, error, sizeof error);
+    *state = f;
+    return f->file ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    token_file_free(f->file);
+    token_file_free(NULL);
+    unlink(f->path);
+    unlink(f->other);
+    int removed = rmdir(f->directory);
+    free(f);
+    return removed;
+}
+
+/* Follows the file often, as many logins do: said is what all of them together have logged, an
+ * event and words of its reason; NULL: nothing. */
+static void expect_said(struct fixture *f, const char *event, const char *words)
+{
+    f->size = 0;
+    f->lines[0] = '\0';
+    for (int i = 0; i < 5; i++)
+        token_file_follow(f->file);
+    if (!event) {
+        if (f->size > 0)
+            fail_msg("said: %s", f->lines);
+        return;
+    }
+    if (!strstr(f->lines, event) || !strstr(f->lines, words))
+        fail_msg("no %s with %s in: %s", event, words, f->lines);
+    if (strchr(f->lines, '\n') != f->lines + f->size - 1)
+        fail_msg("more than one line: %s", f->lines);
+}
+
+static const char unusable[] = "The token file cannot be used; the tokens of before stay in force";
+static const char again[] = "The token file has changed and was read again";
+
+static void expect_valid(const struct fixture *f, const char *token, bool valid)
+{
+    const struct token *found = token_table_find(token_file_tokens(f->file), token, strlen(token));
+
+    if ((found != NULL) != valid)
+        fail_msg("%s %s", token, valid ? "is refused" : "is taken");
+}
+
+static void a_new_file_counts(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_said(f, NULL, NULL);
+    expect_valid(f, "tok-1", true);
+    let_time_pass();
+    write_text(f->path, "tok-22 bob\n");
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-1", false);
+    expect_valid(f, "tok-22", true);
+    expect_said(f, NULL, NULL);
+}
+
+static void the_same_size_and_time_hide_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    let_time_pass();
+    write_text(f->path, "tok-2 alice\n"); /* in place */
+    set_time(f->path, 1000000000);
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-2", true);
+    write_text(f->other, "tok-3 alice\n"); /* replaced */
+    set_time(f->other, 1000000000);
+    assert_int_equal(rename(f->other, f->path), 0);
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-2", false);
+    expect_valid(f, "tok-3", true);
+}
+
+static void bad_files_leave_the_old_tokens(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const bad[][2] = {
+        {"", "holds no token"},
+        {"# nobody\n", "holds no token"},
+        {"tok-9 eve\n\"tok-8\"\n", "line 2: the token stands in quotes"},
+        {"\xef\xbb\xbftok-9 eve\n", "byte order mark"},
+        {"tok-9 eve\ntok-9 mallory\n", "line 2: the token is the same as in line 1"},
+    };
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        let_time_pass();
+        write_text(f->path, bad[i][0]);
+        expect_said(f, unusable, bad[i][1]);
+        expect_valid(f, "tok-1", true);
+        expect_valid(f, "tok-9", false);
+        expect_said(f, NULL, NULL);
+    }
+    let_time_pass();
+    write_text(f->path, "tok-2\n");
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-1", false);
+    expect_valid(f, "tok-2", true);
+}
+
+static void a_file_that_is_away_for_a_while(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(rename(f->path, f->other), 0);
+    expect_said(f, unusable, "No such file or directory");
+    expect_valid(f, "tok-1", true);
+    expect_said(f, NULL, NULL);
+    assert_int_equal(rename(f->other, f->path), 0);
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-1", true);
+    /* Once more: it is said once more. */
+    assert_int_equal(rename(f->path, f->other), 0);
+    expect_said(f, unusable, "No such file or directory");
+    assert_int_equal(mkdir(f->path, 0700), 0);
+    expect_said(f, unusable, "no regular file");
+    assert_int_equal(rmdir(f->path), 0);
+    write_text(f->path, "tok-2 bob\n");
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-2", true);
+}
+
+static void a_file_that_may_not_be_read(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() == 0)
+        skip(); /* root may */
+    let_time_pass();
+    write_text(f->path, "tok-2 bob\n");
+    chmod(f->path, 0);
+    expect_said(f, unusable, "Permission denied");
+    expect_valid(f, "tok-1", true);
+    chmod(f->path, 0600);
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-2", true);
+}
+
+/* The system refuses for a moment, with a file that does not change: what was revoked in it must
+ * not stay valid until the next change. */
+static void a_moment_without_descriptors(void **state)
+{
+    struct fixture *f = *state;
+    int taken[1100];
+    int count = 0;
+
+    let_time_pass();
+    write_text(f->path, "tok-2 bob\n");
+    for (int fd; count < 1100 && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;)
+        taken[count++] = fd;
+    if (count == 1100) {
+        while (count > 0)
+            close(taken[--count]);
+        skip(); /* the limit is too high to be reached */
+    }
+    expect_said(f, unusable, "Too many open files");
+    expect_said(f, NULL, NULL);
+    expect_valid(f, "tok-1", true);
+    while (count > 0)
+        close(taken[--count]);
+    expect_said(f, again, "tokens=1");
+    expect_valid(f, "tok-1", false);
+    expect_valid(f, "tok-2", true);
+}
+
+static void when_somebody_asks(void **state)
+{
+    struct fixture *f = *state;
+    struct reload reload = {0};
+
+    token_file_reload(f->file, &reload);
+    assert_int_equal(reload.renewed, 0);
+    assert_int_equal(reload.failed, 0);
+    let_time_pass();
+    write_text(f->path, "tok-2 bob\n");
+    token_file_reload(f->file, &reload);
+    assert_int_equal(reload.renewed, 1);
+    expect_valid(f, "tok-2", true);
+    let_time_pass();
+    write_text(f->path, "");
+    token_file_reload(f->file, &reload);
+    token_file_reload(f->file, &reload);
+    assert_int_equal(reload.renewed, 1);
+    assert_int_equal(reload.failed, 2);
+    expect_valid(f, "tok-2", true);
+}
+
+static void bad_files_at_the_start(void **state)
+{
+    struct fixture *f = *state;
+    char error[700];
+
+    write_text(f->other, "good\nBearer s3cret\n");
+    assert_null(token_file_new(&f->log, f->other, error, sizeof error));
+    assert_non_null(strstr(error, "--token-file: "));
+    assert_non_null(strstr(error, f->other));
+    assert_non_null(strstr(error, "line 2: "));
+    assert_null(strstr(error, "s3cret"));
+    unlink(f->other);
+    assert_null(token_file_new(&f->log, f->other, error, sizeof error));
+    assert_non_null(strstr(error, "No such file"));
+    assert_null(token_file_new(&f->log, "/dev/zero", error, sizeof error));
+    assert_non_null(strstr(error, "no regular file"));
+    assert_int_equal(truncate(f->path, (16 << 20) + 1), 0);
+    assert_null(token_file_new(&f->log, f->path, error, sizeof error));
+    assert_non_null(strstr(error, "larger than 16384 KiB"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_new_file_counts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_same_size_and_time_hide_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bad_files_leave_the_old_tokens, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_away_for_a_while, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_may_not_be_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_moment_without_descriptors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(when_somebody_asks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bad_files_at_the_start, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,218 @@
+/* What a token file may say: the table of its tokens, without any file. */
+#include "../lib/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../tunnel-server/token_table.h"
+
+static struct token_table *parse(const char *text)
+{
+    char error[300] = "";
+    struct token_table *table = token_table_parse(text, strlen(text), error, sizeof error);
+
+    if (!table)
+        fail_msg("%s", error);
+    return table;
+}
+
+static void expect_bytes(const char *bytes, size_t size, const char *words)
+{
+    char error[300] = "";
+
+    assert_null(token_table_parse(bytes, size, error, sizeof error));
+    if (!strstr(error, words))
+        fail_msg("no \"%s\" in: %s", words, error);
+    assert_null(strstr(error, "s3cret"));
+}
+
+static void expect_error(const char *text, const char *words)
+{
+    expect_bytes(text, strlen(text), words);
+}
+
+static void expect_found(const struct token_table *table, const char *token, const char *label)
+{
+    const struct token *found = token_table_find(table, token, strlen(token));
+    char got[HTTP_IDENTITY_MAX];
+
+    if (!label) {
+        assert_null(found);
+        return;
+    }
+    if (!found)
+        fail_msg("%s is not there", token);
+    token_label(found, got);
+    assert_string_equal(got, label);
+}
+
+static void names(void **state)
+{
+    (void)state;
+    struct token_table *table = parse("# the team\n"
+                                      "tok-a alice\r\n"
+                                      "\n"
+                                      "  \t tok-b\t Bob B.  \n"
+                                      "   # tok-c carol\n"
+                                      "tok-d\n"
+                                      "tok-e J\xc3\xbcrgen # not a comment\n"
+                                      "tok-f alice");
+
+    assert_int_equal(token_table_count(table), 5);
+    expect_found(table, "tok-a", "alice");
+    expect_found(table, "tok-b", "Bob B.");
+    expect_found(table, "tok-c", NULL);
+    expect_found(table, "tok-d", "token of line 6");
+    expect_found(table, "tok-e", "J\xc3\xbcrgen # not a comment");
+    expect_found(table, "tok-f", "alice"); /* two tokens of one user */
+    expect_found(table, "tok", NULL);
+    expect_found(table, "tok-aa", NULL);
+    expect_found(table, "", NULL);
+    expect_found(table, "tok-a alice", NULL);
+    token_table_free(table);
+    token_table_free(NULL);
+}
+
+static void files_without_a_token(void **state)
+{
+    (void)state;
+    expect_error("", "holds no token");
+    expect_error("\n \r\n\t\n", "holds no token");
+    expect_error("# one\n#two", "holds no token");
+}
+
+static void files_that_are_no_plain_text(void **state)
+{
+    (void)state;
+    expect_error("\xef\xbb\xbfs3cret\n", "byte order mark");
+    expect_bytes("\xff\xfes\0"
+                 "3\0",
+                 6, "UTF-16");
+    expect_bytes("s\0"
+                 "3\0\n\0",
+                 6, "UTF-16");
+    expect_bytes("good\ns3cret\0s3cret\n", 20, "NUL bytes");
+}
+
+static void lines_that_are_wrong(void **state)
+{
+    (void)state;
+    expect_error("good\n\"s3cret\" x\n", "line 2: the token stands in quotes");
+    expect_error("good\n\n 's3cret'\n", "line 3: the token stands in quotes");
+    expect_error("Bearer s3cret\n", "line 1: the token begins with what stands before a token");
+    expect_error("Authorization: Bearer s3cret", "line 1: the token begins with");
+    expect_error("Snowflake Token=\"s3cret\"", "line 1: the token begins with");
+    expect_error("{\"s3cret\":1}", "line 1: the token is JSON");
+    expect_error("s3cret\x1b[1m alice", "line 1: the token holds");
+    expect_error("p\xc3\xa4ss alice", "line 1: the token holds a character that is not ASCII");
+    expect_error("one\rs3cret\n", "line 1: the token holds a line break");
+    expect_error("good\ns3cret al\x07"
+                 "ice\n",
+                 "line 2: the name holds a control character");
+    expect_error("s3cret a\rb\n", "line 1: the name holds a control character");
+    expect_error("s3cret \xfc\n", "line 1: the name is not UTF-8");
+    expect_error("s3cret a\xe2\x80\xae"
+                 "b\n",
+                 "line 1: the name holds a control character or");
+    expect_error("s3cret token of line 9\n", "line 1: the name begins as those");
+}
+
+/* Neither a token nor a name is ever cut; a comment may be as long as it likes. */
+static void lines_that_are_long(void **state)
+{
+    (void)state;
+    static char text[40000];
+    char name[256];
+    struct token_table *table;
+
+    memset(text, 'x', sizeof text - 1);
+    text[0] = '#';
+    memcpy(text + 30000, "\ntok-a alice\n#", 14);
+    table = parse(text);
+    assert_int_equal(token_table_count(table), 1);
+    expect_found(table, "tok-a", "alice");
+    token_table_free(table);
+
+    memset(text, 'x', sizeof text - 1);
+    memcpy(text, "good\n", 5);
+    expect_error(text, "line 2: the token is longer than 12 KiB");
+    text[5 + 12 * 1024] = '\0';
+    table = parse(text);
+    assert_non_null(token_table_find(table, text + 5, 12 * 1024));
+    assert_null(token_table_find(table, text + 5, 12 * 1024 - 1));
+    token_table_free(table);
+
+    memset(name, 'n', 255);
+    name[255] = '\0';
+    snprintf(text, sizeof text, "s3cret %s\ntok-b %.64s\ntok-c %.63s", name, name, name);
+    table = parse(text);
+    expect_found(table, "s3cret", name);
+    expect_found(table, "tok-b", name + 255 - 64);
+    expect_found(table, "tok-c", name + 255 - 63);
+    token_table_free(table);
+    snprintf(text, sizeof text, "s3cret %sn\n", name);
+    expect_error(text, "line 1: the name is longer than 255 bytes");
+}
+
+static void the_same_token_twice(void **state)
+{
+    (void)state;
+    expect_error("s3cret alice\nother bob\n\ns3cret mallory\n",
+                 "line 4: the token is the same as in line 1, and the name is another one");
+    expect_error("s3cret alice\ns3cret\n", "line 2: the token is the same as in line 1");
+    struct token_table *table = parse("tok-a alice\ntok-b\ntok-a  alice \ntok-b\ntok-c carol");
+    assert_int_equal(token_table_count(table), 3);
+    expect_found(table, "tok-a", "alice");
+    expect_found(table, "tok-b", "token of line 2");
+    expect_found(table, "tok-c", "carol");
+    token_table_free(table);
+}
+
+static char *many(size_t count)
+{
+    char *text = malloc(count * 32 + 1);
+    char *at = text;
+
+    for (size_t i = 0; i < count; i++)
+        at += sprintf(at, "tok-%zu user %zu\n", i, i);
+    return text;
+}
+
+static void as_many_as_there_may_be(void **state)
+{
+    (void)state;
+    char *text = many(TOKENS_MAX);
+    struct token_table *table = parse(text);
+    char token[32];
+    char label[32];
+
+    assert_int_equal(token_table_count(table), TOKENS_MAX);
+    for (size_t i = 0; i < TOKENS_MAX; i++) {
+        snprintf(token, sizeof token, "tok-%zu", i);
+        snprintf(label, sizeof label, "user %zu", i);
+        expect_found(table, token, label);
+        snprintf(token, sizeof token, "tok-%zu-", i);
+        expect_found(table, token, NULL);
+    }
+    token_table_free(table);
+    free(text);
+    text = many(TOKENS_MAX + 1);
+    expect_error(text, "line 10001: there are more than 10000 tokens");
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names),
+        cmocka_unit_test(files_without_a_token),
+        cmocka_unit_test(files_that_are_no_plain_text),
+        cmocka_unit_test(lines_that_are_wrong),
+        cmocka_unit_test(lines_that_are_long),
+        cmocka_unit_test(the_same_token_twice),
+        cmocka_unit_test(as_many_as_there_may_be),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,27 @@
+/*
+ * --token-file: the accepted tokens, followed while the program runs.
+ *
+ * A new file counts from the next login on. One that cannot be used as a whole leaves in force what
+ * there was: an editor that empties the file, a mount that is away for a moment must not shut
+ * everybody out. That is said once for each change of the file, and so is its removal.
+ */
+#pragma once
+
+#include "base/log.h"
+#include "net/reload.h"
+#include "token_table.h"
+
+struct token_file;
+
+/* Reads the file. NULL: error holds a sentence. path must live as long. */
+struct token_file *token_file_new(struct log *log, const char *path, char *error, size_t size);
+/* NULL is fine. */
+void token_file_free(struct token_file *file);
+
+/* Reads it again if it has changed; that costs a stat() if not. */
+void token_file_follow(struct token_file *file);
+/* Reads it again in any case. */
+void token_file_reload(struct token_file *file, struct reload *reload);
+
+/* Until the next of these two calls. */
+const struct token_table *token_file_tokens(const struct token_file *file);
