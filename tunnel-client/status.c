@@ -65,9 +65,9 @@ static void put_totals(const struct client *client, struct json_writer *json)
     json_put_u64(json, "window_stalls", *metrics_at(metrics, METRIC_WINDOW_STALLS, 0, 0));
     json_put_end(json);
     json_put_object(json, "memory");
-    json_put_u64(json, "retained", budget->send_held);
-    json_put_u64(json, "granted", budget->receive_granted);
-    json_put_u64(json, "limit", budget->send_cap + budget->receive_cap);
+    json_put_u64(json, "retained", budget->send.used);
+    json_put_u64(json, "granted", budget->receive.used);
+    json_put_u64(json, "limit", budget->send.total + budget->receive.total);
     json_put_end(json);
 }
 

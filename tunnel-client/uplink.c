@@ -112,7 +112,7 @@ static void new_session(struct carrier *carrier)
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
     carrier->session = mux_session_new(&settings, &uplink->callbacks, carrier, &none,
-                                       &uplink->worker->pool, &uplink->worker->budget);
+                                       &uplink->worker->pool, &uplink->worker->share);
     carrier->known = false;
 }
 

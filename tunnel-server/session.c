@@ -165,7 +165,7 @@ static struct mux_session *new_mux(struct session *session)
         abort();
     format_id(&key, session->id);
     struct mux_session *mux = mux_session_new(&settings, &session_callbacks, session, &key,
-                                              &worker->pool, &worker->budget);
+                                              &worker->pool, &worker->share);
     byte_wipe(&key, sizeof key);
     return mux;
 }

@@ -19,9 +19,9 @@ static void put_status(const struct server *server, struct pages_answer *answer)
     json_put_bool(&json, "ready", server_is_ready(server));
     json_put_bool(&json, "draining", server->host.draining);
     json_put_object(&json, "memory");
-    json_put_u64(&json, "retained", budget->send_held);
-    json_put_u64(&json, "granted", budget->receive_granted);
-    json_put_u64(&json, "limit", budget->send_cap + budget->receive_cap);
+    json_put_u64(&json, "retained", budget->send.used);
+    json_put_u64(&json, "granted", budget->receive.used);
+    json_put_u64(&json, "limit", budget->send.total + budget->receive.total);
     json_put_end(&json);
     json_put_array(&json, "clusters");
     for (size_t i = 0; i < server->options->cluster_count; i++)

@@ -1,42 +1,62 @@
 /*
  * How much memory the streams of a worker may take, whatever peers do. One budget is shared by all
- * sessions of a worker.
+ * sessions of a worker; each belongs to a share of it (base/share.h), so that nobody takes
+ * everybody's memory.
  *
- * Received: credit that was granted to peers, and so may have to be held here; reserved when
- * granted, given back when consumed. A stream is not opened when its first window does not fit, and
- * a window does not grow when its growth does not fit.
+ * A stream that is open is charged MUX_STREAM_FLOOR in each direction, so that it gets on however
+ * little is left. Beyond that:
  *
- * Sent: bytes held for sending and for sending again. A stream with an empty queue may always hold
- * MUX_BUDGET_SEND_FLOOR, so that nothing starves; the number of streams is bounded.
+ * Received: what has come and was not consumed, and credit above the first window. The first window
+ * is credit that costs nothing before it is used: peers may have been given more of it than there
+ * is memory. When bytes come for which there is none, their stream is reset; so memory is bounded
+ * by what is charged, not by what was promised.
+ *
+ * Sent: bytes held for sending and for sending again.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MUX_BUDGET_SEND_FLOOR 16384u
+#include "base/share.h"
+
+#define MUX_STREAM_FLOOR 4096u
+
+enum mux_way { MUX_RECEIVE, MUX_SEND };
+
+struct mux_share;
 
 struct mux_budget {
-    uint64_t receive_cap;
-    uint64_t receive_granted;
-    uint64_t send_cap;
-    uint64_t send_held;
+    struct supply receive;
+    struct supply send;
+    /*
+     * A share that has less than its part finds nothing left. Has streams of another share cut that
+     * holds more than its part; false: there is none. Called from inside a session's verbs and of
+     * mux_stream_* functions, about streams of other sessions; NULL: nobody gives way.
+     */
+    bool (*give_way)(void *context, const struct mux_share *to, enum mux_way way);
+    void *context;
+};
+
+struct mux_share {
+    struct mux_budget *budget;
+    struct holding receive;
+    struct holding send;
 };
 
 static inline void mux_budget_init(struct mux_budget *budget, uint64_t bytes)
 {
-    *budget = (struct mux_budget){.receive_cap = bytes / 2, .send_cap = bytes - bytes / 2};
+    *budget =
+        (struct mux_budget){.receive = {.total = bytes / 2}, .send = {.total = bytes - bytes / 2}};
 }
 
-static inline bool mux_budget_grant(struct mux_budget *budget, uint64_t bytes)
+static inline void mux_share_init(struct mux_share *share, struct mux_budget *budget)
 {
-    if (bytes > budget->receive_cap - budget->receive_granted)
-        return false;
-    budget->receive_granted += bytes;
-    return true;
+    *share = (struct mux_share){.budget = budget};
 }
 
-static inline void mux_budget_return(struct mux_budget *budget, uint64_t bytes)
-{
-    budget->receive_granted -= bytes;
-}
+/* Charges the share; what it is entitled to it gets, if need be from others. */
+bool mux_share_take(struct mux_share *share, enum mux_way way, uint64_t bytes);
+void mux_share_give(struct mux_share *share, enum mux_way way, uint64_t bytes);
+/* How many bytes more may be held for sending. */
+uint64_t mux_share_send_room(struct mux_share *share);

@@ -26,7 +26,7 @@ struct mux_text session_text(const char *string)
 struct mux_session *mux_session_new(const struct mux_settings *settings,
                                     const struct mux_callbacks *callbacks, void *context,
                                     const struct mux_session_key *key, struct chunk_pool *pool,
-                                    struct mux_budget *budget)
+                                    struct mux_share *share)
 {
     struct mux_session *session = calloc(1, sizeof *session);
 
@@ -37,7 +37,7 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
     session->context = context;
     session->key = *key;
     session->pool = pool;
-    session->budget = budget;
+    session->share = share;
     idmap_init(&session->streams, &session->settings.hash_key);
     list_init(&session->fresh);
     list_init(&session->busy);
@@ -82,8 +82,7 @@ void mux_session_free(struct mux_session *session)
     }
     session_reap(session);
     idmap_clear(&session->streams);
-    session->budget->send_held -= session->control.send.end - session->control.send.start;
-    byte_queue_clear(&session->control.send);
+    stream_drop_sent(&session->control);
     byte_wipe(&session->key, sizeof session->key);
     free(session);
 }

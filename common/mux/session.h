@@ -62,6 +62,12 @@ struct mux_settings {
 /* What sensible settings are; the caller fills in role, hash_key and software. */
 void mux_settings_default(struct mux_settings *settings);
 
+/* Why there is no stream, or no longer. */
+enum mux_limit {
+    MUX_LIMIT_STREAMS, /* the session's number of streams */
+    MUX_LIMIT_MEMORY,  /* the session's share of memory */
+};
+
 /* What a stream waits for before more can be written. */
 enum mux_stall { MUX_STALL_CREDIT, MUX_STALL_MEMORY };
 
@@ -92,6 +98,9 @@ struct mux_callbacks {
     /* The peer wants to stop; or, on a client with MUX_CODE_LIMIT, all ids of streams are used up.
      * In both cases new streams need a new session, and the old ones go on. */
     void (*goaway)(void *context, enum mux_code code, struct mux_text reason);
+    /* For the log and figures, may be NULL: the peer's stream was refused, or a stream is reset
+     * (reset() follows), because a limit is reached here. */
+    void (*limited)(void *context, uint32_t stream, enum mux_limit limit, const char *reason);
     /* For figures, may be NULL: a ping was answered; a stream has bytes to send, it may be, and has
      * to wait, for credit or for memory. */
     void (*measured)(void *context, uint64_t rtt_us);
@@ -101,7 +110,7 @@ struct mux_callbacks {
 struct mux_session *mux_session_new(const struct mux_settings *settings,
                                     const struct mux_callbacks *callbacks, void *context,
                                     const struct mux_session_key *key, struct chunk_pool *pool,
-                                    struct mux_budget *budget);
+                                    struct mux_share *share);
 /* Frees the session and its streams without a callback. */
 void mux_session_free(struct mux_session *session);
 

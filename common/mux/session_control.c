@@ -7,12 +7,15 @@ static void control_append(struct mux_session *session, const uint8_t *bytes, si
 {
     struct byte_queue *queue = &session->control.send;
 
-    if (queue->end - queue->start + size > CONTROL_QUEUE_MAX) {
+    uint64_t held = queue->end - queue->start + size;
+
+    if (held > CONTROL_QUEUE_MAX ||
+        (held > CONTROL_QUEUE_FREE && mux_share_send_room(session->share) < size)) {
         session->control_overflow = true;
         return;
     }
     byte_queue_append(queue, bytes, size);
-    session->budget->send_held += size;
+    stream_charge_sent(&session->control);
     session_output(session);
 }
 

@@ -11,6 +11,8 @@ enum {
     /* The control queue holds what links could not carry; a peer that reads none of it is cut off.
      */
     CONTROL_QUEUE_MAX = 4 * 1024 * 1024,
+    /* More than this only while the session's share of memory has room. */
+    CONTROL_QUEUE_FREE = 64 * 1024,
     CREDIT_DELAY_US = 20 * 1000,
     STARVED_RETRY_US = 10 * 1000,
     LINGER_US = 10 * 1000 * 1000,
@@ -39,6 +41,7 @@ struct mux_stream {
     uint64_t receive_final;
     uint64_t linger_until_us;
     uint64_t send_limit;
+    uint64_t send_charged; /* what the share is charged for the queue: never less than it holds */
     struct byte_queue send;
     struct mux_window window;
 };
@@ -68,7 +71,7 @@ struct mux_session {
     const struct mux_callbacks *callbacks;
     void *context;
     struct chunk_pool *pool;
-    struct mux_budget *budget;
+    struct mux_share *share;
     struct mux_session_key key;
 
     struct idmap streams;
@@ -145,8 +148,10 @@ struct mux_text session_text(const char *string);
 /* Calls writable() for streams that waited for memory. */
 void session_feed_starved(struct mux_session *session);
 
-/* Adds a stream to the session; NULL: a limit is reached (streams, or memory for its window). */
-struct mux_stream *stream_new(struct mux_session *session, uint32_t id);
+/* Adds a stream to the session; NULL: *limit is reached. */
+struct mux_stream *stream_new(struct mux_session *session, uint32_t id, enum mux_limit *limit);
+/* Charges the share for what the send queue holds now. */
+void stream_charge_sent(struct mux_stream *stream);
 /* Begins a stream, for example the control stream; it is in no list and not in session->streams. */
 void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id);
 /* Puts the stream in line if it has bytes that may be sent. */

@@ -71,7 +71,7 @@ static bool put_positions(struct mux_session *session, struct byte_writer *w)
         /* Whatever was asked of the old link is settled by the limits that positions state. */
         window->shrinking = stream->shrink_due = stream->limit_due = false;
         if (stream->id != MUX_CONTROL_STREAM)
-            mux_window_announce(window, session->budget);
+            mux_window_announce(window, session->share);
         else
             window->limit = (window->announced = window->consumed) + window->size;
         mux_frame_write_position(w, stream->id, window->received, window->consumed, window->limit);
@@ -95,7 +95,7 @@ static void put_credit(struct mux_session *session, struct mux_stream *stream,
         window->announced = window->consumed;
         window->limit = window->consumed + window->size;
     } else {
-        mux_window_announce(window, session->budget);
+        mux_window_announce(window, session->share);
         if (window->limit - window->consumed > limits->initial && session->sweep_us == 0)
             session->sweep_us = session->now_us + session->settings.window_idle_us;
     }

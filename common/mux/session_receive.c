@@ -26,18 +26,33 @@ static int known(struct mux_session *session, const struct mux_frame *frame)
 
 /* ---- messages */
 
+/* Tells the owner, and what to tell the peer. */
+static const char *limited(struct mux_session *session, uint32_t stream, enum mux_limit limit)
+{
+    bool server = session->settings.role == MUX_SERVER;
+    const char *reason = limit == MUX_LIMIT_STREAMS
+                             ? "the client has as many connections as it may (--max-streams)"
+                         : server ? "the server's memory for connections is used up (--memory)"
+                                  : "the client's memory for connections is used up (--memory)";
+
+    if (session->callbacks->limited)
+        session->callbacks->limited(session->context, stream, limit, reason);
+    return reason;
+}
+
 static int receive_open(struct mux_session *session, const struct mux_message *message)
 {
     struct mux_stream *stream;
+    enum mux_limit limit;
 
     /* The highest id there is can be used like any other; after it no OPEN is right. */
     if (session->settings.role != MUX_SERVER || message->stream <= session->last_stream)
         return session_broken(session, "OPEN for a stream that cannot be opened");
     session->last_stream = message->stream;
-    stream = stream_new(session, message->stream);
+    stream = stream_new(session, message->stream, &limit);
     if (!stream) {
         session_send_reset(session, MUX_REFUSED, message->stream, 0, MUX_CODE_LIMIT,
-                           session_text("the server has no room for another connection"));
+                           session_text(limited(session, message->stream, limit)));
         return 0;
     }
     session->callbacks->open(session->context, stream, &message->u.open.target,
@@ -220,7 +235,13 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, const u
 
     if (!stream || stream->orphan)
         return 0;
-    stream->window.received += size;
+    /* More was promised to peers than there is memory for. */
+    if (!mux_window_receive(&stream->window, size, session->share)) {
+        const struct mux_text reason = session_text(limited(session, id, MUX_LIMIT_MEMORY));
+        session_send_reset(session, MUX_RESET, id, 0, MUX_CODE_LIMIT, reason);
+        call_reset(session, stream, MUX_CODE_LIMIT, reason);
+        return 0;
+    }
     session->callbacks->data(session->context, stream, bytes, size);
     /* The callback may have ended the stream. */
     stream = idmap_get(&session->streams, id);
@@ -385,7 +406,7 @@ static int receive_limit(struct mux_session *session, const struct mux_frame *fr
 
     if (!stream)
         return known(session, frame);
-    if (!mux_window_limited(&stream->window, limit, session->budget))
+    if (!mux_window_limited(&stream->window, limit, session->share))
         return session_broken(session, "LIMIT that was not asked for or is impossible");
     /* The peer may have used all of what it gave back: it needs new credit, or it waits for ever.
      */

@@ -16,16 +16,31 @@ void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_
     byte_queue_init(&stream->send, session->pool);
 }
 
-struct mux_stream *stream_new(struct mux_session *session, uint32_t id)
+/* Memory in both directions, however little is left later. */
+static bool take_floor(struct mux_session *session, struct mux_stream *stream)
+{
+    if (!mux_window_open(&stream->window, &session->settings.window, session->share))
+        return false;
+    if (mux_share_take(session->share, MUX_SEND, MUX_STREAM_FLOOR)) {
+        stream->send_charged = MUX_STREAM_FLOOR;
+        return true;
+    }
+    mux_window_close(&stream->window, session->share);
+    return false;
+}
+
+struct mux_stream *stream_new(struct mux_session *session, uint32_t id, enum mux_limit *limit)
 {
     struct mux_stream *stream;
 
+    *limit = MUX_LIMIT_STREAMS;
     if (session->streams.count >= session->settings.max_streams)
         return NULL;
     stream = calloc(1, sizeof *stream);
     if (!stream)
         abort();
-    if (!mux_window_open(&stream->window, &session->settings.window, session->budget)) {
+    *limit = MUX_LIMIT_MEMORY;
+    if (!take_floor(session, stream)) {
         free(stream);
         return NULL;
     }
@@ -40,11 +55,12 @@ struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux
 {
     struct mux_message message = {.type = MUX_OPEN, .stream = session->last_stream + 1};
     struct mux_stream *stream;
+    enum mux_limit limit;
 
     assert(session->settings.role == MUX_CLIENT && session->known_to_server);
     if (session->last_stream == UINT32_MAX)
         return NULL;
-    stream = stream_new(session, message.stream);
+    stream = stream_new(session, message.stream, &limit);
     if (!stream)
         return NULL;
     session->last_stream = message.stream;
@@ -105,7 +121,26 @@ bool mux_stream_linked(const struct mux_stream *stream)
     return mux_session_established(stream->session);
 }
 
+uint64_t mux_stream_charged(const struct mux_stream *stream, enum mux_way way)
+{
+    return way == MUX_RECEIVE ? stream->window.charged : stream->send_charged;
+}
+
 /* ---- sending */
+
+void stream_charge_sent(struct mux_stream *stream)
+{
+    struct mux_share *share = stream->session->share;
+    uint64_t floor = stream->id == MUX_CONTROL_STREAM ? 0 : MUX_STREAM_FLOOR;
+    uint64_t held = stream->send.end - stream->send.start;
+    uint64_t charge = held > floor ? held : floor;
+
+    if (charge > stream->send_charged)
+        share_take(&share->budget->send, &share->send, charge - stream->send_charged);
+    else if (charge < stream->send_charged)
+        mux_share_give(share, MUX_SEND, stream->send_charged - charge);
+    stream->send_charged = charge;
+}
 
 void stream_activate(struct mux_stream *stream)
 {
@@ -132,16 +167,12 @@ size_t mux_stream_writable(struct mux_stream *stream)
     struct mux_session *session = stream->session;
     uint64_t credit = stream->send_limit - stream->send.end;
     uint64_t held = stream->send.end - stream->send.start;
-    uint64_t memory = 0;
 
-    if (session->budget->send_held < session->budget->send_cap)
-        memory = session->budget->send_cap - session->budget->send_held;
-    if (held < MUX_BUDGET_SEND_FLOOR && memory < MUX_BUDGET_SEND_FLOOR - held)
-        memory = MUX_BUDGET_SEND_FLOOR - held;
     if (stream->send_half != MUX_HALF_OPEN || credit == 0) {
         note_stall(stream, MUX_STALL_CREDIT);
         return 0;
     }
+    uint64_t memory = mux_share_send_room(session->share) + stream->send_charged - held;
     if (memory == 0) {
         note_stall(stream, MUX_STALL_MEMORY);
         if (list_empty(&stream->starved))
@@ -163,7 +194,7 @@ void mux_stream_commit(struct mux_stream *stream, size_t size)
 {
     assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
     byte_queue_commit(&stream->send, size);
-    stream->session->budget->send_held += size;
+    stream_charge_sent(stream);
     stream_activate(stream);
 }
 
@@ -171,7 +202,7 @@ void mux_stream_write(struct mux_stream *stream, const void *bytes, size_t size)
 {
     assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
     byte_queue_append(&stream->send, bytes, size);
-    stream->session->budget->send_held += size;
+    stream_charge_sent(stream);
     stream_activate(stream);
 }
 
@@ -199,7 +230,7 @@ bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t 
         uint64_t freed = consumed - stream->send.start;
         byte_queue_drop(&stream->send, consumed);
         session->unacknowledged -= freed;
-        session->budget->send_held -= freed;
+        stream_charge_sent(stream);
         /* What POSITION frees came over an earlier link. */
         if (session->phase == LINK_UP)
             session->progress += freed;
@@ -240,7 +271,7 @@ void mux_stream_consume(struct mux_stream *stream, size_t size, uint64_t now_us)
     assert(size <= stream->window.received - stream->window.consumed);
     session->now_us = now_us;
     enum mux_window_due due = mux_window_consume(&stream->window, size, now_us, session->rtt_min_us,
-                                                 &session->settings.window, session->budget);
+                                                 &session->settings.window, session->share);
     if (stream->receive_half == MUX_HALF_OPEN)
         stream_credit_due(stream, due);
     else
@@ -254,8 +285,8 @@ void stream_drop_sent(struct mux_stream *stream)
     struct mux_session *session = stream->session;
 
     session->unacknowledged -= stream->send.read - stream->send.start;
-    session->budget->send_held -= stream->send.end - stream->send.start;
     byte_queue_clear(&stream->send);
+    stream_charge_sent(stream);
     list_remove(&stream->active);
     list_remove(&stream->starved);
 }
@@ -263,7 +294,9 @@ void stream_drop_sent(struct mux_stream *stream)
 void stream_release(struct mux_stream *stream)
 {
     stream_drop_sent(stream);
-    mux_window_close(&stream->window, stream->session->budget);
+    mux_share_give(stream->session->share, MUX_SEND, stream->send_charged);
+    stream->send_charged = 0;
+    mux_window_close(&stream->window, stream->session->share);
     list_remove(&stream->credit);
     list_remove(&stream->linger);
 }

@@ -2,35 +2,74 @@
 
 #include <string.h>
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+uint64_t mux_window_charge(const struct mux_window *window)
+{
+    uint64_t credit = window->limit - window->consumed;
+    uint64_t held = window->received - window->consumed;
+
+    if (credit > window->initial)
+        return larger(credit, MUX_STREAM_FLOOR);
+    return larger(held, MUX_STREAM_FLOOR);
+}
+
 bool mux_window_open(struct mux_window *window, const struct mux_window_limits *limits,
-                     struct mux_budget *budget)
+                     struct mux_share *share)
 {
     memset(window, 0, sizeof *window);
-    if (!mux_budget_grant(budget, limits->initial))
+    if (!mux_share_take(share, MUX_RECEIVE, MUX_STREAM_FLOOR))
         return false;
-    window->reserved = window->granted = window->limit = limits->initial;
-    window->size = limits->initial;
+    window->charged = MUX_STREAM_FLOOR;
+    window->initial = window->size = window->limit = limits->initial;
     return true;
 }
 
-void mux_window_close(struct mux_window *window, struct mux_budget *budget)
+void mux_window_close(struct mux_window *window, struct mux_share *share)
 {
-    mux_budget_return(budget, window->granted);
-    window->granted = 0;
+    mux_share_give(share, MUX_RECEIVE, window->charged);
+    window->charged = 0;
 }
 
-/* Growth takes half of the budget at the most: the rest is for the first windows of streams yet to
- * open. */
-static uint64_t room_to_grow(const struct mux_budget *budget)
+/* Growth takes half of the memory at the most: the rest is for what streams yet to open receive. */
+static uint64_t room_to_grow(const struct mux_share *share)
 {
-    uint64_t half = budget->receive_cap / 2;
+    const struct supply *supply = &share->budget->receive;
 
-    return budget->receive_granted < half ? half - budget->receive_granted : 0;
+    return share_room(supply, &share->receive, supply->total / 2);
+}
+
+/* Gives back what is charged for more than there is. */
+static void settle(struct mux_window *window, struct mux_share *share)
+{
+    uint64_t charge = mux_window_charge(window);
+
+    if (charge < window->charged) {
+        mux_share_give(share, MUX_RECEIVE, window->charged - charge);
+        window->charged = charge;
+    }
+}
+
+bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct mux_share *share)
+{
+    window->received += bytes;
+    uint64_t charge = mux_window_charge(window);
+    if (charge > window->charged) {
+        if (!mux_share_take(share, MUX_RECEIVE, charge - window->charged)) {
+            window->received -= bytes;
+            return false;
+        }
+        window->charged = charge;
+    }
+    return true;
 }
 
 /* Doubles size when a whole window went through within two round trips. */
 static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
-                    const struct mux_window_limits *limits, const struct mux_budget *budget)
+                    const struct mux_window_limits *limits, const struct mux_share *share)
 {
     if (window->epoch_us == 0) {
         window->epoch_us = now_us;
@@ -49,7 +88,7 @@ static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
     }
     bool limits_us = now_us - window->epoch_us < 2 * rtt_us;
     bool keeps_up = window->received - window->consumed < window->size / 4;
-    bool fits = window->size <= room_to_grow(budget);
+    bool fits = window->size <= room_to_grow(share);
     if (limits_us && keeps_up && fits && window->size < limits->max)
         window->size = window->size * 2 < limits->max ? window->size * 2 : limits->max;
     window->epoch_us = now_us;
@@ -58,47 +97,42 @@ static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
 
 enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes, uint64_t now_us,
                                        uint64_t rtt_us, const struct mux_window_limits *limits,
-                                       const struct mux_budget *budget)
+                                       struct mux_share *share)
 {
+    uint64_t credit = larger(window->limit - window->consumed, window->initial);
+
     window->consumed += bytes;
     window->active_us = now_us;
-    measure(window, now_us, rtt_us, limits, budget);
+    measure(window, now_us, rtt_us, limits, share);
+    settle(window, share);
     /* In large steps: a peer that is told of each byte sends each byte in a frame. */
-    uint64_t whole = window->size < window->granted ? window->size : window->granted;
+    uint64_t whole = window->size < credit ? window->size : credit;
     return window->consumed - window->announced >= whole / 4 ? MUX_WINDOW_NOW : MUX_WINDOW_LATER;
 }
 
-/* Gives back what is no longer outstanding; the first window stays reserved, so that no stream
- * starves. */
-static void settle(struct mux_window *window, struct mux_budget *budget)
+void mux_window_announce(struct mux_window *window, struct mux_share *share)
 {
-    uint64_t held = window->limit - window->consumed;
-    uint64_t keep = held > window->reserved ? held : window->reserved;
+    uint64_t first =
+        window->consumed + (window->size < window->initial ? window->size : window->initial);
 
-    if (keep < window->granted) {
-        mux_budget_return(budget, window->granted - keep);
-        window->granted = keep;
-    }
-}
-
-void mux_window_announce(struct mux_window *window, struct mux_budget *budget)
-{
-    uint64_t wanted = window->consumed + window->size;
-
-    settle(window, budget);
     window->announced = window->consumed;
-    if (wanted <= window->limit || window->shrinking)
+    if (window->shrinking)
         return;
-    uint64_t spare = window->granted - (window->limit - window->consumed);
-    uint64_t more = wanted - window->limit;
-    if (more > spare) {
-        uint64_t room = room_to_grow(budget);
-        uint64_t extra = more - spare < room ? more - spare : room;
-        mux_budget_grant(budget, extra);
-        window->granted += extra;
-        more = spare + extra;
-    }
-    window->limit += more;
+    if (first > window->limit)
+        window->limit = first;
+    if (window->consumed + window->size <= window->limit || window->size <= window->initial)
+        return;
+    /* Beyond the first window: all of the credit is charged, as far as there is room. */
+    uint64_t room = room_to_grow(share);
+    uint64_t credit = window->size;
+    if (credit > window->charged && credit - window->charged > room)
+        credit = window->charged + room;
+    if (window->consumed + credit <= window->limit)
+        return;
+    if (credit > window->charged && mux_share_take(share, MUX_RECEIVE, credit - window->charged))
+        window->charged = credit;
+    if (credit <= window->charged)
+        window->limit = window->consumed + credit;
 }
 
 uint64_t mux_window_told_limit(const struct mux_window *window)
@@ -125,12 +159,12 @@ uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t 
     return wanted;
 }
 
-bool mux_window_limited(struct mux_window *window, uint64_t limit, struct mux_budget *budget)
+bool mux_window_limited(struct mux_window *window, uint64_t limit, struct mux_share *share)
 {
     if (!window->shrinking || limit > window->limit || limit < window->received)
         return false;
     window->shrinking = false;
     window->limit = limit;
-    settle(window, budget);
+    settle(window, share);
     return true;
 }

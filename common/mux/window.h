@@ -10,6 +10,9 @@
  * trips while the owner kept up (it holds little that is unconsumed). The round trip is the
  * shortest seen lately, not the one under load: a queue in the link must not look like distance. It
  * falls back when the stream has been idle.
+ *
+ * Credit for a first window is always there; what it costs is what has come and was not consumed.
+ * Credit beyond a first window is charged in full when it is given (mux/budget.h).
  */
 #pragma once
 
@@ -29,8 +32,8 @@ struct mux_window {
     uint64_t consumed;
     uint64_t limit;
     uint64_t announced; /* consumed as last announced */
-    uint64_t reserved;  /* never less than this is granted while the stream lives */
-    uint64_t granted;   /* what the budget holds for this window */
+    uint64_t initial;   /* credit that costs nothing until it is used */
+    uint64_t charged;   /* what the share is charged for this window */
     uint64_t epoch_consumed;
     uint64_t epoch_us; /* when the current measure of growth began; 0: not begun */
     uint64_t active_us;
@@ -45,16 +48,21 @@ enum mux_window_due {
     MUX_WINDOW_NOW = 2,   /* the peer may be about to run out of credit */
 };
 
-/* false: the budget has no room for the first window. */
+/* false: there is no room for another stream. */
 bool mux_window_open(struct mux_window *window, const struct mux_window_limits *limits,
-                     struct mux_budget *budget);
-void mux_window_close(struct mux_window *window, struct mux_budget *budget);
+                     struct mux_share *share);
+void mux_window_close(struct mux_window *window, struct mux_share *share);
 
+/* Bytes have come, within the limit; false: there is no memory for them, and nothing has changed.
+ */
+bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct mux_share *share);
 enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes, uint64_t now_us,
                                        uint64_t rtt_us, const struct mux_window_limits *limits,
-                                       const struct mux_budget *budget);
-/* Moves limit up as size and budget allow; the caller then announces consumed and limit. */
-void mux_window_announce(struct mux_window *window, struct mux_budget *budget);
+                                       struct mux_share *share);
+/* What the share has to be charged for a window that stands so. */
+uint64_t mux_window_charge(const struct mux_window *window);
+/* Moves limit up as size and share allow; the caller then announces consumed and limit. */
+void mux_window_announce(struct mux_window *window, struct mux_share *share);
 /*
  * The limit to state with consumed: while SHRINK is unanswered it must not give back to the peer
  * what the peer is about to renounce.
@@ -65,4 +73,4 @@ uint64_t mux_window_told_limit(const struct mux_window *window);
 uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t idle_us,
                            const struct mux_window_limits *limits);
 /* LIMIT came: false if it is not between what was received and the limit so far. */
-bool mux_window_limited(struct mux_window *window, uint64_t limit, struct mux_budget *budget);
+bool mux_window_limited(struct mux_window *window, uint64_t limit, struct mux_share *share);

@@ -235,9 +235,9 @@ void telemetry_collect(struct worker *worker)
 
     collect_process(metrics);
     collect_log(worker->telemetry, worker->log);
-    metrics_set(metrics, METRIC_RETAINED_BYTES, 0, 0, budget->send_held);
-    metrics_set(metrics, METRIC_GRANTED_BYTES, 0, 0, budget->receive_granted);
-    metrics_set(metrics, METRIC_MEMORY_LIMIT, 0, 0, budget->receive_cap + budget->send_cap);
+    metrics_set(metrics, METRIC_RETAINED_BYTES, 0, 0, budget->send.used);
+    metrics_set(metrics, METRIC_GRANTED_BYTES, 0, 0, budget->receive.used);
+    metrics_set(metrics, METRIC_MEMORY_LIMIT, 0, 0, budget->receive.total + budget->send.total);
 }
 
 void telemetry_stalled(struct worker *worker, enum mux_stall stall)

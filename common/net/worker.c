@@ -61,6 +61,7 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
         abort();
     chunk_pool_init(&worker->pool);
     mux_budget_init(&worker->budget, memory);
+    mux_share_init(&worker->share, &worker->budget);
     worker->link_bytes = allocate(WORKER_READ_SIZE);
     worker->socket_bytes = allocate(WORKER_READ_SIZE);
     worker->staging = allocate(WORKER_WRITE_SIZE);

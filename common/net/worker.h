@@ -50,12 +50,13 @@ struct worker {
     struct hash_key hash_key;          /* of tables whose keys a peer chooses */
     struct chunk_pool pool;
     struct mux_budget budget;
-    uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it are in
-                              relays'   hands until the end of that link's turn */
-    uint8_t *socket_bytes; /* WORKER_READ_SIZE: what a filtered socket has just received */
-    uint8_t *staging;      /* WORKER_WRITE_SIZE: what a link is about to encrypt */
-    struct list touched;   /* relays that hold spans of link_bytes */
-    struct list released;  /* struct worker_release, by its node */
+    struct mux_share share; /* of all that has no share of its own */
+    uint8_t *link_bytes;    /* WORKER_READ_SIZE: what a link has just received; spans of it are in
+                               relays'   hands until the end of that link's turn */
+    uint8_t *socket_bytes;  /* WORKER_READ_SIZE: what a filtered socket has just received */
+    uint8_t *staging;       /* WORKER_WRITE_SIZE: what a link is about to encrypt */
+    struct list touched;    /* relays that hold spans of link_bytes */
+    struct list released;   /* struct worker_release, by its node */
     struct event *reaper;
     struct list later; /* struct worker_later, by its node */
     struct event *next_turn;

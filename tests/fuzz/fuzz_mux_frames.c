@@ -182,6 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct mux_settings settings;
     struct chunk_pool pool;
     struct mux_budget budget;
+    struct mux_share share;
     struct owner owner = {.now_us = 1};
     const struct mux_session_key key = {{0}, {0}};
 
@@ -192,9 +193,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     settings.max_streams = 50;
     settings.window.initial = 3000;
     mux_budget_init(&budget, 1024 * 1024);
+    mux_share_init(&share, &budget);
     chunk_pool_init(&pool);
     struct mux_session *session =
-        mux_session_new(&settings, &callbacks, &owner, &key, &pool, &budget);
+        mux_session_new(&settings, &callbacks, &owner, &key, &pool, &share);
     greet(session, settings.role, false, 1);
     if (settings.role == MUX_CLIENT)
         use_streams(session);
@@ -203,10 +205,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         greet(session, settings.role, true, 2);
     }
     run(session, &owner, bytes + 1, size - 1, bytes[0] * 2654435761u);
-    CHECK(budget.receive_granted <= budget.receive_cap);
+    CHECK(budget.receive.used <= budget.receive.total);
     CHECK(pool.allocated < 20 * 1024 * 1024);
     mux_session_free(session);
-    CHECK(budget.send_held == 0 && budget.receive_granted == 0);
+    CHECK(budget.send.used == 0 && budget.receive.used == 0);
     chunk_pool_clear(&pool);
     return 0;
 }

@@ -26,7 +26,12 @@ static void check_stream(struct world *world, const struct end *end,
 
     if (window->consumed > window->received || window->received > window->limit)
         violate(world, "stream %u: consumed, received and limit are out of order", stream->id);
-    if (window->granted < window->limit - window->consumed || window->granted < window->reserved)
+    if (window->charged != mux_window_charge(window) || window->charged < MUX_STREAM_FLOOR ||
+        window->charged < window->received - window->consumed)
+        violate(world, "stream %u: the share is charged something else than it should be",
+                stream->id);
+    if (window->limit - window->consumed > window->initial &&
+        window->charged < window->limit - window->consumed)
         violate(world, "stream %u: credit that the budget does not know", stream->id);
     if (queue->end > stream->send_limit)
         violate(world, "stream %u: credit was exceeded", stream->id);
@@ -44,22 +49,31 @@ static void check_sums(struct world *world, const struct end *end)
     const struct byte_queue *queue = &session->control.send;
     uint64_t held = queue->end - queue->start;
     uint64_t unacknowledged = queue->read - queue->start;
-    uint64_t granted = 0;
+    uint64_t charged = 0;
     const struct mux_stream *stream;
 
     for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
-        held += stream->send.end - stream->send.start;
+        uint64_t queued = stream->send.end - stream->send.start;
+        held += queued > MUX_STREAM_FLOOR ? queued : MUX_STREAM_FLOOR;
         unacknowledged += stream->send.read - stream->send.start;
-        granted += stream->window.granted;
+        charged += stream->window.charged;
     }
-    if (held != end->budget.send_held || granted != end->budget.receive_granted)
+    held += end->others.send.used;
+    charged += end->others.receive.used;
+    if (held != end->budget.send.used || charged != end->budget.receive.used)
         violate(world, "%u: the budget's counters are wrong", end->which);
-    if (granted > end->budget.receive_cap)
-        violate(world, "%u: more was granted than the budget allows", end->which);
+    if (charged > end->budget.receive.total)
+        violate(world, "%u: more was received or granted than the budget allows", end->which);
+    /* The messages about streams go on whatever is left; a peer that reads none is cut off. */
+    uint64_t control = queue->end - queue->start;
+    if (held - control > end->budget.send.total ||
+        (control > CONTROL_QUEUE_FREE + MUX_MESSAGE_ENCODED_MAX + MUX_MESSAGE_PAYLOAD_MAX &&
+         held > end->budget.send.total + CONTROL_QUEUE_FREE))
+        violate(world, "%u: more is held for sending than the budget allows", end->which);
     if (unacknowledged != session->unacknowledged)
         violate(world, "%u: the count of unacknowledged bytes is wrong", end->which);
     /* Chunks may be partly empty, but not without bound. */
-    uint64_t chunks = end->budget.send_cap + CONTROL_QUEUE_MAX +
+    uint64_t chunks = end->budget.send.total + CONTROL_QUEUE_MAX +
                       (session->streams.count + 2) * 2 * CHUNK_LARGE_SIZE;
     if (end->pool.allocated > 2 * chunks)
         violate(world, "%u: the queues hold too much memory", end->which);
@@ -108,7 +122,7 @@ bool all_over(const struct world *world)
 /* After the session was freed nothing may be left. */
 void check_empty(struct world *world, struct end *end)
 {
-    if (end->budget.send_held != 0 || end->budget.receive_granted != 0)
+    if (end->budget.send.used != 0 || end->budget.receive.used != 0)
         violate(world, "%u: the budget is not empty at the end", end->which);
     if (end->pool.allocated != 0)
         violate(world, "%u: chunks are left at the end", end->which);

@@ -43,6 +43,12 @@ BROKEN = {
         "session_receive.c", "    if (limit < stream->send.end)\n        limit = stream->send.end;\n", ""),
     "resume: a session that broke the protocol is carried on": (
         "session.c", "if (session->broken)\n        return MUX_ERROR_PROTOCOL;", ""),
+    "share: bytes for which there is no memory are kept": (
+        "window.c", "            window->received -= bytes;\n            return false;", "            return true;"),
+    "share: consumed bytes stay charged": (
+        "window.c", "    measure(window, now_us, rtt_us, limits, share);\n    settle(window, share);", "    measure(window, now_us, rtt_us, limits, share);"),
+    "share: nobody gives way": (
+        "../base/share.c", "SHARE_ENTITLED : SHARE_REFUSED", "SHARE_REFUSED : SHARE_REFUSED"),
     "ids: one is used twice": (
         "session_receive.c", "message->stream <= session->last_stream)\n        return session_broken(session, \"OPEN",
         "message->stream < session->last_stream)\n        return session_broken(session, \"OPEN"),

@@ -145,6 +145,55 @@ static void act(struct end *end, struct app *app)
         drop(end, app);
 }
 
+/* The stream that the share is charged most for, as far as it has an owner. */
+static bool give_way(void *context, const struct mux_share *to, enum mux_way way)
+{
+    struct end *end = context;
+    struct app *most = NULL;
+
+    if (to != &end->others)
+        return false;
+    for (unsigned i = 0; i < MAX_STREAMS; i++) {
+        struct app *app = &end->apps[i];
+        if (app->live &&
+            (!most || mux_stream_charged(app->stream, way) > mux_stream_charged(most->stream, way)))
+            most = app;
+    }
+    if (!most)
+        return false;
+    most->live = false;
+    mux_stream_reset(most->stream, MUX_CODE_LIMIT, "others need it", MUX_RESET_NOW,
+                     end->world->now_us);
+    return true;
+}
+
+/* Somebody else wants memory, never more than a part: it is there, whatever the peer has done. */
+static void take_part(struct end *end, enum mux_way way)
+{
+    struct random *r = &end->world->random;
+    struct supply *supply = way == MUX_RECEIVE ? &end->budget.receive : &end->budget.send;
+    struct holding *holding = way == MUX_RECEIVE ? &end->others.receive : &end->others.send;
+    const struct holding *peer = way == MUX_RECEIVE ? &end->share.receive : &end->share.send;
+
+    if (holding->used > 0 && random_chance(r, 500)) {
+        mux_share_give(&end->others, way, 1 + random_below(r, holding->used));
+        return;
+    }
+    uint64_t part = share_part(supply, holding);
+    if (part <= holding->used)
+        return;
+    uint64_t wanted = 1 + random_below(r, part - holding->used);
+    for (int i = 0; i < MAX_STREAMS; i++)
+        if (mux_share_take(&end->others, way, wanted))
+            return;
+    /* What is left is for orphans, and for the messages about streams. */
+    if (peer->used > part + CONTROL_QUEUE_MAX && mux_session_stream_count(end->session) == 0)
+        violate(end->world, "somebody with less than a part of the memory gets none");
+    for (unsigned i = 0; i < MAX_STREAMS; i++)
+        if (end->apps[i].live)
+            violate(end->world, "a stream keeps memory that others are entitled to");
+}
+
 static void take_turn(struct end *end)
 {
     struct mux_target target = {.kind = MUX_TARGET_TCP, .name = {"x", 1}, .node_id = -1};
@@ -500,6 +549,8 @@ static int run_session(struct end *end)
         if (error)
             return error;
         take_turn(end);
+        if (random_chance(&world->random, 100))
+            take_part(end, random_chance(&world->random, 500) ? MUX_RECEIVE : MUX_SEND);
         pull(end);
         check_session(world, end);
         if (end->session->phase != LINK_UP &&
@@ -543,7 +594,11 @@ static void set_up(struct world *world, struct end *end, unsigned which)
     end->settings.window.initial = (uint32_t)random_scaled(r, 1, 65536);
     end->settings.window_idle_us = random_scaled(r, 1000, 10 * SECOND);
     end->settings.dead_after_us = random_scaled(r, SECOND, 10 * SECOND);
-    mux_budget_init(&end->budget, random_scaled(r, 1000, 16 * 1024 * 1024));
+    mux_budget_init(&end->budget, random_scaled(r, 32 * MUX_STREAM_FLOOR, 16 * 1024 * 1024));
+    end->budget.give_way = give_way;
+    end->budget.context = end;
+    mux_share_init(&end->share, &end->budget);
+    mux_share_init(&end->others, &end->budget);
     chunk_pool_init(&end->pool);
 }
 
@@ -563,7 +618,7 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
     for (unsigned i = 0; i < 10 && !world->violation[0]; i++) {
         memset(end->apps, 0, sizeof end->apps);
         end->session =
-            mux_session_new(&end->settings, &callbacks, end, &key, &end->pool, &end->budget);
+            mux_session_new(&end->settings, &callbacks, end, &key, &end->pool, &end->share);
         greet(end, &key, false);
         if (random_chance(&world->random, 200))
             end->session->last_stream = UINT32_MAX - (uint32_t)random_scaled(&world->random, 0, 20);
@@ -576,6 +631,8 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
         mux_session_free(end->session);
         end->session = NULL;
     }
+    mux_share_give(&end->others, MUX_RECEIVE, end->others.receive.used);
+    mux_share_give(&end->others, MUX_SEND, end->others.send.used);
     check_empty(world, end);
     totals->seeds++;
     totals->virtual_us += world->now_us;

@@ -59,9 +59,10 @@ int main(int argc, char **argv)
     free(world);
     printf("%" PRIu64 " seeds, %" PRIu64 " streams, %" PRIu64 " frames, %" PRIu64 " MB, %" PRIu64
            " virtual seconds, link losses %" PRIu64 ", resumes %" PRIu64 ", sessions lost %" PRIu64
-           ", hostile links refused %" PRIu64 ", violations %" PRIu64 "\n",
+           ", streams without memory %" PRIu64 ", hostile links refused %" PRIu64
+           ", violations %" PRIu64 "\n",
            totals.seeds, totals.streams, totals.frames, totals.bytes / 1000000,
            totals.virtual_us / 1000000, totals.losses, totals.resumes, totals.sessions_lost,
-           totals.errors, totals.violations);
+           totals.cut, totals.errors, totals.violations);
     return totals.violations ? 1 : 0;
 }

@@ -220,6 +220,8 @@ static void on_reset(void *context, struct mux_stream *stream, enum mux_code cod
     progress(world);
     if (world->losing || no_room)
         return;
+    if (app->no_memory || by->no_memory)
+        return;
     if (!by->was_reset)
         violate(world, "stream %u was reset by nobody", app->id);
     if (by->mode == MUX_RESET_AFTER_DATA && world->now_us - by->reset_us < LINGER &&
@@ -289,6 +291,21 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
         violate(end->world, "GOAWAY with another reason");
 }
 
+static void on_limited(void *context, uint32_t stream, enum mux_limit limit, const char *reason)
+{
+    struct end *end = context;
+    struct world *world = end->world;
+    struct app *app = &end->apps[place_of(world, stream)];
+
+    (void)reason;
+    if (!app->exists)
+        return; /* it is refused, which the other end hears */
+    if (limit != MUX_LIMIT_MEMORY || !app->live)
+        violate(world, "stream %u is cut because of a limit that it has not met", stream);
+    app->no_memory = true;
+    world->totals->cut++;
+}
+
 const struct mux_callbacks owner_callbacks = {
     .output = on_output,
     .established = on_established,
@@ -301,6 +318,7 @@ const struct mux_callbacks owner_callbacks = {
     .over = on_over,
     .message = on_message,
     .goaway = on_goaway,
+    .limited = on_limited,
 };
 
 static void answer(struct end *end, struct app *app)

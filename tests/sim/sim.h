@@ -98,6 +98,7 @@ struct app {
     bool told_finish; /* finish() came */
     bool told_over;
     bool was_reset; /* by its own owner, or refused */
+    bool no_memory; /* it was reset because of that */
     enum mux_reset_mode mode;
     uint64_t reset_us;
     uint64_t target; /* bytes to write */
@@ -115,6 +116,8 @@ struct end {
     struct mux_session *session;
     struct chunk_pool pool;
     struct mux_budget budget;
+    struct mux_share share;
+    struct mux_share others; /* hostile: of somebody who wants no more than a part */
     struct link *link;
     bool wants_pull;
     uint32_t messages_sent;
@@ -156,6 +159,7 @@ struct totals {
     uint64_t sessions_lost;
     uint64_t streams;
     uint64_t errors; /* protocol errors that a hostile peer earned */
+    uint64_t cut;    /* streams that there was no memory for */
     uint64_t violations;
     uint64_t virtual_us;
 };

@@ -120,6 +120,7 @@ static void measure(uint32_t window, uint64_t bytes)
 {
     struct chunk_pool pool;
     struct mux_budget budget;
+    struct mux_share share;
     struct mux_settings settings;
     struct side client = {.now_us = 1}, server = {.now_us = 1};
     const struct mux_session_key key = {{0}, {0}};
@@ -127,13 +128,14 @@ static void measure(uint32_t window, uint64_t bytes)
 
     chunk_pool_init(&pool);
     mux_budget_init(&budget, 512 * 1024 * 1024);
+    mux_share_init(&share, &budget);
     mux_settings_default(&settings);
     settings.window.initial = settings.window.base = settings.window.max = window;
     settings.role = MUX_CLIENT;
     settings.software = (struct mux_text){"speed", 5};
-    client.session = mux_session_new(&settings, &callbacks, &client, &key, &pool, &budget);
+    client.session = mux_session_new(&settings, &callbacks, &client, &key, &pool, &share);
     settings.role = MUX_SERVER;
-    server.session = mux_session_new(&settings, &callbacks, &server, &key, &pool, &budget);
+    server.session = mux_session_new(&settings, &callbacks, &server, &key, &pool, &share);
     link_up(&client, &server);
     client.stream = mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);
     double start = seconds();

@@ -87,8 +87,9 @@ static void plan_end(struct world *world, struct end *end)
     settings->window_idle_us = random_scaled(r, 1000, 10 * SECOND);
     uint64_t budget = random_chance(r, 500)
                           ? 256 * 1024 * 1024
-                          : random_scaled(r, 2 * window->initial + 32, 8 * 1024 * 1024);
+                          : random_scaled(r, 4 * MUX_STREAM_FLOOR, 8 * 1024 * 1024);
     mux_budget_init(&end->budget, budget);
+    mux_share_init(&end->share, &end->budget);
     chunk_pool_init(&end->pool);
     end->world = world;
 }
@@ -101,6 +102,10 @@ static void bound_work(struct world *world)
     for (unsigned i = 0; i < ENDS; i++)
         if (plan->bytes_max > 200 * (uint64_t)world->ends[i].settings.window.initial)
             plan->bytes_max = 200 * (uint64_t)world->ends[i].settings.window.initial;
+    /* What of many large messages waits for a link is more than a little memory has room for. */
+    if (world->ends[CLIENT].budget.send.total < 1024 * 1024 ||
+        world->ends[SERVER].budget.send.total < 1024 * 1024)
+        plan->messages = plan->messages < 10 ? plan->messages : 10;
     size_t least = (size_t)(plan->streams * plan->bytes_max / 4000);
     if (plan->packet_max < least)
         plan->packet_max = least;
@@ -116,7 +121,7 @@ static void new_session(struct end *end)
         key.secret[i] = (uint8_t)random_next(&end->world->random);
     owner_new_session(end);
     end->session =
-        mux_session_new(&end->settings, &owner_callbacks, end, &key, &end->pool, &end->budget);
+        mux_session_new(&end->settings, &owner_callbacks, end, &key, &end->pool, &end->share);
     end->session->last_stream = end->world->id_base;
 }
 

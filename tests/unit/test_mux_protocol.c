@@ -145,6 +145,7 @@ static void play(void)
     struct mux_settings settings;
     struct chunk_pool pool;
     struct mux_budget budget;
+    struct mux_share share;
     struct side client = {.name = 'C'}, server = {.name = 'S'};
     struct mux_session_key key;
 
@@ -152,15 +153,16 @@ static void play(void)
     memset(key.secret, 0x5e, sizeof key.secret);
     chunk_pool_init(&pool);
     mux_budget_init(&budget, 1024 * 1024);
+    mux_share_init(&share, &budget);
     mux_settings_default(&settings);
     settings.software = (struct mux_text){"example", 7};
     settings.identity = (struct mux_text){"alice", 5};
     settings.message_max = 65536;
     settings.role = MUX_SERVER;
-    server.session = mux_session_new(&settings, &callbacks, &server, &key, &pool, &budget);
+    server.session = mux_session_new(&settings, &callbacks, &server, &key, &pool, &share);
     settings.role = MUX_CLIENT;
     memset(&key, 0, sizeof key);
-    client.session = mux_session_new(&settings, &callbacks, &client, &key, &pool, &budget);
+    client.session = mux_session_new(&settings, &callbacks, &client, &key, &pool, &share);
     played_size = 0;
     scene(&client, &server);
     assert_int_equal(mux_session_stream_count(client.session), 0);

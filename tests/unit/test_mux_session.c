@@ -13,6 +13,7 @@ struct side {
     struct mux_settings settings;
     struct chunk_pool pool;
     struct mux_budget budget;
+    struct mux_share share;
     struct mux_stream *opened; /* the latest stream that open() or opened() told of */
     char events[600];          /* what the callbacks told, in words */
     bool lazy;                 /* does not consume by itself */
@@ -140,9 +141,10 @@ static void set_up(struct side *side, enum mux_role role)
     side->settings.role = role;
     side->settings.software = (struct mux_text){"test", 4};
     mux_budget_init(&side->budget, 64 * 1024 * 1024);
+    mux_share_init(&side->share, &side->budget);
     chunk_pool_init(&side->pool);
     side->session =
-        mux_session_new(&side->settings, &callbacks, side, &key, &side->pool, &side->budget);
+        mux_session_new(&side->settings, &callbacks, side, &key, &side->pool, &side->share);
 }
 
 /* Carries all there is one way; what receive() answered. */
@@ -208,7 +210,7 @@ static int part(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         mux_session_free(sides[i]->session);
-        assert_true(sides[i]->budget.send_held == 0 && sides[i]->budget.receive_granted == 0);
+        assert_true(sides[i]->budget.send.used == 0 && sides[i]->budget.receive.used == 0);
         chunk_pool_clear(&sides[i]->pool);
     }
     return 0;
@@ -393,7 +395,7 @@ static void credit_stops_the_writer_and_starts_it_again(void **state)
     exchange();
     assert_int_equal(client.writable_calls, 1);
     assert_int_equal(mux_stream_writable(stream), 65536);
-    assert_true(client.budget.send_held == 0);
+    assert_true(client.budget.send.used == MUX_STREAM_FLOOR);
 }
 
 static void small_consumption_is_told_late(void **state)
@@ -406,7 +408,7 @@ static void small_consumption_is_told_late(void **state)
     now += 30 * MS; /* what the control stream owes goes out */
     mux_session_tick(server.session, now);
     exchange();
-    assert_true(client.budget.send_held == 0);
+    assert_true(client.budget.send.used == MUX_STREAM_FLOOR);
     mux_stream_write(stream, "abc", 3);
     carry(&client, &server);
     assert_int_equal(mux_session_deadline(server.session), now + 20 * MS);
@@ -414,25 +416,25 @@ static void small_consumption_is_told_late(void **state)
     assert_int_equal(mux_session_tick(server.session, now), 0);
     assert_true(mux_session_deadline(server.session) > now);
     carry(&server, &client);
-    assert_true(client.budget.send_held == 0);
+    assert_true(client.budget.send.used == MUX_STREAM_FLOOR);
 }
 
 static void starved_streams_are_fed(void **state)
 {
     (void)state;
     struct mux_stream *stream = open_stream();
-    static uint8_t zeros[MUX_BUDGET_SEND_FLOOR];
+    static uint8_t zeros[MUX_STREAM_FLOOR];
 
-    client.budget.send_cap = 0;
-    assert_int_equal(mux_stream_writable(stream), MUX_BUDGET_SEND_FLOOR);
+    client.budget.send.total = 0;
+    assert_int_equal(mux_stream_writable(stream), MUX_STREAM_FLOOR);
     mux_stream_write(stream, zeros, sizeof zeros);
     assert_int_equal(mux_stream_writable(stream), 0);
     assert_int_equal(mux_session_deadline(client.session), now + 10 * MS);
-    client.budget.send_cap = 1024 * 1024;
+    client.budget.send.total = 1024 * 1024;
     now += 10 * MS;
     mux_session_tick(client.session, now);
     assert_int_equal(client.writable_calls, 1);
-    assert_int_equal(mux_stream_writable(stream), 65536 - MUX_BUDGET_SEND_FLOOR);
+    assert_int_equal(mux_stream_writable(stream), 65536 - MUX_STREAM_FLOOR);
 }
 
 static void idle_windows_are_taken_back(void **state)
@@ -447,13 +449,13 @@ static void idle_windows_are_taken_back(void **state)
         mux_stream_write(stream, zeros, sizeof zeros);
         exchange();
     }
-    assert_int_equal(server.budget.receive_granted, settings.window.base);
+    assert_int_equal(server.budget.receive.used, settings.window.base);
     for (int i = 0; i < 2; i++) {
         now += 10 * SECOND + 1;
         mux_session_tick(server.session, now);
         exchange();
     }
-    assert_int_equal(server.budget.receive_granted, 64 * 1024);
+    assert_int_equal(server.budget.receive.used, MUX_STREAM_FLOOR);
     assert_int_equal(mux_stream_writable(stream), 65536);
 }
 
@@ -727,8 +729,7 @@ static void a_lost_session_resets_its_streams(void **state)
 static void too_many_streams_are_refused(void **state)
 {
     (void)state;
-    mux_budget_init(&server.budget, 2 * 100000);
-    server.budget.receive_granted = 0;
+    mux_budget_init(&server.budget, 2 * (MUX_STREAM_FLOOR + 1));
     open_stream();
     struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
     mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);

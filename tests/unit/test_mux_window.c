@@ -3,18 +3,27 @@
 #include "mux/stream_state.h"
 #include "mux/window.h"
 
-static const struct mux_window_limits limits = {.initial = 1000, .base = 4000, .max = 16000};
+/* In units of more than a stream's floor, so that it does not show. */
+static const struct mux_window_limits limits = {.initial = 10000, .base = 40000, .max = 160000};
 enum { RTT = 100 };
 
 static struct mux_window window;
 static struct mux_budget budget;
+static struct mux_share share;
 static uint64_t now;
 
 static void open_window(uint64_t bytes)
 {
     mux_budget_init(&budget, 2 * bytes);
-    assert_true(mux_window_open(&window, &limits, &budget));
+    mux_share_init(&share, &budget);
+    assert_true(mux_window_open(&window, &limits, &share));
     now = 1000;
+}
+
+static void receive(uint64_t size)
+{
+    assert_true(mux_window_receive(&window, size, &share));
+    assert_true(window.charged == mux_window_charge(&window));
 }
 
 /* The peer sends size bytes and the owner takes them at once, a quarter window at a time. */
@@ -24,119 +33,189 @@ static void pass(uint64_t size, uint64_t microseconds)
         part = window.limit - window.received;
         part = part < size ? part : size;
         assert_true(part > 0);
-        now += microseconds * part / 4000;
-        window.received += part;
-        mux_window_consume(&window, part, now, RTT, &limits, &budget);
-        mux_window_announce(&window, &budget);
+        now += microseconds * part / limits.base;
+        receive(part);
+        mux_window_consume(&window, part, now, RTT, &limits, &share);
+        mux_window_announce(&window, &share);
     }
 }
 
+/* A stream that carries nothing costs its floor; credit for the first window costs what is used. */
 static void starts_small_then_takes_its_base(void **state)
 {
     (void)state;
-    open_window(1000000);
-    assert_true(window.limit == 1000 && budget.receive_granted == 1000);
-    window.received = 500;
-    assert_int_equal(mux_window_consume(&window, 100, now, RTT, &limits, &budget),
+    open_window(10000000);
+    assert_true(window.limit == 10000 && budget.receive.used == MUX_STREAM_FLOOR);
+    receive(5000);
+    assert_true(budget.receive.used == 5000);
+    assert_int_equal(mux_window_consume(&window, 1000, now, RTT, &limits, &share),
                      MUX_WINDOW_LATER);
-    assert_int_equal(mux_window_consume(&window, 400, now, RTT, &limits, &budget), MUX_WINDOW_NOW);
-    mux_window_announce(&window, &budget);
-    assert_true(window.limit == 1500 && budget.receive_granted == 1000);
-    pass(1000, 3 * RTT); /* a window's worth has gone through: this is more than a greeting */
-    assert_true(window.limit == window.consumed + 4000 && budget.receive_granted == 4000);
-    mux_window_close(&window, &budget);
-    assert_true(budget.receive_granted == 0);
+    assert_true(budget.receive.used == MUX_STREAM_FLOOR);
+    assert_int_equal(mux_window_consume(&window, 4000, now, RTT, &limits, &share), MUX_WINDOW_NOW);
+    mux_window_announce(&window, &share);
+    assert_true(window.limit == 15000 && budget.receive.used == MUX_STREAM_FLOOR);
+    pass(10000, 3 * RTT); /* a window's worth has gone through: this is more than a greeting */
+    assert_true(window.limit == window.consumed + 40000 && budget.receive.used == 40000);
+    mux_window_close(&window, &share);
+    assert_true(budget.receive.used == 0);
 }
 
 static void grows_when_it_is_what_limits(void **state)
 {
     (void)state;
-    open_window(1000000);
-    pass(100000, RTT / 10);
+    open_window(10000000);
+    pass(1000000, RTT / 10);
     assert_true(window.size == limits.max && window.limit == window.consumed + limits.max);
-    mux_window_close(&window, &budget);
+    mux_window_close(&window, &share);
 }
 
 static void does_not_grow_when_the_link_limits(void **state)
 {
     (void)state;
-    open_window(1000000);
-    pass(100000, 3 * RTT);
+    open_window(10000000);
+    pass(1000000, 3 * RTT);
     assert_true(window.size == limits.base);
-    mux_window_close(&window, &budget);
+    mux_window_close(&window, &share);
 }
 
 static void does_not_grow_when_the_owner_lags(void **state)
 {
     (void)state;
-    open_window(1000000);
-    pass(1000, 0);
+    open_window(10000000);
+    pass(10000, 0);
     for (int i = 0; i < 100; i++) {
-        window.received = window.limit;
-        mux_window_consume(&window, 1000, now, RTT, &limits, &budget);
-        mux_window_announce(&window, &budget);
+        receive(window.limit - window.received);
+        mux_window_consume(&window, 10000, now, RTT, &limits, &share);
+        mux_window_announce(&window, &share);
     }
     assert_true(window.size == limits.base);
-    mux_window_close(&window, &budget);
+    mux_window_close(&window, &share);
 }
 
 static void grows_only_into_free_budget(void **state)
 {
     (void)state;
-    open_window(6000);
-    pass(100000, RTT);
-    assert_true(window.size == limits.base && budget.receive_granted <= 6000);
-    mux_window_close(&window, &budget);
+    open_window(60000);
+    pass(1000000, RTT);
+    assert_true(window.size == limits.base && budget.receive.used <= 30000);
+    assert_true(window.limit - window.consumed > limits.initial);
+    mux_window_close(&window, &share);
 }
 
+/* However little there is, a stream has credit for a first window; what it is used for is charged.
+ */
 static void without_budget_the_first_window_stays(void **state)
 {
     (void)state;
     struct mux_window other;
 
-    open_window(1500);
-    assert_false(mux_window_open(&other, &limits, &budget));
-    pass(50000, RTT);
-    assert_true(window.limit - window.consumed >= 1000 && budget.receive_granted <= 1500);
-    window.received = window.limit;
-    mux_window_announce(&window, &budget);
-    assert_true(budget.receive_granted >= window.limit - window.consumed);
-    mux_window_close(&window, &budget);
-    assert_true(budget.receive_granted == 0);
+    open_window(12000);
+    assert_true(mux_window_open(&other, &limits, &share));
+    mux_window_close(&other, &share);
+    pass(500000, RTT);
+    assert_true(window.limit - window.consumed == limits.initial);
+    receive(9000);
+    assert_true(budget.receive.used == 9000);
+    assert_false(mux_window_open(&other, &limits, &share));
+    share_take(&budget.receive, &share.receive, 2500);
+    assert_false(mux_window_receive(&window, 1000, &share));
+    assert_true(window.received == window.consumed + 9000 && window.charged == 9000);
+    assert_true(mux_window_receive(&window, 500, &share));
+    share_give(&budget.receive, &share.receive, 2500);
+    mux_window_close(&window, &share);
+    assert_true(budget.receive.used == 0);
 }
 
 static void shrinks_when_idle(void **state)
 {
     (void)state;
-    open_window(1000000);
-    pass(100000, RTT / 10);
+    open_window(10000000);
+    pass(1000000, RTT / 10);
     assert_true(mux_window_shrink(&window, now + 10, 50, &limits) == 0);
     uint64_t wanted = mux_window_shrink(&window, now + 60, 50, &limits);
     assert_true(wanted == window.consumed + limits.initial);
     assert_true(mux_window_shrink(&window, now + 600, 50, &limits) == 0);
     assert_true(mux_window_told_limit(&window) == wanted);
-    mux_window_announce(&window, &budget);
-    assert_false(mux_window_limited(&window, window.limit + 1, &budget));
-    assert_true(mux_window_limited(&window, wanted + 7, &budget));
-    assert_true(window.limit == wanted + 7 && budget.receive_granted == limits.initial + 7);
-    assert_false(mux_window_limited(&window, wanted, &budget));
-    mux_window_close(&window, &budget);
+    mux_window_announce(&window, &share);
+    assert_false(mux_window_limited(&window, window.limit + 1, &share));
+    assert_true(mux_window_limited(&window, wanted + 7, &share));
+    assert_true(window.limit == wanted + 7 && budget.receive.used == limits.initial + 7);
+    assert_false(mux_window_limited(&window, wanted, &share));
+    mux_window_close(&window, &share);
 }
 
 static void bytes_under_way_survive_shrinking(void **state)
 {
     (void)state;
-    open_window(1000000);
-    pass(100000, RTT / 10);
+    open_window(10000000);
+    pass(1000000, RTT / 10);
     uint64_t wanted = mux_window_shrink(&window, now + 60, 50, &limits);
-    window.received = wanted + 50;
-    assert_false(mux_window_limited(&window, wanted, &budget));
-    mux_window_consume(&window, window.received - window.consumed, now, RTT, &limits, &budget);
+    receive(wanted + 50 - window.received);
+    assert_false(mux_window_limited(&window, wanted, &share));
+    mux_window_consume(&window, window.received - window.consumed, now, RTT, &limits, &share);
     assert_true(mux_window_told_limit(&window) == window.consumed);
-    assert_true(mux_window_limited(&window, wanted + 50, &budget));
-    mux_window_announce(&window, &budget);
+    assert_true(mux_window_limited(&window, wanted + 50, &share));
+    mux_window_announce(&window, &share);
     assert_true(window.limit > window.consumed);
-    mux_window_close(&window, &budget);
+    mux_window_close(&window, &share);
+}
+
+/* Two shares: what the one holds beyond its part is not the other's loss. */
+
+static struct mux_share poor;
+static unsigned asked;
+
+static bool shut_window(void *context, const struct mux_share *to, enum mux_way way)
+{
+    (void)context;
+    assert_true(to == &poor && way == MUX_RECEIVE);
+    if (asked++ > 0)
+        return false;
+    mux_window_close(&window, &share);
+    return true;
+}
+
+static void a_share_gives_way_when_another_has_less(void **state)
+{
+    (void)state;
+    struct mux_window other;
+
+    open_window(16000);
+    mux_share_init(&poor, &budget);
+    receive(10000);
+    /* Five eighths are taken by one of two: the rest is the other's, up to its half. */
+    assert_true(mux_window_open(&other, &limits, &poor));
+    assert_true(mux_window_receive(&other, 6000, &poor));
+    assert_false(mux_window_receive(&other, 2000, &poor)); /* nobody is asked to give way */
+    asked = 0;
+    budget.give_way = shut_window;
+    assert_false(mux_window_receive(&other, 3000, &poor)); /* more than the half: nor now */
+    assert_int_equal(asked, 0);
+    assert_true(mux_window_receive(&other, 2000, &poor));
+    assert_int_equal(asked, 1);
+    mux_window_close(&other, &poor);
+    assert_true(budget.receive.used == 0 && budget.receive.holders == 0);
+}
+
+static void growth_of_one_leaves_room_for_that_of_others(void **state)
+{
+    (void)state;
+    struct mux_window other;
+
+    open_window(200000);
+    mux_share_init(&poor, &budget);
+    assert_true(mux_window_open(&other, &limits, &poor));
+    pass(2000000, RTT / 10); /* alone it would have taken half of it: 100000 */
+    assert_true(budget.receive.used <= 100000 - 100000 / 8 && budget.receive.used > 80000);
+    for (int i = 0; i < 3; i++) {
+        uint64_t part = other.limit - other.received;
+        assert_true(mux_window_receive(&other, part, &poor));
+        mux_window_consume(&other, part, now, RTT, &limits, &poor);
+        mux_window_announce(&other, &poor);
+    }
+    assert_true(other.limit - other.consumed > limits.initial);
+    mux_window_close(&window, &share);
+    mux_window_close(&other, &poor);
 }
 
 static void halves_follow_their_table(void **state)
@@ -177,6 +256,8 @@ int main(void)
         cmocka_unit_test(without_budget_the_first_window_stays),
         cmocka_unit_test(shrinks_when_idle),
         cmocka_unit_test(bytes_under_way_survive_shrinking),
+        cmocka_unit_test(a_share_gives_way_when_another_has_less),
+        cmocka_unit_test(growth_of_one_leaves_room_for_that_of_others),
         cmocka_unit_test(halves_follow_their_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static int set_up(void **state)
     worker_init(&worker, &quiet, 1 << 24);
     mux_settings_default(&mux_settings);
     mux_settings.role = MUX_SERVER;
-    mux = mux_session_new(&mux_settings, &callbacks, NULL, &key, &worker.pool, &worker.budget);
+    mux = mux_session_new(&mux_settings, &callbacks, NULL, &key, &worker.pool, &worker.share);
     cluster_init(&cluster, &worker, &settings, (struct cluster_access){.check = true});
     node_listeners_init(&listeners, &worker, mux, &settings, 1, "session");
     return 0;
