@@ -27,6 +27,7 @@ static void connection_free(struct local_connection *connection)
     list_remove(&connection->node);
     if (connection->fd >= 0)
         socket_reset(connection->fd);
+    port_end(connection->port, clock_now_us());
     free(connection);
 }
 
@@ -232,6 +233,7 @@ static void on_accept(void *context, struct port *port, int fd, const struct soc
         abort();
     connection->client = client;
     connection->port = port;
+    port_begin(port);
     connection->fd = fd;
     connection->accepted_us = clock_now_us();
     socket_format(peer, connection->peer);
@@ -398,6 +400,27 @@ static void explain_failure(struct client *client, const struct port *bootstrap,
               log_str("reason", error));
 }
 
+/* Before their ports are given to others: servers must not name them any more. */
+static void tell_withdrawn(struct client *client, struct mux_text cluster, struct list *withdrawn)
+{
+    uint8_t message[MUX_MESSAGE_PAYLOAD_MAX];
+    struct mux_expose_writer writer;
+
+    mux_expose_begin(&writer, message, sizeof message, cluster);
+    for (struct list *at = withdrawn->next; at != withdrawn; at = at->next) {
+        const struct port *port = list_entry(at, struct port, node);
+        uint8_t type = port->kind == MUX_TARGET_BROKER ? 1 : 2;
+        if (mux_expose_add(&writer, type, port->node_id))
+            continue;
+        uplink_tell_all(client->uplink, MUX_WITHDRAWN, message, mux_expose_end(&writer));
+        mux_expose_begin(&writer, message, sizeof message, cluster);
+        mux_expose_add(&writer, type, port->node_id);
+    }
+    if (writer.count > 0)
+        uplink_tell_all(client->uplink, MUX_WITHDRAWN, message, mux_expose_end(&writer));
+    ports_forget(withdrawn);
+}
+
 static void receive_expose(struct client *client, struct mux_session *session,
                            const uint8_t *payload, size_t size)
 {
@@ -405,14 +428,18 @@ static void receive_expose(struct client *client, struct mux_session *session,
     struct mux_expose_writer writer;
     uint8_t answer[MUX_MESSAGE_PAYLOAD_MAX];
     char error[200] = "";
+    struct list withdrawn;
     size_t count;
 
     if (!mux_expose_read(&reader, payload, size))
         return;
     struct port *bootstrap = ports_cluster(&client->ports, reader.cluster);
     struct port_request *requests = read_expose(&reader, &count);
+    bool may_withdraw = mux_expose_flags(&reader) & MUX_EXPOSE_MAY_WITHDRAW;
+    list_init(&withdrawn);
     if (bootstrap)
-        ports_nodes(bootstrap, requests, count);
+        ports_nodes(bootstrap, requests, count, clock_now_us(), may_withdraw ? &withdrawn : NULL);
+    tell_withdrawn(client, reader.cluster, &withdrawn);
     mux_expose_begin(&writer, answer, sizeof answer, reader.cluster);
     for (size_t i = 0; i < count; i++) {
         if (!requests[i].port)

@@ -296,6 +296,20 @@ static void tell_of_controllers(struct doctor *doctor, const struct kafka_bootst
                   cluster_name(doctor));
 }
 
+/* The server has taken their addresses out: who wants to know these finds them in its log. */
+static void tell_of_unusable(struct doctor *doctor)
+{
+    uint32_t unusable =
+        kafka_bootstrap_unusable(KAFKA_ENDPOINT_BROKER, doctor->answer, doctor->answer_size);
+
+    if (unusable > 0)
+        diagnosis_add(&doctor->diagnosis, LAYER_KAFKA, VERDICT_WARNING, -1,
+                      "cluster %s: %u of its brokers cannot be sent clients to, because their id "
+                      "is below zero or their port is none; node_unusable in tunnel-server's log "
+                      "names them. A broker that has just begun is like that for a moment",
+                      cluster_name(doctor), (unsigned)unusable);
+}
+
 /* The answer is whole. */
 static void question_answered(struct doctor *doctor, const struct kafka_bootstrap_apis *apis)
 {
@@ -321,6 +335,7 @@ static void question_answered(struct doctor *doctor, const struct kafka_bootstra
     case QUESTION_METADATA:
         diagnosis_add(diagnosis, LAYER_KAFKA, VERDICT_OK, took_us, "Metadata: %zu broker%s",
                       doctor->node_total, doctor->node_total == 1 ? "" : "s");
+        tell_of_unusable(doctor);
         doctor->nodes_are_due = true;
         break;
     default:
@@ -453,6 +468,15 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
 
 /* ---- nodes */
 
+/* The server names a node again when responses still do. */
+static bool is_known(const struct doctor *doctor, int32_t id)
+{
+    for (size_t i = 0; i < doctor->node_count; i++)
+        if (doctor->nodes[i].id == id)
+            return true;
+    return false;
+}
+
 /* The ports that the client would give to nodes; no listener is opened. */
 static void receive_expose(struct doctor *doctor, struct mux_session *session,
                            const uint8_t *payload, size_t size)
@@ -474,7 +498,8 @@ static void receive_expose(struct doctor *doctor, struct mux_session *session,
                             : ADDRESS_NODE_PORTS;
         mux_exposed_add(&writer, asked.endpoint_type, asked.node_id, port,
                         (struct mux_text){host, strlen(host)});
-        if (asked.endpoint_type == 1 && doctor->node_count < NODES_MAX)
+        if (asked.endpoint_type == 1 && doctor->node_count < NODES_MAX &&
+            !is_known(doctor, asked.node_id))
             doctor->nodes[doctor->node_count++] = (struct node){.id = asked.node_id};
     }
     mux_session_send_message(session, MUX_EXPOSED, answer, mux_expose_end(&writer));

@@ -98,6 +98,8 @@ static struct port *port_new(struct ports *ports, enum mux_target_kind kind, con
     port->node_id = node_id;
     snprintf(port->name, sizeof port->name, "%s", name);
     snprintf(port->host, sizeof port->host, "%s", host);
+    list_init(&port->idle);
+    list_init(&port->unused);
     const struct mux_target target = port_target(port);
     mux_target_text(&target, port->label);
     for (size_t i = 0; i < 3; i++)
@@ -227,8 +229,10 @@ static int bind_node(struct port *bootstrap, struct port *port, unsigned attempt
     if (bootstrap->held[bit / 8] >> bit % 8 & 1)
         return EADDRINUSE;
     int failed = bind_port(port, number);
-    if (failed == 0)
+    if (failed == 0) {
         bootstrap->held[bit / 8] |= (uint8_t)(1u << bit % 8);
+        bootstrap->held_count++;
+    }
     return failed;
 }
 
@@ -247,6 +251,8 @@ static void open_node(struct port *bootstrap, struct port_request *request, unsi
         port_new(ports, request->endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER,
                  bootstrap->name, bootstrap->host, request->node);
     request->failed = EADDRINUSE;
+    if (bootstrap->held && bootstrap->held_count == address_ports_count(&bootstrap->node_ports))
+        end = attempt;
     for (; attempt < end && request->failed == EADDRINUSE; attempt++)
         request->failed = bind_node(bootstrap, port, attempt);
     if (request->failed != 0) {
@@ -256,6 +262,8 @@ static void open_node(struct port *bootstrap, struct port_request *request, unsi
     ports->node_sockets += port->listeners[1] ? 2 : 1;
     announce(port);
     idmap_put(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node, port);
+    port->bootstrap = bootstrap;
+    list_append(&bootstrap->unused, &port->idle);
     request->port = port;
 }
 
@@ -279,23 +287,100 @@ static void note_other_port(const struct port *bootstrap, const struct port *por
              log_u64("listen_port", port->number));
 }
 
-void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count)
+/* ---- taking back */
+
+static void touch_port(struct port *port, uint64_t now_us)
+{
+    port->used_us = now_us;
+    if (port->connections > 0)
+        return;
+    list_remove(&port->idle);
+    list_append(&port->bootstrap->unused, &port->idle);
+}
+
+void port_begin(struct port *port)
+{
+    port->connections++;
+    list_remove(&port->idle);
+}
+
+void port_end(struct port *port, uint64_t now_us)
+{
+    port->connections--;
+    if (port->bootstrap)
+        touch_port(port, now_us);
+}
+
+/* Closes the listener that has been unused for longest; false: none has been for long enough. */
+static bool take_back(struct port *bootstrap, uint64_t now_us, struct list *withdrawn)
+{
+    struct ports *ports = bootstrap->ports;
+
+    if (list_empty(&bootstrap->unused))
+        return false;
+    struct port *port = list_entry(bootstrap->unused.next, struct port, idle);
+    if (now_us - port->used_us < PORTS_KEPT_S * UINT64_C(1000000))
+        return false;
+    size_t bit = (size_t)port->number - bootstrap->node_ports.first;
+    log_info(ports->worker->log, "listener_withdrawn",
+             "The listener of a node that is not named any more makes way for another node",
+             log_str("name", port->label), log_u64("port", port->number),
+             log_ms("unused", (now_us - port->used_us) / 1000));
+    for (size_t i = 0; i < 2; i++) {
+        ports->node_sockets -= port->listeners[i] != NULL;
+        listener_free(port->listeners[i]);
+    }
+    bootstrap->held[bit / 8] &= (uint8_t) ~(1u << bit % 8);
+    bootstrap->held_count--;
+    idmap_remove(&bootstrap->nodes[port->kind == MUX_TARGET_BROKER ? 1 : 2],
+                 (uint32_t)port->node_id);
+    list_remove(&port->idle);
+    list_remove(&port->node);
+    list_append(withdrawn, &port->node);
+    return true;
+}
+
+void ports_forget(struct list *withdrawn)
+{
+    for (struct list *node; (node = list_pop(withdrawn));)
+        free(list_entry(node, struct port, node));
+}
+
+static bool is_full(const struct port_request *request)
+{
+    return !request->port && (request->failed == EADDRINUSE || request->failed == EMFILE);
+}
+
+void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count,
+                 uint64_t now_us, struct list *withdrawn)
 {
     /* Without a single port every attempt fails at once. */
     unsigned ports = bootstrap->held ? address_ports_count(&bootstrap->node_ports) : 0;
 
     qsort(requests, count, sizeof *requests, compare_requests);
+    /* First of all, so that none that is named here is taken back for another. */
+    for (size_t i = 0; i < count; i++) {
+        struct port *port = ports_node(bootstrap, requests[i].endpoint_type, requests[i].node);
+        if (port)
+            touch_port(port, now_us);
+    }
     for (unsigned pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < count; i++) {
             struct port_request *request = &requests[i];
-            if (request->port || (pass > 0 && request->failed != EADDRINUSE))
+            if (request->port || (pass > 0 && !is_full(request)))
                 continue;
             request->port =
                 idmap_get(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node);
             if (request->port)
                 continue;
             open_node(bootstrap, request, pass, pass == 0 && ports > 0 ? 1 : ports);
-            if (request->port && pass > 0)
+            while (pass > 0 && withdrawn && is_full(request) &&
+                   take_back(bootstrap, now_us, withdrawn))
+                open_node(bootstrap, request, 0, ports);
+            if (!request->port)
+                continue;
+            touch_port(request->port, now_us);
+            if (request->port->number != node_ports_at(&bootstrap->node_ports, request->node, 0))
                 note_other_port(bootstrap, request->port);
         }
     }

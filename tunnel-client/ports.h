@@ -1,7 +1,10 @@
 /*
  * Local listeners: a bootstrap listener a cluster, a listener a node, a listener a raw target.
- * Listeners live as long as the program. One is up to two sockets: on loopback, 127.0.0.1 and ::1
- * on the same port, since `localhost` may resolve to either.
+ * Listeners live as long as the program: what Kafka clients were told stays true. With one
+ * exception: when no port or descriptor is left for a node, those of nodes that nobody is connected
+ * to and that the server has not named for PORTS_KEPT_S are taken back, the oldest first. One is up
+ * to two sockets: on loopback, 127.0.0.1 and ::1 on the same port, since `localhost` may resolve to
+ * either.
  */
 #pragma once
 
@@ -10,6 +13,11 @@
 #include "config/address.h"
 #include "mux/message.h"
 #include "net/listener.h"
+
+/* Longer than Kafka clients keep what a Metadata response said, unless they are told otherwise
+ * (metadata.max.age.ms: 5 minutes): none of them knows the listener of a node that has not been
+ * named since. */
+#define PORTS_KEPT_S 600
 
 struct port;
 
@@ -31,6 +39,10 @@ struct ports {
 struct port {
     struct list node; /* in ports->all */
     struct ports *ports;
+    struct port *bootstrap; /* of a node; NULL: it is none */
+    struct list idle;       /* of a node without connections: in bootstrap->unused */
+    uint64_t used_us;       /* when it was named, or had a connection, last */
+    size_t connections;
     struct listener *listeners[2];
     enum mux_target_kind kind;
     int32_t node_id; /* -1 but for nodes */
@@ -42,7 +54,9 @@ struct port {
     /* A bootstrap port: */
     struct idmap nodes[3];           /* its nodes' ports by endpoint type */
     struct address_ports node_ports; /* where these are; first 0: nowhere */
-    uint8_t *held;                   /* a bit for each of node_ports that has a listener */
+    struct list unused; /* nodes' ports without connections, the longest unused first */
+    unsigned held_count;
+    uint8_t *held; /* a bit for each of node_ports that has a listener */
 };
 
 /* A node that is to have a listener. */
@@ -71,9 +85,17 @@ struct port *ports_cluster(const struct ports *ports, struct mux_text name);
 /*
  * Listeners for nodes of the cluster, opened where they are not there yet. The requests are sorted
  * by type and node; first every node whose own port is free gets that one, then the others get the
- * next free ones: so it does not matter in which order nodes are named together.
+ * next free ones: so it does not matter in which order nodes are named together. Whoever gets none
+ * gets one that is taken back; withdrawn then has the closed ports, for ports_forget(). NULL: none
+ * may be taken back.
  */
-void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count);
+void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count,
+                 uint64_t now_us, struct list *withdrawn);
+/* Frees what ports_nodes() has taken back. */
+void ports_forget(struct list *withdrawn);
+/* A connection to the port begins, and has ended: meanwhile it is not taken back. */
+void port_begin(struct port *port);
+void port_end(struct port *port, uint64_t now_us);
 /* The port of a node that has one; NULL otherwise. */
 struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int32_t node);
 /* What a request's failure means and what can be done about it. */

@@ -176,6 +176,15 @@ struct mux_session *uplink_session(struct uplink *uplink)
                : NULL;
 }
 
+void uplink_tell_all(struct uplink *uplink, uint8_t type, const uint8_t *payload, size_t size)
+{
+    if (uplink->current->known)
+        mux_session_send_message(uplink->current->session, type, payload, size);
+    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
+        mux_session_send_message(list_entry(at, struct carrier, node)->session, type, payload,
+                                 size);
+}
+
 uint64_t uplink_rtt_us(const struct uplink *uplink)
 {
     return mux_session_rtt_us(uplink->current->session);

@@ -64,6 +64,9 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view);
 void uplink_measure(struct uplink *uplink);
 /* The session, when streams can be opened: it has been up before and has a link; else NULL. */
 struct mux_session *uplink_session(struct uplink *uplink);
+/* Sends a message in all sessions that a server knows: that one, and those that servers which stop
+ * still carry. */
+void uplink_tell_all(struct uplink *uplink, uint8_t type, const uint8_t *payload, size_t size);
 /* The latest round trip to the server, 0 while there is none. */
 uint64_t uplink_rtt_us(const struct uplink *uplink);
 /* How the present link is protected ("TLSv1.3 ..."); "" if there is none. */

@@ -79,6 +79,14 @@ static void note_seen(void *context, enum kafka_endpoint_type type, int32_t node
     cluster_announce(stream->cluster, type, node, real);
 }
 
+static void note_unusable(void *context, enum kafka_endpoint_type type, int32_t node,
+                          const struct kafka_address *real)
+{
+    struct broker_stream *stream = context;
+
+    cluster_announce_unusable(stream->cluster, type, node, real);
+}
+
 /* ---- figures */
 
 static struct metrics *metrics_of(const struct broker_streams *streams)
@@ -110,17 +118,20 @@ static void count_response(void *context, int16_t api_key, uint64_t asked_us)
                         clock_now_us() - asked_us);
 }
 
-static void count_addresses(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased)
+static void count_addresses(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased,
+                            uint32_t unusable)
 {
     const struct broker_stream *stream = context;
     struct metrics *metrics = metrics_of(stream->streams);
 
     metrics_add(metrics, METRIC_ADDRESSES_REWRITTEN, (size_t)api_key, 0, rewritten);
     metrics_add(metrics, METRIC_ADDRESSES_ERASED, (size_t)api_key, 0, erased);
+    metrics_add(metrics, METRIC_NODES_UNUSABLE, stream->target_index, 0, unusable);
 }
 
 static const struct kafka_filter_callbacks filter_callbacks = {.map = map_address,
                                                                .seen = note_seen,
+                                                               .unusable = note_unusable,
                                                                .asked = count_request,
                                                                .answered = count_response,
                                                                .rewrote = count_addresses};
@@ -225,10 +236,8 @@ static const char *describe_event(enum kafka_filter_event event)
         return "A request uses a newer version than is known here; its known part is rewritten";
     case KAFKA_FILTER_EVENT_OUT_OF_ORDER:
         return "A broker answered out of order";
-    case KAFKA_FILTER_EVENT_RAW_SASL:
-        return "A client uses SASL without Kafka framing";
     default:
-        return "An impossible broker address was erased";
+        return "A client uses SASL without Kafka framing";
     }
 }
 

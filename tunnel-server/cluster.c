@@ -8,7 +8,19 @@
 #include "failures.h"
 #include "net/clock.h"
 
-enum { NODES_SHOWN = 1000, FAILING_SHOWN = 8 };
+enum {
+    NODES_SHOWN = 1000,
+    UNUSABLE_TOLD = 100, /* of a cluster */
+    FORGET_AFTER_US = 600 * 1000 * 1000,
+};
+
+/* One of the book. */
+struct cluster_node {
+    struct list recent; /* in cluster->recent */
+    struct address address;
+    uint64_t announced_us;
+    int32_t id;
+};
 
 void cluster_init(struct cluster *cluster, struct worker *worker,
                   const struct address_cluster *settings, struct cluster_access access)
@@ -18,18 +30,22 @@ void cluster_init(struct cluster *cluster, struct worker *worker,
     cluster->settings = settings;
     cluster->access = access;
     health_init(&cluster->health, settings->count);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
         idmap_init(&cluster->nodes[i], &worker->hash_key);
+        list_init(&cluster->recent[i]);
+    }
+    idmap_init(&cluster->unusable, &worker->hash_key);
 }
 
 void cluster_clear(struct cluster *cluster)
 {
     for (size_t i = 0; i < 3; i++) {
-        struct address *address;
-        for (size_t at = 0; (address = idmap_next(&cluster->nodes[i], &at));)
-            free(address);
+        struct cluster_node *node;
+        for (size_t at = 0; (node = idmap_next(&cluster->nodes[i], &at));)
+            free(node);
         idmap_clear(&cluster->nodes[i]);
     }
+    idmap_clear(&cluster->unusable);
 }
 
 /* ---- bootstrap brokers */
@@ -181,7 +197,9 @@ void cluster_tell_failing(const struct cluster *cluster, bool for_strangers, cha
 const struct address *cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type,
                                    int32_t node)
 {
-    return idmap_get(&cluster->nodes[type], (uint32_t)node);
+    const struct cluster_node *known = idmap_get(&cluster->nodes[type], (uint32_t)node);
+
+    return known ? &known->address : NULL;
 }
 
 static void note_move(const struct cluster *cluster, int32_t node, const struct address *from,
@@ -208,30 +226,80 @@ static void note_full(struct cluster *cluster, int32_t node)
     cluster->full = true;
 }
 
+/* A new entry of the book; NULL: it is full of nodes that are named. */
+static struct cluster_node *book_enter(struct cluster *cluster, enum kafka_endpoint_type type,
+                                       int32_t id, uint64_t now_us)
+{
+    struct idmap *map = &cluster->nodes[type];
+    struct cluster_node *node;
+
+    if (map->count < CLUSTER_NODES_MAX) {
+        node = calloc(1, sizeof *node);
+        if (!node)
+            abort();
+        list_init(&node->recent);
+    } else {
+        node = list_entry(cluster->recent[type].next, struct cluster_node, recent);
+        if (now_us - node->announced_us < FORGET_AFTER_US) {
+            note_full(cluster, id);
+            return NULL;
+        }
+        idmap_remove(map, (uint32_t)node->id);
+        cluster->full = false;
+    }
+    node->id = id;
+    idmap_put(map, (uint32_t)id, node);
+    return node;
+}
+
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                       const struct kafka_address *address)
 {
-    struct idmap *map = &cluster->nodes[type];
-    struct address *known = idmap_get(map, (uint32_t)node);
+    struct cluster_node *known = idmap_get(&cluster->nodes[type], (uint32_t)node);
     struct address now = {.port = (uint16_t)address->port};
+    uint64_t now_us = clock_now_us();
 
     if (address->host_size > ADDRESS_HOST_MAX)
         return false;
     memcpy(now.host, address->host, address->host_size);
-    if (known && (known->port != now.port || strcmp(known->host, now.host) != 0))
-        note_move(cluster, node, known, &now);
-    if (!known) {
-        if (map->count >= CLUSTER_NODES_MAX) {
-            note_full(cluster, node);
-            return false;
-        }
-        known = calloc(1, sizeof *known);
-        if (!known)
-            abort();
-        idmap_put(map, (uint32_t)node, known);
-    }
-    *known = now;
+    if (known && (known->address.port != now.port || strcmp(known->address.host, now.host) != 0))
+        note_move(cluster, node, &known->address, &now);
+    if (!known)
+        known = book_enter(cluster, type, node, now_us);
+    if (!known)
+        return false;
+    known->address = now;
+    known->announced_us = now_us;
+    list_remove(&known->recent);
+    list_append(&cluster->recent[type], &known->recent);
     return true;
+}
+
+void cluster_announce_unusable(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
+                               const struct kafka_address *address)
+{
+    struct address real = {.port = (uint16_t)address->port};
+    char text[ADDRESS_TEXT_MAX + 16];
+    size_t size = address->host_size < ADDRESS_HOST_MAX ? address->host_size : ADDRESS_HOST_MAX;
+
+    if (idmap_get(&cluster->unusable, (uint32_t)node) || cluster->unusable.count >= UNUSABLE_TOLD)
+        return;
+    idmap_put(&cluster->unusable, (uint32_t)node, cluster);
+    memcpy(real.host, address->host, size);
+    if (address->port >= 0 && address->port <= UINT16_MAX)
+        address_format(real.host, real.port, text);
+    else
+        snprintf(text, sizeof text, "%.*s:%ld", ADDRESS_HOST_MAX, real.host, (long)address->port);
+    log_warning(cluster->worker->log, "node_unusable",
+                node < 0 ? "A cluster announces a node whose id is below zero: clients cannot be "
+                           "sent there, and its address is taken out of responses; a broker that "
+                           "has just begun is like that for a moment, otherwise give it a node.id"
+                         : "A cluster announces a node whose port is none: clients cannot be sent "
+                           "there, and its address is taken out of responses; see the broker's "
+                           "advertised.listeners",
+                log_str("cluster", cluster->settings->name), log_i64("node", node),
+                log_str("kind", type == KAFKA_ENDPOINT_BROKER ? "broker" : "controller"),
+                log_str("address", text));
 }
 
 size_t cluster_node_count(const struct cluster *cluster)
@@ -252,14 +320,14 @@ static void write_nodes(const struct cluster *cluster, enum kafka_endpoint_type 
                         struct json_writer *json)
 {
     const struct idmap *map = &cluster->nodes[type];
-    const struct address *address;
+    const struct cluster_node *node;
     size_t shown = 0;
 
-    for (size_t at = 0; shown < NODES_SHOWN && (address = idmap_next(map, &at)); shown++) {
+    for (size_t at = 0; shown < NODES_SHOWN && (node = idmap_next(map, &at)); shown++) {
         json_put_object(json, NULL);
-        json_put_u64(json, "node", map->slots[at - 1].id);
+        json_put_i64(json, "node", node->id);
         json_put_string(json, "kind", type == KAFKA_ENDPOINT_BROKER ? "broker" : "controller");
-        write_address(json, "address", address);
+        write_address(json, "address", &node->address);
         json_put_end(json);
     }
 }

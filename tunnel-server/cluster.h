@@ -2,12 +2,14 @@
  * A named Kafka cluster as the server knows it: bootstrap brokers and how they are, and the address
  * book, which says where a node lives now. The book is filled by every response that passes, and by
  * a question of our own when a client asks for a node that nobody has announced yet (after a
- * restart of the server, for example).
+ * restart of the server, for example). When it is full, nodes that no response has named for ten
+ * minutes make way.
  */
 #pragma once
 
 #include "base/idmap.h"
 #include "base/json.h"
+#include "base/list.h"
 #include "config/address_rules.h"
 #include "health.h"
 #include "kafka/filter.h"
@@ -25,7 +27,9 @@ struct cluster {
     const struct address_cluster *settings;
     struct cluster_access access;
     struct health health;
-    struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct address * */
+    struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct cluster_node * */
+    struct list recent[3]; /* the same, those announced longest ago first */
+    struct idmap unusable; /* ids of nodes that the log has told of */
     bool reachable;        /* a bootstrap broker is up; the log says so, or that none is */
     bool probed;           /* reachable is the result of a try */
     bool on_loopback;      /* a bootstrap broker is: its nodes may be */
@@ -57,6 +61,9 @@ const struct address *cluster_node(const struct cluster *cluster, enum kafka_end
  * name is that long. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                       const struct kafka_address *address);
+/* A response announced a node that no client can be sent to: the log says so once for each. */
+void cluster_announce_unusable(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
+                               const struct kafka_address *address);
 /* Brokers and controllers that the cluster has announced. */
 size_t cluster_node_count(const struct cluster *cluster);
 /* An object of /status.json: name, reachability, bootstrap brokers, nodes. */

@@ -10,13 +10,22 @@
 enum {
     EXPOSE_TIMEOUT_US = 10 * 1000 * 1000,
     EXPOSE_CHECK_S = 1,
+    NAME_AGAIN_US = 60 * 1000 * 1000,
+    /* A full book forgets what no response has named for so long; the client may still have it. */
+    FORGET_AFTER_US = 600 * 1000 * 1000,
     HOST_MAX = 255,
 };
 
 /* A listener that the client has, or was asked to have, for a node. */
 struct exposed {
-    struct list node; /* in listeners->unanswered until the client has answered */
-    uint64_t number;  /* among those that it was asked for */
+    struct list node;  /* in listeners->unanswered until the client has answered */
+    uint64_t number;   /* among those that it was asked for */
+    struct list named; /* in book->named */
+    struct list again; /* in book->again, or in none */
+    uint64_t named_us; /* by a response */
+    uint64_t asked_us; /* of the client */
+    uint8_t type;
+    int32_t node_id;
     bool ready;
     bool failed;
     uint64_t failed_after; /* waits that had begun when it did */
@@ -30,20 +39,46 @@ static struct exposed *exposed_get(struct node_listeners *listeners, size_t clus
     return idmap_get(&listeners->books[cluster].nodes[type], (uint32_t)node);
 }
 
+static void exposed_remove(struct exposed_book *book, struct exposed *exposed)
+{
+    idmap_remove(&book->nodes[exposed->type], (uint32_t)exposed->node_id);
+    list_remove(&exposed->node);
+    list_remove(&exposed->named);
+    list_remove(&exposed->again);
+    free(exposed);
+}
+
+static bool has_room(struct exposed_book *book, unsigned type, uint64_t now_us)
+{
+    if (book->nodes[type].count < CLUSTER_NODES_MAX)
+        return true;
+    struct exposed *oldest = list_entry(book->named[type].next, struct exposed, named);
+    if (!list_empty(&oldest->node) || now_us - oldest->named_us < FORGET_AFTER_US)
+        return false;
+    exposed_remove(book, oldest);
+    return true;
+}
+
 static struct exposed *exposed_add(struct node_listeners *listeners, size_t cluster, unsigned type,
                                    int32_t node)
 {
-    struct idmap *map = &listeners->books[cluster].nodes[type];
+    struct exposed_book *book = &listeners->books[cluster];
+    uint64_t now = clock_now_us();
     struct exposed *exposed;
 
-    if (map->count >= CLUSTER_NODES_MAX)
+    if (!has_room(book, type, now))
         return NULL;
     exposed = calloc(1, sizeof *exposed);
     if (!exposed)
         abort();
-    idmap_put(map, (uint32_t)node, exposed);
+    idmap_put(&book->nodes[type], (uint32_t)node, exposed);
+    exposed->type = (uint8_t)type;
+    exposed->node_id = node;
+    exposed->named_us = exposed->asked_us = now;
     exposed->number = ++listeners->asked;
     list_append(&listeners->unanswered, &exposed->node);
+    list_append(&book->named[type], &exposed->named);
+    list_init(&exposed->again);
     return exposed;
 }
 
@@ -58,22 +93,41 @@ static bool is_forgotten(const struct node_listeners *listeners, const struct ex
                failed->failed_after;
 }
 
+static void check_soon(struct node_listeners *listeners)
+{
+    const struct timeval check = {EXPOSE_CHECK_S, 0};
+
+    event_add(listeners->timer, &check);
+}
+
+static void note_named(struct node_listeners *listeners, struct exposed_book *book,
+                       struct exposed *exposed)
+{
+    exposed->named_us = clock_now_us();
+    list_remove(&exposed->named);
+    list_append(&book->named[exposed->type], &exposed->named);
+    if (exposed->named_us - exposed->asked_us < NAME_AGAIN_US || !list_empty(&exposed->again))
+        return;
+    list_append(&book->again, &exposed->again);
+    check_soon(listeners);
+}
+
 int node_listeners_find(struct node_listeners *listeners, size_t cluster,
                         enum kafka_endpoint_type type, int32_t node, struct kafka_address *local)
 {
     struct exposed *exposed = exposed_get(listeners, cluster, type, node);
 
     if (!exposed)
-        return listeners->books[cluster].nodes[type].count < CLUSTER_NODES_MAX ? 1 : -1;
+        return has_room(&listeners->books[cluster], type, clock_now_us()) ? 1 : -1;
     if (exposed->failed && !is_forgotten(listeners, exposed))
         return -1;
     if (exposed->failed) {
-        idmap_remove(&listeners->books[cluster].nodes[type], (uint32_t)node);
-        free(exposed);
+        exposed_remove(&listeners->books[cluster], exposed);
         return 1;
     }
     if (!exposed->ready)
         return 1;
+    note_named(listeners, &listeners->books[cluster], exposed);
     *local = (struct kafka_address){exposed->host, strlen(exposed->host), exposed->port};
     return 0;
 }
@@ -122,21 +176,39 @@ void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
         }
         if (writer.count == 0)
             break;
-        mux_session_send_message(listeners->mux, MUX_EXPOSE, payload, mux_expose_end(&writer));
+        mux_session_send_message(listeners->mux, MUX_EXPOSE, payload,
+                                 mux_expose_end_with(&writer, MUX_EXPOSE_MAY_WITHDRAW));
         asked = true;
     }
     if (asked)
         tell_addresses(listeners, cluster, book, nodes, all);
 }
 
-/* ---- waiting */
-
-static void check_soon(struct node_listeners *listeners)
+/* One message a turn of the timer, and at most so many nodes as it holds. */
+static void name_again(struct node_listeners *listeners, size_t cluster)
 {
-    const struct timeval check = {EXPOSE_CHECK_S, 0};
+    const char *name = listeners->clusters[cluster].name;
+    struct list *again = &listeners->books[cluster].again;
+    uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
+    struct mux_expose_writer writer;
 
-    event_add(listeners->timer, &check);
+    if (list_empty(again))
+        return;
+    mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){name, strlen(name)});
+    while (!list_empty(again)) {
+        struct exposed *exposed = list_entry(again->next, struct exposed, again);
+        if (!mux_expose_add(&writer, exposed->type, exposed->node_id)) {
+            check_soon(listeners);
+            break;
+        }
+        exposed->asked_us = clock_now_us();
+        list_remove(&exposed->again);
+    }
+    mux_session_send_message(listeners->mux, MUX_EXPOSE, payload,
+                             mux_expose_end_with(&writer, MUX_EXPOSE_MAY_WITHDRAW));
 }
+
+/* ---- waiting */
 
 void node_listeners_wait(struct node_listeners *listeners, struct node_wait *wait)
 {
@@ -156,6 +228,8 @@ static void on_timer(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
+    for (size_t i = 0; i < listeners->cluster_count; i++)
+        name_again(listeners, i);
     while (!list_empty(&listeners->waiting)) {
         struct node_wait *wait = list_entry(listeners->waiting.next, struct node_wait, node);
         if (!listeners->linked || now - wait->since_us < EXPOSE_TIMEOUT_US) {
@@ -194,30 +268,26 @@ static void answer_waiting(struct node_listeners *listeners)
 
 /* ---- the client's answer */
 
-/* false: nobody has asked for that. */
-static bool note_exposed(struct node_listeners *listeners, size_t cluster,
-                         const struct mux_exposed_node *node)
+static void note_failed(struct node_listeners *listeners, size_t cluster, struct exposed *exposed,
+                        const struct mux_exposed_node *node)
 {
-    struct exposed *exposed;
+    exposed->ready = false;
+    exposed->failed = true;
+    exposed->failed_after = listeners->waits;
+    log_warning(
+        listeners->worker->log, "expose_failed", "The client could not open a listener for a node",
+        log_str("session", listeners->session),
+        log_str("cluster", listeners->clusters[cluster].name), log_i64("node", node->node_id),
+        log_bytes("reason", node->host.bytes, node->host.size));
+}
 
-    if (node->endpoint_type < 1 || node->endpoint_type > 2)
-        return false;
-    exposed = exposed_get(listeners, cluster, node->endpoint_type, node->node_id);
-    if (!exposed || list_empty(&exposed->node))
-        return false;
-    list_remove(&exposed->node);
-    if (node->port == 0 || node->host.size == 0 || node->host.size > HOST_MAX ||
-        memchr(node->host.bytes, '\0', node->host.size)) {
-        exposed->failed = true;
-        exposed->failed_after = listeners->waits;
-        log_warning(listeners->worker->log, "expose_failed",
-                    "The client could not open a listener for a node",
-                    log_str("session", listeners->session),
-                    log_str("cluster", listeners->clusters[cluster].name),
-                    log_i64("node", node->node_id),
-                    log_bytes("reason", node->host.bytes, node->host.size));
-        return true;
-    }
+static void note_ready(struct node_listeners *listeners, size_t cluster, struct exposed *exposed,
+                       const struct mux_exposed_node *node)
+{
+    /* The answer for a node that was named again says what is known already. */
+    if (exposed->ready && exposed->port == node->port && strlen(exposed->host) == node->host.size &&
+        memcmp(exposed->host, node->host.bytes, node->host.size) == 0)
+        return;
     memcpy(exposed->host, node->host.bytes, node->host.size);
     exposed->host[node->host.size] = '\0';
     exposed->port = node->port;
@@ -226,26 +296,72 @@ static bool note_exposed(struct node_listeners *listeners, size_t cluster,
              log_str("session", listeners->session),
              log_str("cluster", listeners->clusters[cluster].name), log_i64("node", node->node_id),
              log_str("host", exposed->host), log_u64("port", exposed->port));
-    return true;
+}
+
+/* Whether somebody may have waited for that. */
+static bool note_exposed(struct node_listeners *listeners, size_t cluster,
+                         const struct mux_exposed_node *node)
+{
+    struct exposed *exposed;
+
+    if (node->endpoint_type < 1 || node->endpoint_type > 2)
+        return false;
+    exposed = exposed_get(listeners, cluster, node->endpoint_type, node->node_id);
+    if (!exposed || exposed->failed)
+        return false;
+    bool asked = !list_empty(&exposed->node);
+    list_remove(&exposed->node);
+    if (node->port == 0 || node->host.size == 0 || node->host.size > HOST_MAX ||
+        memchr(node->host.bytes, '\0', node->host.size))
+        note_failed(listeners, cluster, exposed, node);
+    else
+        note_ready(listeners, cluster, exposed, node);
+    return asked;
+}
+
+static bool find_cluster(const struct node_listeners *listeners, struct mux_text name,
+                         size_t *cluster)
+{
+    for (*cluster = 0; *cluster < listeners->cluster_count; ++*cluster) {
+        const char *own = listeners->clusters[*cluster].name;
+        if (strlen(own) == name.size && memcmp(own, name.bytes, name.size) == 0)
+            return true;
+    }
+    return false;
 }
 
 void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size)
 {
     struct mux_expose_reader reader;
     struct mux_exposed_node node;
+    size_t cluster;
+    bool answered = false;
 
-    if (!mux_expose_read(&reader, payload, size))
+    if (!mux_expose_read(&reader, payload, size) ||
+        !find_cluster(listeners, reader.cluster, &cluster))
         return;
-    for (size_t i = 0; i < listeners->cluster_count; i++) {
-        if (strlen(listeners->clusters[i].name) != reader.cluster.size ||
-            memcmp(listeners->clusters[i].name, reader.cluster.bytes, reader.cluster.size) != 0)
+    while (mux_exposed_next(&reader, &node))
+        answered |= note_exposed(listeners, cluster, &node);
+    if (answered)
+        answer_waiting(listeners);
+}
+
+/* One that the client was asked for since is not meant: it answers in order. */
+void node_listeners_withdrawn(struct node_listeners *listeners, const uint8_t *payload, size_t size)
+{
+    struct mux_expose_reader reader;
+    struct mux_exposed_node node;
+    size_t cluster;
+
+    if (!mux_expose_read(&reader, payload, size) ||
+        !find_cluster(listeners, reader.cluster, &cluster))
+        return;
+    while (mux_expose_next(&reader, &node)) {
+        if (node.endpoint_type < 1 || node.endpoint_type > 2)
             continue;
-        bool answered = false;
-        while (mux_exposed_next(&reader, &node))
-            answered |= note_exposed(listeners, i, &node);
-        if (answered)
-            answer_waiting(listeners);
-        return;
+        struct exposed *exposed = exposed_get(listeners, cluster, node.endpoint_type, node.node_id);
+        if (exposed && exposed->ready)
+            exposed_remove(&listeners->books[cluster], exposed);
     }
 }
 
@@ -266,9 +382,14 @@ void node_listeners_init(struct node_listeners *listeners, struct worker *worker
     listeners->timer = event_new(worker->base, -1, 0, on_timer, listeners);
     if (!listeners->books || !listeners->timer)
         abort();
-    for (size_t i = 0; i < cluster_count; i++)
-        for (size_t type = 0; type < 3; type++)
-            idmap_init(&listeners->books[i].nodes[type], &worker->hash_key);
+    for (size_t i = 0; i < cluster_count; i++) {
+        struct exposed_book *book = &listeners->books[i];
+        list_init(&book->again);
+        for (size_t type = 0; type < 3; type++) {
+            list_init(&book->named[type]);
+            idmap_init(&book->nodes[type], &worker->hash_key);
+        }
+    }
 }
 
 void node_listeners_clear(struct node_listeners *listeners)

@@ -1,7 +1,9 @@
 /*
  * Which listeners a client has for the nodes of the clusters. When a response announces a node for
  * which there is none, the client is asked to open one (EXPOSE), and the response waits until the
- * client says where it is (EXPOSED), for a bounded time.
+ * client says where it is (EXPOSED), for a bounded time. What responses go on naming is named to
+ * the client again every minute, so that it knows which listeners are still of use; it may take the
+ * others back (WITHDRAWN).
  */
 #pragma once
 
@@ -33,6 +35,8 @@ struct node_wait {
 /* The listeners for one cluster's nodes. */
 struct exposed_book {
     struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct exposed * */
+    struct list named[3];  /* the same, those that no response has named for longest first */
+    struct list again;     /* those to be named to the client again */
 };
 
 struct node_listeners {
@@ -69,6 +73,9 @@ int node_listeners_find(struct node_listeners *listeners, size_t cluster,
  * the nodes themselves are, by the address book. */
 void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
                         const struct cluster *book, const struct kafka_wanted *nodes, size_t count);
+/* A WITHDRAWN message has come. */
+void node_listeners_withdrawn(struct node_listeners *listeners, const uint8_t *payload,
+                              size_t size);
 /* An EXPOSED message has come. */
 void node_listeners_receive(struct node_listeners *listeners, const uint8_t *payload, size_t size);
 

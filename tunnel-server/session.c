@@ -86,6 +86,8 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
 
     if (type == MUX_EXPOSED)
         node_listeners_receive(&session->listeners, payload, size);
+    else if (type == MUX_WITHDRAWN)
+        node_listeners_withdrawn(&session->listeners, payload, size);
 }
 
 /* The client stops: its session will not be carried on. */

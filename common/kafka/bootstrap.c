@@ -143,6 +143,29 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
     return KAFKA_BOOTSTRAP_OK;
 }
 
+static void count_node(void *context, int32_t node, const struct kafka_address *address)
+{
+    uint32_t *left = context;
+
+    (void)node;
+    (void)address;
+    --*left;
+}
+
+uint32_t kafka_bootstrap_unusable(enum kafka_endpoint_type type, const uint8_t *bytes, size_t size)
+{
+    bool controllers = type == KAFKA_ENDPOINT_CONTROLLER;
+    struct byte_reader r;
+
+    byte_reader_init(&r, bytes + 8, size - 8);
+    if (controllers && read_describe_cluster(&r))
+        return 0;
+    struct byte_reader nodes = r;
+    uint32_t left = kafka_wire_count(&nodes, controllers);
+    read_nodes(r, controllers, count_node, &left);
+    return left;
+}
+
 size_t kafka_bootstrap_versions_request(uint8_t *buffer, int32_t correlation_id)
 {
     struct byte_writer w;

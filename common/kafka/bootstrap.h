@@ -35,6 +35,10 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
     void (*node)(void *context, int32_t node, const struct kafka_address *address), void *context,
     const char **reason);
 
+/* Of a response that kafka_bootstrap_response() has found whole: how many of its nodes it did not
+ * report, because their id is below zero or they have no address. */
+uint32_t kafka_bootstrap_unusable(enum kafka_endpoint_type type, const uint8_t *bytes, size_t size);
+
 /* What a listener has. */
 struct kafka_bootstrap_apis {
     uint32_t count;

@@ -32,7 +32,7 @@ struct event {
     int16_t version;
 };
 
-enum { EVENTS = 5 };
+enum { EVENTS = 4 };
 
 struct kafka_filter {
     struct kafka_filter_callbacks callbacks;
@@ -323,11 +323,9 @@ static void count(struct kafka_filter *f, const struct kafka_rewrite *r, size_t 
 
     if (f->callbacks.rewrote && r->rewritten + r->neutralised + r->blanked > 0)
         f->callbacks.rewrote(f->context, f->request.api_key, r->rewritten,
-                             r->neutralised + r->blanked);
+                             r->neutralised + r->blanked, r->blanked);
     f->work += r->rewritten + r->neutralised + r->blanked;
     c->blanked += r->blanked;
-    if (r->blanked > 0)
-        report(f, KAFKA_FILTER_EVENT_BLANKED, &f->request);
     if (size > c->held_peak)
         c->held_peak = size;
     switch (f->request.api_key) {

@@ -56,13 +56,19 @@ struct kafka_filter_callbacks {
      * (Fetch and the share APIs): for the address book only. */
     void (*seen)(void *context, enum kafka_endpoint_type type, int32_t node,
                  const struct kafka_address *real);
+    /* Optional. A response announces a node to which no client can be sent: its id is below zero,
+     * or its port is none. Its address is erased. May be called more than once for a response. */
+    void (*unusable)(void *context, enum kafka_endpoint_type type, int32_t node,
+                     const struct kafka_address *real);
     /* Optional, for figures. A request has come; api_key -1: a raw SASL token. What asked() returns
      * is kept with the request (the time, say) and given to answered() when the first bytes of its
      * response are there; of Produce with acks=0 there is none. */
     uint64_t (*asked)(void *context, int16_t api_key, int16_t version);
     void (*answered)(void *context, int16_t api_key, uint64_t mark);
-    /* Optional, for figures: so many addresses of a response were rewritten, or erased. */
-    void (*rewrote)(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased);
+    /* Optional, for figures: so many addresses of a response were rewritten, or erased, and so many
+     * of the latter because they were unusable. */
+    void (*rewrote)(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased,
+                    uint32_t unusable);
 };
 
 /* 0 in a field means its default. */
@@ -184,7 +190,6 @@ enum kafka_filter_event {
     KAFKA_FILTER_EVENT_NEWER_METADATA, /* rewritten by its prefix, which has not changed since v9 */
     KAFKA_FILTER_EVENT_OUT_OF_ORDER,   /* the broker answered a later request first */
     KAFKA_FILTER_EVENT_RAW_SASL,       /* SaslHandshake v0: raw tokens without Kafka framing */
-    KAFKA_FILTER_EVENT_BLANKED,        /* a host with an impossible node id or port was erased */
 };
 /* Whether there is one to take. Costs nothing: to be asked after every call. */
 bool kafka_filter_has_event(const struct kafka_filter *f);

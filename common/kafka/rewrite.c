@@ -78,6 +78,11 @@ static void want(struct kafka_rewrite *r, enum kafka_endpoint_type type, int32_t
         kafka_rewrite_fail(r, KAFKA_FILTER_ELIMIT, "names too many nodes");
 }
 
+static bool is_usable(int32_t node, const struct kafka_address *real)
+{
+    return node >= 0 && real->port >= 1 && real->port <= 65535;
+}
+
 void kafka_rewrite_endpoint(struct kafka_rewrite *r, enum kafka_endpoint_type type, int32_t node)
 {
     const uint8_t *at = r->in.at;
@@ -87,7 +92,9 @@ void kafka_rewrite_endpoint(struct kafka_rewrite *r, enum kafka_endpoint_type ty
     real.port = (int32_t)byte_reader_u32(&r->in);
     if (r->in.failed || real.host_size == 0)
         return;
-    if (node < 0 || real.port < 1 || real.port > 65535) {
+    if (!is_usable(node, &real)) {
+        if (r->callbacks->unusable)
+            r->callbacks->unusable(r->context, type, node, &real);
         r->blanked++;
         put_endpoint(r, at, "", 0, -1);
         return;
@@ -112,8 +119,7 @@ static void see_endpoint(struct kafka_rewrite *r, int32_t node)
 
     real.host = (const char *)kafka_wire_string(&r->in, r->flexible, &real.host_size);
     real.port = (int32_t)byte_reader_u32(&r->in);
-    if (!r->in.failed && real.host_size > 0 && node >= 0 && real.port >= 1 && real.port <= 65535 &&
-        r->callbacks->seen)
+    if (!r->in.failed && real.host_size > 0 && is_usable(node, &real) && r->callbacks->seen)
         r->callbacks->seen(r->context, KAFKA_ENDPOINT_BROKER, node, &real);
 }
 

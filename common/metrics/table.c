@@ -191,6 +191,13 @@ const struct metric metrics_table[METRICS] = {
                                  .place = METRIC_SERVER,
                                  .sparse = true,
                                  .labels = {{"api", METRICS_API}}},
+    [METRIC_NODES_UNUSABLE] = {.name = "kafka_nodes_unusable_total",
+                               .help =
+                                   "Announcements of nodes that no client can be sent to: an id "
+                                   "below zero, or no port",
+                               .kind = METRIC_COUNTER,
+                               .place = METRIC_SERVER,
+                               .labels = {{"target", METRICS_TARGET}}},
     [METRIC_PROBLEMS] = {.name = "problems_total",
                          .help = "Warnings and errors by the event's name in the log, also those "
                                  "that the log left out; the program's own words, none of a peer's",

@@ -150,7 +150,8 @@ void mux_expose_begin(struct mux_expose_writer *w, void *buffer, size_t size,
 
 bool mux_expose_add(struct mux_expose_writer *w, uint8_t endpoint_type, int32_t node_id)
 {
-    if ((size_t)(w->bytes.end - w->bytes.at) < 5 || w->count == UINT16_MAX)
+    /* The last byte is for flags. */
+    if ((size_t)(w->bytes.end - w->bytes.at) < 5 + 1 || w->count == UINT16_MAX)
         return false;
     byte_writer_u8(&w->bytes, endpoint_type);
     byte_writer_u32(&w->bytes, (uint32_t)node_id);
@@ -176,6 +177,12 @@ size_t mux_expose_end(struct mux_expose_writer *w)
     return byte_writer_size(&w->bytes);
 }
 
+size_t mux_expose_end_with(struct mux_expose_writer *w, uint8_t flags)
+{
+    byte_writer_u8(&w->bytes, flags);
+    return mux_expose_end(w);
+}
+
 bool mux_expose_read(struct mux_expose_reader *r, const uint8_t *payload, size_t size)
 {
     byte_reader_init(&r->bytes, payload, size);
@@ -193,6 +200,13 @@ bool mux_expose_next(struct mux_expose_reader *r, struct mux_exposed_node *node)
     node->endpoint_type = byte_reader_u8(&r->bytes);
     node->node_id = (int32_t)byte_reader_u32(&r->bytes);
     return !r->bytes.failed;
+}
+
+uint8_t mux_expose_flags(struct mux_expose_reader *r)
+{
+    if (r->left > 0 || r->bytes.failed || byte_reader_left(&r->bytes) == 0)
+        return 0;
+    return byte_reader_u8(&r->bytes);
 }
 
 bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node)

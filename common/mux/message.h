@@ -64,7 +64,8 @@ void mux_message_encode(struct byte_writer *w, const struct mux_message *message
  * EXPOSE (server to client): the cluster announced nodes that the client has no listener for.
  * EXPOSED (client to server): where each of them is reached from now on; port 0: there is no
  * listener, the host field then holds the reason. ADDRESSES (server to client, of EXPOSED's form):
- * where the brokers themselves are, for people to read. A message holds as many nodes as fit into
+ * where the brokers themselves are, for people to read. WITHDRAWN (client to server, of EXPOSE's
+ * form without flags): listeners that are no more. A message holds as many nodes as fit into
  * MUX_MESSAGE_PAYLOAD_MAX; an encoder that runs out says so by returning false, and the rest goes
  * into the next message.
  */
@@ -80,6 +81,8 @@ bool mux_exposed_add(struct mux_expose_writer *w, uint8_t endpoint_type, int32_t
                      uint16_t port, struct mux_text host);
 /* Returns the payload's size. */
 size_t mux_expose_end(struct mux_expose_writer *w);
+/* The same for EXPOSE, with what its sender can do. */
+size_t mux_expose_end_with(struct mux_expose_writer *w, uint8_t flags);
 
 struct mux_expose_reader {
     struct byte_reader bytes;
@@ -96,6 +99,8 @@ struct mux_exposed_node {
  */
 bool mux_expose_read(struct mux_expose_reader *r, const uint8_t *payload, size_t size);
 bool mux_expose_next(struct mux_expose_reader *r, struct mux_exposed_node *node);
+/* After the last node of EXPOSE; 0 if its sender knows of none. */
+uint8_t mux_expose_flags(struct mux_expose_reader *r);
 bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node);
 
 /*

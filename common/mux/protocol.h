@@ -57,7 +57,11 @@ enum mux_message_type {
     MUX_EXPOSED = 33,
     MUX_ADDRESSES = MUX_MAY_IGNORE | 34,
     MUX_TROUBLE = MUX_MAY_IGNORE | 35,
+    MUX_WITHDRAWN = MUX_MAY_IGNORE | 36,
 };
+
+/* Flags of EXPOSE. */
+#define MUX_EXPOSE_MAY_WITHDRAW 0x01 /* the server understands WITHDRAWN */
 
 enum mux_target_kind {
     MUX_TARGET_CLUSTER = 1,    /* any bootstrap broker of a named Kafka cluster */

@@ -188,6 +188,7 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
     case MUX_EXPOSED:
     case MUX_ADDRESSES:
     case MUX_TROUBLE:
+    case MUX_WITHDRAWN:
         session->callbacks->message(session->context, type, payload, size);
         return 0;
     default:

@@ -454,6 +454,18 @@ def test_one_bootstrap_broker_of_two(case, patient):
     assert len(client.events("cluster_trouble")) == 1
 
 
+def test_brokers_that_nobody_can_be_sent_to(patient):
+    """A young broker has the id -1; the others work."""
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1), (-1, "young.example", 9092)]
+    done = patient.doctor(patient.server(kafka=broker.address), "--kafka", "0")
+    found, sentence = checks(done)
+    assert done.returncode == 0, done.stdout
+    said = [text for verdict, _, text in found if verdict == "warning"]
+    assert len(said) == 1 and "1 of its brokers" in said[0] and "node_unusable" in said[0], done.stdout
+    assert any("Metadata: 1 broker" in text for _, _, text in found), done.stdout
+
+
 def test_a_cluster_of_controllers(patient):
     """One that has a name of its own may be meant: that is worth a warning only."""
     controller = patient.use(fakes.Broker(controllers=[(3001, "127.0.0.2", 9093)]))

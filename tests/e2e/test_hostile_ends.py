@@ -173,7 +173,7 @@ def asked(pair, peer):
             client.open(1, "kafka", CLUSTER)
             client.send(ws.mux_frame(DATA, 1, bytes(8) + wire.metadata_request()))
             _, body = client.next_message((EXPOSE,))
-            assert body == b"\x05kafka" + struct.pack(">HBi", 1, 1, 5)
+            assert body == b"\x05kafka" + struct.pack(">HBiB", 1, 1, 5, 1)  # and it understands WITHDRAWN
             client.server = server
             yield client
 

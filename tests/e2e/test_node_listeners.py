@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import fakes, raw, tunnel, wait, wire
+from harness import fakes, pages, raw, tunnel, wait, wire
 
 pytestmark = pytest.mark.tunnel
 
@@ -280,3 +280,19 @@ def test_more_nodes_than_the_address_book_holds(pair):
         assert server.wait_for("nodes_full", cluster="kafka")["limit"] == 10000
         broker.brokers = all_here(broker, [1])
         assert wire.ask_metadata(bootstrap) == seen
+
+
+def test_nodes_that_cannot_be_dialled(pair):
+    """A young broker with the id -1: taken out of responses, told once with its cluster, id and address, counted."""
+    with fakes.Broker() as broker:
+        broker.brokers = [broker.node(1), (-1, "young.example", 9092), (2, "nowhere.example", 0)]
+        server = pair.server(kafka=broker.address, args=["--status", "127.0.0.1:0"])
+        client = pair.client(server, kafka={"kafka": 0})
+        bootstrap = tunnel.port(client, "kafka")
+        for _ in range(3):
+            seen = wire.ask_metadata(bootstrap)
+            assert seen[-1] == seen[2] == ("", -1) and seen[1][1] > 0
+        told = [(e["level"], e["cluster"], e["node"], e["kind"], e["address"]) for e in server.events("node_unusable")]
+        assert told == [("warning", "kafka", -1, "broker", "young.example:9092"),
+                        ("warning", "kafka", 2, "broker", "nowhere.example:0")]
+        assert pages.Pages(server).metrics().sum("kafka_nodes_unusable_total", target="kafka") == 6

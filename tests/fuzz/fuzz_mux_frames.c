@@ -88,8 +88,11 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
     (void)context;
     if (!mux_expose_read(&reader, payload, size))
         return;
-    while (type == MUX_EXPOSE ? mux_expose_next(&reader, &node) : mux_exposed_next(&reader, &node))
+    bool listed = type == MUX_EXPOSE || type == MUX_WITHDRAWN;
+    while (listed ? mux_expose_next(&reader, &node) : mux_exposed_next(&reader, &node))
         ;
+    if (type == MUX_EXPOSE)
+        mux_expose_flags(&reader);
 }
 
 static void on_goaway(void *context, enum mux_code code, struct mux_text reason)

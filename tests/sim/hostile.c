@@ -101,8 +101,11 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
     (void)context;
     if (!mux_expose_read(&reader, payload, size))
         return;
-    while (type == MUX_EXPOSE ? mux_expose_next(&reader, &node) : mux_exposed_next(&reader, &node))
+    bool listed = type == MUX_EXPOSE || type == MUX_WITHDRAWN;
+    while (listed ? mux_expose_next(&reader, &node) : mux_exposed_next(&reader, &node))
         ;
+    if (type == MUX_EXPOSE)
+        mux_expose_flags(&reader);
 }
 
 static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
@@ -244,9 +247,9 @@ static const struct mux_stream *any_stream(struct end *end, uint32_t *id)
 /* A message for the control stream; with luck one that fits the state. */
 static void add_message(struct end *end, struct byte_writer *w)
 {
-    static const uint8_t types[] = {MUX_OPEN, MUX_OPENED, MUX_REFUSED, MUX_FINISH,
-                                    MUX_DONE, MUX_RESET,  MUX_EXPOSE,  MUX_EXPOSED,
-                                    MUX_OPEN, MUX_FINISH, MUX_RESET,   0x90};
+    static const uint8_t types[] = {MUX_OPEN,   MUX_OPENED, MUX_REFUSED, MUX_FINISH,    MUX_DONE,
+                                    MUX_RESET,  MUX_EXPOSE, MUX_EXPOSED, MUX_WITHDRAWN, MUX_OPEN,
+                                    MUX_FINISH, MUX_RESET,  0x90};
     struct random *r = &end->world->random;
     struct mux_message message = {.type = types[random_below(r, sizeof types)]};
     const struct mux_stream *stream = any_stream(end, &message.stream);

@@ -61,6 +61,9 @@ static void the_response_is_read_when_it_is_whole(void **state)
     assert_int_equal(found.nodes[1], 2);
     assert_string_equal(found.hosts[1], "b2.example");
     assert_int_equal(found.ports[1], 9093);
+    /* The two others of the list. */
+    assert_int_equal(kafka_bootstrap_unusable(KAFKA_ENDPOINT_BROKER, response.at, response.size),
+                     byte_load_u32(response.at + 8) - 2);
     bytes_free(&response);
 }
 
@@ -105,6 +108,8 @@ static void controllers_are_read_when_the_response_is_whole(void **state)
     assert_int_equal(found.nodes[1], INT32_MAX);
     assert_string_equal(found.hosts[1], "::1");
     assert_int_equal(found.ports[1], 9193);
+    assert_int_equal(
+        kafka_bootstrap_unusable(KAFKA_ENDPOINT_CONTROLLER, response.at, response.size), 1);
     bytes_free(&response);
 }
 

@@ -121,6 +121,7 @@ struct book {
     int refused; /* this one never will be */
     unsigned asked;
     unsigned seen;
+    unsigned unusable;
     char hosts[4][32];
 };
 
@@ -159,7 +160,19 @@ static inline void book_see(void *context, enum kafka_endpoint_type type, int32_
     book->seen++;
 }
 
-static const struct kafka_filter_callbacks book_callbacks = {.map = book_map, .seen = book_see};
+static inline void book_unusable(void *context, enum kafka_endpoint_type type, int32_t node,
+                                 const struct kafka_address *real)
+{
+    struct book *book = context;
+
+    (void)type;
+    assert_true(node < 0 || real->port < 1 || real->port > 65535);
+    assert_true(real->host_size > 0);
+    book->unusable++;
+}
+
+static const struct kafka_filter_callbacks book_callbacks = {
+    .map = book_map, .seen = book_see, .unusable = book_unusable};
 
 static inline struct kafka_filter *new_filter(struct book *book,
                                               const struct kafka_filter_limits *limits)

@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include "../../tunnel-server/node_listeners.h"
+#include "base/bytes.h"
+#include "mux/session_internal.h"
+#include "net/clock.h"
 
 static struct log quiet;
 static struct worker worker;
@@ -20,12 +23,42 @@ static void ignore_output(void *context)
 
 static const struct mux_callbacks callbacks = {.output = ignore_output};
 
+/* A clock of our own, in place of net/clock.c. */
+static uint64_t now;
+
+uint64_t clock_now_us(void)
+{
+    return now;
+}
+
+/* Nodes that EXPOSE messages name, of what the session was about to send. */
+static unsigned count_exposed(void)
+{
+    struct mux_expose_reader reader;
+    struct mux_exposed_node node;
+    uint8_t bytes[1 << 18];
+    struct byte_queue *queue = &mux->control.send;
+    unsigned count = 0;
+
+    size_t size = byte_queue_read(queue, bytes, sizeof bytes);
+    for (size_t at = 0; at < size; at += 4 + byte_load_u16(bytes + at + 2)) {
+        if (bytes[at] != MUX_EXPOSE)
+            continue;
+        assert_true(mux_expose_read(&reader, bytes + at + 4, byte_load_u16(bytes + at + 2)));
+        while (mux_expose_next(&reader, &node))
+            count++;
+        assert_int_equal(mux_expose_flags(&reader), MUX_EXPOSE_MAY_WITHDRAW);
+    }
+    return count;
+}
+
 static int set_up(void **state)
 {
     static const struct mux_session_key key;
     struct mux_settings mux_settings;
 
     (void)state;
+    now = 1000 * 1000;
     log_init(&quiet, &(struct log_settings){.level = LOG_LEVEL_ERROR, .fd = STDERR_FILENO});
     worker_init(&worker, &quiet, 1 << 24);
     mux_settings_default(&mux_settings);
@@ -94,17 +127,20 @@ static void wait_for(struct waiter *waiter, int32_t first, int32_t count)
     node_listeners_wait(&listeners, &waiter->wait);
 }
 
-/* The client's answer for some nodes, port 0: it has none. */
+/* The client's answer for some nodes, in as many messages as it takes; port 0: it has none. */
 static void answer(int32_t first, int32_t count, uint16_t port)
 {
     uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
     struct mux_expose_writer writer;
+    int32_t i = 0;
 
-    mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){"kafka", 5});
-    for (int32_t i = 0; i < count; i++)
-        assert_true(mux_exposed_add(&writer, KAFKA_ENDPOINT_BROKER, first + i, port,
-                                    (struct mux_text){"127.0.0.1", 9}));
-    node_listeners_receive(&listeners, payload, mux_expose_end(&writer));
+    do {
+        mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){"kafka", 5});
+        while (i < count && mux_exposed_add(&writer, KAFKA_ENDPOINT_BROKER, first + i, port,
+                                            (struct mux_text){"127.0.0.1", 9}))
+            i++;
+        node_listeners_receive(&listeners, payload, mux_expose_end(&writer));
+    } while (i < count);
 }
 
 static void a_response_is_looked_at_once_for_all_its_nodes(void **state)
@@ -156,6 +192,116 @@ static void nobody_waits_for_what_others_ask_later(void **state)
     assert_int_equal(second.answers, 1);
 }
 
+/* WITHDRAWN for some nodes. */
+static void withdraw(int32_t first, int32_t count)
+{
+    uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
+    struct mux_expose_writer writer;
+
+    mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){"kafka", 5});
+    for (int32_t i = 0; i < count; i++)
+        assert_true(mux_expose_add(&writer, KAFKA_ENDPOINT_BROKER, first + i));
+    node_listeners_withdrawn(&listeners, payload, mux_expose_end(&writer));
+}
+
+static void what_is_withdrawn_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct waiter waiter;
+
+    wait_for(&waiter, 0, 3);
+    assert_int_equal(count_exposed(), 3);
+    /* Sent before the client knew of the question. */
+    withdraw(0, 3);
+    answer(0, 3, 9000);
+    assert_int_equal(waiter.found, 0);
+    withdraw(1, 1);
+    withdraw(7, 1);
+    assert_int_equal(find(0), 0);
+    assert_int_equal(find(1), 1);
+    wait_for(&waiter, 0, 3);
+    assert_int_equal(count_exposed(), 1);
+    answer(1, 1, 9001);
+    assert_int_equal(waiter.answers, 1);
+    assert_int_equal(waiter.found, 0);
+}
+
+static void run_timer(void)
+{
+    event_active(listeners.timer, EV_TIMEOUT, 0);
+    event_base_loop(worker.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
+static void what_is_named_is_named_to_the_client_every_minute(void **state)
+{
+    (void)state;
+    struct waiter waiter;
+
+    wait_for(&waiter, 0, 1000);
+    answer(0, 1000, 9000);
+    assert_int_equal(count_exposed(), 1000);
+    now += 59 * 1000 * 1000;
+    for (int32_t i = 0; i < 1000; i++)
+        assert_int_equal(find(i), 0);
+    run_timer();
+    assert_int_equal(count_exposed(), 0);
+    now += 1000 * 1000;
+    for (unsigned times = 0; times < 3; times++)
+        for (int32_t i = 0; i < 500; i++)
+            assert_int_equal(find(i), 0);
+    run_timer();
+    assert_int_equal(count_exposed(), 500);
+    /* That answer is no news; a new place is. */
+    answer(0, 500, 9000);
+    answer(3, 1, 9003);
+    struct kafka_address local;
+    assert_int_equal(node_listeners_find(&listeners, 0, KAFKA_ENDPOINT_BROKER, 3, &local), 0);
+    assert_int_equal(local.port, 9003);
+    run_timer();
+    assert_int_equal(count_exposed(), 0);
+}
+
+static void a_full_book_forgets_what_nobody_names(void **state)
+{
+    (void)state;
+    struct waiter waiter;
+
+    for (int32_t i = 0; i < CLUSTER_NODES_MAX; i += 1000) {
+        wait_for(&waiter, i, 1000);
+        answer(i, 1000, 9000);
+    }
+    assert_int_equal(find(CLUSTER_NODES_MAX), -1);
+    now += (uint64_t)600 * 1000 * 1000;
+    assert_int_equal(find(0), 0);
+    assert_int_equal(find(CLUSTER_NODES_MAX), 1);
+    assert_int_equal(find(0), 0);
+    assert_int_equal(find(1), 1);
+}
+
+static bool announce(int32_t node)
+{
+    static const struct kafka_address at = {.host = "b.example", .host_size = 9, .port = 9092};
+
+    return cluster_announce(&cluster, KAFKA_ENDPOINT_BROKER, node, &at);
+}
+
+static void a_full_address_book_forgets_what_nobody_names(void **state)
+{
+    (void)state;
+    for (int32_t i = 0; i < CLUSTER_NODES_MAX; i++)
+        assert_true(announce(i));
+    cluster.full = true; /* it would be said */
+    now += (uint64_t)600 * 1000 * 1000 - 1;
+    assert_true(announce(0));
+    assert_false(announce(CLUSTER_NODES_MAX));
+    now += 1;
+    assert_true(announce(CLUSTER_NODES_MAX));
+    assert_int_equal(cluster_node_count(&cluster), CLUSTER_NODES_MAX);
+    assert_non_null(cluster_node(&cluster, KAFKA_ENDPOINT_BROKER, 0));
+    assert_null(cluster_node(&cluster, KAFKA_ENDPOINT_BROKER, 1));
+    assert_non_null(cluster_node(&cluster, KAFKA_ENDPOINT_BROKER, CLUSTER_NODES_MAX));
+}
+
 static void a_failure_is_an_answer_and_forgotten(void **state)
 {
     (void)state;
@@ -181,6 +327,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_response_is_looked_at_once_for_all_its_nodes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_answers_nothing_wakes_nobody, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_withdrawn_is_asked_for_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_named_is_named_to_the_client_every_minute, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_full_book_forgets_what_nobody_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_address_book_forgets_what_nobody_names, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(nobody_waits_for_what_others_ask_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_an_answer_and_forgotten, set_up, tear_down),
     };
