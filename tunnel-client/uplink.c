@@ -412,6 +412,8 @@ static void on_rejected(struct carrier *carrier)
     bool resumed = carrier->known;
     char text[300];
 
+    if (code == MUX_CODE_GOING_AWAY)
+        uplink->stops_us = clock_now_us();
     snprintf(text, sizeof text, "the server refused the session: %.*s", (int)rejection->reason.size,
              rejection->reason.bytes);
     lose_session(carrier, text);
@@ -663,7 +665,8 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     snprintf(text, sizeof text, "%.*s", (int)reason.size, reason.size > 0 ? reason.bytes : "");
     note(uplink, JOURNAL_GOING_AWAY, text, 0);
     uplink->since_us = telemetry_wall_clock_us();
-    uplink->stops_us = clock_now_us();
+    if (code == MUX_CODE_GOING_AWAY)
+        uplink->stops_us = clock_now_us();
     carrier->leaving = true;
     list_append(&uplink->leaving, &carrier->node);
     const struct link_record record = link_record(carrier->link);

@@ -72,6 +72,26 @@ def test_a_new_session_remembers(pair, peer, between):
     assert proxy.accepted == links
 
 
+def test_over_another_instance(pair, peer, tmp_path, figure):
+    """Every second link is handed on to the instance that has the session: who frames and who learns are two."""
+    secret = tmp_path / "peers.secret"
+    secret.write_text("between-instances-only-7d1f\n")
+    ports = [wait.free_port() for _ in range(2)]
+    servers = [pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None,
+                           args=["--peer-listen", f"127.0.0.1:{port}", "--peer-secret-file", secret,
+                                 *(word for other in ports for word in ("--peers", f"127.0.0.1:{other}"))]) for port in ports]
+    proxy = faults.Proxy([("127.0.0.1", server.port) for server in servers])
+    try:
+        proxy.frame_max = {"client": 20_000, "server": 20_000}
+        client = pair.client(url(proxy), tcp={"raw": 0})
+        raw.check_both(tunnel.port(client, "raw"), 4 * MIB)
+        assert servers[1].events("link_forwarded") and not client.events("session_lost")
+        figure("links", proxy.accepted)
+        assert proxy.accepted <= 12
+    finally:
+        proxy.close()
+
+
 @pytest.mark.parametrize("who", ["client", "server"])
 def test_max_frame(who, pair, peer, between):
     """Given at one end it holds for both; the messages are the same."""
