@@ -153,10 +153,7 @@ static void fields_that_have_no_name(void **state)
 
 static void characters_that_cannot_be_seen(void **state)
 {
-    static const char *const names[] = {"alice\xc2\x85",
-                                        "\xe2\x80\xae"
-                                        "ecila",
-                                        "al\xe2\x80\x8bice"};
+    static const char *const names[] = {"alice\xc2\x85", "\342\200\256ecila", "al\342\200\213ice"};
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
