@@ -88,7 +88,8 @@ void redact(const char *text, size_t size, const char *secret, char *out, size_t
     size_t secret_size = secret ? strlen(secret) : 0;
     bool blank = false;
 
-    for (size_t i = 0; i < size;) {
+    /* What does not fit is not looked at: each piece may cost as much as the rest is long. */
+    for (size_t i = 0; i < size && output.at < output.end;) {
         bool hidden;
         if (is_blank(text[i])) {
             blank = output.at > out;

@@ -250,6 +250,8 @@ const char *address_parse_override(const char *text, struct address_override *ou
         error = address_parse_port(host_end + 1, (size_t)(port_end - host_end - 1), &out->at.port);
     if (error)
         return error;
+    if (out->at.port == 0)
+        return "port 0 cannot be connected to";
     error = address_parse_told_host(port_end + 1, out->address);
     if (error || parse_ip(out->address, ip) == 0)
         return "the last part of HOST:PORT:ADDRESS must be an IP address";

@@ -6,16 +6,9 @@
  */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "../../tunnel-server/peer_exchange.h"
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "check.h"
 
 static const uint8_t nonce[PEER_NONCE_SIZE] = "0123456789abcde";
 
@@ -85,7 +78,6 @@ static void prove(uint32_t seed, const uint8_t *body, size_t size)
     peer_exchange_answer(&o.exchange, "secret", true);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct outcome whole;

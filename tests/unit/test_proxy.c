@@ -126,6 +126,7 @@ static void overrides(void **state)
                                         "host:443",
                                         "host:443:",
                                         "host:x:1.2.3.4",
+                                        "host:0:1.2.3.4",
                                         "host:443:name",
                                         ":443:1.2.3.4",
                                         "[::1:443:1.2.3.4"};
