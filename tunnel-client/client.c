@@ -61,8 +61,8 @@ static void on_relay_ended(void *context, struct relay *relay, enum relay_end en
     connection_free(connection);
 }
 
-static void on_half_closed(void *context, struct relay *relay, enum relay_side ended,
-                           unsigned seconds)
+static void on_relay_half_closed(void *context, struct relay *relay, enum relay_side ended,
+                                 unsigned seconds)
 {
     const struct local_connection *connection = context;
 
@@ -82,7 +82,7 @@ static void on_half_closed(void *context, struct relay *relay, enum relay_side e
     }
 }
 
-static const struct relay_owner relay_owner = {.half_closed = on_half_closed,
+static const struct relay_owner relay_owner = {.half_closed = on_relay_half_closed,
                                                .ended = on_relay_ended};
 
 /* From here on its relay counts, and looks who is there. */

@@ -312,7 +312,7 @@ void port_end(struct port *port, uint64_t now_us)
 }
 
 /* Closes the listener that has been unused for longest; false: none has been for long enough. */
-static bool take_back(struct port *bootstrap, uint64_t now_us, struct list *withdrawn)
+static bool take_port_back(struct port *bootstrap, uint64_t now_us, struct list *withdrawn)
 {
     struct ports *ports = bootstrap->ports;
 
@@ -346,7 +346,7 @@ void ports_forget(struct list *withdrawn)
         free(list_entry(node, struct port, node));
 }
 
-static bool is_full(const struct port_request *request)
+static bool lacks_port(const struct port_request *request)
 {
     return !request->port && (request->failed == EADDRINUSE || request->failed == EMFILE);
 }
@@ -367,15 +367,15 @@ void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t c
     for (unsigned pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < count; i++) {
             struct port_request *request = &requests[i];
-            if (request->port || (pass > 0 && !is_full(request)))
+            if (request->port || (pass > 0 && !lacks_port(request)))
                 continue;
             request->port =
                 idmap_get(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node);
             if (request->port)
                 continue;
             open_node(bootstrap, request, pass, pass == 0 && ports > 0 ? 1 : ports);
-            while (pass > 0 && withdrawn && is_full(request) &&
-                   take_back(bootstrap, now_us, withdrawn))
+            while (pass > 0 && withdrawn && lacks_port(request) &&
+                   take_port_back(bootstrap, now_us, withdrawn))
                 open_node(bootstrap, request, 0, ports);
             if (!request->port)
                 continue;

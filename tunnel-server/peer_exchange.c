@@ -43,13 +43,13 @@ static bool is_authentic(const struct peer_exchange *exchange, const char *secre
 
 /* ---- asking */
 
-static void put_text(struct byte_writer *w, const char *text)
+static void put_peer_text(struct byte_writer *w, const char *text)
 {
     byte_writer_u16(w, (uint16_t)strlen(text));
     byte_writer_bytes(w, text, strlen(text));
 }
 
-static void ask(struct peer_exchange *exchange, const char *secret)
+static void put_question(struct peer_exchange *exchange, const char *secret)
 {
     const struct peer_question *question = &exchange->question;
     uint8_t mac[PEER_MAC_SIZE];
@@ -58,8 +58,8 @@ static void ask(struct peer_exchange *exchange, const char *secret)
     byte_writer_init(&w, exchange->out, sizeof exchange->out);
     byte_writer_u16(&w, 0);
     byte_writer_bytes(&w, question->id, sizeof question->id);
-    put_text(&w, question->identity);
-    put_text(&w, question->peer);
+    put_peer_text(&w, question->identity);
+    put_peer_text(&w, question->peer);
     size_t size = byte_writer_size(&w) - 2;
     byte_store_u16(exchange->out, (uint16_t)size);
     authenticate(exchange, secret, "ask", exchange->out + 2, size, mac);
@@ -81,12 +81,12 @@ void peer_exchange_asker(struct peer_exchange *exchange, const uint8_t nonce[PEE
     expect(exchange, PEER_NONCE_SIZE);
 }
 
-static enum peer_exchange_step answered(struct peer_exchange *exchange, const char *secret)
+static enum peer_exchange_step receive_as_asker(struct peer_exchange *exchange, const char *secret)
 {
     if (!exchange->nonces) {
         exchange->nonces = true;
         memcpy(exchange->answerer_nonce, exchange->in, PEER_NONCE_SIZE);
-        ask(exchange, secret);
+        put_question(exchange, secret);
         expect(exchange, 1 + PEER_MAC_SIZE);
         return PEER_EXCHANGE_SAY;
     }
@@ -104,7 +104,7 @@ void peer_exchange_answerer(struct peer_exchange *exchange, const uint8_t nonce[
     expect(exchange, sizeof MAGIC + PEER_NONCE_SIZE);
 }
 
-static bool read_text(struct byte_reader *r, char *text, size_t size)
+static bool read_peer_text(struct byte_reader *r, char *text, size_t size)
 {
     size_t length = byte_reader_u16(r);
     const uint8_t *bytes = byte_reader_bytes(r, length);
@@ -127,14 +127,15 @@ static enum peer_exchange_step check_question(struct peer_exchange *exchange, co
         return PEER_EXCHANGE_UNTRUSTED;
     byte_reader_init(&r, body, size);
     const uint8_t *id = byte_reader_bytes(&r, MUX_SESSION_ID_SIZE);
-    if (!id || !read_text(&r, question->identity, sizeof question->identity) ||
-        !read_text(&r, question->peer, sizeof question->peer))
+    if (!id || !read_peer_text(&r, question->identity, sizeof question->identity) ||
+        !read_peer_text(&r, question->peer, sizeof question->peer))
         return PEER_EXCHANGE_MALFORMED;
     memcpy(question->id, id, sizeof question->id);
     return PEER_EXCHANGE_ASKED;
 }
 
-static enum peer_exchange_step asked(struct peer_exchange *exchange, const char *secret)
+static enum peer_exchange_step receive_as_answerer(struct peer_exchange *exchange,
+                                                   const char *secret)
 {
     if (!exchange->nonces) {
         if (memcmp(exchange->in, MAGIC, sizeof MAGIC) != 0)
@@ -177,5 +178,6 @@ enum peer_exchange_step peer_exchange_received(struct peer_exchange *exchange, c
     exchange->fill += size;
     if (exchange->fill < exchange->needed)
         return PEER_EXCHANGE_MORE;
-    return exchange->asks ? answered(exchange, secret) : asked(exchange, secret);
+    return exchange->asks ? receive_as_asker(exchange, secret)
+                          : receive_as_answerer(exchange, secret);
 }

@@ -74,8 +74,8 @@ static void make_nonce(uint8_t nonce[PEER_NONCE_SIZE])
         abort();
 }
 
-static struct peer_connection *connection_new(struct peers *peers, struct peer_search *search,
-                                              struct list *list)
+static struct peer_connection *peer_connection_new(struct peers *peers, struct peer_search *search,
+                                                   struct list *list)
 {
     struct peer_connection *connection = calloc(1, sizeof *connection);
 
@@ -88,7 +88,7 @@ static struct peer_connection *connection_new(struct peers *peers, struct peer_s
     return connection;
 }
 
-static void connection_free(struct peer_connection *connection)
+static void peer_connection_free(struct peer_connection *connection)
 {
     if (!connection->search)
         connection->peers->unproven_count--;
@@ -154,7 +154,7 @@ static void watch(struct peer_connection *connection, event_callback_fn callback
 static void search_free(struct peer_search *search)
 {
     while (!list_empty(&search->connections))
-        connection_free(list_entry(search->connections.next, struct peer_connection, node));
+        peer_connection_free(list_entry(search->connections.next, struct peer_connection, node));
     for (size_t i = 0; i < search->peers->options->peer_count; i++)
         resolver_cancel(search->lookups[i].query);
     event_free(search->timeout);
@@ -172,11 +172,11 @@ static void search_done(struct peer_search *search, int fd)
 }
 
 /* One instance has not got it, or does not answer. */
-static void connection_over(struct peer_connection *connection)
+static void peer_connection_over(struct peer_connection *connection)
 {
     struct peer_search *search = connection->search;
 
-    connection_free(connection);
+    peer_connection_free(connection);
     if (list_empty(&search->connections) && search->lookups_left == 0)
         search_done(search, -1);
 }
@@ -196,7 +196,7 @@ static void on_answer(evutil_socket_t fd, short what, void *argument)
     if (step == PEER_EXCHANGE_YES)
         search_done(connection->search, take_fd(connection));
     else
-        connection_over(connection);
+        peer_connection_over(connection);
 }
 
 static void on_connected(void *context, const struct connector_result *result)
@@ -207,14 +207,14 @@ static void on_connected(void *context, const struct connector_result *result)
     connection->connector = NULL;
     connection->fd = result->fd;
     if (connection->fd < 0) {
-        connection_over(connection);
+        peer_connection_over(connection);
         return;
     }
     make_nonce(nonce);
     peer_exchange_asker(&connection->exchange, nonce, &connection->search->question);
     watch(connection, on_answer);
     if (!say(connection))
-        connection_over(connection);
+        peer_connection_over(connection);
 }
 
 static void on_resolved(void *context, const struct resolver_result *result)
@@ -227,7 +227,8 @@ static void on_resolved(void *context, const struct resolver_result *result)
     search->lookups_left--;
     for (size_t i = 0; !result->error && i < result->count; i++) {
         char host[SOCKET_TEXT_MAX];
-        struct peer_connection *connection = connection_new(peers, search, &search->connections);
+        struct peer_connection *connection =
+            peer_connection_new(peers, search, &search->connections);
         socket_format_host(&result->addresses[i], host);
         connection->connector =
             connector_start(peers->worker, host, socket_port(&result->addresses[i]),
@@ -295,7 +296,7 @@ static void answer(struct peer_connection *connection)
 
     peer_exchange_answer(&connection->exchange, peers->secret, has);
     int fd = say(connection) && has ? take_fd(connection) : -1;
-    connection_free(connection);
+    peer_connection_free(connection);
     if (fd >= 0)
         peers->owner->handed_on(peers->context, fd, question.identity, question.peer);
 }
@@ -316,7 +317,7 @@ static void on_question(evutil_socket_t fd, short what, void *argument)
     if (step == PEER_EXCHANGE_UNTRUSTED)
         log_warning(connection->peers->worker->log, "peer_untrusted",
                     "Somebody asks for a session without knowing the secret in --peer-secret-file");
-    connection_free(connection);
+    peer_connection_free(connection);
 }
 
 static struct peer_connection *oldest_unproven(const struct peers *peers)
@@ -343,18 +344,18 @@ static void on_proof_timer(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     while (!list_empty(&peers->unproven) && oldest_unproven(peers)->deadline_us <= clock_now_us())
-        connection_free(oldest_unproven(peers));
+        peer_connection_free(oldest_unproven(peers));
     arm_proof_timer(peers);
 }
 
 /* Another instance proves itself within milliseconds: who takes longest is the one to go. */
-static void make_way(struct peers *peers)
+static void drop_oldest_unproven(struct peers *peers)
 {
     log_warning(peers->worker->log, "peers_crowded",
                 "Connections to --peer-listen that prove nothing take up all places; the oldest "
                 "makes way",
                 log_u64("limit", UNPROVEN_MAX));
-    connection_free(oldest_unproven(peers));
+    peer_connection_free(oldest_unproven(peers));
 }
 
 static void on_accept(void *context, int fd, const struct socket_address *peer)
@@ -364,8 +365,8 @@ static void on_accept(void *context, int fd, const struct socket_address *peer)
 
     (void)peer;
     if (peers->unproven_count >= UNPROVEN_MAX)
-        make_way(peers);
-    struct peer_connection *connection = connection_new(peers, NULL, &peers->unproven);
+        drop_oldest_unproven(peers);
+    struct peer_connection *connection = peer_connection_new(peers, NULL, &peers->unproven);
     peers->unproven_count++;
     connection->fd = fd;
     connection->deadline_us = clock_now_us() + PROOF_TIMEOUT_S * UINT64_C(1000000);
@@ -453,7 +454,7 @@ void peers_free(struct peers *peers)
     while (!list_empty(&peers->searches))
         search_free(list_entry(peers->searches.next, struct peer_search, node));
     while (!list_empty(&peers->unproven))
-        connection_free(oldest_unproven(peers));
+        peer_connection_free(oldest_unproven(peers));
     event_free(peers->proof_timer);
     file_watch_free(peers->secret_watch);
     secret_free(peers->secret);
