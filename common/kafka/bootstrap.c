@@ -9,9 +9,10 @@
 enum { METADATA_VERSION = 1, DESCRIBE_CLUSTER_VERSION = 1, NO_VERSION = INT16_MAX };
 /* Of Kafka's Errors.java. */
 enum {
-    UNSUPPORTED_VERSION = 35,
+    UNKNOWN_SERVER_ERROR = -1,
     MISMATCHED_ENDPOINT_TYPE = 114,
     UNSUPPORTED_ENDPOINT_TYPE = 115,
+    ERROR_MAX = 255, /* with room for those to come */
 };
 /* Bytes of an entry of ApiVersions: key, lowest and highest version; in flexible versions tags. */
 enum { VERSIONS_ENTRY = 6, VERSIONS_ENTRY_FLEXIBLE = 7 };
@@ -227,9 +228,9 @@ size_t kafka_bootstrap_proof_request(uint8_t *buffer, int32_t correlation_id)
     return byte_writer_size(&w);
 }
 
-/* Whether the rest is a list of APIs as version 0 has it; one without an error may be as the
- * flexible versions have it, from a broker that takes any version. */
-static bool is_list_of_apis(const struct byte_reader *r, bool may_be_flexible)
+/* Whether the rest is a list of APIs, as version 0 has it or, from a broker that takes any version,
+ * as the flexible ones do. */
+static bool is_list_of_apis(const struct byte_reader *r)
 {
     struct byte_reader plain = *r;
     struct byte_reader flexible = *r;
@@ -238,7 +239,7 @@ static bool is_list_of_apis(const struct byte_reader *r, bool may_be_flexible)
     if (!plain.failed && count <= byte_reader_left(&plain) / VERSIONS_ENTRY)
         return true;
     count = kafka_wire_count(&flexible, true);
-    return may_be_flexible && !flexible.failed &&
+    return !flexible.failed && count > 0 &&
            count <= byte_reader_left(&flexible) / VERSIONS_ENTRY_FLEXIBLE;
 }
 
@@ -254,9 +255,11 @@ enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes,
         return fail(reason, "its answer is no ApiVersions response");
     if (result != KAFKA_BOOTSTRAP_OK)
         return result;
-    uint16_t error = byte_reader_u16(&r);
-    if (r.failed || (error != 0 && error != UNSUPPORTED_VERSION) ||
-        !is_list_of_apis(&r, error == 0))
+    int16_t error = (int16_t)byte_reader_u16(&r);
+    /* Behind an error it is the version that was asked for, or 0, or neither (librdkafka's mock
+     * brokers): what counts is that the request was read. */
+    if (r.failed || error < UNKNOWN_SERVER_ERROR || error > ERROR_MAX ||
+        (error == 0 && !is_list_of_apis(&r)))
         return fail(reason, "its answer is no ApiVersions response");
     if (size > (size_t)4 + byte_load_u32(bytes))
         return fail(reason, "it sent more than it was asked for");

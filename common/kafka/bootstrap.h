@@ -61,8 +61,8 @@ enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *byt
  * and that is the client's (Kafka's SaslServerAuthenticator; that an unknown version changes
  * nothing is in its SaslAuthenticatorTest.testApiVersionsRequestWithServerUnsupportedVersion).
  *
- * correlation_id must be random: whatever answers with the same one has read the request. What is
- * behind the response is an error: nobody has asked for it.
+ * correlation_id must be random: whatever answers with the same one has read the request. Any error
+ * code of Kafka's will do. What is behind the response is an error: nobody has asked for it.
  */
 size_t kafka_bootstrap_proof_request(uint8_t *buffer, int32_t correlation_id);
 enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes, size_t size,

@@ -282,7 +282,10 @@ static void what_brokers_answer_to_it_is_a_proof(void **state)
         "0000000a5eed0001002300000000", /* Kafka before 2.4: lists nothing */
         "000000165eed000100000000000200030000000d001200000005", /* takes any version, answers as 0
                                                                  */
-        "000000405eed0001000003"                                /* the same, as 3 and later */
+        "0000000a5eed0001002a00000000", /* does not like the request, but has read it */
+        "000000115eed0001002301001200000002"
+        "00000000",              /* librdkafka's mock brokers: no version's layout */
+        "000000405eed0001000003" /* the same, as 3 and later */
         "00030000000d000012000000050000000000020108000000000000000a021a02147472616e73616374696f6e2e"
         "76657273696f6e0002000200",
     };
@@ -315,10 +318,10 @@ static void what_speaks_something_else_proves_nothing(void **state)
         {"0000000a5eed0002002300000000", "something else"},            /* another id */
         {"0000002700127fff5eed0001000c", "something else"},            /* an echo, cut */
         {"000000045eed0001", "no ApiVersions response"},               /* nothing behind the id */
-        {"0000000a5eed0001002a00000000", "no ApiVersions response"},   /* another error */
-        {"0000000a5eed0001002300000001", "no ApiVersions response"},   /* less than it lists */
-        {"0000000a5eed00010023ffffffff", "no ApiVersions response"},   /* a negative number */
-        {"0000000b5eed000100230200120000", "no ApiVersions response"}, /* 35 is answered as 0 */
+        {"0000000a5eed0001414100000000", "no ApiVersions response"},   /* no error of Kafka's */
+        {"0000000a5eed0001000000000001", "no ApiVersions response"},   /* less than it lists */
+        {"0000000a5eed00010000ffffffff", "no ApiVersions response"},   /* a negative number */
+        {"0000000b5eed000100000200120000", "no ApiVersions response"}, /* an entry cut short */
         {"0000000a5eed00010023000000002b", "more than it was asked"},  /* and something behind */
     };
 
