@@ -536,11 +536,18 @@ static enum step read_request(struct http_connection *connection)
 
 /* ---- before the request */
 
-static enum step secure(struct http_connection *connection)
+static void say_tls_failed(struct http_connection *connection, const char *reason)
 {
-    struct http_server *server = connection->server;
     char peer[SOCKET_TEXT_MAX];
 
+    connection->end = HTTP_SERVER_TLS;
+    socket_format(&connection->address, peer);
+    log_info(connection->server->worker->log, "tls_failed", "A TLS handshake with a client failed",
+             log_str("peer", peer), log_str("reason", reason));
+}
+
+static enum step secure(struct http_connection *connection)
+{
     switch (transport_handshake(connection->transport)) {
     case 1:
         connection->phase = PHASE_READING;
@@ -550,10 +557,7 @@ static enum step secure(struct http_connection *connection)
     case TRANSPORT_EOF:
         return close_connection(connection);
     default:
-        connection->end = HTTP_SERVER_TLS;
-        socket_format(&connection->address, peer);
-        log_info(server->worker->log, "tls_failed", "A TLS handshake with a client failed",
-                 log_str("peer", peer), log_str("reason", transport_error(connection->transport)));
+        say_tls_failed(connection, transport_error(connection->transport));
         /* An alert that says why is on its way. */
         return transport_busy(connection->transport) ? close_connection(connection)
                                                      : begin_lingering(connection);
@@ -592,6 +596,10 @@ static enum step begin(struct http_connection *connection)
                              "A client speaks TLS, and this port plain HTTP: give --tls-cert and "
                              "--tls-key, or http:// to the client",
                              "this port speaks plain HTTP: the URL must begin with http://\n");
+    if (server->tls && first != TLS_HANDSHAKE) {
+        say_tls_failed(connection, "what came is no TLS");
+        return reset_connection(connection);
+    }
     connection->transport = server->tls ? transport_new_server(connection->fd, server->tls)
                                         : transport_new(connection->fd);
     connection->phase = server->tls ? PHASE_SECURING : PHASE_READING;

@@ -144,6 +144,7 @@ ELSEWHERE = {
     "a tunnel request while the server stops": "test_stopping_is_answered",
     "a connection too many": "test_slots",
     "plain HTTP on a port with TLS": "test_plain_http_on_a_tls_port",
+    "neither of the two on a port with TLS": "test_garbage_on_a_tls_port",
     "a TLS client that offers only h2 (ALPN)": "test_alpn",
     "a TLS client without a certificate, with --client-ca": "test_no_client_certificate",
 }
@@ -205,6 +206,14 @@ def test_plain_http_on_a_tls_port(pair, target):
         status, _, body = split(read_to_end(sock))
     assert (status, "this port speaks HTTPS" in body) == (400, True)
     server.wait_for("wrong_scheme")
+
+
+def test_garbage_on_a_tls_port(pair, target):
+    server = pair.server(tcp=target)
+    with socket.create_connection(("127.0.0.1", server.port), 20) as sock:
+        sock.sendall(b"\x80\x2e\x01\x03\x01" + bytes(100))
+        assert read_to_end(sock) == b""
+    assert "no TLS" in server.wait_for("tls_failed")["reason"]
 
 
 def context_for(pki, protocols=None):
@@ -498,6 +507,7 @@ class Bystander:
         assert self.failure is None, f"after {self.count} rounds: {self.failure!r}"
 
 
+@pytest.mark.speed
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.parametrize("tls", ["server", None], ids=["tls", "plain"])
 def test_flood(tls, kind, pair, target, pki, figure):
@@ -613,6 +623,7 @@ def memory_has(process, text):
     return False
 
 
+@pytest.mark.speed
 @pytest.mark.parametrize("tls", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["plain", "TLS 1.2", "TLS 1.3"])
 def test_no_presented_token_stays_in_memory(tls, pair, target, pki, tmp_path):
     """Refused, malformed, too large, too late, in one piece or several: of what was presented nothing is left, in no buffer."""
