@@ -171,7 +171,7 @@ int access_authorize(struct access *access, const struct http_upgrade *upgrade, 
     else if (token)
         token_label(token, identity);
     else
-        snprintf(identity, HTTP_IDENTITY_MAX, "anonymous");
+        snprintf(identity, HTTP_IDENTITY_MAX, ACCESS_ANONYMOUS);
     return 101;
 }
 

@@ -20,6 +20,9 @@
 #include "net/reload.h"
 #include "options.h"
 
+/* The identity of whoever is named by nothing. */
+#define ACCESS_ANONYMOUS "anonymous"
+
 struct access;
 
 /* NULL: error holds a sentence. options must live as long. */

@@ -54,6 +54,7 @@ static void stream_free(struct broker_stream *stream)
     learner_cancel(stream->learner);
     list_remove(&stream->node);
     list_remove(&stream->wait.node);
+    tenant_give(stream->streams->tenant, TENANT_STREAMS);
     free(stream);
 }
 
@@ -543,6 +544,97 @@ static void open_tcp(struct broker_streams *streams, struct mux_stream *mux, siz
                         on_upstream, stream);
 }
 
+/* SIZE_MAX: there is none of that name. */
+static size_t find_target(const struct options *options, const struct mux_target *target)
+{
+    bool raw = target->kind == MUX_TARGET_TCP;
+    size_t count = raw ? options->target_count : options->cluster_count;
+
+    for (size_t i = 0; i < count; i++)
+        if (text_is(target->name, raw ? options->targets[i].name : options->clusters[i].name))
+            return i;
+    return SIZE_MAX;
+}
+
+/* Takes a place for a stream, and counts its dial; NULL, or why there is none. */
+static const char *admit(struct broker_streams *streams)
+{
+    const struct options *options = streams->options;
+    struct tenant *tenant = streams->tenant;
+    enum metrics_limit limit;
+    const char *reason;
+
+    if (options->max_streams_of > 0 &&
+        tenant->holdings[TENANT_STREAMS].used >= (uint64_t)options->max_streams_of) {
+        limit = METRICS_LIMIT_STREAMS_OF;
+        reason = "this identity has as many connections as one may have "
+                 "(--max-streams-per-identity)";
+    } else if (!tenant_may_dial(tenant, clock_now_us())) {
+        limit = METRICS_LIMIT_DIALS;
+        reason = "this identity has begun as many connections in a minute as one may "
+                 "(--max-dials-per-minute)";
+    } else if (!tenant_take(tenant, TENANT_STREAMS)) {
+        limit = METRICS_LIMIT_STREAMS;
+        reason = "the server has as many connections as its descriptors allow (ulimit -n), and "
+                 "this identity has its share of them";
+    } else {
+        return NULL;
+    }
+    tenant_limited(tenant->tenants, limit);
+    return reason;
+}
+
+void broker_stream_limited(struct broker_streams *streams, uint32_t stream, enum mux_limit limit,
+                           const char *reason)
+{
+    tenant_limited(streams->tenant->tenants,
+                   limit == MUX_LIMIT_MEMORY ? METRICS_LIMIT_MEMORY : METRICS_LIMIT_STREAMS_EACH);
+    log_warning(log_of(streams), "stream_limited",
+                "A connection was refused or reset because of a limit",
+                log_str("session", streams->session), log_str("identity", streams->identity),
+                log_u64("stream", stream), log_str("reason", reason));
+}
+
+/* One that has a relay: those that are being opened have one as well. */
+static void give_way(struct broker_stream *stream, const char *reason)
+{
+    const struct broker_streams *streams = stream->streams;
+
+    log_warning(log_of(streams), "stream_gave_way",
+                "A connection is reset: others are entitled to what its identity has too much of",
+                log_str("session", streams->session), log_str("identity", streams->identity),
+                log_u64("stream", stream->id), log_str("target", stream->target),
+                log_str("reason", reason));
+    cut(stream, MUX_CODE_LIMIT, reason);
+}
+
+bool broker_streams_cut_newest(struct broker_streams *streams, const char *reason)
+{
+    if (list_empty(&streams->all))
+        return false;
+    give_way(list_entry(streams->all.previous, struct broker_stream, node), reason);
+    return true;
+}
+
+bool broker_streams_cut_largest(struct broker_streams *streams, enum mux_way way,
+                                const char *reason)
+{
+    struct broker_stream *largest = NULL;
+    uint64_t most = 0;
+
+    for (struct list *at = streams->all.next; at != &streams->all; at = at->next) {
+        struct broker_stream *stream = list_entry(at, struct broker_stream, node);
+        uint64_t charged = mux_stream_charged(stream->relay->stream, way);
+        if (charged > most) {
+            most = charged;
+            largest = stream;
+        }
+    }
+    if (largest)
+        give_way(largest, reason);
+    return largest != NULL;
+}
+
 void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer)
 {
@@ -554,20 +646,16 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         "the session is about to end");
         return;
     }
-    if (target->kind == MUX_TARGET_TCP) {
-        for (size_t i = 0; i < options->target_count; i++) {
-            if (text_is(target->name, options->targets[i].name)) {
-                open_tcp(streams, mux, i, target, peer);
-                return;
-            }
-        }
-    } else {
-        for (size_t i = 0; i < options->cluster_count; i++) {
-            if (text_is(target->name, options->clusters[i].name)) {
-                open_kafka(streams, mux, i, target, peer);
-                return;
-            }
-        }
+    size_t index = find_target(options, target);
+    if (index != SIZE_MAX) {
+        const char *limited = admit(streams);
+        if (limited)
+            refuse_unopened(streams, mux, target, peer, MUX_CODE_LIMIT, limited);
+        else if (target->kind == MUX_TARGET_TCP)
+            open_tcp(streams, mux, index, target, peer);
+        else
+            open_kafka(streams, mux, index, target, peer);
+        return;
     }
     snprintf(reason, sizeof reason, "the server has no %s of that name",
              target->kind == MUX_TARGET_TCP ? "--tcp target" : "--kafka cluster");

@@ -10,6 +10,7 @@
 #include "cluster.h"
 #include "node_listeners.h"
 #include "options.h"
+#include "tenant.h"
 
 /* The streams, and what they use of their session and server; filled in by the session. */
 struct broker_streams {
@@ -17,12 +18,13 @@ struct broker_streams {
     const struct options *options;
     struct cluster *clusters; /* options->cluster_count */
     struct node_listeners *listeners;
-    const char *session;  /* its id, for the log */
-    const char *identity; /* of who began it */
-    const char *peer;     /* where its client is now */
-    struct list all;      /* struct broker_stream */
-    uint64_t opened;      /* so far */
-    uint64_t bytes_up;    /* of those that have ended */
+    struct tenant *tenant; /* whose they are */
+    const char *session;   /* its id, for the log */
+    const char *identity;  /* of who began it */
+    const char *peer;      /* where its client is now */
+    struct list all;       /* struct broker_stream */
+    uint64_t opened;       /* so far */
+    uint64_t bytes_up;     /* of those that have ended */
     uint64_t bytes_down;
     /* By cluster, a bit for each bootstrap broker: the client has been told that it fails. */
     uint64_t *told;
@@ -32,6 +34,14 @@ struct broker_streams {
 /* The client opens a stream (mux_callbacks' open()): connects to what it asks for, or refuses. */
 void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer);
+/* mux_callbacks' limited(): the session has refused or reset a stream. */
+void broker_stream_limited(struct broker_streams *streams, uint32_t stream, enum mux_limit limit,
+                           const char *reason);
+/* Others are entitled to what these have: cuts the newest; false: there is none. */
+bool broker_streams_cut_newest(struct broker_streams *streams, const char *reason);
+/* The same for the one that is charged most for memory. */
+bool broker_streams_cut_largest(struct broker_streams *streams, enum mux_way way,
+                                const char *reason);
 /* The array "streams" of a session in /status.json; *left says how many more may be written. */
 void broker_streams_write(const struct broker_streams *streams, struct json_writer *json,
                           size_t *left);

@@ -45,6 +45,9 @@ struct options {
     const char *peer_listen;
     const char *peer_secret_file;
     int64_t max_sessions;
+    int64_t max_sessions_of; /* an identity; 0: its share */
+    int64_t max_streams_of;  /* the same */
+    int64_t max_dials;       /* of an identity, in a minute */
     int64_t max_handshakes;
     bool audit;
     struct shared_options shared;

@@ -15,6 +15,7 @@
 struct server_link {
     struct list node;
     struct server *server;
+    struct tenant *tenant;
     struct link *link;
     struct session *session;    /* NULL: before HELLO, or the session has ended */
     struct peer_search *search; /* another instance may have the session */
@@ -76,13 +77,25 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
 {
     struct server_link *entry = context;
     entry->greeted = true;
-    entry->server->greeting--;
-    struct mux_session *mux = session_hello(&entry->server->host, link, entry->identity,
-                                            entry->peer, hello, reject, &entry->session);
+    tenant_give(entry->tenant, TENANT_GREETINGS);
+    struct mux_session *mux =
+        session_hello(&entry->server->host, link, entry->tenant, entry->identity, entry->peer,
+                      hello, reject, &entry->session);
 
     if (!mux && !search_elsewhere(entry, hello, reject))
         say_rejected(entry, reject->reason);
     return mux;
+}
+
+static void entry_free(struct server_link *entry)
+{
+    if (!entry->greeted)
+        tenant_give(entry->tenant, TENANT_GREETINGS);
+    tenant_give(entry->tenant, TENANT_LINKS);
+    tenant_release(entry->tenant);
+    peer_search_cancel(entry->search);
+    list_remove(&entry->node);
+    free(entry);
 }
 
 static void on_link_ended(void *context, struct link *link, enum link_end end, const char *reason)
@@ -101,11 +114,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
         log_warning(entry->server->worker->log, "protocol_error",
                     "A client broke the protocol; its link was closed",
                     log_str("peer", entry->peer), log_str("reason", reason));
-    if (!entry->greeted)
-        entry->server->greeting--;
-    peer_search_cancel(entry->search);
-    list_remove(&entry->node);
-    free(entry);
+    entry_free(entry);
 }
 
 static const struct link_owner link_owner = {.hello = on_hello, .ended = on_link_ended};
@@ -133,23 +142,82 @@ static int on_authorize(void *context, const struct http_upgrade *upgrade, char 
     return access_authorize(server->access, upgrade, identity, body);
 }
 
+/* The oldest link of the tenant that carries no session, or has not even said HELLO. */
+static bool drop_link(struct server *server, const struct tenant *tenant, bool greeting)
+{
+    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
+        struct server_link *entry = list_entry(at, struct server_link, node);
+        if (entry->tenant != tenant || (greeting ? entry->greeted : entry->session != NULL))
+            continue;
+        log_warning(server->worker->log, "link_gave_way",
+                    "A link is closed: its identity has more of them than its share",
+                    log_str("peer", entry->peer), log_str("identity", entry->identity));
+        link_abort(entry->link);
+        entry_free(entry);
+        return true;
+    }
+    return false;
+}
+
+static bool on_give_way(void *context, struct tenant *from, enum tenant_thing thing)
+{
+    switch (thing) {
+    case TENANT_SESSIONS:
+        return session_give_way(from);
+    case TENANT_STREAMS:
+        return session_give_way_stream(from);
+    default:
+        return drop_link(context, from, thing == TENANT_GREETINGS);
+    }
+}
+
+static bool on_give_way_memory(void *context, struct tenant *from, enum mux_way way)
+{
+    (void)context;
+    return session_give_way_memory(from, way);
+}
+
+static const struct tenants_owner tenants_owner = {.give_way = on_give_way,
+                                                   .give_way_memory = on_give_way_memory};
+
+/* Takes a place for a link that has not said HELLO. */
+static bool admit(struct server *server, struct tenant *tenant, const char *identity,
+                  const char *peer)
+{
+    const char *reason = NULL;
+
+    if (!tenant_take(tenant, TENANT_LINKS)) {
+        reason = "there are as many links as sessions and handshakes allow (--max-sessions, "
+                 "--max-handshakes)";
+    } else if (!tenant_take(tenant, TENANT_GREETINGS)) {
+        tenant_give(tenant, TENANT_LINKS);
+        reason = "too many have not said yet which session they are for (--max-handshakes)";
+    }
+    if (!reason)
+        return true;
+    tenant_limited(&server->tenants, METRICS_LIMIT_LINKS);
+    log_warning(server->worker->log, "link_refused", "A WebSocket is closed at once",
+                log_str("peer", peer), log_str("identity", identity), log_str("reason", reason));
+    return false;
+}
+
 static void add_link(struct server *server, struct transport *transport, const char *identity,
                      const char *peer, bool handed_on)
 {
     struct server_link *entry;
 
-    if (server->greeting >= (size_t)server->options->max_handshakes) {
-        log_warning(server->worker->log, "handshake_refused",
-                    "A WebSocket is closed: too many have not said yet which session they are for",
-                    log_str("peer", peer), log_u64("limit", server->greeting));
+    struct tenant *tenant = tenant_use(&server->tenants, identity, peer);
+
+    if (!admit(server, tenant, identity, peer)) {
+        tenant_release(tenant);
         transport_free(transport);
         return;
     }
     entry = calloc(1, sizeof *entry);
     if (!entry)
         abort();
-    server->greeting++;
     entry->server = server;
+    entry->tenant = tenant;
     snprintf(entry->identity, sizeof entry->identity, "%s", identity);
     snprintf(entry->peer, sizeof entry->peer, "%s", peer);
     list_append(&server->links, &entry->node);
@@ -452,6 +520,7 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     server->options = options;
     start_telemetry(server);
     list_init(&server->links);
+    tenants_init(&server->tenants, worker, options, &tenants_owner, server);
     server->clusters = calloc(options->cluster_count + 1, sizeof *server->clusters);
     if (!server->clusters)
         abort();
@@ -468,6 +537,7 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
     server->host = (struct session_host){.worker = worker,
                                          .options = options,
                                          .clusters = server->clusters,
+                                         .tenants = &server->tenants,
                                          .ended = on_session_ended,
                                          .context = server};
     list_init(&server->host.sessions);
@@ -542,10 +612,10 @@ void server_free(struct server *server)
     probes_free(server->probes);
     while ((node = list_pop(&server->links))) {
         struct server_link *entry = list_entry(node, struct server_link, node);
-        peer_search_cancel(entry->search);
         link_abort(entry->link);
-        free(entry);
+        entry_free(entry);
     }
+    tenants_clear(&server->tenants);
     listener_free(server->listener);
     http_server_free(server->http);
     peers_free(server->peers);

@@ -26,8 +26,8 @@ struct server {
     struct tls_keeper *broker_files;
     struct cluster *clusters; /* options->cluster_count */
     struct session_host host;
-    struct list links;              /* upgraded connections, with or without a session */
-    size_t greeting;                /* how many of them have not sent HELLO yet */
+    struct list links; /* upgraded connections, with or without a session */
+    struct tenants tenants;
     uint8_t offers[MUX_OFFERS_MAX]; /* in host.offers */
     struct peers *peers;            /* NULL: this is the only instance */
     bool leaving;                   /* it will stop soon */

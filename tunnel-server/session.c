@@ -21,6 +21,8 @@ enum { SESSIONS_SHOWN = 500, STREAMS_SHOWN = 1000 };
 
 struct session {
     struct list node; /* in host->sessions */
+    struct list of;   /* in tenant->sessions */
+    struct tenant *tenant;
     struct session_host *host;
     struct mux_session *mux;
     struct link *link; /* NULL: lost, may come back */
@@ -116,6 +118,13 @@ static void on_stalled(void *context, struct mux_stream *stream, enum mux_stall 
     telemetry_stalled(session->host->worker, stall);
 }
 
+static void on_limited(void *context, uint32_t stream, enum mux_limit limit, const char *reason)
+{
+    struct session *session = context;
+
+    broker_stream_limited(&session->streams, stream, limit, reason);
+}
+
 static const struct mux_callbacks session_callbacks = {
     .output = on_output,
     .established = on_established,
@@ -130,6 +139,7 @@ static const struct mux_callbacks session_callbacks = {
     .goaway = on_goaway,
     .measured = on_measured,
     .stalled = on_stalled,
+    .limited = on_limited,
 };
 
 static void on_resume_timer(evutil_socket_t fd, short what, void *argument)
@@ -167,13 +177,14 @@ static struct mux_session *new_mux(struct session *session)
         abort();
     format_id(&key, session->id);
     struct mux_session *mux = mux_session_new(&settings, &session_callbacks, session, &key,
-                                              &worker->pool, &worker->share);
+                                              &worker->pool, &session->tenant->share);
     byte_wipe(&key, sizeof key);
     return mux;
 }
 
-static struct session *session_new(struct session_host *host, const char *identity,
-                                   const char *peer)
+/* The tenant has a place for it. */
+static struct session *session_new(struct session_host *host, struct tenant *tenant,
+                                   const char *identity, const char *peer)
 {
     struct session *session = calloc(1, sizeof *session);
 
@@ -186,6 +197,9 @@ static struct session *session_new(struct session_host *host, const char *identi
         abort();
     list_append(&host->sessions, &session->node);
     host->session_count++;
+    tenant_reference(tenant);
+    session->tenant = tenant;
+    list_append(&tenant->sessions, &session->of);
     snprintf(session->identity, sizeof session->identity, "%s", identity);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
     frame_limit_init(&session->frames, host->options->shared.max_frame);
@@ -197,6 +211,7 @@ static struct session *session_new(struct session_host *host, const char *identi
         .options = host->options,
         .clusters = host->clusters,
         .listeners = &session->listeners,
+        .tenant = tenant,
         .session = session->id,
         .identity = session->identity,
         .peer = session->peer,
@@ -255,6 +270,9 @@ static void session_end(struct session *session, enum mux_code code, const char 
     free(session->streams.told);
     list_remove(&session->node);
     host->session_count--;
+    list_remove(&session->of);
+    tenant_give(session->tenant, TENANT_SESSIONS);
+    tenant_release(session->tenant);
     free(session);
 }
 
@@ -294,17 +312,118 @@ static struct session *find_resumable(struct session_host *host, const char *ide
     return session;
 }
 
-/* Ends a session that has neither a link nor streams. */
-static bool make_room(struct session_host *host)
+/* How little a session is missed: one that has a link, streams, and was there first, most. */
+static unsigned worth(const struct session *session)
+{
+    return (session->link ? 2 : 0) + (mux_session_stream_count(session->mux) > 0);
+}
+
+/* The session of the tenant that is worth least, the newest of several; NULL: it has none. */
+static struct session *find_least(const struct tenant *tenant)
+{
+    struct session *least = NULL;
+
+    for (struct list *at = tenant->sessions.next; at != &tenant->sessions; at = at->next) {
+        struct session *session = list_entry(at, struct session, of);
+        if (!least || worth(session) <= worth(least))
+            least = session;
+    }
+    return least;
+}
+
+static void end_for_others(struct session *session)
+{
+    static const char reason[] = "others are entitled to its place (--max-sessions)";
+    struct link *link = session->link;
+
+    log_warning(log_of(session), "session_gave_way",
+                "A session is ended: its identity has more of them than its share",
+                log_str("session", session->id), log_str("identity", session->identity));
+    set_link(session, NULL);
+    if (link)
+        link_close(link, 1013, reason);
+    session_end(session, MUX_CODE_LIMIT, reason);
+}
+
+bool session_give_way(struct tenant *tenant)
+{
+    struct session *session = find_least(tenant);
+
+    if (session)
+        end_for_others(session);
+    return session != NULL;
+}
+
+/* One that has neither link nor streams makes room for another of the same tenant. */
+static bool replace_own(struct tenant *tenant)
+{
+    struct session *session = find_least(tenant);
+
+    if (!session || worth(session) > 0)
+        return false;
+    session_end(session, MUX_CODE_LIMIT, "others need its place, and it has no streams");
+    return true;
+}
+
+/* One that has neither link nor streams, whosever it is, for a tenant that has less than its part.
+ */
+static bool replace_any(struct session_host *host)
 {
     for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next) {
         struct session *session = list_entry(at, struct session, node);
-        if (!session->link && mux_session_stream_count(session->mux) == 0) {
+        if (worth(session) == 0) {
             session_end(session, MUX_CODE_LIMIT, "others need its place, and it has no streams");
             return true;
         }
     }
     return false;
+}
+
+/* A place for another session; NULL, or why there is none. */
+static const char *admit(struct session_host *host, struct tenant *tenant)
+{
+    uint64_t most = (uint64_t)host->options->max_sessions_of;
+
+    if (most > 0 && tenant->holdings[TENANT_SESSIONS].used >= most && !replace_own(tenant)) {
+        tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS_OF);
+        return "this identity has as many sessions as one may have (--max-sessions-per-identity)";
+    }
+    if (tenant_take(tenant, TENANT_SESSIONS))
+        return NULL;
+    bool entitled = tenant_ask(tenant, TENANT_SESSIONS) == SHARE_ENTITLED;
+    if ((replace_own(tenant) || (entitled && replace_any(host))) &&
+        tenant_take(tenant, TENANT_SESSIONS))
+        return NULL;
+    tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS);
+    return entitled ? "the server has as many sessions as it allows (--max-sessions)"
+                    : "the server has as many sessions as it allows (--max-sessions), and this "
+                      "identity has its share of them";
+}
+
+bool session_give_way_stream(struct tenant *tenant)
+{
+    struct session *most = NULL;
+
+    for (struct list *at = tenant->sessions.next; at != &tenant->sessions; at = at->next) {
+        struct session *session = list_entry(at, struct session, of);
+        if (!most || mux_session_stream_count(session->mux) > mux_session_stream_count(most->mux))
+            most = session;
+    }
+    return most && broker_streams_cut_newest(&most->streams,
+                                             "others are entitled to this connection's place");
+}
+
+bool session_give_way_memory(struct tenant *tenant, enum mux_way way)
+{
+    struct session *most = NULL;
+
+    for (struct list *at = tenant->sessions.next; at != &tenant->sessions; at = at->next) {
+        struct session *session = list_entry(at, struct session, of);
+        if (!most || mux_session_charged(session->mux, way) > mux_session_charged(most->mux, way))
+            most = session;
+    }
+    return most && broker_streams_cut_largest(&most->streams, way,
+                                              "others are entitled to this connection's memory");
 }
 
 /* A link is gone, or its client has given it up for another one. */
@@ -340,11 +459,12 @@ static void note_link(struct session *session, const struct mux_hello *hello)
 }
 
 struct mux_session *session_hello(struct session_host *host, struct link *link,
-                                  const char *identity, const char *peer,
+                                  struct tenant *tenant, const char *identity, const char *peer,
                                   const struct mux_hello *hello, struct mux_reject *reject,
                                   struct session **out)
 {
     struct session *session;
+    const char *limited;
 
     if (mux_version_choose(hello->version_min, hello->version_max) == 0)
         return reject_with(
@@ -366,10 +486,10 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
     } else {
         if (host->draining)
             return reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
-        if (host->session_count >= (size_t)host->options->max_sessions && !make_room(host))
-            return reject_with(reject, MUX_CODE_LIMIT,
-                               "the server has as many sessions as it allows (--max-sessions)");
-        session = session_new(host, identity, peer);
+        limited = admit(host, tenant);
+        if (limited)
+            return reject_with(reject, MUX_CODE_LIMIT, limited);
+        session = session_new(host, tenant, identity, peer);
     }
     set_link(session, link);
     limit_frames(session, hello);

@@ -10,6 +10,7 @@
 #include "cluster.h"
 #include "net/link.h"
 #include "options.h"
+#include "tenant.h"
 
 struct session;
 
@@ -18,7 +19,8 @@ struct session_host {
     struct worker *worker;
     const struct options *options;
     struct cluster *clusters; /* options->cluster_count */
-    struct mux_text offers;   /* what WELCOME lists; it and offer_count stay the same */
+    struct tenants *tenants;
+    struct mux_text offers; /* what WELCOME lists; it and offer_count stay the same */
     uint16_t offer_count;
     bool draining;        /* the server is about to stop: no new sessions */
     bool stopping;        /* it stops now: no session is kept for its client to come back */
@@ -31,7 +33,7 @@ struct session_host {
 
 /* A link has sent HELLO: the session it belongs to, new or resumed; NULL: *reject says why not. */
 struct mux_session *session_hello(struct session_host *host, struct link *link,
-                                  const char *identity, const char *peer,
+                                  struct tenant *tenant, const char *identity, const char *peer,
                                   const struct mux_hello *hello, struct mux_reject *reject,
                                   struct session **session);
 /* Whether there is a session of that id, whoever began it. */
@@ -39,6 +41,11 @@ bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSIO
 /* A link of the session is gone; its newest, or one that was replaced. */
 void session_link_lost(struct session *session, struct link *link, enum link_end end,
                        const char *reason);
+/* Ends a session of the tenant's, the one that is least missed; false: it has none. */
+bool session_give_way(struct tenant *tenant);
+/* Cuts its newest stream, or the one that is charged most for memory. */
+bool session_give_way_stream(struct tenant *tenant);
+bool session_give_way_memory(struct tenant *tenant, enum mux_way way);
 /* Tells all clients that the server is about to stop, and drains their streams: a client leaves
  * when it has none left. */
 void session_drain_all(struct session_host *host);

@@ -118,13 +118,17 @@ const struct metric metrics_table[METRICS] = {
                               .kind = METRIC_COUNTER,
                               .place = METRIC_BOTH},
     [METRIC_RETAINED_BYTES] = {.name = "retained_bytes",
-                               .help = "Bytes kept for sending and for sending again, all streams",
+                               .help =
+                                   "Memory for what is to be sent, or sent again; 4 KiB an open "
+                                   "stream at the least",
                                .kind = METRIC_GAUGE,
                                .unit = METRIC_BYTES,
                                .place = METRIC_BOTH},
     [METRIC_GRANTED_BYTES] = {.name = "granted_bytes",
-                              .help = "Credit that the other end has: bytes that may have to be "
-                                      "held here, all streams",
+                              .help =
+                                  "Memory for what comes: bytes that were not consumed yet, "
+                                  "and credit beyond first windows; 4 KiB an open stream at the "
+                                  "least",
                               .kind = METRIC_GAUGE,
                               .unit = METRIC_BYTES,
                               .place = METRIC_BOTH},
@@ -134,6 +138,16 @@ const struct metric metrics_table[METRICS] = {
                              .kind = METRIC_GAUGE,
                              .unit = METRIC_BYTES,
                              .place = METRIC_BOTH},
+    [METRIC_LIMITED] = {.name = "limited_total",
+                        .help = "What a limit has refused or ended: sessions (--max-sessions), "
+                                "sessions_of_identity, connections (descriptors), "
+                                "connections_of_identity, connections_of_session (--max-streams), "
+                                "links, dials (--max-dials-per-minute), memory (--memory); "
+                                "gave_way: a session, link or connection of an identity that had "
+                                "more than its share ended for one that had less",
+                        .kind = METRIC_COUNTER,
+                        .place = METRIC_SERVER,
+                        .labels = {{"limit", METRICS_LIMIT}}},
     [METRIC_LISTENERS] = {.name = "listeners",
                           .help = "Local listeners: bootstrap, raw targets, and one a node",
                           .kind = METRIC_GAUGE,

@@ -30,6 +30,7 @@ enum metric_id {
     METRIC_RETAINED_BYTES,
     METRIC_GRANTED_BYTES,
     METRIC_MEMORY_LIMIT,
+    METRIC_LIMITED,
     METRIC_LISTENERS,
     METRIC_WAITING_CONNECTIONS,
     METRIC_CLUSTER_REACHABLE,
@@ -82,6 +83,7 @@ enum metrics_set {
     METRICS_LATENCY,      /* enum metrics_latency */
     METRICS_EVENT,        /* warnings and errors of the log */
     METRICS_LEVEL,        /* enum log_level */
+    METRICS_LIMIT,        /* enum metrics_limit */
     METRICS_SETS
 };
 
@@ -89,6 +91,20 @@ enum metrics_direction {
     METRICS_UP,   /* towards brokers and targets */
     METRICS_DOWN, /* towards Kafka clients */
 };
+
+/* Limits that something was refused for, or ended. */
+enum metrics_limit {
+    METRICS_LIMIT_SESSIONS,     /* of the server */
+    METRICS_LIMIT_SESSIONS_OF,  /* of an identity */
+    METRICS_LIMIT_STREAMS,      /* of the server */
+    METRICS_LIMIT_STREAMS_OF,   /* of an identity */
+    METRICS_LIMIT_STREAMS_EACH, /* of a session */
+    METRICS_LIMIT_LINKS,
+    METRICS_LIMIT_DIALS,
+    METRICS_LIMIT_MEMORY,
+    METRICS_LIMIT_GAVE_WAY, /* ended, for somebody who had less */
+};
+#define METRICS_LIMITS 9
 
 enum metrics_latency { METRICS_LATENCY_PRODUCE, METRICS_LATENCY_FETCH };
 

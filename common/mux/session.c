@@ -294,6 +294,16 @@ void mux_session_limit_messages(struct mux_session *session, uint32_t message_ma
     session->settings.message_max = message_max;
 }
 
+uint64_t mux_session_charged(const struct mux_session *session, enum mux_way way)
+{
+    const struct mux_stream *stream;
+    uint64_t charged = 0;
+
+    for (size_t at = 0; (stream = idmap_next(&session->streams, &at));)
+        charged += mux_stream_charged(stream, way);
+    return charged;
+}
+
 uint64_t mux_session_rtt_us(const struct mux_session *session)
 {
     return session->rtt_us;

@@ -148,6 +148,8 @@ const struct mux_reject *mux_session_rejection(const struct mux_session *session
 const struct mux_session_key *mux_session_key(const struct mux_session *session);
 bool mux_session_established(const struct mux_session *session);
 size_t mux_session_stream_count(const struct mux_session *session);
+/* What the session's share is charged for its streams, together. */
+uint64_t mux_session_charged(const struct mux_session *session, enum mux_way way);
 /* The peer has broken the protocol: no link can carry the session on, from the verb on that
  * returned MUX_ERROR_PROTOCOL. */
 bool mux_session_is_broken(const struct mux_session *session);

@@ -105,6 +105,16 @@ void telemetry_start(struct worker *worker, enum metric_place place,
     static const char *const directions[] = {[METRICS_UP] = "up", [METRICS_DOWN] = "down"};
     static const char *const latencies[] = {
         [METRICS_LATENCY_PRODUCE] = "Produce", [METRICS_LATENCY_FETCH] = "Fetch"};
+    static const char *const limits[METRICS_LIMITS] = {
+        [METRICS_LIMIT_SESSIONS] = "sessions",
+        [METRICS_LIMIT_SESSIONS_OF] = "sessions_of_identity",
+        [METRICS_LIMIT_STREAMS] = "connections",
+        [METRICS_LIMIT_STREAMS_OF] = "connections_of_identity",
+        [METRICS_LIMIT_STREAMS_EACH] = "connections_of_session",
+        [METRICS_LIMIT_LINKS] = "links",
+        [METRICS_LIMIT_DIALS] = "dials",
+        [METRICS_LIMIT_MEMORY] = "memory",
+        [METRICS_LIMIT_GAVE_WAY] = "gave_way"};
     static const char *const levels[LEVELS] = {"error", "warning", "info", "debug"};
     struct telemetry *telemetry = calloc(1, sizeof *telemetry);
 
@@ -137,6 +147,7 @@ void telemetry_start(struct worker *worker, enum metric_place place,
         [METRICS_LATENCY] = {latencies, 2, false},
         [METRICS_EVENT] = {telemetry->events, LOG_EVENTS_MAX, true},
         [METRICS_LEVEL] = {levels, LEVELS, false},
+        [METRICS_LIMIT] = {limits, METRICS_LIMITS, false},
     };
     telemetry->metrics = metrics_new(place, sets);
     metrics_set(telemetry->metrics, METRIC_BUILD_INFO, 0, 0, 1);

@@ -9,89 +9,11 @@ import time
 import pytest
 
 from harness import fakes, openssl, proxy as proxies, raw, tunnel, wait, wire, ws
+from harness.mux_client import CLUSTER, DATA, EXPOSE, EXPOSED, GOAWAY, LISTENER, REJECT, RESET, UNKNOWN_SESSION, WELCOME, Client
 
 pytestmark = pytest.mark.tunnel
 
-DATA, WELCOME, REJECT, GOAWAY = 5, 2, 3, 9
-OPEN, RESET, EXPOSE, EXPOSED = 1, 6, 32, 33
-CLUSTER, TCP = 1, 3
-UNKNOWN_SESSION, LISTENER = 12, 8
 VENDOR_API = 10_000
-
-
-class Client:
-    """A tunnel client by hand (docs/protocol.md): frames in and out, the control stream's messages."""
-
-    def __init__(self, server, key=bytes(48), resume=False, attempt=1):
-        self.sock, status, _ = ws.upgrade(server)
-        assert status == 101
-        self.sock.settimeout(20)
-        self.sent, self.pending, self.control = 0, b"", b""
-        hello = struct.pack(">IHHHII", 0x4B54554E, 1, 1, int(resume), attempt, 1 << 20) + key + b"\x04test"
-        self.send(ws.mux_frame(1, 0, hello))
-        self.answer, payload = self.frame((WELCOME, REJECT))
-        self.key = payload[12:60]
-        self.code = struct.unpack_from(">H", payload)[0]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.sock.close()
-
-    def send(self, frames):
-        self.sock.sendall(ws.frame(2, frames))
-
-    def message(self, kind, body):
-        message = struct.pack(">BBH", kind, 0, len(body)) + body
-        self.send(ws.mux_frame(DATA, 0, struct.pack(">Q", self.sent) + message))
-        self.sent += len(message)
-
-    def open(self, stream, target, kind=TCP):
-        self.message(OPEN, struct.pack(">IBi", stream, kind, -1) + bytes([len(target)]) + target.encode() + b"\x02me")
-
-    def _take(self, size):
-        """So many bytes of the link: the payload of WebSocket messages, whatever their boundaries."""
-        while len(self.pending) < size:
-            head = self._exactly(2)
-            length = head[1] & 127
-            if length > 125:
-                length = int.from_bytes(self._exactly(2 if length == 126 else 8), "big")
-            payload = self._exactly(length)
-            if head[0] & 15 == 8:
-                raise EOFError(payload)
-            self.pending += payload
-        taken, self.pending = self.pending[:size], self.pending[size:]
-        return taken
-
-    def _exactly(self, size):
-        data = b""
-        while len(data) < size:
-            got = self.sock.recv(size - len(data))
-            if not got:
-                raise EOFError
-            data += got
-        return data
-
-    def frame(self, kinds):
-        """(type, payload) of the next frame that is one of those."""
-        while True:
-            kind, _, size, stream = struct.unpack(">BBHI", self._take(8))
-            payload = self._take(size)
-            if kind == DATA and stream == 0:
-                self.control += payload[8:]
-            if kind in kinds:
-                return kind, payload
-
-    def next_message(self, kinds):
-        """(type, body) of the next message of the control stream that is one of those."""
-        while True:
-            while len(self.control) >= 4 and len(self.control) >= 4 + struct.unpack_from(">H", self.control, 2)[0]:
-                size = struct.unpack_from(">H", self.control, 2)[0]
-                kind, body, self.control = self.control[0], self.control[4:4 + size], self.control[4 + size:]
-                if kind in kinds:
-                    return kind, body
-            self.frame((DATA,))
 
 
 @pytest.fixture

@@ -1,0 +1,179 @@
+/* Who is whom, and who gives way to whom. */
+#include "../lib/cmocka.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "../../tunnel-server/access.h"
+#include "../../tunnel-server/tenant.h"
+#include "net/clock.h"
+#include "net/telemetry.h"
+
+static struct log quiet;
+static struct worker worker;
+static struct tenants tenants;
+static struct options options;
+static struct tenant *asked; /* to give way */
+static bool willing;
+
+static bool give_way(void *context, struct tenant *from, enum tenant_thing thing)
+{
+    (void)context;
+    asked = from;
+    if (willing)
+        tenant_give(from, thing);
+    return willing;
+}
+
+static bool give_way_memory(void *context, struct tenant *from, enum mux_way way)
+{
+    (void)context;
+    asked = from;
+    if (willing)
+        mux_share_give(&from->share, way, 1000);
+    return willing;
+}
+
+static const struct tenants_owner owner = {.give_way = give_way,
+                                           .give_way_memory = give_way_memory};
+
+static int set_up(void **state)
+{
+    (void)state;
+    log_init(&quiet, &(struct log_settings){.level = LOG_LEVEL_ERROR, .fd = STDERR_FILENO});
+    worker_init(&worker, &quiet, 20000);
+    telemetry_start(&worker, METRIC_SERVER, &(struct telemetry_names){0});
+    options = (struct options){.max_sessions = 4, .max_handshakes = 8, .max_dials = 60};
+    tenants_init(&tenants, &worker, &options, &owner, NULL);
+    asked = NULL;
+    willing = true;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_true(list_empty(&tenants.used));
+    for (int i = 0; i < TENANT_THINGS; i++)
+        assert_true(tenants.supplies[i].used == 0 && tenants.supplies[i].holders == 0);
+    tenants_clear(&tenants);
+    worker_clear(&worker);
+    return 0;
+}
+
+static bool are_one(const char *identity, const char *peer, const char *other_identity,
+                    const char *other_peer)
+{
+    struct tenant *one = tenant_use(&tenants, identity, peer);
+    struct tenant *other = tenant_use(&tenants, other_identity, other_peer);
+    bool same = one == other;
+
+    tenant_release(one);
+    tenant_release(other);
+    return same;
+}
+
+static void strangers_are_told_apart_by_address(void **state)
+{
+    static const char nobody[] = ACCESS_ANONYMOUS;
+
+    (void)state;
+    assert_true(are_one("alice", "127.0.0.1:1", "alice", "[2001:db8::1]:2"));
+    assert_false(are_one("alice", "127.0.0.1:1", "bob", "127.0.0.1:1"));
+    assert_true(are_one(nobody, "127.0.0.1:1", nobody, "127.0.0.1:2"));
+    assert_false(are_one(nobody, "127.0.0.1:1", nobody, "127.0.0.2:1"));
+    assert_true(are_one(nobody, "[2001:db8::1]:1", nobody, "[2001:db8:0:0:1::2]:1"));
+    assert_false(are_one(nobody, "[2001:db8::1]:1", nobody, "[2001:db8:0:1::1]:1"));
+    assert_false(are_one(nobody, "127.0.0.1:1", "anonymous from 127.0.0.1 ", "127.0.0.1:1"));
+    assert_true(are_one(nobody, "?", nobody, "?"));
+}
+
+static void whoever_has_most_gives_way(void **state)
+{
+    (void)state;
+    struct tenant *alice = tenant_use(&tenants, "alice", "");
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+    struct tenant *carol = tenant_use(&tenants, "carol", "");
+
+    for (int i = 0; i < 4; i++)
+        assert_true(tenant_take(alice, TENANT_SESSIONS));
+    assert_false(tenant_take(alice, TENANT_SESSIONS));
+    assert_null(asked);
+    assert_true(tenant_take(bob, TENANT_SESSIONS)); /* 3 and 1 */
+    assert_true(asked == alice);
+    assert_true(tenant_take(bob, TENANT_SESSIONS)); /* 2 and 2 */
+    asked = NULL;
+    assert_false(tenant_take(bob, TENANT_SESSIONS));
+    assert_false(tenant_take(alice, TENANT_SESSIONS));
+    assert_null(asked);
+    assert_true(tenant_take(carol, TENANT_SESSIONS)); /* one of them has 1 */
+    asked = NULL;
+    willing = false;
+    assert_int_equal(tenant_ask(carol, TENANT_SESSIONS), SHARE_REFUSED);
+    while (alice->holdings[TENANT_SESSIONS].used > 0)
+        tenant_give(alice, TENANT_SESSIONS);
+    while (bob->holdings[TENANT_SESSIONS].used > 0)
+        tenant_give(bob, TENANT_SESSIONS);
+    tenant_give(carol, TENANT_SESSIONS);
+    tenant_release(alice);
+    tenant_release(bob);
+    tenant_release(carol);
+}
+
+static void memory_is_taken_from_whom_it_is_too_much(void **state)
+{
+    (void)state;
+    struct tenant *alice = tenant_use(&tenants, "alice", "");
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+
+    assert_true(mux_share_take(&alice->share, MUX_RECEIVE, 10000));
+    willing = false;
+    assert_false(mux_share_take(&bob->share, MUX_RECEIVE, 1000));
+    assert_true(asked == alice);
+    willing = true;
+    assert_true(mux_share_take(&bob->share, MUX_RECEIVE, 5000));
+    asked = NULL;
+    assert_false(mux_share_take(&bob->share, MUX_RECEIVE, 1));
+    assert_false(mux_share_take(&alice->share, MUX_RECEIVE, 1));
+    assert_null(asked);
+    mux_share_give(&alice->share, MUX_RECEIVE, 5000);
+    mux_share_give(&bob->share, MUX_RECEIVE, 5000);
+    tenant_release(alice);
+    tenant_release(bob);
+}
+
+static void dials_count_for_a_minute_whoever_refers_to_them(void **state)
+{
+    (void)state;
+    uint64_t now = clock_now_us() + 1000 * 1000;
+    struct tenant *alice = tenant_use(&tenants, "alice", "");
+
+    for (int i = 0; i < 60; i++)
+        assert_true(tenant_may_dial(alice, now));
+    assert_false(tenant_may_dial(alice, now));
+    tenant_release(alice);
+    alice = tenant_use(&tenants, "alice", "");
+    assert_false(tenant_may_dial(alice, now));
+    assert_true(tenant_may_dial(alice, now + 1000 * 1000));
+    assert_false(tenant_may_dial(alice, now + 1000 * 1000));
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+    assert_true(tenant_may_dial(bob, now));
+    for (int i = 0; i < 60; i++)
+        assert_true(tenant_may_dial(alice, now + 61 * 1000 * 1000));
+    assert_false(tenant_may_dial(alice, now + 61 * 1000 * 1000));
+    tenant_release(alice);
+    tenant_release(bob);
+}
+
+#define PREPARED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PREPARED(strangers_are_told_apart_by_address),
+        PREPARED(whoever_has_most_gives_way),
+        PREPARED(memory_is_taken_from_whom_it_is_too_much),
+        PREPARED(dials_count_for_a_minute_whoever_refers_to_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
