@@ -189,8 +189,7 @@ static void arm_waiting_timer(struct client *client)
     uint64_t wait = due > now ? due - now : 0;
     if (wait > LOOK_US)
         wait = LOOK_US;
-    const struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
-    event_add(client->waiting_timer, &tv);
+    worker_wait_us(client->waiting_timer, wait);
 }
 
 static void on_waiting_timer(evutil_socket_t fd, short what, void *argument)
@@ -560,9 +559,7 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
     list_init(&client->connections);
     list_init(&client->waiting);
     ports_init(&client->ports, worker, options->advertise_host, on_accept, client);
-    client->waiting_timer = event_new(worker->base, -1, 0, on_waiting_timer, client);
-    if (!client->waiting_timer)
-        abort();
+    client->waiting_timer = worker_timer(worker, on_waiting_timer, client);
     client->terminal = terminal_new(worker, options);
     *exit_code = 2;
     client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);

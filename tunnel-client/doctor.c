@@ -181,10 +181,8 @@ static void end_stream(struct doctor *doctor)
 
 static void set_deadline(struct doctor *doctor)
 {
-    const struct timeval wait = {ANSWER_MAX_MS / 1000, ANSWER_MAX_MS % 1000 * 1000};
-
     doctor->asked_us = clock_now_us();
-    event_add(doctor->deadline, &wait);
+    worker_wait_ms(doctor->deadline, ANSWER_MAX_MS);
 }
 
 static int64_t took(const struct doctor *doctor)
@@ -732,9 +730,7 @@ int doctor_run(struct worker *worker, const struct options *options)
         abort();
     doctor->worker = worker;
     doctor->options = options;
-    doctor->deadline = event_new(worker->base, -1, 0, on_deadline, doctor);
-    if (!doctor->deadline)
-        abort();
+    doctor->deadline = worker_timer(worker, on_deadline, doctor);
     address_format(options->url.host, options->url.port, server);
     diagnosis_begin(&doctor->diagnosis, stdout, options->json, server);
     plan_listeners(doctor);

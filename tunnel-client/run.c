@@ -266,8 +266,6 @@ struct run *run_new(struct worker *worker, const struct options *options, const 
                     struct terminal *terminal)
 {
     struct run *run = calloc(1, sizeof *run);
-    const struct timeval limit = {(time_t)(options->ready_timeout_ms / 1000),
-                                  (suseconds_t)(options->ready_timeout_ms % 1000 * 1000)};
 
     if (!run)
         abort();
@@ -277,10 +275,8 @@ struct run *run_new(struct worker *worker, const struct options *options, const 
     run->terminal = terminal;
     /* If something else ends the program, the command has not run. */
     run->exit_code = 1;
-    run->deadline = event_new(worker->base, -1, 0, on_deadline, run);
-    if (!run->deadline)
-        abort();
-    event_add(run->deadline, &limit);
+    run->deadline = worker_timer(worker, on_deadline, run);
+    worker_wait_ms(run->deadline, options->ready_timeout_ms);
     return run;
 }
 

@@ -226,14 +226,12 @@ static void on_quit(evutil_socket_t fd, short what, void *argument)
 
 static void quit(struct client *client, struct pages_answer *answer)
 {
-    const struct timeval soon = {0, QUIT_DELAY_MS * 1000};
-
     if (!client->options->allow_quit) {
         pages_say(answer, 403, "Quitting over HTTP is off: start with --allow-quit.\n");
         return;
     }
     log_info(client->worker->log, "quit_requested", "POST /quitquitquit asks the program to stop");
-    event_add(client->quit, &soon);
+    worker_wait_ms(client->quit, QUIT_DELAY_MS);
     pages_say(answer, 200, "stopping\n");
 }
 
@@ -292,9 +290,7 @@ bool status_start(struct client *client, char *error, size_t size)
 
     if (!options->shared.status)
         return true;
-    client->quit = event_new(client->worker->base, -1, 0, on_quit, client);
-    if (!client->quit)
-        abort();
+    client->quit = worker_timer(client->worker, on_quit, client);
     client->pages =
         pages_new(client->worker, &options->status_address, &pages_owner, client, error, size);
     return client->pages != NULL;

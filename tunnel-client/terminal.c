@@ -94,7 +94,6 @@ static void draw(struct terminal *terminal)
 static void on_tick(evutil_socket_t fd, short what, void *argument)
 {
     struct terminal *terminal = argument;
-    const struct timeval soon = {TICK_S, 0};
 
     (void)fd;
     (void)what;
@@ -104,7 +103,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
         draw(terminal);
     else
         erase(terminal);
-    event_add(terminal->tick, &soon);
+    worker_wait_ms(terminal->tick, TICK_S * 1000);
 }
 
 /* ---- lines */
@@ -267,9 +266,7 @@ struct terminal *terminal_new(struct worker *worker, const struct options *optio
     terminal->options = options;
     terminal->before = worker->log->settings;
     terminal->own_lines = options->call.command == COMMAND_NONE && !options->shared.log_level_given;
-    terminal->tick = event_new(worker->base, -1, 0, on_tick, terminal);
-    if (!terminal->tick)
-        abort();
+    terminal->tick = worker_timer(worker, on_tick, terminal);
     worker->log->settings.sink = write_log;
     worker->log->settings.sink_context = terminal;
     if (terminal->own_lines)

@@ -426,10 +426,8 @@ static struct event *start_reading(struct token_command *command, int fd,
                                    event_callback_fn on_readable)
 {
     struct event *event =
-        event_new(command->worker->base, fd, EV_READ | EV_PERSIST, on_readable, command);
+        worker_event(command->worker, fd, EV_READ | EV_PERSIST, on_readable, command);
 
-    if (!event)
-        abort();
     event_add(event, NULL);
     return event;
 }
@@ -462,7 +460,6 @@ static int run(struct token_command *command)
 void token_command_start(struct token_command *command, unsigned timeout_ms,
                          token_callback callback, void *context)
 {
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
     int error;
 
     command->callback = callback;
@@ -483,7 +480,7 @@ void token_command_start(struct token_command *command, unsigned timeout_ms,
         event_active(command->answer, EV_TIMEOUT, 0);
         return;
     }
-    event_add(command->deadline, &timeout);
+    worker_wait_ms(command->deadline, timeout_ms);
 }
 
 void token_command_cancel(struct token_command *command)
@@ -521,9 +518,9 @@ struct token_command *token_command_new(struct worker *worker, const char *text,
     command->environment = copy_environment(environment);
     command->output_fd = command->complaints_fd = -1;
     children_begin(worker);
-    command->deadline = event_new(worker->base, -1, 0, on_deadline, command);
-    command->answer = event_new(worker->base, -1, 0, on_answer, command);
-    if (!command->command || !command->deadline || !command->answer)
+    command->deadline = worker_timer(worker, on_deadline, command);
+    command->answer = worker_timer(worker, on_answer, command);
+    if (!command->command)
         abort();
     return command;
 }

@@ -124,10 +124,8 @@ static struct carrier *carrier_new(struct uplink *uplink)
         abort();
     carrier->uplink = uplink;
     list_init(&carrier->node);
-    carrier->resume = event_new(uplink->worker->base, -1, 0, on_resume_expired, carrier);
-    carrier->sweep = event_new(uplink->worker->base, -1, 0, on_sweep, carrier);
-    if (!carrier->resume || !carrier->sweep)
-        abort();
+    carrier->resume = worker_timer(uplink->worker, on_resume_expired, carrier);
+    carrier->sweep = worker_timer(uplink->worker, on_sweep, carrier);
     new_session(carrier);
     return carrier;
 }
@@ -256,12 +254,10 @@ static unsigned backoff_ms(struct uplink *uplink, enum patience patience)
 
 static void redial_in(struct uplink *uplink, unsigned wait_ms)
 {
-    const struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
-
     uplink->pause_ms = wait_ms;
     uplink->pause_stays = false;
     if (!uplink->stopping)
-        event_add(uplink->redial, &wait);
+        worker_wait_ms(uplink->redial, wait_ms);
 }
 
 static void on_redial(evutil_socket_t fd, short what, void *argument)
@@ -459,9 +455,7 @@ static void on_link_lost(struct carrier *carrier, const struct link_record *reco
     if (uplink->resume_window_ms == 0) {
         lose_session(carrier, reason);
     } else {
-        const struct timeval keep = {uplink->resume_window_ms / 1000,
-                                     uplink->resume_window_ms % 1000 * 1000};
-        event_add(carrier->resume, &keep);
+        worker_wait_ms(carrier->resume, uplink->resume_window_ms);
     }
     redial_in(uplink, wait_ms);
 }
@@ -758,10 +752,8 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
         return NULL;
     }
     uplink->http = http_client_new(uplink->way, &settings);
-    uplink->redial = event_new(worker->base, -1, 0, on_redial, uplink);
-    uplink->watch = event_new(worker->base, -1, EV_PERSIST, on_watch, uplink);
-    if (!uplink->redial || !uplink->watch)
-        abort();
+    uplink->redial = worker_timer(worker, on_redial, uplink);
+    uplink->watch = worker_event(worker, -1, EV_PERSIST, on_watch, uplink);
     uplink->current = carrier_new(uplink);
     return uplink;
 }

@@ -52,7 +52,6 @@ static void on_error(enum evhttp_request_error error, void *argument)
 static void on_answer(struct evhttp_request *request, void *argument)
 {
     struct waiter *waiter = argument;
-    const struct timeval soon = {0, ASK_AGAIN_MS * 1000};
     int status = request ? evhttp_request_get_response_code(request) : 0;
     char line[SAID_MAX - 32];
 
@@ -73,7 +72,7 @@ static void on_answer(struct evhttp_request *request, void *argument)
     if (waiter->ready || waiter->once)
         event_base_loopbreak(waiter->base);
     else
-        event_add(waiter->again, &soon);
+        worker_wait_ms(waiter->again, ASK_AGAIN_MS);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *argument)
@@ -118,12 +117,9 @@ int wait_until_ready(struct worker *worker, const struct options *options)
 {
     struct waiter waiter = {
         .base = worker->base, .address = &options->wait_address, .once = options->max_ms == 0};
-    const struct timeval limit = {(time_t)(options->max_ms / 1000),
-                                  (suseconds_t)(options->max_ms % 1000 * 1000)};
+    const struct timeval limit = clock_timeval(options->max_ms * 1000);
 
-    waiter.again = event_new(worker->base, -1, 0, on_again, &waiter);
-    if (!waiter.again)
-        abort();
+    waiter.again = worker_timer(worker, on_again, &waiter);
     if (!waiter.once)
         event_base_loopexit(worker->base, &limit);
     event_active(waiter.again, EV_TIMEOUT, 0);

@@ -196,7 +196,6 @@ void access_reload(struct access *access, struct reload *reload)
 struct access *access_new(struct worker *worker, const struct options *options, char *error,
                           size_t size)
 {
-    static const struct timeval pause = {.tv_sec = LOOK_S};
     struct access *access = calloc(1, sizeof *access);
 
     if (!access)
@@ -210,10 +209,8 @@ struct access *access_new(struct worker *worker, const struct options *options, 
         access_free(access);
         return NULL;
     }
-    access->look = event_new(worker->base, -1, EV_PERSIST, on_look, access);
-    if (!access->look)
-        abort();
-    event_add(access->look, &pause);
+    access->look = worker_event(worker, -1, EV_PERSIST, on_look, access);
+    worker_wait_ms(access->look, LOOK_S * 1000);
     return access;
 }
 

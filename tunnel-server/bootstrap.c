@@ -44,12 +44,11 @@ static void on_runner_dialled(void *context, const struct broker_dial_result *re
 static void begin_next_runner(struct bootstrap *bootstrap)
 {
     struct runner *runner = &bootstrap->runners[bootstrap->begun++];
-    const struct timeval pause = {0, NEXT_BROKER_US};
 
     runner->dial = broker_dial_bootstrap(bootstrap->cluster, runner->broker, bootstrap->timeout_ms,
                                          on_runner_dialled, runner);
     if (bootstrap->begun < bootstrap->count)
-        event_add(bootstrap->next, &pause);
+        worker_wait_us(bootstrap->next, NEXT_BROKER_US);
     else
         event_del(bootstrap->next);
 }
@@ -120,9 +119,7 @@ struct bootstrap *bootstrap_start(struct cluster *cluster, uint64_t without, uns
     bootstrap->timeout_ms = timeout_ms;
     bootstrap->callback = callback;
     bootstrap->context = context;
-    bootstrap->next = event_new(cluster->worker->base, -1, 0, on_next_runner, bootstrap);
-    if (!bootstrap->next)
-        abort();
+    bootstrap->next = worker_timer(cluster->worker, on_next_runner, bootstrap);
     health_order(&cluster->health, order);
     for (size_t i = 0; i < all; i++)
         if (!(without >> order[i] & 1))

@@ -160,7 +160,6 @@ static void prove_attempt(struct attempt *attempt, const struct dial_result *res
 {
     struct broker_dial *dial = attempt->owner;
     struct cluster *cluster = dial->cluster;
-    const struct timeval pause = {0, NEXT_ADDRESS_US};
     int fd = result->transport ? transport_fd(result->transport) : result->fd;
 
     attempt->fd = result->fd;
@@ -177,7 +176,7 @@ static void prove_attempt(struct attempt *attempt, const struct dial_result *res
     attempt->proof = proof_start(cluster->worker, result->fd, result->transport, dial->timeout_ms,
                                  on_attempt_proven, attempt);
     if (dial->begun < ATTEMPTS_MAX)
-        event_add(dial->next, &pause);
+        worker_wait_us(dial->next, NEXT_ADDRESS_US);
 }
 
 static void on_attempt_dialled(void *context, const struct dial_result *result)
@@ -276,9 +275,7 @@ static struct broker_dial *start_broker_dial(struct cluster *cluster, const stru
     dial->timeout_ms = timeout_ms;
     dial->callback = callback;
     dial->context = context;
-    dial->next = event_new(cluster->worker->base, -1, 0, on_next_attempt, dial);
-    if (!dial->next)
-        abort();
+    dial->next = worker_timer(cluster->worker, on_next_attempt, dial);
     begin_attempt(dial);
     return dial;
 }

@@ -162,21 +162,18 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
  * of what a client has sent before, which shows when no answer comes. */
 static void ask(struct learner *learner)
 {
-    const struct timeval timeout = {learner->timeout_ms / 1000, learner->timeout_ms % 1000 * 1000};
-    struct event_base *base = learner->cluster->worker->base;
+    const struct worker *worker = learner->cluster->worker;
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
     size_t size = kafka_bootstrap_request(learner->type, request, CORRELATION_ID);
 
     if (transport_has_room(learner->connection) &&
         transport_commit(learner->connection, request, size) == 0)
         transport_flush(learner->connection);
-    learner->readable = event_new(base, transport_fd(learner->connection), EV_READ | EV_PERSIST,
-                                  on_readable, learner);
-    learner->deadline = event_new(base, -1, 0, on_deadline, learner);
-    if (!learner->readable || !learner->deadline)
-        abort();
+    learner->readable = worker_event(worker, transport_fd(learner->connection),
+                                     EV_READ | EV_PERSIST, on_readable, learner);
+    learner->deadline = worker_timer(worker, on_deadline, learner);
     event_add(learner->readable, NULL);
-    event_add(learner->deadline, &timeout);
+    worker_wait_ms(learner->deadline, learner->timeout_ms);
     /* TLS may have read ahead what no event will announce. */
     if (transport_pending(learner->connection))
         event_active(learner->readable, EV_READ, 0);

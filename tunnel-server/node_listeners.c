@@ -95,9 +95,7 @@ static bool is_forgotten(const struct node_listeners *listeners, const struct ex
 
 static void check_soon(struct node_listeners *listeners)
 {
-    const struct timeval check = {EXPOSE_CHECK_S, 0};
-
-    event_add(listeners->timer, &check);
+    worker_wait_ms(listeners->timer, EXPOSE_CHECK_S * 1000);
 }
 
 static void note_named(struct node_listeners *listeners, struct exposed_book *book,
@@ -379,8 +377,8 @@ void node_listeners_init(struct node_listeners *listeners, struct worker *worker
     list_init(&listeners->waiting);
     list_init(&listeners->unanswered);
     listeners->books = calloc(cluster_count + 1, sizeof *listeners->books);
-    listeners->timer = event_new(worker->base, -1, 0, on_timer, listeners);
-    if (!listeners->books || !listeners->timer)
+    listeners->timer = worker_timer(worker, on_timer, listeners);
+    if (!listeners->books)
         abort();
     for (size_t i = 0; i < cluster_count; i++) {
         struct exposed_book *book = &listeners->books[i];

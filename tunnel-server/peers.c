@@ -142,10 +142,8 @@ static int take_fd(struct peer_connection *connection)
 
 static void watch(struct peer_connection *connection, event_callback_fn callback)
 {
-    connection->event = event_new(connection->peers->worker->base, connection->fd,
-                                  EV_READ | EV_PERSIST, callback, connection);
-    if (!connection->event)
-        abort();
+    connection->event = worker_event(connection->peers->worker, connection->fd,
+                                     EV_READ | EV_PERSIST, callback, connection);
     event_add(connection->event, NULL);
 }
 
@@ -253,7 +251,6 @@ struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSI
                                  peer_search_callback callback, void *context)
 {
     struct peer_search *search = calloc(1, sizeof *search);
-    const struct timeval timeout = {SEARCH_TIMEOUT_S, 0};
 
     if (!search)
         abort();
@@ -265,10 +262,8 @@ struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSI
     snprintf(search->question.peer, sizeof search->question.peer, "%s", peer);
     list_init(&search->connections);
     list_append(&peers->searches, &search->node);
-    search->timeout = event_new(peers->worker->base, -1, 0, on_timeout, search);
-    if (!search->timeout)
-        abort();
-    event_add(search->timeout, &timeout);
+    search->timeout = worker_timer(peers->worker, on_timeout, search);
+    worker_wait_ms(search->timeout, SEARCH_TIMEOUT_S * 1000);
     search->lookups_left = peers->options->peer_count;
     for (size_t i = 0; i < peers->options->peer_count; i++) {
         const struct address *address = &peers->options->peer_addresses[i];
@@ -333,8 +328,7 @@ static void arm_proof_timer(struct peers *peers)
         return;
     uint64_t due = oldest_unproven(peers)->deadline_us;
     uint64_t wait = due > now ? due - now : 0;
-    const struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
-    event_add(peers->proof_timer, &tv);
+    worker_wait_us(peers->proof_timer, wait);
 }
 
 static void on_proof_timer(evutil_socket_t fd, short what, void *argument)
@@ -425,9 +419,7 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
         (struct peers){.worker = worker, .options = options, .owner = owner, .context = context};
     list_init(&peers->searches);
     list_init(&peers->unproven);
-    peers->proof_timer = event_new(worker->base, -1, 0, on_proof_timer, peers);
-    if (!peers->proof_timer)
-        abort();
+    peers->proof_timer = worker_timer(worker, on_proof_timer, peers);
     peers->secret_watch =
         file_watch_new(worker, &options->peer_secret_file, 1, on_secret_changed, peers);
     peers->secret = secret_read_file(options->peer_secret_file, why);

@@ -45,13 +45,12 @@ static void start_probe(struct probe *probe)
 static void on_round(evutil_socket_t fd, short what, void *argument)
 {
     struct probes *probes = argument;
-    const struct timeval again = {ROUND_S, 0};
 
     (void)fd;
     (void)what;
     for (size_t i = 0; i < probes->count; i++)
         start_probe(&probes->each[i]);
-    event_add(probes->round, &again);
+    worker_wait_ms(probes->round, ROUND_S * 1000);
 }
 
 /* context: the probe of the cluster's first broker. */
@@ -82,9 +81,7 @@ struct probes *probes_new(struct worker *worker, struct cluster *clusters, size_
             probes->each[probes->count++] =
                 (struct probe){.probes = probes, .cluster = &clusters[i], .broker = broker};
     }
-    probes->round = event_new(worker->base, -1, 0, on_round, probes);
-    if (!probes->round)
-        abort();
+    probes->round = worker_timer(worker, on_round, probes);
     probes_begin_round(probes);
     return probes;
 }

@@ -153,7 +153,6 @@ struct proof *proof_start(struct worker *worker, int fd, struct transport *trans
                           unsigned timeout_ms, proof_callback callback, void *context)
 {
     struct proof *proof = calloc(1, sizeof *proof);
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
 
     if (!proof)
         abort();
@@ -161,13 +160,11 @@ struct proof *proof_start(struct worker *worker, int fd, struct transport *trans
     proof->transport = transport;
     proof->callback = callback;
     proof->context = context;
-    proof->readable = event_new(worker->base, transport ? transport_fd(transport) : fd,
-                                EV_READ | EV_PERSIST, on_answer_readable, proof);
-    proof->deadline = event_new(worker->base, -1, 0, on_answer_overdue, proof);
-    if (!proof->readable || !proof->deadline)
-        abort();
+    proof->readable = worker_event(worker, transport ? transport_fd(transport) : fd,
+                                   EV_READ | EV_PERSIST, on_answer_readable, proof);
+    proof->deadline = worker_timer(worker, on_answer_overdue, proof);
     event_add(proof->readable, NULL);
-    event_add(proof->deadline, &timeout);
+    worker_wait_ms(proof->deadline, timeout_ms);
     ask_for_proof(proof);
     return proof;
 }

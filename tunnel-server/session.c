@@ -192,9 +192,7 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
         abort();
     session->host = host;
     session->began_us = clock_now_us();
-    session->resume_timer = event_new(host->worker->base, -1, 0, on_resume_timer, session);
-    if (!session->resume_timer)
-        abort();
+    session->resume_timer = worker_timer(host->worker, on_resume_timer, session);
     list_append(&host->sessions, &session->node);
     host->session_count++;
     tenant_reference(tenant);
@@ -517,7 +515,6 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
                        const char *reason)
 {
     uint64_t keep_ms = session->host->options->shared.resume_window_ms;
-    const struct timeval keep = {(time_t)(keep_ms / 1000), (suseconds_t)(keep_ms % 1000 * 1000)};
 
     if (session->link != link)
         return;
@@ -534,7 +531,7 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
     log_info(log_of(session), "link_lost",
              "A client's link is lost; its session is kept for a while",
              log_str("session", session->id), log_str("reason", reason), log_ms("kept", keep_ms));
-    event_add(session->resume_timer, &keep);
+    worker_wait_ms(session->resume_timer, keep_ms);
 }
 
 void session_drain_all(struct session_host *host)

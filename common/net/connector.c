@@ -105,7 +105,6 @@ static void on_connected(evutil_socket_t fd, short what, void *argument)
 static void begin_next(struct connector *connector)
 {
     struct attempt *attempt = &connector->attempts[connector->begun++];
-    const struct timeval pause = {0, NEXT_ATTEMPT_US};
 
     attempt->fd = socket_new(attempt->address.storage.ss_family);
     if (attempt->fd < 0) {
@@ -118,13 +117,10 @@ static void begin_next(struct connector *connector)
         attempt_failed(attempt, errno);
         return;
     }
-    attempt->event =
-        event_new(connector->worker->base, attempt->fd, EV_WRITE, on_connected, attempt);
-    if (!attempt->event)
-        abort();
+    attempt->event = worker_event(connector->worker, attempt->fd, EV_WRITE, on_connected, attempt);
     event_add(attempt->event, NULL);
     if (connector->begun < connector->count)
-        event_add(connector->next, &pause);
+        worker_wait_us(connector->next, NEXT_ATTEMPT_US);
 }
 
 static void on_next(evutil_socket_t fd, short what, void *argument)
@@ -178,18 +174,15 @@ static struct connector *connector_new(struct worker *worker, unsigned timeout_m
                                        connector_callback callback, void *context)
 {
     struct connector *connector = calloc(1, sizeof *connector);
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
 
     if (!connector)
         abort();
     connector->worker = worker;
     connector->callback = callback;
     connector->context = context;
-    connector->deadline = event_new(worker->base, -1, 0, on_deadline, connector);
-    connector->next = event_new(worker->base, -1, 0, on_next, connector);
-    if (!connector->deadline || !connector->next)
-        abort();
-    event_add(connector->deadline, &timeout);
+    connector->deadline = worker_timer(worker, on_deadline, connector);
+    connector->next = worker_timer(worker, on_next, connector);
+    worker_wait_ms(connector->deadline, timeout_ms);
     return connector;
 }
 

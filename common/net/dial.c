@@ -106,17 +106,14 @@ static void start_handshake(struct dial *dial, int fd)
 {
     uint64_t now = clock_now_us();
     uint64_t left_us = dial->deadline_us > now ? dial->deadline_us - now : 0;
-    const struct timeval left = {(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
 
     dial->transport = transport_new_client(
         fd, dial->tls.context, dial->tls.server_name ? dial->tls.server_name : dial->host);
-    dial->readable = event_new(dial->worker->base, fd, EV_READ | EV_PERSIST, on_ready, dial);
-    dial->writable = event_new(dial->worker->base, fd, EV_WRITE, on_ready, dial);
-    dial->deadline = event_new(dial->worker->base, -1, 0, on_deadline, dial);
-    if (!dial->readable || !dial->writable || !dial->deadline)
-        abort();
+    dial->readable = worker_event(dial->worker, fd, EV_READ | EV_PERSIST, on_ready, dial);
+    dial->writable = worker_event(dial->worker, fd, EV_WRITE, on_ready, dial);
+    dial->deadline = worker_timer(dial->worker, on_deadline, dial);
     event_add(dial->readable, NULL);
-    event_add(dial->deadline, &left);
+    worker_wait_us(dial->deadline, left_us);
     go_on(dial);
 }
 

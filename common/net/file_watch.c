@@ -61,7 +61,6 @@ struct file_watch *file_watch_new(struct worker *worker, const char *const *path
                                   file_watch_callback callback, void *context)
 {
     struct file_watch *watch = calloc(1, sizeof *watch);
-    const struct timeval pause = {LOOK_S, 0};
 
     if (!watch)
         abort();
@@ -74,10 +73,8 @@ struct file_watch *file_watch_new(struct worker *worker, const char *const *path
     file_watch_reset(watch);
     if (watch->count == 0)
         return watch;
-    watch->look = event_new(worker->base, -1, EV_PERSIST, on_look, watch);
-    if (!watch->look)
-        abort();
-    event_add(watch->look, &pause);
+    watch->look = worker_event(worker, -1, EV_PERSIST, on_look, watch);
+    worker_wait_ms(watch->look, LOOK_S * 1000);
     return watch;
 }
 

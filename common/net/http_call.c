@@ -680,7 +680,6 @@ static void forget_address(struct http_call *call, const struct socket_address *
 static void on_connected(void *context, const struct connector_result *result)
 {
     struct http_call *call = context;
-    const struct timeval patience = {ATTEMPT_MAX_MS / 1000, ATTEMPT_MAX_MS % 1000 * 1000};
 
     call->connector = NULL;
     if (result->fd < 0) {
@@ -694,14 +693,11 @@ static void on_connected(void *context, const struct connector_result *result)
     socket_format(&result->address, call->trace.address);
     call->trace.connected_us = elapsed_us(call);
     call->transport = transport_new(result->fd);
-    call->readable =
-        event_new(call->worker->base, result->fd, EV_READ | EV_PERSIST, on_ready, call);
-    call->writable = event_new(call->worker->base, result->fd, EV_WRITE, on_ready, call);
-    if (!call->readable || !call->writable)
-        abort();
+    call->readable = worker_event(call->worker, result->fd, EV_READ | EV_PERSIST, on_ready, call);
+    call->writable = worker_event(call->worker, result->fd, EV_WRITE, on_ready, call);
     event_add(call->readable, NULL);
     if (call->left.count > 0)
-        event_add(call->patience, &patience);
+        worker_wait_ms(call->patience, ATTEMPT_MAX_MS);
     if (call->proxy.host[0] && call->proxy.tls) {
         call->stage = STAGE_PROXY_TLS;
         call->transport =
@@ -848,7 +844,6 @@ struct http_call *http_call_start(struct http_way *way, const struct http_call_r
                                   unsigned timeout_ms, http_call_callback callback, void *context)
 {
     struct http_call *call = calloc(1, sizeof *call);
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
 
     if (!call)
         abort();
@@ -859,15 +854,15 @@ struct http_call *http_call_start(struct http_way *way, const struct http_call_r
     call->context = context;
     call->begun_us = clock_now_us();
     call->body = calloc(1, request->answer_max + 1);
-    call->deadline = event_new(call->worker->base, -1, 0, on_deadline, call);
-    call->patience = event_new(call->worker->base, -1, 0, on_patience, call);
-    call->next = event_new(call->worker->base, -1, 0, on_next, call);
-    if (!call->body || !call->deadline || !call->patience || !call->next)
+    call->deadline = worker_timer(call->worker, on_deadline, call);
+    call->patience = worker_timer(call->worker, on_patience, call);
+    call->next = worker_timer(call->worker, on_next, call);
+    if (!call->body)
         abort();
     make_request(call);
     call->request.headers = NULL;
     call->request.body = NULL;
-    event_add(call->deadline, &timeout);
+    worker_wait_ms(call->deadline, timeout_ms);
     event_active(call->next, EV_TIMEOUT, 0);
     return call;
 }

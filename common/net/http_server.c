@@ -108,8 +108,7 @@ static void watch_clock(struct http_server *server)
         return;
     uint64_t now = clock_now_us();
     uint64_t wait = next > now ? next - now : 0;
-    const struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
-    event_add(server->timer, &tv);
+    worker_wait_us(server->timer, wait);
     server->timer_us = next;
 }
 
@@ -637,10 +636,8 @@ static void go_on(struct http_connection *connection)
     if (step == STEP_WAIT) {
         bool blocked = connection->transport && transport_busy(connection->transport);
         if (blocked && !connection->writable) {
-            connection->writable = event_new(server->worker->base, connection->fd,
-                                             EV_WRITE | EV_PERSIST, on_ready, connection);
-            if (!connection->writable)
-                abort();
+            connection->writable = worker_event(server->worker, connection->fd,
+                                                EV_WRITE | EV_PERSIST, on_ready, connection);
         }
         if (connection->writable)
             worker_want(connection->writable, blocked);
@@ -792,9 +789,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
         .fd = fd,
     };
     connection->readable =
-        event_new(server->worker->base, fd, EV_READ | EV_PERSIST, on_ready, connection);
-    if (!connection->readable)
-        abort();
+        worker_event(server->worker, fd, EV_READ | EV_PERSIST, on_ready, connection);
     slots_take(&server->slots, &connection->slot, peer);
     list_append(&server->open, &connection->node);
     /* Who has hung up already is gone without another turn of the loop. */
@@ -820,9 +815,7 @@ struct http_server *http_server_new(struct worker *worker,
     slots_init(&server->slots, settings->handshakes_max, seed);
     list_init(&server->open);
     list_init(&server->lingering);
-    server->timer = event_new(worker->base, -1, 0, on_time, server);
-    if (!server->timer)
-        abort();
+    server->timer = worker_timer(worker, on_time, server);
     return server;
 }
 

@@ -100,12 +100,10 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
     socket_tune(fd);
     socket_bound_unsent(fd, UNSENT_IN_KERNEL);
-    link->readable = event_new(worker->base, fd, EV_READ | EV_PERSIST, on_readable, link);
-    link->writable = event_new(worker->base, fd, EV_WRITE | EV_PERSIST, on_writable, link);
-    link->flush = event_new(worker->base, -1, 0, on_flush, link);
-    link->timer = event_new(worker->base, -1, 0, on_timer, link);
-    if (!link->readable || !link->writable || !link->flush || !link->timer)
-        abort();
+    link->readable = worker_event(worker, fd, EV_READ | EV_PERSIST, on_readable, link);
+    link->writable = worker_event(worker, fd, EV_WRITE | EV_PERSIST, on_writable, link);
+    link->flush = worker_timer(worker, on_flush, link);
+    link->timer = worker_timer(worker, on_timer, link);
     event_add(link->readable, NULL);
     /* TLS may have read ahead what no event will announce. */
     if (transport_pending(transport))
@@ -523,11 +521,9 @@ void link_forward(struct link *link, int fd)
     assert(link->handed_on && link->other_fd < 0);
     link->other_fd = fd;
     link->other_readable =
-        event_new(link->worker->base, fd, EV_READ | EV_PERSIST, on_other_readable, link);
+        worker_event(link->worker, fd, EV_READ | EV_PERSIST, on_other_readable, link);
     link->other_writable =
-        event_new(link->worker->base, fd, EV_WRITE | EV_PERSIST, on_other_writable, link);
-    if (!link->other_readable || !link->other_writable)
-        abort();
+        worker_event(link->worker, fd, EV_WRITE | EV_PERSIST, on_other_writable, link);
     hand_on(link);
     link_update(link);
 }
@@ -743,8 +739,7 @@ static void link_update(struct link *link)
     if (deadline < link->timer_us) {
         uint64_t now = clock_now_us();
         uint64_t wait = deadline > now ? deadline - now : 0;
-        struct timeval tv = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
-        event_add(link->timer, &tv);
+        worker_wait_us(link->timer, wait);
         link->timer_us = deadline;
     }
 }

@@ -34,8 +34,6 @@ struct listener {
 
 static void pause_accepting(struct listener *listener, const char *reason)
 {
-    const struct timeval pause = {0, PAUSE_US};
-
     if (!listener->paused)
         log_warning(
             listener->worker->log, "accept_paused",
@@ -44,7 +42,7 @@ static void pause_accepting(struct listener *listener, const char *reason)
             log_str("listener", listener->name), log_str("reason", reason));
     listener->paused = true;
     event_del(listener->readable);
-    event_add(listener->resume, &pause);
+    worker_wait_us(listener->resume, PAUSE_US);
 }
 
 static void on_resume(evutil_socket_t fd, short what, void *argument)
@@ -164,10 +162,8 @@ struct listener *listener_new(struct worker *worker, const char *name,
     listener->address = *address;
     listener->address.size = sizeof listener->address.storage;
     getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.size);
-    listener->readable = event_new(worker->base, fd, EV_READ | EV_PERSIST, on_readable, listener);
-    listener->resume = event_new(worker->base, -1, 0, on_resume, listener);
-    if (!listener->readable || !listener->resume)
-        abort();
+    listener->readable = worker_event(worker, fd, EV_READ | EV_PERSIST, on_readable, listener);
+    listener->resume = worker_timer(worker, on_resume, listener);
     event_add(listener->readable, NULL);
     return listener;
 }

@@ -85,11 +85,8 @@ static void start_watchdog(struct notify *notify, const char *usec, const char *
     if (errno != 0 || *end || end == usec || interval < 2 || interval > UINT32_MAX * 1000ULL)
         return;
     interval /= 2;
-    const struct timeval half = {(time_t)(interval / 1000000), (suseconds_t)(interval % 1000000)};
-    notify->watchdog = event_new(notify->worker->base, -1, EV_PERSIST, on_watchdog, notify);
-    if (!notify->watchdog)
-        abort();
-    event_add(notify->watchdog, &half);
+    notify->watchdog = worker_event(notify->worker, -1, EV_PERSIST, on_watchdog, notify);
+    worker_wait_us(notify->watchdog, interval);
 }
 
 static struct notify *start(struct worker *worker, const char *name)

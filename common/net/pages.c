@@ -380,8 +380,8 @@ struct pages *pages_new(struct worker *worker, const struct socket_address *addr
     pages->loopback = socket_is_loopback(address);
     list_init(&pages->connections);
     pages->http = evhttp_new(worker->base);
-    pages->sweep = event_new(worker->base, -1, 0, on_sweep, pages);
-    if (!pages->http || !pages->sweep)
+    pages->sweep = worker_timer(worker, on_sweep, pages);
+    if (!pages->http)
         abort();
     evhttp_set_allowed_methods(pages->http, METHODS);
     evhttp_set_max_headers_size(pages->http, HEADERS_MAX);

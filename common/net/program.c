@@ -168,9 +168,7 @@ static void reload(struct run *run)
 
 static void look_soon(struct run *run)
 {
-    const struct timeval pause = {0, TERMINAL_LOOK_MS * 1000};
-
-    event_add(run->look, &pause);
+    worker_wait_ms(run->look, TERMINAL_LOOK_MS);
 }
 
 static void on_look(evutil_socket_t fd, short what, void *argument)
@@ -218,9 +216,7 @@ static bool watch_signals(struct run *run, struct worker *worker, const struct p
 
     *run = (struct run){.parts = parts, .worker = worker};
     hangup_init(&run->hangup);
-    run->look = event_new(worker->base, -1, 0, on_look, run);
-    if (!run->look)
-        abort();
+    run->look = worker_timer(worker, on_look, run);
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
     run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 3,
                                run->passes_signals, on_signal, run);
@@ -246,7 +242,7 @@ static void linger(struct run *run, const struct program_parts *parts, uint64_t 
         if (now >= limit_us)
             return;
         uint64_t wait = limit_us - now;
-        const struct timeval limit = {(time_t)(wait / 1000000), (suseconds_t)(wait % 1000000)};
+        const struct timeval limit = clock_timeval(wait);
         event_base_loopexit(worker->base, &limit);
         event_base_loop(worker->base, EVLOOP_ONCE);
     }
@@ -257,7 +253,7 @@ static void linger(struct run *run, const struct program_parts *parts, uint64_t 
 static void serve_on(struct run *run)
 {
     uint64_t delay_ms = run->parts->shared->stop_delay_ms;
-    const struct timeval limit = {(time_t)(delay_ms / 1000), (suseconds_t)(delay_ms % 1000 * 1000)};
+    const struct timeval limit = clock_timeval(delay_ms * 1000);
 
     if (delay_ms == 0)
         return;

@@ -714,9 +714,7 @@ static void on_writable(evutil_socket_t fd, short what, void *argument)
 
 static void arm_half_closed(struct relay *relay)
 {
-    const struct timeval check = {HALF_CLOSED_CHECK_S, 0};
-
-    event_add(relay->half_closed, &check);
+    worker_wait_ms(relay->half_closed, HALF_CLOSED_CHECK_S * 1000);
 }
 
 /* Without a link nothing can move, and a socket that is not there yet has a deadline of its own. */
@@ -752,9 +750,7 @@ static void watch_half_closed(struct relay *relay)
 {
     if (relay->half_closed)
         return;
-    relay->half_closed = event_new(relay->worker->base, -1, 0, on_half_closed, relay);
-    if (!relay->half_closed)
-        abort();
+    relay->half_closed = worker_timer(relay->worker, on_half_closed, relay);
     arm_half_closed(relay);
 }
 
@@ -834,14 +830,11 @@ void relay_connect_tls(struct relay *relay, struct transport *tls)
 
 void relay_connect(struct relay *relay, int fd)
 {
-    struct event_base *base = relay->worker->base;
 
     assert(relay->fd < 0 && relay->stream);
     relay->fd = fd;
-    relay->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, relay);
-    relay->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, relay);
-    if (!relay->readable || !relay->writable)
-        abort();
+    relay->readable = worker_event(relay->worker, fd, EV_READ | EV_PERSIST, on_readable, relay);
+    relay->writable = worker_event(relay->worker, fd, EV_WRITE | EV_PERSIST, on_writable, relay);
     if (write_queue(relay))
         finish_writing(relay);
     if (!relay->ended)

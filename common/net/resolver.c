@@ -239,9 +239,7 @@ static bool start(struct lookup *lookup)
     }
     lookup->job = job;
     lookup->fd = ends[0];
-    lookup->done = event_new(lookup->resolver->worker->base, ends[0], EV_READ, on_done, lookup);
-    if (!lookup->done)
-        abort();
+    lookup->done = worker_event(lookup->resolver->worker, ends[0], EV_READ, on_done, lookup);
     event_add(lookup->done, NULL);
     lookup->resolver->running++;
     return true;
@@ -367,15 +365,12 @@ struct resolver_query *resolver_lookup(struct worker *worker, const char *host, 
 {
     struct resolver *resolver = resolver_of(worker);
     struct resolver_query *query = calloc(1, sizeof *query);
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
 
     if (!query)
         abort();
     *query = (struct resolver_query){.callback = callback, .context = context, .port = port};
     list_init(&query->node);
-    query->event = event_new(worker->base, -1, 0, on_query, query);
-    if (!query->event)
-        abort();
+    query->event = worker_timer(worker, on_query, query);
     if (socket_parse(host, 0, &query->addresses[0]))
         query->count = 1;
     else if (is_localhost(host))
@@ -384,7 +379,7 @@ struct resolver_query *resolver_lookup(struct worker *worker, const char *host, 
         event_active(query->event, EV_TIMEOUT, 0);
         return query;
     }
-    event_add(query->event, &timeout);
+    worker_wait_ms(query->event, timeout_ms);
     query->lookup = find_or_add(resolver, host);
     list_append(&query->lookup->queries, &query->node);
     start_waiting(resolver);

@@ -95,9 +95,7 @@ struct signals *signals_new(struct worker *worker, const int *numbers, size_t co
     signals->callback = callback;
     signals->context = context;
     signals->event =
-        event_new(worker->base, signals->ends[0], EV_READ | EV_PERSIST, on_readable, signals);
-    if (!signals->event)
-        abort();
+        worker_event(worker, signals->ends[0], EV_READ | EV_PERSIST, on_readable, signals);
     event_add(signals->event, NULL);
     handler_pipe = signals->ends[1];
     for (size_t i = 0; i < count; i++)

@@ -107,7 +107,6 @@ static void watch_far_away(struct wake *wake)
 static void on_changed(evutil_socket_t fd, short what, void *argument)
 {
     struct wake *wake = argument;
-    const struct timeval settle = {0, SETTLE_MS * 1000};
     char message[8192];
 
     (void)what;
@@ -115,7 +114,7 @@ static void on_changed(evutil_socket_t fd, short what, void *argument)
     for (int i = 0; i < READS_A_TURN && recv(fd, message, sizeof message, 0) > 0; i++)
         continue;
     if (!event_pending(wake->settled, EV_TIMEOUT, NULL))
-        event_add(wake->settled, &settle);
+        worker_wait_ms(wake->settled, SETTLE_MS);
 }
 
 static int open_notices(void)
@@ -145,24 +144,19 @@ static int open_notices(void)
 struct wake *wake_new(struct worker *worker, wake_callback callback, void *context)
 {
     struct wake *wake = calloc(1, sizeof *wake);
-    const struct timeval tick = {TICK_S, 0};
 
     if (!wake)
         abort();
     wake->callback = callback;
     wake->context = context;
     wake->last_ms = wall_ms();
-    wake->tick = event_new(worker->base, -1, EV_PERSIST, on_tick, wake);
-    wake->settled = event_new(worker->base, -1, 0, on_settled, wake);
-    if (!wake->tick || !wake->settled)
-        abort();
-    event_add(wake->tick, &tick);
+    wake->tick = worker_event(worker, -1, EV_PERSIST, on_tick, wake);
+    wake->settled = worker_timer(worker, on_settled, wake);
+    worker_wait_ms(wake->tick, TICK_S * 1000);
     watch_far_away(wake);
     wake->fd = open_notices();
     if (wake->fd >= 0) {
-        wake->changed = event_new(worker->base, wake->fd, EV_READ | EV_PERSIST, on_changed, wake);
-        if (!wake->changed)
-            abort();
+        wake->changed = worker_event(worker, wake->fd, EV_READ | EV_PERSIST, on_changed, wake);
         event_add(wake->changed, NULL);
     }
     return wake;

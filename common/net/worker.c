@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/children.h"
+#include "net/clock.h"
 #include "net/resolver.h"
 #include "net/telemetry.h"
 
@@ -68,10 +69,8 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     list_init(&worker->touched);
     list_init(&worker->released);
     list_init(&worker->later);
-    worker->reaper = event_new(worker->base, -1, 0, on_reap, worker);
-    worker->next_turn = event_new(worker->base, -1, 0, on_next_turn, worker);
-    if (!worker->reaper || !worker->next_turn)
-        abort();
+    worker->reaper = worker_timer(worker, on_reap, worker);
+    worker->next_turn = worker_timer(worker, on_next_turn, worker);
     return true;
 }
 
@@ -106,14 +105,39 @@ void worker_release(struct worker *worker, struct worker_release *release,
 void worker_later(struct worker *worker, struct worker_later *later,
                   void (*run)(struct worker_later *later))
 {
-    /* A timer: what is made active by hand runs before the loop has looked at the sockets again. */
-    const struct timeval at_once = {0, 0};
-
     if (!list_empty(&later->node))
         return;
     later->run = run;
     list_append(&worker->later, &later->node);
-    event_add(worker->next_turn, &at_once);
+    /* What is made active by hand runs before the loop has looked at the sockets again. */
+    worker_wait_us(worker->next_turn, 0);
+}
+
+struct event *worker_event(const struct worker *worker, evutil_socket_t fd, short what,
+                           event_callback_fn callback, void *argument)
+{
+    struct event *event = event_new(worker->base, fd, what, callback, argument);
+
+    if (!event)
+        abort();
+    return event;
+}
+
+struct event *worker_timer(const struct worker *worker, event_callback_fn callback, void *argument)
+{
+    return worker_event(worker, -1, 0, callback, argument);
+}
+
+void worker_wait_us(struct event *timer, uint64_t us)
+{
+    const struct timeval wait = clock_timeval(us);
+
+    event_add(timer, &wait);
+}
+
+void worker_wait_ms(struct event *timer, uint64_t ms)
+{
+    worker_wait_us(timer, ms * 1000);
 }
 
 void worker_want(struct event *event, bool wanted)

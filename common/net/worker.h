@@ -52,7 +52,7 @@ struct worker {
     struct mux_budget budget;
     struct mux_share share; /* of all that has no share of its own */
     uint8_t *link_bytes;    /* WORKER_READ_SIZE: what a link has just received; spans of it are in
-                               relays'   hands until the end of that link's turn */
+                               relays' hands until the end of that link's turn */
     uint8_t *socket_bytes;  /* WORKER_READ_SIZE: what a filtered socket has just received */
     uint8_t *staging;       /* WORKER_WRITE_SIZE: what a link is about to encrypt */
     struct list touched;    /* relays that hold spans of link_bytes */
@@ -71,6 +71,15 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory);
 void worker_clear(struct worker *worker);
 /* From the loop: the program drains and ends. */
 void worker_end(struct worker *worker);
+/* An event that the loop does not wait for yet; event_free() frees it. Aborts without memory. */
+struct event *worker_event(const struct worker *worker, evutil_socket_t fd, short what,
+                           event_callback_fn callback, void *argument);
+/* One without a descriptor: it comes once, when the time of worker_wait_us() is over. */
+struct event *worker_timer(const struct worker *worker, event_callback_fn callback, void *argument);
+/* From now on; what was left of an earlier wait counts no more. With EV_PERSIST the event comes
+ * again each time that so much has passed. */
+void worker_wait_us(struct event *timer, uint64_t us);
+void worker_wait_ms(struct event *timer, uint64_t ms);
 /* Has the loop wait for a socket's event, or not; costs nothing when that is so already. */
 void worker_want(struct event *event, bool wanted);
 /* Calls later->run once, in the loop's next turn; later->node must have been initialised. */
