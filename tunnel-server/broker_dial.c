@@ -1,6 +1,5 @@
 #include "broker_dial.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,13 +208,9 @@ static void on_attempt_dialled(void *context, const struct dial_result *result)
 
 static struct address_ip ip_of_socket(const struct socket_address *address)
 {
-    struct address_ip ip = {.bytes = {[10] = 0xff, [11] = 0xff}};
-    const void *storage = &address->storage;
+    struct address_ip ip;
 
-    if (address->storage.ss_family == AF_INET6)
-        memcpy(ip.bytes, &((const struct sockaddr_in6 *)storage)->sin6_addr, 16);
-    else
-        memcpy(ip.bytes + 12, &((const struct sockaddr_in *)storage)->sin_addr, 4);
+    socket_ip(address, ip.bytes);
     return ip;
 }
 

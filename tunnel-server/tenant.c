@@ -1,6 +1,5 @@
 #include "tenant.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,18 +72,18 @@ void tenants_clear(struct tenants *tenants)
 
 /* ---- who it is */
 
-/* The address without its port; of IPv6 what one customer has. */
-static void format_address(const char *peer, char text[SOCKET_TEXT_MAX])
+/* Whose address it is. */
+static void format_subscriber(const char *peer, char text[SOCKET_TEXT_MAX])
 {
+    struct socket_address address;
     char host[SOCKET_TEXT_MAX];
-    unsigned char v6[16];
     const char *start = peer[0] == '[' ? peer + 1 : peer;
     const char *end = peer[0] == '[' ? strchr(peer, ']') : strrchr(peer, ':');
 
     snprintf(host, sizeof host, "%.*s", end ? (int)(end - start) : (int)strlen(start), start);
-    if (inet_pton(AF_INET6, host, v6) == 1) {
-        memset(v6 + 8, 0, 8);
-        inet_ntop(AF_INET6, v6, text, SOCKET_TEXT_MAX);
+    if (socket_parse(host, 0, &address)) {
+        socket_keep_subscriber(&address);
+        socket_format_host(&address, text);
     } else {
         memcpy(text, host, sizeof host);
     }
@@ -95,16 +94,14 @@ static void make_key(char key[TENANT_KEY_MAX], const char *identity, const char 
     char address[SOCKET_TEXT_MAX] = "";
 
     if (strcmp(identity, ACCESS_ANONYMOUS) == 0)
-        format_address(peer, address);
+        format_subscriber(peer, address);
     snprintf(key, TENANT_KEY_MAX, "%s%s%s", identity, address[0] ? " from " : "", address);
 }
 
 static struct list *bucket_of(struct tenants *tenants, const char *key)
 {
-    uint32_t hash = 0;
+    uint64_t hash = hash_bytes(&tenants->worker->hash_key, key, strlen(key));
 
-    for (const unsigned char *at = (const unsigned char *)key; *at; at++)
-        hash = (uint32_t)hash_u32(&tenants->worker->hash_key, hash ^ (uint32_t)*at << 24);
     return &tenants->buckets[hash % TENANT_BUCKETS];
 }
 

@@ -1,10 +1,10 @@
 /*
- * SipHash-1-3 (Aumasson and Bernstein) of a 32-bit number, little-endian. With a key that nobody
- * else knows, nobody can choose numbers that fall into the same place of a table: for tables whose
- * keys a peer chooses.
+ * SipHash-1-3 (Aumasson and Bernstein). With a key that nobody else knows, nobody can choose what
+ * falls into the same place of a table: for tables whose keys a peer chooses.
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Random, and secret, outside of tests. */
@@ -12,4 +12,6 @@ struct hash_key {
     uint64_t words[2];
 };
 
+/* Of the number's four bytes, little-endian. */
 uint64_t hash_u32(const struct hash_key *key, uint32_t value);
+uint64_t hash_bytes(const struct hash_key *key, const void *bytes, size_t size);

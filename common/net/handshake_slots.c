@@ -1,12 +1,11 @@
 #include "net/handshake_slots.h"
 
 #include <assert.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct slot_group {
-    uint64_t address;
+    uint8_t ip[16]; /* of a subscriber, as socket_ip() has it */
     struct list by_hash;
     struct list by_count;
     struct list slots; /* open ones, the oldest first */
@@ -24,9 +23,9 @@ static struct list *allocate_lists(size_t count)
     return lists;
 }
 
-void slots_init(struct slots *slots, size_t max, uint64_t seed)
+void slots_init(struct slots *slots, size_t max, const struct hash_key *key)
 {
-    *slots = (struct slots){.max = max, .seed = seed, .hash_size = 1};
+    *slots = (struct slots){.max = max, .key = key, .hash_size = 1};
     while (slots->hash_size < max)
         slots->hash_size *= 2;
     list_init(&slots->spent);
@@ -46,48 +45,19 @@ bool slots_full(const struct slots *slots)
     return slots->count >= slots->max;
 }
 
-/* IPv4 and the upper half of IPv6 do not meet: what begins with 32 zero bits is no unicast address
- * of IPv6 but loopback and old forms of IPv4's. */
-static uint64_t address_key(const struct socket_address *address)
+static struct slot_group *find_group(const struct slots *slots, const uint8_t ip[16])
 {
-    struct sockaddr_storage copy = address->storage;
-    const uint8_t *bytes = (const uint8_t *)&((struct sockaddr_in6 *)(void *)&copy)->sin6_addr;
-    uint64_t key = 0;
-    size_t size = 8;
-
-    if (copy.ss_family != AF_INET6) {
-        bytes = (const uint8_t *)&((struct sockaddr_in *)(void *)&copy)->sin_addr;
-        size = 4;
-    } else if (IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)(void *)&copy)->sin6_addr)) {
-        bytes += 12;
-        size = 4;
-    }
-    for (size_t i = 0; i < size; i++)
-        key = key << 8 | bytes[i];
-    return key;
-}
-
-static struct list *bucket(const struct slots *slots, uint64_t key)
-{
-    uint64_t hash = (key ^ slots->seed) * UINT64_C(0x9e3779b97f4a7c15);
-
-    hash = (hash ^ hash >> 29 ^ slots->seed) * UINT64_C(0xbf58476d1ce4e5b9);
-    return &slots->by_hash[(hash >> 32) & (slots->hash_size - 1)];
-}
-
-static struct slot_group *find_group(const struct slots *slots, uint64_t key)
-{
-    struct list *head = bucket(slots, key);
+    struct list *head = &slots->by_hash[hash_bytes(slots->key, ip, 16) & (slots->hash_size - 1)];
 
     for (struct list *at = head->next; at != head; at = at->next) {
         struct slot_group *group = list_entry(at, struct slot_group, by_hash);
-        if (group->address == key)
+        if (memcmp(group->ip, ip, sizeof group->ip) == 0)
             return group;
     }
     struct slot_group *group = calloc(1, sizeof *group);
     if (!group)
         abort();
-    group->address = key;
+    memcpy(group->ip, ip, sizeof group->ip);
     list_init(&group->slots);
     list_init(&group->by_count);
     list_append(head, &group->by_hash);
@@ -122,10 +92,15 @@ static void leave_group(struct slots *slots, struct slot *slot)
 
 void slots_take(struct slots *slots, struct slot *slot, const struct socket_address *address)
 {
+    struct socket_address subscriber = *address;
+    uint8_t ip[16];
+
     assert(!slots_full(slots));
+    socket_keep_subscriber(&subscriber);
+    socket_ip(&subscriber, ip);
     slots->count++;
     slot->state = SLOT_OPEN;
-    slot->group = find_group(slots, address_key(address));
+    slot->group = find_group(slots, ip);
     list_append(&slot->group->slots, &slot->node);
     recount(slots, slot->group, slot->group->count + 1);
 }

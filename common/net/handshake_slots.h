@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "net/socket.h"
 
@@ -31,15 +32,16 @@ struct slot {
 struct slots {
     size_t max;
     size_t count;
-    size_t top;            /* so many has the address that has most open ones */
-    uint64_t seed;         /* nobody can choose addresses that collide */
+    size_t top; /* so many has the address that has most open ones */
+    const struct hash_key *key;
     struct list spent;     /* slots, the oldest first */
     struct list *by_count; /* max + 1 lists of groups, by how many open slots they have */
     struct list *by_hash;  /* hash_size lists of groups */
     size_t hash_size;      /* a power of two */
 };
 
-void slots_init(struct slots *slots, size_t max, uint64_t seed);
+/* key must live as long. */
+void slots_init(struct slots *slots, size_t max, const struct hash_key *key);
 /* No slot may be taken any more. */
 void slots_clear(struct slots *slots);
 bool slots_full(const struct slots *slots);

@@ -1,7 +1,6 @@
 #include "net/http_server.h"
 
 #include <errno.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -803,16 +802,15 @@ struct http_server *http_server_new(struct worker *worker,
                                     const struct http_server_owner *owner, void *context)
 {
     struct http_server *server = calloc(1, sizeof *server);
-    uint64_t seed = 0;
 
-    if (!server || RAND_bytes((unsigned char *)&seed, sizeof seed) != 1)
+    if (!server)
         abort();
     *server = (struct http_server){.worker = worker,
                                    .owner = owner,
                                    .context = context,
                                    .settings = *settings,
                                    .timer_us = UINT64_MAX};
-    slots_init(&server->slots, settings->handshakes_max, seed);
+    slots_init(&server->slots, settings->handshakes_max, &worker->hash_key);
     list_init(&server->open);
     list_init(&server->lingering);
     server->timer = worker_timer(worker, on_time, server);

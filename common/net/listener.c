@@ -54,11 +54,6 @@ static void on_resume(evutil_socket_t fd, short what, void *argument)
     event_add(listener->readable, NULL);
 }
 
-static bool out_of_resources(int error)
-{
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 /* The system gives the lowest number that is free, so the next one tells how many are in use. */
 static bool has_descriptors(struct listener *listener)
 {
@@ -82,7 +77,7 @@ static bool take_one(struct listener *listener)
     int accepted = socket_accept(listener->fd, &peer);
 
     if (accepted < 0) {
-        if (out_of_resources(errno))
+        if (socket_is_shortage(errno))
             pause_accepting(listener, strerror(errno));
         return false;
     }

@@ -7,11 +7,6 @@
 
 enum { DISCARD_PORT = 9 };
 
-static bool is_short_of_something(int error)
-{
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 bool route_find(const struct socket_address *to, struct route *route)
 {
     struct socket_address address = *to;
@@ -20,7 +15,7 @@ bool route_find(const struct socket_address *to, struct route *route)
     memset(route, 0, sizeof *route);
     /* Without a socket of this family there is no way in it. */
     if (fd < 0)
-        return !is_short_of_something(errno);
+        return !socket_is_shortage(errno);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (socket_port(&address) == 0)
         socket_set_port(&address, DISCARD_PORT);

@@ -82,14 +82,30 @@ bool socket_parse(const char *host, uint16_t port, struct socket_address *addres
     return true;
 }
 
-void socket_peer_text(int fd, char text[SOCKET_TEXT_MAX])
+void socket_ip(const struct socket_address *address, uint8_t ip[16])
 {
-    struct socket_address address = {.size = sizeof address.storage};
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    const void *storage = &address->storage;
 
-    if (getpeername(fd, (struct sockaddr *)&address.storage, &address.size) == 0)
-        socket_format(&address, text);
-    else
-        snprintf(text, SOCKET_TEXT_MAX, "?");
+    if (address->storage.ss_family == AF_INET6) {
+        memcpy(ip, &((const struct sockaddr_in6 *)storage)->sin6_addr, 16);
+        return;
+    }
+    memcpy(ip, mapped, sizeof mapped);
+    memcpy(ip + sizeof mapped, &((const struct sockaddr_in *)storage)->sin_addr, 4);
+}
+
+void socket_keep_subscriber(struct socket_address *address)
+{
+    struct in6_addr *v6 = &((struct sockaddr_in6 *)(void *)&address->storage)->sin6_addr;
+
+    if (address->storage.ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(v6))
+        memset(v6->s6_addr + 8, 0, 8);
+}
+
+bool socket_is_shortage(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
 static int make_nonblocking(int fd)

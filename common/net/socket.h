@@ -23,8 +23,13 @@ void socket_set_port(struct socket_address *address, uint16_t port);
 bool socket_is_loopback(const struct socket_address *address);
 /* A numeric address; false: it is not one. */
 bool socket_parse(const char *host, uint16_t port, struct socket_address *address);
-/* Peer and own address of a connected socket; "?" when the system does not say. */
-void socket_peer_text(int fd, char text[SOCKET_TEXT_MAX]);
+/* As IPv6 has it: IPv4 mapped (::ffff:192.0.2.1). */
+void socket_ip(const struct socket_address *address, uint8_t ip[16]);
+/* Leaves of the address what is one subscriber's: all of IPv4, the first 64 bits of IPv6, whose
+ * rest whoever has it may choose. */
+void socket_keep_subscriber(struct socket_address *address);
+/* Whether an errno means that descriptors or memory are used up, which may pass. */
+bool socket_is_shortage(int error);
 
 /* Non-blocking, close-on-exec. Returns the descriptor or -1 with errno set. */
 int socket_new(int family);

@@ -9,13 +9,14 @@
 
 enum { MAX = 8 };
 
+static const struct hash_key key = {{12345, 99}};
 static struct slots slots;
 static struct slot all[200];
 
 static int set_up(void **state)
 {
     (void)state;
-    slots_init(&slots, MAX, 12345);
+    slots_init(&slots, MAX, &key);
     return 0;
 }
 
@@ -124,7 +125,7 @@ static void any_order(void **state)
 
     (void)state;
     slots_clear(&slots);
-    slots_init(&slots, PLACES, 99);
+    slots_init(&slots, PLACES, &key);
     memset(owner, 0, sizeof owner);
     for (int step = 0; step < 100000; step++) {
         size_t counts[ADDRESSES + 1] = {0};

@@ -81,6 +81,13 @@ static void hashes_as_siphash_1_3_does(void **state)
     assert_int_equal(hash_u32(&zero, 0x03020100), UINT64_C(0x7cc43f98813e4dbd));
     assert_int_equal(hash_u32(&zero, UINT32_MAX), UINT64_C(0x52c40c8874cad6e2));
     assert_int_not_equal(hash_u32(&zero, 7), hash_u32(&key, 7));
+    static const uint8_t bytes[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22};
+    assert_int_equal(hash_bytes(&zero, bytes, 4), hash_u32(&zero, 0x03020100));
+    assert_int_equal(hash_bytes(&zero, bytes, 7), UINT64_C(0x2f098ab0c751325a));
+    assert_int_equal(hash_bytes(&zero, bytes, 8), UINT64_C(0xead411e67ebe2eea));
+    assert_int_equal(hash_bytes(&zero, bytes, 15), UINT64_C(0xf30eb725bb91c9ea));
+    assert_int_equal(hash_bytes(&zero, bytes, 23), UINT64_C(0x37332b1389daa4ff));
 }
 
 /* The longest row of slots that a look-up may have to go through. */
