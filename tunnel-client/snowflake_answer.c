@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
 #include "base/redact.h"
 #include "config/secret.h"
 
@@ -56,7 +57,7 @@ static unsigned char *decode_base64url(const char *text, size_t size, size_t *de
     for (size_t i = 0; i < size; i++)
         standard[i] = (char)(text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i]);
     got = EVP_DecodeBlock(bytes, (const unsigned char *)standard, (int)padded);
-    secret_wipe(standard, padded);
+    byte_wipe(standard, padded);
     free(standard);
     if (got < (int)(padded - size)) {
         free(bytes);
@@ -85,7 +86,7 @@ int64_t snowflake_token_expiry(const char *token, size_t size)
     if (json_is_integer(claim))
         expiry = json_integer_value(claim);
     json_decref(claims);
-    secret_wipe(bytes, decoded);
+    byte_wipe(bytes, decoded);
     free(bytes);
     return expiry > 0 ? expiry : 0;
 }

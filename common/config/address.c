@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/secret.h"
+
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 static bool holds_only(const char *text, size_t size, const char *characters)
@@ -214,16 +216,6 @@ static const char *take_protocol(const char **text, size_t *size, enum address_p
     return NULL;
 }
 
-static void trim(const char **text, size_t *size)
-{
-    while (*size > 0 && strchr(" \t\r\n", **text)) {
-        ++*text;
-        --*size;
-    }
-    while (*size > 0 && strchr(" \t\r\n", (*text)[*size - 1]))
-        --*size;
-}
-
 const char *address_parse_cluster(const char *text, struct address_cluster *out)
 {
     const char *error = take_name(&text, ADDRESS_DEFAULT_CLUSTER, out->name);
@@ -232,10 +224,9 @@ const char *address_parse_cluster(const char *text, struct address_cluster *out)
     out->protocol = ADDRESS_PROTOCOL_NONE;
     while (!error) {
         size_t size = strcspn(text, ",");
-        const char *broker = text;
         size_t broker_size = size;
+        const char *broker = secret_trim(text, &broker_size);
 
-        trim(&broker, &broker_size);
         if (broker_size == 0)
             return "a broker's address is missing: write HOST:PORT,HOST:PORT";
         if (out->count == ADDRESS_BROKERS_MAX)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/printable.h"
 #include "config/nearest.h"
 #include "config/properties.h"
@@ -510,7 +511,7 @@ static int load_file(struct config *c, const char *path)
         result = properties_parse(text, size, set_from_file, &context, &line, &error);
     if (error)
         fail(c, "%s:%u: %s", path, line, error);
-    secret_wipe(text, size);
+    byte_wipe(text, size);
     free(text);
     free(context.lines);
     return result;

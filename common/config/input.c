@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+
 enum { PIPE_TIMEOUT_MS = 10 * 1000, FIRST_ROOM = 16 * 1024 };
 
 static int64_t now_ms(void)
@@ -58,7 +60,7 @@ static bool grow(struct secret_bytes *content, size_t *room)
         abort();
     if (content->bytes) {
         memcpy(more, content->bytes, content->size);
-        secret_wipe(content->bytes, content->size);
+        byte_wipe(content->bytes, content->size);
         free(content->bytes);
     }
     content->bytes = more;

@@ -10,18 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void secret_wipe(void *bytes, size_t size)
-{
-    volatile unsigned char *at = bytes;
-
-    while (size-- > 0)
-        *at++ = 0;
-}
+#include "base/bytes.h"
 
 void secret_free(char *secret)
 {
     if (secret)
-        secret_wipe(secret, strlen(secret));
+        byte_wipe(secret, strlen(secret));
     free(secret);
 }
 
@@ -204,7 +198,7 @@ bool secret_read_bytes(const char *path, struct secret_bytes *out, char error[SE
 void secret_bytes_free(struct secret_bytes *secret)
 {
     if (secret->bytes)
-        secret_wipe(secret->bytes, secret->size);
+        byte_wipe(secret->bytes, secret->size);
     free(secret->bytes);
     *secret = (struct secret_bytes){0};
 }
@@ -225,7 +219,7 @@ static char *read_line(const char *path, const char *(*check)(const char *, size
         return NULL;
     }
     memmove(secret.bytes, line, size);
-    secret_wipe(secret.bytes + size, secret.size - size + 1);
+    byte_wipe(secret.bytes + size, secret.size - size + 1);
     return secret.bytes;
 }
 

@@ -57,6 +57,3 @@ void secret_bytes_free(struct secret_bytes *secret);
 
 /* Overwrites the secret, then frees it. NULL is fine. */
 void secret_free(char *secret);
-
-/* Overwrites memory in a way that the compiler does not leave out. */
-void secret_wipe(void *bytes, size_t size);

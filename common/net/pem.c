@@ -152,6 +152,13 @@ const char *pem_explain(const char *bytes, size_t size, enum pem_wanted wanted)
     return wanted == PEM_KEY ? explain_no_key(bytes, size) : explain_no_certificate(bytes, size);
 }
 
+size_t pem_mark(const char *bytes, size_t size)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+
+    return begins(bytes, size, mark) ? sizeof mark - 1 : 0;
+}
+
 /* ---- private keys */
 
 /* What OpenSSL asks for a passphrase, instead of the terminal. */
@@ -212,11 +219,9 @@ EVP_PKEY *pem_read_key(const char *bytes, size_t size, const char *passphrase, b
 {
     struct passphrase given = {.text = passphrase};
 
-    /* Some editors put a byte order mark before UTF-8, and OpenSSL does not see the line behind. */
-    if (begins(bytes, size, "\xef\xbb\xbf")) {
-        bytes += 3;
-        size -= 3;
-    }
+    size_t mark = pem_mark(bytes, size);
+    bytes += mark;
+    size -= mark;
     BIO *bio = size <= INT_MAX ? BIO_new_mem_buf(bytes, (int)size) : NULL;
     EVP_PKEY *key;
 

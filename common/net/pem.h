@@ -15,6 +15,10 @@ enum pem_wanted { PEM_CERTIFICATE, PEM_KEY, PEM_AUTHORITIES };
 /* Why there is nothing of that kind in the bytes: another format, something else in PEM, damage. */
 const char *pem_explain(const char *bytes, size_t size, enum pem_wanted wanted);
 
+/* The size of a byte order mark in front, to be stepped over: some editors put one before UTF-8,
+ * and OpenSSL does not see the line behind it. */
+size_t pem_mark(const char *bytes, size_t size);
+
 /*
  * A private key: PKCS#8 or a traditional format, perhaps encrypted; passphrase may be NULL. Returns
  * it, for EVP_PKEY_free(); or NULL, with the reason in *why. *locked: the key is encrypted and

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "config/address.h"
 #include "net/route.h"
 
 /*
@@ -305,10 +306,8 @@ static void leave(struct resolver_query *query)
 static bool is_localhost(const char *host)
 {
     static const char name[] = "localhost";
-    size_t size = strlen(host);
+    size_t size = address_host_size(host);
 
-    if (size > 0 && host[size - 1] == '.')
-        size--;
     if (size < sizeof name - 1 ||
         strncasecmp(host + size - (sizeof name - 1), name, sizeof name - 1) != 0)
         return false;

@@ -35,12 +35,6 @@ static bool read_input(const char *option, const char *file, struct input *input
 
 /* ---- certificates */
 
-/* Some editors put it before UTF-8, and OpenSSL does not see the line behind it. */
-static size_t byte_order_mark(const struct secret_bytes *content)
-{
-    return content->size >= 3 && memcmp(content->bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-}
-
 /* A certificate file is not encrypted; were it, nobody would be asked. */
 static int give_none(char *out, int size, int writing, void *context)
 {
@@ -54,7 +48,7 @@ static int give_none(char *out, int size, int writing, void *context)
 /* All that are in the bytes; NULL: there is none, or one is damaged. */
 static STACK_OF(X509) * parse_certificates(const struct secret_bytes *content)
 {
-    size_t mark = byte_order_mark(content);
+    size_t mark = pem_mark(content->bytes, content->size);
     BIO *bio = BIO_new_mem_buf(content->bytes + mark, (int)(content->size - mark));
     STACK_OF(X509) *all = sk_X509_new_null();
     X509 *certificate;
@@ -135,8 +129,7 @@ static EVP_PKEY *read_key(const struct tls_files *files, bool *once, struct tls_
         read_input(files->key_option, files->key_file, &input, error)) {
         /* A key cannot be opened anew without its passphrase either. */
         *once = input.is_pipe || passphrase.is_pipe;
-        size_t mark = byte_order_mark(&input.content);
-        key = pem_read_key(input.content.bytes + mark, input.content.size - mark,
+        key = pem_read_key(input.content.bytes, input.content.size,
                            files->passphrase_file ? passphrase.content.bytes : files->passphrase,
                            &locked, &why);
         if (locked)
