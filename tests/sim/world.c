@@ -5,7 +5,7 @@
 
 #include "sim.h"
 
-enum { SECOND = 1000 * 1000, PATIENCE = 200 * SECOND, PULL_MAX = 128 * 1024 };
+enum { SECOND = 1000 * 1000, PATIENCE = 200 * SECOND, QUIET = 60 * SECOND, PULL_MAX = 128 * 1024 };
 
 void violate(struct world *world, const char *format, ...)
 {
@@ -251,7 +251,9 @@ static void session_error(struct end *end, int error)
         violate(world, "%u takes an honest peer for a broken one: %s", end->which,
                 mux_session_reason(end->session));
     /* Who has not asked has no right to an answer; one that could be sent has been. */
-    if (error == MUX_ERROR_DEAD && end->session->phase == LINK_UP && end->session->ping_us == 0 &&
+    bool works = !end->link->cut && end->link->open[1 - end->which];
+    if (error == MUX_ERROR_DEAD && works && end->session->phase == LINK_UP &&
+        end->session->ping_us == 0 &&
         (!end->session->ping_due || link_room(world, end->link, end->which)))
         violate(world, "%u takes a link for dead on which it has asked nothing", end->which);
     drop_link(end);
@@ -462,6 +464,17 @@ static void step(struct world *world)
     violate(world, "no progress for %d seconds", PATIENCE / SECOND);
 }
 
+/* Nobody wants anything any more: the link is looked after, and stays. */
+static void live_quietly(struct world *world)
+{
+    uint64_t end = world->now_us + QUIET;
+
+    world->wake_us = NEVER;
+    world->progress_us = world->now_us;
+    while (!world->violation[0] && next_event(world) < end)
+        step(world);
+}
+
 static void finish_world(struct world *world)
 {
     for (unsigned i = 0; i < ENDS; i++) {
@@ -495,6 +508,7 @@ bool world_run(struct world *world, uint64_t seed, bool trace_on, struct totals 
         world->id_base = UINT32_MAX - world->plan.ids_left;
     while (!world->violation[0] && !all_over(world))
         step(world);
+    live_quietly(world);
     finish_world(world);
     return !world->violation[0];
 }
