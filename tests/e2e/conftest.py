@@ -25,6 +25,10 @@ FIGURES = []
 MATRIX = matrix.Results()
 
 
+# Fixtures that start real brokers.
+BROKERS = {"cluster", "secure_cluster", "brokers_with_login", "line_outcome"}
+
+
 def size(name, default, full):
     return int(os.environ.get(name) or (full if FULL else default))
 
@@ -38,8 +42,10 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
+        if BROKERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+        if item.get_closest_marker("speed"):
+            item.add_marker(pytest.mark.alone)
     if config.getoption("--direct"):
         gone = [i for i in items if i.get_closest_marker("tunnel")]
         config.hook.pytest_deselected(items=gone)
@@ -50,7 +56,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item, call):
     """A failed test shows the end of every log it could have looked at."""
     report = yield
-    MATRIX.note(item, report)
+    report.matrix_cases = [list(mark.args) for mark in item.iter_markers("matrix")]
     if report.failed:
         for p in process.Processes.started:
             report.sections.append((f"log of {p.name} (pid {p.pid}, exit {p.popen.poll()})", p.tail()))
@@ -58,6 +64,14 @@ def pytest_runtest_makereport(item, call):
         for b in cluster.brokers if cluster else ():
             report.sections.append((f"log of broker {b.node_id}", b.process.tail(15)))
     return report
+
+
+def pytest_runtest_logreport(report):
+    """In the process that sums up, which need not be the one that ran the test."""
+    MATRIX.note(report)
+    if report.when == "teardown":
+        FIGURES.extend((f"{report.nodeid.rpartition('::')[2]}: {name}", value)
+                       for kind, (name, value) in report.user_properties if kind == "figure")
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -75,7 +89,7 @@ def pytest_terminal_summary(terminalreporter, config):
 @pytest.fixture
 def figure(request):
     """figure("what", "value"): a measured number for the summary."""
-    return lambda name, value: FIGURES.append((f"{request.node.name}: {name}", value))
+    return lambda name, value: request.node.user_properties.append(("figure", (name, value)))
 
 
 @pytest.fixture(scope="session")

@@ -60,10 +60,10 @@ class Results:
     def __init__(self):
         self.cases = {}
 
-    def note(self, item, report):
+    def note(self, report):
         """Called for every phase of a test; a failure or skip in any of them counts."""
-        for mark in item.iter_markers("matrix"):
-            entry = self.cases.setdefault((*mark.args, item.nodeid), {"outcome": "passed", "reason": ""})
+        for client, feature in report.matrix_cases:
+            entry = self.cases.setdefault((client, feature, report.nodeid), {"outcome": "passed", "reason": ""})
             if report.outcome != "passed" and entry["outcome"] == "passed":
                 entry["outcome"] = report.outcome
                 entry["reason"] = _reason(report)
