@@ -37,7 +37,7 @@ extern const char *const shared_log_levels[];
         .offset = offsetof(type, member##_passphrase), .group = of_group,                          \
         .help = "What opens --" key ". Other users of the machine may see a process's arguments: " \
                 "prefer the environment or --" key "-passphrase-file.",                            \
-        .flags = CONFIG_SECRET,                                                                    \
+        .flags = CONFIG_SECRET | CONFIG_QUOTES,                                                    \
     }
 
 /* Whether the options that go with a private key fit together. false: error holds a sentence. */
