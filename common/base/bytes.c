@@ -152,6 +152,15 @@ void byte_wipe(void *secret, size_t size)
         *at++ = 0;
 }
 
+__attribute__((noinline)) void byte_wipe_stack(void)
+{
+    uint8_t area[32 * 1024];
+
+    memset(area, 0, sizeof area);
+    /* Somebody might read it, as far as the compiler knows. */
+    __asm__ volatile("" : : "r"(area) : "memory");
+}
+
 bool byte_equal_secret(const void *a, const void *b, size_t size)
 {
     const volatile uint8_t *x = a;

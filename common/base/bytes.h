@@ -56,5 +56,8 @@ void byte_store_u64(uint8_t *at, uint64_t value);
 
 /* Overwrites a secret; the compiler cannot leave it out. */
 void byte_wipe(void *secret, size_t size);
+/* Overwrites what calls that have returned left on the stack: vector registers with parts of a
+ * secret are saved there when a function of a shared library is called for the first time. */
+void byte_wipe_stack(void);
 /* Compares in a time that depends on size alone. */
 bool byte_equal_secret(const void *a, const void *b, size_t size);

@@ -129,8 +129,10 @@ static void write_date(char date[DATE_SIZE])
 /* The head may hold a token. */
 static void forget_head(struct http_connection *connection)
 {
-    if (connection->head)
-        byte_wipe(connection->head, connection->request.head_max);
+    if (!connection->head)
+        return;
+    byte_wipe(connection->head, connection->request.head_max);
+    byte_wipe_stack();
     free(connection->head);
     connection->head = NULL;
 }

@@ -165,7 +165,9 @@ def test_usage(binaries, tmp_path):
 @pytest.mark.parametrize("how", ["text", "json"])
 def test_at_the_server(how, pair, binaries, tmp_path):
     """What clients, Kafka clients and brokers say, in the server's log and on its page."""
-    (tmp_path / "tokens").write_bytes(b"a-token-that-is-long-enough " + EVIL[:40].encode() + b"\n")
+    (tmp_path / "bad").write_bytes(b"a-token-that-is-long-enough " + EVIL[:40].encode() + b"\n")
+    clean(output_of([binaries.server, "--log-format", how, "--kafka", "127.0.0.1:1", "--token-file", tmp_path / "bad"]), "line 1")
+    (tmp_path / "tokens").write_bytes(b"a-token-that-is-long-enough alice\n")
     with fakes.Broker() as broker:
         broker.brokers = [(1, EVIL[:60], 9092), broker.node(2)]
         server = pair.server(kafka=broker.address, tls=None, ready=False,
