@@ -153,23 +153,30 @@ static void release(struct http_connection *connection)
     free(connection);
 }
 
+/* Events first, descriptors second: libevent complains about one that is closed. */
 static enum step close_connection(struct http_connection *connection)
 {
-    if (connection->transport)
-        transport_free(connection->transport);
-    else
-        close(connection->fd);
+    struct transport *transport = connection->transport;
+    int fd = connection->fd;
+
     release(connection);
+    if (transport)
+        transport_free(transport);
+    else
+        close(fd);
     return STEP_GONE;
 }
 
 static enum step reset_connection(struct http_connection *connection)
 {
-    if (connection->transport)
-        transport_reset(connection->transport);
-    else
-        socket_reset(connection->fd);
+    struct transport *transport = connection->transport;
+    int fd = connection->fd;
+
     release(connection);
+    if (transport)
+        transport_reset(transport);
+    else
+        socket_reset(fd);
     return STEP_GONE;
 }
 
@@ -520,11 +527,24 @@ static enum step take_head(struct http_connection *connection, uint8_t *bytes, s
     }
 }
 
+/*
+ * TLS answers by itself, to each key update that asks for it. Such answers go out at once, and who
+ * does not take them is not read any further: so no more gather than one call makes, and there is
+ * room for our own answer.
+ */
 static enum step read_request(struct http_connection *connection)
 {
     uint8_t bytes[READ_SIZE];
-    long got = transport_peek(connection->transport, bytes, sizeof bytes);
+    long got = transport_flush(connection->transport);
 
+    if (got == 1) {
+        got = transport_peek(connection->transport, bytes, sizeof bytes);
+        int sent = transport_flush(connection->transport);
+        if (sent != 1) {
+            byte_wipe(bytes, sizeof bytes);
+            got = sent;
+        }
+    }
     if (got == TRANSPORT_BLOCKED)
         return STEP_WAIT;
     if (got < 0)
@@ -642,7 +662,8 @@ static void go_on(struct http_connection *connection)
         }
         if (connection->writable)
             worker_want(connection->writable, blocked);
-        worker_want(connection->readable, connection->phase != PHASE_ANSWERING);
+        worker_want(connection->readable, connection->phase != PHASE_ANSWERING &&
+                                              !(connection->phase == PHASE_READING && blocked));
     }
     watch_clock(server);
 }
@@ -659,7 +680,8 @@ static void on_ready(evutil_socket_t fd, short what, void *argument)
 /* A last word to somebody who is in the middle of a request. false: there is nobody to hear it. */
 static bool say_last_word(struct http_connection *connection, int status, const char *body)
 {
-    if (connection->phase != PHASE_READING || !connection->head)
+    if (connection->phase != PHASE_READING || !connection->head ||
+        transport_busy(connection->transport))
         return false;
     answer(connection, connection->end, status, body, false);
     return true;

@@ -503,6 +503,20 @@ static void arrive_over_tcp(int ends[2])
     http_server_adopt(door.server, ends[0], &address);
 }
 
+/* Until so much has come, which may take a moment on a busy machine; the loop runs meanwhile. */
+static void await_bytes(int fd, int least)
+{
+    int unread = 0;
+
+    for (int i = 0; i < 5000 && unread < least; i++) {
+        turn();
+        assert_int_equal(ioctl(fd, FIONREAD, &unread), 0);
+        if (unread < least)
+            usleep(1000);
+    }
+    assert_true(unread >= least);
+}
+
 /* Messages that yield nothing, faster than they are understood: others get their turn. */
 static void key_updates_without_end(void **state)
 {
@@ -532,6 +546,58 @@ static void key_updates_without_end(void **state)
     SSL_free(ssl);
     SSL_CTX_free(context);
     close(ends[1]);
+}
+
+/* Each of so many key updates wants an answer, which OpenSSL writes with the next; the request
+ * behind them gets one as well. */
+static void assert_key_updates_are_answered(int count)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    char answer[1024];
+    char *bytes;
+    int ends[2];
+
+    arrive_over_tcp(ends);
+    SSL *ssl = secure(ends[1], context);
+    assert_true(SSL_is_init_finished(ssl));
+    turn();
+    BIO *in = SSL_get_rbio(ssl);
+    BIO_up_ref(in);
+    BIO *out = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(ssl, out);
+    for (int i = 0; i < count; i++)
+        assert_true(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
+                    SSL_do_handshake(ssl) == 1);
+    long size = BIO_get_mem_data(out, &bytes);
+    for (long sent = 0; sent < size; turn()) {
+        ssize_t some = send(ends[1], bytes + sent, (size_t)(size - sent), 0);
+        sent += some > 0 ? some : 0;
+    }
+    await_bytes(ends[1], 1);
+    SSL_set0_wbio(ssl, in);
+    assert_int_equal(SSL_write(ssl, PAGE, sizeof PAGE - 1), sizeof PAGE - 1);
+    int got = -1;
+    for (int i = 0; i < 5000 && got <= 0; i++) {
+        await_bytes(ends[1], 1);
+        got = SSL_read(ssl, answer, sizeof answer - 1);
+    }
+    assert_true(got > 0);
+    answer[got] = '\0';
+    assert_status(answer, "200");
+    ERR_clear_error();
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(ends[1]);
+}
+
+/* Answers that stay where they are would keep the loop running, and leave no room for ours. */
+static void key_updates_are_answered(void **state)
+{
+    (void)state;
+    open_door(60 * 1000);
+    use_tls();
+    assert_key_updates_are_answered(10);
+    assert_key_updates_are_answered(9000);
 }
 
 static void a_new_certificate_is_for_new_connections(void **state)
@@ -585,6 +651,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(over_tls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(client_certificates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(key_updates_without_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(key_updates_are_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_certificate_is_for_new_connections, set_up,
                                         tear_down),
     };
