@@ -1,25 +1,17 @@
 #include "proof.h"
 
-#include <errno.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "kafka/bootstrap.h"
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* macOS: socket_tune() has set SO_NOSIGPIPE */
-#endif
-
 struct proof {
     proof_callback callback;
     void *context;
-    int fd; /* without TLS */
     struct transport *transport;
+    bool plain; /* the connection came as a descriptor, and goes back as one */
     struct event *readable;
     struct event *deadline;
     int32_t correlation_id;
@@ -29,10 +21,8 @@ struct proof {
 
 static void free_proof(struct proof *proof)
 {
-    if (proof->readable)
-        event_free(proof->readable);
-    if (proof->deadline)
-        event_free(proof->deadline);
+    event_free(proof->readable);
+    event_free(proof->deadline);
     free(proof);
 }
 
@@ -41,8 +31,6 @@ void proof_cancel(struct proof *proof)
     if (!proof)
         return;
     transport_free(proof->transport);
-    if (proof->fd >= 0)
-        close(proof->fd);
     free_proof(proof);
 }
 
@@ -54,7 +42,9 @@ static void finish_proof(struct proof *proof, enum proof_result result, const ch
 
     snprintf(text, sizeof text, "%s", why);
     if (result == PROOF_GIVEN) {
-        if (proof->transport)
+        if (proof->plain)
+            transport_take_fd(proof->transport);
+        else
             transport_relax(proof->transport);
         free_proof(proof);
     } else {
@@ -64,33 +54,15 @@ static void finish_proof(struct proof *proof, enum proof_result result, const ch
 }
 
 /* The connection has ended. */
-static void fail_proof(struct proof *proof, bool broken, const char *why)
+static void fail_proof(struct proof *proof, bool broken)
 {
     if (!broken)
         finish_proof(proof, PROOF_CLOSED, "it closed the connection");
-    else if (proof->transport && transport_failure(proof->transport) == TLS_FAILURE_ALERT)
-        finish_proof(proof, PROOF_ALERT, why);
     else
-        finish_proof(proof, PROOF_CLOSED, why);
-}
-
-/* As transport_read(), for either kind of connection. */
-static long receive_answer(struct proof *proof, uint8_t *bytes, size_t size, const char **error)
-{
-    if (proof->transport) {
-        long got = transport_read(proof->transport, bytes, size);
-        *error = got == TRANSPORT_ERROR ? transport_error(proof->transport) : NULL;
-        return got;
-    }
-    ssize_t got = recv(proof->fd, bytes, size, 0);
-    if (got > 0)
-        return got;
-    if (got == 0)
-        return TRANSPORT_EOF;
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
-        return TRANSPORT_BLOCKED;
-    *error = strerror(errno);
-    return TRANSPORT_ERROR;
+        finish_proof(proof,
+                     transport_failure(proof->transport) == TLS_FAILURE_ALERT ? PROOF_ALERT
+                                                                              : PROOF_CLOSED,
+                     transport_error(proof->transport));
 }
 
 static void on_answer_readable(evutil_socket_t fd, short what, void *argument)
@@ -101,12 +73,12 @@ static void on_answer_readable(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     /* There is always room: the answer that would fill it is refused by its length. */
-    long got = receive_answer(proof, proof->answer + proof->size,
-                              sizeof proof->answer - proof->size, &why);
+    long got = transport_read(proof->transport, proof->answer + proof->size,
+                              sizeof proof->answer - proof->size);
     if (got == TRANSPORT_BLOCKED)
         return;
     if (got < 0) {
-        fail_proof(proof, got == TRANSPORT_ERROR, why);
+        fail_proof(proof, got == TRANSPORT_ERROR);
         return;
     }
     proof->size += (size_t)got;
@@ -137,15 +109,11 @@ static void ask_for_proof(struct proof *proof)
     if (RAND_bytes((unsigned char *)&proof->correlation_id, sizeof proof->correlation_id) != 1)
         abort();
     size_t size = kafka_bootstrap_proof_request(request, proof->correlation_id);
-    if (!proof->transport) {
-        if (send(proof->fd, request, size, MSG_NOSIGNAL) < 0)
-            event_active(proof->readable, EV_READ, 0);
-        return;
-    }
-    if (transport_commit(proof->transport, request, size) == 0)
-        transport_flush(proof->transport);
+    int sent = transport_commit(proof->transport, request, size);
+    if (sent == 0)
+        sent = transport_flush(proof->transport);
     /* TLS may have read ahead what no event will announce. */
-    if (transport_pending(proof->transport))
+    if (sent < 0 || transport_pending(proof->transport))
         event_active(proof->readable, EV_READ, 0);
 }
 
@@ -156,12 +124,12 @@ struct proof *proof_start(struct worker *worker, int fd, struct transport *trans
 
     if (!proof)
         abort();
-    proof->fd = transport ? -1 : fd;
-    proof->transport = transport;
+    proof->plain = !transport;
+    proof->transport = transport ? transport : transport_new(fd);
     proof->callback = callback;
     proof->context = context;
-    proof->readable = worker_event(worker, transport ? transport_fd(transport) : fd,
-                                   EV_READ | EV_PERSIST, on_answer_readable, proof);
+    proof->readable = worker_event(worker, transport_fd(proof->transport), EV_READ | EV_PERSIST,
+                                   on_answer_readable, proof);
     proof->deadline = worker_timer(worker, on_answer_overdue, proof);
     event_add(proof->readable, NULL);
     worker_wait_ms(proof->deadline, timeout_ms);

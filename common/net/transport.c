@@ -294,6 +294,15 @@ struct transport *transport_secure(struct transport *below, SSL_CTX *context, co
     return transport;
 }
 
+int transport_take_fd(struct transport *transport)
+{
+    int fd = transport->fd;
+
+    assert(!transport->ssl && !transport_busy(transport));
+    release(transport);
+    return fd;
+}
+
 void transport_free(struct transport *transport)
 {
     if (!transport)

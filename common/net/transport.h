@@ -52,6 +52,8 @@ const char *transport_certificate(const struct transport *transport);
  * been verified, else NULL. The caller frees it (X509_free). */
 X509 *transport_client_certificate(const struct transport *transport);
 
+/* Ends a plain transport on which nothing is on its way; the descriptor is the caller's again. */
+int transport_take_fd(struct transport *transport);
 /* Sends TLS's close_notify if it can, and closes. */
 void transport_free(struct transport *transport);
 /* Closes so that the peer sees a reset, never a clean end. */
