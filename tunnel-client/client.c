@@ -408,7 +408,7 @@ static void tell_withdrawn(struct client *client, struct mux_text cluster, struc
     mux_expose_begin(&writer, message, sizeof message, cluster);
     for (struct list *at = withdrawn->next; at != withdrawn; at = at->next) {
         const struct port *port = list_entry(at, struct port, node);
-        uint8_t type = port->kind == MUX_TARGET_BROKER ? 1 : 2;
+        uint8_t type = port_endpoint_type(port);
         if (mux_expose_add(&writer, type, port->node_id))
             continue;
         uplink_tell_all(client->uplink, MUX_WITHDRAWN, message, mux_expose_end(&writer));

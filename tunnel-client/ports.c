@@ -332,8 +332,7 @@ static bool take_port_back(struct port *bootstrap, uint64_t now_us, struct list 
     }
     bootstrap->held[bit / 8] &= (uint8_t) ~(1u << bit % 8);
     bootstrap->held_count--;
-    idmap_remove(&bootstrap->nodes[port->kind == MUX_TARGET_BROKER ? 1 : 2],
-                 (uint32_t)port->node_id);
+    idmap_remove(&bootstrap->nodes[port_endpoint_type(port)], (uint32_t)port->node_id);
     list_remove(&port->idle);
     list_remove(&port->node);
     list_append(withdrawn, &port->node);
@@ -384,6 +383,11 @@ void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t c
                 note_other_port(bootstrap, request->port);
         }
     }
+}
+
+uint8_t port_endpoint_type(const struct port *port)
+{
+    return port->kind == MUX_TARGET_BROKER ? 1 : 2;
 }
 
 struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int32_t node)

@@ -96,6 +96,8 @@ void ports_forget(struct list *withdrawn);
 /* A connection to the port begins, and has ended: meanwhile it is not taken back. */
 void port_begin(struct port *port);
 void port_end(struct port *port, uint64_t now_us);
+/* Of a node: 1 broker, 2 controller. */
+uint8_t port_endpoint_type(const struct port *port);
 /* The port of a node that has one; NULL otherwise. */
 struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int32_t node);
 /* What a request's failure means and what can be done about it. */

@@ -11,7 +11,6 @@
 enum {
     NODES_SHOWN = 1000,
     UNUSABLE_TOLD = 100, /* of a cluster */
-    FORGET_AFTER_US = 600 * 1000 * 1000,
 };
 
 /* One of the book. */
@@ -50,13 +49,12 @@ void cluster_clear(struct cluster *cluster)
 
 /* ---- bootstrap brokers */
 
-static const struct address *bootstrap_address(const struct cluster *cluster, size_t broker,
-                                               char text[ADDRESS_TEXT_MAX])
+static void format_bootstrap(const struct cluster *cluster, size_t broker,
+                             char text[ADDRESS_TEXT_MAX])
 {
     const struct address *address = &cluster->settings->brokers[broker];
 
     address_format(address->host, address->port, text);
-    return address;
 }
 
 /* All of them were tried, and none is up. */
@@ -87,7 +85,7 @@ static void update_reachability(struct cluster *cluster, size_t broker)
         note_unreachable(cluster);
         return;
     }
-    bootstrap_address(cluster, broker, address);
+    format_bootstrap(cluster, broker, address);
     log_info(cluster->worker->log, "cluster_reachable", "A broker of the cluster answers",
              log_str("cluster", cluster->settings->name), log_str("address", address));
 }
@@ -99,7 +97,7 @@ void cluster_broker_answered(struct cluster *cluster, size_t broker)
 
     if (before == BROKER_UP)
         return;
-    bootstrap_address(cluster, broker, address);
+    format_bootstrap(cluster, broker, address);
     if (before != BROKER_UNTRIED)
         log_info(cluster->worker->log, "broker_back", "A bootstrap broker answers again",
                  log_str("cluster", cluster->settings->name), log_str("address", address),
@@ -115,7 +113,7 @@ void cluster_broker_failed(struct cluster *cluster, size_t broker, enum broker_s
 
     if (before == state)
         return;
-    bootstrap_address(cluster, broker, address);
+    format_bootstrap(cluster, broker, address);
     const struct log_field fields[] = {log_str("cluster", cluster->settings->name),
                                        log_str("address", address), log_str("reason", why)};
     if (state == BROKER_HANGING)
@@ -152,7 +150,7 @@ static void describe_state(const struct cluster *cluster, size_t broker,
     char address[ADDRESS_TEXT_MAX];
     char why[HEALTH_WHY_MAX];
 
-    bootstrap_address(cluster, broker, address);
+    format_bootstrap(cluster, broker, address);
     printable(health->why, strlen(health->why), why, sizeof why);
     snprintf(text, CLUSTER_TROUBLE_MAX, "%s is %s%s%s", address, broker_state_name(health->state),
              why[0] ? ": " : "", why);
@@ -240,7 +238,7 @@ static struct cluster_node *book_enter(struct cluster *cluster, enum kafka_endpo
         list_init(&node->recent);
     } else {
         node = list_entry(cluster->recent[type].next, struct cluster_node, recent);
-        if (now_us - node->announced_us < FORGET_AFTER_US) {
+        if (now_us - node->announced_us < CLUSTER_FORGET_AFTER_US) {
             note_full(cluster, id);
             return NULL;
         }

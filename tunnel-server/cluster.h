@@ -40,6 +40,8 @@ struct cluster {
 };
 
 #define CLUSTER_NODES_MAX 10000
+/* What a full book of nodes forgets: those that no response has named for so long. */
+#define CLUSTER_FORGET_AFTER_US (600 * UINT64_C(1000000))
 #define CLUSTER_FAILURE_MAX HEALTH_WHY_MAX
 
 /* settings must live as long. */

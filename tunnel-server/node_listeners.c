@@ -11,8 +11,6 @@ enum {
     EXPOSE_TIMEOUT_US = 10 * 1000 * 1000,
     EXPOSE_CHECK_S = 1,
     NAME_AGAIN_US = 60 * 1000 * 1000,
-    /* A full book forgets what no response has named for so long; the client may still have it. */
-    FORGET_AFTER_US = 600 * 1000 * 1000,
     HOST_MAX = 255,
 };
 
@@ -53,7 +51,7 @@ static bool has_room(struct exposed_book *book, unsigned type, uint64_t now_us)
     if (book->nodes[type].count < CLUSTER_NODES_MAX)
         return true;
     struct exposed *oldest = list_entry(book->named[type].next, struct exposed, named);
-    if (!list_empty(&oldest->node) || now_us - oldest->named_us < FORGET_AFTER_US)
+    if (!list_empty(&oldest->node) || now_us - oldest->named_us < CLUSTER_FORGET_AFTER_US)
         return false;
     exposed_remove(book, oldest);
     return true;
