@@ -1,48 +1,18 @@
 #include "request_headers.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "config/secret.h"
+#include "http/field.h"
 
 enum { NAME_SHOWN_MAX = 60 };
-
-/* RFC 9110 section 5.6.2. */
-static bool is_token_character(char c)
-{
-    return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
 
 static bool is_named(const char *entry, size_t size, const char *name)
 {
     return strlen(name) == size && strncasecmp(entry, name, size) == 0;
-}
-
-/* Fields of RFC 9112 and RFC 6455 that only the handshake can get right. */
-static bool is_reserved(const char *entry, size_t size)
-{
-    static const char *const names[] = {"Host",      "Connection",     "Upgrade",
-                                        "TE",        "Content-Length", "Transfer-Encoding",
-                                        "Trailer",   "Expect",         "Proxy-Connection",
-                                        "Keep-Alive"};
-    static const char websocket[] = "Sec-WebSocket-";
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (is_named(entry, size, names[i]))
-            return true;
-    return size >= sizeof websocket - 1 && strncasecmp(entry, websocket, sizeof websocket - 1) == 0;
-}
-
-static size_t name_size(const char *entry)
-{
-    size_t size = 0;
-
-    while (is_token_character(entry[size]))
-        size++;
-    return size;
 }
 
 /* What stands behind the colon, without what is around it. */
@@ -73,7 +43,7 @@ static const char *check(const char *entry, size_t name, bool with_token)
         return "the token goes into this header; give the one or the other";
     if (is_named(entry, name, "Proxy-Authorization"))
         return "this is for proxies only, and the server would read it";
-    if (is_reserved(entry, name))
+    if (http_is_framing(entry, name))
         return "the connection's own handshake says that";
     return NULL;
 }
@@ -85,7 +55,7 @@ bool request_headers_check(const struct config_list *list, bool with_token, char
 
     for (size_t i = 0; i < list->count; i++) {
         const char *entry = list->items[i];
-        size_t name = name_size(entry);
+        size_t name = http_name_size(entry);
         if (name == 0 || entry[name] != ':') {
             /* What stands there may be a value whose name was forgotten: it is not shown. */
             snprintf(error, size,
@@ -109,7 +79,7 @@ bool request_headers_check(const struct config_list *list, bool with_token, char
 
 char *request_header_line(const char *entry)
 {
-    size_t name = name_size(entry);
+    size_t name = http_name_size(entry);
     size_t size;
     const char *value = value_of(entry, name, &size);
     char *line = malloc(strlen(entry) + 2);

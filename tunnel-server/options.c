@@ -1,6 +1,5 @@
 #include "options.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 
 #include "certificate_identity.h"
 #include "config/url.h"
+#include "http/field.h"
 #include "mux/session.h"
 #include "net/pages.h"
 #include "net/socket.h"
@@ -396,51 +396,24 @@ static bool check_access(const struct options *options, char *error, size_t size
     return false;
 }
 
-/* RFC 9110, 5.6.2. */
-static bool is_field_name(const char *name)
-{
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    size_t size = strlen(name);
-
-    for (size_t i = 0; i < size; i++)
-        if (!isalnum((unsigned char)name[i]) && !strchr(others, name[i]))
-            return false;
-    return size > 0 && size <= IDENTITY_HEADER_MAX;
-}
-
 /* What every client sends: it says nothing of who it is, or is a secret. */
 static bool is_clients_field(const char *name)
 {
-    static const char *const names[] = {
-        "Authorization",
-        "Proxy-Authorization",
-        "Cookie",
-        "Host",
-        "Connection",
-        "Upgrade",
-        "Content-Length",
-        "Origin",
-        "Keep-Alive",
-        "Transfer-Encoding",
-        "TE",
-        "Trailer",
-        "Expect",
-        "User-Agent",
-        "Proxy-Connection",
-    };
-    static const char websocket[] = "Sec-WebSocket-";
+    static const char *const names[] = {"Authorization", "Proxy-Authorization", "Cookie", "Origin",
+                                        "User-Agent"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcasecmp(name, names[i]) == 0)
             return true;
-    return strncasecmp(name, websocket, sizeof websocket - 1) == 0;
+    return http_is_framing(name, strlen(name));
 }
 
 static bool check_identity(const struct options *options, char *error, size_t size)
 {
     const char *header = options->identity_header;
+    size_t length = strlen(header);
 
-    if (!is_field_name(header))
+    if (length == 0 || length > IDENTITY_HEADER_MAX || http_name_size(header) != length)
         return fail(error, size, "identity-header", header,
                     "a header's name is letters, digits and hyphens, 80 at the most");
     if (is_clients_field(header))

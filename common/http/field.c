@@ -24,6 +24,29 @@ bool http_is_token(char c)
            (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+size_t http_name_size(const char *text)
+{
+    size_t size = 0;
+
+    while (http_is_token(text[size]))
+        size++;
+    return size;
+}
+
+bool http_is_framing(const char *name, size_t size)
+{
+    static const char *const names[] = {"Host",      "Connection",     "Upgrade",
+                                        "TE",        "Content-Length", "Transfer-Encoding",
+                                        "Trailer",   "Expect",         "Proxy-Connection",
+                                        "Keep-Alive"};
+    static const char websocket[] = "Sec-WebSocket-";
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i]) == size && http_same(name, names[i], size))
+            return true;
+    return size >= sizeof websocket - 1 && http_same(name, websocket, sizeof websocket - 1);
+}
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';

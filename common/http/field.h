@@ -35,6 +35,11 @@ struct http_fields {
 bool http_same(const char *a, const char *b, size_t size);
 /* What names of headers, methods and the like consist of (RFC 9110, 5.6.2). */
 bool http_is_token(char c);
+/* How many bytes at the beginning of text can be the name of a header. */
+size_t http_name_size(const char *text);
+/* Whether a header of that name speaks of the connection, of where the message ends, or of the
+ * upgrade (RFC 9112, RFC 6455): only whoever makes the request can get that right. */
+bool http_is_framing(const char *name, size_t size);
 
 /* The next line without its end; false: there is none. */
 bool http_fields_line(struct http_fields *fields, const char **line, size_t *size);

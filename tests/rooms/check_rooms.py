@@ -24,8 +24,8 @@ ROOMS = {
     "net": {"base", "config", "http", "kafka", "metrics", "mux", "ws"},
 }
 PROGRAMS = {
-    "tunnel-client": {"base", "config", "kafka", "metrics", "mux", "net"},
-    "tunnel-server": {"base", "config", "kafka", "metrics", "mux", "net"},
+    "tunnel-client": {"base", "config", "http", "kafka", "metrics", "mux", "net"},
+    "tunnel-server": {"base", "config", "http", "kafka", "metrics", "mux", "net"},
 }
 
 # Sans-I/O: memory, text and numbers. Notably not sys/socket.h, netinet/*, poll.h, unistd.h, time.h (clock_gettime),
