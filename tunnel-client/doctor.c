@@ -520,7 +520,7 @@ static void receive_addresses(struct doctor *doctor, const uint8_t *payload, siz
 }
 
 /* Comes before the answer to the stream that was opened on the cluster. */
-static void receive_trouble(struct doctor *doctor, const uint8_t *payload, size_t size)
+static void note_trouble(struct doctor *doctor, const uint8_t *payload, size_t size)
 {
     struct mux_text cluster;
     struct mux_text what;
@@ -541,7 +541,7 @@ static void on_message(void *context, struct mux_session *session, uint8_t type,
     else if (type == MUX_ADDRESSES)
         receive_addresses(context, payload, size);
     else if (type == MUX_TROUBLE)
-        receive_trouble(context, payload, size);
+        note_trouble(context, payload, size);
 }
 
 /* ---- one after the other */

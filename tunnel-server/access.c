@@ -26,7 +26,8 @@ struct access {
 
 /* ---- refusals */
 
-static int refuse(struct access *access, const char *peer, const char *reason, const char **body)
+static int refuse_client(struct access *access, const char *peer, const char *reason,
+                         const char **body)
 {
     log_warning(access->worker->log, "unauthorized",
                 "A client was refused: it is not allowed in, or does not say who it is",
@@ -122,8 +123,8 @@ static bool take_user(const struct access *access, const struct http_request *re
 /* ---- who it is */
 
 /* What certificate or ingress say; "": nothing. false: reason says why that is not enough. */
-static bool take_name(const struct access *access, const struct http_upgrade *upgrade,
-                      char name[HTTP_IDENTITY_MAX], char reason[BODY_MAX])
+static bool take_client_name(const struct access *access, const struct http_upgrade *upgrade,
+                             char name[HTTP_IDENTITY_MAX], char reason[BODY_MAX])
 {
     const struct options *options = access->options;
     const char *why;
@@ -152,20 +153,20 @@ int access_authorize(struct access *access, const struct http_upgrade *upgrade, 
     char reason[BODY_MAX];
     const char *why;
 
-    if (!take_name(access, upgrade, name, reason))
-        return refuse(access, upgrade->peer, reason, body);
+    if (!take_client_name(access, upgrade, name, reason))
+        return refuse_client(access, upgrade->peer, reason, body);
     if (access->tokens) {
         token_file_follow(access->tokens);
         token = find_presented(access, upgrade->request, &why);
         if (!token)
-            return refuse(access, upgrade->peer, why, body);
+            return refuse_client(access, upgrade->peer, why, body);
     }
     if (name[0] && token && token->name && strcmp(token->name, name) != 0)
-        return refuse(access, upgrade->peer,
-                      access->options->trust_ingress
-                          ? "the token is another user's than the one whom the ingress names"
-                          : "the token is another user's than the client certificate",
-                      body);
+        return refuse_client(access, upgrade->peer,
+                             access->options->trust_ingress
+                                 ? "the token is another user's than the one whom the ingress names"
+                                 : "the token is another user's than the client certificate",
+                             body);
     if (name[0])
         memcpy(identity, name, sizeof name);
     else if (token)
@@ -178,7 +179,7 @@ int access_authorize(struct access *access, const struct http_upgrade *upgrade, 
 /* ---- life */
 
 /* So that a file that cannot be used is not first noticed by who is refused. */
-static void on_look(evutil_socket_t fd, short what, void *argument)
+static void on_token_look(evutil_socket_t fd, short what, void *argument)
 {
     struct access *access = argument;
 
@@ -209,7 +210,7 @@ struct access *access_new(struct worker *worker, const struct options *options, 
         access_free(access);
         return NULL;
     }
-    access->look = worker_event(worker, -1, EV_PERSIST, on_look, access);
+    access->look = worker_event(worker, -1, EV_PERSIST, on_token_look, access);
     worker_wait_ms(access->look, LOOK_S * 1000);
     return access;
 }

@@ -11,7 +11,7 @@
  * when the proof takes longer than a way to the other side of the world and back. */
 enum { NEXT_ADDRESS_US = 250 * 1000, ATTEMPTS_MAX = 4 };
 
-struct attempt {
+struct broker_attempt {
     struct broker_dial *owner;
     struct dial *dial;
     struct proof *proof;
@@ -30,13 +30,13 @@ struct broker_dial {
     size_t bootstrap; /* not announced: its index */
     unsigned timeout_ms;
     struct event *next;
-    struct attempt attempts[ATTEMPTS_MAX];
+    struct broker_attempt attempts[ATTEMPTS_MAX];
     size_t begun;
     size_t ended;
     enum address_verdict verdict; /* about the last address that was forbidden */
     const char *rule;
-    struct broker_dial_result failure; /* of the earliest attempt that has failed */
-    const struct attempt *failed;      /* that one; NULL: none yet */
+    struct broker_dial_result failure;   /* of the earliest attempt that has failed */
+    const struct broker_attempt *failed; /* that one; NULL: none yet */
     char why[CLUSTER_FAILURE_MAX];
 };
 
@@ -65,7 +65,7 @@ static void answer_broker_dial(struct broker_dial *dial, const struct broker_dia
     broker_dial_cancel(dial);
 }
 
-static void succeed_with_attempt(struct attempt *attempt)
+static void succeed_with_attempt(struct broker_attempt *attempt)
 {
     answer_broker_dial(attempt->owner, &(struct broker_dial_result){.fd = attempt->fd,
                                                                     .transport = attempt->transport,
@@ -73,10 +73,10 @@ static void succeed_with_attempt(struct attempt *attempt)
                                                                     .why = ""});
 }
 
-static void begin_attempt(struct broker_dial *dial);
+static void begin_broker_attempt(struct broker_dial *dial);
 
 /* What is told is what became of the first attempt; the others are to addresses beside it. */
-static void note_attempt_failure(const struct attempt *attempt, enum broker_state state,
+static void note_attempt_failure(const struct broker_attempt *attempt, enum broker_state state,
                                  bool timed_out, const char *why)
 {
     struct broker_dial *dial = attempt->owner;
@@ -94,14 +94,14 @@ static void end_attempt(struct broker_dial *dial, bool next)
 {
     dial->ended++;
     if (next && dial->begun < ATTEMPTS_MAX)
-        begin_attempt(dial);
+        begin_broker_attempt(dial);
     else if (dial->ended == dial->begun)
         answer_broker_dial(dial, &dial->failure);
 }
 
 static void on_attempt_proven(void *context, enum proof_result result, const char *why)
 {
-    struct attempt *attempt = context;
+    struct broker_attempt *attempt = context;
     struct broker_dial *dial = attempt->owner;
     char text[CLUSTER_FAILURE_MAX];
 
@@ -136,7 +136,7 @@ static void on_attempt_proven(void *context, enum proof_result result, const cha
     end_attempt(dial, true);
 }
 
-static void note_attempt_forbidden(const struct attempt *attempt)
+static void note_attempt_forbidden(const struct broker_attempt *attempt)
 {
     struct broker_dial *dial = attempt->owner;
     char why[CLUSTER_FAILURE_MAX];
@@ -155,7 +155,7 @@ static void note_attempt_forbidden(const struct attempt *attempt)
     dial->failure.rule = dial->verdict == ADDRESS_UNLISTED ? "--allow-brokers" : dial->rule;
 }
 
-static void prove_attempt(struct attempt *attempt, const struct dial_result *result)
+static void prove_attempt(struct broker_attempt *attempt, const struct dial_result *result)
 {
     struct broker_dial *dial = attempt->owner;
     struct cluster *cluster = dial->cluster;
@@ -180,7 +180,7 @@ static void prove_attempt(struct attempt *attempt, const struct dial_result *res
 
 static void on_attempt_dialled(void *context, const struct dial_result *result)
 {
-    struct attempt *attempt = context;
+    struct broker_attempt *attempt = context;
     struct broker_dial *dial = attempt->owner;
     char why[CLUSTER_FAILURE_MAX];
 
@@ -216,13 +216,13 @@ static struct address_ip ip_of_socket(const struct socket_address *address)
 
 static bool permit_address(void *context, const struct socket_address *address)
 {
-    const struct attempt *attempt = context;
+    const struct broker_attempt *attempt = context;
     struct broker_dial *dial = attempt->owner;
     const struct address_ip ip = ip_of_socket(address);
     const char *rule = "";
 
     for (size_t i = 0; i < dial->begun; i++) {
-        const struct attempt *other = &dial->attempts[i];
+        const struct broker_attempt *other = &dial->attempts[i];
         const struct address_ip taken = ip_of_socket(&other->peer);
         if (other->peer.size > 0 && memcmp(&taken, &ip, sizeof ip) == 0)
             return false;
@@ -238,12 +238,12 @@ static bool permit_address(void *context, const struct socket_address *address)
     return false;
 }
 
-static void begin_attempt(struct broker_dial *dial)
+static void begin_broker_attempt(struct broker_dial *dial)
 {
-    struct attempt *attempt = &dial->attempts[dial->begun++];
+    struct broker_attempt *attempt = &dial->attempts[dial->begun++];
 
     event_del(dial->next);
-    *attempt = (struct attempt){.owner = dial, .fd = -1};
+    *attempt = (struct broker_attempt){.owner = dial, .fd = -1};
     attempt->dial =
         dial_start(dial->cluster->worker, dial->address.host, dial->address.port,
                    &dial->cluster->access.tls, dial->timeout_ms, on_attempt_dialled, attempt);
@@ -254,7 +254,7 @@ static void on_next_attempt(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
-    begin_attempt(argument);
+    begin_broker_attempt(argument);
 }
 
 static struct broker_dial *start_broker_dial(struct cluster *cluster, const struct address *address,
@@ -271,7 +271,7 @@ static struct broker_dial *start_broker_dial(struct cluster *cluster, const stru
     dial->callback = callback;
     dial->context = context;
     dial->next = worker_timer(cluster->worker, on_next_attempt, dial);
-    begin_attempt(dial);
+    begin_broker_attempt(dial);
     return dial;
 }
 

@@ -96,8 +96,8 @@ static bool take_ascii(const ASN1_IA5STRING *value, char identity[HTTP_IDENTITY_
     return true;
 }
 
-static const char *take_name(const GENERAL_NAMES *names, const struct san_kind *kind,
-                             char identity[HTTP_IDENTITY_MAX])
+static const char *take_san_name(const GENERAL_NAMES *names, const struct san_kind *kind,
+                                 char identity[HTTP_IDENTITY_MAX])
 {
     const GENERAL_NAME *found = NULL;
 
@@ -124,7 +124,7 @@ static const char *take_san(X509 *certificate, const struct san_kind *kind,
     /* -1: there is none; -2: there are several, which RFC 5280 forbids. */
     if (!names)
         return critical == -1 ? kind->none : "has a subject alternative name that cannot be read";
-    const char *why = take_name(names, kind, identity);
+    const char *why = take_san_name(names, kind, identity);
     GENERAL_NAMES_free(names);
     return why;
 }

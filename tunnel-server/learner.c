@@ -146,7 +146,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_learner_deadline(evutil_socket_t fd, short what, void *argument)
 {
     struct learner *learner = argument;
     char why[120];
@@ -171,7 +171,7 @@ static void ask(struct learner *learner)
         transport_flush(learner->connection);
     learner->readable = worker_event(worker, transport_fd(learner->connection),
                                      EV_READ | EV_PERSIST, on_readable, learner);
-    learner->deadline = worker_timer(worker, on_deadline, learner);
+    learner->deadline = worker_timer(worker, on_learner_deadline, learner);
     event_add(learner->readable, NULL);
     worker_wait_ms(learner->deadline, learner->timeout_ms);
     /* TLS may have read ahead what no event will announce. */
@@ -179,7 +179,7 @@ static void ask(struct learner *learner)
         event_active(learner->readable, EV_READ, 0);
 }
 
-static void on_connected(void *context, const struct bootstrap_result *result)
+static void on_learner_connected(void *context, const struct bootstrap_result *result)
 {
     struct learner *learner = context;
 
@@ -197,7 +197,7 @@ static void on_connected(void *context, const struct bootstrap_result *result)
 static void try_next(struct learner *learner)
 {
     learner->bootstrap = bootstrap_start(learner->cluster, learner->tried, learner->timeout_ms,
-                                         on_connected, learner);
+                                         on_learner_connected, learner);
 }
 
 static struct learner *learner_new(struct cluster *cluster, enum kafka_endpoint_type type,

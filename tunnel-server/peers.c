@@ -35,7 +35,7 @@ struct peer_connection {
 };
 
 /* The addresses of one of --peers. */
-struct lookup {
+struct peer_lookup {
     struct peer_search *search;
     struct resolver_query *query; /* NULL: it has answered */
 };
@@ -44,7 +44,7 @@ struct peer_search {
     struct list node;        /* in peers->searches */
     struct list connections; /* that may still say yes */
     struct peers *peers;
-    struct lookup lookups[PEERS_MAX];
+    struct peer_lookup lookups[PEERS_MAX];
     size_t lookups_left;
     struct event *timeout;
     struct peer_question question;
@@ -217,7 +217,7 @@ static void on_connected(void *context, const struct connector_result *result)
 
 static void on_resolved(void *context, const struct resolver_result *result)
 {
-    struct lookup *lookup = context;
+    struct peer_lookup *lookup = context;
     struct peer_search *search = lookup->search;
     struct peers *peers = search->peers;
 
@@ -267,7 +267,7 @@ struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSI
     search->lookups_left = peers->options->peer_count;
     for (size_t i = 0; i < peers->options->peer_count; i++) {
         const struct address *address = &peers->options->peer_addresses[i];
-        struct lookup *lookup = &search->lookups[i];
+        struct peer_lookup *lookup = &search->lookups[i];
         lookup->search = search;
         lookup->query = resolver_lookup(peers->worker, address->host, address->port,
                                         SEARCH_TIMEOUT_S * 1000, on_resolved, lookup);

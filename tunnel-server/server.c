@@ -328,8 +328,8 @@ static void list_offers(struct server *server)
     server->host.offer_count = (uint16_t)(options->cluster_count + options->target_count);
 }
 
-static bool use_material(void *context, const struct tls_material *material,
-                         struct tls_error *error)
+static bool use_door_material(void *context, const struct tls_material *material,
+                              struct tls_error *error)
 {
     struct server *server = context;
     SSL_CTX *tls = tls_server_context(material, error);
@@ -354,7 +354,7 @@ static bool start_tls(struct server *server, char *error, size_t size)
                                     .ca_file = options->client_ca};
     struct tls_error tls;
 
-    server->files = tls_keeper_new(server->worker, &files, use_material, server, &tls);
+    server->files = tls_keeper_new(server->worker, &files, use_door_material, server, &tls);
     if (!server->files)
         snprintf(error, size, "%s", tls.text);
     return server->files != NULL;

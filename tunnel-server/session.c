@@ -425,7 +425,7 @@ bool session_give_way_memory(struct tenant *tenant, enum mux_way way)
 }
 
 /* A link is gone, or its client has given it up for another one. */
-static void learn_frames(struct session *session, const struct link *link)
+static void learn_session_frames(struct session *session, const struct link *link)
 {
     const struct link_record record = link_record(link);
 
@@ -477,7 +477,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
         if (!mux_session_is_newer(session->mux, hello))
             return reject_with(reject, MUX_CODE_LIMIT, "a later link carries the session already");
         if (session->link) {
-            learn_frames(session, session->link);
+            learn_session_frames(session, session->link);
             link_close(session->link, 1001, "the session goes on over a newer link");
         }
         event_del(session->resume_timer);
@@ -519,7 +519,7 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
     if (session->link != link)
         return;
     set_link(session, NULL);
-    learn_frames(session, link);
+    learn_session_frames(session, link);
     /* Whoever broke the protocol once is not trusted to know where the streams stand. A session
      * without streams is kept as well: the request to open one may be what was lost. */
     if (end == LINK_END_PROTOCOL || keep_ms == 0 || session->host->stopping ||

@@ -122,7 +122,7 @@ static void forget_unused(struct tenants *tenants)
     }
 }
 
-static struct tenant *find(struct list *bucket, const char *key)
+static struct tenant *find_tenant(struct list *bucket, const char *key)
 {
     for (struct list *at = bucket->next; at != bucket; at = at->next) {
         struct tenant *tenant = list_entry(at, struct tenant, bucket);
@@ -139,7 +139,7 @@ struct tenant *tenant_use(struct tenants *tenants, const char *identity, const c
     forget_unused(tenants);
     make_key(key, identity, peer);
     struct list *bucket = bucket_of(tenants, key);
-    struct tenant *tenant = find(bucket, key);
+    struct tenant *tenant = find_tenant(bucket, key);
     if (!tenant) {
         tenant = calloc(1, sizeof *tenant);
         if (!tenant)

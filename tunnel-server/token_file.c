@@ -38,7 +38,7 @@ static struct token_table *read_tokens(struct token_file *file, char error[ERROR
     return tokens;
 }
 
-static bool take(struct token_file *file, bool changed)
+static bool take_tokens(struct token_file *file, bool changed)
 {
     char error[ERROR_MAX];
     struct token_table *tokens = read_tokens(file, error);
@@ -76,14 +76,14 @@ void token_file_follow(struct token_file *file)
     bool changed = has_changed(file);
 
     if (changed || file->unread)
-        take(file, changed);
+        take_tokens(file, changed);
 }
 
 void token_file_reload(struct token_file *file, struct reload *reload)
 {
     bool changed = has_changed(file);
 
-    if (!take(file, changed))
+    if (!take_tokens(file, changed))
         reload->failed++;
     else if (changed)
         reload->renewed++;

@@ -27,8 +27,8 @@ struct token_table {
     size_t mask;     /* of a slot's index; half of the slots at least are free */
 };
 
-static void digest(const struct token_table *table, const char *token, size_t size,
-                   unsigned char out[DIGEST_SIZE])
+static void digest_token(const struct token_table *table, const char *token, size_t size,
+                         unsigned char out[DIGEST_SIZE])
 {
     unsigned written = 0;
 
@@ -94,7 +94,8 @@ static bool fill_slots(struct token_table *table, char *error, size_t error_size
 
 /* ---- lines */
 
-static bool fail(char *error, size_t error_size, size_t number, const char *what, const char *why)
+static bool fail_line(char *error, size_t error_size, size_t number, const char *what,
+                      const char *why)
 {
     snprintf(error, error_size, "line %zu: the %s %s", number, what, why);
     return false;
@@ -107,8 +108,8 @@ static const char *check_name(const char *name, size_t size)
     return identity_check(name, size);
 }
 
-static void add(struct token_table *table, const char *token, size_t size, const char *name,
-                size_t name_size, size_t number)
+static void add_token(struct token_table *table, const char *token, size_t size, const char *name,
+                      size_t name_size, size_t number)
 {
     if (table->count == table->capacity) {
         table->capacity = table->capacity ? 2 * table->capacity : 16;
@@ -118,7 +119,7 @@ static void add(struct token_table *table, const char *token, size_t size, const
     }
     struct token *added = &table->tokens[table->count++];
     *added = (struct token){.line = number};
-    digest(table, token, size, added->digest);
+    digest_token(table, token, size, added->digest);
     if (name_size == 0)
         return;
     added->name = strndup(name, name_size);
@@ -139,15 +140,15 @@ static bool add_line(struct token_table *table, const char *line, size_t size, s
     const char *name = secret_trim(line + token_size, &name_size);
     const char *why = secret_check_token(line, token_size);
     if (why)
-        return fail(error, error_size, number, "token", why);
+        return fail_line(error, error_size, number, "token", why);
     why = name_size > 0 ? check_name(name, name_size) : NULL;
     if (why)
-        return fail(error, error_size, number, "name", why);
+        return fail_line(error, error_size, number, "name", why);
     if (table->count == TOKENS_MAX) {
         snprintf(error, error_size, "line %zu: there are more than %d tokens", number, TOKENS_MAX);
         return false;
     }
-    add(table, line, token_size, name, name_size, number);
+    add_token(table, line, token_size, name, name_size, number);
     return true;
 }
 
@@ -212,7 +213,7 @@ const struct token *token_table_find(const struct token_table *table, const char
 {
     unsigned char wanted[DIGEST_SIZE];
 
-    digest(table, token, size, wanted);
+    digest_token(table, token, size, wanted);
     uint32_t slot = *slot_of(table, wanted);
     return slot != 0 ? &table->tokens[slot - 1] : NULL;
 }

@@ -58,8 +58,8 @@ static void fail(struct upstream *upstream, enum mux_code code, const char *reas
 }
 
 /* Connected, to that address. */
-static void succeed(struct upstream *upstream, int fd, struct transport *transport,
-                    const struct address *to)
+static void hand_out(struct upstream *upstream, int fd, struct transport *transport,
+                     const struct address *to)
 {
     char address[ADDRESS_TEXT_MAX];
 
@@ -89,8 +89,8 @@ static void on_bootstrap(void *context, const struct bootstrap_result *result)
     if (result->fd < 0 && !result->transport)
         fail(upstream, code_of(result->state, result->timed_out), result->reason);
     else
-        succeed(upstream, result->fd, result->transport,
-                &upstream->cluster->settings->brokers[result->broker]);
+        hand_out(upstream, result->fd, result->transport,
+                 &upstream->cluster->settings->brokers[result->broker]);
 }
 
 static void try_bootstrap(struct upstream *upstream)
@@ -120,7 +120,7 @@ static void on_node(void *context, const struct broker_dial_result *result)
 
     upstream->broker = NULL;
     if (result->state == BROKER_UP) {
-        succeed(upstream, result->fd, result->transport, &upstream->address);
+        hand_out(upstream, result->fd, result->transport, &upstream->address);
         return;
     }
     address_format(upstream->address.host, upstream->address.port, address);
@@ -170,7 +170,7 @@ static void on_target(void *context, const struct dial_result *result)
 
     upstream->target = NULL;
     if (result->failure == DIAL_FAILURE_NONE) {
-        succeed(upstream, result->fd, result->transport, &upstream->address);
+        hand_out(upstream, result->fd, result->transport, &upstream->address);
         return;
     }
     cluster_describe_failure(result, why);

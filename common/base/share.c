@@ -4,7 +4,7 @@
  */
 enum { KEPT_PART = 8 };
 
-static uint64_t smaller(uint64_t a, uint64_t b)
+static uint64_t smaller_amount(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
@@ -31,7 +31,7 @@ uint64_t share_room(const struct supply *supply, const struct holding *holding, 
     uint64_t left = total > supply->used ? total - supply->used : 0;
     uint64_t part = part_of(total, count);
     uint64_t kept = total / KEPT_PART;
-    uint64_t entitled = part > holding->used ? smaller(part - holding->used, left) : 0;
+    uint64_t entitled = part > holding->used ? smaller_amount(part - holding->used, left) : 0;
     uint64_t spare = left > kept ? left - kept : 0;
 
     if (count == 1)

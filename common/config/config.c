@@ -334,7 +334,7 @@ static int set_list(struct config *c, size_t index, struct config_list *list, co
 }
 
 /* Whether the whole of text stands in quotes of one kind, that end nowhere in between. */
-static bool is_quoted(const char *text)
+static bool is_value_quoted(const char *text)
 {
     size_t size = strlen(text);
 
@@ -366,9 +366,9 @@ static int set_value(struct config *c, size_t index, const char *text, enum conf
 
     if (text[strspn(text, " \t\r\n")] == '\0')
         return fail(c, "%s: the value is empty", where);
-    if (is_quoted(text) && !(option->flags & CONFIG_QUOTES))
+    if (is_value_quoted(text) && !(option->flags & CONFIG_QUOTES))
         return fail(c, "%s: %s", where, describe_quotes(source));
-    if (is_quoted(text))
+    if (is_value_quoted(text))
         warn(c, "%s: %s", where, describe_quotes(source));
     switch (option->kind) {
     case CONFIG_STRING: {
@@ -858,7 +858,7 @@ int config_load(struct config *config, const struct config_program *program, voi
     enum config_source source = file ? CONFIG_FROM_FLAG : CONFIG_FROM_ENVIRONMENT;
     for (char *const *entry = environment; *entry && !file; entry++)
         file = variable_value(*entry, builtin_names[BUILTIN_CONFIG]);
-    if (file && is_quoted(file))
+    if (file && is_value_quoted(file))
         return fail(config, "%s: %s", source == CONFIG_FROM_FLAG ? "--config" : "TUNNEL_CONFIG",
                     describe_quotes(source));
 

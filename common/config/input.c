@@ -44,7 +44,7 @@ static const char *wait_for_pipe(int fd, int64_t limit_ms)
 }
 
 /* Room for one more byte at least; what was there before is wiped. false: the bound is reached. */
-static bool grow(struct secret_bytes *content, size_t *room)
+static bool grow_content(struct secret_bytes *content, size_t *room)
 {
     size_t wanted = *room == 0 ? FIRST_ROOM : 2 * *room;
     char *more;
@@ -75,7 +75,7 @@ static const char *read_all(int fd, struct input *input)
     int64_t limit_ms = now_ms() + PIPE_TIMEOUT_MS;
     size_t room = 0;
 
-    while (grow(content, &room)) {
+    while (grow_content(content, &room)) {
         const char *wrong = input->is_pipe ? wait_for_pipe(fd, limit_ms) : NULL;
         if (wrong)
             return wrong;
@@ -93,7 +93,7 @@ static const char *read_all(int fd, struct input *input)
 }
 
 /* NULL, or what is wrong. */
-static const char *look_at(int fd, struct input *input)
+static const char *look_at_file(int fd, struct input *input)
 {
     struct stat status;
 
@@ -119,7 +119,7 @@ bool input_read(const char *path, struct input *out, char error[SECRET_ERROR_MAX
         snprintf(error, SECRET_ERROR_MAX, "%s cannot be read: %s", path, strerror(errno));
         return false;
     }
-    wrong = look_at(fd, out);
+    wrong = look_at_file(fd, out);
     if (!wrong)
         wrong = read_all(fd, out);
     close(fd);

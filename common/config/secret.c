@@ -74,7 +74,7 @@ const char *secret_trim(const char *text, size_t *size)
     return text;
 }
 
-static bool begins_with(const char *text, size_t size, const char *prefix)
+static bool has_prefix(const char *text, size_t size, const char *prefix)
 {
     size_t length = strlen(prefix);
 
@@ -83,9 +83,9 @@ static bool begins_with(const char *text, size_t size, const char *prefix)
 
 const char *secret_check_encoding(const char *text, size_t size)
 {
-    if (begins_with(text, size, "\xef\xbb\xbf"))
+    if (has_prefix(text, size, "\xef\xbb\xbf"))
         return "begins with a byte order mark; it must be saved as UTF-8 without one";
-    if (begins_with(text, size, "\xff\xfe") || begins_with(text, size, "\xfe\xff"))
+    if (has_prefix(text, size, "\xff\xfe") || has_prefix(text, size, "\xfe\xff"))
         return "is UTF-16; it must be saved as plain UTF-8 text";
     if (memchr(text, '\0', size))
         return "holds NUL bytes, as UTF-16 does; it must be saved as plain UTF-8 text";
@@ -112,7 +112,7 @@ static bool is_of_header(const char *token, size_t size)
     return false;
 }
 
-static bool is_quoted(const char *token, size_t size)
+static bool is_token_quoted(const char *token, size_t size)
 {
     return size > 1 && strchr("\"'`", token[0]) && token[0] == token[size - 1];
 }
@@ -128,7 +128,7 @@ const char *secret_check_token(const char *token, size_t size)
     if (is_of_header(token, size))
         return "begins with what stands before a token in a header, as Bearer or Snowflake Token=; "
                "only the token itself is wanted";
-    if (is_quoted(token, size))
+    if (is_token_quoted(token, size))
         return "stands in quotes; only what is inside of them is wanted";
     if (token[0] == '{' || token[0] == '<')
         return "is JSON or HTML; only the token itself is wanted";
@@ -203,8 +203,8 @@ void secret_bytes_free(struct secret_bytes *secret)
     *secret = (struct secret_bytes){0};
 }
 
-static char *read_line(const char *path, const char *(*check)(const char *, size_t),
-                       char error[SECRET_ERROR_MAX])
+static char *read_secret_line(const char *path, const char *(*check)(const char *, size_t),
+                              char error[SECRET_ERROR_MAX])
 {
     struct secret_bytes secret;
 
@@ -225,10 +225,10 @@ static char *read_line(const char *path, const char *(*check)(const char *, size
 
 char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX])
 {
-    return read_line(path, check_line, error);
+    return read_secret_line(path, check_line, error);
 }
 
 char *secret_read_token(const char *path, char error[SECRET_ERROR_MAX])
 {
-    return read_line(path, secret_check_token, error);
+    return read_secret_line(path, secret_check_token, error);
 }

@@ -47,18 +47,18 @@ bool http_is_framing(const char *name, size_t size)
     return size >= sizeof websocket - 1 && http_same(name, websocket, sizeof websocket - 1);
 }
 
-static bool is_blank(char c)
+static bool is_field_blank(char c)
 {
     return c == ' ' || c == '\t';
 }
 
-static void trim(const char **text, size_t *size)
+static void trim_field(const char **text, size_t *size)
 {
-    while (*size > 0 && is_blank(**text)) {
+    while (*size > 0 && is_field_blank(**text)) {
         ++*text;
         --*size;
     }
-    while (*size > 0 && is_blank((*text)[*size - 1]))
+    while (*size > 0 && is_field_blank((*text)[*size - 1]))
         --*size;
 }
 
@@ -81,13 +81,13 @@ bool http_field_split(const char *line, size_t size, struct http_field *field)
 {
     const char *colon = size > 0 ? memchr(line, ':', size) : NULL;
 
-    if (!colon || colon == line || is_blank(line[0]) || is_blank(colon[-1]))
+    if (!colon || colon == line || is_field_blank(line[0]) || is_field_blank(colon[-1]))
         return false;
     field->name = line;
     field->name_size = (size_t)(colon - line);
     field->value = colon + 1;
     field->value_size = size - field->name_size - 1;
-    trim(&field->value, &field->value_size);
+    trim_field(&field->value, &field->value_size);
     return true;
 }
 
@@ -113,7 +113,7 @@ static bool list_has(const char *list, size_t size, const char *word)
         const char *part = list;
         size_t part_size = comma ? (size_t)(comma - list) : size;
         size_t step = part_size + (comma != NULL);
-        trim(&part, &part_size);
+        trim_field(&part, &part_size);
         if (part_size == wanted && http_same(part, word, wanted))
             return true;
         list += step;

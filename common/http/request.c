@@ -36,7 +36,7 @@ char *http_request_move(struct http_request *request, char *head, size_t head_ma
     return before;
 }
 
-static enum http_request_result malformed(struct http_request *request, const char *problem)
+static enum http_request_result reject_malformed(struct http_request *request, const char *problem)
 {
     request->problem = problem;
     request->state = STATE_OVER;
@@ -83,11 +83,12 @@ static enum http_request_result end_request_line(struct http_request *request)
     /* 1.2, should there ever be one, is to be read as 1.1 (RFC 9110, 2.5). */
     request->minor = version[7] == '0' ? 0 : 1;
     if (target[0] != '/')
-        return malformed(request, "the target of the request is not a path");
+        return reject_malformed(request, "the target of the request is not a path");
     for (size_t i = 0; i < size; i++)
         if (!is_target_character(target[i]))
-            return malformed(request, "the target of the request has a character that a URL has "
-                                      "percent-encoded, or a fragment");
+            return reject_malformed(request,
+                                    "the target of the request has a character that a URL has "
+                                    "percent-encoded, or a fragment");
     const char *query = memchr(target, '?', size);
     request->path_size = query ? (size_t)(query - target) : size;
     request->fields = request->head_size;
@@ -104,7 +105,7 @@ static enum http_request_result receive_request_line(struct http_request *reques
             return HTTP_REQUEST_MORE;
         }
         if (byte != ' ' || request->method_size == 0)
-            return malformed(request, "it does not begin like an HTTP request");
+            return reject_malformed(request, "it does not begin like an HTTP request");
         request->target = request->head_size;
         request->state = STATE_TARGET;
         return HTTP_REQUEST_MORE;
@@ -112,7 +113,7 @@ static enum http_request_result receive_request_line(struct http_request *reques
         if (byte > ' ' && byte < 0x7f)
             return HTTP_REQUEST_MORE;
         if (byte != ' ' || request->head_size - 1 == request->target)
-            return malformed(request, "the request line is not METHOD TARGET VERSION");
+            return reject_malformed(request, "the request line is not METHOD TARGET VERSION");
         request->version = request->head_size;
         request->state = STATE_VERSION;
         return HTTP_REQUEST_MORE;
@@ -120,12 +121,12 @@ static enum http_request_result receive_request_line(struct http_request *reques
         if (fits_version(request->head_size - 1 - request->version, byte))
             return HTTP_REQUEST_MORE;
         if (byte != '\r' || request->head_size - 1 - request->version != sizeof VERSION - 1)
-            return malformed(request, "the request line does not end in a version of HTTP");
+            return reject_malformed(request, "the request line does not end in a version of HTTP");
         request->state = STATE_REQUEST_LINE_END;
         return HTTP_REQUEST_MORE;
     default:
         if (byte != '\n')
-            return malformed(request, "a carriage return is not followed by a line feed");
+            return reject_malformed(request, "a carriage return is not followed by a line feed");
         return end_request_line(request);
     }
 }
@@ -164,12 +165,12 @@ static enum http_request_result check_framing(struct http_request *request)
     uint64_t length = 0;
 
     if (lengths > 1 || (lengths > 0 && codings > 0))
-        return malformed(request, "the length of the body is said more than once");
+        return reject_malformed(request, "the length of the body is said more than once");
     if (codings > 0 && request->minor == 0)
-        return malformed(request, "HTTP/1.0 has no Transfer-Encoding");
+        return reject_malformed(request, "HTTP/1.0 has no Transfer-Encoding");
     if (lengths > 0 && (!http_fields_find(&fields, "content-length", &field) ||
                         !http_field_length(&field, &length)))
-        return malformed(request, "Content-Length is not a number");
+        return reject_malformed(request, "Content-Length is not a number");
     request->has_body = codings > 0 || length > 0;
     return HTTP_REQUEST_DONE;
 }
@@ -180,11 +181,11 @@ static enum http_request_result end_head(struct http_request *request)
 
     request->state = STATE_OVER;
     if (hosts > 1)
-        return malformed(request, "there is more than one Host");
+        return reject_malformed(request, "there is more than one Host");
     if (hosts == 0 && request->minor > 0)
-        return malformed(request, "the header Host is missing");
+        return reject_malformed(request, "the header Host is missing");
     if (!host_is_sound(request))
-        return malformed(request, "Host is not a host");
+        return reject_malformed(request, "Host is not a host");
     enum http_request_result result = check_framing(request);
     /* Ends strings where a blank or the question mark was. */
     request->head[request->method_size] = '\0';
@@ -197,31 +198,32 @@ static enum http_request_result receive_field(struct http_request *request, char
     switch (request->state) {
     case STATE_FIELD:
         if (byte == ' ' || byte == '\t')
-            return malformed(request, "a header line is folded");
+            return reject_malformed(request, "a header line is folded");
         request->state = byte == '\r' ? STATE_HEAD_END : STATE_NAME;
         if (byte != '\r' && !http_is_token(byte))
-            return malformed(request, "a header line does not begin with a name");
+            return reject_malformed(request, "a header line does not begin with a name");
         return HTTP_REQUEST_MORE;
     case STATE_NAME:
         if (byte == ':')
             request->state = STATE_VALUE;
         else if (!http_is_token(byte))
-            return malformed(request, "the name of a header has a character that none may have");
+            return reject_malformed(request,
+                                    "the name of a header has a character that none may have");
         return HTTP_REQUEST_MORE;
     case STATE_VALUE:
         if (byte == '\r')
             request->state = STATE_FIELD_END;
         else if (byte != '\t' && ((unsigned char)byte < ' ' || byte == 0x7f))
-            return malformed(request, "the value of a header has a control character");
+            return reject_malformed(request, "the value of a header has a control character");
         return HTTP_REQUEST_MORE;
     case STATE_FIELD_END:
         request->state = STATE_FIELD;
         if (byte != '\n')
-            return malformed(request, "a carriage return is not followed by a line feed");
+            return reject_malformed(request, "a carriage return is not followed by a line feed");
         return HTTP_REQUEST_MORE;
     default:
         if (byte != '\n')
-            return malformed(request, "a carriage return is not followed by a line feed");
+            return reject_malformed(request, "a carriage return is not followed by a line feed");
         return end_head(request);
     }
 }

@@ -44,7 +44,7 @@ static bool is_sensible(const struct date *date)
 }
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994" */
-static bool read_date(const char *text, int64_t now_s, struct date *date)
+static bool parse_date(const char *text, int64_t now_s, struct date *date)
 {
     char month[4];
     char zone[4] = "";
@@ -85,7 +85,7 @@ int64_t http_retry_after(const char *value, int64_t now_s)
     if (digits > 0)
         return value[digits + strspn(value + digits, " \t")] == '\0' ? read_seconds(value, digits)
                                                                      : -1;
-    if (!read_date(value, now_s, &date) || !is_sensible(&date))
+    if (!parse_date(value, now_s, &date) || !is_sensible(&date))
         return -1;
     int64_t then_s =
         days_since_epoch(&date) * 86400 + date.hour * 3600 + date.minute * 60 + date.second;

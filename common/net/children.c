@@ -26,7 +26,7 @@ struct known_child {
     void *context;
 };
 
-static struct known_child *find(struct children *children, pid_t pid)
+static struct known_child *find_child(struct children *children, pid_t pid)
 {
     for (struct list *at = children->known.next; at != &children->known; at = at->next) {
         struct known_child *child = list_entry(at, struct known_child, node);
@@ -37,7 +37,7 @@ static struct known_child *find(struct children *children, pid_t pid)
 }
 
 /* The callback may add children and forget others. */
-static void tell(struct known_child *child, int status)
+static void tell_child(struct known_child *child, int status)
 {
     const struct known_child ended = *child;
 
@@ -55,7 +55,7 @@ static bool reap_known(struct children *children)
         int status = CHILDREN_UNKNOWN;
         pid_t pid = waitpid(child->pid, &status, WNOHANG);
         if (pid == child->pid || (pid < 0 && errno == ECHILD)) {
-            tell(child, pid < 0 ? CHILDREN_UNKNOWN : status);
+            tell_child(child, pid < 0 ? CHILDREN_UNKNOWN : status);
             return true;
         }
     }
@@ -70,13 +70,13 @@ static bool reap_any(struct children *children)
 
     if (pid <= 0)
         return false;
-    struct known_child *child = find(children, pid);
+    struct known_child *child = find_child(children, pid);
     if (child)
-        tell(child, status);
+        tell_child(child, status);
     return true;
 }
 
-static void on_ended(evutil_socket_t number, short what, void *argument)
+static void on_children_ended(evutil_socket_t number, short what, void *argument)
 {
     struct children *children = argument;
 
@@ -98,7 +98,7 @@ void children_begin(struct worker *worker)
     if (!children)
         abort();
     list_init(&children->known);
-    children->ended = evsignal_new(worker->base, SIGCHLD, on_ended, children);
+    children->ended = evsignal_new(worker->base, SIGCHLD, on_children_ended, children);
     if (!children->ended || event_add(children->ended, NULL) != 0)
         abort();
     worker->children = children;

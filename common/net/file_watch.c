@@ -38,7 +38,7 @@ static bool has_settled(struct file_watch *watch)
     return changed && settled;
 }
 
-static void on_look(evutil_socket_t fd, short what, void *argument)
+static void on_file_look(evutil_socket_t fd, short what, void *argument)
 {
     struct file_watch *watch = argument;
 
@@ -73,7 +73,7 @@ struct file_watch *file_watch_new(struct worker *worker, const char *const *path
     file_watch_reset(watch);
     if (watch->count == 0)
         return watch;
-    watch->look = worker_event(worker, -1, EV_PERSIST, on_look, watch);
+    watch->look = worker_event(worker, -1, EV_PERSIST, on_file_look, watch);
     worker_wait_ms(watch->look, LOOK_S * 1000);
     return watch;
 }

@@ -24,7 +24,7 @@ struct refusal {
 };
 
 __attribute__((format(printf, 3, 4))) static enum http_hop
-say(const struct refusal *refusal, enum http_hop hop, const char *format, ...)
+say_refusal(const struct refusal *refusal, enum http_hop hop, const char *format, ...)
 {
     va_list arguments;
 
@@ -43,7 +43,7 @@ static bool looks_like_html(const char *body)
 }
 
 /* Others' words, fit for one line. They may repeat the token that was sent. */
-static void show(const char *text, size_t size, char out[SHOWN_MAX])
+static void show_words(const char *text, size_t size, char out[SHOWN_MAX])
 {
     if (size >= SHOWN_MAX)
         size = redact_cut(text, SHOWN_MAX - 1);
@@ -55,7 +55,7 @@ static void show_header(const struct http_response *response, const char *name, 
     char value[LOCATION_MAX];
 
     http_response_header(response, name, value, sizeof value);
-    show(value, strlen(value), out);
+    show_words(value, strlen(value), out);
 }
 
 /* Where words stand in text, in whatever case; NULL: nowhere. */
@@ -74,7 +74,7 @@ static void show_title(const char *body, char out[SHOWN_MAX])
 
     out[0] = '\0';
     if (end)
-        show(title + 7, (size_t)(end - title - 7), out);
+        show_words(title + 7, (size_t)(end - title - 7), out);
 }
 
 static void describe_answer(struct refusal *refusal)
@@ -89,7 +89,7 @@ static void describe_answer(struct refusal *refusal)
         snprintf(refusal->answer, sizeof refusal->answer, "%d: an HTML page%s%s%s", status,
                  words[0] ? ", \"" : "", words, words[0] ? "\"" : "");
     } else {
-        show(body, strlen(body), words);
+        show_words(body, strlen(body), words);
         snprintf(refusal->answer, sizeof refusal->answer, "%d%s%s", status, words[0] ? ": " : "",
                  words);
     }
@@ -126,7 +126,7 @@ static bool is_among(const char *word, const char *const *words)
     return false;
 }
 
-static bool ends_with(const char *text, const char *end)
+static bool host_ends_with(const char *text, const char *end)
 {
     size_t size = strlen(text);
 
@@ -152,7 +152,7 @@ static bool is_sign_in(const struct http_refusal_request *request, const char *l
         memcpy(before, word, sizeof before);
     }
     /* An ingress of Snowflake's leads to the account's own pages. */
-    return ends_with(request->host, ".snowflakecomputing.app") && strstr(location, "://") &&
+    return host_ends_with(request->host, ".snowflakecomputing.app") && strstr(location, "://") &&
            !find_words(location, request->host);
 }
 
@@ -190,7 +190,7 @@ static void format_url(const struct url *url, char out[SHOWN_MAX])
     if (url->port == (url->tls ? 443 : 80))
         *strrchr(authority, ':') = '\0';
     snprintf(text, sizeof text, "%s://%s%s", url->tls ? "https" : "http", authority, url->path);
-    show(text, strlen(text), out);
+    show_words(text, strlen(text), out);
 }
 
 static size_t without_slash(const char *path)
@@ -210,32 +210,34 @@ static enum http_hop explain_target(const struct refusal *refusal, const struct 
     size_t size = without_slash(url->path);
 
     if (request->tls && !url->tls)
-        return say(refusal, HTTP_HOP_HTTP,
-                   "redirected to %s, which is not encrypted: what answers there does not know "
-                   "that it was reached by https; that must be put right where TLS ends",
-                   to);
+        return say_refusal(
+            refusal, HTTP_HOP_HTTP,
+            "redirected to %s, which is not encrypted: what answers there does not know "
+            "that it was reached by https; that must be put right where TLS ends",
+            to);
     if (!request->tls && url->tls && same_host)
-        return say(refusal, HTTP_HOP_HTTP,
-                   "redirected to https: the server wants TLS; say --server %s", server);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "redirected to https: the server wants TLS; say --server %s", server);
     if (!same_host || url->port != request->port)
-        return say(refusal, HTTP_HOP_HTTP,
-                   "redirected to another %s, %s; if the tunnel is there, say --server %s",
-                   same_host ? "port" : "host", to, server);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "redirected to another %s, %s; if the tunnel is there, say --server %s",
+                           same_host ? "port" : "host", to, server);
     if (same_path)
-        return say(refusal, HTTP_HOP_HTTP,
-                   "redirected to %s, which is where it was asked: something in between takes the "
-                   "client for a browser, and may want a cookie of it",
-                   to);
+        return say_refusal(
+            refusal, HTTP_HOP_HTTP,
+            "redirected to %s, which is where it was asked: something in between takes the "
+            "client for a browser, and may want a cookie of it",
+            to);
     if (size == without_slash(request->path) && memcmp(url->path, request->path, size) == 0)
-        return say(refusal, HTTP_HOP_HTTP,
-                   "redirected to the same path with%s a slash at its end; say --server %s",
-                   url->path[size] ? "" : "out", server);
-    return say(refusal, HTTP_HOP_HTTP,
-               "redirected to another path, %s; if the tunnel is there, say --server %s", to,
-               server);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "redirected to the same path with%s a slash at its end; say --server %s",
+                           url->path[size] ? "" : "out", server);
+    return say_refusal(refusal, HTTP_HOP_HTTP,
+                       "redirected to another path, %s; if the tunnel is there, say --server %s",
+                       to, server);
 }
 
-static enum http_hop explain_redirect(const struct refusal *refusal)
+static enum http_hop explain_redirection(const struct refusal *refusal)
 {
     char location[LOCATION_MAX];
     char to[SHOWN_MAX];
@@ -243,26 +245,29 @@ static enum http_hop explain_redirect(const struct refusal *refusal)
     struct url url;
 
     http_response_header(refusal->response, "location", location, sizeof location);
-    show(location, strlen(location), to);
+    show_words(location, strlen(location), to);
     if (!location[0])
-        return say(refusal, HTTP_HOP_HTTP,
-                   "the answer was %s, a redirect that does not say where to; something other "
-                   "than tunnel-server is there",
-                   refusal->answer);
+        return say_refusal(
+            refusal, HTTP_HOP_HTTP,
+            "the answer was %s, a redirect that does not say where to; something other "
+            "than tunnel-server is there",
+            refusal->answer);
     if (is_sign_in(refusal->request, location))
         return refusal->request->token
-                   ? say(refusal, HTTP_HOP_AUTH,
+                   ? say_refusal(
+                         refusal, HTTP_HOP_AUTH,
                          "redirected to %s, a sign-in page by the look of it: the ingress did not "
                          "take the token for a valid one; check where it comes from, and "
                          "--auth-scheme",
                          to)
-                   : say(refusal, HTTP_HOP_AUTH,
+                   : say_refusal(
+                         refusal, HTTP_HOP_AUTH,
                          "redirected to %s, a sign-in page by the look of it: the ingress wants a "
                          "token, and none was sent; " GIVE_ONE,
                          to);
     if (!resolve_location(refusal->request, location, &url))
-        return say(refusal, HTTP_HOP_HTTP,
-                   "redirected to %s; something other than tunnel-server is there", to);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "redirected to %s; something other than tunnel-server is there", to);
     format_url(&url, server);
     return explain_target(refusal, &url, to, server);
 }
@@ -276,23 +281,26 @@ static enum http_hop explain_unauthorized(const struct refusal *refusal)
 
     show_header(refusal->response, "www-authenticate", offers);
     if (body_says(refusal, "client certificate") && !request->certificate)
-        return say(refusal, HTTP_HOP_AUTH,
-                   "the server wants a client certificate, and none was sent; it answered %s; give "
-                   "one with --cert and --key",
-                   refusal->answer);
+        return say_refusal(
+            refusal, HTTP_HOP_AUTH,
+            "the server wants a client certificate, and none was sent; it answered %s; give "
+            "one with --cert and --key",
+            refusal->answer);
     if (offers[0] && !find_words(offers, "bearer"))
-        return say(refusal, HTTP_HOP_AUTH,
-                   "a login of another kind is wanted (%s), and the answer was %s; give what it "
-                   "wants with --header Authorization:...",
-                   offers, refusal->answer);
+        return say_refusal(
+            refusal, HTTP_HOP_AUTH,
+            "a login of another kind is wanted (%s), and the answer was %s; give what it "
+            "wants with --header Authorization:...",
+            offers, refusal->answer);
     if (!request->token)
-        return say(refusal, HTTP_HOP_AUTH,
-                   "the server wants a token, and none was sent; it answered %s; " GIVE_ONE,
-                   refusal->answer);
-    return say(refusal, HTTP_HOP_AUTH,
-               "the server wants a valid token and answered %s; check where the token comes from, "
-               "and --auth-scheme",
-               refusal->answer);
+        return say_refusal(refusal, HTTP_HOP_AUTH,
+                           "the server wants a token, and none was sent; it answered %s; " GIVE_ONE,
+                           refusal->answer);
+    return say_refusal(
+        refusal, HTTP_HOP_AUTH,
+        "the server wants a valid token and answered %s; check where the token comes from, "
+        "and --auth-scheme",
+        refusal->answer);
 }
 
 static enum http_hop explain_forbidden(const struct refusal *refusal)
@@ -300,22 +308,25 @@ static enum http_hop explain_forbidden(const struct refusal *refusal)
     const struct http_refusal_request *request = refusal->request;
 
     if (refusal->html)
-        return say(refusal, HTTP_HOP_HTTP,
-                   "something on the way, a firewall, a proxy or the ingress, forbids it with a "
-                   "page of its own (%s); ask whoever runs it to let WebSockets to this host and "
-                   "path pass",
-                   refusal->answer);
+        return say_refusal(
+            refusal, HTTP_HOP_HTTP,
+            "something on the way, a firewall, a proxy or the ingress, forbids it with a "
+            "page of its own (%s); ask whoever runs it to let WebSockets to this host and "
+            "path pass",
+            refusal->answer);
     if (request->origin && body_says(refusal, "origin"))
-        return say(refusal, HTTP_HOP_AUTH,
-                   "the server refuses the Origin of --header, the answer was %s; leave it out, or "
-                   "have it allowed there",
-                   refusal->answer);
+        return say_refusal(
+            refusal, HTTP_HOP_AUTH,
+            "the server refuses the Origin of --header, the answer was %s; leave it out, or "
+            "have it allowed there",
+            refusal->answer);
     if (request->token)
-        return say(refusal, HTTP_HOP_AUTH,
-                   "the token is known but not allowed here, the answer was %s; check the role or "
-                   "policy it belongs to",
-                   refusal->answer);
-    return say(
+        return say_refusal(
+            refusal, HTTP_HOP_AUTH,
+            "the token is known but not allowed here, the answer was %s; check the role or "
+            "policy it belongs to",
+            refusal->answer);
+    return say_refusal(
         refusal, HTTP_HOP_AUTH,
         "it is not allowed without a login, and no token was sent; the answer was %s; " GIVE_ONE,
         refusal->answer);
@@ -336,36 +347,40 @@ static enum http_hop explain_trouble(const struct refusal *refusal)
                                                   : ", and is asked to wait for %s s",
                  wait);
     if (body_says(refusal, "server is restarting"))
-        return say(refusal, HTTP_HOP_HTTP,
-                   "the server is restarting, the answer was %s; tunnel-client tries again%s",
-                   refusal->answer, when);
+        return say_refusal(
+            refusal, HTTP_HOP_HTTP,
+            "the server is restarting, the answer was %s; tunnel-client tries again%s",
+            refusal->answer, when);
     if (status == 429)
-        return say(
+        return say_refusal(
             refusal, HTTP_HOP_HTTP,
             "the ingress or server counts too many requests, the answer was %s; tunnel-client "
             "tries again%s",
             refusal->answer, when);
     if (status == 502 || status == 504)
-        return say(refusal, HTTP_HOP_HTTP,
-                   "the ingress or a proxy does not reach tunnel-server, the answer was %s; is it "
-                   "running, and is its address right there? Tunnel-client tries again%s",
-                   refusal->answer, when);
-    return say(refusal, HTTP_HOP_HTTP,
-               "the ingress or server has a problem of its own and answered %s; tunnel-client "
-               "tries again%s",
-               refusal->answer, when);
+        return say_refusal(
+            refusal, HTTP_HOP_HTTP,
+            "the ingress or a proxy does not reach tunnel-server, the answer was %s; is it "
+            "running, and is its address right there? Tunnel-client tries again%s",
+            refusal->answer, when);
+    return say_refusal(
+        refusal, HTTP_HOP_HTTP,
+        "the ingress or server has a problem of its own and answered %s; tunnel-client "
+        "tries again%s",
+        refusal->answer, when);
 }
 
 static enum http_hop explain_bad_request(const struct refusal *refusal)
 {
     if (!refusal->request->tls && (body_says(refusal, "https") || body_says(refusal, "ssl")))
-        return say(refusal, HTTP_HOP_HTTP,
-                   "the port speaks HTTPS, and --server says http://; the answer was %s",
-                   refusal->answer);
-    return say(refusal, HTTP_HOP_UPGRADE,
-               "the request for a WebSocket was taken for malformed, the answer was %s; something "
-               "in between may have changed it",
-               refusal->answer);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "the port speaks HTTPS, and --server says http://; the answer was %s",
+                           refusal->answer);
+    return say_refusal(
+        refusal, HTTP_HOP_UPGRADE,
+        "the request for a WebSocket was taken for malformed, the answer was %s; something "
+        "in between may have changed it",
+        refusal->answer);
 }
 
 enum http_hop http_refusal_explain(const struct http_refusal_request *request,
@@ -378,7 +393,7 @@ enum http_hop http_refusal_explain(const struct http_refusal_request *request,
     if (status == 429 || status >= 500)
         return explain_trouble(&refusal);
     if (status >= 300 && status < 400)
-        return explain_redirect(&refusal);
+        return explain_redirection(&refusal);
     switch (status) {
     case 400:
         return explain_bad_request(&refusal);
@@ -387,35 +402,39 @@ enum http_hop http_refusal_explain(const struct http_refusal_request *request,
     case 403:
         return explain_forbidden(&refusal);
     case 404:
-        return say(&refusal, HTTP_HOP_HTTP,
-                   "no tunnel at this path, the answer was %s; check the path in --server",
-                   refusal.answer);
+        return say_refusal(&refusal, HTTP_HOP_HTTP,
+                           "no tunnel at this path, the answer was %s; check the path in --server",
+                           refusal.answer);
     case 407:
-        return say(&refusal, HTTP_HOP_PROXY,
-                   "a proxy that nobody has named stands in between and wants a login, the answer "
-                   "was %s; name it with --proxy http://USER:PASSWORD@HOST:PORT",
-                   refusal.answer);
+        return say_refusal(
+            &refusal, HTTP_HOP_PROXY,
+            "a proxy that nobody has named stands in between and wants a login, the answer "
+            "was %s; name it with --proxy http://USER:PASSWORD@HOST:PORT",
+            refusal.answer);
     case 426:
-        return say(&refusal, HTTP_HOP_UPGRADE,
-                   "the request arrived without its Upgrade header, which something in between has "
-                   "taken out; the answer was %s; the proxy or ingress must be told to pass "
-                   "WebSockets on",
-                   refusal.answer);
+        return say_refusal(
+            &refusal, HTTP_HOP_UPGRADE,
+            "the request arrived without its Upgrade header, which something in between has "
+            "taken out; the answer was %s; the proxy or ingress must be told to pass "
+            "WebSockets on",
+            refusal.answer);
     case 413:
     case 414:
     case 431:
-        return say(&refusal, HTTP_HOP_HTTP,
-                   "the request's headers, with the token, are too large for the ingress or "
-                   "server, the answer was %s; tunnel-server takes what --max-header-size says",
-                   refusal.answer);
+        return say_refusal(
+            &refusal, HTTP_HOP_HTTP,
+            "the request's headers, with the token, are too large for the ingress or "
+            "server, the answer was %s; tunnel-server takes what --max-header-size says",
+            refusal.answer);
     default:
         break;
     }
     if (status < 300)
-        return say(&refusal, HTTP_HOP_HTTP,
-                   "a web server answered with a page instead of the upgrade (%s): something other "
-                   "than tunnel-server is there, or a proxy in between does not pass WebSockets",
-                   refusal.answer);
-    return say(&refusal, HTTP_HOP_UPGRADE, "the upgrade to a WebSocket was refused with %s",
-               refusal.answer);
+        return say_refusal(
+            &refusal, HTTP_HOP_HTTP,
+            "a web server answered with a page instead of the upgrade (%s): something other "
+            "than tunnel-server is there, or a proxy in between does not pass WebSockets",
+            refusal.answer);
+    return say_refusal(&refusal, HTTP_HOP_UPGRADE, "the upgrade to a WebSocket was refused with %s",
+                       refusal.answer);
 }

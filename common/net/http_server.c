@@ -138,7 +138,7 @@ static void forget_head(struct http_connection *connection)
 }
 
 /* All but the socket. */
-static void release(struct http_connection *connection)
+static void release_connection(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
 
@@ -154,12 +154,12 @@ static void release(struct http_connection *connection)
 }
 
 /* Events first, descriptors second: libevent complains about one that is closed. */
-static enum step close_connection(struct http_connection *connection)
+static enum step shut_connection(struct http_connection *connection)
 {
     struct transport *transport = connection->transport;
     int fd = connection->fd;
 
-    release(connection);
+    release_connection(connection);
     if (transport)
         transport_free(transport);
     else
@@ -172,7 +172,7 @@ static enum step reset_connection(struct http_connection *connection)
     struct transport *transport = connection->transport;
     int fd = connection->fd;
 
-    release(connection);
+    release_connection(connection);
     if (transport)
         transport_reset(transport);
     else
@@ -189,7 +189,7 @@ static enum step hand_over(struct http_connection *connection)
 
     socket_format(&connection->address, peer);
     connection->identity = NULL;
-    release(connection);
+    release_connection(connection);
     transport_stop_wiping(transport);
     server->owner->upgraded(server->context, transport, identity, peer);
     free(identity);
@@ -222,12 +222,12 @@ static enum step linger_on(struct http_connection *connection)
     } while (got > 0 && connection->dropped < LINGER_BYTES);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return STEP_WAIT;
-    return close_connection(connection);
+    return shut_connection(connection);
 }
 
 /* ---- answers */
 
-static enum step send_answer(struct http_connection *connection)
+static enum step send_http_answer(struct http_connection *connection)
 {
     switch (transport_flush(connection->transport)) {
     case 1:
@@ -235,7 +235,7 @@ static enum step send_answer(struct http_connection *connection)
     case TRANSPORT_BLOCKED:
         return STEP_WAIT;
     default:
-        return close_connection(connection);
+        return shut_connection(connection);
     }
 }
 
@@ -251,8 +251,8 @@ static bool asks_for_head(const struct http_connection *connection)
     return connection->head && strcmp(http_request_method(&connection->request), "HEAD") == 0;
 }
 
-static enum step answer(struct http_connection *connection, enum http_server_end end, int status,
-                        const char *body, bool head)
+static enum step answer_request(struct http_connection *connection, enum http_server_end end,
+                                int status, const char *body, bool head)
 {
     char bytes[HTTP_ANSWER_MAX];
     char date[DATE_SIZE];
@@ -265,8 +265,8 @@ static enum step answer(struct http_connection *connection, enum http_server_end
 }
 
 /* body: a sentence, which is also the reason in the log. */
-static enum step refuse(struct http_connection *connection, enum http_server_end end, int status,
-                        const char *body, bool head)
+static enum step refuse_request(struct http_connection *connection, enum http_server_end end,
+                                int status, const char *body, bool head)
 {
     char peer[SOCKET_TEXT_MAX];
 
@@ -275,7 +275,7 @@ static enum step refuse(struct http_connection *connection, enum http_server_end
         log_info(connection->server->worker->log, "request_refused", "A request was refused",
                  log_str("peer", peer), log_i64("status", status),
                  log_bytes("reason", body, strcspn(body, "\n")));
-    return answer(connection, end, status, body, head);
+    return answer_request(connection, end, status, body, head);
 }
 
 static enum step refuse_malformed(struct http_connection *connection, const char *problem)
@@ -283,7 +283,7 @@ static enum step refuse_malformed(struct http_connection *connection, const char
     char body[HTTP_ANSWER_BODY_MAX];
 
     snprintf(body, sizeof body, "malformed: %s\n", problem);
-    return refuse(connection, HTTP_SERVER_MALFORMED, 400, body, false);
+    return refuse_request(connection, HTTP_SERVER_MALFORMED, 400, body, false);
 }
 
 static enum step refuse_too_large(struct http_connection *connection)
@@ -298,7 +298,7 @@ static enum step refuse_too_large(struct http_connection *connection)
                 log_str("peer", peer), log_u64("limit", server->settings.head_max));
     snprintf(body, sizeof body, "the request line and headers are larger than %zu bytes\n",
              server->settings.head_max);
-    return answer(connection, HTTP_SERVER_TOO_LARGE, 431, body, false);
+    return answer_request(connection, HTTP_SERVER_TOO_LARGE, 431, body, false);
 }
 
 /* ---- the upgrade (RFC 6455, 4.2) */
@@ -330,8 +330,8 @@ static bool refuse_origin(struct http_connection *connection)
                 "A page in a browser tried to open a tunnel and was refused; --allow-origin lets "
                 "pages of an origin in",
                 log_str("peer", peer), log_str("origin", readable ? origin : "(unreadable)"));
-    answer(connection, HTTP_SERVER_REFUSED, 403, "pages of that origin may not open a tunnel\n",
-           false);
+    answer_request(connection, HTTP_SERVER_REFUSED, 403,
+                   "pages of that origin may not open a tunnel\n", false);
     return true;
 }
 
@@ -368,8 +368,9 @@ static enum step authorize(struct http_connection *connection, const char *key)
     socket_format(&connection->address, peer);
     int status = server->owner->authorize(server->context, &upgrade, identity, &body);
     X509_free(upgrade.certificate);
-    enum step step = status == 101 ? grant(connection, key, identity)
-                                   : answer(connection, HTTP_SERVER_REFUSED, status, body, false);
+    enum step step = status == 101
+                         ? grant(connection, key, identity)
+                         : answer_request(connection, HTTP_SERVER_REFUSED, status, body, false);
     forget_head(connection);
     return step;
 }
@@ -382,25 +383,29 @@ static enum step upgrade(struct http_connection *connection)
     char key[WEBSOCKET_KEY_SIZE];
 
     if (!head && strcmp(http_request_method(request), "GET") != 0)
-        return refuse(connection, HTTP_SERVER_REFUSED, 405, "a tunnel is opened with GET\n", false);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 405, "a tunnel is opened with GET\n",
+                              false);
     if (head || !http_request_has(request, "upgrade", "websocket"))
-        return refuse(connection, HTTP_SERVER_REFUSED, 426,
-                      "this is a tunnel for Kafka: connect with tunnel-client (WebSocket)\n", head);
+        return refuse_request(
+            connection, HTTP_SERVER_REFUSED, 426,
+            "this is a tunnel for Kafka: connect with tunnel-client (WebSocket)\n", head);
     if (http_request_minor(request) == 0)
-        return refuse(connection, HTTP_SERVER_REFUSED, 400, "an upgrade needs HTTP/1.1\n", false);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 400, "an upgrade needs HTTP/1.1\n",
+                              false);
     if (!http_request_has(request, "connection", "upgrade"))
-        return refuse(connection, HTTP_SERVER_REFUSED, 400,
-                      "Upgrade without Connection: Upgrade: something in between has taken that "
-                      "out\n",
-                      false);
+        return refuse_request(
+            connection, HTTP_SERVER_REFUSED, 400,
+            "Upgrade without Connection: Upgrade: something in between has taken that "
+            "out\n",
+            false);
     if (!http_request_header(request, "sec-websocket-version", version, sizeof version) ||
         strcmp(version, "13") != 0)
-        return refuse(connection, HTTP_SERVER_REFUSED, 426, "the WebSocket version must be 13\n",
-                      false);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 426,
+                              "the WebSocket version must be 13\n", false);
     if (!http_request_header(request, "sec-websocket-key", key, sizeof key) ||
         !websocket_key_valid(key))
-        return refuse(connection, HTTP_SERVER_REFUSED, 400,
-                      "Sec-WebSocket-Key is missing or malformed\n", false);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 400,
+                              "Sec-WebSocket-Key is missing or malformed\n", false);
     if (refuse_origin(connection))
         return STEP_ON;
     return authorize(connection, key);
@@ -417,11 +422,11 @@ static enum step serve_page(struct http_connection *connection, const char *path
     int status = server->owner->page(server->context, path, &body);
 
     if (status == 404)
-        return refuse(connection, HTTP_SERVER_REFUSED, 404, body, head);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 404, body, head);
     if (!head && strcmp(method, "GET") != 0)
-        return refuse(connection, HTTP_SERVER_REFUSED, 405,
-                      "a page is asked for with GET or HEAD\n", false);
-    return answer(connection, HTTP_SERVER_PAGE, status, body, head);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 405,
+                              "a page is asked for with GET or HEAD\n", false);
+    return answer_request(connection, HTTP_SERVER_PAGE, status, body, head);
 }
 
 /* A slash at the end makes no difference. "" if the path is longer than any that there is. */
@@ -455,13 +460,13 @@ static enum step respond(struct http_connection *connection)
     char expect[16];
 
     if (http_request_has_body(request))
-        return refuse(connection, HTTP_SERVER_REFUSED, 413, "no request has a body here\n",
-                      asks_for_head(connection));
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 413, "no request has a body here\n",
+                              asks_for_head(connection));
     if (http_request_header_count(request, "expect") > 0 &&
         (!http_request_header(request, "expect", expect, sizeof expect) ||
          strcasecmp(expect, "100-continue") != 0))
-        return refuse(connection, HTTP_SERVER_REFUSED, 417, "nothing can be expected here\n",
-                      asks_for_head(connection));
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 417,
+                              "nothing can be expected here\n", asks_for_head(connection));
     copy_path(request, path);
     return is_tunnel(connection->server, path) ? upgrade(connection) : serve_page(connection, path);
 }
@@ -520,8 +525,8 @@ static enum step take_head(struct http_connection *connection, uint8_t *bytes, s
     case HTTP_REQUEST_FULL:
         return refuse_too_large(connection);
     case HTTP_REQUEST_VERSION:
-        return refuse(connection, HTTP_SERVER_MALFORMED, 505, "only HTTP/1.1 is spoken here\n",
-                      false);
+        return refuse_request(connection, HTTP_SERVER_MALFORMED, 505,
+                              "only HTTP/1.1 is spoken here\n", false);
     default:
         return refuse_malformed(connection, http_request_problem(&connection->request));
     }
@@ -548,7 +553,7 @@ static enum step read_request(struct http_connection *connection)
     if (got == TRANSPORT_BLOCKED)
         return STEP_WAIT;
     if (got < 0)
-        return close_connection(connection);
+        return shut_connection(connection);
     enum step step = take_head(connection, bytes, (size_t)got);
     byte_wipe(bytes, (size_t)got);
     return step;
@@ -575,11 +580,11 @@ static enum step secure(struct http_connection *connection)
     case TRANSPORT_BLOCKED:
         return STEP_WAIT;
     case TRANSPORT_EOF:
-        return close_connection(connection);
+        return shut_connection(connection);
     default:
         say_tls_failed(connection, transport_error(connection->transport));
         /* An alert that says why is on its way. */
-        return transport_busy(connection->transport) ? close_connection(connection)
+        return transport_busy(connection->transport) ? shut_connection(connection)
                                                      : begin_lingering(connection);
     }
 }
@@ -592,11 +597,11 @@ static enum step refuse_scheme(struct http_connection *connection, const char *w
     connection->transport = transport_new(connection->fd);
     socket_format(&connection->address, peer);
     log_info(connection->server->worker->log, "wrong_scheme", what, log_str("peer", peer));
-    return answer(connection, HTTP_SERVER_MALFORMED, 400, body, false);
+    return answer_request(connection, HTTP_SERVER_MALFORMED, 400, body, false);
 }
 
 /* The first byte says what is spoken. */
-static enum step begin(struct http_connection *connection)
+static enum step recognise_scheme(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
     unsigned char first;
@@ -605,7 +610,7 @@ static enum step begin(struct http_connection *connection)
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return STEP_WAIT;
     if (got <= 0)
-        return close_connection(connection);
+        return shut_connection(connection);
     if (server->tls && first >= 'A' && first <= 'Z')
         return refuse_scheme(connection,
                              "A client speaks plain HTTP, and this port HTTPS: its URL must begin "
@@ -632,21 +637,21 @@ static enum step step_of(struct http_connection *connection)
 {
     switch (connection->phase) {
     case PHASE_SILENT:
-        return begin(connection);
+        return recognise_scheme(connection);
     case PHASE_SECURING:
         return secure(connection);
     case PHASE_READING:
         return read_request(connection);
     case PHASE_ANSWERING:
-        return send_answer(connection);
+        return send_http_answer(connection);
     default:
         return linger_on(connection);
     }
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *argument);
+static void on_door_ready(evutil_socket_t fd, short what, void *argument);
 
-static void go_on(struct http_connection *connection)
+static void go_on_with(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
     enum step step;
@@ -658,7 +663,7 @@ static void go_on(struct http_connection *connection)
         bool blocked = connection->transport && transport_busy(connection->transport);
         if (blocked && !connection->writable) {
             connection->writable = worker_event(server->worker, connection->fd,
-                                                EV_WRITE | EV_PERSIST, on_ready, connection);
+                                                EV_WRITE | EV_PERSIST, on_door_ready, connection);
         }
         if (connection->writable)
             worker_want(connection->writable, blocked);
@@ -668,11 +673,11 @@ static void go_on(struct http_connection *connection)
     watch_clock(server);
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *argument)
+static void on_door_ready(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
-    go_on(argument);
+    go_on_with(argument);
 }
 
 /* ---- deadlines and slots */
@@ -683,18 +688,18 @@ static bool say_last_word(struct http_connection *connection, int status, const 
     if (connection->phase != PHASE_READING || !connection->head ||
         transport_busy(connection->transport))
         return false;
-    answer(connection, connection->end, status, body, false);
+    answer_request(connection, connection->end, status, body, false);
     return true;
 }
 
 static void dismiss(struct http_connection *connection, int status, const char *body)
 {
     if (say_last_word(connection, status, body))
-        go_on(connection);
+        go_on_with(connection);
     else if (connection->phase == PHASE_ANSWERING)
         reset_connection(connection);
     else
-        close_connection(connection);
+        shut_connection(connection);
 }
 
 static void expire(struct http_connection *connection)
@@ -720,7 +725,7 @@ static void expire(struct http_connection *connection)
     dismiss(connection, 408, "the request did not come in time\n");
 }
 
-static void on_time(evutil_socket_t fd, short what, void *argument)
+static void on_door_time(evutil_socket_t fd, short what, void *argument)
 {
     struct http_server *server = argument;
     struct list *node;
@@ -733,7 +738,7 @@ static void on_time(evutil_socket_t fd, short what, void *argument)
         struct http_connection *connection = list_entry(node, struct http_connection, node);
         if (connection->deadline_us > now)
             break;
-        close_connection(connection);
+        shut_connection(connection);
     }
     while ((node = server->open.next) != &server->open) {
         struct http_connection *connection = list_entry(node, struct http_connection, node);
@@ -760,7 +765,7 @@ static bool make_way(struct http_server *server)
     /* Many may have been accepted since the loop last looked at sockets: its request may be here.
      */
     if (connection && connection->slot.state == SLOT_OPEN) {
-        go_on(connection);
+        go_on_with(connection);
         if (!slots_full(&server->slots))
             return true;
         connection = find_victim(server);
@@ -768,7 +773,7 @@ static bool make_way(struct http_server *server)
     if (!connection)
         return false;
     if (connection->slot.state == SLOT_SPENT) {
-        close_connection(connection);
+        shut_connection(connection);
         return true;
     }
     socket_format(&connection->address, peer);
@@ -781,7 +786,7 @@ static bool make_way(struct http_server *server)
     connection->end = HTTP_SERVER_EVICTED;
     if (say_last_word(connection, 503, "too many connections: try again\n") &&
         transport_flush(connection->transport) == 1)
-        close_connection(connection);
+        shut_connection(connection);
     else
         reset_connection(connection);
     return true;
@@ -812,11 +817,11 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
         .fd = fd,
     };
     connection->readable =
-        worker_event(server->worker, fd, EV_READ | EV_PERSIST, on_ready, connection);
+        worker_event(server->worker, fd, EV_READ | EV_PERSIST, on_door_ready, connection);
     slots_take(&server->slots, &connection->slot, peer);
     list_append(&server->open, &connection->node);
     /* Who has hung up already is gone without another turn of the loop. */
-    go_on(connection);
+    go_on_with(connection);
 }
 
 /* ---- life */
@@ -837,7 +842,7 @@ struct http_server *http_server_new(struct worker *worker,
     slots_init(&server->slots, settings->handshakes_max, &worker->hash_key);
     list_init(&server->open);
     list_init(&server->lingering);
-    server->timer = worker_timer(worker, on_time, server);
+    server->timer = worker_timer(worker, on_door_time, server);
     return server;
 }
 
@@ -874,9 +879,9 @@ void http_server_free(struct http_server *server)
     if (!server)
         return;
     while (!list_empty(&server->lingering))
-        close_connection(list_entry(server->lingering.next, struct http_connection, node));
+        shut_connection(list_entry(server->lingering.next, struct http_connection, node));
     while (!list_empty(&server->open))
-        close_connection(list_entry(server->open.next, struct http_connection, node));
+        shut_connection(list_entry(server->open.next, struct http_connection, node));
     event_free(server->timer);
     slots_clear(&server->slots);
     SSL_CTX_free(server->tls);

@@ -14,8 +14,8 @@ static void load_overrides(struct http_way *way, const struct config_list *list)
             way->override_count++;
 }
 
-static bool use_material(void *context, const struct tls_material *material,
-                         struct tls_error *error)
+static bool use_way_material(void *context, const struct tls_material *material,
+                             struct tls_error *error)
 {
     struct http_way *way = context;
     SSL_CTX *tls = tls_client_context(material, true, error);
@@ -54,7 +54,7 @@ struct http_way *http_way_new(struct worker *worker, const struct http_way_setti
         }
         way->has_proxy = true;
     }
-    way->keeper = tls_keeper_new(worker, &settings->files, use_material, way, &tls);
+    way->keeper = tls_keeper_new(worker, &settings->files, use_way_material, way, &tls);
     if (!way->keeper) {
         snprintf(error, size, "%s", tls.text);
         http_way_free(way);

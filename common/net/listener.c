@@ -92,7 +92,7 @@ static bool take_one(struct listener *listener)
     return true;
 }
 
-static void take(struct listener *listener, int at_the_most)
+static void take_waiting(struct listener *listener, int at_the_most)
 {
     for (int i = 0; i < at_the_most && take_one(listener); i++)
         continue;
@@ -100,14 +100,14 @@ static void take(struct listener *listener, int at_the_most)
 
 void listener_take_all(struct listener *listener)
 {
-    take(listener, BACKLOG);
+    take_waiting(listener, BACKLOG);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
-    take(argument, ACCEPTS_A_TURN);
+    take_waiting(argument, ACCEPTS_A_TURN);
 }
 
 static int open_listening(const struct socket_address *address)

@@ -102,7 +102,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *argument)
         event_add(pages->sweep, &again);
 }
 
-static void on_resume(evutil_socket_t fd, short what, void *argument)
+static void on_pages_resume(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
@@ -120,8 +120,8 @@ static void on_accept_failed(struct evconnlistener *listener, void *argument)
     static const struct timeval pause = {0, PAUSE_MS * 1000};
 
     (void)argument;
-    if (event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, on_resume, listener,
-                        &pause) == 0)
+    if (event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, on_pages_resume,
+                        listener, &pause) == 0)
         evconnlistener_disable(listener);
 }
 
@@ -285,7 +285,7 @@ static void add_headers(struct evhttp_request *request, const struct pages_answe
 }
 
 /* HEAD gets the length that GET would. */
-static void send_answer(struct evhttp_request *request, const struct pages_answer *answer)
+static void send_page(struct evhttp_request *request, const struct pages_answer *answer)
 {
     const void *bytes = answer->bytes ? answer->bytes : answer->body.bytes;
     size_t size = answer->bytes ? answer->size : answer->body.size;
@@ -316,7 +316,7 @@ static void on_request(struct evhttp_request *request, void *argument)
         pages_say(&answer, 403, why);
     else
         put_page(pages, evhttp_request_get_command(request), path ? path : "", &answer);
-    send_answer(request, &answer);
+    send_page(request, &answer);
     text_clear(&answer.body);
 }
 

@@ -55,7 +55,7 @@ static bool is_pkcs7(const unsigned char *at, long size)
     return found != NULL;
 }
 
-static bool is_key(const unsigned char *at, long size)
+static bool is_private_key(const unsigned char *at, long size)
 {
     const unsigned char *again = at;
     EVP_PKEY *found = d2i_AutoPrivateKey(NULL, &at, size);
@@ -85,7 +85,7 @@ static const char *explain_der(const char *bytes, size_t size, enum pem_wanted w
     if (is_pkcs7(der, length))
         return "is PKCS#7 (DER), and PEM is wanted: openssl pkcs7 -inform DER -print_certs -in "
                "FILE -out FILE.pem";
-    if (is_key(der, length))
+    if (is_private_key(der, length))
         return wanted == PEM_KEY
                    ? "is DER, and PEM is wanted: openssl pkey -inform DER -in FILE -out FILE.pem"
                    : "is a private key (DER), and certificates in PEM are wanted";
@@ -196,8 +196,8 @@ static bool is_unsupported(unsigned long code)
             reason == EVP_R_UNKNOWN_PBE_ALGORITHM);
 }
 
-static const char *explain_locked(const char *bytes, size_t size,
-                                  const struct passphrase *passphrase)
+static const char *explain_locked_key(const char *bytes, size_t size,
+                                      const struct passphrase *passphrase)
 {
     bool unsupported = false;
     unsigned long code;
@@ -233,7 +233,7 @@ EVP_PKEY *pem_read_key(const char *bytes, size_t size, const char *passphrase, b
     *locked = !key && given.wanted && !given.text;
     *why = NULL;
     if (!key) {
-        *why = explain_locked(bytes, size, &given);
+        *why = explain_locked_key(bytes, size, &given);
         if (!*why)
             *why = pem_explain(bytes, size, PEM_KEY);
     }

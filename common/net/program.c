@@ -151,7 +151,7 @@ static void stop_for(struct run *run, int number)
     event_base_loopbreak(run->worker->base);
 }
 
-static void reload(struct run *run)
+static void reload_files(struct run *run)
 {
     struct worker *worker = run->worker;
     struct reload result = {0};
@@ -171,7 +171,7 @@ static void look_soon(struct run *run)
     worker_wait_ms(run->look, TERMINAL_LOOK_MS);
 }
 
-static void on_look(evutil_socket_t fd, short what, void *argument)
+static void on_terminal_look(evutil_socket_t fd, short what, void *argument)
 {
     struct run *run = argument;
 
@@ -190,7 +190,7 @@ static void on_hangup(struct run *run, bool from_kernel)
         stop_for(run, SIGHUP);
         return;
     }
-    reload(run);
+    reload_files(run);
     if (!hangup_is_possible(&run->hangup))
         return;
     run->looks_left = TERMINAL_LOOKS;
@@ -216,7 +216,7 @@ static bool watch_signals(struct run *run, struct worker *worker, const struct p
 
     *run = (struct run){.parts = parts, .worker = worker};
     hangup_init(&run->hangup);
-    run->look = worker_timer(worker, on_look, run);
+    run->look = worker_timer(worker, on_terminal_look, run);
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
     run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 3,
                                run->passes_signals, on_signal, run);

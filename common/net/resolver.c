@@ -138,7 +138,7 @@ static void query_free(struct resolver_query *query)
     free(query);
 }
 
-static void answer(struct resolver_query *query, struct resolver_result *result)
+static void answer_query(struct resolver_query *query, struct resolver_result *result)
 {
     resolver_callback callback = query->callback;
     void *context = query->context;
@@ -204,7 +204,7 @@ static void on_done(evutil_socket_t fd, short what, void *argument)
     start_waiting(lookup->resolver);
     for (struct list *node; (node = list_pop(&lookup->queries));) {
         read_job(lookup->job, &result);
-        answer(list_entry(node, struct resolver_query, node), &result);
+        answer_query(list_entry(node, struct resolver_query, node), &result);
     }
     lookup_free(lookup);
 }
@@ -222,7 +222,7 @@ static struct job *job_new(const struct lookup *lookup, int done_fd)
 }
 
 /* false: there is no descriptor or thread for it. */
-static bool start(struct lookup *lookup)
+static bool start_lookup(struct lookup *lookup)
 {
     int ends[2];
 
@@ -246,7 +246,7 @@ static bool start(struct lookup *lookup)
     return true;
 }
 
-static void give_up(struct lookup *lookup)
+static void give_up_lookup(struct lookup *lookup)
 {
     for (struct list *node; (node = list_pop(&lookup->queries));) {
         struct resolver_query *query = list_entry(node, struct resolver_query, node);
@@ -266,11 +266,11 @@ static void start_waiting(struct resolver *resolver)
         next = at->next;
         if (resolver->running >= RESOLVER_THREADS)
             return;
-        if (lookup->job || start(lookup))
+        if (lookup->job || start_lookup(lookup))
             continue;
         if (resolver->running > 0)
             return;
-        give_up(lookup);
+        give_up_lookup(lookup);
     }
 }
 
@@ -291,7 +291,7 @@ static struct lookup *find_or_add(struct resolver *resolver, const char *host)
 }
 
 /* Nobody wants it any more: a thread goes on all the same, and takes up a place until it ends. */
-static void leave(struct resolver_query *query)
+static void leave_lookup(struct resolver_query *query)
 {
     struct lookup *lookup = query->lookup;
 
@@ -338,8 +338,8 @@ static void on_query(evutil_socket_t fd, short what, void *argument)
     memcpy(result.addresses, query->addresses, query->count * sizeof query->addresses[0]);
     if (!result.error && result.count == 0)
         result.error = "the name server did not answer in time";
-    leave(query);
-    answer(query, &result);
+    leave_lookup(query);
+    answer_query(query, &result);
 }
 
 static struct resolver *resolver_of(struct worker *worker)
@@ -389,7 +389,7 @@ void resolver_cancel(struct resolver_query *query)
 {
     if (!query)
         return;
-    leave(query);
+    leave_lookup(query);
     query_free(query);
 }
 

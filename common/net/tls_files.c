@@ -12,7 +12,7 @@
 #include "config/input.h"
 #include "net/pem.h"
 
-static bool fail(struct tls_error *error, const char *option, const char *what)
+static bool fail_option(struct tls_error *error, const char *option, const char *what)
 {
     snprintf(error->text, sizeof error->text, "--%s: %s", option, what);
     return false;
@@ -30,7 +30,7 @@ static bool read_input(const char *option, const char *file, struct input *input
 {
     char why[SECRET_ERROR_MAX];
 
-    return input_read(file, input, why) || fail(error, option, why);
+    return input_read(file, input, why) || fail_option(error, option, why);
 }
 
 /* ---- certificates */
@@ -89,7 +89,7 @@ static STACK_OF(X509) * read_certificates(const char *option, const char *file,
 
 /* ---- the private key */
 
-static void explain_locked(const struct tls_files *files, struct tls_error *error)
+static void explain_locked_file(const struct tls_files *files, struct tls_error *error)
 {
     char option[CONFIG_VARIABLE_MAX];
     char variable[CONFIG_VARIABLE_MAX];
@@ -102,8 +102,8 @@ static void explain_locked(const struct tls_files *files, struct tls_error *erro
 }
 
 /* The passphrase of the file, if one is named. */
-static bool read_passphrase(const struct tls_files *files, struct input *input,
-                            struct tls_error *error)
+static bool read_key_passphrase(const struct tls_files *files, struct input *input,
+                                struct tls_error *error)
 {
     char option[CONFIG_VARIABLE_MAX];
     const char *why;
@@ -117,7 +117,8 @@ static bool read_passphrase(const struct tls_files *files, struct input *input,
     return !why || fail_file(error, option, files->passphrase_file, why);
 }
 
-static EVP_PKEY *read_key(const struct tls_files *files, bool *once, struct tls_error *error)
+static EVP_PKEY *read_private_key(const struct tls_files *files, bool *once,
+                                  struct tls_error *error)
 {
     struct input passphrase = {0};
     struct input input = {0};
@@ -125,7 +126,7 @@ static EVP_PKEY *read_key(const struct tls_files *files, bool *once, struct tls_
     bool locked = false;
     const char *why = NULL;
 
-    if (read_passphrase(files, &passphrase, error) &&
+    if (read_key_passphrase(files, &passphrase, error) &&
         read_input(files->key_option, files->key_file, &input, error)) {
         /* A key cannot be opened anew without its passphrase either. */
         *once = input.is_pipe || passphrase.is_pipe;
@@ -133,7 +134,7 @@ static EVP_PKEY *read_key(const struct tls_files *files, bool *once, struct tls_
                            files->passphrase_file ? passphrase.content.bytes : files->passphrase,
                            &locked, &why);
         if (locked)
-            explain_locked(files, error);
+            explain_locked_file(files, error);
         else if (!key)
             fail_file(error, files->key_option, files->key_file, why);
     }
@@ -145,7 +146,7 @@ static EVP_PKEY *read_key(const struct tls_files *files, bool *once, struct tls_
 /* ---- all of them */
 
 /* One more reference to each; NULL stays NULL. */
-static STACK_OF(X509) * share(STACK_OF(X509) * certificates)
+static STACK_OF(X509) * share_certificates(STACK_OF(X509) * certificates)
 {
     STACK_OF(X509) *copy = certificates ? X509_chain_up_ref(certificates) : NULL;
 
@@ -160,7 +161,7 @@ static bool load_certificate(struct tls_material *material, const struct tls_fil
     if (before && before->certificate_once) {
         X509_up_ref(before->certificate);
         material->certificate = before->certificate;
-        material->chain = share(before->chain);
+        material->chain = share_certificates(before->chain);
         material->certificate_once = true;
         return true;
     }
@@ -171,15 +172,15 @@ static bool load_certificate(struct tls_material *material, const struct tls_fil
     return material->certificate != NULL;
 }
 
-static bool load_key(struct tls_material *material, const struct tls_files *files,
-                     const struct tls_material *before, struct tls_error *error)
+static bool load_private_key(struct tls_material *material, const struct tls_files *files,
+                             const struct tls_material *before, struct tls_error *error)
 {
     if (before && before->key_once) {
         EVP_PKEY_up_ref(before->key);
         material->key = before->key;
         material->key_once = true;
     } else {
-        material->key = read_key(files, &material->key_once, error);
+        material->key = read_private_key(files, &material->key_once, error);
     }
     if (!material->key)
         return false;
@@ -196,7 +197,7 @@ static bool load_authorities(struct tls_material *material, const struct tls_fil
                              const struct tls_material *before, struct tls_error *error)
 {
     if (before && before->authorities_once) {
-        material->authorities = share(before->authorities);
+        material->authorities = share_certificates(before->authorities);
         material->authorities_once = true;
         return true;
     }
@@ -214,7 +215,7 @@ struct tls_material *tls_material_read(const struct tls_files *files,
         abort();
     if ((!files->ca_file || load_authorities(material, files, before, error)) &&
         (!files->cert_file || (load_certificate(material, files, before, error) &&
-                               load_key(material, files, before, error))))
+                               load_private_key(material, files, before, error))))
         return material;
     tls_material_free(material);
     return NULL;

@@ -84,7 +84,7 @@ void tls_keeper_reload(struct tls_keeper *keeper, struct reload *reload)
     tls_material_free(old);
 }
 
-static void on_changed(void *context)
+static void on_tls_files_changed(void *context)
 {
     struct reload reload = {0};
 
@@ -105,7 +105,7 @@ struct tls_keeper *tls_keeper_new(struct worker *worker, const struct tls_files 
     *keeper =
         (struct tls_keeper){.worker = worker, .files = *files, .use = use, .context = context};
     keeper->watch =
-        file_watch_new(worker, paths, sizeof paths / sizeof paths[0], on_changed, keeper);
+        file_watch_new(worker, paths, sizeof paths / sizeof paths[0], on_tls_files_changed, keeper);
     keeper->material = tls_material_read(files, NULL, error);
     if (!keeper->material || !use(context, keeper->material, error)) {
         tls_keeper_free(keeper);

@@ -183,7 +183,7 @@ static int on_verify(int verdict, X509_STORE_CTX *store)
 
 /* The type has no index of its own: nobody looks for it by type, and a process has no more than 127
  * of them. */
-static void begin_tls(struct transport *transport)
+static void set_up_tls(struct transport *transport)
 {
     SSL *ssl = transport->ssl;
     BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "link");
@@ -234,7 +234,7 @@ static struct transport *new_tls(int fd, SSL_CTX *context)
     if (!transport->ssl)
         abort();
     transport->unread = true; /* read ahead with the end of the handshake */
-    begin_tls(transport);
+    set_up_tls(transport);
     return transport;
 }
 

@@ -62,7 +62,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 }
 
 /* Whether a way is another one than before. */
-static bool look(struct wake *wake)
+static bool look_at_routes(struct wake *wake)
 {
     bool changed = false;
 
@@ -82,7 +82,7 @@ static void on_settled(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
-    if (look(wake))
+    if (look_at_routes(wake))
         wake->callback(wake->context, WAKE_NETWORK, 0);
 }
 
@@ -92,7 +92,7 @@ void wake_watch(struct wake *wake, const struct socket_address *peer)
         return;
     wake->peers[0] = *peer;
     wake->peer_count = 1;
-    look(wake);
+    look_at_routes(wake);
 }
 
 /* Addresses that no machine has (RFC 5737, RFC 3849): the way to them is the one to anywhere. */
@@ -101,7 +101,7 @@ static void watch_far_away(struct wake *wake)
     socket_parse("192.0.2.1", 0, &wake->peers[0]);
     socket_parse("2001:db8::1", 0, &wake->peers[1]);
     wake->peer_count = PEERS;
-    look(wake);
+    look_at_routes(wake);
 }
 
 static void on_changed(evutil_socket_t fd, short what, void *argument)
