@@ -545,14 +545,16 @@ static ssize_t read_socket(struct relay *relay, uint8_t *buffer, size_t size)
     return got == TRANSPORT_EOF ? 0 : -1;
 }
 
-/* What the filter yields goes to the stream as far as there is credit, else it waits. */
+/* What the filter yields goes to the stream as far as there is credit, else it waits. A stream that
+ * the peer has reset meanwhile takes nothing at all. */
 static void put_filtered(struct relay *relay, const uint8_t *bytes, size_t size)
 {
     if (byte_queue_unread(&relay->filtered) == 0 && size > 0) {
         size_t now = mux_stream_writable(relay->stream);
         if (now > size)
             now = size;
-        mux_stream_write(relay->stream, bytes, now);
+        if (now > 0)
+            mux_stream_write(relay->stream, bytes, now);
         bytes += now;
         size -= now;
     }

@@ -107,6 +107,15 @@ def test_a_listener_without_a_name(asked, pair):
     check_alive(pair, asked.server)
 
 
+def test_a_reset_before_the_listener(asked, pair):
+    """The client cuts the connection after bytes that it never sends, and opens the listener nevertheless: the response that waits
+    for it has nowhere to go."""
+    asked.message(RESET, struct.pack(">IQHB", 1, len(wire.metadata_request()) + 100, 1, 0))
+    asked.message(EXPOSED, b"\x05kafka" + struct.pack(">HBiH", 1, 1, 5, 9092) + b"\x09localhost")
+    asked.server.wait_for("exposed")
+    check_alive(pair, asked.server)
+
+
 def test_answers_that_answer_nothing_give_no_more_time(asked):
     """10 s for listeners are 10 s, whatever the client says meanwhile."""
     started = time.monotonic()
