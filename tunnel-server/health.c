@@ -8,7 +8,7 @@ const char *broker_state_name(enum broker_state state)
     static const char *const names[BROKER_STATES] = {
         [BROKER_UNTRIED] = "untried",   [BROKER_UP] = "up",
         [BROKER_HANGING] = "hanging",   [BROKER_UNREACHABLE] = "unreachable",
-        [BROKER_FOREIGN] = "not-kafka",
+        [BROKER_FOREIGN] = "not_kafka",
     };
 
     return names[state];

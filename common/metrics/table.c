@@ -166,7 +166,7 @@ const struct metric metrics_table[METRICS] = {
                                  .help =
                                      "1 for the state that a bootstrap broker (cluster/address) "
                                      "is in: untried, up, hanging (it takes connections and "
-                                     "does not answer), unreachable, not-kafka",
+                                     "does not answer), unreachable, not_kafka",
                                  .kind = METRIC_GAUGE,
                                  .place = METRIC_SERVER,
                                  .sparse = true,
