@@ -698,11 +698,10 @@ static void on_over(void *context, struct mux_stream *stream)
 
 /* ---- life */
 
-struct uplink *uplink_new(struct worker *worker, const struct options *options,
-                          const struct uplink_owner *owner, void *context, char *error, size_t size)
+static struct http_way *make_way(struct worker *worker, const struct options *options, char *error,
+                                 size_t size)
 {
-    struct uplink *uplink = calloc(1, sizeof *uplink);
-    const struct http_way_settings way = {
+    const struct http_way_settings settings = {
         .files = {.cert_option = "cert",
                   .cert_file = options->cert,
                   .key_option = "key",
@@ -714,6 +713,14 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
         .proxy = options->proxy,
         .overrides = &options->resolve,
     };
+
+    return http_way_new(worker, &settings, error, size);
+}
+
+struct uplink *uplink_new(struct worker *worker, const struct options *options,
+                          const struct uplink_owner *owner, void *context, char *error, size_t size)
+{
+    struct uplink *uplink = calloc(1, sizeof *uplink);
     const struct http_client_settings settings = {
         .host = options->url.host,
         .port = options->url.port,
@@ -740,7 +747,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->callbacks.measured = on_measured;
     uplink->callbacks.stalled = on_stalled;
     uplink->since_us = telemetry_wall_clock_us();
-    uplink->way = http_way_new(worker, &way, error, size);
+    uplink->way = make_way(worker, options, error, size);
     if (!uplink->way) {
         free(uplink);
         return NULL;

@@ -48,7 +48,7 @@ struct program_parts {
 
 /*
  * Loads the options, starts, runs until SIGTERM, SIGINT, the terminal's end (net/hangup.h) or
- * worker_end(), drains, stops. Returns the
- * exit code; what there is to say about it has been printed or logged.
+ * worker_end(), drains, stops. Returns the exit code; what there is to say about it has been
+ * printed or logged.
  */
 int program_main(const struct program_parts *parts, int argc, char **argv);

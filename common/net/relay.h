@@ -89,12 +89,12 @@ struct relay {
     bool write_ending;  /* the stream has ended: shut the socket down when all is written */
     bool write_ended;
     bool discards;             /* the socket takes nothing more: drop what still comes for it */
-    struct event *half_closed; /* looks after one whose one side has ended; NULL: none has */
-    uint64_t moved;            /* bytes, any way, when it looked last */
-    unsigned still_s;          /* how long that has been so */
     bool blocked;              /* the filter waits for listeners */
     bool tired;                /* the filter has done enough for this turn of the loop */
     bool draining;             /* ends when what has been asked is answered; asks nothing more */
+    struct event *half_closed; /* looks after one whose one side has ended; NULL: none has */
+    uint64_t moved;            /* bytes, any way, when that looked last */
+    unsigned still_s;          /* how long no more have */
     uint64_t bytes_to_socket;
     uint64_t bytes_from_socket;
     uint64_t *total_to_socket; /* the same of all relays to this target */

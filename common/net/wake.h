@@ -20,8 +20,8 @@ enum wake_reason { WAKE_SLEPT, WAKE_NETWORK };
 /* For WAKE_SLEPT, slept_ms is about how long. */
 typedef void (*wake_callback)(void *context, enum wake_reason reason, uint64_t slept_ms);
 
+struct wake *wake_new(struct worker *worker, wake_callback callback, void *context);
+void wake_free(struct wake *wake);
 /* Whom the way is watched to; before the first call, and until there is an address, all that is far
  * away. */
 void wake_watch(struct wake *wake, const struct socket_address *peer);
-struct wake *wake_new(struct worker *worker, wake_callback callback, void *context);
-void wake_free(struct wake *wake);
