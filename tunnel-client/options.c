@@ -60,7 +60,7 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, resolve),
      .group = "The server",
      .help = "Connect to ADDRESS for HOST:PORT, whatever the name service says; the certificate "
-             "must still be HOST's. Also for a proxy. Given several times for several addresses."},
+             "must still be HOST's. Also for a proxy. Several of one HOST:PORT are its addresses."},
     {.name = "token",
      .metavar = "TOKEN",
      .kind = CONFIG_STRING,

@@ -59,10 +59,9 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, kafka),
      .group = "What is reachable",
-     .help = "A Kafka cluster by its bootstrap brokers; clients get one that answers. May be given "
-             "several times, "
-             "with "
-             "names; without a name it is called kafka.",
+     .help =
+         "A Kafka cluster by its bootstrap brokers; clients get one that answers. Without a name "
+         "it is called kafka.",
      .flags = CONFIG_SPLIT_NAMED},
     {.name = "tcp",
      .metavar = "NAME=HOST:PORT",
@@ -175,8 +174,8 @@ static const struct config_option table[] = {
      .group = "Several instances",
      .help = "The --peer-listen addresses of the other instances behind the same load balancer; a "
              "name stands for all its addresses (dns: before it changes nothing). A link whose "
-             "session another instance has is handed on to that one. May be given several times, "
-             "and may name this instance as well."},
+             "session another instance has is handed on to that one. This instance may be among "
+             "them."},
     {.name = "peer-listen",
      .metavar = "ADDR:PORT",
      .kind = CONFIG_STRING,
