@@ -39,6 +39,7 @@ struct transport {
     size_t out_fill;
     size_t out_sent;
     bool ended;
+    bool ending;  /* transport_shutdown() was called: the socket ends when all is with the kernel */
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
     unsigned reads; /* of the socket in this call */
@@ -76,9 +77,9 @@ static ssize_t transmit(struct transport *transport, const uint8_t *bytes, size_
     if (size > WORKER_WRITE_SIZE)
         size = WORKER_WRITE_SIZE;
     int result = transport_flush(below);
-    if (result == 1 && transport_commit(below, bytes, size) == 0)
-        result = transport_flush(below) == TRANSPORT_ERROR ? TRANSPORT_ERROR : 1;
-    if (result == 1)
+    if (result == 1 && transport_commit(below, bytes, size) != 0)
+        result = TRANSPORT_ERROR;
+    if (result == 1 && transport_flush(below) != TRANSPORT_ERROR)
         return (ssize_t)size;
     errno = result == TRANSPORT_BLOCKED ? EAGAIN : EPROTO;
     return -1;
@@ -264,10 +265,10 @@ void transport_stop_wiping(struct transport *transport)
         SSL_clear_options(transport->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
+/* Puts TLS's close_notify behind all that was written. */
 static void close_tls(struct transport *transport)
 {
-    if (!transport_busy(transport) && SSL_shutdown(transport->ssl) >= 0)
-        transport_flush(transport);
+    SSL_shutdown(transport->ssl);
     ERR_clear_error();
 }
 
@@ -307,8 +308,10 @@ void transport_free(struct transport *transport)
 {
     if (!transport)
         return;
-    if (transport->ssl)
+    if (transport->ssl && !transport_busy(transport)) {
         close_tls(transport);
+        transport_flush(transport);
+    }
     if (transport->below)
         transport_free(transport->below);
     else
@@ -332,10 +335,8 @@ void transport_shutdown(struct transport *transport)
     assert(!transport_busy(transport));
     if (transport->ssl)
         close_tls(transport);
-    if (transport->below && !transport_busy(transport->below))
-        transport_shutdown(transport->below);
-    else
-        shutdown(transport->fd, SHUT_WR);
+    transport->ending = true;
+    transport_flush(transport);
 }
 
 int transport_fd(const struct transport *transport)
@@ -411,8 +412,10 @@ int transport_handshake(struct transport *transport)
     }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return sent == TRANSPORT_ERROR ? TRANSPORT_ERROR : TRANSPORT_BLOCKED;
-    if (transport->ended)
+    if (transport->ended) {
+        ERR_clear_error();
         return TRANSPORT_EOF;
+    }
     fail_tls(transport);
     if (SSL_get_verify_result(transport->ssl) != X509_V_OK)
         snprintf(transport->error, sizeof transport->error, "%s",
@@ -453,7 +456,10 @@ static long read_tls(struct transport *transport, int (*read)(SSL *, void *, int
     case SSL_ERROR_ZERO_RETURN:
         return TRANSPORT_EOF;
     default:
-        return transport->ended ? TRANSPORT_EOF : fail_tls(transport);
+        if (!transport->ended)
+            return fail_tls(transport);
+        ERR_clear_error();
+        return TRANSPORT_EOF;
     }
 }
 
@@ -524,6 +530,18 @@ int transport_commit(struct transport *transport, const uint8_t *bytes, size_t s
     return 0;
 }
 
+/* All is with the kernel: now what is below may end. */
+static int end_writing(struct transport *transport)
+{
+    transport->ending = false;
+    if (!transport->below) {
+        shutdown(transport->fd, SHUT_WR);
+        return 1;
+    }
+    transport_shutdown(transport->below);
+    return transport_busy(transport->below) ? TRANSPORT_BLOCKED : 1;
+}
+
 int transport_flush(struct transport *transport)
 {
     while (has_unsent(transport)) {
@@ -538,7 +556,8 @@ int transport_flush(struct transport *transport)
         }
         transport->out_sent += (size_t)sent;
     }
-    return transport->below ? transport_flush(transport->below) : 1;
+    int result = transport->below ? transport_flush(transport->below) : 1;
+    return result == 1 && transport->ending ? end_writing(transport) : result;
 }
 
 void transport_relax(struct transport *transport)

@@ -58,7 +58,9 @@ int transport_take_fd(struct transport *transport);
 void transport_free(struct transport *transport);
 /* Closes so that the peer sees a reset, never a clean end. */
 void transport_reset(struct transport *transport);
-/* Nothing more will be written: TLS's close_notify, and the socket's end of file. Not while busy.
+/* Nothing more will be written: TLS's close_notify, then the socket's end of file. Not while busy.
+ * The kernel may have no room for close_notify: busy afterwards, and transport_flush() goes on. An
+ * end of file without it would break off what the peer sends (OpenSSL 3, for one, writes no more).
  */
 void transport_shutdown(struct transport *transport);
 
