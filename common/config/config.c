@@ -836,8 +836,11 @@ static int check_required(struct config *c)
             !config_concerns(c->program, option, c->call.command))
             continue;
         config_variable(option->name, variable);
-        return fail(c, "--%s is missing (or %s in the environment); see --help", option->name,
-                    variable);
+        const char *misspelt = NULL;
+        for (size_t w = 0; w < c->warning_count && !misspelt; w++)
+            misspelt = strstr(c->warnings[w], variable) ? c->warnings[w] : NULL;
+        return fail(c, "--%s is missing (or %s in the environment); %s", option->name, variable,
+                    misspelt ? misspelt : "see --help");
     }
     return 0;
 }

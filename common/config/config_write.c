@@ -6,7 +6,7 @@
 
 #include "config/value.h"
 
-#define WIDTH 96
+#define WIDTH 80 /* of a terminal */
 #define INDENT 8
 
 /* Text broken at blanks into lines of at most WIDTH, each indented. */
