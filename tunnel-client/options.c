@@ -324,7 +324,8 @@ static bool parse_listeners(const char *option, const struct config_list *list, 
         }
         for (size_t other = 0; !why && other < *count; other++)
             if (strcmp((*listeners)[other].name, listener->name) == 0)
-                why = "that name is used twice";
+                why = "another --kafka or --tcp has this name already (kafka, if none is given): "
+                      "each wants one of its own, as in --kafka NAME=9192";
         if (why)
             return fail(error, size, option, list->items[i], why);
         ++*count;
@@ -362,7 +363,7 @@ static const char *set_node_ports(struct options *options, const struct address_
         if (strcmp(options->clusters[i].name, given->name) != 0)
             continue;
         if (options->cluster_ports[i].first != 0)
-            return "that name is used twice";
+            return "--node-ports is given twice for this cluster (kafka, if no name is given)";
         options->cluster_ports[i] = given->ports;
         *cluster = i;
         return NULL;

@@ -60,8 +60,8 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, kafka),
      .group = "What is reachable",
      .help =
-         "A Kafka cluster by its bootstrap brokers; clients get one that answers. Without a name "
-         "it is called kafka.",
+         "A Kafka cluster: its bootstrap brokers, with commas between them; clients get one that "
+         "answers. Give each further cluster a name; the one without is called kafka.",
      .flags = CONFIG_SPLIT_NAMED},
     {.name = "tcp",
      .metavar = "NAME=HOST:PORT",
@@ -82,18 +82,18 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, allow_brokers),
      .group = "Connections to brokers",
-     .help = "Where brokers may be that a cluster announces, and nowhere else: networks "
-             "(10.1.0.0/16), addresses, host names, *.example.com for the names below one. Without "
-             "it they may be anywhere but at link-local, multicast, broadcast and unspecified "
-             "addresses, and on loopback if the bootstrap brokers are."},
+     .help = "Connect to brokers that a cluster announces only if they are here: a network "
+             "(10.1.0.0/16), an address, a host name, or *.example.com for the names below one. "
+             "Without it they may be anywhere but at link-local, multicast, broadcast and "
+             "unspecified addresses, and on loopback if the bootstrap brokers are."},
     {.name = "deny-brokers",
      .metavar = "NETWORK|NAME",
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, deny_brokers),
      .group = "Connections to brokers",
      .help =
-         "Where brokers that a cluster announces must not be, whatever --allow-brokers says. The "
-         "brokers in --kafka are where they are."},
+         "Never connect to brokers that a cluster announces here, whatever --allow-brokers says. "
+         "Both options leave the brokers in --kafka alone."},
     {.name = "kafka-tls",
      .kind = CONFIG_BOOL,
      .offset = offsetof(struct options, kafka_tls),
@@ -323,7 +323,9 @@ static bool parse_clusters(struct options *options, char *error, size_t size)
         struct address_cluster cluster;
         const char *why = address_parse_cluster(options->kafka.items[i], &cluster);
         if (!why && name_taken(options, cluster.name))
-            why = "that name is used twice";
+            why = "another --kafka has this name already (kafka, if none is given): brokers of one "
+                  "cluster belong into one option, as in --kafka b1:9092,b2:9092; a second cluster "
+                  "wants a name of its own, as in --kafka NAME=b3:9092";
         if (!why && cluster.protocol == ADDRESS_PROTOCOL_TLS && !options->kafka_tls)
             why = "these brokers want TLS: add --kafka-tls, and --kafka-ca if their CA is your own";
         if (!why && cluster.protocol == ADDRESS_PROTOCOL_PLAIN && options->kafka_tls)
@@ -369,7 +371,7 @@ static bool parse_targets(struct options *options, char *error, size_t size)
         struct address_named target;
         const char *why = address_parse_target(options->tcp.items[i], &target);
         if (!why && name_taken(options, target.name))
-            why = "that name is used twice";
+            why = "another --tcp or --kafka has this name already: each wants one of its own";
         if (why)
             return fail(error, size, "tcp", options->tcp.items[i], why);
         options->targets[options->target_count++] = target;
