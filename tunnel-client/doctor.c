@@ -9,6 +9,7 @@
 #include "kafka/bootstrap.h"
 #include "local_port.h"
 #include "net/clock.h"
+#include "net/listener.h"
 #include "net/worker.h"
 #include "node_ports.h"
 #include "uplink.h"
@@ -227,15 +228,17 @@ static void question_failed(struct doctor *doctor, enum diagnosis_layer layer, c
 {
     struct diagnosis *diagnosis = &doctor->diagnosis;
     const struct node *node = &doctor->nodes[doctor->node];
+    /* The server's reasons begin with the address. */
+    bool is_named = strncmp(reason, node->broker, strlen(node->broker)) == 0;
 
     end_stream(doctor);
     switch (doctor->question) {
     case QUESTION_NODE:
         diagnosis_add(diagnosis, layer, VERDICT_FAILED, took(doctor),
-                      "broker %d of %s%s%s: %s; the brokers' advertised listeners must be "
-                      "reachable from tunnel-server",
-                      (int)node->id, cluster_name(doctor), node->broker[0] ? ", at " : "",
-                      node->broker, reason);
+                      "broker %d of %s%s%s: %s; tunnel-server must reach the brokers' advertised "
+                      "listeners, and be allowed to (--allow-brokers, --deny-brokers)",
+                      (int)node->id, cluster_name(doctor), is_named ? "" : ", at ",
+                      is_named ? "" : node->broker, reason);
         doctor->node++;
         break;
     case QUESTION_TARGET:
@@ -699,9 +702,8 @@ static void look_at_ports(struct doctor *doctor)
             diagnosis_add(
                 &doctor->diagnosis, LAYER_LISTENER,
                 listener->cluster ? VERDICT_FAILED : VERDICT_WARNING, -1,
-                "%s for %s is taken: %s; your Kafka client would talk to that. `ss -ltnp` "
-                "(Linux) or `lsof -iTCP -sTCP:LISTEN` tells which program it is; another "
-                "port can be given with --%s",
+                "%s for %s is taken: %s; your Kafka client would talk to that. " LISTENER_WHO_HOLDS
+                "; another port can be given with --%s",
                 at, listener->name, why, listener->cluster ? "kafka" : "tcp");
         }
     }

@@ -139,13 +139,10 @@ struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
         return port;
     }
     if (failed == EADDRINUSE)
-        snprintf(
-            error, size,
-            "port %u on %s (%s) is in use, %s; `ss -ltnp` (Linux) or `lsof -iTCP -sTCP:LISTEN` "
-            "tells by which program",
-            (unsigned)where->address.port, where->address.host, where->name,
-            where->address.port == 9092 ? "probably by a Kafka broker or another tunnel-client"
-                                        : "probably by another tunnel-client");
+        snprintf(error, size, "port %u on %s (%s) is in use, %s; " LISTENER_WHO_HOLDS,
+                 (unsigned)where->address.port, where->address.host, where->name,
+                 where->address.port == 9092 ? "probably by a Kafka broker or another tunnel-client"
+                                             : "probably by another tunnel-client");
     else if (failed == EADDRNOTAVAIL)
         snprintf(error, size,
                  "%s (%s) is no address of this machine, and nothing can listen there: give one "

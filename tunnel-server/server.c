@@ -432,9 +432,8 @@ static bool start_listening(struct server *server, char *error, size_t size)
         return true;
     if (errno == EADDRINUSE)
         snprintf(error, size,
-                 "--listen %s: the port is in use, probably by another tunnel-server; `ss -ltnp` "
-                 "(Linux) "
-                 "or `lsof -iTCP -sTCP:LISTEN` tells by which program",
+                 "--listen %s: the port is in use, probably by another "
+                 "tunnel-server; " LISTENER_WHO_HOLDS,
                  options->listen);
     else
         snprintf(error, size, "--listen %s: %s", options->listen, strerror(errno));

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "net/listener.h"
 #include "net/telemetry.h"
 
 enum {
@@ -346,7 +347,10 @@ static bool bind_listener(struct pages *pages, const struct socket_address *addr
         LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, BACKLOG,
         (const struct sockaddr *)&address->storage, (int)address->size);
     if (!listener) {
-        snprintf(error, size, "--status %s: %s", text, strerror(errno));
+        if (errno == EADDRINUSE)
+            snprintf(error, size, "--status %s: the port is in use; " LISTENER_WHO_HOLDS, text);
+        else
+            snprintf(error, size, "--status %s: %s", text, strerror(errno));
         return false;
     }
     if (!evhttp_bind_listener(pages->http, listener))

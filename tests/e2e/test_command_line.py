@@ -257,6 +257,15 @@ def test_server_port_in_use(pair, peer):
     assert re.search(rf"{first.port}", second.log()) and re.search("in use", second.log())
 
 
+def test_status_port_in_use(pair):
+    """A sentence as for the port of the tunnel, that says how to learn who has it."""
+    first = pair.server(tcp={"x": "127.0.0.1:1"})
+    second = pair.server(tcp={"x": "127.0.0.1:1"}, args=["--status", f"127.0.0.1:{first.port}"], ready=False)
+    assert second.wait_exit() == 1
+    second.check()
+    assert f"--status 127.0.0.1:{first.port}: the port is in use" in second.log() and "ss -ltnp" in second.log()
+
+
 def test_client_port_in_use(pair, peer):
     """It says which port, and what probably holds it: another client, or a Kafka broker."""
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})

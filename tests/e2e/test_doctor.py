@@ -277,6 +277,13 @@ def advertised_listener_is_not_reachable(p):
     return [p.server(kafka=broker.address), "--kafka", "0"], f"broker 2 .*127.0.0.2:{gone}.*advertised listeners"
 
 
+def advertised_listener_is_forbidden(p):
+    broker = p.use(fakes.Broker())
+    broker.brokers = [broker.node(1), (2, "127.0.0.3", 9)]
+    return [p.server(kafka=broker.address, args=["--deny-brokers", "127.0.0.3"]), "--kafka", "0"], (
+        "broker 2 of kafka: 127.0.0.3:9: --deny-brokers 127.0.0.3 of tunnel-server forbids it")
+
+
 def brokers_want_tls(p):
     broker = p.use(fakes.Fake(None, p.pki.server, host="127.0.0.2"))
     return [p.server(kafka=f"127.0.0.2:{broker.port}"), "--kafka", "0"], "--kafka-tls"
@@ -352,7 +359,7 @@ BROKEN = {
     "upgrade": [no_websocket, request_is_dropped, upgrade_header_is_taken_out],
     "tunnel": [server_is_full],
     "server": [cluster_of_another_name, target_of_another_name],
-    "broker": [certificate_of_the_broker_is_from_2030, brokers_are_down, advertised_listener_is_not_reachable],
+    "broker": [certificate_of_the_broker_is_from_2030, brokers_are_down, advertised_listener_is_not_reachable, advertised_listener_is_forbidden],
     "kafka": [a_controller_instead_of_a_broker, brokers_want_tls, brokers_are_no_kafka, broker_hangs_up],
     "target": [raw_target_is_down],
     "listener": [another_kafka_has_the_port, another_program_has_the_port],
