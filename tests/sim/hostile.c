@@ -49,6 +49,9 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
 
     (void)target;
     (void)peer;
+    if (mux_stream_id(stream) <= end->last_open)
+        violate(end->world, "open() for stream %u after %u", mux_stream_id(stream), end->last_open);
+    end->last_open = mux_stream_id(stream);
     if (!place(end, stream))
         mux_stream_refuse(stream, MUX_CODE_LIMIT, "full");
     else if (random_chance(&end->world->random, 500))
@@ -385,8 +388,9 @@ static void add_fitting_message(struct end *end, struct byte_writer *w)
     const struct mux_stream *stream = live_stream(end);
 
     if (end->which == SERVER && random_chance(&end->world->random, stream ? 200 : 900)) {
+        /* Seldom one that was used. */
         message.type = MUX_OPEN;
-        message.stream = end->session->last_stream + 1;
+        message.stream = end->session->last_stream + !random_chance(&end->world->random, 20);
         message.u.open.target = (struct mux_target){MUX_TARGET_TCP, {"target", 6}, -1};
     } else if (stream) {
         fit_message(end, stream, &message);
@@ -620,6 +624,7 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
     set_up(world, end, which);
     for (unsigned i = 0; i < 10 && !world->violation[0]; i++) {
         memset(end->apps, 0, sizeof end->apps);
+        end->last_open = 0;
         end->session =
             mux_session_new(&end->settings, &callbacks, end, &key, &end->pool, &end->share);
         greet(end, &key, false);

@@ -124,6 +124,7 @@ struct end {
     uint32_t messages_seen;
     uint64_t greeted_us;          /* hostile: when the present link began */
     bool withholds;               /* and the peer never ends its positions */
+    uint32_t last_open;           /* hostile: id of the last stream that open() was called for */
     struct app apps[MAX_STREAMS]; /* by place_of() the stream */
 };
 
