@@ -107,8 +107,7 @@ static bool take_user(const struct access *access, const struct http_request *re
     if (count == 0 && access->options->trust_ingress == TRUST_INGRESS_OPTIONAL)
         return true;
     if (count == 0)
-        why = "is missing: this tunnel is reached through an ingress that says there who the user "
-              "is";
+        why = "is missing";
     else if (count > 1)
         why = "is there more than once";
     else if (!http_request_header(request, name, user, HTTP_IDENTITY_MAX))
@@ -116,7 +115,9 @@ static bool take_user(const struct access *access, const struct http_request *re
     else
         why = check_user(user);
     if (why)
-        snprintf(reason, BODY_MAX, "the header %s %s", name, why);
+        snprintf(reason, BODY_MAX,
+                 "the header %s %s; the ingress before this tunnel says there who the user is",
+                 name, why);
     return why == NULL;
 }
 

@@ -286,6 +286,24 @@ static enum http_hop explain_unauthorized(const struct refusal *refusal)
             "the server wants a client certificate, and none was sent; it answered %s; give "
             "one with --cert and --key",
             refusal->answer);
+    /* tunnel-server's own words, for what no other token mends. */
+    if (body_says(refusal, "the ingress before this tunnel"))
+        return say_refusal(
+            refusal, HTTP_HOP_AUTH,
+            "the server lets in only what comes through its ingress, and answered %s; give "
+            "--server the ingress's address; if it is that already, the ingress must set the "
+            "header, which tunnel-server's --identity-header names",
+            refusal->answer);
+    if (body_says(refusal, "the token is another user's"))
+        return say_refusal(refusal, HTTP_HOP_AUTH,
+                           "the server answered %s; the name behind the token in the server's "
+                           "--token-file must be that user's",
+                           refusal->answer);
+    if (body_says(refusal, "the client certificate"))
+        return say_refusal(refusal, HTTP_HOP_AUTH,
+                           "the server does not accept the certificate of --cert, and answered "
+                           "%s; tunnel-server's --identity-from says which name of it counts",
+                           refusal->answer);
     if (offers[0] && !find_words(offers, "bearer"))
         return say_refusal(
             refusal, HTTP_HOP_AUTH,
