@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* True in every build, unlike assert. */
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         if (!(condition))                                                                          \

@@ -18,14 +18,9 @@
 
 #include "../lib/certificate.h"
 #include "../lib/pair.h"
+#include "check.h"
 #include "net/http_server.h"
 #include "net/telemetry.h"
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 enum flag {
     FLAG_TLS = 1,    /* the port speaks TLS */
@@ -265,7 +260,6 @@ static void run(struct stranger *stranger, uint8_t flags, uint32_t seed, const u
         check(stranger, bytes, size);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct stranger whole;

@@ -6,13 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "http/response.h"
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 struct outcome {
     struct http_response response;
@@ -45,7 +40,6 @@ static void read_all(struct outcome *o, enum http_response_kind kind, uint32_t s
     CHECK(strlen(o->body) <= o->response.body_size && o->response.body_size < sizeof o->body);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct outcome whole;

@@ -1,18 +1,12 @@
 /* What the fuzz targets of the Kafka room share. */
 #pragma once
 
+#include "check.h"
 #include "kafka/filter.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* True in every build, unlike assert. */
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 /* Answers as a function of the node alone, so that two runs over the same bytes agree: most nodes
  * have an address, some only after the first question, a few never. */

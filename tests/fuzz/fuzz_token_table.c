@@ -7,15 +7,8 @@
 #include <string.h>
 
 #include "../../tunnel-server/token_table.h"
+#include "check.h"
 #include "config/secret.h"
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The token of a line as a reader of the documents would find it; 0: none. */
 static size_t token_of(const char **line, size_t size)
