@@ -29,13 +29,14 @@ uint64_t share_room(const struct supply *supply, const struct holding *holding, 
 {
     uint64_t count = holders(supply, holding);
     uint64_t left = total > supply->used ? total - supply->used : 0;
+
+    if (count == 1)
+        return left;
     uint64_t part = part_of(total, count);
     uint64_t kept = total / KEPT_PART;
     uint64_t entitled = part > holding->used ? smaller_amount(part - holding->used, left) : 0;
     uint64_t spare = left > kept ? left - kept : 0;
 
-    if (count == 1)
-        return left;
     return entitled > spare ? entitled : spare;
 }
 

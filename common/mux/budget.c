@@ -39,9 +39,13 @@ void mux_share_give(struct mux_share *share, enum mux_way way, uint64_t bytes)
 uint64_t mux_share_send_room(struct mux_share *share)
 {
     const struct mux_budget *budget = share->budget;
+    const struct supply *supply = &budget->send;
+    uint64_t room = share_room(supply, &share->send, supply->total);
 
-    if (budget->give_way &&
-        share_ask(&budget->send, &share->send, MUX_STREAM_FLOOR) == SHARE_ENTITLED)
-        budget->give_way(budget->context, share, MUX_SEND);
-    return share_room(&budget->send, &share->send, budget->send.total);
+    /* Asked for each read: the rest is for who has next to nothing left. */
+    if (room >= MUX_STREAM_FLOOR || !budget->give_way ||
+        share_ask(supply, &share->send, MUX_STREAM_FLOOR) != SHARE_ENTITLED)
+        return room;
+    budget->give_way(budget->context, share, MUX_SEND);
+    return share_room(supply, &share->send, supply->total);
 }
