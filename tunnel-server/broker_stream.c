@@ -557,7 +557,7 @@ static size_t find_target(const struct options *options, const struct mux_target
 }
 
 /* Takes a place for a stream, and counts its dial; NULL, or why there is none. */
-static const char *admit(struct broker_streams *streams)
+static const char *admit_stream(struct broker_streams *streams)
 {
     const struct options *options = streams->options;
     struct tenant *tenant = streams->tenant;
@@ -648,7 +648,7 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
     }
     size_t index = find_target(options, target);
     if (index != SIZE_MAX) {
-        const char *limited = admit(streams);
+        const char *limited = admit_stream(streams);
         if (limited)
             refuse_unopened(streams, mux, target, peer, MUX_CODE_LIMIT, limited);
         else if (target->kind == MUX_TARGET_TCP)

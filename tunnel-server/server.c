@@ -181,8 +181,8 @@ static const struct tenants_owner tenants_owner = {.give_way = on_give_way,
                                                    .give_way_memory = on_give_way_memory};
 
 /* Takes a place for a link that has not said HELLO. */
-static bool admit(struct server *server, struct tenant *tenant, const char *identity,
-                  const char *peer)
+static bool admit_link(struct server *server, struct tenant *tenant, const char *identity,
+                       const char *peer)
 {
     const char *reason = NULL;
 
@@ -208,7 +208,7 @@ static void add_link(struct server *server, struct transport *transport, const c
 
     struct tenant *tenant = tenant_use(&server->tenants, identity, peer);
 
-    if (!admit(server, tenant, identity, peer)) {
+    if (!admit_link(server, tenant, identity, peer)) {
         tenant_release(tenant);
         transport_free(transport);
         return;

@@ -378,7 +378,7 @@ static bool replace_any(struct session_host *host)
 }
 
 /* A place for another session; NULL, or why there is none. */
-static const char *admit(struct session_host *host, struct tenant *tenant)
+static const char *admit_session(struct session_host *host, struct tenant *tenant)
 {
     uint64_t most = (uint64_t)host->options->max_sessions_of;
 
@@ -484,7 +484,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
     } else {
         if (host->draining)
             return reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
-        limited = admit(host, tenant);
+        limited = admit_session(host, tenant);
         if (limited)
             return reject_with(reject, MUX_CODE_LIMIT, limited);
         session = session_new(host, tenant, identity, peer);

@@ -98,7 +98,7 @@ static void make_key(char key[TENANT_KEY_MAX], const char *identity, const char 
     snprintf(key, TENANT_KEY_MAX, "%s%s%s", identity, address[0] ? " from " : "", address);
 }
 
-static struct list *bucket_of(struct tenants *tenants, const char *key)
+static struct list *tenant_bucket(struct tenants *tenants, const char *key)
 {
     uint64_t hash = hash_bytes(&tenants->worker->hash_key, key, strlen(key));
 
@@ -138,7 +138,7 @@ struct tenant *tenant_use(struct tenants *tenants, const char *identity, const c
 
     forget_unused(tenants);
     make_key(key, identity, peer);
-    struct list *bucket = bucket_of(tenants, key);
+    struct list *bucket = tenant_bucket(tenants, key);
     struct tenant *tenant = find_tenant(bucket, key);
     if (!tenant) {
         tenant = calloc(1, sizeof *tenant);
