@@ -38,25 +38,26 @@ static SSL_CTX *stranger_context;
 #if defined __linux__ && defined __LP64__
 #include <sys/syscall.h>
 
-static uint64_t jumped_ns;
+static uint64_t now_ns;
 
-/* Stands in for the C library's, in this process: libevent has its time from here as well. */
+/* Stands in for the C library's, in this process: libevent has its time from here as well. What is
+ * monotonic stands still but for jumps. */
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int result = (int)syscall(SYS_clock_gettime, clock, now);
 
-    if (result == 0 && (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE)) {
-        uint64_t ns = (uint64_t)now->tv_nsec + jumped_ns;
-        now->tv_sec += (time_t)(ns / 1000000000);
-        now->tv_nsec = (long)(ns % 1000000000);
-    }
-    return result;
+    if (result != 0 || (clock != CLOCK_MONOTONIC && clock != CLOCK_MONOTONIC_COARSE))
+        return result;
+    if (now_ns == 0)
+        now_ns = (uint64_t)now->tv_sec * 1000000000 + (uint64_t)now->tv_nsec;
+    now->tv_sec = (time_t)(now_ns / 1000000000);
+    now->tv_nsec = (long)(now_ns % 1000000000);
+    return 0;
 }
 
-/* 5 ms more than asked for: libevent's clock may be a coarse one. */
 void net_jump_ms(uint64_t milliseconds)
 {
-    jumped_ns += (milliseconds + 5) * 1000000;
+    now_ns += milliseconds * 1000000;
 }
 #else
 void net_jump_ms(uint64_t milliseconds)

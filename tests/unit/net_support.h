@@ -54,7 +54,8 @@ void net_turns(unsigned count);
 uint64_t net_patience(void);
 void net_check_patience(uint64_t limit, const char *condition, const char *file, int line);
 
-/* Time passes, for libevent's timers too. A test that wants that begins with NET_NEEDS_JUMPS(). */
+/* Time stands still, for libevent's timers too, but for this. A test that wants that begins with
+ * NET_NEEDS_JUMPS(): elsewhere than on Linux time passes as it does. */
 void net_jump_ms(uint64_t milliseconds);
 #if defined __linux__ && defined __LP64__
 #define NET_NEEDS_JUMPS() ((void)0)
