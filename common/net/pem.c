@@ -196,6 +196,13 @@ static bool is_unsupported(unsigned long code)
             reason == EVP_R_UNKNOWN_PBE_ALGORITHM);
 }
 
+static bool stands_in_quotes(const char *passphrase)
+{
+    size_t size = strcspn(passphrase, "\r\n");
+
+    return size > 1 && strchr("\"'", passphrase[0]) && passphrase[0] == passphrase[size - 1];
+}
+
 static const char *explain_locked_key(const char *bytes, size_t size,
                                       const struct passphrase *passphrase)
 {
@@ -211,7 +218,12 @@ static const char *explain_locked_key(const char *bytes, size_t size,
     if (mentions(bytes, size, "-----BEGIN ENCRYPTED PRIVATE KEY") && unsupported)
         return "is encrypted in a way that OpenSSL 3 does not know any more: encrypt it anew by "
                "openssl pkcs8 -topk8 -v2 aes256";
-    return passphrase->wanted ? "is encrypted, and the passphrase does not open it" : NULL;
+    if (!passphrase->wanted)
+        return NULL;
+    return stands_in_quotes(passphrase->text) ? "is encrypted, and the passphrase does not open "
+                                                "it: it stands in quotes, which are "
+                                                "taken for a part of it"
+                                              : "is encrypted, and the passphrase does not open it";
 }
 
 EVP_PKEY *pem_read_key(const char *bytes, size_t size, const char *passphrase, bool *locked,

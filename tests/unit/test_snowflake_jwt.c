@@ -268,6 +268,7 @@ static void keys_of_every_form(void **state)
             expect_key(pem, "open sesame", true);
             expect_no_key(pem, strlen(pem), NULL, "TUNNEL_PRIVATE_KEY_PASSPHRASE");
             expect_no_key(pem, strlen(pem), "open barley", "does not open it");
+            expect_no_key(pem, strlen(pem), "\"open sesame\"", "stands in quotes");
             expect_no_key(pem, strlen(pem), "", "does not open it");
             free(pem);
         }
