@@ -765,6 +765,12 @@ const char *kafka_filter_client_id(const struct kafka_filter *f)
     return f->reader.client_id;
 }
 
+size_t kafka_filter_memory(const struct kafka_filter *f)
+{
+    return f->held.capacity + f->out.capacity + f->wanted.capacity +
+           kafka_requests_memory(&f->requests);
+}
+
 size_t kafka_filter_in_flight(const struct kafka_filter *f)
 {
     return kafka_requests_owed(&f->requests);

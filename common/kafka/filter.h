@@ -162,6 +162,9 @@ const char *kafka_filter_reason(const struct kafka_filter *f);
 /* The first client id that a request named, printable ASCII, shortened; "" if there was none. */
 const char *kafka_filter_client_id(const struct kafka_filter *f);
 
+/* Bytes that it has allocated beside itself: for what it holds, and for requests in flight. Clients
+ * and brokers choose how many: a caller with many filters counts them together. */
+size_t kafka_filter_memory(const struct kafka_filter *f);
 /* Requests that must still be answered. */
 size_t kafka_filter_in_flight(const struct kafka_filter *f);
 /* False while a request is only partly through. */

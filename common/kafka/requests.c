@@ -9,6 +9,8 @@ enum {
     RUN_MAX = 65536,
     /* So many are looked through; more get an index. */
     LOOKED_THROUGH = 32,
+    /* Room for more is given back when nothing is in flight any more. */
+    KEPT = 1024,
 };
 
 #define NOWHERE UINT32_MAX
@@ -187,7 +189,19 @@ static void append(struct kafka_requests *q, const struct kafka_request *request
         index_add(q, at);
 }
 
-/* One with an id must be the oldest with it. */
+static void give_back(struct kafka_requests *q)
+{
+    free(q->buckets);
+    free(q->links);
+    free(q->entries);
+    q->buckets = NULL;
+    q->links = NULL;
+    q->entries = NULL;
+    q->capacity = q->used = q->bucket_count = 0;
+    q->vacant = NOWHERE;
+}
+
+/* One with an id must be the oldest with it. After the last one there may be no entries at all. */
 static void remove_entry(struct kafka_requests *q, uint32_t at)
 {
     struct kafka_requests_entry *entry = &q->entries[at];
@@ -204,6 +218,8 @@ static void remove_entry(struct kafka_requests *q, uint32_t at)
     q->vacant = at;
     if (q->owed_count == 0)
         q->bucket_count = 0;
+    if (q->count == 0 && q->capacity > KEPT)
+        give_back(q);
 }
 
 /* Lengthens the run at the back, if the request goes on where that ends. */
@@ -370,6 +386,15 @@ enum kafka_requests_match kafka_requests_match(struct kafka_requests *q, int32_t
     if (at != NOWHERE)
         return answer_optional(q, at, correlation_id, request);
     return KAFKA_REQUESTS_UNKNOWN;
+}
+
+size_t kafka_requests_memory(const struct kafka_requests *q)
+{
+    size_t each = sizeof *q->entries;
+
+    if (q->links)
+        each += sizeof *q->links + sizeof *q->buckets;
+    return q->capacity * each;
 }
 
 size_t kafka_requests_owed(const struct kafka_requests *q)

@@ -84,5 +84,7 @@ enum kafka_requests_match {
 enum kafka_requests_match kafka_requests_match(struct kafka_requests *q, int32_t correlation_id,
                                                struct kafka_request *request);
 
+/* Bytes that it has allocated. */
+size_t kafka_requests_memory(const struct kafka_requests *q);
 /* How many requests and tokens wait for a response that must come. */
 size_t kafka_requests_owed(const struct kafka_requests *q);

@@ -41,7 +41,9 @@ struct mux_stream {
     uint64_t receive_final;
     uint64_t linger_until_us;
     uint64_t send_limit;
-    uint64_t send_charged; /* what the share is charged for the queue: never less than it holds */
+    uint64_t send_charged; /* what the share is charged for the queue, never less than that holds,
+                              and for what the owner has beside it */
+    uint64_t beside;       /* of that, the latter: mux_stream_hold() */
     struct byte_queue send;
     struct mux_window window;
 };

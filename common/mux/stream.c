@@ -133,13 +133,27 @@ void stream_charge_sent(struct mux_stream *stream)
     struct mux_share *share = stream->session->share;
     uint64_t floor = stream->id == MUX_CONTROL_STREAM ? 0 : MUX_STREAM_FLOOR;
     uint64_t held = stream->send.end - stream->send.start;
-    uint64_t charge = held > floor ? held : floor;
+    uint64_t charge = (held > floor ? held : floor) + stream->beside;
 
     if (charge > stream->send_charged)
         share_take(&share->budget->send, &share->send, charge - stream->send_charged);
     else if (charge < stream->send_charged)
         mux_share_give(share, MUX_SEND, stream->send_charged - charge);
     stream->send_charged = charge;
+}
+
+bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes)
+{
+    struct mux_share *share = stream->session->share;
+    uint64_t before = stream->beside;
+
+    if (bytes > before && !mux_share_take(share, MUX_SEND, bytes - before))
+        return false;
+    if (bytes < before)
+        mux_share_give(share, MUX_SEND, before - bytes);
+    stream->send_charged = stream->send_charged - before + bytes;
+    stream->beside = bytes;
+    return true;
 }
 
 void stream_activate(struct mux_stream *stream)
@@ -172,7 +186,8 @@ size_t mux_stream_writable(struct mux_stream *stream)
         note_stall(stream, MUX_STALL_CREDIT);
         return 0;
     }
-    uint64_t memory = mux_share_send_room(session->share) + stream->send_charged - held;
+    uint64_t spare = stream->send_charged - stream->beside - held;
+    uint64_t memory = mux_share_send_room(session->share) + spare;
     if (memory == 0) {
         note_stall(stream, MUX_STALL_MEMORY);
         if (list_empty(&stream->starved))
@@ -295,7 +310,7 @@ void stream_release(struct mux_stream *stream)
 {
     stream_drop_sent(stream);
     mux_share_give(stream->session->share, MUX_SEND, stream->send_charged);
-    stream->send_charged = 0;
+    stream->send_charged = stream->beside = 0;
     mux_window_close(&stream->window, stream->session->share);
     list_remove(&stream->credit);
     list_remove(&stream->linger);
@@ -349,6 +364,7 @@ void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char 
     }
     stream->orphan = true;
     stream->owner = NULL;
+    mux_stream_hold(stream, 0);
     stream->send_half = MUX_HALF_FINISHING;
     mux_half_step(&stream->receive_half, MUX_EVENT_RESET);
     list_remove(&stream->credit);

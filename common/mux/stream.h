@@ -35,6 +35,9 @@ uint64_t mux_stream_acknowledged(const struct mux_stream *stream);
 /* Whether a link carries its session now. */
 bool mux_stream_linked(const struct mux_stream *stream);
 
+/* The owner has so many bytes beside the queue, for what is to go into it: they count as well.
+ * false: there is no memory for them, and what counted before still does. */
+bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes);
 /* How many bytes may be added now: what credit and memory allow. writable() tells when 0 has
  * passed. */
 size_t mux_stream_writable(struct mux_stream *stream);

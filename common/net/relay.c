@@ -15,6 +15,8 @@ enum {
     READ_SPACES = 6,
     HALF_CLOSED_CHECK_S = 1,
     WRITE_SPANS = 16,
+    /* What a filter and the queues beside it have without being asked, in bytes. */
+    UNACCOUNTED = 64 * 1024,
 };
 
 static void relay_update(struct relay *relay);
@@ -372,6 +374,28 @@ static void kafka_failed(struct relay *relay, int error)
     cut(relay, MUX_CODE_KAFKA_PROTOCOL, kafka_filter_reason(relay->filter), MUX_RESET_AFTER_DATA);
 }
 
+/* Held responses and requests in flight are memory like any other. false: there is none for them,
+ * and the relay has ended. */
+static bool account(struct relay *relay)
+{
+    size_t held = kafka_filter_memory(relay->filter) +
+                  (size_t)byte_queue_unread(&relay->unfiltered) +
+                  (size_t)byte_queue_unread(&relay->filtered);
+
+    if (held <= UNACCOUNTED)
+        held = 0;
+    if (held == relay->accounted)
+        return true;
+    if (!mux_stream_hold(relay->stream, held)) {
+        cut(relay, MUX_CODE_LIMIT,
+            "the server's memory for what it holds of responses and requests is used up (--memory)",
+            MUX_RESET_NOW);
+        return false;
+    }
+    relay->accounted = held;
+    return true;
+}
+
 void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
 {
     struct relay *relay = mux_stream_owner(stream);
@@ -386,6 +410,8 @@ void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *byte
             kafka_failed(relay, error);
             return;
         }
+        if (!account(relay))
+            return;
         if (taken < size) {
             relay->unwanted += size - taken;
             size = taken;
@@ -611,9 +637,10 @@ static void read_filtered(struct relay *relay, size_t writable)
         return;
     kafka_filter_turn(relay->filter);
     size_t taken = pump_filter(relay, relay->worker->socket_bytes, (size_t)got);
-    if (!relay->ended)
-        byte_queue_append(&relay->unfiltered, relay->worker->socket_bytes + taken,
-                          (size_t)got - taken);
+    if (relay->ended)
+        return;
+    byte_queue_append(&relay->unfiltered, relay->worker->socket_bytes + taken, (size_t)got - taken);
+    account(relay);
 }
 
 /* Moves what waited for credit; false: some still waits. */
@@ -651,7 +678,7 @@ static void drain_unfiltered(struct relay *relay)
         byte_queue_skip(&relay->unfiltered, taken);
         byte_queue_drop(&relay->unfiltered, relay->unfiltered.read);
     }
-    if (relay->ended)
+    if (relay->ended || !account(relay))
         return;
     finish_reading(relay);
     if (!relay->ended)
@@ -676,7 +703,10 @@ void relay_on_writable(void *context, struct mux_stream *stream)
     struct relay *relay = mux_stream_owner(stream);
 
     (void)context;
-    if (drain_filtered(relay) && relay->read_ended)
+    bool drained = drain_filtered(relay);
+    if (relay->accounted > 0 && !account(relay))
+        return;
+    if (drained && relay->read_ended)
         finish_reading(relay);
     if (!relay->ended)
         relay_update(relay);

@@ -82,7 +82,8 @@ struct relay {
     struct byte_queue incoming;   /* from the stream, the socket did not take it yet */
     struct byte_queue unfiltered; /* from the socket, while the filter is blocked or tired */
     struct byte_queue filtered;   /* from the filter, more than the stream has credit for */
-    size_t read_size;             /* how much to try to read: follows what came lately */
+    size_t accounted; /* bytes of these two and of the filter that the stream answers for */
+    size_t read_size; /* how much to try to read: follows what came lately */
     bool ended;
     bool read_ended;    /* the socket has sent its end of file */
     bool read_finished; /* and the stream knows */

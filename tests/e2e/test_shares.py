@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from harness import pages, raw, tunnel, wait, ws
-from harness.mux_client import DATA, LIMIT, OPENED, REFUSED, REJECT, RESET, WELCOME, Client
+from harness import fakes, pages, raw, tunnel, wait, wire, ws
+from harness.mux_client import CLUSTER, DATA, LIMIT, OPENED, REFUSED, REJECT, RESET, WELCOME, Client
 
 pytestmark = pytest.mark.tunnel
 MALLORY, BOB = "token-of-mallory-0123456789", "token-of-bob-0123456789"
@@ -88,6 +88,66 @@ def test_memory(start, bob):
         raw.check_both(bob(server), 4 << 20)
         assert limited(server, "gave_way") and server.events("stream_gave_way", identity="mallory")
         assert not server.events("stream_gave_way", identity="bob") and not server.events("stream_limited", identity="bob")
+
+
+class Large(fakes.Broker):
+    """Answers Metadata with 3 MiB of brokers."""
+
+    def __init__(self):
+        one = struct.pack(">ih", 1, 200) + b"h" * 200 + struct.pack(">ih", 9092, -1)
+        self.answer = wire.frame(struct.pack(">ii", 7, 15000) + 15000 * one + struct.pack(">ii", 1, 0))
+        super().__init__([])
+
+    def _answer(self, request):
+        return super()._answer(request) if wire.is_check(request) else self.answer
+
+
+class Hanging(fakes.Listening):
+    """Takes all requests and answers none but the server's own."""
+
+    def _serve(self, sock):
+        with sock, contextlib.suppress(OSError):
+            while wire.answer_check(sock) and sock.recv(1 << 20):
+                while sock.recv(1 << 20):
+                    pass
+
+
+def reset_for_memory(server, client):
+    _, body = client.next_message((RESET,))
+    assert struct.unpack_from(">H", body, 12)[0] == LIMIT
+    return "--memory" in server.wait_for("audit_stream", identity="mallory", end="limit")["reason"]
+
+
+def test_held_responses(start, bob):
+    """A response waits for a listener that its client does not open, on many connections: 3 MiB each."""
+    with Large() as broker:
+        server = start("--memory", "16MiB", kafka=broker.address)
+        before = server.rss_mib()
+        with Client(server, token=MALLORY) as client:
+            for stream in range(1, 21):
+                client.open(stream, "kafka", CLUSTER)
+                client.send(ws.mux_frame(DATA, stream, bytes(8) + wire.metadata_request()))
+            for _ in range(15):
+                assert reset_for_memory(server, client)
+            assert server.rss_mib() < before + 30
+            raw.check_both(bob(server), 1 << 20)
+
+
+def test_requests_in_flight(start, bob, pair, tmp_path):
+    """As many as there may be on a connection take 4 MiB, and nobody answers."""
+    (tmp_path / "mallory").write_text(MALLORY, encoding="utf-8")
+    requests = wire.metadata_request() * 60000
+    with Hanging("127.0.0.2") as broker, contextlib.ExitStack() as stack:
+        server = start("--memory", "16MiB", kafka=f"127.0.0.2:{broker.port}")
+        client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", tmp_path / "mallory"], secrets=[MALLORY])
+        before = server.rss_mib()
+        for _ in range(12):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", tunnel.port(client, "kafka")), 20))
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(requests)
+        assert "--memory" in server.wait_for("audit_stream", identity="mallory", end="limit")["reason"]
+        assert server.rss_mib() < before + 30
+        raw.check_both(bob(server), 1 << 20)
 
 
 def test_connections(start, bob):

@@ -25,6 +25,29 @@ static enum kafka_requests_match match(struct kafka_requests *q, int32_t id, int
     return result;
 }
 
+/* Room for a crowd is not kept, room for a few is. */
+static void memory_is_given_back(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(65536);
+    int16_t key;
+
+    assert_int_equal(kafka_requests_memory(q), 0);
+    for (int32_t round = 0; round < 3; round++) {
+        for (int32_t i = 0; i < 60000; i++)
+            assert_int_equal(push(q, i, 3, KAFKA_REQUEST_ANSWERED), 0);
+        assert_true(kafka_requests_memory(q) > 60000 * 32);
+        for (int32_t i = 60000; i-- > 0;)
+            assert_true(match(q, i, &key) != KAFKA_REQUESTS_UNKNOWN);
+        assert_int_equal(kafka_requests_memory(q), 0);
+    }
+    push(q, 1, 3, KAFKA_REQUEST_ANSWERED);
+    size_t few = kafka_requests_memory(q);
+    assert_int_equal(match(q, 1, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_true(few > 0 && kafka_requests_memory(q) == few);
+    kafka_requests_free(q);
+}
+
 static void any_ids_in_order(void **state)
 {
     (void)state;
@@ -495,6 +518,7 @@ static void the_client_id_is_made_printable_and_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_is_given_back),
         cmocka_unit_test(any_ids_in_order),
         cmocka_unit_test(out_of_order_is_found),
         cmocka_unit_test(optional_ones_cost_nothing),

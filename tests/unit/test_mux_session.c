@@ -726,6 +726,35 @@ static void a_lost_session_resets_its_streams(void **state)
     assert_int_equal(mux_session_stream_count(client.session), 0);
 }
 
+/* Beside the queue: it takes room from what may be written, up to the end of the stream. */
+static void what_an_owner_holds_counts(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+    const uint64_t total = client.budget.send.total;
+    const uint64_t queued = 2 * MUX_STREAM_FLOOR;
+    char bytes[2 * MUX_STREAM_FLOOR] = {0};
+
+    server.lazy = true;
+    mux_stream_write(stream, bytes, sizeof bytes);
+    assert_true(mux_stream_hold(stream, total - queued));
+    assert_int_equal(client.budget.send.used, total);
+    assert_int_equal(mux_stream_charged(stream, MUX_SEND), total);
+    assert_int_equal(mux_stream_writable(stream), 0);
+    assert_false(mux_stream_hold(stream, total));
+    assert_int_equal(client.budget.send.used, total);
+    assert_true(mux_stream_hold(stream, 1000));
+    assert_int_equal(client.budget.send.used, queued + 1000);
+    exchange();
+    mux_stream_consume(server.opened, sizeof bytes, now);
+    exchange();
+    assert_int_equal(client.budget.send.used, MUX_STREAM_FLOOR + 1000);
+    /* An owner that has gone holds nothing, though its bytes stay for a while. */
+    mux_stream_write(stream, bytes, sizeof bytes);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
+    assert_true(client.budget.send.used < queued + 1000);
+}
+
 static void too_many_streams_are_refused(void **state)
 {
     (void)state;
@@ -1028,6 +1057,7 @@ int main(void)
         IN_A_PAIR(credit_stops_the_writer_and_starts_it_again),
         IN_A_PAIR(small_consumption_is_told_late),
         IN_A_PAIR(starved_streams_are_fed),
+        IN_A_PAIR(what_an_owner_holds_counts),
         IN_A_PAIR(idle_windows_are_taken_back),
         IN_A_PAIR(messages_come_once_and_in_order),
         IN_A_PAIR(a_lost_link_loses_nothing),
