@@ -480,9 +480,10 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
         return;
     if (end == LINK_END_REJECTED) {
         on_rejected(carrier);
-    } else if (!was_up || end == LINK_END_PROTOCOL) {
+    } else if (!was_up || mux_session_is_broken(carrier->session)) {
         dial_failed(uplink, "tunnel", 101, reason, PATIENCE_USUAL, 0);
-        if (was_up)
+        /* No link can carry a broken session on, also if it broke before it ever was up. */
+        if (mux_session_is_broken(carrier->session))
             lose_session(carrier, reason);
     } else {
         const struct link_record record = link_record(link);

@@ -53,6 +53,34 @@ def test_a_session_that_broke_the_protocol_has_ended_at_once(pair, server):
     check_alive(pair, server)
 
 
+class BreaksFirst(fakes.Listening):
+    """Breaks the protocol on its first link, with the first frame; then it is a server that says nothing but WELCOME."""
+
+    def __init__(self):
+        self.links, self.opened = 0, b""
+        super().__init__()
+
+    def _serve(self, sock):
+        self.links += 1
+        with sock, contextlib.suppress(OSError):
+            ws.accept(sock)
+            sock.recv(65536)
+            sock.sendall(ws.frame(2, ws.mux_frame(77, 0, b"") if self.links == 1 else ws.welcome(), mask=False))
+            while data := sock.recv(65536):
+                if self.links > 1 and len(data) > 60:
+                    self.opened += data
+
+
+def test_a_server_that_broke_the_protocol_before_is_good_now(pair):
+    """What the first link has broken is gone with it: who waits is served by the second one."""
+    with BreaksFirst() as server:
+        client = pair.client(f"http://127.0.0.1:{server.port}", tcp={"peer": 0}, ready=False)
+        with socket.create_connection(("127.0.0.1", tunnel.port(client, "peer")), 20) as sock:
+            sock.sendall(b"x" * 100)
+            wait.until(lambda: server.opened, 10, "what waited is sent")
+        assert client.popen.poll() is None and server.links == 2
+
+
 def stays_up(programs, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
