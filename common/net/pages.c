@@ -22,6 +22,8 @@ enum {
     REQUEST_BODY_MAX = 1024,
     BACKLOG = 128,
     HOST_MAX = 80,
+    /* Together with those that have been told to make way and are not gone yet. */
+    CONNECTIONS_MOST = 2 * PAGES_CONNECTIONS,
     SWEEP_MS = 50,
     PAUSE_MS = 200, /* without descriptors */
     /* All that evhttp knows; those that no page has get 405 here, not its 501. */
@@ -36,7 +38,7 @@ struct pages {
     void *context;
     struct evhttp *http;
     struct evconnlistener *listener; /* the http object's */
-    struct list connections;         /* struct connection */
+    struct list connections;         /* struct connection, the oldest first */
     size_t connection_count;
     struct event *sweep; /* looks through them */
     bool loopback;
@@ -49,6 +51,7 @@ struct connection {
     struct pages *pages;
     struct bufferevent *socket; /* evhttp's, and a reference */
     uint64_t since_us;
+    bool ending; /* its socket is shut down */
 };
 
 void pages_say(struct pages_answer *answer, int status, const char *text)
@@ -68,7 +71,7 @@ static void connection_free(struct connection *connection)
     bufferevent_decref(connection->socket);
     list_remove(&connection->node);
     free(connection);
-    if (--pages->connection_count < PAGES_CONNECTIONS)
+    if (--pages->connection_count < CONNECTIONS_MOST)
         evconnlistener_enable(pages->listener);
 }
 
@@ -79,6 +82,33 @@ static bool is_over(const struct connection *connection)
 
     bufferevent_getcb(connection->socket, NULL, NULL, &on_event, NULL);
     return !on_event;
+}
+
+/* evhttp finds an end of file, and frees what is its own. */
+static void end_connection(struct connection *connection)
+{
+    connection->ending = true;
+    shutdown(bufferevent_getfd(connection->socket), SHUT_RDWR);
+}
+
+/* Who asks gets an answer within milliseconds: the oldest one is the least worth its place. */
+static void make_way(struct pages *pages)
+{
+    size_t left = pages->connection_count;
+
+    for (struct list *at = pages->connections.next; at != &pages->connections; at = at->next) {
+        struct connection *connection = list_entry(at, struct connection, node);
+        if (connection->ending)
+            left--;
+    }
+    for (struct list *at = pages->connections.next;
+         left > PAGES_CONNECTIONS && at != &pages->connections; at = at->next) {
+        struct connection *connection = list_entry(at, struct connection, node);
+        if (connection->ending)
+            continue;
+        end_connection(connection);
+        left--;
+    }
 }
 
 /* evhttp tells nobody when it frees a connection: so those that there are are looked through. */
@@ -96,8 +126,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *argument)
         if (is_over(connection))
             connection_free(connection);
         else if (now - connection->since_us > PAGES_LIFE_S * UINT64_C(1000000))
-            /* evhttp finds an end of file, and frees what is its own. */
-            shutdown(bufferevent_getfd(connection->socket), SHUT_RDWR);
+            end_connection(connection);
     }
     if (!list_empty(&pages->connections))
         event_add(pages->sweep, &again);
@@ -142,8 +171,9 @@ static struct bufferevent *on_connection(struct event_base *base, void *argument
         abort();
     bufferevent_incref(connection->socket);
     list_append(&pages->connections, &connection->node);
-    if (++pages->connection_count >= PAGES_CONNECTIONS)
+    if (++pages->connection_count >= CONNECTIONS_MOST)
         evconnlistener_disable(pages->listener);
+    make_way(pages);
     if (!event_pending(pages->sweep, EV_TIMEOUT, NULL))
         event_add(pages->sweep, &soon);
     return connection->socket;

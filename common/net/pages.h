@@ -5,7 +5,8 @@
  * that a page does not have with 405 and Allow (RFC 9110, 15.5.6), one that HTTP does not have with
  * 501.
  *
- * What is bounded: PAGES_CONNECTIONS at a time (others wait in the kernel's queue), 16 KiB of
+ * What is bounded: PAGES_CONNECTIONS at a time (when one more comes the oldest makes way, so that a
+ * probe is answered whoever else holds connections; as many again may be about to go), 16 KiB of
  * headers, 1 KiB of body, and PAGES_LIFE_S from a connection's first to its last byte: each carries
  * one request.
  *
