@@ -94,7 +94,7 @@ def run(program, seeds):
 
 def main():
     directory = pathlib.Path(sys.argv[1]).resolve()
-    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3000
+    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 20000
     failed = 0
     if run(build(directory / "whole"), min(seeds, 500)):
         print("the copy that is not broken fails")

@@ -940,7 +940,7 @@ static void read_ahead_with_the_handshake(void **state)
     /* The client's Finished and its first bytes lie in the socket together. */
     assert_int_equal(SSL_write(client, hello, 5), 5);
     assert_int_equal(transport_handshake(server), 1);
-    assert_false(net_is_readable(ends[0]));
+    /* OpenSSL 3.0 has read both, and no event of the socket tells; 3.5 leaves the second there. */
     assert_true(transport_pending(server));
     assert_int_equal(transport_peek(server, (uint8_t *)hello, 2), 2);
     assert_true(transport_pending(server));
