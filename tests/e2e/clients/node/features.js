@@ -110,7 +110,8 @@ async function topics() {
 async function configs() {
   const name = await topic(1)
   const resource = {type: ConfigResourceTypes.TOPIC, name}
-  await admin.alterConfigs({resources: [{...resource, configEntries: [{name: "retention.ms", value: "4711"}]}]})
+  await until("the change", () => admin.alterConfigs(
+    {resources: [{...resource, configEntries: [{name: "retention.ms", value: "4711"}]}]}).then(() => true))
   await until("the new setting", async () => {
     const {resources} = await admin.describeConfigs({resources: [{...resource, configNames: ["retention.ms"]}]})
     return resources[0].configEntries[0].configValue === "4711"
