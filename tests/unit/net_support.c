@@ -55,16 +55,21 @@ int clock_gettime(clockid_t clock, struct timespec *now)
     return 0;
 }
 
-void net_jump_ms(uint64_t milliseconds)
+static void pass_us(uint64_t us)
 {
-    now_ns += milliseconds * 1000000;
+    now_ns += us * 1000;
 }
 #else
-void net_jump_ms(uint64_t milliseconds)
+static void pass_us(uint64_t us)
 {
-    (void)milliseconds;
+    (void)us;
 }
 #endif
+
+void net_jump_ms(uint64_t milliseconds)
+{
+    pass_us(milliseconds * 1000);
+}
 
 /* ---- chance */
 
@@ -233,6 +238,7 @@ void net_check_patience(uint64_t limit, const char *condition, const char *file,
 
 void net_turn(void)
 {
+    pass_us(net.turn_us);
     if (net.step)
         net.step(net.context);
     event_base_loop(net.near.base, EVLOOP_NONBLOCK);
@@ -457,6 +463,9 @@ static void peer_send(struct net_peer *peer)
         }
         return;
     }
+    /* Sending would take a reset's error away from the reads. */
+    if (is_ready(peer->fd, 0))
+        return;
     size_t size = net_piece(left < sizeof bytes ? (size_t)left : sizeof bytes);
     net_fill(peer->out, peer->sent, bytes, size);
     ssize_t put = send(peer->fd, bytes, size, MSG_NOSIGNAL);
@@ -483,7 +492,6 @@ void net_peer_step(struct net_peer *peer)
 {
     if (peer->fd < 0)
         return;
-    /* Sending would take the error away from the reads. */
     if (peer->reads && !peer->ended && peer->error == 0)
         peer_receive(peer);
     if (!peer->finished && peer->error == 0)

@@ -39,6 +39,7 @@ extern struct net {
     /* What the test does between two turns of the loops: moves bytes by hand. NULL: nothing. */
     void (*step)(void *context);
     void *context;
+    unsigned turn_us; /* how long a turn takes by the clock that else stands still */
 } net;
 
 /* One step and one turn of each loop, without waiting. */
