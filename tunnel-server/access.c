@@ -21,7 +21,7 @@ struct access {
     const struct options *options;
     struct token_file *tokens; /* NULL: without --token-file */
     struct event *look;
-    char body[BODY_MAX]; /* of the last refusal */
+    char body[BODY_MAX + 1]; /* of the last refusal, with its line end */
 };
 
 /* ---- refusals */

@@ -454,7 +454,8 @@ static void refuse_unopened(struct broker_streams *streams, struct mux_stream *m
     streams->opened++;
     metrics_add(metrics, METRIC_STREAMS_OPENED, SIZE_MAX, 0, 1);
     metrics_add(metrics, METRIC_STREAMS_ENDED, SIZE_MAX, 1 + (size_t)code, 1);
-    if (streams->options->audit) {
+    /* A crowd that a limit stops must not fill the record: its lines are those of refuse(). */
+    if (streams->options->audit && code != MUX_CODE_LIMIT) {
         const struct log_field fields[] = {log_str("session", streams->session),
                                            log_u64("stream", mux_stream_id(mux)),
                                            log_str("identity", streams->identity),
@@ -556,7 +557,19 @@ static size_t find_target(const struct options *options, const struct mux_target
     return SIZE_MAX;
 }
 
-/* Takes a place for a stream, and counts its dial; NULL, or why there is none. */
+/* Counts what the client asks for, whatever it is; NULL, or why it is too much. */
+static const char *admit_open(struct broker_streams *streams)
+{
+    struct tenant *tenant = streams->tenant;
+
+    if (tenant_may_dial(tenant, clock_now_us()))
+        return NULL;
+    tenant_limited(tenant->tenants, METRICS_LIMIT_DIALS);
+    return "this identity has begun as many connections in a minute as one may "
+           "(--max-dials-per-minute)";
+}
+
+/* Takes a place for a stream; NULL, or why there is none. */
 static const char *admit_stream(struct broker_streams *streams)
 {
     const struct options *options = streams->options;
@@ -569,10 +582,6 @@ static const char *admit_stream(struct broker_streams *streams)
         limit = METRICS_LIMIT_STREAMS_OF;
         reason = "this identity has as many connections as one may have "
                  "(--max-streams-per-identity)";
-    } else if (!tenant_may_dial(tenant, clock_now_us())) {
-        limit = METRICS_LIMIT_DIALS;
-        reason = "this identity has begun as many connections in a minute as one may "
-                 "(--max-dials-per-minute)";
     } else if (!tenant_take(tenant, TENANT_STREAMS)) {
         limit = METRICS_LIMIT_STREAMS;
         reason = "the server has as many connections as its descriptors allow (ulimit -n), and "
@@ -640,7 +649,12 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
 {
     const struct options *options = streams->options;
     char reason[MUX_REASON_MAX];
+    const char *limited = admit_open(streams);
 
+    if (limited) {
+        refuse_unopened(streams, mux, target, peer, MUX_CODE_LIMIT, limited);
+        return;
+    }
     if (streams->draining) {
         refuse_unopened(streams, mux, target, peer, MUX_CODE_GOING_AWAY,
                         "the session is about to end");
@@ -648,7 +662,7 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
     }
     size_t index = find_target(options, target);
     if (index != SIZE_MAX) {
-        const char *limited = admit_stream(streams);
+        limited = admit_stream(streams);
         if (limited)
             refuse_unopened(streams, mux, target, peer, MUX_CODE_LIMIT, limited);
         else if (target->kind == MUX_TARGET_TCP)

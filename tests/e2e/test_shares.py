@@ -217,6 +217,11 @@ def test_dials(start, bob):
             opened, reasons = answers(client, 30)
             assert (n == 0) == (opened >= 20) and opened <= 22
             assert len(reasons) == 1 and "--max-dials-per-minute" in reasons.pop()
+            for stream in range(31, 61):
+                client.open(stream, "no such target")
+            opened, reasons = answers(client, 30)
+            assert opened == 0 and any("--max-dials-per-minute" in reason for reason in reasons), "whatever is asked for counts"
+    assert len(server.events("audit_stream")) <= 24, "what a limit stops does not fill the record"
     assert "--max-dials-per-minute" in server.wait_for("stream_refused")["reason"]
     assert limited(server, "dials") >= 38
     assert raw.echo_once(bob(server)) == b"ping"

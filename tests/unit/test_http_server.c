@@ -539,6 +539,10 @@ static void key_updates_without_end(void **state)
     long size = BIO_get_mem_data(out, &updates);
     ssize_t sent = send(ends[1], updates, (size_t)size, 0);
     assert_true(sent > 1 << 20); /* twice what one call reads */
+    for (int i = 0; i < 5000 && unread <= 1 << 20; i++) {
+        assert_int_equal(ioctl(ends[0], FIONREAD, &unread), 0);
+        usleep(1000);
+    }
     event_base_loop(door.worker.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
     assert_int_equal(ioctl(ends[0], FIONREAD, &unread), 0);
     assert_true(unread > 0);
