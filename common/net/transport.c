@@ -39,6 +39,7 @@ struct transport {
     size_t out_fill;
     size_t out_sent;
     bool ended;
+    int broken;   /* what a read has failed with: the kernel says it once, then it says the end */
     bool ending;  /* transport_shutdown() was called: the socket ends when all is with the kernel */
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
@@ -137,11 +138,17 @@ static int bio_read(BIO *bio, char *bytes, int size)
         BIO_set_retry_read(bio);
         return -1;
     }
+    if (transport->broken != 0) {
+        errno = transport->broken;
+        return -1;
+    }
     transport->reads++;
     ssize_t got = receive(transport, bytes, (size_t)size);
     transport->drained = got > 0 && got < size;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         BIO_set_retry_read(bio);
+    else if (got < 0)
+        transport->broken = errno;
     if (got == 0)
         transport->ended = true;
     return (int)got;

@@ -570,6 +570,34 @@ static void a_reset_is_an_error(void **state)
     }
 }
 
+/* A read that yields bytes may meet the reset as well, which the kernel does not tell twice. */
+static void a_reset_right_behind_bytes(void **state)
+{
+    (void)state;
+    for (int peeks = 0; peeks < 2; peeks++) {
+        open_pipe(TLS13, true);
+        struct side *b = &pipes.sides[1];
+        pipes.sides[0].to_send = 40000;
+        while (pipes.sides[0].sent < 40000)
+            commit(&pipes.sides[0], 40000);
+        NET_UNTIL(transport_flush(pipes.sides[0].transport) == 1 && pipes.wire.ways[0].fill == 0 &&
+                  !net_is_readable(pipes.wire.ends[0]));
+        NET_UNTIL(receive(b, 1) == 1);
+        transport_reset(pipes.sides[0].transport);
+        pipes.sides[0].transport = NULL;
+        NET_UNTIL(pipes.wire.is_cut);
+        long got;
+        while ((got = receive(b, WORKER_READ_SIZE)) > 0)
+            if (peeks)
+                transport_peek(b->transport, pipes.buffer, 1);
+        assert_int_equal(b->received, 40000);
+        assert_int_equal(got, TRANSPORT_ERROR);
+        assert_string_equal(transport_error(b->transport), strerror(ECONNRESET));
+        assert_int_equal(receive(b, 1), TRANSPORT_ERROR);
+        close_pipe();
+    }
+}
+
 static void a_reset_through_tls_in_tls(void **state)
 {
     (void)state;
@@ -1031,6 +1059,7 @@ int main(void)
         NET_TEST(a_clean_end_is_told),
         NET_TEST(an_end_while_busy),
         NET_TEST(a_reset_is_an_error),
+        NET_TEST(a_reset_right_behind_bytes),
         NET_TEST(a_reset_through_tls_in_tls),
         NET_TEST(what_does_not_go_below),
         NET_TEST(cut_anywhere),
