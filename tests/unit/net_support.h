@@ -47,8 +47,8 @@ void net_turn(void);
 /* Turns until the condition holds; fails the test when that takes too long. */
 #define NET_UNTIL(condition)                                                                       \
     do {                                                                                           \
-        for (uint64_t limit = net_patience(); !(condition); net_turn())                            \
-            net_check_patience(limit, #condition, __FILE__, __LINE__);                             \
+        for (uint64_t net_limit = net_patience(); !(condition); net_turn())                        \
+            net_check_patience(net_limit, #condition, __FILE__, __LINE__);                         \
     } while (0)
 /* So many turns: for what must not happen. */
 void net_turns(unsigned count);

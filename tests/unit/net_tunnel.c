@@ -284,6 +284,11 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
                                       .reason = {no, sizeof no - 1}};
         return NULL;
     }
+    if (tunnel->hands_on) {
+        tunnel->hands_on = false;
+        tunnel->handed_on = link;
+        return NULL;
+    }
     assert_int_equal(hello->resume, tunnel->established > 0);
     /* The link that the client has given up may still be there. */
     if (tunnel->far.link && tunnel->far.link != link)
@@ -342,6 +347,15 @@ void net_tunnel_relink(struct net_tunnel *tunnel)
               (mux_session_established(tunnel->client) && mux_session_established(tunnel->server)));
 }
 
+void net_tunnel_forward(struct net_tunnel *tunnel)
+{
+    int ends[2];
+
+    net_pair(ends);
+    link_new_handed_on(&net.far, transport_new(ends[1]), &far_link_owner, tunnel);
+    link_forward(tunnel->handed_on, ends[0]);
+}
+
 static bool is_answered(const struct mux_session *session)
 {
     struct mux_pings pings = mux_session_pings(session);
@@ -368,7 +382,7 @@ void net_tunnel_step(void *context)
         net_wire_step(&tunnel->wire);
 }
 
-void net_tunnel_open(struct net_tunnel *tunnel, bool tls, bool tcp)
+void net_tunnel_prepare(struct net_tunnel *tunnel, bool tls, bool tcp)
 {
     static const struct mux_callbacks client_callbacks = {
         .output = on_client_output,
@@ -419,6 +433,11 @@ void net_tunnel_open(struct net_tunnel *tunnel, bool tls, bool tcp)
     net.step = net_tunnel_step;
     net.context = tunnel;
     net.turn_us = 50;
+}
+
+void net_tunnel_open(struct net_tunnel *tunnel, bool tls, bool tcp)
+{
+    net_tunnel_prepare(tunnel, tls, tcp);
     net_tunnel_relink(tunnel);
     assert_int_equal(tunnel->established, 1);
 }

@@ -61,17 +61,22 @@ struct net_tunnel {
     unsigned goaways[2];  /* at the client, at the server */
     /* What the server does with HELLO: refuses, with this code. MUX_CODE_NONE: it does not */
     enum mux_code refuses;
-    uint32_t resume_window_ms;
+    bool hands_on; /* the first link is for another instance: net_tunnel_forward() */
+    struct link *handed_on;
 };
 
 /* With sessions, the first link, and net.step set to what moves all of it. */
 void net_tunnel_open(struct net_tunnel *tunnel, bool tls, bool tcp);
+/* The same without a link. */
+void net_tunnel_prepare(struct net_tunnel *tunnel, bool tls, bool tcp);
 /* What net.step is then; context: the tunnel. */
 void net_tunnel_step(void *context);
 /* Another link, when the one before has ended at the client's end. Waits until it stands. */
 void net_tunnel_relink(struct net_tunnel *tunnel);
 /* The same without waiting. */
 void net_tunnel_link(struct net_tunnel *tunnel);
+/* The instance that has the session gets the link that was handed on. */
+void net_tunnel_forward(struct net_tunnel *tunnel);
 /* No ping is under way: time may jump, and the link lives on. */
 bool net_tunnel_is_calm(const struct net_tunnel *tunnel);
 /* All that is left goes without a word. */

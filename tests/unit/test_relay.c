@@ -344,6 +344,23 @@ static void a_reset_after_the_end_of_file(void **state)
     }
 }
 
+/* It has ended its side in good order, and then goes: found out when something is written. */
+static void the_target_goes_after_its_end(void **state)
+{
+    (void)state;
+    net_tunnel_open(&tunnel, false, false);
+    struct net_flow *flow = net_flow_open(&tunnel, 1000, 1000);
+    flow->client.finishes = false;
+    NET_UNTIL(flow->client.ended && flow->target.received == 1000);
+    net_peer_close(&flow->target);
+    flow->client.to_send = TOTAL;
+    NET_UNTIL(flow->near.ended && flow->far.ended);
+    assert_int_equal(flow->far.how, RELAY_END_RESET);
+    assert_int_equal(flow->near.how, RELAY_END_RESET);
+    assert_int_equal(flow->near.code, MUX_CODE_PEER_RESET);
+    net_tunnel_close(&tunnel);
+}
+
 /* Who takes nothing more may still have said something, which is delivered before the reset. */
 static void an_answer_before_the_reset(void **state)
 {
@@ -488,6 +505,7 @@ int main(void)
         NET_TEST(resets_each_way),
         NET_TEST(bytes_before_a_reset),
         NET_TEST(a_reset_after_the_end_of_file),
+        NET_TEST(the_target_goes_after_its_end),
         NET_TEST(an_answer_before_the_reset),
         NET_TEST(an_owner_fails_or_cuts),
         NET_TEST(the_session_is_lost),

@@ -379,6 +379,29 @@ static void a_tired_filter_goes_on(void **state)
     }
 }
 
+/* Only what the kernel has taken is credited: with TLS no more waits for a broker than without. */
+static void a_stalled_broker(void **state)
+{
+    (void)state;
+    for (int tls = 0; tls < 2; tls++) {
+        open_kafka(tls, NULL);
+        kafka.broker.stalls = true;
+        for (int i = 0; i < 30; i++)
+            ask_opaque(BIG, 10);
+        for (uint64_t before = UINT64_MAX; before != kafka.client.sent;) {
+            before = kafka.client.sent;
+            net_turns(1000);
+        }
+        assert_true(kafka.client.sent < kafka.client.out.size);
+        assert_in_range(kafka.flow->far.relay->bytes_to_socket, 1, 6 * NET_FLOW_BUFFER);
+        kafka.broker.stalls = false;
+        answer_all();
+        expect_answers();
+        finish_all();
+        close_kafka();
+    }
+}
+
 /* ---- answers that wait for listeners */
 
 static void block(bool tls)
@@ -693,6 +716,7 @@ int main(void)
         NET_TEST(answers_are_rewritten),
         NET_TEST(over_links_that_are_cut),
         NET_TEST(a_tired_filter_goes_on),
+        NET_TEST(a_stalled_broker),
         NET_TEST(held_until_there_are_listeners),
         NET_TEST(the_client_ends_meanwhile),
         NET_TEST(the_client_goes_meanwhile),
