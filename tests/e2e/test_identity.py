@@ -294,6 +294,7 @@ def copies(process, secret):
     return found
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize("tls", ["server", None], ids=["TLS", "plain"])
 @pytest.mark.parametrize("size", [24, 4500], ids=["short", "9 KB"])
 @pytest.mark.parametrize("valid", [True, False], ids=["valid", "refused"])

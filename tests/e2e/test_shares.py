@@ -118,6 +118,7 @@ def reset_for_memory(server, client):
     return "--memory" in server.wait_for("audit_stream", identity="mallory", end="limit")["reason"]
 
 
+@pytest.mark.memory
 def test_held_responses(start, bob):
     """A response waits for a listener that its client does not open, on many connections: 3 MiB each."""
     with Large() as broker:
@@ -133,6 +134,7 @@ def test_held_responses(start, bob):
             raw.check_both(bob(server), 1 << 20)
 
 
+@pytest.mark.memory
 def test_requests_in_flight(start, bob, pair, tmp_path):
     """As many as there may be on a connection take 4 MiB, and nobody answers."""
     (tmp_path / "mallory").write_text(MALLORY, encoding="utf-8")
