@@ -10,7 +10,7 @@ The rules:
   options    an option, in a command line or in the text, is one of the program's (of the command's, behind `run`, `wait`, `doctor`), and
              so is a TUNNEL_ variable
   commands   a block of commands in README.md or docs/ is run by a test (<!-- test: NAME --> before it, and NAME in a test), or starts
-             nothing but the two programs (then its options are checked), or its section says that it is not run here or an example
+             nothing but the two programs (then its options are checked), or has <!-- not run: REASON --> before it
   events     docs/operations.md names events that the programs log, and every one that is logged as a warning or an error
   doctor     docs/troubleshooting.md has the doctor's layers and exit codes
 """
@@ -41,7 +41,7 @@ RUN_BY = {
 }
 # Variables that are no options: made by `run`, the place of the file, or Kubernetes' of a Service.
 VARIABLES = re.compile(r"TUNNEL_(CONFIG|SERVER_SERVICE_HOST|SERVER_PORT_8080_TCP|[A-Z0-9_]*NAME[A-Z0-9_]*|[A-Z0-9_]+_ADDRESS|[A-Z0-9_]+_BOOTSTRAP_SERVERS)?$")
-NOT_RUN = re.compile(r"not run(nable)? here|not tested|not among the tests|\ban example\b|\bexample:", re.I)
+NOT_RUN = object()  # in place of a test's name
 
 LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 SPAN = re.compile(r"``(.+?)``|`([^`\n]+)`")
@@ -59,7 +59,7 @@ class Document:
         self.root, self.path, self.name = root, path, str(path.relative_to(root))
         self.lines = path.read_text(encoding="utf-8").splitlines()
         self.text = {}  # number -> line outside of blocks
-        self.blocks = []  # (number of the first line, language or None, [lines], test name or None)
+        self.blocks = []  # (number of the first line, language or None, [lines], test name, NOT_RUN or None)
         self._split()
 
     def _split(self):
@@ -86,23 +86,19 @@ class Document:
                 indented[2].append(line.strip())
                 blank = False
                 continue
-            found = re.match(r"^<!-- test: ([\w-]+) -->$", line)
+            found = re.match(r"^ *<!-- (?:test: ([\w-]+)|not run: \S.*) -->$", line)
             if found:
-                test = found[1]
+                test = found[1] or NOT_RUN
             elif line.strip():
                 test = None
                 indented = None
             blank = not line.strip()
             self.text[number] = line
 
-    def section(self, number):
-        """(heading, text) from the heading before that line to the next one."""
-        numbers = sorted(self.text)
-        starts = [n for n in numbers if HEADING.match(self.text[n])]
-        first = max([n for n in starts if n <= number], default=0)
-        last = min([n for n in starts if n > number], default=len(self.lines) + 1)
-        heading = HEADING.match(self.text[first])[2] if first else ""
-        return heading, "\n".join(self.text[n] for n in numbers if first <= n < last)
+    def heading(self, number):
+        """The heading that this line stands below."""
+        first = max([n for n in self.text if n <= number and HEADING.match(self.text[n])], default=0)
+        return HEADING.match(self.text[first])[2] if first else ""
 
     def anchors(self):
         found = []
@@ -300,6 +296,8 @@ class Check:
             if document.name.startswith("examples/"):
                 continue
             for number, language, lines, test in document.blocks:
+                if test is NOT_RUN:
+                    continue
                 if test:
                     if not re.search(rf"[\"']{test}[\"']|test: {test}\b", tests):
                         self.fault(document, number, f"no test runs the block {test}")
@@ -316,12 +314,11 @@ class Check:
                     continue  # output, a picture
                 if all(s.rsplit("/", 1)[-1] in (*PROGRAMS, "export", "integration-tests", "use-it") or s in THEMSELVES for s in starts):
                     continue
-                heading, text = document.section(number)
+                heading = document.heading(number)
                 script = RUN_BY.get((document.name, heading))
                 if script and document.name in (self.root / script).read_text(encoding="utf-8"):
                     continue
-                if not NOT_RUN.search(text):
-                    self.fault(document, number, f"nobody runs these commands ({starts[0]} ...): give the block a test, or say \"not run here\"")
+                self.fault(document, number, f"nobody runs these commands ({starts[0]} ...): give the block a test, or <!-- not run: REASON -->")
 
     # -- events and the doctor
 
@@ -379,6 +376,7 @@ BREAKAGES = [
     ("docs/guide.md", "`TUNNEL_TOKEN`", "`TUNNEL_TOKENS`", "no option is set by TUNNEL_TOKENS"),
     ("docs/security.md", "", "\n## More\n\n    curl --cacert server.pem https://server.example.com:8443/readyz\n", "nobody runs these commands"),
     ("docs/security.md", "", "\n## More\n\n```sh\nmake coffee\n```\n", "nobody runs these commands"),
+    ("docs/security.md", "", "\n## More\n\n<!-- not run: no kettle -->\nThe text:\n\n```sh\nmake coffee\n```\n", "nobody runs these commands"),
     ("docs/security.md", "", "\n## More\n\n<!-- test: nobody-has-this -->\n```sh\nmake coffee\n```\n", "no test runs the block"),
     ("docs/operations.md", "| `link_lost` |", "| `link_last` |", "no program logs an event link_last"),
     ("docs/operations.md", "| `link_lost` |", "| `link_up` |", "the event link_lost, a warning or an error"),
