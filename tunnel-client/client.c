@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/clock.h"
-#include "net/notify.h"
-#include "net/telemetry.h"
-#include "status.h"
+#include "io/clock.h"
+#include "monitoring/telemetry.h"
+#include "program/notify.h"
+#include "status/status.h"
 
 enum { WAITING_MAX = 1024, LOOK_US = 1000 * 1000 };
 
@@ -533,7 +533,7 @@ static bool open_ports(struct client *client, char *error, size_t size)
     return true;
 }
 
-void client_count(struct worker *worker, const struct options *options)
+struct telemetry *client_count(struct worker *worker, const struct options *options)
 {
     const char **names = calloc(options->cluster_count + options->target_count + 1, sizeof *names);
 
@@ -547,15 +547,16 @@ void client_count(struct worker *worker, const struct options *options)
                                         .cluster_count = options->cluster_count,
                                         .targets = names + options->cluster_count,
                                         .target_count = options->target_count};
-    telemetry_start(worker, METRIC_CLIENT, &all);
+    struct telemetry *telemetry = telemetry_start(worker, METRIC_CLIENT, &all);
     free(names);
+    return telemetry;
 }
 
 bool client_start(struct client *client, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code)
 {
     *client = (struct client){.worker = worker, .options = options};
-    client_count(worker, options);
+    client->telemetry = client_count(worker, options);
     list_init(&client->connections);
     list_init(&client->waiting);
     ports_init(&client->ports, worker, options->advertise_host, on_accept, client);

@@ -1,17 +1,18 @@
 /* The client: local listeners, the connections on them, the uplink. */
 #pragma once
 
-#include "net/pages.h"
-#include "net/relay.h"
+#include "listeners/ports.h"
+#include "monitoring/pages.h"
 #include "options.h"
-#include "ports.h"
-#include "run.h"
+#include "run/run.h"
 #include "terminal.h"
+#include "tunnel/relay.h"
 #include "uplink.h"
 
 struct client {
     struct worker *worker;
     const struct options *options;
+    struct telemetry *telemetry;
     struct ports ports;
     struct uplink *uplink;
     struct run *run;           /* NULL: there is no command to run */
@@ -40,7 +41,7 @@ struct local_connection {
 };
 
 /* The figures of a worker that an uplink works in; client_start() does it. */
-void client_count(struct worker *worker, const struct options *options);
+struct telemetry *client_count(struct worker *worker, const struct options *options);
 /* false: error holds a sentence; exit_code says what to exit with. */
 bool client_start(struct client *client, struct worker *worker, const struct options *options,
                   char *error, size_t size, int *exit_code);

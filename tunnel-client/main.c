@@ -1,7 +1,7 @@
 /* tunnel-client: joins its options, commands and the client to what every program does. */
 #include "client.h"
-#include "doctor.h"
-#include "net/program.h"
+#include "doctor/doctor.h"
+#include "program/program.h"
 #include "wait.h"
 
 static bool check(void *options, char *error, size_t size)

@@ -7,10 +7,10 @@
 #include <strings.h>
 
 #include "config/proxy.h"
-#include "credential_options.h"
-#include "net/pages.h"
-#include "net/socket.h"
-#include "node_ports.h"
+#include "credentials/credential_options.h"
+#include "io/socket.h"
+#include "listeners/node_ports.h"
+#include "monitoring/pages.h"
 
 static const char *const auth_schemes[] = {"auto", "snowflake", "bearer", NULL};
 

@@ -4,7 +4,7 @@
 #include "config/address.h"
 #include "config/shared.h"
 #include "config/url.h"
-#include "net/socket.h"
+#include "io/socket.h"
 
 enum auth_scheme { AUTH_AUTO, AUTH_SNOWFLAKE, AUTH_BEARER };
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/printable.h"
-#include "net/clock.h"
+#include "io/clock.h"
 
 enum {
     TEXT_MAX = 512,

@@ -7,8 +7,8 @@
  */
 #pragma once
 
+#include "listeners/ports.h"
 #include "options.h"
-#include "ports.h"
 
 struct terminal;
 

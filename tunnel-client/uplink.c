@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "credentials.h"
-#include "net/clock.h"
-#include "net/http_client.h"
-#include "net/telemetry.h"
-#include "net/wake.h"
+#include "credentials/credentials.h"
+#include "http/client.h"
+#include "io/clock.h"
+#include "io/wake.h"
+#include "monitoring/telemetry.h"
 
 enum {
     BACKOFF_MIN_MS = 100,

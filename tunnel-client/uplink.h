@@ -5,12 +5,12 @@
  */
 #pragma once
 
+#include "http/client.h"
+#include "io/reload.h"
+#include "io/worker.h"
 #include "journal.h"
-#include "net/http_client.h"
-#include "net/link.h"
-#include "net/reload.h"
-#include "net/worker.h"
 #include "options.h"
+#include "tunnel/link.h"
 
 struct uplink;
 

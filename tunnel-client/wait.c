@@ -8,7 +8,7 @@
 
 #include "base/printable.h"
 #include "config/value.h"
-#include "net/clock.h"
+#include "io/clock.h"
 
 enum {
     ASK_AGAIN_MS = 200,

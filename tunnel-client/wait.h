@@ -1,7 +1,7 @@
 /* The command `wait`: asks a client's status page (GET /readyz) until it says that it is ready. */
 #pragma once
 
-#include "net/worker.h"
+#include "io/worker.h"
 #include "options.h"
 
 /* Runs the loop until then, --max at the most. Returns the exit code; a failure has been printed.

@@ -4,7 +4,7 @@
  * Three sources may say who a client is; all that are configured must say yes:
  *
  *     --token-file      the token is one of the file's; its name, if it has one, says who
- *     --client-ca       TLS has verified the certificate (net/http_server.h); it says who,
+ *     --client-ca       TLS has verified the certificate (http/server.h); it says who,
  *                       as --identity-from has it (certificate_identity.h)
  *     --trust-ingress   exactly one header --identity-header, which says who
  *
@@ -16,8 +16,8 @@
  */
 #pragma once
 
-#include "net/http_server.h"
-#include "net/reload.h"
+#include "http/server.h"
+#include "io/reload.h"
 #include "options.h"
 
 /* The identity of whoever is named by nothing. */

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/clock.h"
 #include "kafka/catalog.h"
 #include "learner.h"
-#include "net/clock.h"
-#include "net/relay.h"
-#include "net/telemetry.h"
+#include "monitoring/telemetry.h"
+#include "tunnel/relay.h"
 #include "upstream.h"
 
 /*
@@ -625,7 +625,7 @@ bool broker_streams_cut_newest(struct broker_streams *streams, const char *reaso
     return true;
 }
 
-bool broker_streams_cut_largest(struct broker_streams *streams, enum mux_way way,
+bool broker_streams_cut_largest(struct broker_streams *streams, enum memory_way way,
                                 const char *reason)
 {
     struct broker_stream *largest = NULL;

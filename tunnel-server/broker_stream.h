@@ -40,7 +40,7 @@ void broker_stream_limited(struct broker_streams *streams, uint32_t stream, enum
 /* Others are entitled to what these have: cuts the newest; false: there is none. */
 bool broker_streams_cut_newest(struct broker_streams *streams, const char *reason);
 /* The same for the one that is charged most for memory. */
-bool broker_streams_cut_largest(struct broker_streams *streams, enum mux_way way,
+bool broker_streams_cut_largest(struct broker_streams *streams, enum memory_way way,
                                 const char *reason);
 /* The array "streams" of a session in /status.json; *left says how many more may be written. */
 void broker_streams_write(const struct broker_streams *streams, struct json_writer *json,

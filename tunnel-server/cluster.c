@@ -6,7 +6,7 @@
 
 #include "base/printable.h"
 #include "failures.h"
-#include "net/clock.h"
+#include "io/clock.h"
 
 enum {
     NODES_SHOWN = 1000,

@@ -12,8 +12,8 @@
 #include "base/list.h"
 #include "config/address_rules.h"
 #include "health.h"
+#include "io/dial.h"
 #include "kafka/filter.h"
-#include "net/dial.h"
 
 /* How to come to its brokers; what is pointed at must live as long as the cluster. */
 struct cluster_access {

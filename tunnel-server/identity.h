@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#include "net/http_server.h"
+#include "http/server.h"
 
 /* Without the NUL. WELCOME (docs/protocol.md) and the peers' protocol carry as many. */
 #define IDENTITY_MAX (HTTP_IDENTITY_MAX - 1)

@@ -1,5 +1,5 @@
 /* tunnel-server: joins its options and the server to what every program does. */
-#include "net/program.h"
+#include "program/program.h"
 #include "server.h"
 
 static bool check(void *options, char *error, size_t size)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cluster.h"
-#include "net/clock.h"
+#include "io/clock.h"
 
 enum {
     EXPOSE_TIMEOUT_US = 10 * 1000 * 1000,

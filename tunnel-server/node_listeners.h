@@ -11,8 +11,8 @@
 #include "base/list.h"
 #include "cluster.h"
 #include "config/address.h"
+#include "io/worker.h"
 #include "mux/session.h"
-#include "net/worker.h"
 
 struct node_wait_owner {
     /* The client has answered: look again whether the listeners are there. */

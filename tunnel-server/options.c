@@ -8,9 +8,9 @@
 #include "certificate_identity.h"
 #include "config/url.h"
 #include "http/field.h"
+#include "io/socket.h"
+#include "monitoring/pages.h"
 #include "mux/session.h"
-#include "net/pages.h"
-#include "net/socket.h"
 
 enum { IDENTITY_HEADER_MAX = 80 };
 

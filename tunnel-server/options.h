@@ -3,7 +3,7 @@
 
 #include "config/address_rules.h"
 #include "config/shared.h"
-#include "net/socket.h"
+#include "io/socket.h"
 
 /* Names and addresses in --peers. */
 #define PEERS_MAX 16

@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "http/server.h"
+#include "io/socket.h"
 #include "mux/handshake.h"
-#include "net/http_server.h"
-#include "net/socket.h"
 
 #define PEER_NONCE_SIZE 16
 #define PEER_MAC_SIZE 32

@@ -9,10 +9,10 @@
 
 #include "base/list.h"
 #include "config/secret.h"
-#include "net/clock.h"
-#include "net/connector.h"
-#include "net/file_watch.h"
-#include "net/listener.h"
+#include "io/clock.h"
+#include "io/connector.h"
+#include "io/file_watch.h"
+#include "io/listener.h"
 #include "peer_exchange.h"
 
 enum {

@@ -18,9 +18,9 @@
  */
 #pragma once
 
+#include "io/reload.h"
+#include "io/worker.h"
 #include "mux/handshake.h"
-#include "net/reload.h"
-#include "net/worker.h"
 #include "options.h"
 
 struct peers;

@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "net/transport.h"
-#include "net/worker.h"
+#include "io/transport.h"
+#include "io/worker.h"
 
 enum proof_result {
     PROOF_GIVEN,

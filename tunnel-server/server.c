@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "monitoring/telemetry.h"
 #include "mux/handshake.h"
-#include "net/link.h"
-#include "net/notify.h"
-#include "net/telemetry.h"
+#include "program/notify.h"
 #include "status.h"
+#include "tunnel/link.h"
 
 /* An upgraded connection; its session is known when HELLO has come. */
 struct server_link {
@@ -171,7 +171,7 @@ static bool on_give_way(void *context, struct tenant *from, enum tenant_thing th
     }
 }
 
-static bool on_give_way_memory(void *context, struct tenant *from, enum mux_way way)
+static bool on_give_way_memory(void *context, struct tenant *from, enum memory_way way)
 {
     (void)context;
     return session_give_way_memory(from, way);
@@ -507,7 +507,7 @@ static void start_telemetry(struct server *server)
         .broker_states = states,
         .broker_state_count = BROKER_STATES,
     };
-    telemetry_start(server->worker, METRIC_SERVER, &all);
+    server->telemetry = telemetry_start(server->worker, METRIC_SERVER, &all);
     free(names);
 }
 

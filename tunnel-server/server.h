@@ -2,10 +2,10 @@
 #pragma once
 
 #include "access.h"
-#include "net/http_server.h"
-#include "net/listener.h"
-#include "net/pages.h"
-#include "net/tls_keeper.h"
+#include "http/server.h"
+#include "io/listener.h"
+#include "io/tls_keeper.h"
+#include "monitoring/pages.h"
 #include "options.h"
 #include "peers.h"
 #include "probes.h"
@@ -18,6 +18,7 @@
 struct server {
     struct worker *worker;
     const struct options *options;
+    struct telemetry *telemetry;
     struct access *access;
     struct http_server *http;
     struct listener *listener;

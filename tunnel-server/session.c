@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "broker_stream.h"
-#include "net/clock.h"
-#include "net/http_server.h"
-#include "net/relay.h"
-#include "net/telemetry.h"
+#include "http/server.h"
+#include "io/clock.h"
+#include "monitoring/telemetry.h"
 #include "node_listeners.h"
+#include "tunnel/relay.h"
 
 /* An identity is never cut on its way to the client (tunnel-server/identity.h). */
 _Static_assert(HTTP_IDENTITY_MAX - 1 <= UINT8_MAX, "WELCOME carries every identity whole");
@@ -411,7 +411,7 @@ bool session_give_way_stream(struct tenant *tenant)
                                              "others are entitled to this connection's place");
 }
 
-bool session_give_way_memory(struct tenant *tenant, enum mux_way way)
+bool session_give_way_memory(struct tenant *tenant, enum memory_way way)
 {
     struct session *most = NULL;
 

@@ -8,9 +8,9 @@
 #include "base/json.h"
 #include "base/list.h"
 #include "cluster.h"
-#include "net/link.h"
 #include "options.h"
 #include "tenant.h"
+#include "tunnel/link.h"
 
 struct session;
 
@@ -45,7 +45,7 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
 bool session_give_way(struct tenant *tenant);
 /* Cuts its newest stream, or the one that is charged most for memory. */
 bool session_give_way_stream(struct tenant *tenant);
-bool session_give_way_memory(struct tenant *tenant, enum mux_way way);
+bool session_give_way_memory(struct tenant *tenant, enum memory_way way);
 /* Tells all clients that the server is about to stop, and drains their streams: a client leaves
  * when it has none left. */
 void session_drain_all(struct session_host *host);

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#include "net/telemetry.h"
+#include "monitoring/telemetry.h"
 
 static void put_status(const struct server *server, struct pages_answer *answer)
 {
-    const struct mux_budget *budget = &server->worker->budget;
+    const struct memory_budget *budget = &server->worker->budget;
     struct json_writer json;
 
     answer->type = "application/json";
@@ -15,7 +15,7 @@ static void put_status(const struct server *server, struct pages_answer *answer)
     json_put_string(&json, "program", "tunnel-server");
     json_put_string(&json, "version", KAFKA_TUNNEL_VERSION);
     json_put_u64(&json, "now_ms", telemetry_wall_clock_us() / 1000);
-    json_put_u64(&json, "started_ms", telemetry_started_us(server->worker) / 1000);
+    json_put_u64(&json, "started_ms", telemetry_started_us(server->telemetry) / 1000);
     json_put_bool(&json, "ready", server_is_ready(server));
     json_put_bool(&json, "draining", server->host.draining);
     json_put_object(&json, "memory");
@@ -38,6 +38,7 @@ static void on_collect(void *context)
     const struct server *server = context;
     struct metrics *metrics = server->worker->metrics;
 
+    telemetry_collect(server->telemetry);
     metrics_set(metrics, METRIC_LINKS, 0, 0, session_link_count(&server->host));
     metrics_set(metrics, METRIC_HANDSHAKES, 0, 0, http_server_count(server->http));
     metrics_set(metrics, METRIC_SESSIONS, 0, 0, server->host.session_count);

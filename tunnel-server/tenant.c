@@ -6,8 +6,8 @@
 #include <sys/resource.h>
 
 #include "access.h"
+#include "io/clock.h"
 #include "metrics/metrics.h"
-#include "net/clock.h"
 
 enum {
     MINUTE_US = 60 * 1000 * 1000,
@@ -19,7 +19,7 @@ enum {
     DESCRIPTORS_MAX = 1 << 24,
 };
 
-static bool give_way_memory(void *context, const struct mux_share *to, enum mux_way way);
+static bool give_way_memory(void *context, const struct memory_share *to, enum memory_way way);
 
 /* Of the descriptors, what links do not need; half of them at the least. */
 static uint64_t streams_allowed(uint64_t links)
@@ -149,7 +149,7 @@ struct tenant *tenant_use(struct tenants *tenants, const char *identity, const c
         list_init(&tenant->bucket);
         list_init(&tenant->node);
         list_init(&tenant->sessions);
-        mux_share_init(&tenant->share, &tenants->worker->budget);
+        memory_share_init(&tenant->share, &tenants->worker->budget);
         list_append(bucket, &tenant->bucket);
     } else if (tenant->references == 0) {
         tenants->unused_count--;
@@ -222,17 +222,17 @@ void tenant_give(struct tenant *tenant, enum tenant_thing thing)
     share_give(&tenant->tenants->supplies[thing], &tenant->holdings[thing], 1);
 }
 
-static uint64_t memory_of(const struct tenant *tenant, enum mux_way way)
+static uint64_t memory_of(const struct tenant *tenant, enum memory_way way)
 {
-    return way == MUX_RECEIVE ? tenant->share.receive.used : tenant->share.send.used;
+    return way == MEMORY_RECEIVE ? tenant->share.receive.used : tenant->share.send.used;
 }
 
-/* mux_budget's: whoever is charged most, and more than its part. */
-static bool give_way_memory(void *context, const struct mux_share *to, enum mux_way way)
+/* memory_budget's: whoever is charged most, and more than its part. */
+static bool give_way_memory(void *context, const struct memory_share *to, enum memory_way way)
 {
     struct tenants *tenants = context;
-    const struct mux_budget *budget = &tenants->worker->budget;
-    const struct supply *supply = way == MUX_RECEIVE ? &budget->receive : &budget->send;
+    const struct memory_budget *budget = &tenants->worker->budget;
+    const struct supply *supply = way == MEMORY_RECEIVE ? &budget->receive : &budget->send;
     struct tenant *largest = NULL;
 
     for (struct list *at = tenants->used.next; at != &tenants->used; at = at->next) {
@@ -240,7 +240,7 @@ static bool give_way_memory(void *context, const struct mux_share *to, enum mux_
         if (&tenant->share != to && (!largest || memory_of(tenant, way) > memory_of(largest, way)))
             largest = tenant;
     }
-    const struct holding *holding = way == MUX_RECEIVE ? &to->receive : &to->send;
+    const struct holding *holding = way == MEMORY_RECEIVE ? &to->receive : &to->send;
     if (!largest || memory_of(largest, way) <= share_part(supply, holding) ||
         !tenants->owner->give_way_memory(tenants->context, largest, way))
         return false;

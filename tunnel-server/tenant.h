@@ -2,18 +2,18 @@
  * Who uses the server, and how much of it: fair shares by identity. Whoever is anonymous is told
  * apart by address (of IPv6 the first 64 bits).
  *
- * Of each thing that is bounded (enum tenant_thing), and of the memory of streams (mux/budget.h), a
- * tenant may have what others leave; where they want it too, an equal part (base/share.h). One that
- * has more gives way.
+ * Of each thing that is bounded (enum tenant_thing), and of the memory of streams
+ * (base/memory_budget.h), a tenant may have what others leave; where they want it too, an equal
+ * part (base/share.h). One that has more gives way.
  *
  * A tenant exists while a link or a session refers to it, and for as long as its dials count.
  */
 #pragma once
 
+#include "base/memory_budget.h"
+#include "http/server.h"
+#include "io/worker.h"
 #include "metrics/table.h"
-#include "mux/budget.h"
-#include "net/http_server.h"
-#include "net/worker.h"
 #include "options.h"
 
 enum tenant_thing {
@@ -33,7 +33,7 @@ struct tenants_owner {
      * that can be ended. */
     bool (*give_way)(void *context, struct tenant *from, enum tenant_thing thing);
     /* The same for memory: cuts the stream that from is charged most for. */
-    bool (*give_way_memory)(void *context, struct tenant *from, enum mux_way way);
+    bool (*give_way_memory)(void *context, struct tenant *from, enum memory_way way);
 };
 
 struct tenants {
@@ -54,7 +54,7 @@ struct tenant {
     struct tenants *tenants;
     size_t references;
     struct list sessions; /* the owner's: of struct session, oldest first */
-    struct mux_share share;
+    struct memory_share share;
     struct holding holdings[TENANT_THINGS];
     uint64_t dials_us; /* when, at the rate allowed, the dials so far would have been over */
     char key[TENANT_KEY_MAX];

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "base/log.h"
-#include "net/reload.h"
+#include "io/reload.h"
 #include "token_table.h"
 
 struct token_file;

@@ -15,9 +15,9 @@
  * keeps some free chunks for reuse (the most recently used first: they are still in cache) and
  * gives the rest back to the system. An empty queue owns no chunk.
  *
- * The pool bounds nothing by itself: who appends must have asked a budget first (mux/budget.h).
- * Allocation failure aborts: memory is bounded by configuration, running out is a configuration
- * error.
+ * The pool bounds nothing by itself: who appends must have asked a budget first
+ * (base/memory_budget.h). Allocation failure aborts: memory is bounded by configuration, running
+ * out is a configuration error.
  */
 #pragma once
 

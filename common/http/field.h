@@ -2,9 +2,10 @@
  * The header lines of an HTTP/1.x message (RFC 9112, 5; RFC 9110, 5): NAME ":" OWS VALUE OWS. What
  * requests and responses have in common.
  *
- * The room http/ reads the heads of HTTP/1.x messages and writes those of answers (RFC 9112):
- * responses as a client gets them, to CONNECT, to the upgrade to a WebSocket, to a request for a
- * token; and requests as a server gets them. It is sans-I/O and may use base/ and libc only.
+ * The room http/ is HTTP/1.x (RFC 9112) on both sides. Its readers and writers of heads are
+ * sans-I/O and use base/ and libc only: responses as a client gets them, to CONNECT, to the upgrade
+ * to a WebSocket, to a request for a token; requests as a server gets them; answers. Above them are
+ * the client's calls and the server's door, which move bytes.
  *
  * There is no library under it. libwebsockets does both sides, but could not use a connection that
  * exists already, as behind a proxy, and could be crashed before anybody had logged in (HTTP/2,

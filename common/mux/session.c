@@ -26,7 +26,7 @@ struct mux_text session_text(const char *string)
 struct mux_session *mux_session_new(const struct mux_settings *settings,
                                     const struct mux_callbacks *callbacks, void *context,
                                     const struct mux_session_key *key, struct chunk_pool *pool,
-                                    struct mux_share *share)
+                                    struct memory_share *share)
 {
     struct mux_session *session = calloc(1, sizeof *session);
 
@@ -294,7 +294,7 @@ void mux_session_limit_messages(struct mux_session *session, uint32_t message_ma
     session->settings.message_max = message_max;
 }
 
-uint64_t mux_session_charged(const struct mux_session *session, enum mux_way way)
+uint64_t mux_session_charged(const struct mux_session *session, enum memory_way way)
 {
     const struct mux_stream *stream;
     uint64_t charged = 0;

@@ -30,7 +30,7 @@
 
 #include "base/chunk.h"
 #include "base/hash.h"
-#include "mux/budget.h"
+#include "base/memory_budget.h"
 #include "mux/handshake.h"
 #include "mux/message.h"
 #include "mux/stream.h"
@@ -110,7 +110,7 @@ struct mux_callbacks {
 struct mux_session *mux_session_new(const struct mux_settings *settings,
                                     const struct mux_callbacks *callbacks, void *context,
                                     const struct mux_session_key *key, struct chunk_pool *pool,
-                                    struct mux_share *share);
+                                    struct memory_share *share);
 /* Frees the session and its streams without a callback. */
 void mux_session_free(struct mux_session *session);
 
@@ -149,7 +149,7 @@ const struct mux_session_key *mux_session_key(const struct mux_session *session)
 bool mux_session_established(const struct mux_session *session);
 size_t mux_session_stream_count(const struct mux_session *session);
 /* What the session's share is charged for its streams, together. */
-uint64_t mux_session_charged(const struct mux_session *session, enum mux_way way);
+uint64_t mux_session_charged(const struct mux_session *session, enum memory_way way);
 /* The peer has broken the protocol: no link can carry the session on, from the verb on that
  * returned MUX_ERROR_PROTOCOL. */
 bool mux_session_is_broken(const struct mux_session *session);

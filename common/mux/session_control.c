@@ -10,7 +10,7 @@ static void control_append(struct mux_session *session, const uint8_t *bytes, si
     uint64_t held = queue->end - queue->start + size;
 
     if (held > CONTROL_QUEUE_MAX ||
-        (held > CONTROL_QUEUE_FREE && mux_share_send_room(session->share) < size)) {
+        (held > CONTROL_QUEUE_FREE && memory_share_send_room(session->share) < size)) {
         session->control_overflow = true;
         return;
     }

@@ -73,7 +73,7 @@ struct mux_session {
     const struct mux_callbacks *callbacks;
     void *context;
     struct chunk_pool *pool;
-    struct mux_share *share;
+    struct memory_share *share;
     struct mux_session_key key;
 
     struct idmap streams;

@@ -92,7 +92,7 @@ void session_feed_starved(struct mux_session *session)
     struct list *node;
 
     list_init(&waiting);
-    while (!list_empty(&session->starved) && mux_share_send_room(session->share) > 0 &&
+    while (!list_empty(&session->starved) && memory_share_send_room(session->share) > 0 &&
            (node = list_pop(&session->starved)))
         list_append(&waiting, node);
     session->starved_us = list_empty(&session->starved) ? 0 : session->now_us + STARVED_RETRY_US;

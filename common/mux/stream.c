@@ -21,7 +21,7 @@ static bool take_floor(struct mux_session *session, struct mux_stream *stream)
 {
     if (!mux_window_open(&stream->window, &session->settings.window, session->share))
         return false;
-    if (mux_share_take(session->share, MUX_SEND, MUX_STREAM_FLOOR)) {
+    if (memory_share_take(session->share, MEMORY_SEND, MUX_STREAM_FLOOR)) {
         stream->send_charged = MUX_STREAM_FLOOR;
         return true;
     }
@@ -121,16 +121,16 @@ bool mux_stream_linked(const struct mux_stream *stream)
     return mux_session_established(stream->session);
 }
 
-uint64_t mux_stream_charged(const struct mux_stream *stream, enum mux_way way)
+uint64_t mux_stream_charged(const struct mux_stream *stream, enum memory_way way)
 {
-    return way == MUX_RECEIVE ? stream->window.charged : stream->send_charged;
+    return way == MEMORY_RECEIVE ? stream->window.charged : stream->send_charged;
 }
 
 /* ---- sending */
 
 void stream_charge_sent(struct mux_stream *stream)
 {
-    struct mux_share *share = stream->session->share;
+    struct memory_share *share = stream->session->share;
     uint64_t floor = stream->id == MUX_CONTROL_STREAM ? 0 : MUX_STREAM_FLOOR;
     uint64_t held = stream->send.end - stream->send.start;
     uint64_t charge = (held > floor ? held : floor) + stream->beside;
@@ -138,19 +138,19 @@ void stream_charge_sent(struct mux_stream *stream)
     if (charge > stream->send_charged)
         share_take(&share->budget->send, &share->send, charge - stream->send_charged);
     else if (charge < stream->send_charged)
-        mux_share_give(share, MUX_SEND, stream->send_charged - charge);
+        memory_share_give(share, MEMORY_SEND, stream->send_charged - charge);
     stream->send_charged = charge;
 }
 
 bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes)
 {
-    struct mux_share *share = stream->session->share;
+    struct memory_share *share = stream->session->share;
     uint64_t before = stream->beside;
 
-    if (bytes > before && !mux_share_take(share, MUX_SEND, bytes - before))
+    if (bytes > before && !memory_share_take(share, MEMORY_SEND, bytes - before))
         return false;
     if (bytes < before)
-        mux_share_give(share, MUX_SEND, before - bytes);
+        memory_share_give(share, MEMORY_SEND, before - bytes);
     stream->send_charged = stream->send_charged - before + bytes;
     stream->beside = bytes;
     return true;
@@ -187,7 +187,7 @@ size_t mux_stream_writable(struct mux_stream *stream)
         return 0;
     }
     uint64_t spare = stream->send_charged - stream->beside - held;
-    uint64_t memory = mux_share_send_room(session->share) + spare;
+    uint64_t memory = memory_share_send_room(session->share) + spare;
     if (memory == 0) {
         note_stall(stream, MUX_STALL_MEMORY);
         if (list_empty(&stream->starved))
@@ -309,7 +309,7 @@ void stream_drop_sent(struct mux_stream *stream)
 void stream_release(struct mux_stream *stream)
 {
     stream_drop_sent(stream);
-    mux_share_give(stream->session->share, MUX_SEND, stream->send_charged);
+    memory_share_give(stream->session->share, MEMORY_SEND, stream->send_charged);
     stream->send_charged = stream->beside = 0;
     mux_window_close(&stream->window, stream->session->share);
     list_remove(&stream->credit);

@@ -9,7 +9,7 @@
 
 #include <sys/uio.h>
 
-#include "mux/budget.h"
+#include "base/memory_budget.h"
 #include "mux/message.h"
 
 struct mux_session;
@@ -29,7 +29,7 @@ uint32_t mux_stream_id(const struct mux_stream *stream);
 uint64_t mux_stream_received(const struct mux_stream *stream);
 uint64_t mux_stream_sent(const struct mux_stream *stream);
 /* What the session's share is charged for the stream. */
-uint64_t mux_stream_charged(const struct mux_stream *stream, enum mux_way way);
+uint64_t mux_stream_charged(const struct mux_stream *stream, enum memory_way way);
 /* Of those taken: what the peer's owner has consumed. */
 uint64_t mux_stream_acknowledged(const struct mux_stream *stream);
 /* Whether a link carries its session now. */

@@ -18,24 +18,24 @@ uint64_t mux_window_charge(const struct mux_window *window)
 }
 
 bool mux_window_open(struct mux_window *window, const struct mux_window_limits *limits,
-                     struct mux_share *share)
+                     struct memory_share *share)
 {
     memset(window, 0, sizeof *window);
-    if (!mux_share_take(share, MUX_RECEIVE, MUX_STREAM_FLOOR))
+    if (!memory_share_take(share, MEMORY_RECEIVE, MUX_STREAM_FLOOR))
         return false;
     window->charged = MUX_STREAM_FLOOR;
     window->initial = window->size = window->limit = limits->initial;
     return true;
 }
 
-void mux_window_close(struct mux_window *window, struct mux_share *share)
+void mux_window_close(struct mux_window *window, struct memory_share *share)
 {
-    mux_share_give(share, MUX_RECEIVE, window->charged);
+    memory_share_give(share, MEMORY_RECEIVE, window->charged);
     window->charged = 0;
 }
 
 /* Growth takes half of the memory at the most: the rest is for what streams yet to open receive. */
-static uint64_t room_to_grow(const struct mux_share *share)
+static uint64_t room_to_grow(const struct memory_share *share)
 {
     const struct supply *supply = &share->budget->receive;
 
@@ -43,22 +43,22 @@ static uint64_t room_to_grow(const struct mux_share *share)
 }
 
 /* Gives back what is charged for more than there is. */
-static void settle(struct mux_window *window, struct mux_share *share)
+static void settle(struct mux_window *window, struct memory_share *share)
 {
     uint64_t charge = mux_window_charge(window);
 
     if (charge < window->charged) {
-        mux_share_give(share, MUX_RECEIVE, window->charged - charge);
+        memory_share_give(share, MEMORY_RECEIVE, window->charged - charge);
         window->charged = charge;
     }
 }
 
-bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct mux_share *share)
+bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct memory_share *share)
 {
     window->received += bytes;
     uint64_t charge = mux_window_charge(window);
     if (charge > window->charged) {
-        if (!mux_share_take(share, MUX_RECEIVE, charge - window->charged)) {
+        if (!memory_share_take(share, MEMORY_RECEIVE, charge - window->charged)) {
             window->received -= bytes;
             return false;
         }
@@ -69,7 +69,7 @@ bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct mux_sh
 
 /* Doubles size when a whole window went through within two round trips. */
 static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
-                    const struct mux_window_limits *limits, const struct mux_share *share)
+                    const struct mux_window_limits *limits, const struct memory_share *share)
 {
     if (window->epoch_us == 0) {
         window->epoch_us = now_us;
@@ -97,7 +97,7 @@ static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
 
 enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes, uint64_t now_us,
                                        uint64_t rtt_us, const struct mux_window_limits *limits,
-                                       struct mux_share *share)
+                                       struct memory_share *share)
 {
     uint64_t credit = larger(window->limit - window->consumed, window->initial);
 
@@ -110,7 +110,7 @@ enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes
     return window->consumed - window->announced >= whole / 4 ? MUX_WINDOW_NOW : MUX_WINDOW_LATER;
 }
 
-void mux_window_announce(struct mux_window *window, struct mux_share *share)
+void mux_window_announce(struct mux_window *window, struct memory_share *share)
 {
     uint64_t first =
         window->consumed + (window->size < window->initial ? window->size : window->initial);
@@ -129,7 +129,8 @@ void mux_window_announce(struct mux_window *window, struct mux_share *share)
         credit = window->charged + room;
     if (window->consumed + credit <= window->limit)
         return;
-    if (credit > window->charged && mux_share_take(share, MUX_RECEIVE, credit - window->charged))
+    if (credit > window->charged &&
+        memory_share_take(share, MEMORY_RECEIVE, credit - window->charged))
         window->charged = credit;
     if (credit <= window->charged)
         window->limit = window->consumed + credit;
@@ -159,7 +160,7 @@ uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t 
     return wanted;
 }
 
-bool mux_window_limited(struct mux_window *window, uint64_t limit, struct mux_share *share)
+bool mux_window_limited(struct mux_window *window, uint64_t limit, struct memory_share *share)
 {
     if (!window->shrinking || limit > window->limit || limit < window->received)
         return false;

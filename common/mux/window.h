@@ -12,14 +12,14 @@
  * falls back when the stream has been idle.
  *
  * Credit for a first window is always there; what it costs is what has come and was not consumed.
- * Credit beyond a first window is charged in full when it is given (mux/budget.h).
+ * Credit beyond a first window is charged in full when it is given (base/memory_budget.h).
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "mux/budget.h"
+#include "base/memory_budget.h"
 
 struct mux_window_limits {
     uint32_t initial; /* granted when a stream opens */
@@ -50,19 +50,19 @@ enum mux_window_due {
 
 /* false: there is no room for another stream. */
 bool mux_window_open(struct mux_window *window, const struct mux_window_limits *limits,
-                     struct mux_share *share);
-void mux_window_close(struct mux_window *window, struct mux_share *share);
+                     struct memory_share *share);
+void mux_window_close(struct mux_window *window, struct memory_share *share);
 
 /* Bytes have come, within the limit; false: there is no memory for them, and nothing has changed.
  */
-bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct mux_share *share);
+bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct memory_share *share);
 enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes, uint64_t now_us,
                                        uint64_t rtt_us, const struct mux_window_limits *limits,
-                                       struct mux_share *share);
+                                       struct memory_share *share);
 /* What the share has to be charged for a window that stands so. */
 uint64_t mux_window_charge(const struct mux_window *window);
 /* Moves limit up as size and share allow; the caller then announces consumed and limit. */
-void mux_window_announce(struct mux_window *window, struct mux_share *share);
+void mux_window_announce(struct mux_window *window, struct memory_share *share);
 /*
  * The limit to state with consumed: while SHRINK is unanswered it must not give back to the peer
  * what the peer is about to renounce.
@@ -73,4 +73,4 @@ uint64_t mux_window_told_limit(const struct mux_window *window);
 uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t idle_us,
                            const struct mux_window_limits *limits);
 /* LIMIT came: false if it is not between what was received and the limit so far. */
-bool mux_window_limited(struct mux_window *window, uint64_t limit, struct mux_share *share);
+bool mux_window_limited(struct mux_window *window, uint64_t limit, struct memory_share *share);

@@ -19,8 +19,8 @@
 #include "../lib/certificate.h"
 #include "../lib/pair.h"
 #include "check.h"
-#include "net/http_server.h"
-#include "net/telemetry.h"
+#include "http/server.h"
+#include "monitoring/telemetry.h"
 
 enum flag {
     FLAG_TLS = 1,    /* the port speaks TLS */

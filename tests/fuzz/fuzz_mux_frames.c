@@ -179,8 +179,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct mux_settings settings;
     struct chunk_pool pool;
-    struct mux_budget budget;
-    struct mux_share share;
+    struct memory_budget budget;
+    struct memory_share share;
     struct owner owner = {.now_us = 1};
     const struct mux_session_key key = {{0}, {0}};
 
@@ -190,8 +190,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     settings.role = bytes[0] & 1 ? MUX_SERVER : MUX_CLIENT;
     settings.max_streams = 50;
     settings.window.initial = 3000;
-    mux_budget_init(&budget, 1024 * 1024);
-    mux_share_init(&share, &budget);
+    memory_budget_init(&budget, 1024 * 1024);
+    memory_share_init(&share, &budget);
     chunk_pool_init(&pool);
     struct mux_session *session =
         mux_session_new(&settings, &callbacks, &owner, &key, &pool, &share);

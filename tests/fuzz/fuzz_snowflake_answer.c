@@ -4,7 +4,7 @@
  * Input: four bytes for the status, the dates and what was asked, a Location up to the first NUL,
  * then the body.
  */
-#include "../../tunnel-client/snowflake_answer.h"
+#include "../../tunnel-client/credentials/snowflake_answer.h"
 #include "check.h"
 #include "config/secret.h"
 

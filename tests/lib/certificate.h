@@ -5,7 +5,7 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 
-#include "net/tls_files.h"
+#include "tls/tls_files.h"
 
 /* Self-signed, for localhost; material->authorities has the same certificate if it is trusted.
  * tls_material_free() ends it. */

@@ -12,25 +12,40 @@ import shutil
 import sys
 import tempfile
 
-# What a room may include of the others.
+# What a room may include of the others, from the bottom up.
 ROOMS = {
     "base": set(),
     "config": {"base"},
-    "http": {"base"},
     "kafka": {"base"},
     "metrics": {"base"},
     "mux": {"base"},
     "ws": {"base"},
-    "net": {"base", "config", "http", "kafka", "metrics", "mux", "ws"},
+    "tls": {"base", "config"},
+    "io": {"base", "config", "tls"},
+    "http": {"base", "config", "io", "metrics", "tls"},
+    "tunnel": {"base", "io", "kafka", "mux", "tls", "ws"},
+    "program": {"base", "config", "io"},
+    "monitoring": {"base", "config", "http", "io", "kafka", "metrics", "mux", "tunnel"},
 }
+# What a program's files may include of the rooms, and its own rooms of each other; "" is its directory itself.
+PROGRAM_ROOMS = set(ROOMS) - {"ws"}
 PROGRAMS = {
-    "tunnel-client": {"base", "config", "http", "kafka", "metrics", "mux", "net"},
-    "tunnel-server": {"base", "config", "http", "kafka", "metrics", "mux", "net"},
+    "tunnel-client": {
+        "listeners": set(),
+        "credentials": {""},
+        "run": {"", "listeners"},
+        "doctor": {"", "listeners"},
+        "status": {"", "listeners"},
+        "": {"credentials", "doctor", "listeners", "run", "status"},
+    },
+    "tunnel-server": {"": set()},
 }
 
 # Sans-I/O: memory, text and numbers. Notably not sys/socket.h, netinet/*, poll.h, unistd.h, time.h (clock_gettime),
 # pthread.h, event2/*, openssl/*.
-SANS_IO = {"http", "kafka", "metrics", "mux", "ws"}
+SANS_IO = {"kafka", "metrics", "mux", "ws"}
+# The files of a room that are so, though the room is not; they use base/ and each other.
+SANS_IO_FILES = {"http": {"answer", "field", "request", "response", "retry_after"}}
 SANS_IO_HEADERS = {
     "assert.h", "ctype.h", "inttypes.h", "limits.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h",
     "stdlib.h", "string.h", "sys/uio.h",
@@ -41,7 +56,7 @@ SANS_IO_CALLS = re.compile(
 
 # base and config are not sans-I/O (the log writes, config reads files), but know no network either.
 NETWORK = re.compile(r"^(sys/socket\.h|sys/un\.h|netinet/|netdb\.h|event2/|event\.h|openssl/|pthread\.h)")
-LOG_USERS = {"base", "net"} | set(PROGRAMS)  # other rooms return sentences instead
+LOG_USERS = {"base", "http", "io", "monitoring", "program", "tunnel"} | set(PROGRAMS)  # other rooms return sentences instead
 
 # Only these headers of the Kafka room are for others; session_internal.h is for mux/ alone (room rules see to that).
 DOORS = {"kafka": {"filter.h", "sniff.h", "bootstrap.h", "catalog.h", "peek.h"}}
@@ -61,22 +76,43 @@ def includes(path):
             yield number, match[1] == '"', match[2]
 
 
-def check_system(room, name):
+def is_sans_io(room, path):
+    return room in SANS_IO or path.stem in SANS_IO_FILES.get(room, ())
+
+
+def check_system(room, path, name):
     """A sentence about an include of a library's or the system's, or None."""
-    if room in SANS_IO and name not in SANS_IO_HEADERS:
-        return f"{room}/ is sans-I/O and may not use <{name}>"
+    if is_sans_io(room, path) and name not in SANS_IO_HEADERS:
+        return f"{room}/{path.name if room in SANS_IO_FILES else ''} is sans-I/O and may not use <{name}>"
     if room in {"base", "config"} and NETWORK.match(name):
         return f"{room}/ knows no network and may not use <{name}>"
     return None
 
 
+def check_program(root, program, path, name):
+    """The same of a program's file: an include of the program's own files, or None if it is no such."""
+    mine = path.relative_to(root / program).parent.as_posix().removeprefix(".")
+    other, _, _ = name.rpartition("/")
+    if other in ROOMS and not (root / program / name).is_file():
+        return None
+    if (program, name) in GENERATED:
+        return ""
+    if not (root / program / name).is_file() or other not in PROGRAMS[program]:
+        return f'"{name}" is no file of {program}/' if "/" not in name else f'"{name}" is no file of a room'
+    if other != mine and other not in PROGRAMS[program][mine]:
+        return f"{program}/{mine}/ may not use {other or program}/ ({name})"
+    return ""
+
+
 def check_own(root, room, path, name):
     """A sentence about an include in quotes, or None."""
-    allowed = ROOMS.get(room, PROGRAMS.get(room))
+    if room in PROGRAMS:
+        problem = check_program(root, room, path, name)
+        if problem is not None:
+            return problem or None
+    allowed = ROOMS[room] if room in ROOMS else PROGRAM_ROOMS
     if "/" not in name:
-        if room in ROOMS:
-            return f'write "{room}/{name}": the include root is common/'
-        return None if (path.parent / name).is_file() or (room, name) in GENERATED else f'"{name}" is no file of {room}/'
+        return f'write "{room}/{name}": the include root is common/'
     other, _, rest = name.partition("/")
     if other not in ROOMS:
         return f'"{name}" is no file of a room'
@@ -84,7 +120,9 @@ def check_own(root, room, path, name):
         return f'"{name}" does not exist'
     if other != room and other not in allowed:
         return f"{room}/ may not use {other}/ ({name})"
-    if name == "base/log.h" and room not in LOG_USERS:
+    if is_sans_io(room, path) and other != "base" and not is_sans_io(other, pathlib.Path(rest)):
+        return f"{room}/{path.name} is sans-I/O and may not use {name}"
+    if name == "base/log.h" and (room not in LOG_USERS or is_sans_io(room, path)):
         return f"{room}/ does not log: it returns what there is to say ({name})"
     if other != room and rest not in DOORS.get(other, {rest}):
         return f"{name} is not one of the headers that {other}/ has for others: {', '.join(sorted(DOORS[other]))}"
@@ -94,11 +132,11 @@ def check_own(root, room, path, name):
 def check_file(root, room, path):
     problems = []
     for number, quoted, name in includes(path):
-        problem = check_own(root, room, path, name) if quoted else check_system(room, name)
+        problem = check_own(root, room, path, name) if quoted else check_system(room, path, name)
         if problem:
             problems.append(f"{path.relative_to(root)}:{number}: {problem}")
     text = path.read_text(encoding="utf-8")
-    if room in SANS_IO:
+    if is_sans_io(room, path):
         # Comments and strings are blanked, so that what is left are calls and line numbers stay.
         code = TEXT.sub('""', COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text))
         for match in SANS_IO_CALLS.finditer(code):
@@ -134,10 +172,10 @@ def check(root):
 BREAKS = [
     ("common/base/list.h", '#include "mux/window.h"', "base/ may not use mux/"),
     ("common/base/chunk.c", "#include <sys/socket.h>", "base/ knows no network"),
-    ("common/config/url.c", '#include "net/socket.h"', "config/ may not use net/"),
+    ("common/config/url.c", '#include "io/socket.h"', "config/ may not use io/"),
     ("common/config/url.c", '#include "base/log.h"', "config/ does not log"),
     ("common/http/response.c", '#include "ws/frame.h"', "http/ may not use ws/"),
-    ("common/http/response.c", "#include <sys/socket.h>", "http/ is sans-I/O"),
+    ("common/http/response.c", "#include <sys/socket.h>", "http/response.c is sans-I/O"),
     ("common/kafka/wire.c", '#include "mux/frame.h"', "kafka/ may not use mux/"),
     ("common/kafka/wire.c", '#include "ws/frame.h"', "kafka/ may not use ws/"),
     ("common/kafka/wire.c", '#include "base/log.h"', "kafka/ does not log"),
@@ -147,19 +185,26 @@ BREAKS = [
     ("common/metrics/metrics.c", '#include "base/log.h"', "metrics/ does not log"),
     ("common/mux/session.c", '#include "metrics/metrics.h"', "mux/ may not use metrics/"),
     ("common/mux/session.c", '#include "kafka/filter.h"', "mux/ may not use kafka/"),
-    ("common/mux/session.c", '#include "net/clock.h"', "mux/ may not use net/"),
+    ("common/mux/session.c", '#include "io/clock.h"', "mux/ may not use io/"),
     ("common/mux/session.c", "#include <time.h>", "mux/ is sans-I/O"),
     ("common/mux/session.c", "#include <event2/event.h>", "mux/ is sans-I/O"),
     ("common/ws/mask.c", "#include <netinet/in.h>", "ws/ is sans-I/O"),
     ("common/ws/mask.c", "#include <openssl/rand.h>", "ws/ is sans-I/O"),
     ("common/ws/mask.c", "#include <event2/event.h>", "ws/ is sans-I/O"),
     ("common/ws/mask.c", '#include "mask.h"', 'write "ws/mask.h"'),
-    ("common/net/relay.c", '#include "kafka/wire.h"', "not one of the headers that kafka/ has for others"),
-    ("common/net/relay.c", '#include "../../tunnel-server/server.h"', "no file of a room"),
+    ("common/tunnel/relay.c", '#include "kafka/wire.h"', "not one of the headers that kafka/ has for others"),
+    ("common/tunnel/relay.c", '#include "../../tunnel-server/server.h"', "no file of a room"),
     ("tunnel-client/main.c", '#include "../tunnel-server/server.h"', "no file of a room"),
+    ("common/http/response.c", '#include "io/socket.h"', "response.c is sans-I/O and may not use io/socket.h"),
+    ("common/http/response.c", '#include "base/log.h"', "http/ does not log"),
+    ("common/tls/tls.c", '#include "io/worker.h"', "tls/ may not use io/"),
+    ("common/io/worker.c", '#include "monitoring/telemetry.h"', "io/ may not use monitoring/"),
+    ("common/program/program.c", '#include "http/server.h"', "program/ may not use http/"),
+    ("tunnel-client/listeners/ports.c", '#include "client.h"', "tunnel-client/listeners/ may not use tunnel-client/"),
+    ("tunnel-client/run/run.c", '#include "doctor/doctor.h"', "tunnel-client/run/ may not use doctor/"),
     ("tunnel-client/main.c", '#include "cluster.h"', "no file of tunnel-client/"),
     ("tunnel-client/main.c", '#include "ws/frame.h"', "tunnel-client/ may not use ws/"),
-    ("tunnel-server/main.c", '#include "net/nothing.h"', "does not exist"),
+    ("tunnel-server/main.c", '#include "io/nothing.h"', "does not exist"),
     ("common/mux/new.h", "#pragma once", "begins with a comment"),
     ("common/mux/new.h", "/* A header. */", "#pragma once is missing"),
     ("common/cellar/new.h", "/* A room. */", "does not know"),

@@ -152,7 +152,7 @@ static void act(struct end *end, struct app *app)
 }
 
 /* The stream that the share is charged most for, as far as it has an owner. */
-static bool give_way(void *context, const struct mux_share *to, enum mux_way way)
+static bool give_way(void *context, const struct memory_share *to, enum memory_way way)
 {
     struct end *end = context;
     struct app *most = NULL;
@@ -174,15 +174,15 @@ static bool give_way(void *context, const struct mux_share *to, enum mux_way way
 }
 
 /* Somebody else wants memory, never more than a part: it is there, whatever the peer has done. */
-static void take_part(struct end *end, enum mux_way way)
+static void take_part(struct end *end, enum memory_way way)
 {
     struct random *r = &end->world->random;
-    struct supply *supply = way == MUX_RECEIVE ? &end->budget.receive : &end->budget.send;
-    struct holding *holding = way == MUX_RECEIVE ? &end->others.receive : &end->others.send;
-    const struct holding *peer = way == MUX_RECEIVE ? &end->share.receive : &end->share.send;
+    struct supply *supply = way == MEMORY_RECEIVE ? &end->budget.receive : &end->budget.send;
+    struct holding *holding = way == MEMORY_RECEIVE ? &end->others.receive : &end->others.send;
+    const struct holding *peer = way == MEMORY_RECEIVE ? &end->share.receive : &end->share.send;
 
     if (holding->used > 0 && random_chance(r, 500)) {
-        mux_share_give(&end->others, way, 1 + random_below(r, holding->used));
+        memory_share_give(&end->others, way, 1 + random_below(r, holding->used));
         return;
     }
     uint64_t part = share_part(supply, holding);
@@ -190,7 +190,7 @@ static void take_part(struct end *end, enum mux_way way)
         return;
     uint64_t wanted = 1 + random_below(r, part - holding->used);
     for (int i = 0; i < MAX_STREAMS; i++)
-        if (mux_share_take(&end->others, way, wanted))
+        if (memory_share_take(&end->others, way, wanted))
             return;
     /* What is left is for orphans, and for the messages about streams. */
     if (peer->used > part + CONTROL_QUEUE_MAX && mux_session_stream_count(end->session) == 0)
@@ -557,7 +557,7 @@ static int run_session(struct end *end)
             return error;
         take_turn(end);
         if (random_chance(&world->random, 100))
-            take_part(end, random_chance(&world->random, 500) ? MUX_RECEIVE : MUX_SEND);
+            take_part(end, random_chance(&world->random, 500) ? MEMORY_RECEIVE : MEMORY_SEND);
         pull(end);
         check_session(world, end);
         if (end->session->phase != LINK_UP &&
@@ -601,11 +601,11 @@ static void set_up(struct world *world, struct end *end, unsigned which)
     end->settings.window.initial = (uint32_t)random_scaled(r, 1, 65536);
     end->settings.window_idle_us = random_scaled(r, 1000, 10 * SECOND);
     end->settings.dead_after_us = random_scaled(r, SECOND, 10 * SECOND);
-    mux_budget_init(&end->budget, random_scaled(r, 32 * MUX_STREAM_FLOOR, 16 * 1024 * 1024));
+    memory_budget_init(&end->budget, random_scaled(r, 32 * MUX_STREAM_FLOOR, 16 * 1024 * 1024));
     end->budget.give_way = give_way;
     end->budget.context = end;
-    mux_share_init(&end->share, &end->budget);
-    mux_share_init(&end->others, &end->budget);
+    memory_share_init(&end->share, &end->budget);
+    memory_share_init(&end->others, &end->budget);
     chunk_pool_init(&end->pool);
 }
 
@@ -639,8 +639,8 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
         mux_session_free(end->session);
         end->session = NULL;
     }
-    mux_share_give(&end->others, MUX_RECEIVE, end->others.receive.used);
-    mux_share_give(&end->others, MUX_SEND, end->others.send.used);
+    memory_share_give(&end->others, MEMORY_RECEIVE, end->others.receive.used);
+    memory_share_give(&end->others, MEMORY_SEND, end->others.send.used);
     check_empty(world, end);
     totals->seeds++;
     totals->virtual_us += world->now_us;

@@ -115,9 +115,9 @@ struct end {
     struct mux_settings settings;
     struct mux_session *session;
     struct chunk_pool pool;
-    struct mux_budget budget;
-    struct mux_share share;
-    struct mux_share others; /* hostile: of somebody who wants no more than a part */
+    struct memory_budget budget;
+    struct memory_share share;
+    struct memory_share others; /* hostile: of somebody who wants no more than a part */
     struct link *link;
     bool wants_pull;
     uint32_t messages_sent;

@@ -119,16 +119,16 @@ static double seconds(void)
 static void measure(uint32_t window, uint64_t bytes)
 {
     struct chunk_pool pool;
-    struct mux_budget budget;
-    struct mux_share share;
+    struct memory_budget budget;
+    struct memory_share share;
     struct mux_settings settings;
     struct side client = {.now_us = 1}, server = {.now_us = 1};
     const struct mux_session_key key = {{0}, {0}};
     const struct mux_target target = {MUX_TARGET_TCP, {"x", 1}, -1};
 
     chunk_pool_init(&pool);
-    mux_budget_init(&budget, 512 * 1024 * 1024);
-    mux_share_init(&share, &budget);
+    memory_budget_init(&budget, 512 * 1024 * 1024);
+    memory_share_init(&share, &budget);
     mux_settings_default(&settings);
     settings.window.initial = settings.window.base = settings.window.max = window;
     settings.role = MUX_CLIENT;

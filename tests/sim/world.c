@@ -88,8 +88,8 @@ static void plan_end(struct world *world, struct end *end)
     uint64_t budget = random_chance(r, 500)
                           ? 256 * 1024 * 1024
                           : random_scaled(r, 4 * MUX_STREAM_FLOOR, 8 * 1024 * 1024);
-    mux_budget_init(&end->budget, budget);
-    mux_share_init(&end->share, &end->budget);
+    memory_budget_init(&end->budget, budget);
+    memory_share_init(&end->share, &end->budget);
     chunk_pool_init(&end->pool);
     end->world = world;
 }

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../lib/certificate.h"
-#include "net/clock.h"
+#include "io/clock.h"
 
 enum {
     PATIENCE_S = 20, /* valgrind on a busy machine */

@@ -1,5 +1,5 @@
 /*
- * What the suites of the room net/ share: workers with real event loops in the test's own process,
+ * What the suites of the room `io/` share: workers with real event loops in the test's own process,
  * sockets on loopback, chance, and time that passes without waiting.
  *
  * Chance is seeded. A suite that fails prints its seed; KAFKA_TUNNEL_TEST_SEED=N repeats that run.
@@ -9,10 +9,10 @@
 
 #include "../lib/cmocka.h"
 
-#include "net/socket.h"
-#include "net/tls_files.h"
-#include "net/transport.h"
-#include "net/worker.h"
+#include "io/socket.h"
+#include "io/transport.h"
+#include "io/worker.h"
+#include "tls/tls_files.h"
 
 /* ---- a suite */
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/clock.h"
+#include "io/clock.h"
 
 /* ---- sessions */
 

@@ -10,8 +10,8 @@
 
 #include "net_support.h"
 
-#include "net/link.h"
-#include "net/relay.h"
+#include "tunnel/link.h"
+#include "tunnel/relay.h"
 
 enum { NET_FLOWS = 8, NET_FLOW_BUFFER = 32 * 1024 };
 

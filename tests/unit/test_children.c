@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #endif
 
-#include "net/children.h"
+#include "io/children.h"
 
 struct fixture {
     struct worker worker;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config_pages.h"
+#include "../../docs/generate/pages.h"
 
 enum { COMMAND_RUN = 1 };
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/clock.h"
-#include "net/connector.h"
+#include "io/clock.h"
+#include "io/connector.h"
 
 static struct attempt_result {
     unsigned answers;

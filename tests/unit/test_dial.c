@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/clock.h"
-#include "net/dial.h"
+#include "io/clock.h"
+#include "io/dial.h"
 
 static struct dialled {
     unsigned answers;

@@ -1,7 +1,7 @@
 /* What is learnt from how links end: whether something on the way cuts large WebSocket frames. */
 #include "../lib/cmocka.h"
 
-#include "net/frame_limit.h"
+#include "tunnel/frame_limit.h"
 
 enum { KIB = 1024 };
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/handshake_slots.h"
+#include "http/handshake_slots.h"
 
 enum { MAX = 8 };
 

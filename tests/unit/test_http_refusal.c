@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "net/http_refusal.h"
+#include "http/refusal.h"
 
 /* What was sent. */
 enum { TOKEN = 1, PLAIN = 2, ORIGIN = 4, CERTIFICATE = 8, SLASH = 16, SNOWFLAKE = 32 };

@@ -14,9 +14,9 @@
 
 #include "../lib/certificate.h"
 #include "../lib/pair.h"
-#include "net/clock.h"
-#include "net/http_server.h"
-#include "net/telemetry.h"
+#include "http/server.h"
+#include "io/clock.h"
+#include "monitoring/telemetry.h"
 
 #define UPGRADE                                                                                    \
     "GET /tunnel HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"             \

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "io/clock.h"
 #include "mux/frame.h"
-#include "net/clock.h"
 #include "ws/decoder.h"
 #include "ws/frame.h"
 #include "ws/mask.h"

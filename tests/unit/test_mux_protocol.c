@@ -144,16 +144,16 @@ static void play(void)
 {
     struct mux_settings settings;
     struct chunk_pool pool;
-    struct mux_budget budget;
-    struct mux_share share;
+    struct memory_budget budget;
+    struct memory_share share;
     struct side client = {.name = 'C'}, server = {.name = 'S'};
     struct mux_session_key key;
 
     memset(key.id, 0x1d, sizeof key.id);
     memset(key.secret, 0x5e, sizeof key.secret);
     chunk_pool_init(&pool);
-    mux_budget_init(&budget, 1024 * 1024);
-    mux_share_init(&share, &budget);
+    memory_budget_init(&budget, 1024 * 1024);
+    memory_share_init(&share, &budget);
     mux_settings_default(&settings);
     settings.software = (struct mux_text){"example", 7};
     settings.identity = (struct mux_text){"alice", 5};

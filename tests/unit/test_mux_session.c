@@ -12,8 +12,8 @@ struct side {
     struct mux_session *session;
     struct mux_settings settings;
     struct chunk_pool pool;
-    struct mux_budget budget;
-    struct mux_share share;
+    struct memory_budget budget;
+    struct memory_share share;
     struct mux_stream *opened; /* the latest stream that open() or opened() told of */
     char events[600];          /* what the callbacks told, in words */
     bool lazy;                 /* does not consume by itself */
@@ -140,8 +140,8 @@ static void set_up(struct side *side, enum mux_role role)
     mux_settings_default(&side->settings);
     side->settings.role = role;
     side->settings.software = (struct mux_text){"test", 4};
-    mux_budget_init(&side->budget, 64 * 1024 * 1024);
-    mux_share_init(&side->share, &side->budget);
+    memory_budget_init(&side->budget, 64 * 1024 * 1024);
+    memory_share_init(&side->share, &side->budget);
     chunk_pool_init(&side->pool);
     side->session =
         mux_session_new(&side->settings, &callbacks, side, &key, &side->pool, &side->share);
@@ -739,7 +739,7 @@ static void what_an_owner_holds_counts(void **state)
     mux_stream_write(stream, bytes, sizeof bytes);
     assert_true(mux_stream_hold(stream, total - queued));
     assert_int_equal(client.budget.send.used, total);
-    assert_int_equal(mux_stream_charged(stream, MUX_SEND), total);
+    assert_int_equal(mux_stream_charged(stream, MEMORY_SEND), total);
     assert_int_equal(mux_stream_writable(stream), 0);
     assert_false(mux_stream_hold(stream, total));
     assert_int_equal(client.budget.send.used, total);
@@ -758,7 +758,7 @@ static void what_an_owner_holds_counts(void **state)
 static void too_many_streams_are_refused(void **state)
 {
     (void)state;
-    mux_budget_init(&server.budget, 2 * (MUX_STREAM_FLOOR + 1));
+    memory_budget_init(&server.budget, 2 * (MUX_STREAM_FLOOR + 1));
     open_stream();
     struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
     mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);

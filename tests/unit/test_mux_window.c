@@ -8,14 +8,14 @@ static const struct mux_window_limits limits = {.initial = 10000, .base = 40000,
 enum { RTT = 100 };
 
 static struct mux_window window;
-static struct mux_budget budget;
-static struct mux_share share;
+static struct memory_budget budget;
+static struct memory_share share;
 static uint64_t now;
 
 static void open_window(uint64_t bytes)
 {
-    mux_budget_init(&budget, 2 * bytes);
-    mux_share_init(&share, &budget);
+    memory_budget_init(&budget, 2 * bytes);
+    memory_share_init(&share, &budget);
     assert_true(mux_window_open(&window, &limits, &share));
     now = 1000;
 }
@@ -162,13 +162,13 @@ static void bytes_under_way_survive_shrinking(void **state)
 
 /* Two shares: what the one holds beyond its part is not the other's loss. */
 
-static struct mux_share poor;
+static struct memory_share poor;
 static unsigned asked;
 
-static bool shut_window(void *context, const struct mux_share *to, enum mux_way way)
+static bool shut_window(void *context, const struct memory_share *to, enum memory_way way)
 {
     (void)context;
-    assert_true(to == &poor && way == MUX_RECEIVE);
+    assert_true(to == &poor && way == MEMORY_RECEIVE);
     if (asked++ > 0)
         return false;
     mux_window_close(&window, &share);
@@ -181,7 +181,7 @@ static void a_share_gives_way_when_another_has_less(void **state)
     struct mux_window other;
 
     open_window(16000);
-    mux_share_init(&poor, &budget);
+    memory_share_init(&poor, &budget);
     receive(10000);
     /* Five eighths are taken by one of two: the rest is the other's, up to its half. */
     assert_true(mux_window_open(&other, &limits, &poor));
@@ -203,7 +203,7 @@ static void growth_of_one_leaves_room_for_that_of_others(void **state)
     struct mux_window other;
 
     open_window(200000);
-    mux_share_init(&poor, &budget);
+    memory_share_init(&poor, &budget);
     assert_true(mux_window_open(&other, &limits, &poor));
     pass(2000000, RTT / 10); /* alone it would have taken half of it: 100000 */
     assert_true(budget.receive.used <= 100000 - 100000 / 8 && budget.receive.used > 80000);

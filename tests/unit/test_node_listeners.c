@@ -6,8 +6,8 @@
 
 #include "../../tunnel-server/node_listeners.h"
 #include "base/bytes.h"
+#include "io/clock.h"
 #include "mux/session_internal.h"
-#include "net/clock.h"
 
 static struct log quiet;
 static struct worker worker;
@@ -23,7 +23,7 @@ static void ignore_output(void *context)
 
 static const struct mux_callbacks callbacks = {.output = ignore_output};
 
-/* A clock of our own, in place of net/clock.c. */
+/* A clock of our own, in place of io/clock.c. */
 static uint64_t now;
 
 uint64_t clock_now_us(void)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../tunnel-client/node_ports.h"
+#include "../../tunnel-client/listeners/node_ports.h"
 
 #define CLUSTER(n, h, p)                                                                           \
     {                                                                                              \

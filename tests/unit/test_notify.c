@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "net/notify.h"
+#include "program/notify.h"
 
 struct fixture {
     struct worker worker;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../tunnel-client/ports.h"
+#include "../../tunnel-client/listeners/ports.h"
 
 enum { SIZE = 4, SECOND = 1000 * 1000 };
 #define KEPT ((uint64_t)PORTS_KEPT_S * SECOND)

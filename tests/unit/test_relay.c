@@ -152,8 +152,8 @@ static void a_crowd_of_stalled_readers(void **state)
     const uint64_t memory = 512 * 1024;
 
     (void)state;
-    mux_budget_init(&net.near.budget, memory);
-    mux_budget_init(&net.far.budget, memory);
+    memory_budget_init(&net.near.budget, memory);
+    memory_budget_init(&net.far.budget, memory);
     net_tunnel_open(&tunnel, false, false);
     for (int i = 0; i < NET_FLOWS; i++) {
         struct net_flow *flow = net_flow_open(&tunnel, TOTAL / 2, TOTAL / 2);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-client/request_headers.h"
+#include "../../tunnel-client/credentials/request_headers.h"
 #include "config/secret.h"
 
 static void expect(const char *entry, bool with_token, const char *words)

@@ -8,8 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "net/clock.h"
-#include "net/resolver.h"
+#include "io/clock.h"
+#include "io/resolver.h"
 
 enum { NAMES = 30, SOON_MS = 50, LATE_MS = 20000 };
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "net/route.h"
+#include "io/route.h"
 
 static struct route by(const char *local)
 {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-client/snowflake_answer.h"
+#include "../../tunnel-client/credentials/snowflake_answer.h"
 #include "config/secret.h"
 
 #define NOW 1795000000

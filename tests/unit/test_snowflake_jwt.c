@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-client/snowflake_answer.h"
-#include "../../tunnel-client/snowflake_jwt.h"
+#include "../../tunnel-client/credentials/snowflake_answer.h"
+#include "../../tunnel-client/credentials/snowflake_jwt.h"
 #include "config/secret.h"
 
 static EVP_PKEY *rsa; /* of 2048 bits, for all tests */

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/socket.h"
+#include "io/socket.h"
 
 /* A connection: ends[0] is looked at, ends[1] is the peer. */
 static void connect_pair(int ends[2])

@@ -6,8 +6,8 @@
 
 #include "../../tunnel-server/access.h"
 #include "../../tunnel-server/tenant.h"
-#include "net/clock.h"
-#include "net/telemetry.h"
+#include "io/clock.h"
+#include "monitoring/telemetry.h"
 
 static struct log quiet;
 static struct worker worker;
@@ -25,12 +25,12 @@ static bool give_way(void *context, struct tenant *from, enum tenant_thing thing
     return willing;
 }
 
-static bool give_way_memory(void *context, struct tenant *from, enum mux_way way)
+static bool give_way_memory(void *context, struct tenant *from, enum memory_way way)
 {
     (void)context;
     asked = from;
     if (willing)
-        mux_share_give(&from->share, way, 1000);
+        memory_share_give(&from->share, way, 1000);
     return willing;
 }
 
@@ -126,18 +126,18 @@ static void memory_is_taken_from_whom_it_is_too_much(void **state)
     struct tenant *alice = tenant_use(&tenants, "alice", "");
     struct tenant *bob = tenant_use(&tenants, "bob", "");
 
-    assert_true(mux_share_take(&alice->share, MUX_RECEIVE, 10000));
+    assert_true(memory_share_take(&alice->share, MEMORY_RECEIVE, 10000));
     willing = false;
-    assert_false(mux_share_take(&bob->share, MUX_RECEIVE, 1000));
+    assert_false(memory_share_take(&bob->share, MEMORY_RECEIVE, 1000));
     assert_true(asked == alice);
     willing = true;
-    assert_true(mux_share_take(&bob->share, MUX_RECEIVE, 5000));
+    assert_true(memory_share_take(&bob->share, MEMORY_RECEIVE, 5000));
     asked = NULL;
-    assert_false(mux_share_take(&bob->share, MUX_RECEIVE, 1));
-    assert_false(mux_share_take(&alice->share, MUX_RECEIVE, 1));
+    assert_false(memory_share_take(&bob->share, MEMORY_RECEIVE, 1));
+    assert_false(memory_share_take(&alice->share, MEMORY_RECEIVE, 1));
     assert_null(asked);
-    mux_share_give(&alice->share, MUX_RECEIVE, 5000);
-    mux_share_give(&bob->share, MUX_RECEIVE, 5000);
+    memory_share_give(&alice->share, MEMORY_RECEIVE, 5000);
+    memory_share_give(&bob->share, MEMORY_RECEIVE, 5000);
     tenant_release(alice);
     tenant_release(bob);
 }

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "net/tls_files.h"
-#include "net/tls_keeper.h"
+#include "io/tls_keeper.h"
+#include "tls/tls_files.h"
 
 /* A root, an intermediate that it has signed, and a server that the intermediate has signed. */
 struct party {

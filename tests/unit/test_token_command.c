@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../tunnel-client/snowflake_answer.h"
-#include "../../tunnel-client/token_command.h"
+#include "../../tunnel-client/credentials/snowflake_answer.h"
+#include "../../tunnel-client/credentials/token_command.h"
 
 enum { PATIENCE_MS = 20000 };
 

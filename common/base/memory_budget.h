@@ -1,0 +1,62 @@
+/*
+ * How much memory the streams of a worker may take, whatever peers do. One budget is shared by all
+ * sessions of a worker; each belongs to a share of it (base/share.h), so that nobody takes
+ * everybody's memory.
+ *
+ * A stream that is open is charged MUX_STREAM_FLOOR in each direction, so that it gets on however
+ * little is left. Beyond that:
+ *
+ * Received: what has come and was not consumed, and credit above the first window. The first window
+ * is credit that costs nothing before it is used: peers may have been given more of it than there
+ * is memory. When bytes come for which there is none, their stream is reset; so memory is bounded
+ * by what is charged, not by what was promised.
+ *
+ * Sent: bytes held for sending and for sending again.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/share.h"
+
+#define MUX_STREAM_FLOOR 4096u
+
+enum memory_way { MEMORY_RECEIVE, MEMORY_SEND };
+
+struct memory_share;
+
+struct memory_budget {
+    struct supply receive;
+    struct supply send;
+    /*
+     * A share that has less than its part finds nothing left. Has streams of another share cut that
+     * holds more than its part; false: there is none. Called from inside a session's verbs and of
+     * mux_stream_* functions, about streams of other sessions; NULL: nobody gives way.
+     */
+    bool (*give_way)(void *context, const struct memory_share *to, enum memory_way way);
+    void *context;
+};
+
+struct memory_share {
+    struct memory_budget *budget;
+    struct holding receive;
+    struct holding send;
+};
+
+static inline void memory_budget_init(struct memory_budget *budget, uint64_t bytes)
+{
+    *budget = (struct memory_budget){.receive = {.total = bytes / 2},
+                                     .send = {.total = bytes - bytes / 2}};
+}
+
+static inline void memory_share_init(struct memory_share *share, struct memory_budget *budget)
+{
+    *share = (struct memory_share){.budget = budget};
+}
+
+/* Charges the share; what it is entitled to it gets, if need be from others. */
+bool memory_share_take(struct memory_share *share, enum memory_way way, uint64_t bytes);
+void memory_share_give(struct memory_share *share, enum memory_way way, uint64_t bytes);
+/* How many bytes more may be held for sending. */
+uint64_t memory_share_send_room(struct memory_share *share);

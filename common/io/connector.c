@@ -1,0 +1,213 @@
+#include "io/connector.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NEXT_ATTEMPT_US = 250 * 1000 };
+
+struct attempt {
+    struct connector *connector;
+    struct event *event;
+    struct socket_address address;
+    int fd; /* -1: not begun, or failed */
+};
+
+struct connector {
+    struct worker *worker;
+    connector_callback callback;
+    connector_permit permit; /* NULL: all addresses are */
+    void *context;
+    struct resolver_query *query;
+    struct event *deadline;
+    struct event *next;
+    struct attempt attempts[RESOLVER_ADDRESSES_MAX];
+    size_t count;
+    size_t begun;
+    size_t failed;
+    const char *error;
+};
+
+static void attempt_end(struct attempt *attempt)
+{
+    if (attempt->event)
+        event_free(attempt->event);
+    attempt->event = NULL;
+    if (attempt->fd >= 0)
+        close(attempt->fd);
+    attempt->fd = -1;
+}
+
+void connector_cancel(struct connector *connector)
+{
+    if (!connector)
+        return;
+    resolver_cancel(connector->query);
+    for (size_t i = 0; i < connector->begun; i++)
+        attempt_end(&connector->attempts[i]);
+    event_free(connector->deadline);
+    event_free(connector->next);
+    free(connector);
+}
+
+static void answer(struct connector *connector, struct connector_result *result)
+{
+    connector_callback callback = connector->callback;
+    void *context = connector->context;
+
+    connector_cancel(connector);
+    callback(context, result);
+}
+
+static void fail(struct connector *connector, bool timed_out, bool name_failed, const char *error)
+{
+    struct connector_result result = {
+        .fd = -1, .timed_out = timed_out, .name_failed = name_failed, .error = error};
+
+    answer(connector, &result);
+}
+
+static void begin_next(struct connector *connector);
+
+static void attempt_failed(struct attempt *attempt, int error)
+{
+    struct connector *connector = attempt->connector;
+
+    attempt_end(attempt);
+    connector->failed++;
+    connector->error = strerror(error);
+    if (connector->begun < connector->count)
+        begin_next(connector);
+    else if (connector->failed == connector->count)
+        fail(connector, error == ETIMEDOUT, false, connector->error);
+}
+
+static void on_connected(evutil_socket_t fd, short what, void *argument)
+{
+    struct attempt *attempt = argument;
+    struct connector_result result = {.fd = attempt->fd, .address = attempt->address};
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    (void)what;
+    if (getsockopt((int)fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = errno;
+    if (error != 0) {
+        attempt_failed(attempt, error);
+        return;
+    }
+    attempt->fd = -1;
+    socket_tune(result.fd);
+    answer(attempt->connector, &result);
+}
+
+static void begin_next(struct connector *connector)
+{
+    struct attempt *attempt = &connector->attempts[connector->begun++];
+
+    attempt->fd = socket_new(attempt->address.storage.ss_family);
+    if (attempt->fd < 0) {
+        attempt_failed(attempt, errno);
+        return;
+    }
+    if (connect(attempt->fd, (struct sockaddr *)&attempt->address.storage, attempt->address.size) !=
+            0 &&
+        errno != EINPROGRESS && errno != EINTR) {
+        attempt_failed(attempt, errno);
+        return;
+    }
+    attempt->event = worker_event(connector->worker, attempt->fd, EV_WRITE, on_connected, attempt);
+    event_add(attempt->event, NULL);
+    if (connector->begun < connector->count)
+        worker_wait_us(connector->next, NEXT_ATTEMPT_US);
+}
+
+static void on_next(evutil_socket_t fd, short what, void *argument)
+{
+    struct connector *connector = argument;
+
+    (void)fd;
+    (void)what;
+    if (connector->begun < connector->count)
+        begin_next(connector);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *argument)
+{
+    struct connector *connector = argument;
+
+    (void)fd;
+    (void)what;
+    fail(connector, true, connector->query != NULL, "no answer in time");
+}
+
+static void set_addresses(struct connector *connector, const struct socket_address *addresses,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (connector->permit && !connector->permit(connector->context, &addresses[i]))
+            continue;
+        connector->attempts[connector->count++] =
+            (struct attempt){.connector = connector, .address = addresses[i], .fd = -1};
+    }
+}
+
+static void on_resolved(void *context, const struct resolver_result *result)
+{
+    struct connector *connector = context;
+
+    connector->query = NULL;
+    if (result->error) {
+        fail(connector, false, true, result->error);
+        return;
+    }
+    set_addresses(connector, result->addresses, result->count);
+    if (connector->count > 0)
+        begin_next(connector);
+    else
+        answer(connector, &(struct connector_result){
+                              .fd = -1, .forbidden = true, .error = "the address is forbidden"});
+}
+
+static struct connector *connector_new(struct worker *worker, unsigned timeout_ms,
+                                       connector_callback callback, void *context)
+{
+    struct connector *connector = calloc(1, sizeof *connector);
+
+    if (!connector)
+        abort();
+    connector->worker = worker;
+    connector->callback = callback;
+    connector->context = context;
+    connector->deadline = worker_timer(worker, on_deadline, connector);
+    connector->next = worker_timer(worker, on_next, connector);
+    worker_wait_ms(connector->deadline, timeout_ms);
+    return connector;
+}
+
+struct connector *connector_start(struct worker *worker, const char *host, uint16_t port,
+                                  unsigned timeout_ms, connector_callback callback, void *context)
+{
+    struct connector *connector = connector_new(worker, timeout_ms, callback, context);
+
+    connector->query = resolver_lookup(worker, host, port, timeout_ms, on_resolved, connector);
+    return connector;
+}
+
+void connector_guard(struct connector *connector, connector_permit permit)
+{
+    connector->permit = permit;
+}
+
+struct connector *connector_start_known(struct worker *worker,
+                                        const struct socket_address *addresses, size_t count,
+                                        unsigned timeout_ms, connector_callback callback,
+                                        void *context)
+{
+    struct connector *connector = connector_new(worker, timeout_ms, callback, context);
+
+    set_addresses(connector, addresses, count);
+    event_active(connector->next, EV_TIMEOUT, 0);
+    return connector;
+}

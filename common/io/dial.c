@@ -1,0 +1,171 @@
+#include "io/dial.h"
+
+#include <stdlib.h>
+
+#include "io/clock.h"
+
+struct dial {
+    struct worker *worker;
+    dial_callback callback;
+    connector_permit permit;
+    void *context;
+    struct dial_tls tls;
+    const char *host;
+    uint64_t deadline_us;
+    struct connector *connector;
+    struct transport *transport; /* while its handshake runs */
+    struct event *readable;
+    struct event *writable;
+    struct event *deadline;
+};
+
+static void end_handshake_events(struct dial *dial)
+{
+    if (dial->readable)
+        event_free(dial->readable);
+    if (dial->writable)
+        event_free(dial->writable);
+    if (dial->deadline)
+        event_free(dial->deadline);
+}
+
+void dial_cancel(struct dial *dial)
+{
+    if (!dial)
+        return;
+    connector_cancel(dial->connector);
+    end_handshake_events(dial);
+    transport_free(dial->transport);
+    SSL_CTX_free(dial->tls.context);
+    free(dial);
+}
+
+static void answer(struct dial *dial, const struct dial_result *result)
+{
+    dial_callback callback = dial->callback;
+    void *context = dial->context;
+
+    end_handshake_events(dial);
+    callback(context, result);
+    transport_free(dial->transport);
+    SSL_CTX_free(dial->tls.context);
+    free(dial);
+}
+
+static void fail_tls(struct dial *dial, enum tls_failure failure, bool timed_out, const char *error)
+{
+    answer(dial, &(struct dial_result){.fd = -1,
+                                       .failure = DIAL_FAILURE_TLS,
+                                       .tls = failure,
+                                       .timed_out = timed_out,
+                                       .error = error});
+}
+
+static void handshake_done(struct dial *dial)
+{
+    struct dial_result result = {.fd = -1, .transport = dial->transport};
+
+    dial->transport = NULL;
+    answer(dial, &result);
+}
+
+static void go_on(struct dial *dial)
+{
+    switch (transport_handshake(dial->transport)) {
+    case 1:
+        handshake_done(dial);
+        break;
+    case TRANSPORT_BLOCKED:
+        if (transport_busy(dial->transport))
+            event_add(dial->writable, NULL);
+        break;
+    case TRANSPORT_EOF:
+        fail_tls(dial, TLS_FAILURE_NOT_TLS, false,
+                 "the connection was closed during the TLS handshake");
+        break;
+    default:
+        fail_tls(dial, transport_failure(dial->transport), false, transport_error(dial->transport));
+    }
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    go_on(argument);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    fail_tls(argument, TLS_FAILURE_NOT_TLS, true, "no answer during the TLS handshake");
+}
+
+static void start_handshake(struct dial *dial, int fd)
+{
+    uint64_t now = clock_now_us();
+    uint64_t left_us = dial->deadline_us > now ? dial->deadline_us - now : 0;
+
+    dial->transport = transport_new_client(
+        fd, dial->tls.context, dial->tls.server_name ? dial->tls.server_name : dial->host);
+    dial->readable = worker_event(dial->worker, fd, EV_READ | EV_PERSIST, on_ready, dial);
+    dial->writable = worker_event(dial->worker, fd, EV_WRITE, on_ready, dial);
+    dial->deadline = worker_timer(dial->worker, on_deadline, dial);
+    event_add(dial->readable, NULL);
+    worker_wait_us(dial->deadline, left_us);
+    go_on(dial);
+}
+
+static void on_connected(void *context, const struct connector_result *result)
+{
+    struct dial *dial = context;
+
+    dial->connector = NULL;
+    if (result->fd >= 0 && dial->tls.context) {
+        start_handshake(dial, result->fd);
+        return;
+    }
+    answer(dial, &(struct dial_result){.fd = result->fd,
+                                       .failure = result->fd >= 0       ? DIAL_FAILURE_NONE
+                                                  : result->name_failed ? DIAL_FAILURE_NAME
+                                                  : result->forbidden   ? DIAL_FAILURE_FORBIDDEN
+                                                                        : DIAL_FAILURE_TCP,
+                                       .timed_out = result->timed_out,
+                                       .error = result->error});
+}
+
+struct dial *dial_start(struct worker *worker, const char *host, uint16_t port,
+                        const struct dial_tls *tls, unsigned timeout_ms, dial_callback callback,
+                        void *context)
+{
+    struct dial *dial = calloc(1, sizeof *dial);
+
+    if (!dial)
+        abort();
+    dial->worker = worker;
+    dial->callback = callback;
+    dial->context = context;
+    dial->host = host;
+    if (tls)
+        dial->tls = *tls;
+    /* It may be exchanged while this one connects. */
+    if (dial->tls.context)
+        SSL_CTX_up_ref(dial->tls.context);
+    dial->deadline_us = clock_now_us() + (uint64_t)timeout_ms * 1000;
+    dial->connector = connector_start(worker, host, port, timeout_ms, on_connected, dial);
+    return dial;
+}
+
+static bool ask_permission(void *context, const struct socket_address *address)
+{
+    const struct dial *dial = context;
+
+    return dial->permit(dial->context, address);
+}
+
+void dial_guard(struct dial *dial, connector_permit permit)
+{
+    dial->permit = permit;
+    connector_guard(dial->connector, ask_permission);
+}

@@ -1,0 +1,88 @@
+#include "io/file_watch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "config/file_stamp.h"
+#include "config/input.h"
+
+enum { LOOK_S = 2 };
+
+struct watched_file {
+    const char *path;
+    struct file_stamp read; /* when it was last read, well or not */
+    struct file_stamp seen; /* at the last look */
+};
+
+struct file_watch {
+    struct event *look; /* NULL: there is nothing to look at */
+    file_watch_callback callback;
+    void *context;
+    struct watched_file files[FILE_WATCH_MAX];
+    size_t count;
+};
+
+static bool has_settled(struct file_watch *watch)
+{
+    bool changed = false;
+    bool settled = true;
+
+    for (size_t i = 0; i < watch->count; i++) {
+        struct watched_file *file = &watch->files[i];
+        struct file_stamp now;
+        file_stamp_take(file->path, &now);
+        changed = changed || !file_stamp_equal(&now, &file->read);
+        settled = settled && file_stamp_equal(&now, &file->seen);
+        file->seen = now;
+    }
+    return changed && settled;
+}
+
+static void on_file_look(evutil_socket_t fd, short what, void *argument)
+{
+    struct file_watch *watch = argument;
+
+    (void)fd;
+    (void)what;
+    if (has_settled(watch))
+        watch->callback(watch->context);
+}
+
+void file_watch_reset(struct file_watch *watch)
+{
+    for (size_t i = 0; i < watch->count; i++) {
+        struct watched_file *file = &watch->files[i];
+        file_stamp_take(file->path, &file->read);
+        file->seen = file->read;
+    }
+}
+
+struct file_watch *file_watch_new(struct worker *worker, const char *const *paths, size_t count,
+                                  file_watch_callback callback, void *context)
+{
+    struct file_watch *watch = calloc(1, sizeof *watch);
+
+    if (!watch)
+        abort();
+    assert(count <= FILE_WATCH_MAX);
+    watch->callback = callback;
+    watch->context = context;
+    for (size_t i = 0; i < count; i++)
+        if (paths[i] && !input_is_pipe(paths[i]))
+            watch->files[watch->count++].path = paths[i];
+    file_watch_reset(watch);
+    if (watch->count == 0)
+        return watch;
+    watch->look = worker_event(worker, -1, EV_PERSIST, on_file_look, watch);
+    worker_wait_ms(watch->look, LOOK_S * 1000);
+    return watch;
+}
+
+void file_watch_free(struct file_watch *watch)
+{
+    if (!watch)
+        return;
+    if (watch->look)
+        event_free(watch->look);
+    free(watch);
+}

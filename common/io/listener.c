@@ -1,0 +1,185 @@
+#include "io/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    BACKLOG = 1024,
+    ACCEPTS_A_TURN = 64,
+    PAUSE_US = 200 * 1000,
+    /* Connections leave so many descriptors to what they need themselves: a link, its name's
+     * look-up, a command for a token, a broker's socket. Without them all would wait for ever. */
+    DESCRIPTORS_KEPT = 16,
+};
+
+struct listener {
+    struct worker *worker;
+    listener_callback callback;
+    void *context;
+    char *name;
+    int fd;
+    struct socket_address address;
+    struct event *readable;
+    struct event *resume;
+    bool paused;
+    int highest; /* of the descriptors that connections may have */
+    bool near;   /* it is about to be reached */
+};
+
+static void pause_accepting(struct listener *listener, const char *reason)
+{
+    if (!listener->paused)
+        log_warning(
+            listener->worker->log, "accept_paused",
+            "Accepting connections pauses: the process is out of descriptors; raise the limit "
+            "(ulimit -n) or use fewer connections",
+            log_str("listener", listener->name), log_str("reason", reason));
+    listener->paused = true;
+    event_del(listener->readable);
+    worker_wait_us(listener->resume, PAUSE_US);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *argument)
+{
+    struct listener *listener = argument;
+
+    (void)fd;
+    (void)what;
+    event_add(listener->readable, NULL);
+}
+
+/* The system gives the lowest number that is free, so the next one tells how many are in use. */
+static bool has_descriptors(struct listener *listener)
+{
+    if (!listener->near)
+        return true;
+    int next = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+    if (next >= 0)
+        close(next);
+    return next >= 0 && next <= listener->highest;
+}
+
+/* false: there is nobody, or no descriptor for them. */
+static bool take_one(struct listener *listener)
+{
+    struct socket_address peer;
+
+    if (!has_descriptors(listener)) {
+        pause_accepting(listener, "the last descriptors are kept for links and look-ups");
+        return false;
+    }
+    int accepted = socket_accept(listener->fd, &peer);
+
+    if (accepted < 0) {
+        if (socket_is_shortage(errno))
+            pause_accepting(listener, strerror(errno));
+        return false;
+    }
+    if (listener->paused) {
+        listener->paused = false;
+        log_info(listener->worker->log, "accept_resumed", "Accepting connections goes on",
+                 log_str("listener", listener->name));
+    }
+    listener->near = accepted >= listener->highest;
+    socket_tune(accepted);
+    listener->callback(listener->context, accepted, &peer);
+    return true;
+}
+
+static void take_waiting(struct listener *listener, int at_the_most)
+{
+    for (int i = 0; i < at_the_most && take_one(listener); i++)
+        continue;
+}
+
+void listener_take_all(struct listener *listener)
+{
+    take_waiting(listener, BACKLOG);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    take_waiting(argument, ACCEPTS_A_TURN);
+}
+
+static int open_listening(const struct socket_address *address)
+{
+    int on = 1;
+    int fd = socket_new(address->storage.ss_family);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (address->storage.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(fd, (const struct sockaddr *)&address->storage, address->size) == 0 &&
+        listen(fd, BACKLOG) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static int highest_descriptor(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    return limit.rlim_cur > DESCRIPTORS_KEPT ? (int)limit.rlim_cur - DESCRIPTORS_KEPT - 1 : 0;
+}
+
+struct listener *listener_new(struct worker *worker, const char *name,
+                              const struct socket_address *address, listener_callback callback,
+                              void *context)
+{
+    int fd = open_listening(address);
+    if (fd < 0)
+        return NULL;
+
+    struct listener *listener = calloc(1, sizeof *listener);
+    if (!listener || !(listener->name = strdup(name)))
+        abort();
+    listener->worker = worker;
+    listener->callback = callback;
+    listener->context = context;
+    listener->fd = fd;
+    listener->highest = highest_descriptor();
+    listener->address = *address;
+    listener->address.size = sizeof listener->address.storage;
+    getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.size);
+    listener->readable = worker_event(worker, fd, EV_READ | EV_PERSIST, on_readable, listener);
+    listener->resume = worker_timer(worker, on_resume, listener);
+    event_add(listener->readable, NULL);
+    return listener;
+}
+
+void listener_free(struct listener *listener)
+{
+    if (!listener)
+        return;
+    event_free(listener->readable);
+    event_free(listener->resume);
+    close(listener->fd);
+    free(listener->name);
+    free(listener);
+}
+
+uint16_t listener_port(const struct listener *listener)
+{
+    return socket_port(&listener->address);
+}
+
+void listener_format(const struct listener *listener, char text[SOCKET_TEXT_MAX])
+{
+    socket_format(&listener->address, text);
+}

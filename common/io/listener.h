@@ -1,0 +1,30 @@
+/*
+ * Listening TCP sockets. When the process is out of descriptors, accepting pauses and resumes by
+ * itself; connections wait in the kernel's queue meanwhile.
+ */
+#pragma once
+
+#include "io/socket.h"
+#include "io/worker.h"
+
+struct listener;
+
+/* What somebody whose port another program holds can do to learn which one it is. */
+#define LISTENER_WHO_HOLDS "`ss -ltnp` (Linux) or `lsof -iTCP -sTCP:LISTEN` tells by which program"
+
+/* fd: accepted, non-blocking, tuned, the callback's from then on. */
+typedef void (*listener_callback)(void *context, int fd, const struct socket_address *peer);
+
+/*
+ * name: for the log. Port 0: the kernel chooses (listener_port()). NULL: errno tells why;
+ * EADDRINUSE above all.
+ */
+struct listener *listener_new(struct worker *worker, const char *name,
+                              const struct socket_address *address, listener_callback callback,
+                              void *context);
+void listener_free(struct listener *listener);
+/* Accepts what waits in the kernel's queue now. */
+void listener_take_all(struct listener *listener);
+uint16_t listener_port(const struct listener *listener);
+/* "127.0.0.1:9092" */
+void listener_format(const struct listener *listener, char text[SOCKET_TEXT_MAX]);

@@ -1,0 +1,163 @@
+#include "io/worker.h"
+
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/clock.h"
+
+static void destroy(struct list *node)
+{
+    struct worker_release *release = list_entry(node, struct worker_release, node);
+
+    release->destroy(release);
+}
+
+static void reap(struct worker *worker)
+{
+    for (struct list *node; (node = list_pop(&worker->released));)
+        destroy(node);
+}
+
+static void on_reap(evutil_socket_t fd, short what, void *argument)
+{
+    struct worker *worker = argument;
+
+    (void)fd;
+    (void)what;
+    reap(worker);
+}
+
+/* Whoever wants to go on after this waits for the next turn. */
+static void on_next_turn(evutil_socket_t fd, short what, void *argument)
+{
+    struct worker *worker = argument;
+    struct list now;
+
+    (void)fd;
+    (void)what;
+    list_init(&now);
+    for (struct list *node; (node = list_pop(&worker->later));)
+        list_append(&now, node);
+    for (struct list *node; (node = list_pop(&now));) {
+        struct worker_later *later = list_entry(node, struct worker_later, node);
+        later->run(later);
+    }
+}
+
+static uint8_t *allocate(size_t size)
+{
+    uint8_t *memory = malloc(size);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
+{
+    memset(worker, 0, sizeof *worker);
+    worker->base = event_base_new();
+    if (!worker->base)
+        return false;
+    worker->log = log;
+    if (RAND_bytes((unsigned char *)&worker->hash_key, sizeof worker->hash_key) != 1)
+        abort();
+    chunk_pool_init(&worker->pool);
+    memory_budget_init(&worker->budget, memory);
+    memory_share_init(&worker->share, &worker->budget);
+    worker->link_bytes = allocate(WORKER_READ_SIZE);
+    worker->socket_bytes = allocate(WORKER_READ_SIZE);
+    worker->staging = allocate(WORKER_WRITE_SIZE);
+    list_init(&worker->touched);
+    list_init(&worker->released);
+    list_init(&worker->kept);
+    list_init(&worker->later);
+    worker->reaper = worker_timer(worker, on_reap, worker);
+    worker->next_turn = worker_timer(worker, on_next_turn, worker);
+    return true;
+}
+
+void worker_end(struct worker *worker)
+{
+    event_base_loopbreak(worker->base);
+}
+
+void worker_clear(struct worker *worker)
+{
+    reap(worker);
+    while (!list_empty(&worker->kept)) {
+        struct list *last = worker->kept.previous;
+        list_remove(last);
+        destroy(last);
+    }
+    event_free(worker->reaper);
+    event_free(worker->next_turn);
+    event_base_free(worker->base);
+    free(worker->link_bytes);
+    free(worker->socket_bytes);
+    free(worker->staging);
+    chunk_pool_clear(&worker->pool);
+}
+
+void worker_release(struct worker *worker, struct worker_release *release,
+                    void (*destroy_it)(struct worker_release *release))
+{
+    release->destroy = destroy_it;
+    list_append(&worker->released, &release->node);
+    event_active(worker->reaper, EV_TIMEOUT, 0);
+}
+
+void worker_keep(struct worker *worker, struct worker_release *release,
+                 void (*destroy_it)(struct worker_release *release))
+{
+    release->destroy = destroy_it;
+    list_append(&worker->kept, &release->node);
+}
+
+void worker_later(struct worker *worker, struct worker_later *later,
+                  void (*run)(struct worker_later *later))
+{
+    if (!list_empty(&later->node))
+        return;
+    later->run = run;
+    list_append(&worker->later, &later->node);
+    /* What is made active by hand runs before the loop has looked at the sockets again. */
+    worker_wait_us(worker->next_turn, 0);
+}
+
+struct event *worker_event(const struct worker *worker, evutil_socket_t fd, short what,
+                           event_callback_fn callback, void *argument)
+{
+    struct event *event = event_new(worker->base, fd, what, callback, argument);
+
+    if (!event)
+        abort();
+    return event;
+}
+
+struct event *worker_timer(const struct worker *worker, event_callback_fn callback, void *argument)
+{
+    return worker_event(worker, -1, 0, callback, argument);
+}
+
+void worker_wait_us(struct event *timer, uint64_t us)
+{
+    const struct timeval wait = clock_timeval(us);
+
+    event_add(timer, &wait);
+}
+
+void worker_wait_ms(struct event *timer, uint64_t ms)
+{
+    worker_wait_us(timer, ms * 1000);
+}
+
+void worker_want(struct event *event, bool wanted)
+{
+    bool pending = event_pending(event, EV_READ | EV_WRITE, NULL) != 0;
+
+    if (wanted && !pending)
+        event_add(event, NULL);
+    else if (!wanted && pending)
+        event_del(event);
+}

@@ -1,0 +1,94 @@
+/*
+ * A worker: one thread's event loop and all that its connections share. Every object that has a
+ * worker is used from its thread only.
+ *
+ * The room io/ is where bytes meet the operating system: the event loop, sockets, names, child
+ * processes, and the transports that everything above sends and receives by.
+ */
+#pragma once
+
+#include <event2/event.h>
+
+#include "base/chunk.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/memory_budget.h"
+
+/* How much is read from a link or a socket at a time: large enough to make system calls few, small
+ * enough to stay in the processor's second-level cache. */
+#define WORKER_READ_SIZE ((size_t)256 * 1024)
+/* How much is encoded for a link at a time: four TLS records. */
+#define WORKER_WRITE_SIZE ((size_t)64 * 1024)
+
+/* Part of an object that is freed later: when no call of it can be on the stack, or with the
+ * worker. */
+struct worker_release {
+    struct list node; /* in worker->released or worker->kept */
+    /* Frees the object. */
+    void (*destroy)(struct worker_release *release);
+};
+
+/* Part of an object that goes on in the loop's next turn, when others have had theirs. */
+struct worker_later {
+    struct list node; /* in worker->later; list_remove() takes the wish back */
+    void (*run)(struct worker_later *later);
+};
+
+struct children;
+struct inherited;
+struct metrics;
+struct notify;
+struct resolver;
+
+struct worker {
+    struct event_base *base;
+    struct log *log;
+    const struct inherited
+        *inherited;            /* for what the program starts (program/inherited.h); or NULL */
+    struct children *children; /* processes (io/children.h); NULL: none was started yet */
+    struct notify *notify;     /* the service manager (program/notify.h); NULL: there is none */
+    struct hash_key hash_key;  /* of tables whose keys a peer chooses */
+    struct chunk_pool pool;
+    struct memory_budget budget;
+    struct memory_share share; /* of all that has no share of its own */
+    uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it are in
+                              relays' hands until the end of that link's turn */
+    uint8_t *socket_bytes; /* WORKER_READ_SIZE: what a filtered socket has just received */
+    uint8_t *staging;      /* WORKER_WRITE_SIZE: what a link is about to encrypt */
+    struct list touched;   /* relays that hold spans of link_bytes */
+    struct list released;  /* struct worker_release, by its node */
+    struct event *reaper;
+    struct list kept;  /* struct worker_release, by its node; the last one is freed first */
+    struct list later; /* struct worker_later, by its node */
+    struct event *next_turn;
+    struct resolver *resolver; /* NULL before the first name (io/resolver.h) */
+    struct metrics *metrics;   /* NULL before telemetry_start() (monitoring/telemetry.h) */
+};
+
+/* memory: bound of all streams' buffers, bytes. Aborts without memory; false: the system has no
+ * event loop for us, errno says why. */
+bool worker_init(struct worker *worker, struct log *log, uint64_t memory);
+void worker_clear(struct worker *worker);
+/* From the loop: the program drains and ends. */
+void worker_end(struct worker *worker);
+/* An event that the loop does not wait for yet; event_free() frees it. Aborts without memory. */
+struct event *worker_event(const struct worker *worker, evutil_socket_t fd, short what,
+                           event_callback_fn callback, void *argument);
+/* One without a descriptor: it comes once, when the time of worker_wait_us() is over. */
+struct event *worker_timer(const struct worker *worker, event_callback_fn callback, void *argument);
+/* From now on; what was left of an earlier wait counts no more. With EV_PERSIST the event comes
+ * again each time that so much has passed. */
+void worker_wait_us(struct event *timer, uint64_t us);
+void worker_wait_ms(struct event *timer, uint64_t ms);
+/* Has the loop wait for a socket's event, or not; costs nothing when that is so already. */
+void worker_want(struct event *event, bool wanted);
+/* Calls later->run once, in the loop's next turn; later->node must have been initialised. */
+void worker_later(struct worker *worker, struct worker_later *later,
+                  void (*run)(struct worker_later *later));
+/* Frees the object by calling destroy when the worker ends, after all that was released. */
+void worker_keep(struct worker *worker, struct worker_release *release,
+                 void (*destroy)(struct worker_release *release));
+/* Frees the object by calling destroy when no call of it can be on the stack. */
+void worker_release(struct worker *worker, struct worker_release *release,
+                    void (*destroy)(struct worker_release *release));

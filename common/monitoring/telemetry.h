@@ -1,0 +1,41 @@
+/*
+ * The room monitoring/ shows how a program fares: its figures, and the pages where they stand.
+ *
+ * A program's figures: joins the table of metrics (metrics/table.h) to the names that its labels
+ * take, which the other rooms and the configuration know, and fills in what is known elsewhere when
+ * somebody asks for the page.
+ */
+#pragma once
+
+#include "io/worker.h"
+#include "metrics/metrics.h"
+#include "mux/session.h"
+
+struct telemetry;
+
+/* Names of the configuration; they must live as long as the worker. A cluster or target that is
+ * there twice counts once. */
+struct telemetry_names {
+    const char *const *clusters;
+    size_t cluster_count;
+    const char *const *targets; /* raw ones */
+    size_t target_count;
+    const char *const *brokers; /* bootstrap brokers, "cluster/host:port"; NULL: not shown */
+    size_t broker_count;
+    const char *const *broker_states;
+    size_t broker_state_count;
+};
+
+/* From here on worker->metrics can be counted in. It ends with the worker. */
+struct telemetry *telemetry_start(struct worker *worker, enum metric_place place,
+                                  const struct telemetry_names *names);
+/* Microseconds since the epoch. */
+uint64_t telemetry_wall_clock_us(void);
+/* When telemetry_start() was called, by that clock. */
+uint64_t telemetry_started_us(const struct telemetry *telemetry);
+
+/* Brings up to date what is not counted as it happens: process, log, memory. */
+void telemetry_collect(struct telemetry *telemetry);
+
+/* A session's stalled() callback comes here. */
+void telemetry_stalled(struct worker *worker, enum mux_stall stall);

@@ -1,0 +1,115 @@
+#include "program/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SIGNALS_MAX = 8 };
+
+struct signals {
+    struct event *event;
+    int ends[2]; /* of a pipe: the handler writes, the loop reads */
+    signals_callback callback;
+    void *context;
+    size_t count;
+    struct {
+        int number;
+        struct sigaction before;
+    } caught[SIGNALS_MAX];
+};
+
+/* What the handler writes and the loop reads, in one piece. */
+struct note {
+    unsigned char number;
+    unsigned char from_terminal;
+};
+
+/* A handler has no argument of its own. This and libevent's are the globals of this kind. */
+static volatile sig_atomic_t handler_pipe = -1;
+
+static bool is_from_terminal(const siginfo_t *info)
+{
+#ifdef SI_KERNEL
+    /* A sender's process number says nothing: it is 0 too when the sender is outside of a
+     * container. */
+    return info->si_code == SI_KERNEL;
+#else
+    return info->si_pid == 0;
+#endif
+}
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+    const int kept = errno;
+    const struct note note = {(unsigned char)number, is_from_terminal(info)};
+
+    (void)context;
+    /* When the pipe is full, more than enough signals are waiting in it. */
+    if (write(handler_pipe, &note, sizeof note) < 0)
+        errno = kept;
+    errno = kept;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *argument)
+{
+    struct signals *signals = argument;
+    struct note note;
+
+    (void)what;
+    if (read((int)fd, &note, sizeof note) == sizeof note)
+        signals->callback(signals->context, note.number, note.from_terminal);
+}
+
+static void catch_signal(struct signals *signals, int number, bool keep_ignored)
+{
+    struct sigaction catch = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction before;
+
+    if (sigaction(number, NULL, &before) != 0 || signals->count == SIGNALS_MAX)
+        abort();
+    if (keep_ignored && !(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_IGN)
+        return;
+    signals->caught[signals->count].number = number;
+    signals->caught[signals->count++].before = before;
+    sigemptyset(&catch.sa_mask);
+    sigaction(number, &catch, NULL);
+}
+
+struct signals *signals_new(struct worker *worker, const int *numbers, size_t count,
+                            bool keep_ignored, signals_callback callback, void *context)
+{
+    struct signals *signals = calloc(1, sizeof *signals);
+
+    if (!signals)
+        abort();
+    if (pipe(signals->ends) != 0) {
+        free(signals);
+        return NULL;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        fcntl(signals->ends[i], F_SETFL, O_NONBLOCK);
+        fcntl(signals->ends[i], F_SETFD, FD_CLOEXEC);
+    }
+    signals->callback = callback;
+    signals->context = context;
+    signals->event =
+        worker_event(worker, signals->ends[0], EV_READ | EV_PERSIST, on_readable, signals);
+    event_add(signals->event, NULL);
+    handler_pipe = signals->ends[1];
+    for (size_t i = 0; i < count; i++)
+        catch_signal(signals, numbers[i], keep_ignored);
+    return signals;
+}
+
+void signals_free(struct signals *signals)
+{
+    for (size_t i = 0; i < signals->count; i++)
+        sigaction(signals->caught[i].number, &signals->caught[i].before, NULL);
+    handler_pipe = -1;
+    event_free(signals->event);
+    close(signals->ends[0]);
+    close(signals->ends[1]);
+    free(signals);
+}

@@ -1,0 +1,20 @@
+/*
+ * Signals as calls from the loop, and who has sent them: a terminal sends Ctrl-C to every process
+ * in its foreground at once, so that it must not be passed on to another one of them. (libevent's
+ * signal events do not tell the sender.)
+ *
+ * One object in a process at a time.
+ */
+#pragma once
+
+#include "io/worker.h"
+
+typedef void (*signals_callback)(void *context, int number, bool from_terminal);
+
+struct signals;
+
+/* keep_ignored: signals that are ignored (nohup, a shell's &) stay so. NULL: errno says why. */
+struct signals *signals_new(struct worker *worker, const int *numbers, size_t count,
+                            bool keep_ignored, signals_callback callback, void *context);
+/* What the signals did before, they do again. */
+void signals_free(struct signals *signals);

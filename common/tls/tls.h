@@ -1,0 +1,48 @@
+/*
+ * TLS settings that server and client share; what certificates and errors say.
+ *
+ * The room tls/ makes OpenSSL's contexts from certificates, keys and authorities, and says what is
+ * wrong with them. It moves no bytes (io/transport.h does) and knows no event loop.
+ */
+#pragma once
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+
+/* TLS 1.2 at least, modern ciphers, AES-128-GCM first: it is the fastest that is safe. */
+void tls_harden(SSL_CTX *context);
+
+/* A sentence for the person who gave the files. */
+struct tls_error {
+    char text[600];
+};
+
+/* A certificate for people; dates as "2027-01-31". */
+struct tls_certificate_text {
+    char subject[100];
+    char issuer[100];
+    char from[32];
+    char until[32];
+};
+void tls_certificate_describe(const X509 *certificate, struct tls_certificate_text *text);
+/* Whether it is valid by this machine's clock. */
+bool tls_certificate_is_current(const X509 *certificate);
+
+/* Before a client's handshake: it shall fail unless the server's certificate is for host, a name or
+ * an IP literal; the server is told host, if it is a name (SNI). */
+void tls_expect_peer(SSL *ssl, const char *host);
+
+/* What a person must look at when a client's handshake has failed. */
+enum tls_failure {
+    TLS_FAILURE_OTHER = 0,
+    TLS_FAILURE_TRUST,   /* the certificate is not trusted */
+    TLS_FAILURE_DATES,   /* it is not valid yet, or no longer, by this machine's clock */
+    TLS_FAILURE_NAME,    /* the certificate is for another host */
+    TLS_FAILURE_ALERT,   /* the peer refused */
+    TLS_FAILURE_NOT_TLS, /* the peer spoke something else */
+};
+enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code);
+/* "bad certificate": the alert of that number. */
+const char *tls_alert_name(int alert);
+/* One sentence for an error of OpenSSL's. */
+void tls_describe(unsigned long code, char *text, size_t size);

@@ -1,0 +1,795 @@
+#include "tunnel/link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "io/clock.h"
+#include "io/socket.h"
+#include "tunnel/relay.h"
+#include "ws/decoder.h"
+#include "ws/frame.h"
+#include "ws/mask.h"
+
+enum {
+    HELLO_TIMEOUT_US = 10 * 1000 * 1000,
+    CLOSE_TIMEOUT_US = 2 * 1000 * 1000,
+    PROBE_TIMEOUT_US = 3 * 1000 * 1000,
+    READS_A_TURN = 4,
+    UNSENT_IN_KERNEL = 128 * 1024,
+    HELD_MAX = 1 << 20, /* for another instance; the client is not read while there is more */
+    HELD_SPANS = 16,
+    MASK_KEYS = 64,
+    /* So many frames of the least size hold what a session wants to say at least. */
+    FRAMES_A_BATCH = 18,
+};
+
+struct link {
+    struct worker *worker;
+    const struct link_owner *owner;
+    void *context;
+    struct transport *transport;
+    struct mux_session *session; /* server: NULL before HELLO */
+    struct event *readable;
+    struct event *writable;
+    struct event
+        *flush; /* runs after this turn's reads, so that their output leaves in one batch */
+    struct event *timer;
+    uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
+    uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
+    struct ws_decoder decoder;
+    size_t frame_max; /* header included */
+    struct link_record record;
+    uint64_t probe;     /* the ping whose answer proves that a frame has arrived; 0: none is out */
+    size_t probed_size; /* of that frame */
+    bool client;
+    bool framed;    /* payload comes and goes in WebSocket frames */
+    bool handed_on; /* payload goes elsewhere: to other_fd, or to held until that is there */
+    struct byte_queue held;
+    int other_fd; /* the instance that has the session; -1: not known yet, or none */
+    struct event *other_readable;
+    struct event *other_writable;
+    bool closing; /* a close frame was sent; nothing follows it */
+    bool pong_due;
+    uint8_t pong[WS_CONTROL_PAYLOAD_MAX];
+    size_t pong_size;
+    enum link_end end;
+    char reason[200];
+    /* Mask keys must be unpredictable (RFC 6455, 10.3); they are drawn from OpenSSL's generator in
+     * bulk. */
+    uint8_t keys[MASK_KEYS][4];
+    size_t next_key;
+    uint8_t *hello; /* server: what came so far, until HELLO is whole */
+    size_t hello_fill;
+};
+
+static void link_update(struct link *link);
+static void start_closing(struct link *link, uint16_t code, const char *reason);
+
+/* ---- life */
+
+static void on_readable(evutil_socket_t fd, short what, void *argument);
+static void on_writable(evutil_socket_t fd, short what, void *argument);
+static void on_flush(evutil_socket_t fd, short what, void *argument);
+static void on_timer(evutil_socket_t fd, short what, void *argument);
+
+static struct link *link_new(struct worker *worker, struct transport *transport,
+                             const struct link_owner *owner, void *context, bool client)
+{
+    struct link *link = calloc(1, sizeof *link);
+    int fd = transport_fd(transport);
+
+    if (!link)
+        abort();
+    link->worker = worker;
+    link->transport = transport;
+    link->owner = owner;
+    link->context = context;
+    link->client = client;
+    link->framed = true;
+    link->frame_max = FRAME_LIMIT_MOST;
+    link->other_fd = -1;
+    byte_queue_init(&link->held, &worker->pool);
+    link->next_key = MASK_KEYS;
+    link->timer_us = UINT64_MAX;
+    ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
+    socket_tune(fd);
+    socket_bound_unsent(fd, UNSENT_IN_KERNEL);
+    link->readable = worker_event(worker, fd, EV_READ | EV_PERSIST, on_readable, link);
+    link->writable = worker_event(worker, fd, EV_WRITE | EV_PERSIST, on_writable, link);
+    link->flush = worker_timer(worker, on_flush, link);
+    link->timer = worker_timer(worker, on_timer, link);
+    event_add(link->readable, NULL);
+    /* TLS may have read ahead what no event will announce. */
+    if (transport_pending(transport))
+        event_active(link->readable, EV_READ, 0);
+    return link;
+}
+
+struct link *link_new_client(struct worker *worker, struct transport *transport,
+                             struct mux_session *session, const struct link_owner *owner,
+                             void *context)
+{
+    struct link *link = link_new(worker, transport, owner, context, true);
+
+    link->session = session;
+    return link;
+}
+
+void link_start(struct link *link)
+{
+    mux_session_attach(link->session, clock_now_us());
+    link_update(link);
+}
+
+struct link *link_new_server(struct worker *worker, struct transport *transport,
+                             const struct link_owner *owner, void *context)
+{
+    struct link *link = link_new(worker, transport, owner, context, false);
+
+    link->hello = malloc(MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX);
+    if (!link->hello)
+        abort();
+    link->close_us = clock_now_us() + HELLO_TIMEOUT_US;
+    link_update(link);
+    return link;
+}
+
+struct link *link_new_handed_on(struct worker *worker, struct transport *transport,
+                                const struct link_owner *owner, void *context)
+{
+    struct link *link = link_new_server(worker, transport, owner, context);
+
+    link->framed = false;
+    return link;
+}
+
+static void link_free(struct link *link)
+{
+    if (link->other_fd >= 0) {
+        event_free(link->other_readable);
+        event_free(link->other_writable);
+        close(link->other_fd);
+    }
+    byte_queue_clear(&link->held);
+    event_free(link->readable);
+    event_free(link->writable);
+    event_free(link->flush);
+    event_free(link->timer);
+    transport_free(link->transport);
+    byte_wipe(link->keys, sizeof link->keys);
+    free(link->hello);
+    free(link);
+}
+
+static void finish(struct link *link)
+{
+    if (link->session)
+        mux_session_detach(link->session);
+    link->owner->ended(link->context, link, link->end, link->reason);
+    link_free(link);
+}
+
+const char *link_end_name(enum link_end end)
+{
+    static const char *const names[LINK_ENDS] = {
+        [LINK_END_CLOSED] = "closed",     [LINK_END_LOST] = "lost",
+        [LINK_END_DEAD] = "dead",         [LINK_END_GARBLED] = "garbled",
+        [LINK_END_PROTOCOL] = "protocol", [LINK_END_REJECTED] = "rejected",
+    };
+
+    return names[end];
+}
+
+const char *link_protection(const struct link *link)
+{
+    return transport_protection(link->transport);
+}
+
+void link_limit_frames(struct link *link, size_t max)
+{
+    struct frame_limit limit;
+
+    frame_limit_init(&limit, max);
+    if (limit.max < link->frame_max)
+        link->frame_max = limit.max;
+}
+
+struct link_record link_record(const struct link *link)
+{
+    return link->record;
+}
+
+/* ---- what the link has proven */
+
+/* Has the largest frame so far answered for, so that its size is known to get through. */
+static void probe_frames(struct link *link)
+{
+    const struct frame_record *frames = &link->record.frames;
+
+    if (link->probe != 0 || frames->largest_sent <= FRAME_LIMIT_LEARNT_LEAST ||
+        frames->largest_sent <= frames->largest_answered || !mux_session_established(link->session))
+        return;
+    struct mux_pings pings = mux_session_pings(link->session);
+    /* A ping that is under way is for the round trip, and came first. */
+    if (pings.asked != pings.answered)
+        return;
+    mux_session_ping(link->session, clock_now_us());
+    link->probe = pings.asked + 1;
+    link->probed_size = frames->largest_sent;
+}
+
+static void note_sent(struct link *link, size_t size)
+{
+    if (size > link->record.frames.largest_sent)
+        link->record.frames.largest_sent = size;
+    if (link->session)
+        probe_frames(link);
+}
+
+static void note_received(struct link *link)
+{
+    struct mux_pings pings = mux_session_pings(link->session);
+
+    link->record.progress = mux_session_progress(link->session);
+    link->record.answered = pings.answered > 0;
+    if (link->probe != 0 && pings.answered >= link->probe) {
+        link->record.frames.largest_answered = link->probed_size;
+        link->probe = 0;
+    }
+    probe_frames(link);
+}
+
+/* ---- output */
+
+static const uint8_t *mask_key(struct link *link)
+{
+    if (!link->client)
+        return NULL;
+    if (link->next_key == MASK_KEYS) {
+        if (RAND_bytes(&link->keys[0][0], sizeof link->keys) != 1)
+            abort();
+        link->next_key = 0;
+    }
+    return link->keys[link->next_key++];
+}
+
+static void set_end(struct link *link, enum link_end end, const char *reason)
+{
+    if (link->reason[0] != '\0')
+        return;
+    link->end = end;
+    snprintf(link->reason, sizeof link->reason, "%s", reason);
+}
+
+/* What the instance that has the session says. */
+static size_t read_other(struct link *link, uint8_t *buffer, size_t size)
+{
+    ssize_t got = read(link->other_fd, buffer, size);
+
+    if (got > 0)
+        return (size_t)got;
+    if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session has closed it");
+    return 0;
+}
+
+/* Makes a frame of the payload, whose header is to be at out, not behind it. Returns its size. */
+static size_t put_frame(struct link *link, uint8_t *out, uint8_t *payload, size_t size)
+{
+    uint8_t header[WS_HEADER_MAX];
+    const uint8_t *key = mask_key(link);
+    size_t header_size = ws_frame_header(header, WS_OPCODE_BINARY, size, key);
+
+    if (out + header_size != payload)
+        memmove(out + header_size, payload, size);
+    memcpy(out, header, header_size);
+    if (key)
+        ws_mask(out + header_size, size, key, 0);
+    note_sent(link, header_size + size);
+    return header_size + size;
+}
+
+/*
+ * Makes frames of what the session says, each as large as is allowed: where a message ends means
+ * nothing to the peer. There is room for headers before the payload. Returns where the frames
+ * begin, and their size.
+ */
+static uint8_t *put_frames(struct link *link, uint8_t *payload, size_t *size)
+{
+    const size_t part_max = link->frame_max - WS_HEADER_MAX;
+    uint8_t unused[WS_HEADER_MAX];
+    size_t left = *size;
+    uint8_t *start;
+
+    if (left <= part_max)
+        start = payload - ws_frame_header(unused, WS_OPCODE_BINARY, left,
+                                          link->client ? link->keys[0] : NULL);
+    else
+        start = payload - (left / part_max + 1) * WS_HEADER_MAX;
+    uint8_t *out = start;
+    while (left > 0) {
+        size_t part = left < part_max ? left : part_max;
+        out += put_frame(link, out, payload, part);
+        payload += part;
+        left -= part;
+    }
+    *size = (size_t)(out - start);
+    return start;
+}
+
+/*
+ * Encodes the next batch: a pong that is due, then what the session has to say. Headers are put in
+ * front of what they belong to, so the batch begins somewhere in the staging area.
+ */
+static size_t fill_staging(struct link *link, uint8_t **start)
+{
+    const size_t front = WS_CONTROL_FRAME_MAX + FRAMES_A_BATCH * WS_HEADER_MAX;
+    size_t room = (FRAMES_A_BATCH - 1) * (link->frame_max - WS_HEADER_MAX);
+    uint8_t *at = link->worker->staging + front;
+    size_t size = 0;
+
+    if (room > WORKER_WRITE_SIZE - front)
+        room = WORKER_WRITE_SIZE - front;
+    if (link->session)
+        size = mux_session_pull(link->session, at, room, clock_now_us());
+    else if (link->other_fd >= 0)
+        size = read_other(link, at, room);
+    if (size > 0 && link->framed)
+        at = put_frames(link, at, &size);
+    else if (size > 0)
+        note_sent(link, size);
+    if (link->pong_due) {
+        uint8_t pong[WS_CONTROL_FRAME_MAX];
+        size_t pong_size = ws_frame_pong(pong, link->pong, link->pong_size, mask_key(link));
+        at -= pong_size;
+        memcpy(at, pong, pong_size);
+        size += pong_size;
+        link->pong_due = false;
+    }
+    *start = at;
+    return size;
+}
+
+/* Sends a close frame, as the last thing; the peer has a moment to answer it. */
+static void start_closing(struct link *link, uint16_t code, const char *reason)
+{
+    uint8_t frame[WS_CONTROL_FRAME_MAX];
+
+    if (link->closing)
+        return;
+    link->closing = true;
+    link->close_us = clock_now_us() + CLOSE_TIMEOUT_US;
+    if (link->session)
+        mux_session_detach(link->session);
+    if (!link->framed) {
+        /* The end of the connection says it all; a moment for what is still on its way. */
+        if (!transport_busy(link->transport))
+            link->close_us = clock_now_us();
+        return;
+    }
+    size_t size = ws_frame_close(frame, (enum ws_close_code)code, reason, mask_key(link));
+    /* While a batch is on its way there is no place for more: then the connection just closes. */
+    if (transport_busy(link->transport) || transport_commit(link->transport, frame, size) != 0 ||
+        transport_flush(link->transport) == TRANSPORT_ERROR)
+        link->close_us = clock_now_us();
+}
+
+/* Encrypts what the session has to say, as much as is to leave in one call. 0 or TRANSPORT_ERROR.
+ */
+static int commit_batches(struct link *link)
+{
+    while (!link->closing && transport_has_room(link->transport)) {
+        uint8_t *batch;
+        size_t size = fill_staging(link, &batch);
+        if (size == 0)
+            return 0;
+        int error = transport_commit(link->transport, batch, size);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* 0: go on; -1: the link has ended. */
+static int send_batches(struct link *link)
+{
+    /* What the kernel did not take comes first: while it does not, nothing new is encrypted. */
+    int sent = transport_flush(link->transport);
+
+    if (sent == 1) {
+        int error = commit_batches(link);
+        sent = error ? error : transport_flush(link->transport);
+    }
+    if (sent != TRANSPORT_ERROR)
+        return 0;
+    set_end(link, LINK_END_LOST, transport_error(link->transport));
+    finish(link);
+    return -1;
+}
+
+/* What the session has to say before it lets go of the link: a GOAWAY above all. */
+static void send_last_batch(struct link *link)
+{
+    if (!transport_busy(link->transport) && commit_batches(link) == 0)
+        transport_flush(link->transport);
+}
+
+void link_output(struct link *link)
+{
+    event_active(link->flush, EV_TIMEOUT, 0);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+
+    (void)fd;
+    (void)what;
+    if (send_batches(link) == 0)
+        link_update(link);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+
+    /* While the kernel holds enough unsent bytes, more would only wait there, out of order's reach.
+     */
+    if (!event_pending(link->writable, EV_WRITE, NULL))
+        on_writable(fd, what, argument);
+}
+
+/* ---- input */
+
+/* The session failed: the peer's fault, or silence. Says goodbye. */
+static void session_failed(struct link *link, int error)
+{
+    switch (error) {
+    case MUX_ERROR_DEAD:
+        set_end(link, LINK_END_DEAD, mux_session_reason(link->session));
+        link->close_us = clock_now_us();
+        break;
+    case MUX_ERROR_REJECTED:
+        set_end(link, LINK_END_REJECTED, mux_session_reason(link->session));
+        start_closing(link, WS_CLOSE_NORMAL, "rejected");
+        break;
+    default:
+        set_end(link, LINK_END_PROTOCOL, mux_session_reason(link->session));
+        start_closing(link, WS_CLOSE_PROTOCOL_ERROR, "tunnel protocol");
+    }
+}
+
+static void reject(struct link *link, const struct mux_reject *rejection)
+{
+    uint8_t payload[MUX_FRAME_HEADER + 512];
+    uint8_t frame[WS_HEADER_MAX + sizeof payload];
+    struct byte_writer w;
+
+    byte_writer_init(&w, payload, sizeof payload);
+    mux_reject_encode(&w, rejection);
+    size_t header =
+        link->framed ? ws_frame_header(frame, WS_OPCODE_BINARY, byte_writer_size(&w), NULL) : 0;
+    memcpy(frame + header, payload, byte_writer_size(&w));
+    set_end(link, LINK_END_REJECTED, "the session was refused");
+    if (!transport_busy(link->transport))
+        transport_commit(link->transport, frame, header + byte_writer_size(&w));
+    transport_flush(link->transport);
+    start_closing(link, WS_CLOSE_NORMAL, "rejected");
+}
+
+/* Writes what is held to the instance that has the session, as far as that takes it. */
+static void hand_on(struct link *link)
+{
+    struct iovec spans[HELD_SPANS];
+
+    while (link->other_fd >= 0 && byte_queue_unread(&link->held) > 0) {
+        size_t count = byte_queue_peek(&link->held, spans, HELD_SPANS);
+        ssize_t written = writev(link->other_fd, spans, (int)count);
+        if (written < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+                start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session is gone");
+            return;
+        }
+        byte_queue_skip(&link->held, (uint64_t)written);
+        byte_queue_drop(&link->held, link->held.read);
+    }
+}
+
+static void on_other_readable(evutil_socket_t fd, short what, void *argument)
+{
+    on_flush(fd, what, argument);
+}
+
+static void on_other_writable(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+
+    (void)fd;
+    (void)what;
+    hand_on(link);
+    link_update(link);
+}
+
+void link_forward(struct link *link, int fd)
+{
+    assert(link->handed_on && link->other_fd < 0);
+    link->other_fd = fd;
+    link->other_readable =
+        worker_event(link->worker, fd, EV_READ | EV_PERSIST, on_other_readable, link);
+    link->other_writable =
+        worker_event(link->worker, fd, EV_WRITE | EV_PERSIST, on_other_writable, link);
+    hand_on(link);
+    link_update(link);
+}
+
+void link_reject(struct link *link, const struct mux_reject *rejection)
+{
+    if (link->closing)
+        return;
+    link->handed_on = false;
+    byte_queue_clear(&link->held);
+    event_add(link->readable, NULL);
+    reject(link, rejection);
+    link_update(link);
+}
+
+/* Collects HELLO; when it is whole the owner finds the session and gets the rest of the bytes. */
+static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
+{
+    size_t room = MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX - link->hello_fill;
+    size_t part = size < room ? size : room;
+    struct mux_hello hello;
+    struct mux_reject rejection = {0};
+    size_t consumed;
+    const char *reason;
+
+    memcpy(link->hello + link->hello_fill, bytes, part);
+    size_t before = link->hello_fill;
+    link->hello_fill += part;
+    int result = mux_hello_receive(link->hello, link->hello_fill, &hello, &consumed, &reason);
+    if (result == MUX_HELLO_NEED_MORE)
+        return;
+    if (result == MUX_HELLO_MALFORMED) {
+        set_end(link, LINK_END_PROTOCOL, reason);
+        start_closing(link, WS_CLOSE_PROTOCOL_ERROR, "tunnel protocol");
+        return;
+    }
+    link->close_us = 0;
+    link_limit_frames(link, hello.message_max);
+    link->session = link->owner->hello(link->context, link, &hello, &rejection);
+    if (!link->session && rejection.code == MUX_CODE_NONE) {
+        link->handed_on = true;
+        byte_queue_append(&link->held, link->hello, before);
+        byte_queue_append(&link->held, bytes, size);
+    }
+    byte_wipe(link->hello, link->hello_fill);
+    free(link->hello);
+    link->hello = NULL;
+    if (link->handed_on)
+        return;
+    if (!link->session) {
+        reject(link, &rejection);
+        return;
+    }
+    size_t taken = consumed - before;
+    int error = mux_session_receive(link->session, bytes + taken, size - taken, clock_now_us());
+    note_received(link);
+    if (error)
+        session_failed(link, error);
+}
+
+static void receive_payload(struct link *link, const uint8_t *bytes, size_t size)
+{
+    if (link->handed_on) {
+        byte_queue_append(&link->held, bytes, size);
+        hand_on(link);
+        return;
+    }
+    if (!link->session) {
+        receive_hello(link, bytes, size);
+        return;
+    }
+    int error = mux_session_receive(link->session, bytes, size, clock_now_us());
+    note_received(link);
+    if (error)
+        session_failed(link, error);
+}
+
+static void receive_close(struct link *link, const struct ws_event *event)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "the peer closed the WebSocket, code %u%s%.*s",
+             (unsigned)event->code, event->size > 0 ? ": " : "", (int)event->size,
+             (const char *)event->bytes);
+    set_end(link, LINK_END_CLOSED, text);
+    link->record.going_away = event->code == WS_CLOSE_GOING_AWAY;
+    link->record.frames.refused = event->code == WS_CLOSE_TOO_BIG;
+    if (!link->closing)
+        start_closing(link, event->code == WS_CLOSE_NO_STATUS ? WS_CLOSE_NORMAL : event->code,
+                      NULL);
+    link->close_us = clock_now_us();
+}
+
+static void handle_event(struct link *link, int kind, const struct ws_event *event)
+{
+    switch (kind) {
+    case WS_DATA:
+        /* After our close frame only the peer's is of interest. */
+        if (!link->closing)
+            receive_payload(link, event->bytes, event->size);
+        break;
+    case WS_PING:
+        memcpy(link->pong, event->bytes, event->size);
+        link->pong_size = event->size;
+        link->pong_due = true;
+        link_output(link);
+        break;
+    case WS_CLOSE:
+        receive_close(link, event);
+        break;
+    default:
+        break;
+    }
+}
+
+static void decode(struct link *link, uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        struct ws_event event = {0};
+        size_t consumed = 0;
+        int kind = ws_decoder_next(&link->decoder, bytes, size, &consumed, &event);
+        if (kind < 0) {
+            set_end(link, LINK_END_GARBLED, event.error);
+            start_closing(link, event.code, event.error);
+            link->close_us = clock_now_us();
+            return;
+        }
+        handle_event(link, kind, &event);
+        bytes += consumed;
+        size -= consumed;
+        if (kind == WS_NEED_MORE)
+            return;
+    }
+}
+
+/* Nothing more is read for another instance before that has taken some. */
+static bool is_full(const struct link *link)
+{
+    return byte_queue_unread(&link->held) > HELD_MAX && !link->closing;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+    long got = 0;
+
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < READS_A_TURN; i++) {
+        got = transport_read(link->transport, link->worker->link_bytes, WORKER_READ_SIZE);
+        if (got <= 0)
+            break;
+        if (link->framed)
+            decode(link, link->worker->link_bytes, (size_t)got);
+        else if (!link->closing)
+            receive_payload(link, link->worker->link_bytes, (size_t)got);
+        relay_flush_touched(link->worker);
+        if (!transport_pending(link->transport) || is_full(link))
+            break;
+    }
+    if (got < 0) {
+        set_end(link, LINK_END_LOST,
+                got == TRANSPORT_EOF ? "the connection was closed without a WebSocket close frame"
+                                     : transport_error(link->transport));
+        finish(link);
+        return;
+    }
+    link_update(link);
+    if (transport_pending(link->transport) && !is_full(link))
+        event_active(link->readable, EV_READ, 0);
+}
+
+/* ---- time */
+
+static uint64_t next_deadline(const struct link *link)
+{
+    uint64_t deadline = UINT64_MAX;
+
+    if (link->session && !link->closing)
+        deadline = mux_session_deadline(link->session);
+    if (link->close_us != 0 && link->close_us < deadline)
+        deadline = link->close_us;
+    return deadline;
+}
+
+/* A link whose session is elsewhere reads each side only while the other one takes what comes. */
+static void update_forwarding(struct link *link)
+{
+    bool full = is_full(link);
+    bool was_full = !event_pending(link->readable, EV_READ, NULL);
+
+    worker_want(link->readable, !full);
+    if (was_full && !full && transport_pending(link->transport))
+        event_active(link->readable, EV_READ, 0);
+    if (link->other_fd < 0)
+        return;
+    worker_want(link->other_readable, !link->closing && !transport_busy(link->transport));
+    worker_want(link->other_writable, !link->closing && byte_queue_unread(&link->held) > 0);
+}
+
+/* The one place that says what the link waits for. */
+static void link_update(struct link *link)
+{
+    if (link->handed_on)
+        update_forwarding(link);
+    uint64_t deadline = next_deadline(link);
+    bool blocked = transport_busy(link->transport) ||
+                   (link->session && !link->closing && mux_session_wants_output(link->session));
+
+    worker_want(link->writable, blocked);
+    /* A timer that is too early costs one idle call; one that is armed anew for every byte costs
+     * more. */
+    if (deadline < link->timer_us) {
+        uint64_t now = clock_now_us();
+        uint64_t wait = deadline > now ? deadline - now : 0;
+        worker_wait_us(link->timer, wait);
+        link->timer_us = deadline;
+    }
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *argument)
+{
+    struct link *link = argument;
+    uint64_t now = clock_now_us();
+
+    (void)fd;
+    (void)what;
+    link->timer_us = UINT64_MAX;
+    if (link->close_us != 0 && now >= link->close_us) {
+        if (!link->session && !link->closing)
+            set_end(link, LINK_END_PROTOCOL, "no HELLO within the time allowed");
+        set_end(link, LINK_END_CLOSED, "closed");
+        finish(link);
+        return;
+    }
+    if (link->session && !link->closing) {
+        int error = mux_session_tick(link->session, now);
+        if (error)
+            session_failed(link, error);
+    }
+    if (!transport_busy(link->transport) && link->session && !link->closing &&
+        !mux_session_wants_output(link->session))
+        transport_relax(link->transport);
+    link_update(link);
+}
+
+void link_close(struct link *link, uint16_t code, const char *reason)
+{
+    set_end(link, LINK_END_CLOSED, reason);
+    send_last_batch(link);
+    start_closing(link, code, reason);
+    link->session = NULL;
+    link_update(link);
+}
+
+void link_probe(struct link *link)
+{
+    if (!link->session || link->closing)
+        return;
+    mux_session_probe(link->session, clock_now_us(), PROBE_TIMEOUT_US);
+    link_update(link);
+}
+
+void link_abort(struct link *link)
+{
+    if (link->session)
+        mux_session_detach(link->session);
+    link_free(link);
+}

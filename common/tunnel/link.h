@@ -1,0 +1,88 @@
+/*
+ * The room tunnel/ joins sessions (mux/) to bytes on both sides: links below them, relays above.
+ *
+ * A link: one upgraded WebSocket connection, carrying one session.
+ *
+ *     transport -> WebSocket decoder -> session -> relays
+ *     session's frames -> WebSocket frame (masked by a client) -> transport
+ *
+ * On a server the link first waits, for a bounded time, for the HELLO that says which session it is
+ * for. When another instance of the server has that session, the link is forwarded: what comes is
+ * handed on as it is, over a plain connection on which the other instance has a link without
+ * WebSocket frames.
+ */
+#pragma once
+
+#include "io/transport.h"
+#include "io/worker.h"
+#include "mux/session.h"
+#include "tunnel/frame_limit.h"
+
+struct link;
+
+enum link_end {
+    LINK_END_CLOSED,   /* the peer closed in good order */
+    LINK_END_LOST,     /* the connection broke, or was closed without a close frame */
+    LINK_END_DEAD,     /* silence for too long */
+    LINK_END_GARBLED,  /* no WebSocket frame came; something between the ends may have written it */
+    LINK_END_PROTOCOL, /* the peer broke the tunnel protocol */
+    LINK_END_REJECTED, /* the server refused the session: mux_session_rejection() */
+};
+
+#define LINK_ENDS 6
+/* "closed", "lost", ...: for figures and records. */
+const char *link_end_name(enum link_end end);
+
+struct link_owner {
+    /*
+     * Server: HELLO has come. The owner finds or makes the session, accepts it
+     * (mux_session_accept()) and returns it; or fills in *reject and returns NULL. With
+     * MUX_CODE_NONE in it the answer comes later: link_forward() or link_reject().
+     */
+    struct mux_session *(*hello)(void *context, struct link *link, const struct mux_hello *hello,
+                                 struct mux_reject *reject);
+    /* The link is gone (freed after this call); the session is detached. reason is for the log. */
+    void (*ended)(void *context, struct link *link, enum link_end end, const char *reason);
+};
+
+/* Client: for a session that link_start() attaches. Takes the transport. */
+struct link *link_new_client(struct worker *worker, struct transport *transport,
+                             struct mux_session *session, const struct link_owner *owner,
+                             void *context);
+/* Attaches the session; from here on its output() may call link_output(). */
+void link_start(struct link *link);
+struct link *link_new_server(struct worker *worker, struct transport *transport,
+                             const struct link_owner *owner, void *context);
+/* The same for a connection from another instance, without WebSocket frames. */
+struct link *link_new_handed_on(struct worker *worker, struct transport *transport,
+                                const struct link_owner *owner, void *context);
+/* Another instance has the session: everything that came and comes goes to fd, which is the link's
+ * from now on, and back. */
+void link_forward(struct link *link, int fd);
+/* There is no such session anywhere. */
+void link_reject(struct link *link, const struct mux_reject *rejection);
+/* Lets go of the session and says goodbye (a WebSocket close frame); ended() is called when that is
+ * done. */
+void link_close(struct link *link, uint16_t code, const char *reason);
+
+/* Frees at once; ended() is not called. */
+void link_abort(struct link *link);
+
+/* The link may be dead without a sign of it: probes it, and gives it up after a short silence. */
+void link_probe(struct link *link);
+
+/* A session's output() callback comes here. */
+void link_output(struct link *link);
+const char *link_protection(const struct link *link);
+/* Sends no larger WebSocket frame from here on; of several limits the smallest counts, 0 is none.
+ * On a server, the one in HELLO is obeyed without this. */
+void link_limit_frames(struct link *link, size_t max);
+
+/* What a link has done: whoever decides about the next one asks, in ended() at the latest. */
+struct link_record {
+    uint64_t progress; /* as mux_session_progress(): what it has carried for sure */
+    bool answered;     /* the peer has answered a ping */
+    bool going_away;   /* the peer has closed because it stops: 1001 (RFC 6455, 7.4.1) */
+    struct frame_record frames;
+};
+struct link_record link_record(const struct link *link);

@@ -1,0 +1,874 @@
+#include "tunnel/relay.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "io/clock.h"
+
+enum {
+    READ_SIZE_MIN = 1984, /* fits a small chunk */
+    READ_SPACES = 6,
+    HALF_CLOSED_CHECK_S = 1,
+    WRITE_SPANS = 16,
+    /* What a filter and the queues beside it have without being asked, in bytes. */
+    UNACCOUNTED = 64 * 1024,
+};
+
+static void relay_update(struct relay *relay);
+static void look_for_events(struct relay *relay);
+static void filter_on(struct worker_later *later);
+static void watch_half_closed(struct relay *relay);
+
+struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
+                        struct kafka_filter *filter)
+{
+    struct relay *relay = calloc(1, sizeof *relay);
+
+    if (!relay)
+        abort();
+    relay->worker = worker;
+    relay->owner = owner;
+    relay->context = context;
+    relay->filter = filter;
+    relay->fd = -1;
+    relay->read_size = READ_SIZE_MIN;
+    relay->total_to_socket = relay->total_from_socket = &relay->uncounted;
+    list_init(&relay->node);
+    list_init(&relay->turn);
+    list_init(&relay->later.node);
+    byte_queue_init(&relay->incoming, &worker->pool);
+    byte_queue_init(&relay->unfiltered, &worker->pool);
+    byte_queue_init(&relay->filtered, &worker->pool);
+    return relay;
+}
+
+void relay_set_stream(struct relay *relay, struct mux_stream *stream)
+{
+    relay->stream = stream;
+    mux_stream_set_owner(stream, relay);
+}
+
+void relay_count(struct relay *relay, uint64_t *to_socket, uint64_t *from_socket)
+{
+    relay->total_to_socket = to_socket;
+    relay->total_from_socket = from_socket;
+}
+
+void relay_peek(struct relay *relay, struct kafka_peek *peek)
+{
+    relay->peek = peek;
+}
+
+/* ---- the end */
+
+static void free_relay(struct worker_release *release)
+{
+    struct relay *relay = list_entry(release, struct relay, release);
+
+    kafka_filter_free(relay->filter);
+    free(relay);
+}
+
+static void close_socket(struct relay *relay, bool reset)
+{
+    if (relay->tls && reset)
+        transport_reset(relay->tls);
+    else if (relay->tls)
+        transport_free(relay->tls);
+    else if (relay->fd >= 0 && reset)
+        socket_reset(relay->fd);
+    else if (relay->fd >= 0)
+        close(relay->fd);
+    relay->tls = NULL;
+    relay->fd = -1;
+}
+
+/* Nothing happens to the relay any more; its memory stays until no call of it can be on the stack.
+ */
+static void release(struct relay *relay, bool reset)
+{
+    assert(!relay->ended);
+    relay->ended = true;
+    relay->stream = NULL;
+    if (relay->readable)
+        event_free(relay->readable);
+    if (relay->writable)
+        event_free(relay->writable);
+    if (relay->half_closed)
+        event_free(relay->half_closed);
+    relay->readable = relay->writable = relay->half_closed = NULL;
+    close_socket(relay, reset);
+    relay->span_count = 0;
+    byte_queue_clear(&relay->incoming);
+    byte_queue_clear(&relay->unfiltered);
+    byte_queue_clear(&relay->filtered);
+    list_remove(&relay->turn);
+    list_remove(&relay->later.node);
+    worker_release(relay->worker, &relay->release, free_relay);
+}
+
+static void end(struct relay *relay, enum relay_end how, enum mux_code code, struct mux_text reason)
+{
+    release(relay, how != RELAY_END_COMPLETE);
+    relay->owner->ended(relay->context, relay, how, code, reason);
+}
+
+/* The socket's side is the reason: tell the peer, then the owner. */
+static void cut(struct relay *relay, enum mux_code code, const char *reason,
+                enum mux_reset_mode mode)
+{
+    if (relay->stream)
+        mux_stream_reset(relay->stream, code, reason, mode, clock_now_us());
+    end(relay, RELAY_END_RESET, code, (struct mux_text){reason, strlen(reason)});
+}
+
+void relay_cut(struct relay *relay, enum mux_code code, const char *reason)
+{
+    if (relay->stream)
+        mux_stream_reset(relay->stream, code, reason, MUX_RESET_NOW, clock_now_us());
+    release(relay, true);
+}
+
+void relay_fail(struct relay *relay, enum mux_code code, const char *reason)
+{
+    cut(relay, code, reason, MUX_RESET_NOW);
+}
+
+void relay_abandon(struct relay *relay)
+{
+    release(relay, true);
+}
+
+/* ---- stream to socket */
+
+static void consumed(struct relay *relay, size_t size)
+{
+    relay->bytes_to_socket += size;
+    *relay->total_to_socket += size;
+    if (size > 0 && relay->stream)
+        mux_stream_consume(relay->stream, size, clock_now_us());
+}
+
+/* The socket takes nothing more. What it has sent is still to be read: an answer may precede a
+ * reset. */
+static void stop_writing(struct relay *relay)
+{
+    size_t dropped = (size_t)byte_queue_unread(&relay->incoming) + relay->encrypted;
+
+    relay->discards = true;
+    watch_half_closed(relay);
+    relay->encrypted = 0;
+    for (size_t i = 0; i < relay->span_count; i++)
+        dropped += relay->spans[i].iov_len;
+    relay->span_count = 0;
+    byte_queue_clear(&relay->incoming);
+    if (relay->read_ended) {
+        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
+        return;
+    }
+    if (dropped > 0 && relay->stream)
+        mux_stream_consume(relay->stream, dropped, clock_now_us());
+}
+
+/* Encrypts a span as far as there is room, and lets the kernel have it. Returns bytes taken, -1
+ * when the socket is broken. */
+static ssize_t write_tls(struct relay *relay, const struct iovec *span)
+{
+    size_t taken = 0;
+
+    do {
+        while (taken < span->iov_len && transport_has_room(relay->tls)) {
+            size_t some = span->iov_len - taken;
+            if (some > WORKER_WRITE_SIZE)
+                some = WORKER_WRITE_SIZE;
+            if (transport_commit(relay->tls, (const uint8_t *)span->iov_base + taken, some) != 0)
+                return -1;
+            taken += some;
+        }
+        if (!transport_has_room(relay->tls) && transport_flush(relay->tls) == TRANSPORT_ERROR)
+            return -1;
+    } while (taken < span->iov_len && transport_has_room(relay->tls));
+    relay->encrypted += taken;
+    return (ssize_t)taken;
+}
+
+/* Writes what iovecs point at. Returns bytes written, -1 when the socket is broken; then all of
+ * them still belong to the caller. */
+static ssize_t write_spans(struct relay *relay, const struct iovec *spans, size_t count)
+{
+    size_t encrypted = relay->encrypted;
+    ssize_t written = 0;
+
+    if (!relay->tls) {
+        written = writev(relay->fd, spans, (int)count);
+        if (written >= 0)
+            return written;
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+    }
+    for (size_t i = 0; i < count && written >= 0; i++) {
+        ssize_t some = write_tls(relay, &spans[i]);
+        written = some < 0 ? -1 : written + some;
+        if (some >= 0 && (size_t)some < spans[i].iov_len)
+            break;
+    }
+    if (written >= 0 && transport_flush(relay->tls) != TRANSPORT_ERROR)
+        return written;
+    relay->encrypted = encrypted;
+    return -1;
+}
+
+/* Only what the kernel has counts as consumed: with TLS that is all that was encrypted, or nothing
+ * yet. */
+static void credit_written(struct relay *relay, size_t written)
+{
+    if (relay->tls) {
+        if (transport_busy(relay->tls))
+            return;
+        written = relay->encrypted;
+        relay->encrypted = 0;
+    }
+    consumed(relay, written);
+}
+
+/* Writes the queue as far as the socket takes it; false: the relay has changed its mind, or ended.
+ */
+static bool write_queue(struct relay *relay)
+{
+    struct iovec spans[WRITE_SPANS];
+    size_t total = 0;
+
+    while (byte_queue_unread(&relay->incoming) > 0) {
+        size_t count = byte_queue_peek(&relay->incoming, spans, WRITE_SPANS);
+        ssize_t written = write_spans(relay, spans, count);
+        if (written < 0) {
+            credit_written(relay, total);
+            if (!relay->ended)
+                stop_writing(relay);
+            return false;
+        }
+        if (written == 0)
+            break;
+        byte_queue_skip(&relay->incoming, (uint64_t)written);
+        byte_queue_drop(&relay->incoming, relay->incoming.read);
+        total += (size_t)written;
+    }
+    if (relay->tls && transport_flush(relay->tls) == TRANSPORT_ERROR) {
+        stop_writing(relay);
+        return false;
+    }
+    credit_written(relay, total);
+    return !relay->ended;
+}
+
+/* Copies what is left of the spans after written bytes into the queue. */
+static void keep_spans(struct relay *relay, size_t written)
+{
+    for (size_t i = 0; i < relay->span_count; i++) {
+        size_t size = relay->spans[i].iov_len;
+        size_t skip = written < size ? written : size;
+        byte_queue_append(&relay->incoming, (const uint8_t *)relay->spans[i].iov_base + skip,
+                          size - skip);
+        written -= skip;
+    }
+    relay->span_count = 0;
+}
+
+static size_t spans_size(const struct relay *relay)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < relay->span_count; i++)
+        size += relay->spans[i].iov_len;
+    return size;
+}
+
+/* Writes this turn's spans, straight from the link's buffer while nothing waits before them. */
+static void flush_spans(struct relay *relay)
+{
+    size_t size = spans_size(relay);
+    size_t unwanted = relay->unwanted;
+    ssize_t written = 0;
+
+    relay->unwanted = 0;
+    if (unwanted > 0)
+        mux_stream_consume(relay->stream, unwanted, clock_now_us());
+    if (relay->ended)
+        return;
+
+    if (relay->discards) {
+        relay->span_count = 0;
+        consumed(relay, size);
+        return;
+    }
+    if (relay->fd >= 0 && byte_queue_unread(&relay->incoming) == 0)
+        written = write_spans(relay, relay->spans, relay->span_count);
+    if (written < 0) {
+        stop_writing(relay);
+        return;
+    }
+    keep_spans(relay, (size_t)written);
+    credit_written(relay, (size_t)written);
+}
+
+/* A clean end goes out when everything before it has been written. */
+static void finish_writing(struct relay *relay)
+{
+    if (!relay->write_ending || relay->write_ended || relay->fd < 0 || relay->discards ||
+        relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0 || relay->encrypted > 0)
+        return;
+    /* OpenSSL may have written an answer to a key update meanwhile, which goes first. */
+    if (relay->tls && transport_flush(relay->tls) != 1)
+        return;
+    relay->write_ended = true;
+    if (relay->tls)
+        transport_shutdown(relay->tls);
+    else
+        shutdown(relay->fd, SHUT_WR);
+}
+
+void relay_flush_touched(struct worker *worker)
+{
+    for (struct list *node; (node = list_pop(&worker->touched));) {
+        struct relay *relay = list_entry(node, struct relay, turn);
+        flush_spans(relay);
+        if (relay->ended)
+            continue;
+        finish_writing(relay);
+        relay_update(relay);
+    }
+}
+
+static void touch(struct relay *relay)
+{
+    if (list_empty(&relay->turn))
+        list_append(&relay->worker->touched, &relay->turn);
+}
+
+struct transport *relay_take_socket(struct relay *relay)
+{
+    struct transport *socket = relay->tls ? relay->tls : transport_new(relay->fd);
+
+    event_free(relay->readable);
+    event_free(relay->writable);
+    relay->readable = relay->writable = NULL;
+    relay->tls = NULL;
+    relay->fd = -1;
+    relay->discards = true;
+    list_remove(&relay->later.node);
+    relay->span_count = 0;
+    byte_queue_clear(&relay->incoming);
+    return socket;
+}
+
+static void kafka_failed(struct relay *relay, int error)
+{
+    if (error == KAFKA_FILTER_ELOGIN && relay->fd >= 0) {
+        relay->owner->logged_in(relay->context, relay);
+        return;
+    }
+    cut(relay, MUX_CODE_KAFKA_PROTOCOL, kafka_filter_reason(relay->filter), MUX_RESET_AFTER_DATA);
+}
+
+/* Held responses and requests in flight are memory like any other. false: there is none for them,
+ * and the relay has ended. */
+static bool account(struct relay *relay)
+{
+    size_t held = kafka_filter_memory(relay->filter) +
+                  (size_t)byte_queue_unread(&relay->unfiltered) +
+                  (size_t)byte_queue_unread(&relay->filtered);
+
+    if (held <= UNACCOUNTED)
+        held = 0;
+    if (held == relay->accounted)
+        return true;
+    if (!mux_stream_hold(relay->stream, held)) {
+        cut(relay, MUX_CODE_LIMIT,
+            "the server's memory for what it holds of responses and requests is used up (--memory)",
+            MUX_RESET_NOW);
+        return false;
+    }
+    relay->accounted = held;
+    return true;
+}
+
+void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    if (relay->filter && !relay->discards) {
+        size_t taken = size;
+        int error = relay->draining ? kafka_filter_last_request(relay->filter, bytes, size, &taken)
+                                    : kafka_filter_requests(relay->filter, bytes, size);
+        look_for_events(relay);
+        if (error < 0) {
+            kafka_failed(relay, error);
+            return;
+        }
+        if (!account(relay))
+            return;
+        if (taken < size) {
+            relay->unwanted += size - taken;
+            size = taken;
+            touch(relay);
+        }
+        if (size == 0)
+            return;
+    }
+    if (relay->span_count == RELAY_SPANS_MAX) {
+        flush_spans(relay);
+        if (relay->ended)
+            return;
+    }
+    relay->spans[relay->span_count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
+    touch(relay);
+}
+
+void relay_on_finish(void *context, struct mux_stream *stream)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    relay->write_ending = true;
+    watch_half_closed(relay);
+    touch(relay);
+}
+
+void relay_on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+                    struct mux_text reason)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    relay->stream = NULL;
+    end(relay, RELAY_END_RESET, code, reason);
+}
+
+void relay_on_over(void *context, struct mux_stream *stream)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    relay->stream = NULL;
+    finish_writing(relay);
+    end(relay, RELAY_END_COMPLETE, MUX_CODE_NONE, (struct mux_text){"", 0});
+}
+
+/* ---- socket to stream */
+
+/* Everything the socket sent is with the stream: pass its end on. */
+static void finish_reading(struct relay *relay)
+{
+    if (!relay->read_ended || relay->read_finished || byte_queue_unread(&relay->unfiltered) > 0 ||
+        byte_queue_unread(&relay->filtered) > 0 || relay->blocked)
+        return;
+    if (relay->discards)
+        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
+    else if (relay->filter && !kafka_filter_between_responses(relay->filter))
+        cut(relay, MUX_CODE_PEER_RESET, "the broker closed the connection within a response",
+            MUX_RESET_AFTER_DATA);
+    else {
+        relay->read_finished = true;
+        if (relay->filter && !relay->write_ending &&
+            (kafka_filter_in_flight(relay->filter) > 0 ||
+             !kafka_filter_between_requests(relay->filter)))
+            relay->owner->unanswered(relay->context, relay);
+        mux_stream_finish(relay->stream);
+    }
+}
+
+static void read_failed(struct relay *relay, int error)
+{
+    /* The transport's own text ends with it, before the owner hears of it. */
+    char reason[TRANSPORT_ERROR_MAX];
+    /* With TLS 1.3 a client whose certificate is refused hears of it after its handshake. */
+    bool refused = relay->tls && relay->bytes_from_socket == 0 &&
+                   transport_failure(relay->tls) == TLS_FAILURE_ALERT;
+
+    snprintf(reason, sizeof reason, "%s",
+             relay->tls ? transport_error(relay->tls) : strerror(error));
+    cut(relay, refused ? MUX_CODE_UPSTREAM_UNREACHABLE : MUX_CODE_PEER_RESET, reason,
+        MUX_RESET_AFTER_DATA);
+}
+
+/* Reads more at a time while reads come back full, less when they do not. */
+static void adapt_read_size(struct relay *relay, size_t wanted, size_t got)
+{
+    if (got >= wanted && relay->read_size < WORKER_READ_SIZE)
+        relay->read_size *= 4;
+    else if (got < relay->read_size / 4)
+        relay->read_size /= 2;
+    if (relay->read_size > WORKER_READ_SIZE)
+        relay->read_size = WORKER_READ_SIZE;
+    if (relay->read_size < READ_SIZE_MIN)
+        relay->read_size = READ_SIZE_MIN;
+}
+
+/* Returns false when there is nothing more to do for this event. */
+static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
+{
+    if (got > 0) {
+        relay->bytes_from_socket += (uint64_t)got;
+        *relay->total_from_socket += (uint64_t)got;
+        adapt_read_size(relay, wanted, (size_t)got);
+        return true;
+    }
+    if (got == 0) {
+        relay->read_ended = true;
+        watch_half_closed(relay);
+        finish_reading(relay);
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        read_failed(relay, errno);
+    }
+    return false;
+}
+
+static void look_at(struct relay *relay, const struct iovec *spans, size_t size)
+{
+    for (size_t i = 0; size > 0 && !relay->peek->done; i++) {
+        size_t some = spans[i].iov_len < size ? spans[i].iov_len : size;
+        kafka_peek_requests(relay->peek, spans[i].iov_base, some);
+        size -= some;
+    }
+}
+
+static void read_raw(struct relay *relay, size_t writable)
+{
+    struct iovec spaces[READ_SPACES];
+    size_t wanted = writable < relay->read_size ? writable : relay->read_size;
+    size_t count = mux_stream_reserve(relay->stream, wanted, spaces, READ_SPACES);
+    size_t offered = 0;
+
+    /* Chunks are larger than what may be added: cut the last one. */
+    for (size_t i = 0; i < count; i++) {
+        if (spaces[i].iov_len > writable - offered)
+            spaces[i].iov_len = writable - offered;
+        offered += spaces[i].iov_len;
+    }
+    ssize_t got = readv(relay->fd, spaces, (int)count);
+    int error = errno;
+    if (got > 0 && relay->peek && !relay->peek->done)
+        look_at(relay, spaces, (size_t)got);
+    mux_stream_commit(relay->stream, got > 0 ? (size_t)got : 0);
+    errno = error;
+    after_read(relay, got, wanted);
+}
+
+/* As read(), with TLS as well. */
+static ssize_t read_socket(struct relay *relay, uint8_t *buffer, size_t size)
+{
+    if (!relay->tls)
+        return read(relay->fd, buffer, size);
+    long got = transport_read(relay->tls, buffer, size);
+    if (got > 0)
+        return got;
+    errno = got == TRANSPORT_BLOCKED ? EAGAIN : EPROTO;
+    return got == TRANSPORT_EOF ? 0 : -1;
+}
+
+/* What the filter yields goes to the stream as far as there is credit, else it waits. A stream that
+ * the peer has reset meanwhile takes nothing at all. */
+static void put_filtered(struct relay *relay, const uint8_t *bytes, size_t size)
+{
+    if (byte_queue_unread(&relay->filtered) == 0 && size > 0) {
+        size_t now = mux_stream_writable(relay->stream);
+        if (now > size)
+            now = size;
+        if (now > 0)
+            mux_stream_write(relay->stream, bytes, now);
+        bytes += now;
+        size -= now;
+    }
+    byte_queue_append(&relay->filtered, bytes, size);
+}
+
+static void look_for_events(struct relay *relay)
+{
+    if (kafka_filter_has_event(relay->filter))
+        relay->owner->noticed(relay->context, relay);
+}
+
+/* Feeds bytes through the filter. Returns how many it took: all, unless it is blocked or tired, or
+ * the relay has ended. */
+static size_t pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
+{
+    size_t taken = 0;
+
+    for (;;) {
+        struct kafka_span out = {NULL, 0};
+        size_t some = 0;
+        int result =
+            kafka_filter_responses(relay->filter, bytes + taken, size - taken, &some, &out);
+        look_for_events(relay);
+        if (result < 0) {
+            kafka_failed(relay, result);
+            return taken;
+        }
+        if (result == KAFKA_FILTER_TIRED) {
+            relay->tired = true;
+            worker_later(relay->worker, &relay->later, filter_on);
+            return taken;
+        }
+        if (result == KAFKA_FILTER_BLOCKED) {
+            const struct kafka_wanted *nodes;
+            size_t count = kafka_filter_wanted(relay->filter, &nodes);
+            relay->blocked = true;
+            relay->owner->wanted(relay->context, relay, nodes, count);
+            return taken;
+        }
+        put_filtered(relay, out.bytes, out.size);
+        taken += some;
+        if (taken == size && out.size == 0)
+            return taken;
+    }
+}
+
+static void read_filtered(struct relay *relay, size_t writable)
+{
+    size_t wanted = writable < relay->read_size ? writable : relay->read_size;
+    ssize_t got = read_socket(relay, relay->worker->socket_bytes, wanted);
+
+    if (!after_read(relay, got, wanted))
+        return;
+    kafka_filter_turn(relay->filter);
+    size_t taken = pump_filter(relay, relay->worker->socket_bytes, (size_t)got);
+    if (relay->ended)
+        return;
+    byte_queue_append(&relay->unfiltered, relay->worker->socket_bytes + taken, (size_t)got - taken);
+    account(relay);
+}
+
+/* Moves what waited for credit; false: some still waits. */
+static bool drain_filtered(struct relay *relay)
+{
+    struct iovec span;
+
+    while (byte_queue_peek(&relay->filtered, &span, 1) > 0) {
+        size_t now = mux_stream_writable(relay->stream);
+        if (now == 0)
+            return false;
+        if (now > span.iov_len)
+            now = span.iov_len;
+        mux_stream_write(relay->stream, span.iov_base, now);
+        byte_queue_skip(&relay->filtered, now);
+        byte_queue_drop(&relay->filtered, relay->filtered.read);
+    }
+    return true;
+}
+
+/* After a block or a pause: the filter's held response first, then what came behind it. */
+static void drain_unfiltered(struct relay *relay)
+{
+    static const uint8_t nothing[1];
+    struct iovec span;
+
+    relay->blocked = relay->tired = false;
+    kafka_filter_turn(relay->filter);
+    pump_filter(relay, nothing, 0);
+    while (!relay->ended && !relay->blocked && !relay->tired &&
+           byte_queue_peek(&relay->unfiltered, &span, 1) > 0) {
+        size_t taken = pump_filter(relay, span.iov_base, span.iov_len);
+        if (relay->ended)
+            return;
+        byte_queue_skip(&relay->unfiltered, taken);
+        byte_queue_drop(&relay->unfiltered, relay->unfiltered.read);
+    }
+    if (relay->ended || !account(relay))
+        return;
+    finish_reading(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+static void filter_on(struct worker_later *later)
+{
+    drain_unfiltered(list_entry(later, struct relay, later));
+}
+
+void relay_listeners_ready(struct relay *relay)
+{
+    if (relay->ended || !relay->blocked)
+        return;
+    kafka_filter_retry(relay->filter);
+    drain_unfiltered(relay);
+}
+
+void relay_on_writable(void *context, struct mux_stream *stream)
+{
+    struct relay *relay = mux_stream_owner(stream);
+
+    (void)context;
+    bool drained = drain_filtered(relay);
+    if (relay->accounted > 0 && !account(relay))
+        return;
+    if (drained && relay->read_ended)
+        finish_reading(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *argument)
+{
+    struct relay *relay = argument;
+    size_t writable = mux_stream_writable(relay->stream);
+
+    (void)fd;
+    (void)what;
+    if (writable > 0 && !relay->blocked && !relay->tired &&
+        byte_queue_unread(&relay->filtered) == 0) {
+        if (relay->filter)
+            read_filtered(relay, writable);
+        else
+            read_raw(relay, writable);
+    }
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *argument)
+{
+    struct relay *relay = argument;
+
+    (void)fd;
+    (void)what;
+    if (write_queue(relay))
+        finish_writing(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+/* ---- half closed */
+
+static void arm_half_closed(struct relay *relay)
+{
+    worker_wait_ms(relay->half_closed, HALF_CLOSED_CHECK_S * 1000);
+}
+
+/* Without a link nothing can move, and a socket that is not there yet has a deadline of its own. */
+static bool may_move(const struct relay *relay)
+{
+    return relay->fd >= 0 && mux_stream_linked(relay->stream);
+}
+
+static void on_half_closed(evutil_socket_t fd, short what, void *argument)
+{
+    struct relay *relay = argument;
+    uint64_t moved =
+        relay->bytes_to_socket + relay->bytes_from_socket + mux_stream_acknowledged(relay->stream);
+
+    (void)fd;
+    (void)what;
+    /* Its end of file has been read, so nothing else would tell. */
+    if (relay->read_ended && relay->fd >= 0 && socket_has_failed(relay->fd)) {
+        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_NOW);
+        return;
+    }
+    relay->still_s = moved == relay->moved && may_move(relay) ? relay->still_s + 1 : 0;
+    relay->moved = moved;
+    if (relay->still_s > 0 && relay->owner->half_closed)
+        relay->owner->half_closed(relay->context, relay,
+                                  relay->write_ending ? RELAY_STREAM : RELAY_SOCKET,
+                                  relay->still_s * HALF_CLOSED_CHECK_S);
+    if (!relay->ended)
+        arm_half_closed(relay);
+}
+
+static void watch_half_closed(struct relay *relay)
+{
+    if (relay->half_closed)
+        return;
+    relay->half_closed = worker_timer(relay->worker, on_half_closed, relay);
+    arm_half_closed(relay);
+}
+
+void relay_hang_up(struct relay *relay)
+{
+    relay->read_ended = true;
+    finish_reading(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}
+
+bool relay_has_unwritten(const struct relay *relay)
+{
+    return byte_queue_unread(&relay->incoming) > 0 || relay->encrypted > 0;
+}
+
+/* Whether a relay that drains has nothing more to wait for: all that was asked has been answered,
+ * and all of it is with the broker and the stream. */
+static bool is_drained(const struct relay *relay)
+{
+    return relay->draining && !relay->read_ended && !relay->blocked && relay->span_count == 0 &&
+           byte_queue_unread(&relay->incoming) == 0 && relay->encrypted == 0 &&
+           byte_queue_unread(&relay->unfiltered) == 0 && byte_queue_unread(&relay->filtered) == 0 &&
+           kafka_filter_between_requests(relay->filter) &&
+           kafka_filter_in_flight(relay->filter) == 0 &&
+           kafka_filter_between_responses(relay->filter);
+}
+
+/* Both sides hear of it as they would from a broker that stops between two requests. */
+static void finish_drain(struct relay *relay)
+{
+    watch_half_closed(relay);
+    relay->write_ending = true;
+    finish_writing(relay);
+    relay->read_ended = true;
+    finish_reading(relay);
+}
+
+void relay_drain(struct relay *relay)
+{
+    if (!relay->filter || relay->draining || relay->ended)
+        return;
+    relay->draining = true;
+    relay_update(relay);
+}
+
+/* The one place that says what the relay waits for. */
+static void relay_update(struct relay *relay)
+{
+    if (relay->fd < 0)
+        return;
+    if (is_drained(relay)) {
+        finish_drain(relay);
+        if (relay->ended)
+            return;
+    }
+    /* Asked whatever else holds: it is what makes relay_on_writable() come for relay->filtered. */
+    bool writable = mux_stream_writable(relay->stream) > 0;
+    bool reads = !relay->read_ended && !relay->blocked && !relay->tired &&
+                 byte_queue_unread(&relay->filtered) == 0 && writable;
+    bool busy = relay->tls && transport_busy(relay->tls);
+    worker_want(relay->readable, reads);
+    worker_want(relay->writable,
+                !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
+    if (relay->tls && reads && transport_pending(relay->tls))
+        event_active(relay->readable, EV_READ, 0);
+    if (relay->tls && !busy)
+        transport_relax(relay->tls);
+}
+
+void relay_connect_tls(struct relay *relay, struct transport *tls)
+{
+    assert(relay->filter);
+    relay->tls = tls;
+    relay_connect(relay, transport_fd(tls));
+}
+
+void relay_connect(struct relay *relay, int fd)
+{
+
+    assert(relay->fd < 0 && relay->stream);
+    relay->fd = fd;
+    relay->readable = worker_event(relay->worker, fd, EV_READ | EV_PERSIST, on_readable, relay);
+    relay->writable = worker_event(relay->worker, fd, EV_WRITE | EV_PERSIST, on_writable, relay);
+    if (write_queue(relay))
+        finish_writing(relay);
+    if (!relay->ended)
+        relay_update(relay);
+}

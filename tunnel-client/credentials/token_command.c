@@ -1,0 +1,541 @@
+#include "credentials/token_command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/redact.h"
+#include "config/secret.h"
+#include "io/children.h"
+#include "io/socket.h"
+
+enum {
+    OUTPUT_MAX = 64 * 1024, /* a command that prints more of it is not what we think it is */
+    COMPLAINTS_KEPT = 4 * 1024,
+    COMPLAINT_LINE_MAX = 300,
+    COMPLAINT_LINES_MAX = 20,
+    /* Killed, and not gone yet: the system is stuck in them. */
+    KILLED_MAX = 8,
+    REASON_MAX = 800,
+    SECRET_SIZE_MIN = 8, /* shorter output is no token, and every other word would hold it */
+    FIRST_OWN_DESCRIPTOR = 3,
+};
+
+struct token_command {
+    struct worker *worker;
+    char *command;
+    char **environment;
+    size_t killed_count; /* processes */
+    uint64_t said;       /* digest of what was last logged of its standard error */
+
+    /* the run under way */
+    pid_t pid; /* 0: there is none, or it could not be started */
+    token_callback callback;
+    void *context;
+    unsigned timeout_ms;
+    struct event *deadline;
+    struct event *answer; /* answers outside of token_command_start() */
+    struct event *output;
+    struct event *complaints;
+    int output_fd;
+    int complaints_fd;
+    char line[SECRET_TOKEN_MAX + 2]; /* the first one, as far as it has come; ends in a NUL */
+    size_t line_size;
+    bool line_ended;
+    bool line_cut;                            /* there is more of it than fits */
+    size_t output_size;                       /* of all lines */
+    char complained[2 * COMPLAINTS_KEPT + 1]; /* the end of standard error */
+    size_t complained_size;
+    bool complaints_cut;
+    char reason[REASON_MAX];
+};
+
+/* ---- reading */
+
+static void stop_reading(struct event **event, int *fd)
+{
+    if (*event)
+        event_free(*event);
+    *event = NULL;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static void take_output(struct token_command *command, const char *bytes, size_t size)
+{
+    command->output_size += size;
+    for (size_t i = 0; i < size && !command->line_ended; i++) {
+        if (bytes[i] == '\n')
+            command->line_ended = true;
+        else if (command->line_size < sizeof command->line - 1)
+            command->line[command->line_size++] = bytes[i];
+        else
+            command->line_cut = true;
+    }
+}
+
+static void take_complaints(struct token_command *command, const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (command->complained_size == sizeof command->complained) {
+            /* What matters is mostly said last. */
+            command->complained_size -= COMPLAINTS_KEPT;
+            memmove(command->complained, command->complained + COMPLAINTS_KEPT,
+                    command->complained_size);
+            command->complaints_cut = true;
+        }
+        command->complained[command->complained_size++] = bytes[i];
+    }
+}
+
+/* Reads what is there; false: no more will come. */
+static bool read_once(struct token_command *command, int fd,
+                      void (*take)(struct token_command *, const char *, size_t))
+{
+    char bytes[4096];
+    ssize_t got = read(fd, bytes, sizeof bytes);
+
+    if (got > 0)
+        take(command, bytes, (size_t)got);
+    byte_wipe(bytes, sizeof bytes);
+    return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static void drain(struct token_command *command, int fd,
+                  void (*take)(struct token_command *, const char *, size_t))
+{
+    /* A child of the command may write for ever. */
+    for (int i = 0; fd >= 0 && i < OUTPUT_MAX / 4096; i++) {
+        errno = 0;
+        if (!read_once(command, fd, take) || errno == EAGAIN)
+            return;
+    }
+}
+
+/* ---- the end of a run */
+
+/* What must not be shown of what it wrote to standard error; NULL: nothing particular. */
+static const char *secret_of(const struct token_command *command)
+{
+    return command->line_size >= SECRET_SIZE_MIN ? command->line : NULL;
+}
+
+static void log_complaint(struct token_command *command, enum log_level level, const char *line,
+                          size_t size)
+{
+    char shown[COMPLAINT_LINE_MAX];
+
+    redact(line, size, secret_of(command), shown, sizeof shown);
+    if (shown[0])
+        log_event(command->worker->log, level, "token_command_said",
+                  "--token-command wrote to standard error",
+                  (const struct log_field[]){log_str("text", shown)}, 1);
+}
+
+/* The same again, at each of many dials, is not worth a line. */
+static enum log_level level_of_complaints(struct token_command *command)
+{
+    uint64_t digest = 14695981039346656037u; /* FNV-1a */
+
+    for (size_t i = 0; i < command->complained_size; i++)
+        digest = (digest ^ (unsigned char)command->complained[i]) * 1099511628211u;
+    bool again = digest == command->said;
+    command->said = digest;
+    return again ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+}
+
+/* Where the last lines begin. What is before the first newline of a text whose beginning is gone is
+ * no line: it may be the rest of a secret. */
+static const char *last_lines(const char *start, const char *end, int count, bool cut)
+{
+    const char *at = end;
+
+    while (at > start && (at[-1] != '\n' || at == end || --count > 0))
+        at--;
+    if (at > start || !cut)
+        return at;
+    const char *newline = memchr(start, '\n', (size_t)(end - start));
+    return newline ? newline + 1 : end;
+}
+
+static void log_complaints(struct token_command *command)
+{
+    const char *start = command->complained;
+    const char *end = start + command->complained_size;
+    const char *at = last_lines(start, end, COMPLAINT_LINES_MAX, command->complaints_cut);
+
+    enum log_level level = level_of_complaints(command);
+
+    if (at > start)
+        log_event(command->worker->log, level, "token_command_said",
+                  "--token-command wrote more to standard error than is shown", NULL, 0);
+    while (at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        log_complaint(command, level, at, (size_t)((newline ? newline : end) - at));
+        at = newline ? newline + 1 : end;
+    }
+}
+
+static void end_run(struct token_command *command)
+{
+    stop_reading(&command->output, &command->output_fd);
+    stop_reading(&command->complaints, &command->complaints_fd);
+    event_del(command->deadline);
+    event_del(command->answer);
+    command->pid = 0;
+    command->callback = NULL;
+    byte_wipe(command->line, sizeof command->line);
+    byte_wipe(command->complained, command->complained_size);
+    command->line_size = command->output_size = command->complained_size = 0;
+    command->line_ended = command->line_cut = command->complaints_cut = false;
+}
+
+static void answer(struct token_command *command, bool with_token)
+{
+    char line[sizeof command->line];
+    char reason[sizeof command->reason];
+    struct token_result result = {
+        .token = with_token ? line : NULL, .hop = "auth", .reason = reason};
+    token_callback callback = command->callback;
+    void *context = command->context;
+
+    log_complaints(command);
+    memcpy(line, command->line, sizeof line);
+    memcpy(reason, command->reason, sizeof reason);
+    end_run(command);
+    callback(context, &result);
+    byte_wipe(line, sizeof line);
+}
+
+static void fail(struct token_command *command, const char *what)
+{
+    snprintf(command->reason, sizeof command->reason, "--token-command %s", what);
+    answer(command, false);
+}
+
+/* The last line that it wrote to standard error, for the sentence about its failure. */
+static void last_complaint(struct token_command *command, char *out, size_t size)
+{
+    const char *start = command->complained;
+    const char *end = start + command->complained_size;
+
+    while (end > start && (unsigned char)end[-1] <= ' ')
+        end--;
+    const char *at = last_lines(start, end, 1, command->complaints_cut);
+    redact(at, (size_t)(end - at), secret_of(command), out, size);
+}
+
+static void explain_end(struct token_command *command, int status, char *what, size_t size)
+{
+    char said[COMPLAINT_LINE_MAX];
+
+    last_complaint(command, said, sizeof said);
+    if (WIFSIGNALED(status))
+        snprintf(what, size, "was ended by signal %d%s%s", WTERMSIG(status), said[0] ? ": " : "",
+                 said);
+    else if (WEXITSTATUS(status) == 127)
+        snprintf(what, size, "was not found by /bin/sh (exit code 127)%s%s", said[0] ? ": " : "",
+                 said);
+    else
+        snprintf(what, size, "failed with exit code %d%s%s", WEXITSTATUS(status),
+                 said[0] ? ": " : "", said);
+}
+
+static void on_exited(struct token_command *command, int status)
+{
+    char what[COMPLAINT_LINE_MAX + 100];
+
+    command->pid = 0;
+    drain(command, command->output_fd, take_output);
+    drain(command, command->complaints_fd, take_complaints);
+    size_t size = command->line_size;
+    const char *token = secret_trim(command->line, &size);
+    const char *why = command->line_cut ? "is longer than 12 KiB" : secret_check_token(token, size);
+    memmove(command->line, token, size);
+    command->line[size] = '\0';
+    if (status != 0) {
+        explain_end(command, status, what, sizeof what);
+        fail(command, what);
+    } else if (size == 0) {
+        fail(command, command->line_ended
+                          ? "printed an empty line; the first line of its output is the token"
+                          : "ended well and printed nothing; it has to print the token");
+    } else if (why) {
+        snprintf(what, sizeof what, "did not print a token: the first line of its output %s", why);
+        fail(command, what);
+    } else {
+        answer(command, true);
+    }
+}
+
+/* ---- processes */
+
+/* Kills it and all that it has started; its end is noticed later. */
+static void kill_run(struct token_command *command)
+{
+    if (command->pid == 0)
+        return;
+    kill(-command->pid, SIGKILL);
+    command->killed_count++;
+    command->pid = 0;
+}
+
+static void on_child(void *context, pid_t pid, int status)
+{
+    struct token_command *command = context;
+
+    if (pid != command->pid) {
+        command->killed_count--;
+    } else if (status != CHILDREN_UNKNOWN) {
+        on_exited(command, status);
+    } else {
+        command->pid = 0;
+        fail(command, "has ended, and the system did not say how");
+    }
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *argument)
+{
+    struct token_command *command = argument;
+    char text[COMPLAINT_LINE_MAX + 100];
+    char said[COMPLAINT_LINE_MAX];
+
+    (void)fd;
+    (void)what;
+    kill_run(command);
+    last_complaint(command, said, sizeof said);
+    snprintf(text, sizeof text, "did not end within %u.%u s (--dial-timeout) and was killed%s%s",
+             command->timeout_ms / 1000, command->timeout_ms % 1000 / 100, said[0] ? ": " : "",
+             said);
+    fail(command, text);
+}
+
+static void on_output(evutil_socket_t fd, short what, void *argument)
+{
+    struct token_command *command = argument;
+
+    (void)what;
+    if (!read_once(command, (int)fd, take_output)) {
+        stop_reading(&command->output, &command->output_fd);
+    } else if (command->output_size > OUTPUT_MAX) {
+        kill_run(command);
+        fail(command, "printed more than 64 KiB and was killed; only the first line of its output "
+                      "is wanted, the token");
+    }
+}
+
+static void on_complaints(evutil_socket_t fd, short what, void *argument)
+{
+    struct token_command *command = argument;
+
+    (void)what;
+    if (!read_once(command, (int)fd, take_complaints))
+        stop_reading(&command->complaints, &command->complaints_fd);
+}
+
+/* It could not be started: command->reason says why. */
+static void on_answer(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    answer(argument, false);
+}
+
+/* ends[0] is ours and does not block, ends[1] the command's. */
+static bool make_pipe(int ends[2])
+{
+    return socket_pipe(ends) && fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
+}
+
+/* Signals as a program expects them, no terminal, no descriptor of ours. */
+static void set_attributes(posix_spawnattr_t *attributes)
+{
+    short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+    sigset_t standard;
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigemptyset(&standard);
+    sigaddset(&standard, SIGPIPE);
+    sigaddset(&standard, SIGINT);
+    sigaddset(&standard, SIGTERM);
+    sigaddset(&standard, SIGHUP);
+    sigaddset(&standard, SIGQUIT);
+    sigaddset(&standard, SIGCHLD);
+    posix_spawnattr_setsigdefault(attributes, &standard);
+    posix_spawnattr_setsigmask(attributes, &none);
+#ifdef POSIX_SPAWN_SETSID
+    flags |= POSIX_SPAWN_SETSID;
+#else
+    flags |= POSIX_SPAWN_SETPGROUP;
+    posix_spawnattr_setpgroup(attributes, 0);
+#endif
+#ifdef POSIX_SPAWN_CLOEXEC_DEFAULT
+    flags |= POSIX_SPAWN_CLOEXEC_DEFAULT;
+#endif
+    posix_spawnattr_setflags(attributes, flags);
+}
+
+static void set_descriptors(posix_spawn_file_actions_t *actions, int output, int complaints)
+{
+    posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(actions, complaints, STDERR_FILENO);
+#if defined __GLIBC__
+#if __GLIBC_PREREQ(2, 34)
+    /* Libraries may hold descriptors that are not marked close-on-exec. */
+    posix_spawn_file_actions_addclosefrom_np(actions, FIRST_OWN_DESCRIPTOR);
+#endif
+#endif
+}
+
+/* Returns 0 or an error number. */
+static int spawn(struct token_command *command, int output, int complaints)
+{
+    char shell[] = "sh";
+    char option[] = "-c";
+    char *const arguments[] = {shell, option, command->command, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    pid_t pid;
+    int error;
+
+    if (posix_spawn_file_actions_init(&actions) != 0 || posix_spawnattr_init(&attributes) != 0)
+        abort();
+    set_descriptors(&actions, output, complaints);
+    set_attributes(&attributes);
+    error = posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments, command->environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (error != 0)
+        return error;
+    command->pid = pid;
+    children_add(command->worker, pid, on_child, command);
+    return 0;
+}
+
+static struct event *start_reading(struct token_command *command, int fd,
+                                   event_callback_fn on_readable)
+{
+    struct event *event =
+        worker_event(command->worker, fd, EV_READ | EV_PERSIST, on_readable, command);
+
+    event_add(event, NULL);
+    return event;
+}
+
+/* Returns 0 or an error number. */
+static int run(struct token_command *command)
+{
+    int output[2];
+    int complaints[2];
+    int error;
+
+    if (!make_pipe(output))
+        return errno;
+    if (!make_pipe(complaints)) {
+        error = errno;
+        close(output[0]);
+        close(output[1]);
+        return error;
+    }
+    error = spawn(command, output[1], complaints[1]);
+    close(output[1]);
+    close(complaints[1]);
+    command->output_fd = output[0];
+    command->complaints_fd = complaints[0];
+    command->output = start_reading(command, output[0], on_output);
+    command->complaints = start_reading(command, complaints[0], on_complaints);
+    return error;
+}
+
+void token_command_start(struct token_command *command, unsigned timeout_ms,
+                         token_callback callback, void *context)
+{
+    int error;
+
+    command->callback = callback;
+    command->context = context;
+    command->timeout_ms = timeout_ms;
+    if (command->killed_count == KILLED_MAX) {
+        snprintf(command->reason, sizeof command->reason,
+                 "--token-command is not started again: %d runs of it were killed and have not "
+                 "ended",
+                 KILLED_MAX);
+        event_active(command->answer, EV_TIMEOUT, 0);
+        return;
+    }
+    error = run(command);
+    if (error != 0) {
+        snprintf(command->reason, sizeof command->reason,
+                 "--token-command could not be started: %s", strerror(error));
+        event_active(command->answer, EV_TIMEOUT, 0);
+        return;
+    }
+    worker_wait_ms(command->deadline, timeout_ms);
+}
+
+void token_command_cancel(struct token_command *command)
+{
+    kill_run(command);
+    end_run(command);
+}
+
+/* ---- life */
+
+static char **copy_environment(char *const *environment)
+{
+    size_t count = 0;
+
+    while (environment[count])
+        count++;
+    char **copy = calloc(count + 1, sizeof *copy);
+    for (size_t i = 0; copy && i < count; i++)
+        if (!(copy[i] = strdup(environment[i])))
+            abort();
+    if (!copy)
+        abort();
+    return copy;
+}
+
+struct token_command *token_command_new(struct worker *worker, const char *text,
+                                        char *const *environment)
+{
+    struct token_command *command = calloc(1, sizeof *command);
+
+    if (!command)
+        abort();
+    command->worker = worker;
+    command->command = strdup(text);
+    command->environment = copy_environment(environment);
+    command->output_fd = command->complaints_fd = -1;
+    children_begin(worker);
+    command->deadline = worker_timer(worker, on_deadline, command);
+    command->answer = worker_timer(worker, on_answer, command);
+    if (!command->command)
+        abort();
+    return command;
+}
+
+void token_command_free(struct token_command *command)
+{
+    if (!command)
+        return;
+    token_command_cancel(command);
+    children_forget(command->worker, command);
+    event_free(command->deadline);
+    event_free(command->answer);
+    for (char **at = command->environment; *at; at++)
+        free(*at);
+    free(command->environment);
+    free(command->command);
+    free(command);
+}

@@ -1,0 +1,436 @@
+#include "listeners/ports.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "listeners/node_ports.h"
+
+enum { FREE_PORT_ATTEMPTS = 20 };
+
+/* A quarter of the descriptors is left for the connections that the listeners are for. */
+static size_t node_sockets_max(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return (size_t)(limit.rlim_cur / 4 * 3);
+}
+
+void ports_init(struct ports *ports, struct worker *worker, const char *advertise,
+                port_callback callback, void *context)
+{
+    *ports = (struct ports){
+        .worker = worker, .advertise = advertise, .callback = callback, .context = context};
+    ports->node_sockets_max = node_sockets_max();
+    list_init(&ports->all);
+}
+
+void ports_close(struct ports *ports)
+{
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+        struct port *port = list_entry(at, struct port, node);
+        for (size_t i = 0; i < 2; i++) {
+            listener_free(port->listeners[i]);
+            port->listeners[i] = NULL;
+        }
+    }
+}
+
+void ports_clear(struct ports *ports)
+{
+    struct list *node;
+
+    ports_close(ports);
+    while ((node = list_pop(&ports->all))) {
+        struct port *port = list_entry(node, struct port, node);
+        for (size_t i = 0; i < 3; i++)
+            idmap_clear(&port->nodes[i]);
+        free(port->held);
+        free(port);
+    }
+}
+
+static void on_accept(void *context, int fd, const struct socket_address *peer)
+{
+    struct port *port = context;
+
+    port->ports->callback(port->ports->context, port, fd, peer);
+}
+
+/* Binds host:number, and the other loopback family beside it. 0, or an errno. */
+static int bind_port(struct port *port, uint16_t number)
+{
+    struct socket_address address;
+    struct socket_address other;
+
+    socket_parse(port->host, number, &address);
+    port->listeners[0] = listener_new(port->ports->worker, port->label, &address, on_accept, port);
+    if (!port->listeners[0])
+        return errno;
+    port->number = listener_port(port->listeners[0]);
+    bool v4 = strcmp(port->host, "127.0.0.1") == 0;
+    if (!v4 && strcmp(port->host, "::1") != 0)
+        return 0;
+    socket_parse(v4 ? "::1" : "127.0.0.1", port->number, &other);
+    port->listeners[1] = listener_new(port->ports->worker, port->label, &other, on_accept, port);
+    int failed = port->listeners[1] ? 0 : errno;
+    /* A machine may have no IPv6; a port that somebody else has there would be a trap, though. */
+    if (failed != EADDRINUSE && failed != EMFILE && failed != ENFILE)
+        return 0;
+    listener_free(port->listeners[0]);
+    port->listeners[0] = NULL;
+    return failed;
+}
+
+static struct port *port_new(struct ports *ports, enum mux_target_kind kind, const char *name,
+                             const char *host, int32_t node_id)
+{
+    struct port *port = calloc(1, sizeof *port);
+
+    if (!port)
+        abort();
+    port->ports = ports;
+    port->kind = kind;
+    port->node_id = node_id;
+    snprintf(port->name, sizeof port->name, "%s", name);
+    snprintf(port->host, sizeof port->host, "%s", host);
+    list_init(&port->idle);
+    list_init(&port->unused);
+    const struct mux_target target = port_target(port);
+    mux_target_text(&target, port->label);
+    for (size_t i = 0; i < 3; i++)
+        idmap_init(&port->nodes[i], &ports->worker->hash_key);
+    return port;
+}
+
+static void announce(struct port *port)
+{
+    static const char *const kinds[] = {[MUX_TARGET_CLUSTER] = "bootstrap",
+                                        [MUX_TARGET_BROKER] = "broker",
+                                        [MUX_TARGET_TCP] = "tcp",
+                                        [MUX_TARGET_CONTROLLER] = "controller"};
+    char text[SOCKET_TEXT_MAX];
+
+    list_append(&port->ports->all, &port->node);
+    listener_format(port->listeners[0], text);
+    log_info(port->ports->worker->log, "listening", "Listening for local connections",
+             log_str("name", port->label), log_str("listen", text), log_str("target", port->name),
+             log_str("kind", kinds[port->kind]));
+}
+
+struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
+                        const struct address_named *where, const struct address_ports *nodes,
+                        char *error, size_t size)
+{
+    struct port *port = port_new(ports, kind, where->name, where->address.host, -1);
+    int failed = bind_port(port, where->address.port);
+
+    /* Port 0: the kernel's choice may be taken in the other family. */
+    for (int i = 0; failed == EADDRINUSE && where->address.port == 0 && i < FREE_PORT_ATTEMPTS; i++)
+        failed = bind_port(port, 0);
+    if (failed == 0) {
+        if (nodes)
+            port->node_ports = *nodes;
+        announce(port);
+        return port;
+    }
+    if (failed == EADDRINUSE)
+        snprintf(error, size, "port %u on %s (%s) is in use, %s; " LISTENER_WHO_HOLDS,
+                 (unsigned)where->address.port, where->address.host, where->name,
+                 where->address.port == 9092 ? "probably by a Kafka broker or another tunnel-client"
+                                             : "probably by another tunnel-client");
+    else if (failed == EADDRNOTAVAIL)
+        snprintf(error, size,
+                 "%s (%s) is no address of this machine, and nothing can listen there: give one "
+                 "that is, or the port alone; the brokers' addresses belong to tunnel-server",
+                 where->address.host, where->name);
+    else
+        snprintf(error, size, "cannot listen on %s port %u (%s): %s", where->address.host,
+                 (unsigned)where->address.port, where->name, strerror(failed));
+    free(port);
+    return NULL;
+}
+
+struct port *ports_cluster(const struct ports *ports, struct mux_text name)
+{
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+        struct port *port = list_entry(at, struct port, node);
+        if (port->kind == MUX_TARGET_CLUSTER && strlen(port->name) == name.size &&
+            memcmp(port->name, name.bytes, name.size) == 0)
+            return port;
+    }
+    return NULL;
+}
+
+/* ---- where nodes are */
+
+static void log_node_ports(const struct port *bootstrap)
+{
+    char text[sizeof "65535-65535"];
+
+    snprintf(text, sizeof text, "%u-%u", (unsigned)bootstrap->node_ports.first,
+             (unsigned)bootstrap->node_ports.last);
+    log_info(bootstrap->ports->worker->log, "node_ports",
+             "Listeners for the nodes of a cluster will be on these ports",
+             log_str("name", bootstrap->name), log_str("ports", text));
+}
+
+static void set_node_ports(struct port *bootstrap, const struct address_ports *ports)
+{
+    if (ports->first == 0)
+        return;
+    bootstrap->node_ports = *ports;
+    bootstrap->held = calloc(address_ports_count(ports) / 8 + 1, 1);
+    if (!bootstrap->held)
+        abort();
+    log_node_ports(bootstrap);
+}
+
+void ports_plan(struct ports *ports)
+{
+    size_t count = 0;
+    size_t i = 0;
+
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+        count++;
+    struct node_ports *all = calloc(count + 1, sizeof *all);
+    if (!all)
+        abort();
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+        const struct port *port = list_entry(at, struct port, node);
+        all[i++] = (struct node_ports){.name = port->name,
+                                       .host = port->host,
+                                       .port = port->number,
+                                       .cluster = port->kind == MUX_TARGET_CLUSTER,
+                                       .nodes = port->node_ports};
+    }
+    node_ports_plan(all, count);
+    i = 0;
+    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+        set_node_ports(list_entry(at, struct port, node), &all[i++].nodes);
+    free(all);
+}
+
+/* ---- nodes */
+
+/* Binds a node's port, or the one that is so many further on. 0, or an errno. */
+static int bind_node(struct port *bootstrap, struct port *port, unsigned attempt)
+{
+    uint16_t number = node_ports_at(&bootstrap->node_ports, port->node_id, attempt);
+    size_t bit = (size_t)number - bootstrap->node_ports.first;
+
+    if (bootstrap->held[bit / 8] >> bit % 8 & 1)
+        return EADDRINUSE;
+    int failed = bind_port(port, number);
+    if (failed == 0) {
+        bootstrap->held[bit / 8] |= (uint8_t)(1u << bit % 8);
+        bootstrap->held_count++;
+    }
+    return failed;
+}
+
+/* Opens a node's listener on one of the ports from the one attempt on to the one before end. */
+static void open_node(struct port *bootstrap, struct port_request *request, unsigned attempt,
+                      unsigned end)
+{
+    struct ports *ports = bootstrap->ports;
+
+    /* Listeners are for good, so they must not take what their connections need. */
+    if (ports->node_sockets + 2 > ports->node_sockets_max) {
+        request->failed = EMFILE;
+        return;
+    }
+    struct port *port =
+        port_new(ports, request->endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER,
+                 bootstrap->name, bootstrap->host, request->node);
+    request->failed = EADDRINUSE;
+    if (bootstrap->held && bootstrap->held_count == address_ports_count(&bootstrap->node_ports))
+        end = attempt;
+    for (; attempt < end && request->failed == EADDRINUSE; attempt++)
+        request->failed = bind_node(bootstrap, port, attempt);
+    if (request->failed != 0) {
+        free(port);
+        return;
+    }
+    ports->node_sockets += port->listeners[1] ? 2 : 1;
+    announce(port);
+    idmap_put(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node, port);
+    port->bootstrap = bootstrap;
+    list_append(&bootstrap->unused, &port->idle);
+    request->port = port;
+}
+
+static int compare_requests(const void *a, const void *b)
+{
+    const struct port_request *x = a;
+    const struct port_request *y = b;
+
+    if (x->endpoint_type != y->endpoint_type)
+        return x->endpoint_type < y->endpoint_type ? -1 : 1;
+    return x->node < y->node ? -1 : x->node > y->node;
+}
+
+static void note_other_port(const struct port *bootstrap, const struct port *port)
+{
+    log_info(port->ports->worker->log, "node_port_taken",
+             "A node's own port was taken, so its listener is on the next free one; it may be "
+             "another one next time",
+             log_str("name", port->label),
+             log_u64("port", node_ports_at(&bootstrap->node_ports, port->node_id, 0)),
+             log_u64("listen_port", port->number));
+}
+
+/* ---- taking back */
+
+static void touch_port(struct port *port, uint64_t now_us)
+{
+    port->used_us = now_us;
+    if (port->connections > 0)
+        return;
+    list_remove(&port->idle);
+    list_append(&port->bootstrap->unused, &port->idle);
+}
+
+void port_begin(struct port *port)
+{
+    port->connections++;
+    list_remove(&port->idle);
+}
+
+void port_end(struct port *port, uint64_t now_us)
+{
+    port->connections--;
+    if (port->bootstrap)
+        touch_port(port, now_us);
+}
+
+/* Closes the listener that has been unused for longest; false: none has been for long enough. */
+static bool take_port_back(struct port *bootstrap, uint64_t now_us, struct list *withdrawn)
+{
+    struct ports *ports = bootstrap->ports;
+
+    if (list_empty(&bootstrap->unused))
+        return false;
+    struct port *port = list_entry(bootstrap->unused.next, struct port, idle);
+    if (now_us - port->used_us < PORTS_KEPT_S * UINT64_C(1000000))
+        return false;
+    size_t bit = (size_t)port->number - bootstrap->node_ports.first;
+    log_info(ports->worker->log, "listener_withdrawn",
+             "The listener of a node that is not named any more makes way for another node",
+             log_str("name", port->label), log_u64("port", port->number),
+             log_ms("unused", (now_us - port->used_us) / 1000));
+    for (size_t i = 0; i < 2; i++) {
+        ports->node_sockets -= port->listeners[i] != NULL;
+        listener_free(port->listeners[i]);
+    }
+    bootstrap->held[bit / 8] &= (uint8_t) ~(1u << bit % 8);
+    bootstrap->held_count--;
+    idmap_remove(&bootstrap->nodes[port_endpoint_type(port)], (uint32_t)port->node_id);
+    list_remove(&port->idle);
+    list_remove(&port->node);
+    list_append(withdrawn, &port->node);
+    return true;
+}
+
+void ports_forget(struct list *withdrawn)
+{
+    for (struct list *node; (node = list_pop(withdrawn));)
+        free(list_entry(node, struct port, node));
+}
+
+static bool lacks_port(const struct port_request *request)
+{
+    return !request->port && (request->failed == EADDRINUSE || request->failed == EMFILE);
+}
+
+void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count,
+                 uint64_t now_us, struct list *withdrawn)
+{
+    /* Without a single port every attempt fails at once. */
+    unsigned ports = bootstrap->held ? address_ports_count(&bootstrap->node_ports) : 0;
+
+    qsort(requests, count, sizeof *requests, compare_requests);
+    /* First of all, so that none that is named here is taken back for another. */
+    for (size_t i = 0; i < count; i++) {
+        struct port *port = ports_node(bootstrap, requests[i].endpoint_type, requests[i].node);
+        if (port)
+            touch_port(port, now_us);
+    }
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < count; i++) {
+            struct port_request *request = &requests[i];
+            if (request->port || (pass > 0 && !lacks_port(request)))
+                continue;
+            request->port =
+                idmap_get(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node);
+            if (request->port)
+                continue;
+            open_node(bootstrap, request, pass, pass == 0 && ports > 0 ? 1 : ports);
+            while (pass > 0 && withdrawn && lacks_port(request) &&
+                   take_port_back(bootstrap, now_us, withdrawn))
+                open_node(bootstrap, request, 0, ports);
+            if (!request->port)
+                continue;
+            touch_port(request->port, now_us);
+            if (request->port->number != node_ports_at(&bootstrap->node_ports, request->node, 0))
+                note_other_port(bootstrap, request->port);
+        }
+    }
+}
+
+uint8_t port_endpoint_type(const struct port *port)
+{
+    return port->kind == MUX_TARGET_BROKER ? 1 : 2;
+}
+
+struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int32_t node)
+{
+    return endpoint_type <= 2 ? idmap_get(&bootstrap->nodes[endpoint_type], (uint32_t)node) : NULL;
+}
+
+void ports_explain(const struct port *bootstrap, int failed, char *error, size_t size)
+{
+    const struct address_ports *ports = &bootstrap->node_ports;
+
+    if (failed == EADDRINUSE && bootstrap->held)
+        snprintf(error, size,
+                 "none of the %u ports %u-%u, which are for the nodes of %s, is free; see "
+                 "--node-ports",
+                 (unsigned)address_ports_count(ports), (unsigned)ports->first,
+                 (unsigned)ports->last, bootstrap->name);
+    else if (failed == EADDRINUSE)
+        snprintf(error, size, "no ports are left for the nodes of %s; see --node-ports",
+                 bootstrap->name);
+    else if (failed == EMFILE)
+        snprintf(error, size,
+                 "too few descriptors: listeners for nodes have %zu, and %zu are all that they may "
+                 "take; raise the limit (ulimit -n)",
+                 bootstrap->ports->node_sockets, bootstrap->ports->node_sockets_max);
+    else
+        snprintf(error, size, "cannot listen on %s: %s", bootstrap->host, strerror(failed));
+}
+
+const char *port_local_host(const struct port *port)
+{
+    /* What listens everywhere is reached on loopback at least; nobody can dial 0.0.0.0. */
+    if (strcmp(port->host, "0.0.0.0") == 0)
+        return "127.0.0.1";
+    if (strcmp(port->host, "::") == 0)
+        return "::1";
+    return port->host;
+}
+
+const char *port_advertised_host(const struct port *port)
+{
+    return port->ports->advertise[0] != '\0' ? port->ports->advertise : port_local_host(port);
+}
+
+struct mux_target port_target(const struct port *port)
+{
+    return (struct mux_target){
+        .kind = port->kind, .name = {port->name, strlen(port->name)}, .node_id = port->node_id};
+}

@@ -1,0 +1,109 @@
+/*
+ * Local listeners: a bootstrap listener a cluster, a listener a node, a listener a raw target.
+ * Listeners live as long as the program: what Kafka clients were told stays true. With one
+ * exception: when no port or descriptor is left for a node, those of nodes that nobody is connected
+ * to and that the server has not named for PORTS_KEPT_S are taken back, the oldest first. One is up
+ * to two sockets: on loopback, 127.0.0.1 and ::1 on the same port, since `localhost` may resolve to
+ * either.
+ */
+#pragma once
+
+#include "base/idmap.h"
+#include "base/list.h"
+#include "config/address.h"
+#include "io/listener.h"
+#include "mux/message.h"
+
+/* Longer than Kafka clients keep what a Metadata response said, unless they are told otherwise
+ * (metadata.max.age.ms: 5 minutes): none of them knows the listener of a node that has not been
+ * named since. */
+#define PORTS_KEPT_S 600
+
+struct port;
+
+/* Called for each accepted connection; fd is the callback's. */
+typedef void (*port_callback)(void *context, struct port *port, int fd,
+                              const struct socket_address *peer);
+
+struct ports {
+    struct worker *worker;
+    const char *advertise; /* "": the address that is listened on */
+    port_callback callback;
+    void *context;
+    struct list all;     /* struct port */
+    size_t node_sockets; /* open ones of nodes' listeners */
+    size_t node_sockets_max;
+};
+
+/* Where connections to a listener lead. */
+struct port {
+    struct list node; /* in ports->all */
+    struct ports *ports;
+    struct port *bootstrap; /* of a node; NULL: it is none */
+    struct list idle;       /* of a node without connections: in bootstrap->unused */
+    uint64_t used_us;       /* when it was named, or had a connection, last */
+    size_t connections;
+    struct listener *listeners[2];
+    enum mux_target_kind kind;
+    int32_t node_id; /* -1 but for nodes */
+    uint16_t number;
+    char name[ADDRESS_NAME_MAX + 1]; /* of the cluster or target */
+    char label[MUX_TARGET_TEXT_MAX]; /* for the log: "kafka", "kafka/2", "kafka/controller/2" */
+    char host[ADDRESS_HOST_MAX + 1]; /* the address listened on */
+    char broker[ADDRESS_TEXT_MAX];   /* of a node: where it is behind the server; "": not told */
+    /* A bootstrap port: */
+    struct idmap nodes[3];           /* its nodes' ports by endpoint type */
+    struct address_ports node_ports; /* where these are; first 0: nowhere */
+    struct list unused; /* nodes' ports without connections, the longest unused first */
+    unsigned held_count;
+    uint8_t *held; /* a bit for each of node_ports that has a listener */
+};
+
+/* A node that is to have a listener. */
+struct port_request {
+    uint8_t endpoint_type; /* 1 broker, 2 controller */
+    int32_t node;
+    struct port *port; /* the answer; NULL: failed says why */
+    int failed;        /* an errno: EADDRINUSE for no free port, EMFILE for too few descriptors */
+};
+
+void ports_init(struct ports *ports, struct worker *worker, const char *advertise,
+                port_callback callback, void *context);
+void ports_clear(struct ports *ports);
+/* Stops accepting; what is accepted goes on. */
+void ports_close(struct ports *ports);
+
+/* Opens a listener for a cluster's bootstrap or a raw target. nodes: the ports of the cluster's
+ * nodes, first 0 if ports_plan() is to choose them. NULL: error holds a sentence. */
+struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
+                        const struct address_named *where, const struct address_ports *nodes,
+                        char *error, size_t size);
+/* When all of these are open: every cluster gets the ports of its nodes (node_ports.h). */
+void ports_plan(struct ports *ports);
+/* The bootstrap port of a cluster; NULL: there is none of that name. */
+struct port *ports_cluster(const struct ports *ports, struct mux_text name);
+/*
+ * Listeners for nodes of the cluster, opened where they are not there yet. The requests are sorted
+ * by type and node; first every node whose own port is free gets that one, then the others get the
+ * next free ones: so it does not matter in which order nodes are named together. Whoever gets none
+ * gets one that is taken back; withdrawn then has the closed ports, for ports_forget(). NULL: none
+ * may be taken back.
+ */
+void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count,
+                 uint64_t now_us, struct list *withdrawn);
+/* Frees what ports_nodes() has taken back. */
+void ports_forget(struct list *withdrawn);
+/* A connection to the port begins, and has ended: meanwhile it is not taken back. */
+void port_begin(struct port *port);
+void port_end(struct port *port, uint64_t now_us);
+/* Of a node: 1 broker, 2 controller. */
+uint8_t port_endpoint_type(const struct port *port);
+/* The port of a node that has one; NULL otherwise. */
+struct port *ports_node(const struct port *bootstrap, uint8_t endpoint_type, int32_t node);
+/* What a request's failure means and what can be done about it. */
+void ports_explain(const struct port *bootstrap, int failed, char *error, size_t size);
+/* The host that Kafka clients are to dial. */
+const char *port_advertised_host(const struct port *port);
+/* The host to dial on this machine. */
+const char *port_local_host(const struct port *port);
+struct mux_target port_target(const struct port *port);

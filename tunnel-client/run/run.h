@@ -1,0 +1,29 @@
+/*
+ * The command `run`: waits until the tunnel is ready, runs a command with it, and ends the program
+ * when the command has ended, with its exit code. What keeps the tunnel from coming up is said in
+ * one sentence.
+ */
+#pragma once
+
+#include "listeners/ports.h"
+#include "options.h"
+#include "terminal.h"
+
+struct run;
+
+/* Starts the clock of --ready-timeout. ports: must be open before the tunnel is up. terminal: may
+ * be NULL. */
+struct run *run_new(struct worker *worker, const struct options *options, const struct ports *ports,
+                    struct terminal *terminal);
+void run_free(struct run *run);
+
+/* The tunnel is up, and the server knows all names: the command starts. Only the first call counts.
+ */
+void run_ready(struct run *run);
+/* One attempt to reach the server has failed. final: the next one would fail as well. */
+void run_failed(struct run *run, const char *hop, const char *reason, bool final);
+/* Whether the command has not started yet. */
+bool run_is_waiting(const struct run *run);
+/* Passes a signal on to the command. false: there is none, the program is to end. */
+bool run_signalled(struct run *run, int number, bool from_terminal);
+int run_exit_code(const struct run *run);

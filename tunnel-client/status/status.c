@@ -1,0 +1,305 @@
+#include "status/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "io/clock.h"
+#include "monitoring/telemetry.h"
+#include "status-files.h"
+
+enum {
+    STREAMS_SHOWN = 500,
+    LISTENERS_SHOWN = 1000,
+    QUIT_DELAY_MS = 100, /* so that the answer is out before the program stops */
+};
+
+/* ---- /status.json */
+
+static void put_link(const struct client *client, const struct uplink_view *view,
+                     struct json_writer *json)
+{
+    const struct url *url = &client->options->url;
+    char server[URL_PATH_MAX + ADDRESS_TEXT_MAX + 16];
+    char address[ADDRESS_TEXT_MAX];
+
+    /* Not the option's text: who knows what is in there. */
+    address_format(url->host, url->port, address);
+    snprintf(server, sizeof server, "%s://%s%s", url->tls ? "https" : "http", address, url->path);
+    json_put_object(json, "link");
+    json_put_string(json, "state", view->state);
+    json_put_u64(json, "since_ms", view->since_us / 1000);
+    json_put_string(json, "server", server);
+    json_put_string(json, "protection", view->protection);
+    json_put_string(json, "software", view->software);
+    json_put_u64(json, "rtt_us", view->rtt_us);
+    json_put_u64(json, "rtt_age_ms", view->rtt_age_us / 1000);
+    json_put_u64(json, "failed_dials", view->failures);
+    json_put_u64(json, "max_frame", view->frame_max);
+    json_put_end(json);
+}
+
+static uint64_t sum_of(struct metrics *metrics, enum metric_id id, size_t j)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < metrics->rows[id].counts[0]; i++)
+        sum += *metrics_at(metrics, id, i, j);
+    return sum;
+}
+
+static void put_totals(const struct client *client, struct json_writer *json)
+{
+    struct metrics *metrics = client->worker->metrics;
+    const struct memory_budget *budget = &client->worker->budget;
+
+    json_put_object(json, "totals");
+    json_put_u64(json, "bytes_up", sum_of(metrics, METRIC_STREAM_BYTES, METRICS_UP));
+    json_put_u64(json, "bytes_down", sum_of(metrics, METRIC_STREAM_BYTES, METRICS_DOWN));
+    json_put_u64(json, "streams", sum_of(metrics, METRIC_STREAMS, 0));
+    json_put_u64(json, "streams_opened", sum_of(metrics, METRIC_STREAMS_OPENED, 0));
+    json_put_u64(json, "links_opened", *metrics_at(metrics, METRIC_LINKS_OPENED, 0, 0));
+    json_put_u64(json, "resumes", *metrics_at(metrics, METRIC_SESSION_RESUMES, 0, 0));
+    json_put_u64(json, "sessions_lost", *metrics_at(metrics, METRIC_SESSIONS_LOST, 0, 0));
+    json_put_u64(json, "window_stalls", *metrics_at(metrics, METRIC_WINDOW_STALLS, 0, 0));
+    json_put_end(json);
+    json_put_object(json, "memory");
+    json_put_u64(json, "retained", budget->send.used);
+    json_put_u64(json, "granted", budget->receive.used);
+    json_put_u64(json, "limit", budget->send.total + budget->receive.total);
+    json_put_end(json);
+}
+
+static void put_listener(const struct port *port, struct json_writer *json)
+{
+    static const char *const kinds[] = {[MUX_TARGET_CLUSTER] = "bootstrap",
+                                        [MUX_TARGET_BROKER] = "broker",
+                                        [MUX_TARGET_TCP] = "tcp",
+                                        [MUX_TARGET_CONTROLLER] = "controller"};
+    char listen[ADDRESS_TEXT_MAX];
+
+    address_format(port->host, port->number, listen);
+    json_put_object(json, NULL);
+    json_put_string(json, "name", port->label);
+    json_put_string(json, "kind", kinds[port->kind]);
+    json_put_string(json, "target", port->name);
+    if (mux_target_is_node(port->kind))
+        json_put_i64(json, "node", port->node_id);
+    if (port->broker[0])
+        json_put_string(json, "broker", port->broker);
+    json_put_string(json, "listen", listen);
+    json_put_string(json, "advertised", port_advertised_host(port));
+    json_put_end(json);
+}
+
+static size_t put_listeners(const struct client *client, struct json_writer *json)
+{
+    const struct list *all = &client->ports.all;
+    size_t count = 0;
+
+    json_put_array(json, "listeners");
+    for (struct list *at = all->next; at != all; at = at->next)
+        if (count++ < LISTENERS_SHOWN)
+            put_listener(list_entry(at, struct port, node), json);
+    json_put_end(json);
+    return count;
+}
+
+static void put_stream(const struct local_connection *connection, uint64_t now_us,
+                       struct json_writer *json)
+{
+    const struct kafka_peek *peek = &connection->peek;
+
+    json_put_object(json, NULL);
+    json_put_u64(json, "stream", connection->id);
+    json_put_string(json, "listener", connection->port->label);
+    json_put_string(json, "peer", connection->peer);
+    json_put_string(json, "client_id", peek->client_id);
+    json_put_string(json, "software", peek->software);
+    json_put_string(json, "software_version", peek->software_version);
+    json_put_u64(json, "age_ms", (now_us - connection->accepted_us) / 1000);
+    json_put_u64(json, "bytes_up", connection->relay->bytes_from_socket);
+    json_put_u64(json, "bytes_down", connection->relay->bytes_to_socket);
+    json_put_end(json);
+}
+
+static size_t list_length(const struct list *list)
+{
+    size_t count = 0;
+
+    for (const struct list *at = list->next; at != list; at = at->next)
+        count++;
+    return count;
+}
+
+static void put_streams(const struct client *client, struct json_writer *json)
+{
+    const struct list *all = &client->connections;
+    uint64_t now_us = clock_now_us();
+    size_t count = 0;
+
+    json_put_array(json, "streams");
+    for (struct list *at = all->next; at != all; at = at->next)
+        if (count++ < STREAMS_SHOWN)
+            put_stream(list_entry(at, struct local_connection, node), now_us, json);
+    json_put_end(json);
+    json_put_u64(json, "streams_not_shown", count > STREAMS_SHOWN ? count - STREAMS_SHOWN : 0);
+    json_put_u64(json, "waiting", list_length(&client->waiting));
+}
+
+static void put_journal(const struct journal *journal, struct json_writer *json)
+{
+    const struct journal_entry *entry;
+
+    json_put_array(json, "events");
+    for (size_t i = 0; (entry = journal_get(journal, i)); i++) {
+        json_put_object(json, NULL);
+        json_put_u64(json, "time_ms", entry->time_us / 1000);
+        json_put_string(json, "event", journal_kind_name(entry->kind));
+        json_put_string(json, "reason", entry->reason);
+        json_put_u64(json, "ms", entry->ms);
+        json_put_u64(json, "times", entry->times);
+        json_put_end(json);
+    }
+    json_put_end(json);
+}
+
+/* NULL, or why it is not ready. */
+static const char *not_ready(const struct client *client, const struct uplink_view *view)
+{
+    if (client->leaving)
+        return "tunnel-client stops\n";
+    return strcmp(view->state, "up") == 0 ? NULL : "there is no link to the server\n";
+}
+
+static void put_status(struct client *client, struct pages_answer *answer)
+{
+    struct json_writer json;
+    struct uplink_view view;
+
+    uplink_measure(client->uplink);
+    uplink_view(client->uplink, &view);
+    answer->type = "application/json";
+    json_writer_init(&json, &answer->body);
+    json_put_object(&json, NULL);
+    json_put_string(&json, "program", "tunnel-client");
+    json_put_string(&json, "version", KAFKA_TUNNEL_VERSION);
+    json_put_u64(&json, "now_ms", telemetry_wall_clock_us() / 1000);
+    json_put_u64(&json, "started_ms", telemetry_started_us(client->telemetry) / 1000);
+    json_put_bool(&json, "ready", !not_ready(client, &view));
+    put_link(client, &view, &json);
+    put_totals(client, &json);
+    size_t listeners = put_listeners(client, &json);
+    json_put_u64(&json, "listeners_not_shown",
+                 listeners > LISTENERS_SHOWN ? listeners - LISTENERS_SHOWN : 0);
+    put_streams(client, &json);
+    put_journal(view.journal, &json);
+    json_put_end(&json);
+    text_bytes(&answer->body, "\n", 1);
+}
+
+/* ---- the other pages */
+
+static void on_collect(void *context)
+{
+    struct client *client = context;
+    struct metrics *metrics = client->worker->metrics;
+    struct uplink_view view;
+
+    telemetry_collect(client->telemetry);
+    uplink_measure(client->uplink);
+    uplink_view(client->uplink, &view);
+    metrics_set(metrics, METRIC_LINKS, 0, 0, view.links);
+    metrics_set(metrics, METRIC_SESSIONS, 0, 0, view.sessions);
+    metrics_set(metrics, METRIC_LISTENERS, 0, 0, list_length(&client->ports.all));
+    metrics_set(metrics, METRIC_WAITING_CONNECTIONS, 0, 0, list_length(&client->waiting));
+}
+
+static void on_quit(evutil_socket_t fd, short what, void *argument)
+{
+    struct client *client = argument;
+
+    (void)fd;
+    (void)what;
+    worker_end(client->worker);
+}
+
+static void quit(struct client *client, struct pages_answer *answer)
+{
+    if (!client->options->allow_quit) {
+        pages_say(answer, 403, "Quitting over HTTP is off: start with --allow-quit.\n");
+        return;
+    }
+    log_info(client->worker->log, "quit_requested", "POST /quitquitquit asks the program to stop");
+    worker_wait_ms(client->quit, QUIT_DELAY_MS);
+    pages_say(answer, 200, "stopping\n");
+}
+
+static void put_probe(struct pages_answer *answer, bool good, const char *yes, const char *no)
+{
+    pages_say(answer, good ? 200 : 503, good ? yes : no);
+}
+
+static bool put_file(const char *path, struct pages_answer *answer)
+{
+    for (size_t i = 0; i < sizeof status_files / sizeof status_files[0]; i++) {
+        const struct status_file *file = &status_files[i];
+        if (strcmp(path, file->path) != 0)
+            continue;
+        answer->type = file->type;
+        answer->bytes = file->bytes;
+        answer->size = file->size;
+        return true;
+    }
+    return false;
+}
+
+static bool on_page(void *context, const struct pages_request *request, struct pages_answer *answer)
+{
+    struct client *client = context;
+    struct uplink_view view;
+
+    if (strcmp(request->path, "/quitquitquit") == 0) {
+        if (request->post) {
+            quit(client, answer);
+        } else {
+            pages_say(answer, 405, "Use POST.\n");
+            answer->allow = "POST";
+        }
+        return true;
+    }
+    if (request->post)
+        return false;
+    uplink_view(client->uplink, &view);
+    if (strcmp(request->path, "/status.json") == 0)
+        put_status(client, answer);
+    else if (strcmp(request->path, "/readyz") == 0)
+        put_probe(answer, !not_ready(client, &view), "ready\n", not_ready(client, &view));
+    else if (strcmp(request->path, "/startupz") == 0)
+        put_probe(answer, client->ready, "started\n", "the link has not been up yet\n");
+    else
+        return put_file(request->path, answer);
+    return true;
+}
+
+static const struct pages_owner pages_owner = {.collect = on_collect, .page = on_page};
+
+bool status_start(struct client *client, char *error, size_t size)
+{
+    const struct options *options = client->options;
+
+    if (!options->shared.status)
+        return true;
+    client->quit = worker_timer(client->worker, on_quit, client);
+    client->pages =
+        pages_new(client->worker, &options->status_address, &pages_owner, client, error, size);
+    return client->pages != NULL;
+}
+
+void status_stop(struct client *client)
+{
+    pages_free(client->pages);
+    if (client->quit)
+        event_free(client->quit);
+}
