@@ -95,8 +95,9 @@ static void count_opened(struct local_connection *connection)
     connection->target = target;
     metrics_add(metrics, METRIC_STREAMS_OPENED, target, 0, 1);
     metrics_add(metrics, METRIC_STREAMS, target, 0, 1);
-    relay_count(relay, metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_DOWN),
-                metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_UP));
+    const struct relay_counters counters =
+        telemetry_relay(connection->client->worker, target, METRICS_DOWN);
+    relay_count(relay, &counters);
     kafka_peek_init(&connection->peek);
     if (connection->port->kind != MUX_TARGET_TCP)
         relay_peek(relay, &connection->peek);
@@ -108,9 +109,8 @@ static void open_stream(struct local_connection *connection, struct mux_session 
     const struct mux_target target = port_target(connection->port);
     struct mux_text peer = {connection->peer, strlen(connection->peer)};
     struct relay *relay = relay_new(client->worker, &relay_owner, connection, NULL);
-    struct mux_stream *stream = mux_stream_open(session, &target, peer, relay);
 
-    if (!stream) {
+    if (!relay_open(relay, session, &target, peer)) {
         log_warning(client->worker->log, "connection_refused",
                     "A local connection is refused: too many connections, or no memory for another "
                     "(--max-streams, --memory)",
@@ -123,13 +123,12 @@ static void open_stream(struct local_connection *connection, struct mux_session 
     list_remove(&connection->node);
     list_append(&client->connections, &connection->node);
     connection->relay = relay;
-    connection->id = mux_stream_id(stream);
+    connection->id = mux_stream_id(relay->stream);
     count_opened(connection);
     log_debug(client->worker->log, "connection_opened",
               "A local connection goes through the tunnel",
               log_str("listener", connection->port->label), log_str("peer", connection->peer),
               log_u64("stream", connection->id));
-    relay_set_stream(relay, stream);
     /* The server connects meanwhile: what the program sends first travels with the request to open.
      */
     int fd = connection->fd;
@@ -495,26 +494,8 @@ static void on_message(void *context, struct mux_session *session, uint8_t type,
         receive_trouble(context, payload, size);
 }
 
-static void on_opened(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
-
-static const struct mux_callbacks stream_callbacks = {
-    .opened = on_opened,
-    .data = relay_on_data,
-    .finish = relay_on_finish,
-    .writable = relay_on_writable,
-    .reset = relay_on_reset,
-    .over = relay_on_over,
-};
-
-static const struct uplink_owner uplink_owner = {.streams = &stream_callbacks,
-                                                 .message = on_message,
-                                                 .up = on_up,
-                                                 .lost = on_lost,
-                                                 .failed = on_failed};
+static const struct uplink_owner uplink_owner = {
+    .message = on_message, .up = on_up, .lost = on_lost, .failed = on_failed};
 
 /* ---- life */
 

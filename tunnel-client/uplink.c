@@ -66,7 +66,6 @@ struct uplink {
     struct http_way *way;
     struct http_client *http;
     struct credentials *credentials;
-    struct mux_callbacks callbacks;
     struct carrier *current; /* what new streams are opened on */
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
     struct event *redial;
@@ -94,6 +93,7 @@ static void dial(struct uplink *uplink);
 
 /* ---- the session */
 
+static const struct mux_session_callbacks session_callbacks;
 static void on_resume_expired(evutil_socket_t fd, short what, void *argument);
 static void on_sweep(evutil_socket_t fd, short what, void *argument);
 
@@ -111,7 +111,7 @@ static void new_session(struct carrier *carrier)
     settings.ping_interval_us = uplink->options->shared.ping_interval_ms * 1000;
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
-    carrier->session = mux_session_new(&settings, &uplink->callbacks, carrier, &none,
+    carrier->session = mux_session_new(&settings, &session_callbacks, carrier, &none,
                                        &uplink->worker->pool, &uplink->worker->share);
     carrier->known = false;
 }
@@ -556,15 +556,7 @@ static void dial(struct uplink *uplink)
     credentials_ask(uplink->credentials, on_credentials, uplink);
 }
 
-/* ---- session callbacks: the context is the carrier; streams' callbacks need none */
-
-static void on_output(void *context)
-{
-    struct carrier *carrier = context;
-
-    if (carrier->link)
-        link_output(carrier->link);
-}
+/* ---- the session's callbacks, with the carrier as context */
 
 static void note_up(struct carrier *carrier, const struct mux_welcome *welcome)
 {
@@ -587,14 +579,6 @@ static void on_measured(void *context, uint64_t rtt_us)
     struct carrier *carrier = context;
 
     metrics_observe(carrier->uplink->worker->metrics, METRIC_RTT, 0, rtt_us);
-}
-
-static void on_stalled(void *context, struct mux_stream *stream, enum mux_stall stall)
-{
-    struct carrier *carrier = context;
-
-    (void)stream;
-    telemetry_stalled(carrier->uplink->worker, stall);
 }
 
 /* The server has its own experience with what is in between, and its --max-frame. */
@@ -680,22 +664,18 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
     uplink->owner->message(uplink->context, carrier->session, type, payload, size);
 }
 
-static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
-                     struct mux_text reason)
+static void on_idle(void *context)
 {
-    struct carrier *carrier = context;
-
-    carrier->uplink->owner->streams->reset(carrier->uplink->context, stream, code, reason);
-    sweep_soon(carrier);
+    sweep_soon(context);
 }
 
-static void on_over(void *context, struct mux_stream *stream)
-{
-    struct carrier *carrier = context;
-
-    carrier->uplink->owner->streams->over(carrier->uplink->context, stream);
-    sweep_soon(carrier);
-}
+static const struct mux_session_callbacks session_callbacks = {
+    .established = on_established,
+    .idle = on_idle,
+    .message = on_message,
+    .goaway = on_goaway,
+    .measured = on_measured,
+};
 
 /* ---- life */
 
@@ -738,15 +718,6 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->context = context;
     list_init(&uplink->leaving);
     frame_limit_init(&uplink->frames, options->shared.max_frame);
-    uplink->callbacks = *owner->streams;
-    uplink->callbacks.output = on_output;
-    uplink->callbacks.established = on_established;
-    uplink->callbacks.message = on_message;
-    uplink->callbacks.reset = on_reset;
-    uplink->callbacks.over = on_over;
-    uplink->callbacks.goaway = on_goaway;
-    uplink->callbacks.measured = on_measured;
-    uplink->callbacks.stalled = on_stalled;
     uplink->since_us = telemetry_wall_clock_us();
     uplink->way = make_way(worker, options, error, size);
     if (!uplink->way) {

@@ -18,8 +18,6 @@ struct uplink_owner {
     /* A dial has ended, well or not, before anything else is made of it. NULL: nobody wants to
      * know. */
     void (*dialled)(void *context, const struct http_dial_result *result);
-    /* The callbacks of the streams: opened, data, finish, writable, reset, over. */
-    const struct mux_callbacks *streams;
     /* An EXPOSE or later message; answers go to the same session. */
     void (*message)(void *context, struct mux_session *session, uint8_t type,
                     const uint8_t *payload, size_t size);

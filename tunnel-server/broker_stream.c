@@ -502,8 +502,9 @@ static void count_opened(struct broker_stream *stream, size_t target)
     stream->target_index = target;
     metrics_add(metrics, METRIC_STREAMS_OPENED, target, 0, 1);
     metrics_add(metrics, METRIC_STREAMS, target, 0, 1);
-    relay_count(stream->relay, metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_UP),
-                metrics_at(metrics, METRIC_STREAM_BYTES, target, METRICS_DOWN));
+    const struct relay_counters counters =
+        telemetry_relay(stream->streams->worker, target, METRICS_UP);
+    relay_count(stream->relay, &counters);
 }
 
 static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, size_t index,

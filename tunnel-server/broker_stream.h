@@ -31,10 +31,10 @@ struct broker_streams {
     bool draining; /* no more are opened */
 };
 
-/* The client opens a stream (mux_callbacks' open()): connects to what it asks for, or refuses. */
+/* The client opens a stream (the session's open()): connects to what it asks for, or refuses. */
 void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer);
-/* mux_callbacks' limited(): the session has refused or reset a stream. */
+/* The session's limited(): it has refused or reset a stream. */
 void broker_stream_limited(struct broker_streams *streams, uint32_t stream, enum mux_limit limit,
                            const char *reason);
 /* Others are entitled to what these have: cuts the newest; false: there is none. */

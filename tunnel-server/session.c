@@ -54,32 +54,12 @@ static void set_link(struct session *session, struct link *link)
     session->listeners.linked = link != NULL;
 }
 
-static void on_output(void *context)
-{
-    struct session *session = context;
-
-    if (session->link)
-        link_output(session->link);
-}
-
-static void on_established(void *context, const struct mux_welcome *welcome)
-{
-    (void)context;
-    (void)welcome;
-}
-
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
                     struct mux_text peer)
 {
     struct session *session = context;
 
     broker_stream_open(&session->streams, stream, target, peer);
-}
-
-static void on_opened(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
 }
 
 static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
@@ -110,14 +90,6 @@ static void on_measured(void *context, uint64_t rtt_us)
     metrics_observe(session->host->worker->metrics, METRIC_RTT, 0, rtt_us);
 }
 
-static void on_stalled(void *context, struct mux_stream *stream, enum mux_stall stall)
-{
-    const struct session *session = context;
-
-    (void)stream;
-    telemetry_stalled(session->host->worker, stall);
-}
-
 static void on_limited(void *context, uint32_t stream, enum mux_limit limit, const char *reason)
 {
     struct session *session = context;
@@ -125,20 +97,11 @@ static void on_limited(void *context, uint32_t stream, enum mux_limit limit, con
     broker_stream_limited(&session->streams, stream, limit, reason);
 }
 
-static const struct mux_callbacks session_callbacks = {
-    .output = on_output,
-    .established = on_established,
+static const struct mux_session_callbacks session_callbacks = {
     .open = on_open,
-    .opened = on_opened,
-    .data = relay_on_data,
-    .finish = relay_on_finish,
-    .writable = relay_on_writable,
-    .reset = relay_on_reset,
-    .over = relay_on_over,
     .message = on_message,
     .goaway = on_goaway,
     .measured = on_measured,
-    .stalled = on_stalled,
     .limited = on_limited,
 };
 
@@ -492,8 +455,8 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
     set_link(session, link);
     limit_frames(session, hello);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
-    if (mux_session_accept(session->mux, hello, host->offer_count, host->offers, clock_now_us()) !=
-        0) {
+    if (mux_session_accept(session->mux, hello, host->offer_count, host->offers, link_output(link),
+                           clock_now_us()) != 0) {
         set_link(session, NULL);
         session_end(session, MUX_CODE_VERSION, "HELLO asks for what this server does not offer");
         return reject_with(reject, MUX_CODE_VERSION,

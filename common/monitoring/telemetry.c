@@ -256,8 +256,14 @@ void telemetry_collect(struct telemetry *telemetry)
     metrics_set(metrics, METRIC_MEMORY_LIMIT, 0, 0, budget->receive.total + budget->send.total);
 }
 
-void telemetry_stalled(struct worker *worker, enum mux_stall stall)
+struct relay_counters telemetry_relay(const struct worker *worker, size_t target, size_t to_socket)
 {
-    metrics_add(worker->metrics,
-                stall == MUX_STALL_CREDIT ? METRIC_WINDOW_STALLS : METRIC_MEMORY_STALLS, 0, 0, 1);
+    struct metrics *metrics = worker->metrics;
+    size_t from_socket = to_socket == METRICS_UP ? METRICS_DOWN : METRICS_UP;
+
+    return (struct relay_counters){
+        .to_socket = metrics_at(metrics, METRIC_STREAM_BYTES, target, to_socket),
+        .from_socket = metrics_at(metrics, METRIC_STREAM_BYTES, target, from_socket),
+        .stalls = {[MUX_STALL_CREDIT] = metrics_at(metrics, METRIC_WINDOW_STALLS, 0, 0),
+                   [MUX_STALL_MEMORY] = metrics_at(metrics, METRIC_MEMORY_STALLS, 0, 0)}};
 }

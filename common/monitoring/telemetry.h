@@ -9,7 +9,7 @@
 
 #include "io/worker.h"
 #include "metrics/metrics.h"
-#include "mux/session.h"
+#include "tunnel/relay.h"
 
 struct telemetry;
 
@@ -37,5 +37,6 @@ uint64_t telemetry_started_us(const struct telemetry *telemetry);
 /* Brings up to date what is not counted as it happens: process, log, memory. */
 void telemetry_collect(struct telemetry *telemetry);
 
-/* A session's stalled() callback comes here. */
-void telemetry_stalled(struct worker *worker, enum mux_stall stall);
+/* Where a relay counts, by its target (in METRICS_TARGET) and by where its socket leads: METRICS_UP
+ * or METRICS_DOWN. */
+struct relay_counters telemetry_relay(const struct worker *worker, size_t target, size_t to_socket);

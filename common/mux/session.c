@@ -24,16 +24,17 @@ struct mux_text session_text(const char *string)
 }
 
 struct mux_session *mux_session_new(const struct mux_settings *settings,
-                                    const struct mux_callbacks *callbacks, void *context,
+                                    const struct mux_session_callbacks *callbacks, void *context,
                                     const struct mux_session_key *key, struct chunk_pool *pool,
                                     struct memory_share *share)
 {
+    static const struct mux_session_callbacks nothing;
     struct mux_session *session = calloc(1, sizeof *session);
 
     if (!session)
         abort();
     session->settings = *settings;
-    session->callbacks = callbacks;
+    session->callbacks = callbacks ? callbacks : &nothing;
     session->context = context;
     session->key = *key;
     session->pool = pool;
@@ -59,6 +60,8 @@ void session_forget(struct mux_session *session, struct mux_stream *stream)
     idmap_remove(&session->streams, stream->id);
     stream_release(stream);
     list_append(&session->zombies, &stream->active);
+    if (session->streams.count == 0 && session->callbacks->idle)
+        session->callbacks->idle(session->context);
 }
 
 void session_reap(struct mux_session *session)
@@ -99,13 +102,15 @@ void session_output(struct mux_session *session)
     if (session->output_pending || session->phase == LINK_NONE)
         return;
     session->output_pending = true;
-    session->callbacks->output(session->context);
+    if (session->output.ready)
+        session->output.ready(session->output.link);
 }
 
 /* ---- links */
 
-static void reset_link(struct mux_session *session, uint64_t now_us)
+static void reset_link(struct mux_session *session, struct mux_output output, uint64_t now_us)
 {
+    session->output = output;
     session->now_us = session->heard_us = now_us;
     session->doubted_us = 0;
     session->greeting_us = now_us;
@@ -150,11 +155,11 @@ static void rewind_streams(struct mux_session *session)
     session->unacknowledged = 0;
 }
 
-void mux_session_attach(struct mux_session *session, uint64_t now_us)
+void mux_session_attach(struct mux_session *session, struct mux_output output, uint64_t now_us)
 {
     assert(session->settings.role == MUX_CLIENT);
     session_reap(session);
-    reset_link(session, now_us);
+    reset_link(session, output, now_us);
     session->attempt++;
     session->phase = LINK_GREETING;
     session->hello_due = true;
@@ -171,7 +176,8 @@ bool mux_session_is_newer(const struct mux_session *session, const struct mux_he
 }
 
 int mux_session_accept(struct mux_session *session, const struct mux_hello *hello,
-                       uint16_t offer_count, struct mux_text offers, uint64_t now_us)
+                       uint16_t offer_count, struct mux_text offers, struct mux_output output,
+                       uint64_t now_us)
 {
     uint16_t version = mux_version_choose(hello->version_min, hello->version_max);
 
@@ -188,7 +194,7 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
         session->reason = "the link is older than the one that carries the session";
         return MUX_ERROR_PROTOCOL;
     }
-    reset_link(session, now_us);
+    reset_link(session, output, now_us);
     session->attempt = hello->attempt;
     session->welcome_version = version;
     session->offer_count = offer_count;
@@ -202,7 +208,8 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
         queue_positions(session);
     } else {
         session_ask(session);
-        session->callbacks->established(session->context, NULL);
+        if (session->callbacks->established)
+            session->callbacks->established(session->context, NULL);
     }
     session_output(session);
     return 0;
@@ -211,6 +218,7 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
 void mux_session_detach(struct mux_session *session)
 {
     session->phase = LINK_NONE;
+    session->output = (struct mux_output){NULL, NULL};
     session->output_pending = false;
     while (list_pop(&session->positions))
         ;
@@ -229,10 +237,7 @@ void mux_session_reset_streams(struct mux_session *session, enum mux_code code, 
             continue;
         }
         at--;
-        bool told = !stream->orphan;
-        session_forget(session, stream);
-        if (told)
-            session->callbacks->reset(session->context, stream, code, session_text(reason));
+        stream_cut(stream, code, session_text(reason));
     }
 }
 

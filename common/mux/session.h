@@ -12,14 +12,12 @@
  *
  * Times are microseconds of any monotonic clock, the same for all calls.
  *
- * Ownership: the owner of the session (a relay, a simulation) gets every received byte through
- * data() and holds it until it is delivered; mux_stream_consume() tells when. The window bounds how
- * much that is. The session holds what is to be sent. A stream handle is valid until reset() or
- * over() was called for it or the owner has called mux_stream_reset(); it must not be used
- * afterwards.
+ * Who hears what: each stream has an owner (a relay, a simulation) with callbacks of its own
+ * (struct mux_stream_callbacks), the session another one (struct mux_session_callbacks), and the
+ * link is told of output (struct mux_output). A member that is NULL is not called.
  *
- * Callbacks come from inside the verbs and, for output(), from inside any call. They may call any
- * mux_stream_* function and mux_session_send_message(), but no verb.
+ * Callbacks come from inside the verbs; mux_output.ready() and idle() also from inside any other
+ * call. They may call any mux_stream_* function and mux_session_send_message(), but no verb.
  *
  * Errors: a verb that returns a negative enum mux_error ends the link; mux_session_reason() says
  * why, for the log. After MUX_ERROR_DEAD the session can be resumed on another link. After
@@ -68,54 +66,48 @@ enum mux_limit {
     MUX_LIMIT_MEMORY,  /* the session's share of memory */
 };
 
-/* What a stream waits for before more can be written. */
-enum mux_stall { MUX_STALL_CREDIT, MUX_STALL_MEMORY };
-
-struct mux_callbacks {
-    /* The session wants to be pulled. Called once, then not again before a pull has returned 0. */
-    void (*output)(void *context);
+/* What the owner of a session hears of; what happens to a stream, its own owner hears. */
+struct mux_session_callbacks {
     /* The link is up: HELLO and WELCOME are exchanged. welcome is NULL on the server. */
     void (*established)(void *context, const struct mux_welcome *welcome);
-    /* Server: the peer opens a stream. The owner answers with mux_stream_accept() or
-     * mux_stream_refuse(). */
+    /* Server: the peer opens a stream. The owner gives it callbacks (mux_stream_set_callbacks())
+     * and answers, now or later, with mux_stream_accept(), or with mux_stream_refuse(). NULL: each
+     * one is refused. */
     void (*open)(void *context, struct mux_stream *stream, const struct mux_target *target,
                  struct mux_text peer);
-    /* Client: the server has connected the stream. */
-    void (*opened)(void *context, struct mux_stream *stream);
-    /* The next bytes of the stream; valid only during the call. */
-    void (*data)(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size);
-    /* No more data() will come; everything so far was sent and then ended in good order. */
-    void (*finish)(void *context, struct mux_stream *stream);
-    /* mux_stream_writable() is above zero again. */
-    void (*writable)(void *context, struct mux_stream *stream);
-    /* The stream is gone, cut short or refused. */
-    void (*reset)(void *context, struct mux_stream *stream, enum mux_code code,
-                  struct mux_text reason);
-    /* The stream is gone, both ways in good order. */
-    void (*over)(void *context, struct mux_stream *stream);
+    /* The last stream is gone, whoever has ended it; reset() or over() of that one may follow. */
+    void (*idle)(void *context);
     /* An EXPOSE, EXPOSED or later message. */
     void (*message)(void *context, uint8_t type, const uint8_t *payload, size_t size);
     /* The peer wants to stop; or, on a client with MUX_CODE_LIMIT, all ids of streams are used up.
      * In both cases new streams need a new session, and the old ones go on. */
     void (*goaway)(void *context, enum mux_code code, struct mux_text reason);
-    /* For the log and figures, may be NULL: the peer's stream was refused, or a stream is reset
-     * (reset() follows), because a limit is reached here. */
+    /* For the log and figures: the peer's stream was refused, or a stream is reset (its reset()
+     * follows), because a limit is reached here. */
     void (*limited)(void *context, uint32_t stream, enum mux_limit limit, const char *reason);
-    /* For figures, may be NULL: a ping was answered; a stream has bytes to send, it may be, and has
-     * to wait, for credit or for memory. */
+    /* For figures: a ping was answered. */
     void (*measured)(void *context, uint64_t rtt_us);
-    void (*stalled)(void *context, struct mux_stream *stream, enum mux_stall stall);
 };
 
+/* How a link hears that the session has something for it. */
+struct mux_output {
+    /* A pull would yield something. Called once, then not again before a pull has returned 0.
+     * NULL: the link asks mux_session_wants_output(). */
+    void (*ready)(void *link);
+    void *link;
+};
+
+/* callbacks live as long as the session; NULL: nobody wants to hear anything. */
 struct mux_session *mux_session_new(const struct mux_settings *settings,
-                                    const struct mux_callbacks *callbacks, void *context,
+                                    const struct mux_session_callbacks *callbacks, void *context,
                                     const struct mux_session_key *key, struct chunk_pool *pool,
                                     struct memory_share *share);
 /* Frees the session and its streams without a callback. */
 void mux_session_free(struct mux_session *session);
 
-/* Client: a link is there. HELLO is the first thing that pull yields. */
-void mux_session_attach(struct mux_session *session, uint64_t now_us);
+/* Client: a link is there. HELLO is the first thing that pull yields. output is told until
+ * mux_session_detach(). */
+void mux_session_attach(struct mux_session *session, struct mux_output output, uint64_t now_us);
 /* Bound of a server's offers, encoded. */
 #define MUX_OFFERS_MAX 8192u
 /* Server: is this the HELLO of a newer link than the one that carries the session, or carried it
@@ -123,12 +115,13 @@ void mux_session_attach(struct mux_session *session, uint64_t now_us);
 bool mux_session_is_newer(const struct mux_session *session, const struct mux_hello *hello);
 /*
  * Server: a link with this HELLO belongs to the session (the caller has compared keys). offers is
- * what WELCOME lists (mux_offer_write()); it must live as long as the session. Returns 0, and a
- * link that the session had before is no longer its own: the caller closes it; or
- * MUX_ERROR_PROTOCOL, and nothing has changed: the caller closes the new link.
+ * what WELCOME lists (mux_offer_write()); it must live as long as the session. Returns 0, and
+ * output is told from here on: a link that the session had before is no longer its own, and the
+ * caller closes it; or MUX_ERROR_PROTOCOL, and nothing has changed: the caller closes the new link.
  */
 int mux_session_accept(struct mux_session *session, const struct mux_hello *hello,
-                       uint16_t offer_count, struct mux_text offers, uint64_t now_us);
+                       uint16_t offer_count, struct mux_text offers, struct mux_output output,
+                       uint64_t now_us);
 /* The link is gone. Streams stay as they are. */
 void mux_session_detach(struct mux_session *session);
 

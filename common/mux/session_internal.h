@@ -25,6 +25,7 @@ struct mux_stream {
     struct list starved; /* in session->starved while memory, not credit, keeps it from writing */
     struct list linger;  /* in session->lingering while a reset waits for its data */
     struct mux_session *session;
+    const struct mux_stream_callbacks *callbacks; /* never NULL */
     void *owner;
     uint32_t id;
     enum mux_half send_half;
@@ -70,8 +71,9 @@ enum link_phase {
 
 struct mux_session {
     struct mux_settings settings;
-    const struct mux_callbacks *callbacks;
+    const struct mux_session_callbacks *callbacks; /* never NULL */
     void *context;
+    struct mux_output output; /* of the present link */
     struct chunk_pool *pool;
     struct memory_share *share;
     struct mux_session_key key;
@@ -139,7 +141,8 @@ int session_broken(struct mux_session *session, const char *reason);
 /* A PING goes out with what is sent next; from here on its answer is awaited. */
 void session_ask(struct mux_session *session);
 void session_reap(struct mux_session *session);
-/* Takes the stream out of the session; its memory stays until the next verb begins. */
+/* Takes the stream out of the session; its memory stays until the next verb begins. Nobody is told
+ * but the session's owner, when it was the last one. */
 void session_forget(struct mux_session *session, struct mux_stream *stream);
 void session_send(struct mux_session *session, const struct mux_message *message);
 void session_send_simple(struct mux_session *session, enum mux_message_type type, uint32_t stream);
@@ -169,3 +172,5 @@ void stream_drop_sent(struct mux_stream *stream);
  * it. */
 void stream_check_received(struct mux_stream *stream);
 void stream_check_over(struct mux_stream *stream);
+/* Forgets the stream, and tells its owner that it was cut short. */
+void stream_cut(struct mux_stream *stream, enum mux_code code, struct mux_text reason);

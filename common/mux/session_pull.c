@@ -199,8 +199,9 @@ size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t siz
         return 0;
     if (session->ids_used_up) {
         session->ids_used_up = false;
-        session->callbacks->goaway(session->context, MUX_CODE_LIMIT,
-                                   session_text("all numbers of streams are used up"));
+        if (session->callbacks->goaway)
+            session->callbacks->goaway(session->context, MUX_CODE_LIMIT,
+                                       session_text("all numbers of streams are used up"));
     }
     if (session->hello_due)
         put_hello(session, &w);

@@ -5,16 +5,6 @@
 
 #include "mux/session_internal.h"
 
-static void call_reset(struct mux_session *session, struct mux_stream *stream, uint16_t code,
-                       struct mux_text reason)
-{
-    bool told = !stream->orphan;
-
-    session_forget(session, stream);
-    if (told)
-        session->callbacks->reset(session->context, stream, (enum mux_code)code, reason);
-}
-
 /* A frame for a stream that is not there: it was forgotten while the frame was under way, or it
  * never was. */
 static int known(struct mux_session *session, const struct mux_frame *frame)
@@ -55,8 +45,11 @@ static int receive_open(struct mux_session *session, const struct mux_message *m
                            session_text(limited(session, message->stream, limit)));
         return 0;
     }
-    session->callbacks->open(session->context, stream, &message->u.open.target,
-                             message->u.open.peer);
+    if (session->callbacks->open)
+        session->callbacks->open(session->context, stream, &message->u.open.target,
+                                 message->u.open.peer);
+    else
+        mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "this end takes no connections");
     return 0;
 }
 
@@ -67,9 +60,9 @@ static int receive_answer(struct mux_session *session, struct mux_stream *stream
         return session_broken(session, "an answer to a stream that was not asked for");
     stream->answered = true;
     if (message->type == MUX_REFUSED)
-        call_reset(session, stream, message->u.reset.code, message->u.reset.reason);
-    else if (!stream->orphan)
-        session->callbacks->opened(session->context, stream);
+        stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
+    else if (!stream->orphan && stream->callbacks->opened)
+        stream->callbacks->opened(stream->owner, stream);
     return 0;
 }
 
@@ -83,7 +76,8 @@ static void tell_finish(struct mux_session *session, struct mux_stream *stream)
         stream->window.received < stream->receive_final)
         return;
     stream->finish_told = true;
-    session->callbacks->finish(session->context, stream);
+    if (stream->callbacks->finished)
+        stream->callbacks->finished(stream->owner, stream);
     stream = idmap_get(&session->streams, id);
     if (stream)
         stream_check_received(stream);
@@ -123,7 +117,7 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
 
     if (final <= stream->window.consumed || stream->orphan || stream->reset_reason ||
         stream->receive_half == MUX_HALF_OVER) {
-        call_reset(session, stream, message->u.reset.code, message->u.reset.reason);
+        stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
         return 0;
     }
     if (final < stream->window.received || final > stream->window.limit ||
@@ -189,7 +183,8 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
     case MUX_ADDRESSES:
     case MUX_TROUBLE:
     case MUX_WITHDRAWN:
-        session->callbacks->message(session->context, type, payload, size);
+        if (session->callbacks->message)
+            session->callbacks->message(session->context, type, payload, size);
         return 0;
     default:
         return type & MUX_MAY_IGNORE ? 0 : session_broken(session, "a message of an unknown type");
@@ -240,10 +235,13 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, const u
     if (!mux_window_receive(&stream->window, size, session->share)) {
         const struct mux_text reason = session_text(limited(session, id, MUX_LIMIT_MEMORY));
         session_send_reset(session, MUX_RESET, id, 0, MUX_CODE_LIMIT, reason);
-        call_reset(session, stream, MUX_CODE_LIMIT, reason);
+        stream_cut(stream, MUX_CODE_LIMIT, reason);
         return 0;
     }
-    session->callbacks->data(session->context, stream, bytes, size);
+    if (stream->callbacks->data)
+        stream->callbacks->data(stream->owner, stream, bytes, size);
+    else
+        mux_stream_consume(stream, size, session->now_us);
     /* The callback may have ended the stream. */
     stream = idmap_get(&session->streams, id);
     if (stream)
@@ -317,7 +315,8 @@ static int receive_welcome(struct mux_session *session, const uint8_t *payload, 
     session->phase = welcome.resumed ? LINK_POSITIONS : LINK_UP;
     if (!welcome.resumed)
         session_ask(session);
-    session->callbacks->established(session->context, &welcome);
+    if (session->callbacks->established)
+        session->callbacks->established(session->context, &welcome);
     session_output(session);
     return 0;
 }
@@ -361,7 +360,7 @@ static int receive_position(struct mux_session *session, const struct mux_frame 
     if (frame->stream == MUX_CONTROL_STREAM) {
         session->phase = LINK_UP;
         session_ask(session);
-        if (session->settings.role == MUX_SERVER)
+        if (session->settings.role == MUX_SERVER && session->callbacks->established)
             session->callbacks->established(session->context, NULL);
         session_output(session);
     }
@@ -444,7 +443,8 @@ static int receive_goaway(struct mux_session *session, struct byte_reader *r)
     reason.bytes = (const char *)byte_reader_bytes(r, size);
     if (r->failed)
         return session_broken(session, "GOAWAY is malformed");
-    session->callbacks->goaway(session->context, (enum mux_code)code, reason);
+    if (session->callbacks->goaway)
+        session->callbacks->goaway(session->context, (enum mux_code)code, reason);
     return 0;
 }
 

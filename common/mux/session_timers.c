@@ -99,7 +99,8 @@ void session_feed_starved(struct mux_session *session)
     while ((node = list_pop(&waiting))) {
         struct mux_stream *stream = list_entry(node, struct mux_stream, starved);
         stream->blocked = false;
-        session->callbacks->writable(session->context, stream);
+        if (stream->callbacks->writable)
+            stream->callbacks->writable(stream->owner, stream);
     }
 }
 
@@ -109,11 +110,8 @@ static void end_lingering(struct mux_session *session)
         struct mux_stream *stream = list_entry(session->lingering.next, struct mux_stream, linger);
         if (stream->linger_until_us > session->now_us)
             return;
-        bool told = !stream->orphan;
-        session_forget(session, stream);
-        if (told)
-            session->callbacks->reset(session->context, stream, (enum mux_code)stream->reset_code,
-                                      session_text(stream->reset_reason));
+        stream_cut(stream, (enum mux_code)stream->reset_code,
+                   session_text(stream->reset_reason ? stream->reset_reason : ""));
     }
 }
 

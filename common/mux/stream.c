@@ -5,9 +5,12 @@
 
 #include "mux/session_internal.h"
 
+static const struct mux_stream_callbacks no_callbacks;
+
 void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id)
 {
     stream->session = session;
+    stream->callbacks = &no_callbacks;
     stream->id = id;
     list_init(&stream->active);
     list_init(&stream->credit);
@@ -51,7 +54,8 @@ struct mux_stream *stream_new(struct mux_session *session, uint32_t id, enum mux
 }
 
 struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux_target *target,
-                                   struct mux_text peer, void *owner)
+                                   struct mux_text peer,
+                                   const struct mux_stream_callbacks *callbacks, void *owner)
 {
     struct mux_message message = {.type = MUX_OPEN, .stream = session->last_stream + 1};
     struct mux_stream *stream;
@@ -65,7 +69,7 @@ struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux
         return NULL;
     session->last_stream = message.stream;
     session->ids_used_up = session->last_stream == UINT32_MAX;
-    stream->owner = owner;
+    mux_stream_set_callbacks(stream, callbacks, owner);
     message.u.open.target = *target;
     message.u.open.peer = peer;
     session_send(session, &message);
@@ -86,8 +90,10 @@ void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char
     session_forget(stream->session, stream);
 }
 
-void mux_stream_set_owner(struct mux_stream *stream, void *owner)
+void mux_stream_set_callbacks(struct mux_stream *stream,
+                              const struct mux_stream_callbacks *callbacks, void *owner)
 {
+    stream->callbacks = callbacks ? callbacks : &no_callbacks;
     stream->owner = owner;
 }
 
@@ -169,14 +175,12 @@ void stream_activate(struct mux_stream *stream)
 
 static void note_stall(struct mux_stream *stream, enum mux_stall stall)
 {
-    struct mux_session *session = stream->session;
-
-    if (!stream->blocked && stream->send_half == MUX_HALF_OPEN && session->callbacks->stalled)
-        session->callbacks->stalled(session->context, stream, stall);
+    if (!stream->blocked && stream->send_half == MUX_HALF_OPEN && stream->callbacks->stalled)
+        stream->callbacks->stalled(stream->owner, stream, stall);
     stream->blocked = true;
 }
 
-size_t mux_stream_writable(struct mux_stream *stream)
+size_t mux_stream_want_write(struct mux_stream *stream)
 {
     struct mux_session *session = stream->session;
     uint64_t credit = stream->send_limit - stream->send.end;
@@ -257,7 +261,8 @@ bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t 
     if (stream->blocked && !stream->orphan && stream->send_half == MUX_HALF_OPEN &&
         stream->id != MUX_CONTROL_STREAM && stream->send_limit > stream->send.end) {
         stream->blocked = false;
-        session->callbacks->writable(session->context, stream);
+        if (stream->callbacks->writable)
+            stream->callbacks->writable(stream->owner, stream);
     }
     return true;
 }
@@ -316,32 +321,35 @@ void stream_release(struct mux_stream *stream)
     list_remove(&stream->linger);
 }
 
+void stream_cut(struct mux_stream *stream, enum mux_code code, struct mux_text reason)
+{
+    bool told = !stream->orphan && stream->callbacks->reset;
+
+    session_forget(stream->session, stream);
+    if (told)
+        stream->callbacks->reset(stream->owner, stream, code, reason);
+}
+
 void stream_check_over(struct mux_stream *stream)
 {
-    struct mux_session *session = stream->session;
-
     if (stream->send_half != MUX_HALF_OVER || stream->receive_half != MUX_HALF_OVER)
         return;
-    bool told = !stream->orphan;
-    session_forget(session, stream);
+    bool told = !stream->orphan && stream->callbacks->over;
+    session_forget(stream->session, stream);
     if (told)
-        session->callbacks->over(session->context, stream);
+        stream->callbacks->over(stream->owner, stream);
 }
 
 void stream_check_received(struct mux_stream *stream)
 {
-    struct mux_session *session = stream->session;
-
     if (stream->receive_half != MUX_HALF_FINISHING ||
         stream->window.consumed < stream->receive_final ||
         (!stream->finish_told && !stream->reset_reason))
         return;
-    session_send_simple(session, MUX_DONE, stream->id);
+    session_send_simple(stream->session, MUX_DONE, stream->id);
     mux_half_step(&stream->receive_half, MUX_EVENT_DONE);
     if (stream->reset_reason) {
-        session_forget(session, stream);
-        session->callbacks->reset(session->context, stream, (enum mux_code)stream->reset_code,
-                                  session_text(stream->reset_reason));
+        stream_cut(stream, (enum mux_code)stream->reset_code, session_text(stream->reset_reason));
         return;
     }
     /* It stays among the credits, where an answer to SHRINK may be owed by the other half. */

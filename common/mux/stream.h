@@ -1,9 +1,15 @@
 /*
  * A stream of a session: bytes both ways, each way with an end of its own.
  *
- * What is written stays in the send queue until the peer has consumed it; what comes in goes to the
- * owner through the session's callbacks (mux/session.h, which also says how long a handle is valid
- * and includes this header). Sizes are bytes, times microseconds of the session's clock.
+ * What is written stays in the send queue until the peer has consumed it. What comes in goes to the
+ * stream's owner (a relay, a simulation) through data(); the owner holds it until it is delivered,
+ * which mux_stream_consume() tells. The window bounds how much that is.
+ *
+ * A handle is valid until reset() or over() was called for it, or the owner has called
+ * mux_stream_reset() or mux_stream_refuse(); it must not be used afterwards.
+ *
+ * mux/session.h says when callbacks come and what they may call. Sizes are bytes, times
+ * microseconds of the session's clock.
  */
 #pragma once
 
@@ -15,14 +21,42 @@
 struct mux_session;
 struct mux_stream;
 
-/* Client: opens a stream. NULL: a limit is reached (streams, or memory for its window). */
+/* What a stream waits for before more can be written. */
+enum mux_stall { MUX_STALL_CREDIT, MUX_STALL_MEMORY };
+#define MUX_STALLS 2
+
+/* What the owner of a stream hears. A member that is NULL is not called. */
+struct mux_stream_callbacks {
+    /* Client: the server has connected the stream. */
+    void (*opened)(void *owner, struct mux_stream *stream);
+    /* The next bytes; valid only during the call. NULL: they count as consumed at once. */
+    void (*data)(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size);
+    /* No more data() will come; everything so far was sent and then ended in good order. */
+    void (*finished)(void *owner, struct mux_stream *stream);
+    /* More can be written, after mux_stream_want_write() has returned 0. */
+    void (*writable)(void *owner, struct mux_stream *stream);
+    /* The stream is gone, cut short or refused. */
+    void (*reset)(void *owner, struct mux_stream *stream, enum mux_code code,
+                  struct mux_text reason);
+    /* The stream is gone, both ways in good order. */
+    void (*over)(void *owner, struct mux_stream *stream);
+    /* For figures: the stream has bytes to send, it may be, and has to wait. */
+    void (*stalled)(void *owner, struct mux_stream *stream, enum mux_stall stall);
+};
+
+/* Client: opens a stream, whose owner hears of it from here on. NULL: a limit is reached (streams,
+ * or memory for its window). */
 struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux_target *target,
-                                   struct mux_text peer, void *owner);
+                                   struct mux_text peer,
+                                   const struct mux_stream_callbacks *callbacks, void *owner);
 /* Server: answers open(). */
 void mux_stream_accept(struct mux_stream *stream);
 void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char *reason);
 
-void mux_stream_set_owner(struct mux_stream *stream, void *owner);
+/* Who hears of the stream from here on. callbacks live as long as the stream; NULL: nobody wants
+ * to hear anything. */
+void mux_stream_set_callbacks(struct mux_stream *stream,
+                              const struct mux_stream_callbacks *callbacks, void *owner);
 void *mux_stream_owner(const struct mux_stream *stream);
 uint32_t mux_stream_id(const struct mux_stream *stream);
 /* Bytes so far: handed to the owner, and taken from it. */
@@ -38,9 +72,9 @@ bool mux_stream_linked(const struct mux_stream *stream);
 /* The owner has so many bytes beside the queue, for what is to go into it: they count as well.
  * false: there is no memory for them, and what counted before still does. */
 bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes);
-/* How many bytes may be added now: what credit and memory allow. writable() tells when 0 has
- * passed. */
-size_t mux_stream_writable(struct mux_stream *stream);
+/* The owner wants to write: returns how many bytes may be added now, which is what credit and
+ * memory allow. 0: none, and writable() is called once when that has changed. */
+size_t mux_stream_want_write(struct mux_stream *stream);
 /* Free space in the send queue, to be filled by readv() or the like; see byte_queue_reserve(). */
 size_t mux_stream_reserve(struct mux_stream *stream, size_t size, struct iovec *spaces,
                           size_t count);

@@ -123,7 +123,7 @@ struct link *link_new_client(struct worker *worker, struct transport *transport,
 
 void link_start(struct link *link)
 {
-    mux_session_attach(link->session, clock_now_us());
+    mux_session_attach(link->session, link_output(link), clock_now_us());
     link_update(link);
 }
 
@@ -420,9 +420,17 @@ static void send_last_batch(struct link *link)
         transport_flush(link->transport);
 }
 
-void link_output(struct link *link)
+/* There is something to send: after this turn's reads. */
+static void send_soon(void *context)
 {
+    const struct link *link = context;
+
     event_active(link->flush, EV_TIMEOUT, 0);
+}
+
+struct mux_output link_output(struct link *link)
+{
+    return (struct mux_output){.ready = send_soon, .link = link};
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *argument)
@@ -629,7 +637,7 @@ static void handle_event(struct link *link, int kind, const struct ws_event *eve
         memcpy(link->pong, event->bytes, event->size);
         link->pong_size = event->size;
         link->pong_due = true;
-        link_output(link);
+        send_soon(link);
         break;
     case WS_CLOSE:
         receive_close(link, event);

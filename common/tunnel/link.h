@@ -49,7 +49,7 @@ struct link_owner {
 struct link *link_new_client(struct worker *worker, struct transport *transport,
                              struct mux_session *session, const struct link_owner *owner,
                              void *context);
-/* Attaches the session; from here on its output() may call link_output(). */
+/* Attaches the session. */
 void link_start(struct link *link);
 struct link *link_new_server(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context);
@@ -71,8 +71,8 @@ void link_abort(struct link *link);
 /* The link may be dead without a sign of it: probes it, and gives it up after a short silence. */
 void link_probe(struct link *link);
 
-/* A session's output() callback comes here. */
-void link_output(struct link *link);
+/* What the session is given with mux_session_accept(): how the link hears of output. */
+struct mux_output link_output(struct link *link);
 const char *link_protection(const struct link *link);
 /* Sends no larger WebSocket frame from here on; of several limits the smallest counts, 0 is none.
  * On a server, the one in HELLO is obeyed without this. */

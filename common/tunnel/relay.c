@@ -37,7 +37,9 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
     relay->filter = filter;
     relay->fd = -1;
     relay->read_size = READ_SIZE_MIN;
-    relay->total_to_socket = relay->total_from_socket = &relay->uncounted;
+    relay->counters = (struct relay_counters){.to_socket = &relay->uncounted,
+                                              .from_socket = &relay->uncounted,
+                                              .stalls = {&relay->uncounted, &relay->uncounted}};
     list_init(&relay->node);
     list_init(&relay->turn);
     list_init(&relay->later.node);
@@ -47,16 +49,9 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
     return relay;
 }
 
-void relay_set_stream(struct relay *relay, struct mux_stream *stream)
+void relay_count(struct relay *relay, const struct relay_counters *counters)
 {
-    relay->stream = stream;
-    mux_stream_set_owner(stream, relay);
-}
-
-void relay_count(struct relay *relay, uint64_t *to_socket, uint64_t *from_socket)
-{
-    relay->total_to_socket = to_socket;
-    relay->total_from_socket = from_socket;
+    relay->counters = *counters;
 }
 
 void relay_peek(struct relay *relay, struct kafka_peek *peek)
@@ -149,7 +144,7 @@ void relay_abandon(struct relay *relay)
 static void consumed(struct relay *relay, size_t size)
 {
     relay->bytes_to_socket += size;
-    *relay->total_to_socket += size;
+    *relay->counters.to_socket += size;
     if (size > 0 && relay->stream)
         mux_stream_consume(relay->stream, size, clock_now_us());
 }
@@ -396,11 +391,12 @@ static bool account(struct relay *relay)
     return true;
 }
 
-void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+static void on_stream_data(void *owner, struct mux_stream *stream, const uint8_t *bytes,
+                           size_t size)
 {
-    struct relay *relay = mux_stream_owner(stream);
+    struct relay *relay = owner;
 
-    (void)context;
+    (void)stream;
     if (relay->filter && !relay->discards) {
         size_t taken = size;
         int error = relay->draining ? kafka_filter_last_request(relay->filter, bytes, size, &taken)
@@ -429,31 +425,31 @@ void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *byte
     touch(relay);
 }
 
-void relay_on_finish(void *context, struct mux_stream *stream)
+static void on_stream_finished(void *owner, struct mux_stream *stream)
 {
-    struct relay *relay = mux_stream_owner(stream);
+    struct relay *relay = owner;
 
-    (void)context;
+    (void)stream;
     relay->write_ending = true;
     watch_half_closed(relay);
     touch(relay);
 }
 
-void relay_on_reset(void *context, struct mux_stream *stream, enum mux_code code,
-                    struct mux_text reason)
+static void on_stream_reset(void *owner, struct mux_stream *stream, enum mux_code code,
+                            struct mux_text reason)
 {
-    struct relay *relay = mux_stream_owner(stream);
+    struct relay *relay = owner;
 
-    (void)context;
+    (void)stream;
     relay->stream = NULL;
     end(relay, RELAY_END_RESET, code, reason);
 }
 
-void relay_on_over(void *context, struct mux_stream *stream)
+static void on_stream_over(void *owner, struct mux_stream *stream)
 {
-    struct relay *relay = mux_stream_owner(stream);
+    struct relay *relay = owner;
 
-    (void)context;
+    (void)stream;
     relay->stream = NULL;
     finish_writing(relay);
     end(relay, RELAY_END_COMPLETE, MUX_CODE_NONE, (struct mux_text){"", 0});
@@ -514,7 +510,7 @@ static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
 {
     if (got > 0) {
         relay->bytes_from_socket += (uint64_t)got;
-        *relay->total_from_socket += (uint64_t)got;
+        *relay->counters.from_socket += (uint64_t)got;
         adapt_read_size(relay, wanted, (size_t)got);
         return true;
     }
@@ -576,7 +572,7 @@ static ssize_t read_socket(struct relay *relay, uint8_t *buffer, size_t size)
 static void put_filtered(struct relay *relay, const uint8_t *bytes, size_t size)
 {
     if (byte_queue_unread(&relay->filtered) == 0 && size > 0) {
-        size_t now = mux_stream_writable(relay->stream);
+        size_t now = mux_stream_want_write(relay->stream);
         if (now > size)
             now = size;
         if (now > 0)
@@ -649,7 +645,7 @@ static bool drain_filtered(struct relay *relay)
     struct iovec span;
 
     while (byte_queue_peek(&relay->filtered, &span, 1) > 0) {
-        size_t now = mux_stream_writable(relay->stream);
+        size_t now = mux_stream_want_write(relay->stream);
         if (now == 0)
             return false;
         if (now > span.iov_len)
@@ -698,11 +694,11 @@ void relay_listeners_ready(struct relay *relay)
     drain_unfiltered(relay);
 }
 
-void relay_on_writable(void *context, struct mux_stream *stream)
+static void on_stream_writable(void *owner, struct mux_stream *stream)
 {
-    struct relay *relay = mux_stream_owner(stream);
+    struct relay *relay = owner;
 
-    (void)context;
+    (void)stream;
     bool drained = drain_filtered(relay);
     if (relay->accounted > 0 && !account(relay))
         return;
@@ -712,10 +708,40 @@ void relay_on_writable(void *context, struct mux_stream *stream)
         relay_update(relay);
 }
 
+static void on_stream_stalled(void *owner, struct mux_stream *stream, enum mux_stall stall)
+{
+    const struct relay *relay = owner;
+
+    (void)stream;
+    ++*relay->counters.stalls[stall];
+}
+
+static const struct mux_stream_callbacks stream_callbacks = {
+    .data = on_stream_data,
+    .finished = on_stream_finished,
+    .writable = on_stream_writable,
+    .reset = on_stream_reset,
+    .over = on_stream_over,
+    .stalled = on_stream_stalled,
+};
+
+bool relay_open(struct relay *relay, struct mux_session *session, const struct mux_target *target,
+                struct mux_text peer)
+{
+    relay->stream = mux_stream_open(session, target, peer, &stream_callbacks, relay);
+    return relay->stream != NULL;
+}
+
+void relay_set_stream(struct relay *relay, struct mux_stream *stream)
+{
+    relay->stream = stream;
+    mux_stream_set_callbacks(stream, &stream_callbacks, relay);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct relay *relay = argument;
-    size_t writable = mux_stream_writable(relay->stream);
+    size_t writable = mux_stream_want_write(relay->stream);
 
     (void)fd;
     (void)what;
@@ -839,8 +865,8 @@ static void relay_update(struct relay *relay)
         if (relay->ended)
             return;
     }
-    /* Asked whatever else holds: it is what makes relay_on_writable() come for relay->filtered. */
-    bool writable = mux_stream_writable(relay->stream) > 0;
+    /* Asked whatever else holds: it is what makes on_stream_writable() come for relay->filtered. */
+    bool writable = mux_stream_want_write(relay->stream) > 0;
     bool reads = !relay->read_ended && !relay->blocked && !relay->tired &&
                  byte_queue_unread(&relay->filtered) == 0 && writable;
     bool busy = relay->tls && transport_busy(relay->tls);

@@ -38,6 +38,13 @@ enum relay_side { RELAY_SOCKET, RELAY_STREAM };
 
 struct relay;
 
+/* Where a relay counts beside its own counters; all live as long as the worker. */
+struct relay_counters {
+    uint64_t *to_socket; /* bytes */
+    uint64_t *from_socket;
+    uint64_t *stalls[MUX_STALLS]; /* how often the stream had to wait, by enum mux_stall */
+};
+
 struct relay_owner {
     /* The filter waits for listeners of these nodes. NULL when there never is a filter. */
     void (*wanted)(void *context, struct relay *relay, const struct kafka_wanted *nodes,
@@ -98,18 +105,21 @@ struct relay {
     unsigned still_s;          /* how long no more have */
     uint64_t bytes_to_socket;
     uint64_t bytes_from_socket;
-    uint64_t *total_to_socket; /* the same of all relays to this target */
-    uint64_t *total_from_socket;
-    uint64_t uncounted;      /* what these point at before relay_count() */
+    struct relay_counters counters; /* of all relays to this target */
+    uint64_t uncounted;             /* what these point at before relay_count() */
     struct kafka_peek *peek; /* the owner's; NULL: nobody looks at what comes from the socket */
 };
 
-/* Of an open stream; without a socket until relay_connect(). Owns filter from now on. */
+/* Without a stream until relay_open() or relay_set_stream(), and without a socket until
+ * relay_connect(). Owns filter from now on. */
 struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
                         struct kafka_filter *filter);
+/* Client: opens a stream for the relay. false: a limit is reached; see mux_stream_open(). */
+bool relay_open(struct relay *relay, struct mux_session *session, const struct mux_target *target,
+                struct mux_text peer);
+/* Server: a stream that the peer opens, to be answered by the owner. */
 void relay_set_stream(struct relay *relay, struct mux_stream *stream);
-/* Where bytes are counted beside the relay's own counters; both live as long as the worker. */
-void relay_count(struct relay *relay, uint64_t *to_socket, uint64_t *from_socket);
+void relay_count(struct relay *relay, const struct relay_counters *counters);
 /* Without a filter: what comes from the socket is looked at, until the peek is done. */
 void relay_peek(struct relay *relay, struct kafka_peek *peek);
 /* The socket is there (fd is the relay's from now on): bytes flow. */
@@ -139,14 +149,6 @@ void relay_hang_up(struct relay *relay);
 bool relay_has_unwritten(const struct relay *relay);
 /* The same when the stream is gone already, refused for example. */
 void relay_abandon(struct relay *relay);
-
-/* A session's callbacks for streams whose owner is a relay. */
-void relay_on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size);
-void relay_on_finish(void *context, struct mux_stream *stream);
-void relay_on_writable(void *context, struct mux_stream *stream);
-void relay_on_reset(void *context, struct mux_stream *stream, enum mux_code code,
-                    struct mux_text reason);
-void relay_on_over(void *context, struct mux_stream *stream);
 
 /* To be called by a link when it has gone through worker->link_bytes. */
 void relay_flush_touched(struct worker *worker);

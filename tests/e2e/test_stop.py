@@ -2,7 +2,9 @@
 
 import json
 import signal
+import socket
 import ssl
+import struct
 import threading
 import time
 import urllib.error
@@ -141,6 +143,21 @@ def test_client_delivers_what_is_under_way(pair, peer, cluster, processes):
     for worker in [live.producer, *live.consumers]:
         worker.kill()
     cluster.delete_topic(topic)
+
+
+def test_last_connection_is_reset_while_draining(pair, peer):
+    """The local program breaks off the last connection: a client that drains has nothing more to wait for, and exits."""
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"})
+    client = pair.client(server, tcp={"raw": 0}, drain=None)
+    with raw.connect(tunnel.port(client, "raw"), "echo") as sock:
+        sock.sendall(b"one")
+        assert sock.recv(10) == b"one"
+        client.popen.send_signal(signal.SIGTERM)
+        client.wait_for("stopping")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        told = time.monotonic()
+    assert client.wait_exit() == 0
+    assert time.monotonic() - told < 5
 
 
 def test_nothing_to_drain(pair, peer):

@@ -13,42 +13,13 @@
 struct owner {
     uint64_t now_us;
     unsigned calls;
+    struct mux_session *session;
 };
-
-static void on_output(void *context)
-{
-    (void)context;
-}
-
-static void on_established(void *context, const struct mux_welcome *welcome)
-{
-    (void)context;
-    (void)welcome;
-}
-
-static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
-                    struct mux_text peer)
-{
-    struct owner *owner = context;
-
-    CHECK(target->name.size > 0 && target->name.size <= MUX_NAME_MAX && peer.size < 256);
-    CHECK(mux_target_is_node(target->kind) ? target->node_id >= 0 : target->node_id == -1);
-    if (owner->calls++ % 5 == 4)
-        mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "no");
-    else
-        mux_stream_accept(stream);
-}
-
-static void on_stream(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
 
 static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
 {
     struct owner *owner = context;
-    size_t writable = mux_stream_writable(stream);
+    size_t writable = mux_stream_want_write(stream);
 
     if (writable > size)
         writable = size;
@@ -75,6 +46,25 @@ static void on_reset(void *context, struct mux_stream *stream, enum mux_code cod
     CHECK(reason.size < 256);
 }
 
+static const struct mux_stream_callbacks stream_callbacks = {
+    .data = on_data,
+    .reset = on_reset,
+};
+
+static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
+                    struct mux_text peer)
+{
+    struct owner *owner = context;
+
+    CHECK(target->name.size > 0 && target->name.size <= MUX_NAME_MAX && peer.size < 256);
+    CHECK(mux_target_is_node(target->kind) ? target->node_id >= 0 : target->node_id == -1);
+    mux_stream_set_callbacks(stream, &stream_callbacks, owner);
+    if (owner->calls++ % 5 == 4)
+        mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "no");
+    else
+        mux_stream_accept(stream);
+}
+
 static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
 {
     struct mux_expose_reader reader;
@@ -97,16 +87,17 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     CHECK(reason.size < MUX_FRAME_PAYLOAD_MAX);
 }
 
-static const struct mux_callbacks callbacks = {
-    .output = on_output,
-    .established = on_established,
+static void on_idle(void *context)
+{
+    struct owner *owner = context;
+
+    CHECK(mux_session_stream_count(owner->session) == 0);
+    owner->calls++;
+}
+
+static const struct mux_session_callbacks callbacks = {
     .open = on_open,
-    .opened = on_stream,
-    .data = on_data,
-    .finish = on_stream,
-    .writable = on_stream,
-    .reset = on_reset,
-    .over = on_stream,
+    .idle = on_idle,
     .message = on_message,
     .goaway = on_goaway,
 };
@@ -124,22 +115,23 @@ static void greet(struct mux_session *session, enum mux_role role, bool resume, 
     struct mux_welcome welcome = {.version = 1, .resumed = resume, .initial_window = 5000};
 
     if (role == MUX_SERVER) {
-        CHECK(mux_session_accept(session, &hello, 0, (struct mux_text){"", 0}, 1) == 0);
+        CHECK(mux_session_accept(session, &hello, 0, (struct mux_text){"", 0},
+                                 (struct mux_output){0}, 1) == 0);
         return;
     }
-    mux_session_attach(session, 1);
+    mux_session_attach(session, (struct mux_output){0}, 1);
     byte_writer_init(&w, bytes, sizeof bytes);
     mux_welcome_encode(&w, &welcome);
     CHECK(mux_session_receive(session, bytes, byte_writer_size(&w), 1) == 0);
 }
 
-static void use_streams(struct mux_session *session)
+static void use_streams(struct mux_session *session, struct owner *owner)
 {
     const struct mux_target target = {MUX_TARGET_BROKER, {"kafka", 5}, 3};
 
     for (int i = 0; i < 3; i++) {
-        struct mux_stream *stream =
-            mux_stream_open(session, &target, (struct mux_text){"peer", 4}, NULL);
+        struct mux_stream *stream = mux_stream_open(session, &target, (struct mux_text){"peer", 4},
+                                                    &stream_callbacks, owner);
         CHECK(stream);
         mux_stream_write(stream, "request", 7);
         if (i == 1)
@@ -195,9 +187,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     chunk_pool_init(&pool);
     struct mux_session *session =
         mux_session_new(&settings, &callbacks, &owner, &key, &pool, &share);
+    owner.session = session;
     greet(session, settings.role, false, 1);
     if (settings.role == MUX_CLIENT)
-        use_streams(session);
+        use_streams(session, &owner);
     if (bytes[0] & 2) {
         mux_session_detach(session);
         greet(session, settings.role, true, 2);

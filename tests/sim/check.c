@@ -88,6 +88,18 @@ void check_session(struct world *world, const struct end *end)
     for (size_t at = 0; (stream = idmap_next(&end->session->streams, &at));)
         check_stream(world, end, stream);
     check_sums(world, end);
+    if (end->idle != (mux_session_stream_count(end->session) == 0))
+        violate(world, "%u: idle() was not called, or too early", end->which);
+}
+
+/* A session's idle(). */
+void check_idle(void *context)
+{
+    struct end *end = context;
+
+    if (end->idle || mux_session_stream_count(end->session) > 0)
+        violate(end->world, "idle() with streams, or without any before");
+    end->idle = true;
 }
 
 void check_world(struct world *world)

@@ -19,13 +19,15 @@ static void drop(struct end *end, struct app *app)
                      end->world->now_us);
 }
 
+static const struct mux_stream_callbacks stream_callbacks;
+
 static struct app *place(struct end *end, struct mux_stream *stream)
 {
     for (unsigned i = 0; i < MAX_STREAMS; i++) {
         if (end->apps[i].live)
             continue;
-        end->apps[i] = (struct app){.stream = stream, .live = true, .id = i};
-        mux_stream_set_owner(stream, &end->apps[i]);
+        end->apps[i] = (struct app){.stream = stream, .end = end, .live = true, .id = i};
+        mux_stream_set_callbacks(stream, &stream_callbacks, &end->apps[i]);
         return &end->apps[i];
     }
     return NULL;
@@ -36,10 +38,9 @@ static void on_output(void *context)
     ((struct end *)context)->wants_pull = true;
 }
 
-static void on_established(void *context, const struct mux_welcome *welcome)
+static struct mux_output output_of(struct end *end)
 {
-    (void)context;
-    (void)welcome;
+    return (struct mux_output){.ready = on_output, .link = end};
 }
 
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
@@ -52,22 +53,17 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     if (mux_stream_id(stream) <= end->last_open)
         violate(end->world, "open() for stream %u after %u", mux_stream_id(stream), end->last_open);
     end->last_open = mux_stream_id(stream);
+    end->idle = false;
     if (!place(end, stream))
         mux_stream_refuse(stream, MUX_CODE_LIMIT, "full");
     else if (random_chance(&end->world->random, 500))
         mux_stream_accept(stream);
 }
 
-static void on_stream(void *context, struct mux_stream *stream)
+static void on_data(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size)
 {
-    (void)context;
-    (void)stream;
-}
-
-static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
-{
-    struct end *end = context;
-    struct app *app = mux_stream_owner(stream);
+    struct app *app = owner;
+    struct end *end = app->end;
     uint8_t sum = 0;
 
     for (size_t i = 0; i < size; i++)
@@ -82,18 +78,18 @@ static void on_data(void *context, struct mux_stream *stream, const uint8_t *byt
     }
 }
 
-static void on_over(void *context, struct mux_stream *stream)
+static void on_over(void *owner, struct mux_stream *stream)
 {
-    (void)context;
-    ((struct app *)mux_stream_owner(stream))->live = false;
+    (void)stream;
+    ((struct app *)owner)->live = false;
 }
 
-static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+static void on_reset(void *owner, struct mux_stream *stream, enum mux_code code,
                      struct mux_text reason)
 {
     (void)code;
     (void)reason;
-    on_over(context, stream);
+    on_over(owner, stream);
 }
 
 static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
@@ -111,32 +107,23 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
         mux_expose_flags(&reader);
 }
 
-static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
-{
-    (void)context;
-    (void)code;
-    (void)reason;
-}
-
-static const struct mux_callbacks callbacks = {
-    .output = on_output,
-    .established = on_established,
+static const struct mux_session_callbacks session_callbacks = {
     .open = on_open,
-    .opened = on_stream,
+    .idle = check_idle,
+    .message = on_message,
+};
+
+static const struct mux_stream_callbacks stream_callbacks = {
     .data = on_data,
-    .finish = on_stream,
-    .writable = on_stream,
     .reset = on_reset,
     .over = on_over,
-    .message = on_message,
-    .goaway = on_goaway,
 };
 
 static void act(struct end *end, struct app *app)
 {
     static const uint8_t zeros[4096];
     struct random *r = &end->world->random;
-    size_t size = mux_stream_writable(app->stream);
+    size_t size = mux_stream_want_write(app->stream);
 
     if (end->which == SERVER && !app->stream->answered)
         mux_stream_accept(app->stream);
@@ -207,7 +194,8 @@ static void take_turn(struct end *end)
 
     if (end->which == CLIENT && random_chance(r, 300)) {
         struct mux_stream *stream =
-            mux_stream_open(end->session, &target, (struct mux_text){"", 0}, NULL);
+            mux_stream_open(end->session, &target, (struct mux_text){"", 0}, NULL, NULL);
+        end->idle = end->idle && !stream;
         if (stream && !place(end, stream))
             mux_stream_reset(stream, MUX_CODE_LIMIT, "full", MUX_RESET_NOW, end->world->now_us);
     }
@@ -521,12 +509,13 @@ static void greet(struct end *end, const struct mux_session_key *key, bool resum
                                   .attempt = end->session->attempt + 1,
                                   .initial_window = (uint32_t)random_next(&end->world->random),
                                   .key = *key};
-        mux_session_accept(end->session, &hello, 0, (struct mux_text){"", 0}, end->world->now_us);
+        mux_session_accept(end->session, &hello, 0, (struct mux_text){"", 0}, output_of(end),
+                           end->world->now_us);
         return;
     }
     struct mux_welcome welcome = {.version = 1, .initial_window = 70000, .key = *key};
     welcome.resumed = end->session->known_to_server;
-    mux_session_attach(end->session, end->world->now_us);
+    mux_session_attach(end->session, output_of(end), end->world->now_us);
     byte_writer_init(&w, bytes, sizeof bytes);
     mux_welcome_encode(&w, &welcome);
     if (mux_session_receive(end->session, bytes, byte_writer_size(&w), end->world->now_us))
@@ -584,7 +573,7 @@ static void check_broken(struct end *end, int error)
     end->wants_pull = false;
     hello.attempt = end->session->attempt + 1;
     bool resumed = mux_session_accept(end->session, &hello, 0, (struct mux_text){"", 0},
-                                      end->world->now_us) == 0;
+                                      output_of(end), end->world->now_us) == 0;
     if (resumed != (error != MUX_ERROR_PROTOCOL))
         violate(end->world, "resume after error %d: %d", error, resumed);
 }
@@ -625,8 +614,9 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
     for (unsigned i = 0; i < 10 && !world->violation[0]; i++) {
         memset(end->apps, 0, sizeof end->apps);
         end->last_open = 0;
+        end->idle = true;
         end->session =
-            mux_session_new(&end->settings, &callbacks, end, &key, &end->pool, &end->share);
+            mux_session_new(&end->settings, &session_callbacks, end, &key, &end->pool, &end->share);
         greet(end, &key, false);
         if (random_chance(&world->random, 200))
             end->session->last_stream = UINT32_MAX - (uint32_t)random_scaled(&world->random, 0, 20);

@@ -23,8 +23,10 @@ static const uint8_t *content_at(unsigned from, uint32_t id, uint64_t offset)
 
 static struct app *peer_of(struct app *app, struct world *world)
 {
-    return &world->ends[1 - app->end].apps[place_of(world, app->id)];
+    return &world->ends[1 - app->end->which].apps[place_of(world, app->id)];
 }
+
+static const struct mux_stream_callbacks stream_callbacks;
 
 static void init_app(struct end *end, struct app *app, struct mux_stream *stream)
 {
@@ -33,12 +35,13 @@ static void init_app(struct end *end, struct app *app, struct mux_stream *stream
 
     memset(app, 0, sizeof *app);
     app->stream = stream;
-    app->end = end->which;
+    app->end = end;
     app->id = mux_stream_id(stream);
     app->exists = app->live = true;
     app->target = random_below(&world->random, plan->bytes_max + 1);
     app->pace = random_scaled(&world->random, 1 + plan->bytes_max / 32, plan->bytes_max + 1);
-    mux_stream_set_owner(stream, app);
+    mux_stream_set_callbacks(stream, &stream_callbacks, app);
+    end->idle = false;
 }
 
 static void on_output(void *context)
@@ -46,8 +49,13 @@ static void on_output(void *context)
     struct end *end = context;
 
     if (end->wants_pull)
-        violate(end->world, "output() was called twice without a pull that returned 0");
+        violate(end->world, "ready() was called twice without a pull that returned 0");
     end->wants_pull = true;
+}
+
+struct mux_output owner_output(struct end *end)
+{
+    return (struct mux_output){.ready = on_output, .link = end};
 }
 
 static void on_established(void *context, const struct mux_welcome *welcome)
@@ -84,11 +92,12 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     progress(world);
 }
 
-static void on_opened(void *context, struct mux_stream *stream)
+static void on_opened(void *owner, struct mux_stream *stream)
 {
-    struct end *end = context;
-    struct app *app = mux_stream_owner(stream);
+    struct app *app = owner;
+    struct end *end = app->end;
 
+    (void)stream;
     if (app->answered || !peer_of(app, end->world)->answered)
         violate(end->world, "opened() for stream %u, which was not accepted", app->id);
     app->answered = true;
@@ -121,13 +130,14 @@ static void consume(struct end *end, struct app *app, uint64_t size)
     mux_stream_consume(app->stream, (size_t)size, end->world->now_us);
 }
 
-static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+static void on_data(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size)
 {
-    struct end *end = context;
+    struct app *app = owner;
+    struct end *end = app->end;
     struct world *world = end->world;
-    struct app *app = mux_stream_owner(stream);
     const struct app *from = peer_of(app, world);
 
+    (void)stream;
     if (!app->live || app->told_finish)
         violate(world, "data() on stream %u, which is over", app->id);
     if (size == 0 || size > CONTENT || app->received + size > from->written)
@@ -144,12 +154,13 @@ static void on_data(void *context, struct mux_stream *stream, const uint8_t *byt
         consume(end, app, app->pace);
 }
 
-static void on_finish(void *context, struct mux_stream *stream)
+static void on_finished(void *owner, struct mux_stream *stream)
 {
-    struct end *end = context;
-    struct app *app = mux_stream_owner(stream);
+    struct app *app = owner;
+    struct end *end = app->end;
     const struct app *from = peer_of(app, end->world);
 
+    (void)stream;
     trace(end->world, "%u: stream %u has finished", end->which, app->id);
     if (!app->live || app->told_finish || !from->finished || from->written != app->received)
         violate(end->world, "finish() on stream %u at the wrong place", app->id);
@@ -160,7 +171,7 @@ static void on_finish(void *context, struct mux_stream *stream)
 static void write_some(struct end *end, struct app *app)
 {
     struct world *world = end->world;
-    uint64_t size = mux_stream_writable(app->stream);
+    uint64_t size = mux_stream_want_write(app->stream);
     uint64_t bound = random_scaled(&world->random, 1, 65000);
 
     if (size > app->target - app->written)
@@ -189,12 +200,13 @@ static void write_some(struct end *end, struct app *app)
     mux_stream_commit(app->stream, (size_t)size - left);
 }
 
-static void on_writable(void *context, struct mux_stream *stream)
+static void on_writable(void *owner, struct mux_stream *stream)
 {
-    struct end *end = context;
-    struct app *app = mux_stream_owner(stream);
+    struct app *app = owner;
+    struct end *end = app->end;
 
-    if (!app || !app->live || app->finished) {
+    (void)stream;
+    if (!app->live || app->finished) {
         violate(end->world, "writable() on a stream that does not write any more");
         return;
     }
@@ -202,16 +214,17 @@ static void on_writable(void *context, struct mux_stream *stream)
         write_some(end, app);
 }
 
-static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+static void on_reset(void *owner, struct mux_stream *stream, enum mux_code code,
                      struct mux_text reason)
 {
     enum { LINGER = 10 * 1000 * 1000 };
-    struct end *end = context;
+    struct app *app = owner;
+    struct end *end = app->end;
     struct world *world = end->world;
-    struct app *app = mux_stream_owner(stream);
     const struct app *by = peer_of(app, world);
     bool no_room = end->which == CLIENT && !by->exists && code == MUX_CODE_LIMIT;
 
+    (void)stream;
     (void)reason;
     trace(world, "%u: stream %u is reset, code %d", end->which, app->id, (int)code);
     if (!app->live)
@@ -229,13 +242,14 @@ static void on_reset(void *context, struct mux_stream *stream, enum mux_code cod
         violate(world, "stream %u was reset before its data had come", app->id);
 }
 
-static void on_over(void *context, struct mux_stream *stream)
+static void on_over(void *owner, struct mux_stream *stream)
 {
-    struct end *end = context;
+    struct app *app = owner;
+    struct end *end = app->end;
     struct world *world = end->world;
-    struct app *app = mux_stream_owner(stream);
     const struct app *peer = peer_of(app, world);
 
+    (void)stream;
     trace(world, "%u: stream %u is over", end->which, app->id);
     if (!app->live || !app->finished || !app->told_finish || app->consumed != peer->written ||
         peer->consumed != app->written)
@@ -306,19 +320,22 @@ static void on_limited(void *context, uint32_t stream, enum mux_limit limit, con
     world->totals->cut++;
 }
 
-const struct mux_callbacks owner_callbacks = {
-    .output = on_output,
+const struct mux_session_callbacks owner_callbacks = {
     .established = on_established,
     .open = on_open,
-    .opened = on_opened,
-    .data = on_data,
-    .finish = on_finish,
-    .writable = on_writable,
-    .reset = on_reset,
-    .over = on_over,
+    .idle = check_idle,
     .message = on_message,
     .goaway = on_goaway,
     .limited = on_limited,
+};
+
+static const struct mux_stream_callbacks stream_callbacks = {
+    .opened = on_opened,
+    .data = on_data,
+    .finished = on_finished,
+    .writable = on_writable,
+    .reset = on_reset,
+    .over = on_over,
 };
 
 static void answer(struct end *end, struct app *app)
@@ -384,7 +401,7 @@ static void open_streams(struct end *end)
                                     .name = {"kafka", 5},
                                     .node_id = (int32_t)world->opened};
         struct mux_stream *stream =
-            mux_stream_open(end->session, &target, (struct mux_text){"peer", 3}, NULL);
+            mux_stream_open(end->session, &target, (struct mux_text){"peer", 3}, NULL, NULL);
         if (!stream)
             return;
         world->opened++;
@@ -420,4 +437,5 @@ void owner_new_session(struct end *end)
     memset(end->apps, 0, sizeof end->apps);
     end->messages_sent = end->messages_seen = 0;
     end->wants_pull = false;
+    end->idle = true;
 }

@@ -89,7 +89,7 @@ struct link {
 /* One end's view of one stream. */
 struct app {
     struct mux_stream *stream;
-    unsigned end;
+    struct end *end;
     uint32_t id;
     bool exists; /* opened here, or open() was called */
     bool live;   /* the handle is valid */
@@ -120,6 +120,7 @@ struct end {
     struct memory_share others; /* hostile: of somebody who wants no more than a part */
     struct link *link;
     bool wants_pull;
+    bool idle; /* no stream has been opened since idle() */
     uint32_t messages_sent;
     uint32_t messages_seen;
     uint64_t greeted_us;          /* hostile: when the present link began */
@@ -213,13 +214,15 @@ uint64_t link_next(const struct link *link, unsigned towards);
 struct packet *link_arrive(struct world *world, struct link *link, unsigned towards);
 
 /* owner.c */
-extern const struct mux_callbacks owner_callbacks;
+extern const struct mux_session_callbacks owner_callbacks;
+struct mux_output owner_output(struct end *end);
 void owner_act(struct end *end);
 void owner_new_session(struct end *end);
 void content_init(void);
 
 /* check.c */
 void check_world(struct world *world);
+void check_idle(void *context);
 void check_session(struct world *world, const struct end *end);
 void check_empty(struct world *world, struct end *end);
 bool all_over(const struct world *world);

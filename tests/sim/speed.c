@@ -18,16 +18,16 @@ struct side {
     uint64_t now_us;
 };
 
-static void on_output(void *context)
+static void on_data(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size)
 {
-    (void)context;
+    struct side *side = owner;
+
+    (void)bytes;
+    side->received += size;
+    mux_stream_consume(stream, size, side->now_us);
 }
 
-static void on_established(void *context, const struct mux_welcome *welcome)
-{
-    (void)context;
-    (void)welcome;
-}
+static const struct mux_stream_callbacks stream_callbacks = {.data = on_data};
 
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
                     struct mux_text peer)
@@ -35,32 +35,11 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     (void)target;
     (void)peer;
     ((struct side *)context)->stream = stream;
+    mux_stream_set_callbacks(stream, &stream_callbacks, context);
     mux_stream_accept(stream);
 }
 
-static void on_stream(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
-
-static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
-{
-    struct side *side = context;
-
-    (void)bytes;
-    side->received += size;
-    mux_stream_consume(stream, size, side->now_us);
-}
-
-static const struct mux_callbacks callbacks = {
-    .output = on_output,
-    .established = on_established,
-    .open = on_open,
-    .opened = on_stream,
-    .data = on_data,
-    .writable = on_stream,
-};
+static const struct mux_session_callbacks session_callbacks = {.open = on_open};
 
 static void carry(struct side *from, struct side *to)
 {
@@ -79,10 +58,11 @@ static void link_up(struct side *client, struct side *server)
     const char *reason = NULL;
     size_t consumed;
 
-    mux_session_attach(client->session, 1);
+    mux_session_attach(client->session, (struct mux_output){0}, 1);
     size_t size = mux_session_pull(client->session, wire, sizeof wire, 1);
     if (mux_hello_receive(wire, size, &hello, &consumed, &reason) ||
-        mux_session_accept(server->session, &hello, 0, (struct mux_text){"", 0}, 1))
+        mux_session_accept(server->session, &hello, 0, (struct mux_text){"", 0},
+                           (struct mux_output){0}, 1))
         abort();
     carry(server, client);
 }
@@ -92,7 +72,7 @@ static void fill(struct mux_stream *stream)
 {
     static const uint8_t source[READ];
     struct iovec spaces[4];
-    size_t wanted = mux_stream_writable(stream);
+    size_t wanted = mux_stream_want_write(stream);
 
     if (wanted > READ)
         wanted = READ;
@@ -133,11 +113,12 @@ static void measure(uint32_t window, uint64_t bytes)
     settings.window.initial = settings.window.base = settings.window.max = window;
     settings.role = MUX_CLIENT;
     settings.software = (struct mux_text){"speed", 5};
-    client.session = mux_session_new(&settings, &callbacks, &client, &key, &pool, &share);
+    client.session = mux_session_new(&settings, &session_callbacks, &client, &key, &pool, &share);
     settings.role = MUX_SERVER;
-    server.session = mux_session_new(&settings, &callbacks, &server, &key, &pool, &share);
+    server.session = mux_session_new(&settings, &session_callbacks, &server, &key, &pool, &share);
     link_up(&client, &server);
-    client.stream = mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);
+    client.stream = mux_stream_open(client.session, &target, (struct mux_text){"", 0},
+                                    &stream_callbacks, &client);
     double start = seconds();
     while (server.received < bytes) {
         fill(client.stream);

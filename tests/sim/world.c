@@ -180,7 +180,7 @@ static void dial(struct world *world)
             new_session(client);
         client->link = link;
         client->wants_pull = false;
-        mux_session_attach(client->session, world->now_us);
+        mux_session_attach(client->session, owner_output(client), world->now_us);
         return;
     }
     world->dial_us = world->now_us + SECOND; /* the server still holds all the old ones */
@@ -228,7 +228,8 @@ static void greet(struct world *world, struct link *link, const struct mux_hello
     }
     bool pulled = server->wants_pull;
     server->wants_pull = false;
-    if (mux_session_accept(server->session, hello, 0, (struct mux_text){"", 0}, world->now_us)) {
+    if (mux_session_accept(server->session, hello, 0, (struct mux_text){"", 0},
+                           owner_output(server), world->now_us)) {
         server->wants_pull = pulled;
         if (link->open[CLIENT])
             violate(world, "the client's link was taken for an old one");

@@ -10,42 +10,12 @@
 
 /* ---- sessions */
 
-static void on_client_output(void *context)
-{
-    const struct net_tunnel *tunnel = context;
-
-    if (tunnel->near.link)
-        link_output(tunnel->near.link);
-}
-
-static void on_server_output(void *context)
-{
-    const struct net_tunnel *tunnel = context;
-
-    if (tunnel->far.link)
-        link_output(tunnel->far.link);
-}
-
 static void on_established(void *context, const struct mux_welcome *welcome)
 {
     struct net_tunnel *tunnel = context;
 
-    if (welcome)
-        tunnel->established++;
-}
-
-static void on_opened(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
-
-static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
-{
-    (void)context;
-    (void)type;
-    (void)payload;
-    (void)size;
+    assert_non_null(welcome);
+    tunnel->established++;
 }
 
 static void on_goaway_client(void *context, enum mux_code code, struct mux_text reason)
@@ -64,16 +34,6 @@ static void on_goaway_server(void *context, enum mux_code code, struct mux_text 
     (void)code;
     (void)reason;
     tunnel->goaways[1]++;
-}
-
-static void on_no_open(void *context, struct mux_stream *stream, const struct mux_target *target,
-                       struct mux_text peer)
-{
-    (void)context;
-    (void)stream;
-    (void)target;
-    (void)peer;
-    fail_msg("a stream was opened at the client's end");
 }
 
 /* ---- relays */
@@ -220,10 +180,8 @@ struct net_flow *net_flow_open(struct net_tunnel *tunnel, uint64_t up, uint64_t 
     bound_buffers(ends);
     net_peer_open(&flow->client, ends[0], out, out + 1, up);
     flow->near.relay = relay_new(&net.near, &near_owner, flow, NULL);
-    struct mux_stream *stream =
-        mux_stream_open(tunnel->client, &target, (struct mux_text){"peer", 4}, flow->near.relay);
-    assert_non_null(stream);
-    relay_set_stream(flow->near.relay, stream);
+    assert_true(
+        relay_open(flow->near.relay, tunnel->client, &target, (struct mux_text){"peer", 4}));
     relay_connect(flow->near.relay, ends[1]);
     return flow;
 }
@@ -294,8 +252,9 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
     if (tunnel->far.link && tunnel->far.link != link)
         link_close(tunnel->far.link, 1001, "the session goes on over a newer link");
     tunnel->far.link = link;
-    assert_int_equal(
-        mux_session_accept(tunnel->server, hello, 0, (struct mux_text){"", 0}, clock_now_us()), 0);
+    assert_int_equal(mux_session_accept(tunnel->server, hello, 0, (struct mux_text){"", 0},
+                                        link_output(link), clock_now_us()),
+                     0);
     return tunnel->server;
 }
 
@@ -384,30 +343,12 @@ void net_tunnel_step(void *context)
 
 void net_tunnel_prepare(struct net_tunnel *tunnel, bool tls, bool tcp)
 {
-    static const struct mux_callbacks client_callbacks = {
-        .output = on_client_output,
+    static const struct mux_session_callbacks client_callbacks = {
         .established = on_established,
-        .open = on_no_open,
-        .opened = on_opened,
-        .data = relay_on_data,
-        .finish = relay_on_finish,
-        .writable = relay_on_writable,
-        .reset = relay_on_reset,
-        .over = relay_on_over,
-        .message = on_message,
         .goaway = on_goaway_client,
     };
-    static const struct mux_callbacks server_callbacks = {
-        .output = on_server_output,
-        .established = on_established,
+    static const struct mux_session_callbacks server_callbacks = {
         .open = on_open,
-        .opened = on_opened,
-        .data = relay_on_data,
-        .finish = relay_on_finish,
-        .writable = relay_on_writable,
-        .reset = relay_on_reset,
-        .over = relay_on_over,
-        .message = on_message,
         .goaway = on_goaway_server,
     };
     struct mux_settings settings;

@@ -51,80 +51,6 @@ static struct {
 
 static void say(const void *bytes, size_t size);
 
-static void on_output(void *context)
-{
-    (void)context;
-    if (one.link)
-        link_output(one.link);
-}
-
-static void on_established(void *context, const struct mux_welcome *welcome)
-{
-    (void)context;
-    (void)welcome;
-}
-
-static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
-                    struct mux_text peer)
-{
-    (void)context;
-    (void)stream;
-    (void)target;
-    (void)peer;
-}
-
-static void on_stream(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
-
-static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
-{
-    (void)context;
-    (void)stream;
-    (void)bytes;
-    (void)size;
-}
-
-static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
-                     struct mux_text reason)
-{
-    (void)context;
-    (void)stream;
-    (void)code;
-    (void)reason;
-}
-
-static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
-{
-    (void)context;
-    (void)type;
-    (void)payload;
-    (void)size;
-}
-
-static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
-{
-    (void)context;
-    (void)code;
-    (void)reason;
-}
-
-static const struct mux_callbacks callbacks = {
-    .output = on_output,
-    .established = on_established,
-    .open = on_open,
-    .opened = on_stream,
-    .data = on_data,
-    .finish = on_stream,
-    .writable = on_stream,
-    .reset = on_reset,
-    .over = on_stream,
-    .message = on_message,
-    .goaway = on_goaway,
-};
-
 static struct mux_session *on_hello(void *context, struct link *link, const struct mux_hello *hello,
                                     struct mux_reject *reject)
 {
@@ -138,8 +64,9 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
             .code = (uint16_t)one.refuses, .retry_after_ms = 77, .reason = {"no room", 7}};
         return NULL;
     }
-    assert_int_equal(
-        mux_session_accept(one.session, hello, 0, (struct mux_text){"", 0}, clock_now_us()), 0);
+    assert_int_equal(mux_session_accept(one.session, hello, 0, (struct mux_text){"", 0},
+                                        link_output(link), clock_now_us()),
+                     0);
     return one.session;
 }
 
@@ -354,8 +281,7 @@ static void begin(bool client, bool tcp)
     settings.role = client ? MUX_CLIENT : MUX_SERVER;
     settings.software = (struct mux_text){"test", 4};
     settings.identity = (struct mux_text){"alice", 5};
-    one.session =
-        mux_session_new(&settings, &callbacks, &one, &key, &net.near.pool, &net.near.share);
+    one.session = mux_session_new(&settings, NULL, NULL, &key, &net.near.pool, &net.near.share);
     net.step = listen_to_link;
     if (client) {
         one.link = link_new_client(&net.near, transport_new(ends[0]), one.session, &owner, &one);
@@ -865,7 +791,7 @@ static void frames_are_no_larger_than_allowed(void **state)
         link_limit_frames(one.link, 65536);
         greet();
         struct mux_stream *stream =
-            mux_stream_open(one.session, &target, (struct mux_text){"p", 1}, NULL);
+            mux_stream_open(one.session, &target, (struct mux_text){"p", 1}, NULL, NULL);
         net_fill(7, 0, bytes, sizeof bytes);
         mux_stream_write(stream, bytes, sizeof bytes);
         NET_UNTIL(bytes_of_data() == sizeof bytes);

@@ -21,17 +21,6 @@ static uint8_t played[4096];
 static size_t played_size;
 static bool printing;
 
-static void on_output(void *context)
-{
-    (void)context;
-}
-
-static void on_established(void *context, const struct mux_welcome *welcome)
-{
-    (void)context;
-    (void)welcome;
-}
-
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
                     struct mux_text peer)
 {
@@ -40,39 +29,7 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     ((struct side *)context)->stream = stream;
 }
 
-static void on_stream(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
-
-static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
-{
-    (void)context;
-    (void)bytes;
-    mux_stream_consume(stream, size, 1000);
-}
-
-static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
-                     struct mux_text reason)
-{
-    (void)context;
-    (void)stream;
-    (void)code;
-    (void)reason;
-}
-
-static const struct mux_callbacks callbacks = {
-    .output = on_output,
-    .established = on_established,
-    .open = on_open,
-    .opened = on_stream,
-    .data = on_data,
-    .finish = on_stream,
-    .writable = on_stream,
-    .reset = on_reset,
-    .over = on_stream,
-};
+static const struct mux_session_callbacks callbacks = {.open = on_open};
 
 static void record(char sender, const uint8_t *bytes, size_t size)
 {
@@ -110,13 +67,14 @@ static void greet(struct side *client, struct side *server)
     const char *reason = NULL;
     size_t consumed;
 
-    mux_session_attach(client->session, 1000);
+    mux_session_attach(client->session, (struct mux_output){0}, 1000);
     size_t size = mux_session_pull(client->session, wire, sizeof wire, 1000);
     record('C', wire, size);
     assert_int_equal(mux_hello_receive(wire, size, &hello, &consumed, &reason), 0);
     assert_int_equal(consumed, size);
     assert_int_equal(mux_session_accept(server->session, &hello, 1,
-                                        (struct mux_text){offers, sizeof offers - 1}, 1000),
+                                        (struct mux_text){offers, sizeof offers - 1},
+                                        (struct mux_output){0}, 1000),
                      0);
     carry(server, client);
 }
@@ -128,8 +86,8 @@ static void scene(struct side *client, struct side *server)
     greet(client, server);
     carry(client, server);
     carry(server, client);
-    client->stream =
-        mux_stream_open(client->session, &target, (struct mux_text){"127.0.0.1:50000", 15}, NULL);
+    client->stream = mux_stream_open(client->session, &target,
+                                     (struct mux_text){"127.0.0.1:50000", 15}, NULL, NULL);
     mux_stream_write(client->stream, "ping", 4);
     mux_stream_finish(client->stream);
     carry(client, server);

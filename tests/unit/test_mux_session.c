@@ -18,12 +18,15 @@ struct side {
     char events[600];          /* what the callbacks told, in words */
     bool lazy;                 /* does not consume by itself */
     uint64_t writable_calls;
+    unsigned idle_calls;
     enum mux_code code;
 };
 
 static struct side client, server;
 static uint64_t now;
 static uint8_t wire[256 * 1024];
+/* The links of these tests pull when they like. */
+static const struct mux_output NO_OUTPUT;
 
 static void note(struct side *side, const char *word, const struct mux_stream *stream)
 {
@@ -39,10 +42,7 @@ static void assert_events(struct side *side, const char *expected)
     side->events[0] = '\0';
 }
 
-static void on_output(void *context)
-{
-    (void)context;
-}
+static const struct mux_stream_callbacks stream_callbacks;
 
 static void on_established(void *context, const struct mux_welcome *welcome)
 {
@@ -56,17 +56,18 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     (void)target;
     (void)peer;
     ((struct side *)context)->opened = stream;
+    mux_stream_set_callbacks(stream, &stream_callbacks, context);
     note(context, "open", stream);
 }
 
-static void on_opened(void *context, struct mux_stream *stream)
+static void on_opened(void *owner, struct mux_stream *stream)
 {
-    note(context, "opened", stream);
+    note(owner, "opened", stream);
 }
 
-static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+static void on_data(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size)
 {
-    struct side *side = context;
+    struct side *side = owner;
     char word[40];
 
     if (size < 20)
@@ -78,28 +79,28 @@ static void on_data(void *context, struct mux_stream *stream, const uint8_t *byt
         mux_stream_consume(stream, size, now);
 }
 
-static void on_finish(void *context, struct mux_stream *stream)
+static void on_finished(void *owner, struct mux_stream *stream)
 {
-    note(context, "finish", stream);
+    note(owner, "finish", stream);
 }
 
-static void on_writable(void *context, struct mux_stream *stream)
+static void on_writable(void *owner, struct mux_stream *stream)
 {
     (void)stream;
-    ((struct side *)context)->writable_calls++;
+    ((struct side *)owner)->writable_calls++;
 }
 
-static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+static void on_reset(void *owner, struct mux_stream *stream, enum mux_code code,
                      struct mux_text reason)
 {
     (void)reason;
-    ((struct side *)context)->code = code;
-    note(context, "reset", stream);
+    ((struct side *)owner)->code = code;
+    note(owner, "reset", stream);
 }
 
-static void on_over(void *context, struct mux_stream *stream)
+static void on_over(void *owner, struct mux_stream *stream)
 {
-    note(context, "over", stream);
+    note(owner, "over", stream);
 }
 
 static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
@@ -118,18 +119,26 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     note(context, word, NULL);
 }
 
-static const struct mux_callbacks callbacks = {
-    .output = on_output,
+static void on_idle(void *context)
+{
+    ((struct side *)context)->idle_calls++;
+}
+
+static const struct mux_session_callbacks session_callbacks = {
     .established = on_established,
     .open = on_open,
+    .idle = on_idle,
+    .message = on_message,
+    .goaway = on_goaway,
+};
+
+static const struct mux_stream_callbacks stream_callbacks = {
     .opened = on_opened,
     .data = on_data,
-    .finish = on_finish,
+    .finished = on_finished,
     .writable = on_writable,
     .reset = on_reset,
     .over = on_over,
-    .message = on_message,
-    .goaway = on_goaway,
 };
 
 static void set_up(struct side *side, enum mux_role role)
@@ -144,7 +153,7 @@ static void set_up(struct side *side, enum mux_role role)
     memory_share_init(&side->share, &side->budget);
     chunk_pool_init(&side->pool);
     side->session =
-        mux_session_new(&side->settings, &callbacks, side, &key, &side->pool, &side->share);
+        mux_session_new(&side->settings, &session_callbacks, side, &key, &side->pool, &side->share);
 }
 
 /* Carries all there is one way; what receive() answered. */
@@ -175,10 +184,11 @@ static int link_up(void)
     const char *reason = NULL;
     size_t consumed = 0;
 
-    mux_session_attach(client.session, now);
+    mux_session_attach(client.session, NO_OUTPUT, now);
     size_t size = mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
     assert_int_equal(mux_hello_receive(wire, size, &hello, &consumed, &reason), 0);
-    int error = mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now);
+    int error =
+        mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, NO_OUTPUT, now);
     if (!error)
         error = mux_session_receive(server.session, wire + consumed, size - consumed, now);
     return error;
@@ -219,8 +229,8 @@ static int part(void **state)
 static struct mux_stream *open_stream(void)
 {
     struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
-    struct mux_stream *stream =
-        mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL);
+    struct mux_stream *stream = mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
+                                                &stream_callbacks, &client);
 
     assert_non_null(stream);
     exchange();
@@ -234,8 +244,8 @@ static void a_stream_lives_and_ends(void **state)
 {
     (void)state;
     struct mux_target target = {MUX_TARGET_TCP, {"registry", 8}, -1};
-    struct mux_stream *stream =
-        mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL);
+    struct mux_stream *stream = mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
+                                                &stream_callbacks, &client);
 
     mux_stream_write(stream, "hello", 5);
     exchange();
@@ -297,7 +307,7 @@ static void a_refused_stream_is_reset(void **state)
     (void)state;
     struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
 
-    mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);
+    mux_stream_open(client.session, &target, (struct mux_text){"", 0}, &stream_callbacks, &client);
     exchange();
     mux_stream_refuse(server.opened, MUX_CODE_UNKNOWN_TARGET, "no such cluster");
     exchange();
@@ -330,7 +340,7 @@ static void a_reset_after_data_waits_for_the_owner(void **state)
     mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
     exchange();
     assert_events(&server, "data:abcd:1");
-    assert_int_equal(mux_stream_writable(server.opened), 0);
+    assert_int_equal(mux_stream_want_write(server.opened), 0);
     mux_stream_finish(server.opened); /* nobody listens any more, but the owner cannot know */
     mux_stream_consume(server.opened, 4, now);
     exchange();
@@ -385,16 +395,16 @@ static void credit_stops_the_writer_and_starts_it_again(void **state)
     static uint8_t zeros[65536];
 
     server.lazy = true;
-    assert_int_equal(mux_stream_writable(stream), 65536);
+    assert_int_equal(mux_stream_want_write(stream), 65536);
     mux_stream_write(stream, zeros, sizeof zeros);
-    assert_int_equal(mux_stream_writable(stream), 0);
+    assert_int_equal(mux_stream_want_write(stream), 0);
     exchange();
     assert_int_equal(mux_stream_received(server.opened), 65536);
     assert_int_equal(client.writable_calls, 0);
     mux_stream_consume(server.opened, 65536, now);
     exchange();
     assert_int_equal(client.writable_calls, 1);
-    assert_int_equal(mux_stream_writable(stream), 65536);
+    assert_int_equal(mux_stream_want_write(stream), 65536);
     assert_true(client.budget.send.used == MUX_STREAM_FLOOR);
 }
 
@@ -426,15 +436,15 @@ static void starved_streams_are_fed(void **state)
     static uint8_t zeros[MUX_STREAM_FLOOR];
 
     client.budget.send.total = 0;
-    assert_int_equal(mux_stream_writable(stream), MUX_STREAM_FLOOR);
+    assert_int_equal(mux_stream_want_write(stream), MUX_STREAM_FLOOR);
     mux_stream_write(stream, zeros, sizeof zeros);
-    assert_int_equal(mux_stream_writable(stream), 0);
+    assert_int_equal(mux_stream_want_write(stream), 0);
     assert_int_equal(mux_session_deadline(client.session), now + 10 * MS);
     client.budget.send.total = 1024 * 1024;
     now += 10 * MS;
     mux_session_tick(client.session, now);
     assert_int_equal(client.writable_calls, 1);
-    assert_int_equal(mux_stream_writable(stream), 65536 - MUX_STREAM_FLOOR);
+    assert_int_equal(mux_stream_want_write(stream), 65536 - MUX_STREAM_FLOOR);
 }
 
 static void idle_windows_are_taken_back(void **state)
@@ -456,7 +466,7 @@ static void idle_windows_are_taken_back(void **state)
         exchange();
     }
     assert_int_equal(server.budget.receive.used, MUX_STREAM_FLOOR);
-    assert_int_equal(mux_stream_writable(stream), 65536);
+    assert_int_equal(mux_stream_want_write(stream), 65536);
 }
 
 static void messages_come_once_and_in_order(void **state)
@@ -520,15 +530,16 @@ static void an_older_link_cannot_take_over(void **state)
     size_t consumed;
 
     detach();
-    mux_session_attach(client.session, now);
+    mux_session_attach(client.session, NO_OUTPUT, now);
     size_t size = mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
     memcpy(old, wire, size);
     assert_int_equal(link_up(), 0);
     exchange();
     assert_int_equal(mux_hello_receive(old, size, &hello, &consumed, &reason), 0);
     assert_false(mux_session_is_newer(server.session, &hello));
-    assert_int_equal(mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now),
-                     MUX_ERROR_PROTOCOL);
+    assert_int_equal(
+        mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, NO_OUTPUT, now),
+        MUX_ERROR_PROTOCOL);
     exchange();
     assert_true(mux_session_established(server.session));
 }
@@ -715,6 +726,81 @@ static void a_reset_after_data_of_an_idle_session_delivers_it(void **state)
     assert_events(&server, "data:abc:1 reset1");
 }
 
+/* Told once, whoever has ended the last stream, and not for one that still delivers. */
+static void idle_comes_with_the_last_stream(void **state)
+{
+    (void)state;
+    struct mux_stream *first = open_stream();
+    struct mux_stream *second = open_stream();
+
+    mux_stream_reset(first, MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW, now);
+    exchange();
+    assert_int_equal(client.idle_calls + server.idle_calls, 0);
+    server.lazy = true;
+    mux_stream_write(second, "abc", 3);
+    mux_stream_reset(second, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
+    exchange();
+    assert_int_equal(client.idle_calls + server.idle_calls, 0);
+    mux_stream_consume(server.opened, 3, now);
+    assert_int_equal(server.idle_calls, 1);
+    exchange();
+    assert_int_equal(client.idle_calls, 1);
+    mux_stream_reset(open_stream(), MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW, now);
+    assert_int_equal(client.idle_calls, 2);
+}
+
+/* What nobody wants to hear of happens all the same. */
+static void callbacks_may_be_left_out(void **state)
+{
+    static const struct mux_session_callbacks opens = {.open = on_open};
+    static uint8_t bytes[100000];
+
+    (void)state;
+    server.session->callbacks = client.session->callbacks = &opens;
+    struct mux_stream *stream = open_stream();
+    mux_stream_set_callbacks(stream, NULL, NULL);
+    mux_stream_set_callbacks(server.opened, NULL, NULL);
+    for (size_t left = sizeof bytes; left > 0; exchange()) {
+        size_t size = mux_stream_want_write(stream);
+        assert_true(size > 0);
+        mux_stream_write(stream, bytes, size < left ? size : left);
+        left -= size < left ? size : left;
+    }
+    assert_int_equal(mux_stream_acknowledged(stream), sizeof bytes);
+    mux_stream_write(server.opened, bytes, mux_stream_want_write(server.opened));
+    assert_int_equal(mux_stream_want_write(server.opened), 0);
+    exchange();
+    assert_true(mux_stream_want_write(server.opened) > 0);
+    mux_stream_finish(stream);
+    mux_stream_finish(server.opened);
+    exchange();
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+    mux_session_send_message(client.session, MUX_EXPOSED, bytes, 9);
+    mux_session_goaway(client.session, MUX_CODE_GOING_AWAY, "stop");
+    mux_session_ping(client.session, now);
+    stream = open_stream();
+    mux_stream_set_callbacks(stream, NULL, NULL);
+    mux_stream_reset(server.opened, MUX_CODE_PEER_RESET, "gone", MUX_RESET_NOW, now);
+    exchange();
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+    assert_string_equal(client.events, "");
+    assert_string_equal(server.events, "");
+}
+
+static void who_takes_no_streams_refuses_them(void **state)
+{
+    static const struct mux_session_callbacks nothing;
+    const struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
+
+    (void)state;
+    server.session->callbacks = &nothing;
+    mux_stream_open(client.session, &target, (struct mux_text){"", 0}, &stream_callbacks, &client);
+    exchange();
+    assert_events(&client, "reset1");
+    assert_int_equal(client.code, MUX_CODE_UNKNOWN_TARGET);
+    assert_int_equal(mux_session_stream_count(server.session), 0);
+}
+
 static void a_lost_session_resets_its_streams(void **state)
 {
     (void)state;
@@ -740,7 +826,7 @@ static void what_an_owner_holds_counts(void **state)
     assert_true(mux_stream_hold(stream, total - queued));
     assert_int_equal(client.budget.send.used, total);
     assert_int_equal(mux_stream_charged(stream, MEMORY_SEND), total);
-    assert_int_equal(mux_stream_writable(stream), 0);
+    assert_int_equal(mux_stream_want_write(stream), 0);
     assert_false(mux_stream_hold(stream, total));
     assert_int_equal(client.budget.send.used, total);
     assert_true(mux_stream_hold(stream, 1000));
@@ -761,7 +847,7 @@ static void too_many_streams_are_refused(void **state)
     memory_budget_init(&server.budget, 2 * (MUX_STREAM_FLOOR + 1));
     open_stream();
     struct mux_target target = {MUX_TARGET_CLUSTER, {"kafka", 5}, -1};
-    mux_stream_open(client.session, &target, (struct mux_text){"", 0}, NULL);
+    mux_stream_open(client.session, &target, (struct mux_text){"", 0}, &stream_callbacks, &client);
     exchange();
     assert_events(&client, "reset2");
     assert_int_equal(client.code, MUX_CODE_LIMIT);
@@ -773,9 +859,10 @@ static int link_up_as(uint16_t version, uint8_t code)
     struct mux_reject reject = {.code = code, .reason = {"no", 2}};
     struct mux_hello hello = {.version_min = version, .version_max = version, .attempt = 99};
 
-    if (mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now) == 0)
+    if (mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, NO_OUTPUT, now) ==
+        0)
         return 0;
-    mux_session_attach(client.session, now);
+    mux_session_attach(client.session, NO_OUTPUT, now);
     mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
     byte_writer_init(&w, wire, sizeof wire);
     mux_reject_encode(&w, &reject);
@@ -910,12 +997,12 @@ static void positions_come_first_after_a_resume(void **state)
     (void)state;
     open_stream();
     detach();
-    mux_session_attach(client.session, now);
+    mux_session_attach(client.session, NO_OUTPUT, now);
     mux_session_pull(client.session, wire, MUX_PULL_MIN, now);
     struct mux_hello hello = {
         .version_min = 1, .version_max = 1, .resume = true, .attempt = 2, .initial_window = 65536};
-    assert_int_equal(mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now),
-                     0);
+    assert_int_equal(
+        mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, NO_OUTPUT, now), 0);
     assert_int_equal(SEND(&server, MUX_DATA, 1, 1, 0), MUX_ERROR_PROTOCOL);
     assert_int_equal(SEND(&server, MUX_WINDOW, 1, 0, 0, 70000), MUX_ERROR_PROTOCOL);
     assert_int_equal(SEND(&server, MUX_POSITION, 1, 0, 5, 5, 70000), MUX_ERROR_PROTOCOL);
@@ -941,7 +1028,7 @@ static void a_greeting_has_a_deadline_that_nothing_moves(void **state)
     (void)state;
     open_stream();
     detach();
-    mux_session_attach(client.session, now);
+    mux_session_attach(client.session, NO_OUTPUT, now);
     uint64_t begin = now;
     assert_int_equal(trickle(&client), MUX_ERROR_DEAD);
     assert_true(now == begin + 10 * SECOND);
@@ -963,8 +1050,8 @@ static void a_greeting_has_a_deadline_that_nothing_moves(void **state)
 
     struct mux_hello hello = {
         .version_min = 1, .version_max = 1, .resume = true, .attempt = 9, .initial_window = 65536};
-    assert_int_equal(mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, now),
-                     0);
+    assert_int_equal(
+        mux_session_accept(server.session, &hello, 0, (struct mux_text){"", 0}, NO_OUTPUT, now), 0);
     begin = now;
     assert_int_equal(trickle(&server), MUX_ERROR_DEAD);
     assert_true(now == begin + 10 * SECOND);
@@ -1029,12 +1116,14 @@ static void a_client_leaves_a_session_without_ids(void **state)
     client.session->last_stream = server.session->last_stream = UINT32_MAX - 2;
     struct mux_stream *stream = open_stream();
     assert_int_equal(mux_stream_id(stream), UINT32_MAX - 1);
-    mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL);
+    mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, &stream_callbacks,
+                    &client);
     assert_events(&client, "");
     exchange();
     assert_events(&client, "goaway6:all numbers of streams are used up");
     assert_events(&server, "open4294967295");
-    assert_null(mux_stream_open(client.session, &target, (struct mux_text){"me", 2}, NULL));
+    assert_null(mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
+                                &stream_callbacks, &client));
     mux_stream_write(stream, "still", 5);
     exchange();
     assert_events(&server, "data:still:4294967294");
@@ -1072,6 +1161,9 @@ int main(void)
         IN_A_PAIR(a_ping_of_an_idle_link_counts_from_now),
         IN_A_PAIR(an_end_that_was_asleep_asks_first),
         IN_A_PAIR(a_reset_after_data_of_an_idle_session_delivers_it),
+        IN_A_PAIR(idle_comes_with_the_last_stream),
+        IN_A_PAIR(callbacks_may_be_left_out),
+        IN_A_PAIR(who_takes_no_streams_refuses_them),
         IN_A_PAIR(a_lost_session_resets_its_streams),
         IN_A_PAIR(too_many_streams_are_refused),
         IN_A_PAIR(another_version_is_rejected),

@@ -16,13 +16,6 @@ static struct cluster cluster;
 static struct node_listeners listeners;
 static const struct address_cluster settings = {.name = "kafka"};
 
-static void ignore_output(void *context)
-{
-    (void)context;
-}
-
-static const struct mux_callbacks callbacks = {.output = ignore_output};
-
 /* A clock of our own, in place of io/clock.c. */
 static uint64_t now;
 
@@ -63,7 +56,7 @@ static int set_up(void **state)
     worker_init(&worker, &quiet, 1 << 24);
     mux_settings_default(&mux_settings);
     mux_settings.role = MUX_SERVER;
-    mux = mux_session_new(&mux_settings, &callbacks, NULL, &key, &worker.pool, &worker.share);
+    mux = mux_session_new(&mux_settings, NULL, NULL, &key, &worker.pool, &worker.share);
     cluster_init(&cluster, &worker, &settings, (struct cluster_access){.check = true});
     node_listeners_init(&listeners, &worker, mux, &settings, 1, "session");
     return 0;

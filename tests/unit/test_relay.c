@@ -43,12 +43,13 @@ static void bytes_go_both_ways(void **state)
 /* What a relay counts, and what its owner counts for all relays to a target. */
 static void bytes_are_counted(void **state)
 {
-    uint64_t down = 0, up = 0;
+    uint64_t down = 0, up = 0, stalls[MUX_STALLS] = {0};
+    const struct relay_counters counters = {&down, &up, {&stalls[0], &stalls[1]}};
     (void)state;
     net_tunnel_open(&tunnel, false, false);
     struct net_flow *flow = net_flow_open(&tunnel, 50000, 70000);
     struct relay *relay = flow->near.relay;
-    relay_count(relay, &down, &up);
+    relay_count(relay, &counters);
     flow->client.finishes = flow->target.finishes = false;
     NET_UNTIL(flow->client.received == 70000 && flow->target.received == 50000);
     assert_int_equal(relay->bytes_from_socket, 50000);
@@ -56,6 +57,25 @@ static void bytes_are_counted(void **state)
     assert_int_equal(up, 50000);
     assert_int_equal(down, 70000);
     flow->client.finishes = flow->target.finishes = true;
+    flows_are_complete();
+    net_tunnel_close(&tunnel);
+}
+
+/* A stream whose credit is used up waits, however often that is asked about. */
+static void stalls_are_counted(void **state)
+{
+    uint64_t bytes = 0, stalls[MUX_STALLS] = {0};
+    const struct relay_counters counters = {&bytes, &bytes, {&stalls[0], &stalls[1]}};
+    (void)state;
+    net_tunnel_open(&tunnel, false, false);
+    struct net_flow *flow = net_flow_open(&tunnel, 200000, 0);
+    flow->waits = true;
+    relay_count(flow->near.relay, &counters);
+    NET_UNTIL(stalls[MUX_STALL_CREDIT] > 0);
+    net_turns(20);
+    assert_int_equal(stalls[MUX_STALL_CREDIT], 1);
+    assert_int_equal(stalls[MUX_STALL_MEMORY], 0);
+    net_flow_connect(flow);
     flows_are_complete();
     net_tunnel_close(&tunnel);
 }
@@ -496,6 +516,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         NET_TEST(bytes_go_both_ways),
         NET_TEST(bytes_are_counted),
+        NET_TEST(stalls_are_counted),
         NET_TEST(links_are_cut_anywhere),
         NET_TEST(the_target_comes_later),
         NET_TEST(a_stalled_reader),

@@ -203,6 +203,8 @@ static void ask(struct doctor *doctor)
     mux_stream_write(doctor->stream, request, size);
 }
 
+static const struct mux_stream_callbacks stream_callbacks;
+
 static void open_stream(struct doctor *doctor, enum question question, enum mux_target_kind kind,
                         const char *name, int32_t node)
 {
@@ -211,8 +213,9 @@ static void open_stream(struct doctor *doctor, enum question question, enum mux_
 
     doctor->question = question;
     doctor->opened = false;
-    doctor->stream =
-        session ? mux_stream_open(session, &target, (struct mux_text){"doctor", 6}, doctor) : NULL;
+    doctor->stream = session ? mux_stream_open(session, &target, (struct mux_text){"doctor", 6},
+                                               &stream_callbacks, doctor)
+                             : NULL;
     if (!doctor->stream) {
         finish(doctor);
         return;
@@ -350,13 +353,12 @@ static void question_answered(struct doctor *doctor, const struct kafka_bootstra
     next_question(doctor);
 }
 
-/* ---- the streams' callbacks: of what owns them, the stream alone tells */
+/* ---- the streams' callbacks */
 
-static void on_opened(void *context, struct mux_stream *stream)
+static void on_opened(void *owner, struct mux_stream *stream)
 {
-    struct doctor *doctor = mux_stream_owner(stream);
+    struct doctor *doctor = owner;
 
-    (void)context;
     if (stream != doctor->stream || doctor->over)
         return;
     doctor->opened = true;
@@ -383,14 +385,13 @@ static void keep(struct doctor *doctor, const uint8_t *bytes, size_t size)
     doctor->answer_size += size;
 }
 
-static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+static void on_data(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size)
 {
-    struct doctor *doctor = mux_stream_owner(stream);
+    struct doctor *doctor = owner;
     enum kafka_bootstrap_result result;
     const char *reason = "";
     struct kafka_bootstrap_apis apis = {0};
 
-    (void)context;
     mux_stream_consume(stream, size, clock_now_us());
     if (stream != doctor->stream || doctor->question == QUESTION_TARGET || doctor->over)
         return;
@@ -410,29 +411,21 @@ static void on_data(void *context, struct mux_stream *stream, const uint8_t *byt
         question_failed(doctor, LAYER_KAFKA, reason);
 }
 
-static void on_finish(void *context, struct mux_stream *stream)
+static void on_finished(void *owner, struct mux_stream *stream)
 {
-    struct doctor *doctor = mux_stream_owner(stream);
+    struct doctor *doctor = owner;
 
-    (void)context;
     if (stream == doctor->stream && doctor->question != QUESTION_TARGET && !doctor->over)
         question_failed(doctor, LAYER_KAFKA, "the connection was closed without an answer" CLOSED);
 }
 
-static void on_writable(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
-
 /* Refused, or cut short: the server says why. */
-static void on_reset(void *context, struct mux_stream *stream, enum mux_code code,
+static void on_reset(void *owner, struct mux_stream *stream, enum mux_code code,
                      struct mux_text reason)
 {
-    struct doctor *doctor = mux_stream_owner(stream);
+    struct doctor *doctor = owner;
     char why[MUX_REASON_MAX + sizeof CLOSED];
 
-    (void)context;
     if (stream != doctor->stream || doctor->over)
         return;
     doctor->stream = NULL;
@@ -443,19 +436,11 @@ static void on_reset(void *context, struct mux_stream *stream, enum mux_code cod
     question_failed(doctor, unreachable ? LAYER_BROKER : LAYER_KAFKA, why);
 }
 
-static void on_over(void *context, struct mux_stream *stream)
-{
-    (void)context;
-    (void)stream;
-}
-
-static const struct mux_callbacks stream_callbacks = {
+static const struct mux_stream_callbacks stream_callbacks = {
     .opened = on_opened,
     .data = on_data,
-    .finish = on_finish,
-    .writable = on_writable,
+    .finished = on_finished,
     .reset = on_reset,
-    .over = on_over,
 };
 
 static void on_deadline(evutil_socket_t fd, short what, void *argument)
@@ -648,7 +633,6 @@ static void next_question(struct doctor *doctor)
 
 static const struct uplink_owner uplink_owner = {
     .dialled = on_dialled,
-    .streams = &stream_callbacks,
     .message = on_message,
     .up = on_up,
     .lost = on_lost,
