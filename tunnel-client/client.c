@@ -8,7 +8,6 @@
 #include "io/clock.h"
 #include "monitoring/telemetry.h"
 #include "program/notify.h"
-#include "status/status.h"
 
 enum { WAITING_MAX = 1024, LOOK_US = 1000 * 1000 };
 
@@ -312,8 +311,8 @@ static void on_up(void *context, const struct mux_welcome *welcome)
                  log_str("version", KAFKA_TUNNEL_VERSION));
     client->ready = true;
     terminal_up(client->terminal, uplink_protection(client->uplink), welcome->resumed);
-    notify_ready(client->worker->notify);
-    notify_status(client->worker->notify, "Connected to %s", client->options->url.host);
+    notify_ready(client->notify);
+    notify_status(client->notify, "Connected to %s", client->options->url.host);
     if (!welcome->resumed)
         check_offers(client, welcome);
     list_init(&waiting);
@@ -338,7 +337,7 @@ static void on_lost(void *context, bool announced)
     /* A command has the terminal to itself. */
     if (!client->run)
         terminal_lost(client->terminal, announced);
-    notify_status(client->worker->notify, "%s; connecting to %s",
+    notify_status(client->notify, "%s; connecting to %s",
                   announced ? "The server is about to stop" : "The link is lost",
                   client->options->url.host);
 }
@@ -350,7 +349,7 @@ static bool on_failed(void *context, const char *hop, const char *reason, bool r
 
     if (!client->run || waiting)
         terminal_failed(client->terminal, hop, reason);
-    notify_status(client->worker->notify, "Not connected: %s: %s", hop, reason);
+    notify_status(client->notify, "Not connected: %s: %s", hop, reason);
     if (waiting)
         run_failed(client->run, hop, reason, refused);
     return waiting;
@@ -514,30 +513,16 @@ static bool open_ports(struct client *client, char *error, size_t size)
     return true;
 }
 
-struct telemetry *client_count(struct worker *worker, const struct options *options)
+bool client_open(struct client *client, const struct program_context *context,
+                 const struct options *options, char *error, size_t size, int *exit_code)
 {
-    const char **names = calloc(options->cluster_count + options->target_count + 1, sizeof *names);
+    struct worker *worker = context->worker;
+    const struct telemetry_names names = {
+        .clusters = TELEMETRY_LIST(options->clusters, options->cluster_count),
+        .targets = TELEMETRY_LIST(options->targets, options->target_count)};
 
-    if (!names)
-        abort();
-    for (size_t i = 0; i < options->cluster_count; i++)
-        names[i] = options->clusters[i].name;
-    for (size_t i = 0; i < options->target_count; i++)
-        names[options->cluster_count + i] = options->targets[i].name;
-    const struct telemetry_names all = {.clusters = names,
-                                        .cluster_count = options->cluster_count,
-                                        .targets = names + options->cluster_count,
-                                        .target_count = options->target_count};
-    struct telemetry *telemetry = telemetry_start(worker, METRIC_CLIENT, &all);
-    free(names);
-    return telemetry;
-}
-
-bool client_start(struct client *client, struct worker *worker, const struct options *options,
-                  char *error, size_t size, int *exit_code)
-{
-    *client = (struct client){.worker = worker, .options = options};
-    client->telemetry = client_count(worker, options);
+    *client = (struct client){.worker = worker, .notify = context->notify, .options = options};
+    client->telemetry = telemetry_start(worker, METRIC_CLIENT, &names);
     list_init(&client->connections);
     list_init(&client->waiting);
     ports_init(&client->ports, worker, options->advertise_host, on_accept, client);
@@ -548,14 +533,18 @@ bool client_start(struct client *client, struct worker *worker, const struct opt
     if (!client->uplink)
         return false;
     *exit_code = 1;
-    if (!open_ports(client, error, size) || !status_start(client, error, size))
+    if (!open_ports(client, error, size))
         return false;
+    if (options->call.command == COMMAND_RUN)
+        client->run = run_new(context, options, &client->ports, client->terminal);
+    return true;
+}
+
+void client_connect(struct client *client)
+{
     terminal_summary(client->terminal, &client->ports);
     terminal_connecting(client->terminal);
-    if (options->call.command == COMMAND_RUN)
-        client->run = run_new(worker, options, &client->ports, client->terminal);
     uplink_start(client->uplink);
-    return true;
 }
 
 static void drop_waiting(struct client *client)
@@ -604,7 +593,6 @@ bool client_stopped(const struct client *client)
 
 void client_free(struct client *client)
 {
-    status_stop(client);
     uplink_free(client->uplink);
     drop_waiting(client);
     ports_clear(&client->ports);

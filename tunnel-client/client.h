@@ -2,8 +2,9 @@
 #pragma once
 
 #include "listeners/ports.h"
-#include "monitoring/pages.h"
+#include "monitoring/telemetry.h"
 #include "options.h"
+#include "program/program.h"
 #include "run/run.h"
 #include "terminal.h"
 #include "tunnel/relay.h"
@@ -11,6 +12,7 @@
 
 struct client {
     struct worker *worker;
+    struct notify *notify; /* of the program; NULL: there is no service manager */
     const struct options *options;
     struct telemetry *telemetry;
     struct ports ports;
@@ -20,10 +22,8 @@ struct client {
     struct list connections;   /* struct local_connection with a stream */
     struct list waiting;       /* struct local_connection without: no link yet; oldest first */
     struct event *waiting_timer;
-    struct pages *pages; /* NULL: no --status */
-    struct event *quit;  /* POST /quitquitquit has come */
-    bool ready;          /* it has been */
-    bool leaving;        /* it will stop soon */
+    bool ready;   /* it has been */
+    bool leaving; /* it will stop soon */
 };
 
 /* A connection of a local program. */
@@ -40,11 +40,11 @@ struct local_connection {
     struct kafka_peek peek;
 };
 
-/* The figures of a worker that an uplink works in; client_start() does it. */
-struct telemetry *client_count(struct worker *worker, const struct options *options);
-/* false: error holds a sentence; exit_code says what to exit with. */
-bool client_start(struct client *client, struct worker *worker, const struct options *options,
-                  char *error, size_t size, int *exit_code);
+/* Opens the listeners. false: error holds a sentence; exit_code says what to exit with. */
+bool client_open(struct client *client, const struct program_context *context,
+                 const struct options *options, char *error, size_t size, int *exit_code);
+/* Dials, for as long as it takes. */
+void client_connect(struct client *client);
 /* A signal for the command of `run`. true: it has it; false: the program is to end. */
 bool client_signalled(struct client *client, int number, bool from_terminal);
 /* What to exit with after all. */

@@ -1,12 +1,22 @@
 /* tunnel-client: joins its options, commands and the client to what every program does. */
-#include "client.h"
+#include "credentials/credential_options.h"
 #include "doctor/doctor.h"
 #include "program/program.h"
+#include "status/status.h"
 #include "wait.h"
+
+/* What the program does, with the pages that show it. */
+struct work {
+    struct client client;
+    struct status status;
+};
 
 static bool check(void *options, char *error, size_t size)
 {
-    return options_check(options, error, size);
+    struct options *given = options;
+
+    return options_check(given, error, size) &&
+           (given->call.command == COMMAND_WAIT || credential_options_check(given, error, size));
 }
 
 static bool instead(const void *options, struct worker *worker, int *exit_code)
@@ -32,61 +42,85 @@ static bool passes_signals(const void *options)
     return given->call.command == COMMAND_RUN;
 }
 
-static bool signalled(void *work, int number, bool from_terminal)
+static bool signalled(void *context, int number, bool from_terminal)
 {
-    return client_signalled(work, number, from_terminal);
+    struct work *work = context;
+
+    return client_signalled(&work->client, number, from_terminal);
 }
 
-static int exit_code_of(const void *work)
+static int exit_code_of(const void *context)
 {
-    return client_exit_code(work);
+    const struct work *work = context;
+
+    return client_exit_code(&work->client);
 }
 
-static bool start(void *work, struct worker *worker, const void *options, char *error, size_t size,
-                  int *exit_code)
+static bool start(void *context, const struct program_context *program, const void *options,
+                  char *error, size_t size, int *exit_code)
 {
-    return client_start(work, worker, options, error, size, exit_code);
+    struct work *work = context;
+
+    work->status = (struct status){0};
+    if (!client_open(&work->client, program, options, error, size, exit_code) ||
+        !status_start(&work->status, &work->client, error, size))
+        return false;
+    client_connect(&work->client);
+    return true;
 }
 
-static void reload(void *work, struct reload *reload)
+static void reload(void *context, struct reload *reload)
 {
-    client_reload(work, reload);
+    struct work *work = context;
+
+    client_reload(&work->client, reload);
 }
 
-static void leave(void *work)
+static void leave(void *context)
 {
-    client_leave(work);
+    struct work *work = context;
+
+    client_leave(&work->client);
 }
 
-static void drain(void *work)
+static void drain(void *context)
 {
-    client_drain(work);
+    struct work *work = context;
+
+    client_drain(&work->client);
 }
 
-static void stop(void *work)
+static void stop(void *context)
 {
-    client_stop(work);
+    struct work *work = context;
+
+    client_stop(&work->client);
 }
 
-static bool stopped(const void *work)
+static bool stopped(const void *context)
 {
-    return client_stopped(work);
+    const struct work *work = context;
+
+    return client_stopped(&work->client);
 }
 
-static void clear(void *work)
+static void clear(void *context)
 {
-    client_free(work);
+    struct work *work = context;
+
+    status_stop(&work->status);
+    client_free(&work->client);
 }
 
 int main(int argc, char **argv)
 {
     struct options options = {0};
-    struct client client;
+    struct work work;
     const struct program_parts parts = {
         .description = &options_program,
         .options = &options,
         .shared = &options.shared,
-        .work = &client,
+        .work = &work,
         .check = check,
         .instead = instead,
         .start = start,

@@ -7,7 +7,6 @@
 #include <strings.h>
 
 #include "config/proxy.h"
-#include "credentials/credential_options.h"
 #include "io/socket.h"
 #include "listeners/node_ports.h"
 #include "monitoring/pages.h"
@@ -533,8 +532,7 @@ bool options_check(struct options *options, char *error, size_t size)
          !check_variables("tcp", options->targets, options->target_count, "ADDRESS", error, size)))
         return false;
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
-           check_resolve(options, error, size) && credential_options_check(options, error, size) &&
-           check_status(options, error, size);
+           check_resolve(options, error, size) && check_status(options, error, size);
 }
 
 bool options_has_token(const struct options *options)

@@ -1,57 +1,83 @@
 /* tunnel-server: joins its options and the server to what every program does. */
 #include "program/program.h"
-#include "server.h"
+#include "status.h"
+
+/* What the program does, with the pages that show it. */
+struct work {
+    struct server server;
+    struct status status;
+};
 
 static bool check(void *options, char *error, size_t size)
 {
     return options_check(options, error, size);
 }
 
-static bool start(void *work, struct worker *worker, const void *options, char *error, size_t size,
-                  int *exit_code)
+static bool start(void *context, const struct program_context *program, const void *options,
+                  char *error, size_t size, int *exit_code)
 {
-    return server_start(work, worker, options, error, size, exit_code);
+    struct work *work = context;
+
+    work->status = (struct status){0};
+    if (!server_open(&work->server, program, options, error, size, exit_code) ||
+        !status_start(&work->status, &work->server, error, size))
+        return false;
+    server_begin(&work->server);
+    return true;
 }
 
-static void reload(void *work, struct reload *reload)
+static void reload(void *context, struct reload *reload)
 {
-    server_reload(work, reload);
+    struct work *work = context;
+
+    server_reload(&work->server, reload);
 }
 
-static void leave(void *work)
+static void leave(void *context)
 {
-    server_leave(work);
+    struct work *work = context;
+
+    server_leave(&work->server);
 }
 
-static void drain(void *work)
+static void drain(void *context)
 {
-    server_drain(work);
+    struct work *work = context;
+
+    server_drain(&work->server);
 }
 
-static void stop(void *work)
+static void stop(void *context)
 {
-    server_stop(work);
+    struct work *work = context;
+
+    server_stop(&work->server);
 }
 
-static bool stopped(const void *work)
+static bool stopped(const void *context)
 {
-    return server_stopped(work);
+    const struct work *work = context;
+
+    return server_stopped(&work->server);
 }
 
-static void clear(void *work)
+static void clear(void *context)
 {
-    server_free(work);
+    struct work *work = context;
+
+    status_stop(&work->status);
+    server_free(&work->server);
 }
 
 int main(int argc, char **argv)
 {
     struct options options = {0};
-    struct server server;
+    struct work work;
     const struct program_parts parts = {
         .description = &options_program,
         .options = &options,
         .shared = &options.shared,
-        .work = &server,
+        .work = &work,
         .check = check,
         .start = start,
         .reload = reload,

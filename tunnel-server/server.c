@@ -8,7 +8,6 @@
 #include "monitoring/telemetry.h"
 #include "mux/handshake.h"
 #include "program/notify.h"
-#include "status.h"
 #include "tunnel/link.h"
 
 /* An upgraded connection; its session is known when HELLO has come. */
@@ -450,8 +449,8 @@ static void say_ready(const struct server *server)
              log_str("path", options->path), log_bool("tls", options->tls_cert != NULL),
              log_u64("clusters", options->cluster_count), log_u64("targets", options->target_count),
              log_str("version", KAFKA_TUNNEL_VERSION));
-    notify_ready(server->worker->notify);
-    notify_status(server->worker->notify, "Listening on %s", listen);
+    notify_ready(server->notify);
+    notify_status(server->notify, "Listening on %s", listen);
 }
 
 /* Bootstrap brokers, cluster by cluster; one that is there twice is shown once. */
@@ -486,36 +485,29 @@ static void start_telemetry(struct server *server)
 {
     const char *states[BROKER_STATES];
     const struct options *options = server->options;
-    const char **names = calloc(options->cluster_count + options->target_count + 1, sizeof *names);
 
-    if (!names)
-        abort();
-    for (size_t i = 0; i < options->cluster_count; i++)
-        names[i] = options->clusters[i].name;
-    for (size_t i = 0; i < options->target_count; i++)
-        names[options->cluster_count + i] = options->targets[i].name;
     for (size_t i = 0; i < BROKER_STATES; i++)
         states[i] = broker_state_name((enum broker_state)i);
     server->broker_count = name_brokers(server);
-    const struct telemetry_names all = {
-        .clusters = names,
-        .cluster_count = options->cluster_count,
-        .targets = names + options->cluster_count,
-        .target_count = options->target_count,
+    const struct telemetry_names names = {
+        .clusters = TELEMETRY_LIST(options->clusters, options->cluster_count),
+        .targets = TELEMETRY_LIST(options->targets, options->target_count),
         .brokers = (const char *const *)server->broker_names,
         .broker_count = server->broker_count,
         .broker_states = states,
         .broker_state_count = BROKER_STATES,
     };
-    server->telemetry = telemetry_start(server->worker, METRIC_SERVER, &all);
-    free(names);
+    server->telemetry = telemetry_start(server->worker, METRIC_SERVER, &names);
 }
 
-bool server_start(struct server *server, struct worker *worker, const struct options *options,
-                  char *error, size_t size, int *exit_code)
+bool server_open(struct server *server, const struct program_context *context,
+                 const struct options *options, char *error, size_t size, int *exit_code)
 {
+    struct worker *worker = context->worker;
+
     memset(server, 0, sizeof *server);
     server->worker = worker;
+    server->notify = context->notify;
     server->options = options;
     start_telemetry(server);
     list_init(&server->links);
@@ -550,12 +542,16 @@ bool server_start(struct server *server, struct worker *worker, const struct opt
         if (!server->peers)
             return false;
     }
-    if (!start_listening(server, error, size) || !status_start(server, error, size))
-        return false;
-    server->probes = probes_new(worker, server->clusters, options->cluster_count,
+    return start_listening(server, error, size);
+}
+
+void server_begin(struct server *server)
+{
+    const struct options *options = server->options;
+
+    server->probes = probes_new(server->worker, server->clusters, options->cluster_count,
                                 (unsigned)options->connect_timeout_ms);
     say_ready(server);
-    return true;
 }
 
 void server_reload(struct server *server, struct reload *reload)
@@ -607,7 +603,6 @@ void server_free(struct server *server)
 {
     struct list *node;
 
-    pages_free(server->pages);
     probes_free(server->probes);
     while ((node = list_pop(&server->links))) {
         struct server_link *entry = list_entry(node, struct server_link, node);

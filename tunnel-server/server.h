@@ -5,18 +5,19 @@
 #include "http/server.h"
 #include "io/listener.h"
 #include "io/tls_keeper.h"
-#include "monitoring/pages.h"
+#include "monitoring/telemetry.h"
 #include "options.h"
 #include "peers.h"
 #include "probes.h"
+#include "program/program.h"
 #include "session.h"
 
-/* The answers of /readyz, to strangers and on the status pages; lines beyond it are left out. */
+/* The answer of /readyz to strangers; lines beyond it are left out. */
 #define SERVER_READINESS_MAX 600
-#define SERVER_STATUS_READINESS_MAX 4096
 
 struct server {
     struct worker *worker;
+    struct notify *notify; /* of the program; NULL: there is no service manager */
     const struct options *options;
     struct telemetry *telemetry;
     struct access *access;
@@ -36,8 +37,6 @@ struct server {
     char **broker_names; /* for the metrics: broker_count */
     size_t broker_count;
     char readiness[SERVER_READINESS_MAX]; /* what /readyz said last */
-    char status_readiness[SERVER_STATUS_READINESS_MAX];
-    struct pages *pages; /* NULL: no --status */
 };
 
 /* Whether it can serve: a bootstrap broker of every cluster answers. */
@@ -46,9 +45,11 @@ bool server_is_ready(const struct server *server);
  * broker that is not up; to strangers without addresses. */
 bool server_tell_readiness(const struct server *server, bool for_strangers, char *text,
                            size_t size);
-/* false: error holds a sentence; exit_code says what to exit with. */
-bool server_start(struct server *server, struct worker *worker, const struct options *options,
-                  char *error, size_t size, int *exit_code);
+/* Opens the listener. false: error holds a sentence; exit_code says what to exit with. */
+bool server_open(struct server *server, const struct program_context *context,
+                 const struct options *options, char *error, size_t size, int *exit_code);
+/* Looks after the bootstrap brokers from now on, and says that it is there. */
+void server_begin(struct server *server);
 /* Reads again the files that options name. */
 void server_reload(struct server *server, struct reload *reload);
 /* Will stop soon: not ready any more, but serves on. */

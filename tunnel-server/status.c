@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "monitoring/telemetry.h"
-
 static void put_status(const struct server *server, struct pages_answer *answer)
 {
     const struct memory_budget *budget = &server->worker->budget;
@@ -35,7 +33,8 @@ static void put_status(const struct server *server, struct pages_answer *answer)
 
 static void on_collect(void *context)
 {
-    const struct server *server = context;
+    const struct status *status = context;
+    const struct server *server = status->server;
     struct metrics *metrics = server->worker->metrics;
 
     telemetry_collect(server->telemetry);
@@ -54,26 +53,26 @@ static void on_collect(void *context)
     }
 }
 
-static void tell_readiness(struct server *server, struct pages_answer *answer)
+static void tell_readiness(struct status *status, struct pages_answer *answer)
 {
-    char *text = server->status_readiness;
-    bool ready = server_tell_readiness(server, false, text, sizeof server->status_readiness);
+    bool ready =
+        server_tell_readiness(status->server, false, status->readiness, sizeof status->readiness);
 
-    pages_say(answer, ready ? 200 : 503, text);
+    pages_say(answer, ready ? 200 : 503, status->readiness);
 }
 
 static bool on_page(void *context, const struct pages_request *request, struct pages_answer *answer)
 {
-    struct server *server = context;
+    struct status *status = context;
 
     if (request->post)
         return false;
     if (strcmp(request->path, "/") == 0)
         pages_say(answer, 200, "tunnel-server: /status.json /metrics /healthz /readyz /startupz\n");
     else if (strcmp(request->path, "/status.json") == 0)
-        put_status(server, answer);
+        put_status(status->server, answer);
     else if (strcmp(request->path, "/readyz") == 0)
-        tell_readiness(server, answer);
+        tell_readiness(status, answer);
     else if (strcmp(request->path, "/startupz") == 0)
         /* These pages are there when everything has started. */
         pages_say(answer, 200, "started\n");
@@ -84,13 +83,19 @@ static bool on_page(void *context, const struct pages_request *request, struct p
 
 static const struct pages_owner pages_owner = {.collect = on_collect, .page = on_page};
 
-bool status_start(struct server *server, char *error, size_t size)
+bool status_start(struct status *status, const struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
 
+    *status = (struct status){.server = server};
     if (!options->shared.status)
         return true;
-    server->pages =
-        pages_new(server->worker, &options->status_address, &pages_owner, server, error, size);
-    return server->pages != NULL;
+    status->pages =
+        pages_new(server->worker, &options->status_address, &pages_owner, status, error, size);
+    return status->pages != NULL;
+}
+
+void status_stop(struct status *status)
+{
+    pages_free(status->pages);
 }

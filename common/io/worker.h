@@ -36,9 +36,7 @@ struct worker_later {
 };
 
 struct children;
-struct inherited;
 struct metrics;
-struct notify;
 struct resolver;
 
 struct worker {
@@ -47,7 +45,6 @@ struct worker {
     const struct inherited
         *inherited;            /* for what the program starts (program/inherited.h); or NULL */
     struct children *children; /* processes (io/children.h); NULL: none was started yet */
-    struct notify *notify;     /* the service manager (program/notify.h); NULL: there is none */
     struct hash_key hash_key;  /* of tables whose keys a peer chooses */
     struct chunk_pool pool;
     struct memory_budget budget;

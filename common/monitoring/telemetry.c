@@ -78,6 +78,12 @@ static void add_unique(const char **names, size_t *count, const char *name)
     names[(*count)++] = name;
 }
 
+static void add_list(const char **names, size_t *count, const struct telemetry_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        add_unique(names, count, list->first + i * list->stride);
+}
+
 static void fill_fixed_names(struct telemetry *telemetry)
 {
     telemetry->release[0] = KAFKA_TUNNEL_VERSION;
@@ -136,13 +142,11 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         abort();
     telemetry->started_us = telemetry_wall_clock_us();
     fill_fixed_names(telemetry);
-    telemetry->targets = allocate_names(names->cluster_count + names->target_count);
+    telemetry->targets = allocate_names(names->clusters.count + names->targets.count);
     size_t targets = 0;
-    for (size_t i = 0; i < names->cluster_count; i++)
-        add_unique(telemetry->targets, &targets, names->clusters[i]);
+    add_list(telemetry->targets, &targets, &names->clusters);
     size_t clusters = targets;
-    for (size_t i = 0; i < names->target_count; i++)
-        add_unique(telemetry->targets, &targets, names->targets[i]);
+    add_list(telemetry->targets, &targets, &names->targets);
     telemetry->brokers = copy_names(names->brokers, names->broker_count);
     telemetry->broker_states = copy_names(names->broker_states, names->broker_state_count);
     const struct metrics_names sets[METRICS_SETS] = {

@@ -13,14 +13,24 @@
 
 struct telemetry;
 
+/* The names in an array of structs. */
+struct telemetry_list {
+    const char *first;
+    size_t stride; /* bytes from one to the next */
+    size_t count;
+};
+
+#define TELEMETRY_LIST(array, number)                                                              \
+    {                                                                                              \
+        .first = (number) > 0 ? (array)->name : NULL, .stride = sizeof *(array), .count = (number) \
+    }
+
 /* Names of the configuration; they must live as long as the worker. A cluster or target that is
  * there twice counts once. */
 struct telemetry_names {
-    const char *const *clusters;
-    size_t cluster_count;
-    const char *const *targets; /* raw ones */
-    size_t target_count;
-    const char *const *brokers; /* bootstrap brokers, "cluster/host:port"; NULL: not shown */
+    struct telemetry_list clusters;
+    struct telemetry_list targets; /* raw ones */
+    const char *const *brokers;    /* bootstrap brokers, "cluster/host:port"; NULL: not shown */
     size_t broker_count;
     const char *const *broker_states;
     size_t broker_state_count;

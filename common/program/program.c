@@ -35,6 +35,7 @@ struct program {
     struct config config;
     struct log log;
     struct worker worker;
+    struct notify *notify;
 };
 
 static void start_log(struct program *program, const struct shared_options *shared)
@@ -109,8 +110,7 @@ static bool begin(struct program *program, const struct program_parts *parts, in
             *exit_code = 1;
             return false;
         }
-        program->worker.inherited = &program->inherited;
-        program->worker.notify = notify_new(&program->worker);
+        program->notify = notify_new(&program->worker);
         children_adopt(&program->worker);
         return true;
     }
@@ -127,7 +127,7 @@ static bool begin(struct program *program, const struct program_parts *parts, in
 
 static void end(struct program *program)
 {
-    notify_free(program->worker.notify);
+    notify_free(program->notify);
     worker_clear(&program->worker);
     log_flush(&program->log);
     config_free(&program->config);
@@ -137,6 +137,7 @@ static void end(struct program *program)
 struct run {
     const struct program_parts *parts;
     struct worker *worker;
+    struct notify *notify;
     struct signals *signals;
     bool passes_signals;
     struct hangup hangup;
@@ -156,9 +157,9 @@ static void reload_files(struct run *run)
     struct worker *worker = run->worker;
     struct reload result = {0};
 
-    notify_reloading(worker->notify);
+    notify_reloading(run->notify);
     run->parts->reload(run->parts->work, &result);
-    notify_reloaded(worker->notify);
+    notify_reloaded(run->notify);
     log_event(worker->log, result.failed > 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "reloaded",
               "Files were read again",
               (const struct log_field[]){log_u64("renewed", result.renewed),
@@ -209,12 +210,14 @@ static void on_signal(void *context, int number, bool from_terminal)
         stop_for(run, number);
 }
 
-static bool watch_signals(struct run *run, struct worker *worker, const struct program_parts *parts)
+static bool watch_signals(struct run *run, struct program *program,
+                          const struct program_parts *parts)
 {
+    struct worker *worker = &program->worker;
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
     const size_t passed_on = sizeof numbers / sizeof numbers[0];
 
-    *run = (struct run){.parts = parts, .worker = worker};
+    *run = (struct run){.parts = parts, .worker = worker, .notify = program->notify};
     hangup_init(&run->hangup);
     run->look = worker_timer(worker, on_terminal_look, run);
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
@@ -268,17 +271,19 @@ static void serve_on(struct run *run)
 static int work(struct program *program, const struct program_parts *parts)
 {
     struct worker *worker = &program->worker;
+    const struct program_context context = {
+        .worker = worker, .notify = program->notify, .inherited = &program->inherited};
     struct run run;
     char error[ERROR_MAX];
     char message[100];
     int exit_code = 1;
 
     /* Before it says that it is ready: from then on somebody may send one. */
-    bool watches = watch_signals(&run, worker, parts);
+    bool watches = watch_signals(&run, program, parts);
     if (!watches)
         snprintf(error, sizeof error, "no pipe for signals: %s", strerror(errno));
-    bool started = watches && parts->start(parts->work, worker, parts->options, error, sizeof error,
-                                           &exit_code);
+    bool started = watches && parts->start(parts->work, &context, parts->options, error,
+                                           sizeof error, &exit_code);
     if (!started) {
         snprintf(message, sizeof message, "%s cannot start", program->name);
         log_error(worker->log, "start_failed", message, log_str("reason", error));
@@ -288,7 +293,7 @@ static int work(struct program *program, const struct program_parts *parts)
         return exit_code;
     }
     event_base_dispatch(worker->base);
-    notify_stopping(worker->notify);
+    notify_stopping(program->notify);
     snprintf(message, sizeof message, "%s stops", program->name);
     log_info(worker->log, "stopping", message, log_i64("signal", run.signal_number));
     /* What ends by itself, or was asked to over HTTP, is not needed any more. */

@@ -10,6 +10,16 @@
 #include "io/reload.h"
 #include "io/worker.h"
 
+struct inherited;
+struct notify;
+
+/* What its program gives to the work. */
+struct program_context {
+    struct worker *worker;
+    struct notify *notify;             /* the service manager; NULL: there is none (notify.h) */
+    const struct inherited *inherited; /* for the processes that the work starts (inherited.h) */
+};
+
 /* What a program is made of. */
 struct program_parts {
     const struct config_program *description;
@@ -23,8 +33,8 @@ struct program_parts {
      * to exit with. NULL: there are no such commands. */
     bool (*instead)(const void *options, struct worker *worker, int *exit_code);
     /* false: error holds a sentence; *exit_code says what to exit with. free() is called anyway. */
-    bool (*start)(void *work, struct worker *worker, const void *options, char *error, size_t size,
-                  int *exit_code);
+    bool (*start)(void *work, const struct program_context *context, const void *options,
+                  char *error, size_t size, int *exit_code);
     /* Reads the files that options name again (SIGHUP), and logs what has changed. */
     void (*reload)(void *work, struct reload *reload);
     /* The program will stop after a while (--stop-delay): it is not ready any more, and serves on.

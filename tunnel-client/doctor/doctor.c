@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client.h"
 #include "doctor/diagnosis.h"
 #include "io/clock.h"
 #include "io/listener.h"
@@ -12,6 +11,7 @@
 #include "kafka/bootstrap.h"
 #include "listeners/local_port.h"
 #include "listeners/node_ports.h"
+#include "monitoring/telemetry.h"
 #include "uplink.h"
 
 /* What may be behind a connection that a broker ends without an answer. */
@@ -709,6 +709,9 @@ static void say_goodbye(struct doctor *doctor)
 int doctor_run(struct worker *worker, const struct options *options)
 {
     struct doctor *doctor = calloc(1, sizeof *doctor);
+    const struct telemetry_names names = {
+        .clusters = TELEMETRY_LIST(options->clusters, options->cluster_count),
+        .targets = TELEMETRY_LIST(options->targets, options->target_count)};
     char server[ADDRESS_TEXT_MAX];
     char error[600];
 
@@ -720,7 +723,7 @@ int doctor_run(struct worker *worker, const struct options *options)
     address_format(options->url.host, options->url.port, server);
     diagnosis_begin(&doctor->diagnosis, stdout, options->json, server);
     plan_listeners(doctor);
-    client_count(worker, options);
+    telemetry_start(worker, METRIC_CLIENT, &names);
     doctor->uplink = uplink_new(worker, options, &uplink_owner, doctor, error, sizeof error);
     if (doctor->uplink) {
         diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_OK, -1,

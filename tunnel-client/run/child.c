@@ -8,7 +8,6 @@
 
 #include "io/children.h"
 #include "io/socket.h"
-#include "program/inherited.h"
 
 extern char **environ;
 
@@ -29,8 +28,7 @@ struct child {
 _Noreturn static void execute(const struct inherited *inherited, const sigset_t *mask,
                               char *const *arguments, char *const *environment, int failed)
 {
-    if (inherited)
-        inherited_restore(inherited);
+    inherited_restore(inherited);
     sigprocmask(SIG_SETMASK, mask, NULL);
     environ = (char **)(uintptr_t)environment;
     execvp(arguments[0], arguments);
@@ -52,8 +50,9 @@ static void on_ended(void *context, pid_t pid, int status)
     child->callback(child->context, &end);
 }
 
-struct child *child_start(struct worker *worker, char *const *arguments, char *const *environment,
-                          child_callback callback, void *context)
+struct child *child_start(struct worker *worker, const struct inherited *inherited,
+                          char *const *arguments, char *const *environment, child_callback callback,
+                          void *context)
 {
     struct child *child = calloc(1, sizeof *child);
     sigset_t all, before;
@@ -77,7 +76,7 @@ struct child *child_start(struct worker *worker, char *const *arguments, char *c
     sigprocmask(SIG_SETMASK, &all, &before);
     child->pid = fork();
     if (child->pid == 0)
-        execute(worker->inherited, &before, arguments, environment, ends[1]);
+        execute(inherited, &before, arguments, environment, ends[1]);
     const int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "io/worker.h"
+#include "program/inherited.h"
 
 struct child;
 
@@ -18,8 +19,9 @@ typedef void (*child_callback)(void *context, const struct child_end *end);
 
 /* Both arrays end in NULL; the command is looked for in PATH. The callback comes once, from the
  * loop. NULL: errno says why there is no process. */
-struct child *child_start(struct worker *worker, char *const *arguments, char *const *environment,
-                          child_callback callback, void *context);
+struct child *child_start(struct worker *worker, const struct inherited *inherited,
+                          char *const *arguments, char *const *environment, child_callback callback,
+                          void *context);
 /* Sends a signal; nothing after the end. */
 void child_signal(struct child *child, int number);
 /* A command that still runs goes on alone. */

@@ -24,6 +24,7 @@ enum {
 
 struct run {
     struct worker *worker;
+    const struct inherited *inherited;
     const struct options *options;
     const struct ports *ports;
     struct terminal *terminal;
@@ -197,8 +198,8 @@ void run_ready(struct run *run)
     log_info(run->worker->log, "command_started", "The command starts",
              log_str("command", run->options->call.arguments[0]));
     struct environment environment = make_environment(run->ports);
-    run->child = child_start(run->worker, run->options->call.arguments, environment.entries,
-                             on_command_ended, run);
+    run->child = child_start(run->worker, run->inherited, run->options->call.arguments,
+                             environment.entries, on_command_ended, run);
     const int error = errno;
     free_environment(&environment);
     if (!run->child)
@@ -262,20 +263,21 @@ int run_exit_code(const struct run *run)
 
 /* ---- life */
 
-struct run *run_new(struct worker *worker, const struct options *options, const struct ports *ports,
-                    struct terminal *terminal)
+struct run *run_new(const struct program_context *context, const struct options *options,
+                    const struct ports *ports, struct terminal *terminal)
 {
     struct run *run = calloc(1, sizeof *run);
 
     if (!run)
         abort();
-    run->worker = worker;
+    run->worker = context->worker;
+    run->inherited = context->inherited;
     run->options = options;
     run->ports = ports;
     run->terminal = terminal;
     /* If something else ends the program, the command has not run. */
     run->exit_code = 1;
-    run->deadline = worker_timer(worker, on_deadline, run);
+    run->deadline = worker_timer(run->worker, on_deadline, run);
     worker_wait_ms(run->deadline, options->ready_timeout_ms);
     return run;
 }

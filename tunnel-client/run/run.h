@@ -7,14 +7,15 @@
 
 #include "listeners/ports.h"
 #include "options.h"
+#include "program/program.h"
 #include "terminal.h"
 
 struct run;
 
 /* Starts the clock of --ready-timeout. ports: must be open before the tunnel is up. terminal: may
  * be NULL. */
-struct run *run_new(struct worker *worker, const struct options *options, const struct ports *ports,
-                    struct terminal *terminal);
+struct run *run_new(const struct program_context *context, const struct options *options,
+                    const struct ports *ports, struct terminal *terminal);
 void run_free(struct run *run);
 
 /* The tunnel is up, and the server knows all names: the command starts. Only the first call counts.

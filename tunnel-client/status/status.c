@@ -6,7 +6,6 @@
 
 #include "base/json.h"
 #include "io/clock.h"
-#include "monitoring/telemetry.h"
 #include "status-files.h"
 
 enum {
@@ -203,7 +202,8 @@ static void put_status(struct client *client, struct pages_answer *answer)
 
 static void on_collect(void *context)
 {
-    struct client *client = context;
+    const struct status *status = context;
+    struct client *client = status->client;
     struct metrics *metrics = client->worker->metrics;
     struct uplink_view view;
 
@@ -218,21 +218,23 @@ static void on_collect(void *context)
 
 static void on_quit(evutil_socket_t fd, short what, void *argument)
 {
-    struct client *client = argument;
+    const struct status *status = argument;
 
     (void)fd;
     (void)what;
-    worker_end(client->worker);
+    worker_end(status->client->worker);
 }
 
-static void quit(struct client *client, struct pages_answer *answer)
+static void quit(struct status *status, struct pages_answer *answer)
 {
+    const struct client *client = status->client;
+
     if (!client->options->allow_quit) {
         pages_say(answer, 403, "Quitting over HTTP is off: start with --allow-quit.\n");
         return;
     }
     log_info(client->worker->log, "quit_requested", "POST /quitquitquit asks the program to stop");
-    worker_wait_ms(client->quit, QUIT_DELAY_MS);
+    worker_wait_ms(status->quit, QUIT_DELAY_MS);
     pages_say(answer, 200, "stopping\n");
 }
 
@@ -257,12 +259,13 @@ static bool put_file(const char *path, struct pages_answer *answer)
 
 static bool on_page(void *context, const struct pages_request *request, struct pages_answer *answer)
 {
-    struct client *client = context;
+    struct status *status = context;
+    struct client *client = status->client;
     struct uplink_view view;
 
     if (strcmp(request->path, "/quitquitquit") == 0) {
         if (request->post) {
-            quit(client, answer);
+            quit(status, answer);
         } else {
             pages_say(answer, 405, "Use POST.\n");
             answer->allow = "POST";
@@ -285,21 +288,22 @@ static bool on_page(void *context, const struct pages_request *request, struct p
 
 static const struct pages_owner pages_owner = {.collect = on_collect, .page = on_page};
 
-bool status_start(struct client *client, char *error, size_t size)
+bool status_start(struct status *status, struct client *client, char *error, size_t size)
 {
     const struct options *options = client->options;
 
+    *status = (struct status){.client = client};
     if (!options->shared.status)
         return true;
-    client->quit = worker_timer(client->worker, on_quit, client);
-    client->pages =
-        pages_new(client->worker, &options->status_address, &pages_owner, client, error, size);
-    return client->pages != NULL;
+    status->quit = worker_timer(client->worker, on_quit, status);
+    status->pages =
+        pages_new(client->worker, &options->status_address, &pages_owner, status, error, size);
+    return status->pages != NULL;
 }
 
-void status_stop(struct client *client)
+void status_stop(struct status *status)
 {
-    pages_free(client->pages);
-    if (client->quit)
-        event_free(client->quit);
+    pages_free(status->pages);
+    if (status->quit)
+        event_free(status->quit);
 }

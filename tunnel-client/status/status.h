@@ -2,7 +2,15 @@
 #pragma once
 
 #include "client.h"
+#include "monitoring/pages.h"
+
+struct status {
+    struct client *client;
+    struct pages *pages; /* NULL: no --status */
+    struct event *quit;  /* POST /quitquitquit has come; NULL: no --status */
+};
 
 /* Serves them if --status is given. false: error holds a sentence. */
-bool status_start(struct client *client, char *error, size_t size);
-void status_stop(struct client *client);
+bool status_start(struct status *status, struct client *client, char *error, size_t size);
+/* Also after status_start() has failed. */
+void status_stop(struct status *status);
