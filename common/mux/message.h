@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <string.h>
+
 #include "base/bytes.h"
 #include "mux/protocol.h"
 
@@ -11,6 +13,11 @@ struct mux_text {
     const char *bytes;
     size_t size;
 };
+
+static inline struct mux_text mux_text_of(const char *string)
+{
+    return (struct mux_text){string, strlen(string)};
+}
 
 /* What a stream leads to. */
 struct mux_target {

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mux/session_internal.h"
+#include "mux/session_control.h"
+#include "mux/session_core.h"
+#include "mux/stream_internal.h"
 
 void mux_settings_default(struct mux_settings *settings)
 {
@@ -16,11 +18,6 @@ void mux_settings_default(struct mux_settings *settings)
     settings->dead_after_us = 10 * 1000 * 1000;
     settings->window_idle_us = 10 * 1000 * 1000;
     settings->resume_window_ms = 120 * 1000;
-}
-
-struct mux_text session_text(const char *string)
-{
-    return (struct mux_text){string, strlen(string)};
 }
 
 struct mux_session *mux_session_new(const struct mux_settings *settings,
@@ -47,30 +44,12 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
     list_init(&session->starved);
     list_init(&session->lingering);
     list_init(&session->zombies);
-    stream_init(session, &session->control, MUX_CONTROL_STREAM);
+    mux_stream_init(session, &session->control, MUX_CONTROL_STREAM);
     session->control.answered = true;
     session->control.send_limit = MUX_CONTROL_WINDOW;
     session->control.window.limit = MUX_CONTROL_WINDOW;
     session->control.window.size = MUX_CONTROL_WINDOW;
     return session;
-}
-
-void session_forget(struct mux_session *session, struct mux_stream *stream)
-{
-    idmap_remove(&session->streams, stream->id);
-    stream_release(stream);
-    list_append(&session->zombies, &stream->active);
-    if (session->streams.count == 0 && session->callbacks->idle)
-        session->callbacks->idle(session->context);
-}
-
-void session_reap(struct mux_session *session)
-{
-    for (struct list *node; (node = list_pop(&session->zombies));) {
-        struct mux_stream *stream = list_entry(node, struct mux_stream, active);
-        free(stream->reset_reason);
-        free(stream);
-    }
 }
 
 void mux_session_free(struct mux_session *session)
@@ -80,30 +59,14 @@ void mux_session_free(struct mux_session *session)
     if (!session)
         return;
     for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
-        stream_release(stream);
+        mux_stream_release(stream);
         list_append(&session->zombies, &stream->active);
     }
-    session_reap(session);
+    mux_core_reap(session);
     idmap_clear(&session->streams);
-    stream_drop_sent(&session->control);
+    mux_stream_drop_sent(&session->control);
     byte_wipe(&session->key, sizeof session->key);
     free(session);
-}
-
-int session_broken(struct mux_session *session, const char *reason)
-{
-    session->broken = true;
-    session->reason = reason;
-    return MUX_ERROR_PROTOCOL;
-}
-
-void session_output(struct mux_session *session)
-{
-    if (session->output_pending || session->phase == LINK_NONE)
-        return;
-    session->output_pending = true;
-    if (session->output.ready)
-        session->output.ready(session->output.link);
 }
 
 /* ---- links */
@@ -149,7 +112,7 @@ static void rewind_streams(struct mux_session *session)
 
     for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
         byte_queue_rewind(&stream->send, stream->send.start);
-        stream_activate(stream);
+        mux_stream_activate(stream);
     }
     byte_queue_rewind(&session->control.send, session->control.send.start);
     session->unacknowledged = 0;
@@ -158,16 +121,16 @@ static void rewind_streams(struct mux_session *session)
 void mux_session_attach(struct mux_session *session, struct mux_output output, uint64_t now_us)
 {
     assert(session->settings.role == MUX_CLIENT);
-    session_reap(session);
+    mux_core_reap(session);
     reset_link(session, output, now_us);
     session->attempt++;
-    session->phase = LINK_GREETING;
+    session->phase = MUX_PHASE_GREETING;
     session->hello_due = true;
     if (session->known_to_server) {
         rewind_streams(session);
         queue_positions(session);
     }
-    session_output(session);
+    mux_core_output(session);
 }
 
 bool mux_session_is_newer(const struct mux_session *session, const struct mux_hello *hello)
@@ -182,7 +145,7 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
     uint16_t version = mux_version_choose(hello->version_min, hello->version_max);
 
     assert(session->settings.role == MUX_SERVER);
-    session_reap(session);
+    mux_core_reap(session);
     if (session->broken)
         return MUX_ERROR_PROTOCOL;
     if (version == 0) {
@@ -202,22 +165,22 @@ int mux_session_accept(struct mux_session *session, const struct mux_hello *hell
     session->welcome_due = true;
     session->resumed = hello->resume;
     session->peer_initial_window = hello->initial_window;
-    session->phase = hello->resume ? LINK_POSITIONS : LINK_UP;
+    session->phase = hello->resume ? MUX_PHASE_POSITIONS : MUX_PHASE_UP;
     if (hello->resume) {
         rewind_streams(session);
         queue_positions(session);
     } else {
-        session_ask(session);
+        mux_core_ask(session);
         if (session->callbacks->established)
             session->callbacks->established(session->context, NULL);
     }
-    session_output(session);
+    mux_core_output(session);
     return 0;
 }
 
 void mux_session_detach(struct mux_session *session)
 {
-    session->phase = LINK_NONE;
+    session->phase = MUX_PHASE_NONE;
     session->output = (struct mux_output){NULL, NULL};
     session->output_pending = false;
     while (list_pop(&session->positions))
@@ -237,8 +200,16 @@ void mux_session_reset_streams(struct mux_session *session, enum mux_code code, 
             continue;
         }
         at--;
-        stream_cut(stream, code, session_text(reason));
+        mux_stream_cut(stream, code, mux_text_of(reason));
     }
+}
+
+int mux_session_send_message(struct mux_session *session, uint8_t type, const uint8_t *payload,
+                             size_t size)
+{
+    assert(size <= MUX_MESSAGE_PAYLOAD_MAX);
+    mux_control_send_payload(session, type, payload, size);
+    return session->control_overflow ? MUX_ERROR_PROTOCOL : 0;
 }
 
 void mux_session_goaway(struct mux_session *session, enum mux_code code, const char *reason)
@@ -246,7 +217,7 @@ void mux_session_goaway(struct mux_session *session, enum mux_code code, const c
     session->goaway_due = true;
     session->goaway_code = code;
     strncpy(session->goaway_reason, reason, sizeof session->goaway_reason - 1);
-    session_output(session);
+    mux_core_output(session);
 }
 
 bool mux_session_wants_output(const struct mux_session *session)
@@ -276,7 +247,7 @@ const struct mux_session_key *mux_session_key(const struct mux_session *session)
 
 bool mux_session_established(const struct mux_session *session)
 {
-    return session->phase == LINK_UP;
+    return session->phase == MUX_PHASE_UP;
 }
 
 size_t mux_session_stream_count(const struct mux_session *session)

@@ -32,70 +32,11 @@
 #include "mux/handshake.h"
 #include "mux/message.h"
 #include "mux/stream.h"
+#include "mux/types.h"
 #include "mux/window.h"
-
-enum mux_role { MUX_CLIENT, MUX_SERVER };
-
-enum mux_error {
-    MUX_ERROR_PROTOCOL = -1, /* the peer broke the protocol */
-    MUX_ERROR_DEAD = -2,     /* silence for too long */
-    MUX_ERROR_REJECTED = -3, /* the server refused the session; see mux_session_rejection() */
-};
-
-struct mux_settings {
-    enum mux_role role;
-    struct mux_window_limits window;
-    uint32_t max_streams;
-    struct hash_key hash_key;  /* of the table of streams, whose numbers the client chooses */
-    uint64_t ping_interval_us; /* idle links are probed this often */
-    uint64_t dead_after_us;    /* silence after a PING, or a greeting that takes so long, that ends
-                                  the link */
-    uint64_t window_idle_us;   /* a window falls back after this long without data */
-    uint32_t resume_window_ms; /* told to the peer in WELCOME */
-    uint32_t message_max; /* told to the peer: no message of a link is larger; 0: nothing is told */
-    struct mux_text software;
-    struct mux_text identity; /* server: of the client, for WELCOME; must live as long */
-};
 
 /* What sensible settings are; the caller fills in role, hash_key and software. */
 void mux_settings_default(struct mux_settings *settings);
-
-/* Why there is no stream, or no longer. */
-enum mux_limit {
-    MUX_LIMIT_STREAMS, /* the session's number of streams */
-    MUX_LIMIT_MEMORY,  /* the session's share of memory */
-};
-
-/* What the owner of a session hears of; what happens to a stream, its own owner hears. */
-struct mux_session_callbacks {
-    /* The link is up: HELLO and WELCOME are exchanged. welcome is NULL on the server. */
-    void (*established)(void *context, const struct mux_welcome *welcome);
-    /* Server: the peer opens a stream. The owner gives it callbacks (mux_stream_set_callbacks())
-     * and answers, now or later, with mux_stream_accept(), or with mux_stream_refuse(). NULL: each
-     * one is refused. */
-    void (*open)(void *context, struct mux_stream *stream, const struct mux_target *target,
-                 struct mux_text peer);
-    /* The last stream is gone, whoever has ended it; reset() or over() of that one may follow. */
-    void (*idle)(void *context);
-    /* An EXPOSE, EXPOSED or later message. */
-    void (*message)(void *context, uint8_t type, const uint8_t *payload, size_t size);
-    /* The peer wants to stop; or, on a client with MUX_CODE_LIMIT, all ids of streams are used up.
-     * In both cases new streams need a new session, and the old ones go on. */
-    void (*goaway)(void *context, enum mux_code code, struct mux_text reason);
-    /* For the log and figures: the peer's stream was refused, or a stream is reset (its reset()
-     * follows), because a limit is reached here. */
-    void (*limited)(void *context, uint32_t stream, enum mux_limit limit, const char *reason);
-    /* For figures: a ping was answered. */
-    void (*measured)(void *context, uint64_t rtt_us);
-};
-
-/* How a link hears that the session has something for it. */
-struct mux_output {
-    /* A pull would yield something. Called once, then not again before a pull has returned 0.
-     * NULL: the link asks mux_session_wants_output(). */
-    void (*ready)(void *link);
-    void *link;
-};
 
 /* callbacks live as long as the session; NULL: nobody wants to hear anything. */
 struct mux_session *mux_session_new(const struct mux_settings *settings,
@@ -152,12 +93,6 @@ uint64_t mux_session_rtt_us(const struct mux_session *session);
 uint64_t mux_session_rtt_at_us(const struct mux_session *session);
 /* Probes the link at once. */
 void mux_session_ping(struct mux_session *session, uint64_t now_us);
-/* Pings of this link: asked for so far, and the latest that was answered. A link keeps its order:
- * an answer proves that all that was sent before the ping has arrived. */
-struct mux_pings {
-    uint64_t asked;
-    uint64_t answered;
-};
 struct mux_pings mux_session_pings(const struct mux_session *session);
 /* Bytes of streams that this link has carried for sure: that the peer has acknowledged since it is
  * up, or that came from the peer. */

@@ -1,7 +1,6 @@
-/* The sending side of the control stream: messages about streams, and the owner's own. */
-#include <assert.h>
+#include "mux/session_control.h"
 
-#include "mux/session_internal.h"
+#include <assert.h>
 
 static void control_append(struct mux_session *session, const uint8_t *bytes, size_t size)
 {
@@ -9,17 +8,17 @@ static void control_append(struct mux_session *session, const uint8_t *bytes, si
 
     uint64_t held = queue->end - queue->start + size;
 
-    if (held > CONTROL_QUEUE_MAX ||
-        (held > CONTROL_QUEUE_FREE && memory_share_send_room(session->share) < size)) {
+    if (held > MUX_CONTROL_QUEUE_MAX ||
+        (held > MUX_CONTROL_QUEUE_FREE && memory_share_send_room(session->share) < size)) {
         session->control_overflow = true;
         return;
     }
     byte_queue_append(queue, bytes, size);
-    stream_charge_sent(&session->control);
-    session_output(session);
+    mux_core_charge_sent(&session->control);
+    mux_core_output(session);
 }
 
-void session_send(struct mux_session *session, const struct mux_message *message)
+void mux_control_send(struct mux_session *session, const struct mux_message *message)
 {
     uint8_t buffer[MUX_MESSAGE_ENCODED_MAX];
     struct byte_writer w;
@@ -30,30 +29,30 @@ void session_send(struct mux_session *session, const struct mux_message *message
     control_append(session, buffer, byte_writer_size(&w));
 }
 
-void session_send_simple(struct mux_session *session, enum mux_message_type type, uint32_t stream)
+void mux_control_send_simple(struct mux_session *session, enum mux_message_type type,
+                             uint32_t stream)
 {
-    session_send(session, &(struct mux_message){.type = (uint8_t)type, .stream = stream});
+    mux_control_send(session, &(struct mux_message){.type = (uint8_t)type, .stream = stream});
 }
 
-void session_send_reset(struct mux_session *session, enum mux_message_type type, uint32_t stream,
-                        uint64_t final, enum mux_code code, struct mux_text reason)
+void mux_control_send_reset(struct mux_session *session, enum mux_message_type type,
+                            uint32_t stream, uint64_t final, enum mux_code code,
+                            struct mux_text reason)
 {
     struct mux_message message = {.type = (uint8_t)type, .stream = stream};
 
     message.u.reset.final = final;
     message.u.reset.code = (uint16_t)code;
     message.u.reset.reason = reason;
-    session_send(session, &message);
+    mux_control_send(session, &message);
 }
 
-int mux_session_send_message(struct mux_session *session, uint8_t type, const uint8_t *payload,
-                             size_t size)
+void mux_control_send_payload(struct mux_session *session, uint8_t type, const uint8_t *payload,
+                              size_t size)
 {
     uint8_t header[MUX_MESSAGE_HEADER] = {type, 0};
 
-    assert(size <= MUX_MESSAGE_PAYLOAD_MAX);
     byte_store_u16(header + 2, (uint16_t)size);
     control_append(session, header, sizeof header);
     control_append(session, payload, size);
-    return session->control_overflow ? MUX_ERROR_PROTOCOL : 0;
 }

@@ -2,7 +2,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "mux/session_internal.h"
+#include "mux/session.h"
+#include "mux/session_core.h"
 
 static size_t room(const struct byte_writer *w)
 {
@@ -191,23 +192,23 @@ size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t siz
 {
     struct byte_writer w;
 
-    session_reap(session);
+    mux_core_reap(session);
     session->now_us = now_us;
     assert(size >= MUX_PULL_MIN);
     byte_writer_init(&w, buffer, size);
-    if (session->phase == LINK_NONE)
+    if (session->phase == MUX_PHASE_NONE)
         return 0;
     if (session->ids_used_up) {
         session->ids_used_up = false;
         if (session->callbacks->goaway)
             session->callbacks->goaway(session->context, MUX_CODE_LIMIT,
-                                       session_text("all numbers of streams are used up"));
+                                       mux_text_of("all numbers of streams are used up"));
     }
     if (session->hello_due)
         put_hello(session, &w);
     if (session->welcome_due)
         put_welcome(session, &w);
-    if (!put_positions(session, &w) || session->phase != LINK_UP)
+    if (!put_positions(session, &w) || session->phase != MUX_PHASE_UP)
         goto end;
     put_link_frames(session, &w);
     if (!list_empty(&session->control.credit) && room(&w) >= MUX_WINDOW_FRAME) {

@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mux/session_internal.h"
+#include "mux/session.h"
+#include "mux/session_control.h"
+#include "mux/session_core.h"
+#include "mux/stream_internal.h"
 
 /* A frame for a stream that is not there: it was forgotten while the frame was under way, or it
  * never was. */
@@ -11,7 +14,7 @@ static int known(struct mux_session *session, const struct mux_frame *frame)
 {
     return frame->stream != MUX_CONTROL_STREAM && frame->stream <= session->last_stream
                ? 0
-               : session_broken(session, "a frame for a stream that was never opened");
+               : mux_core_broken(session, "a frame for a stream that was never opened");
 }
 
 /* ---- messages */
@@ -37,12 +40,12 @@ static int receive_open(struct mux_session *session, const struct mux_message *m
 
     /* The highest id there is can be used like any other; after it no OPEN is right. */
     if (session->settings.role != MUX_SERVER || message->stream <= session->last_stream)
-        return session_broken(session, "OPEN for a stream that cannot be opened");
+        return mux_core_broken(session, "OPEN for a stream that cannot be opened");
     session->last_stream = message->stream;
-    stream = stream_new(session, message->stream, &limit);
+    stream = mux_stream_new(session, message->stream, &limit);
     if (!stream) {
-        session_send_reset(session, MUX_REFUSED, message->stream, 0, MUX_CODE_LIMIT,
-                           session_text(limited(session, message->stream, limit)));
+        mux_control_send_reset(session, MUX_REFUSED, message->stream, 0, MUX_CODE_LIMIT,
+                               mux_text_of(limited(session, message->stream, limit)));
         return 0;
     }
     if (session->callbacks->open)
@@ -57,10 +60,10 @@ static int receive_answer(struct mux_session *session, struct mux_stream *stream
                           const struct mux_message *message)
 {
     if (session->settings.role != MUX_CLIENT || stream->answered)
-        return session_broken(session, "an answer to a stream that was not asked for");
+        return mux_core_broken(session, "an answer to a stream that was not asked for");
     stream->answered = true;
     if (message->type == MUX_REFUSED)
-        stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
+        mux_stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
     else if (!stream->orphan && stream->callbacks->opened)
         stream->callbacks->opened(stream->owner, stream);
     return 0;
@@ -80,7 +83,7 @@ static void tell_finish(struct mux_session *session, struct mux_stream *stream)
         stream->callbacks->finished(stream->owner, stream);
     stream = idmap_get(&session->streams, id);
     if (stream)
-        stream_check_received(stream);
+        mux_stream_check_received(stream);
 }
 
 static int receive_finish(struct mux_session *session, struct mux_stream *stream, uint64_t final)
@@ -89,7 +92,7 @@ static int receive_finish(struct mux_session *session, struct mux_stream *stream
         return 0;
     if (final < stream->window.received || final > stream->window.limit ||
         !mux_half_step(&stream->receive_half, MUX_EVENT_FINISH))
-        return session_broken(session, "FINISH at an impossible place");
+        return mux_core_broken(session, "FINISH at an impossible place");
     stream->receive_final = final;
     tell_finish(session, stream);
     return 0;
@@ -102,9 +105,9 @@ static int receive_done(struct mux_session *session, struct mux_stream *stream)
      * forgotten the stream states no position for it, so its bytes were about to be sent again.
      */
     if (!mux_half_step(&stream->send_half, MUX_EVENT_DONE))
-        return session_broken(session, "DONE for a stream that has not ended");
-    stream_drop_sent(stream);
-    stream_check_over(stream);
+        return mux_core_broken(session, "DONE for a stream that has not ended");
+    mux_stream_drop_sent(stream);
+    mux_stream_check_over(stream);
     return 0;
 }
 
@@ -117,12 +120,12 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
 
     if (final <= stream->window.consumed || stream->orphan || stream->reset_reason ||
         stream->receive_half == MUX_HALF_OVER) {
-        stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
+        mux_stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
         return 0;
     }
     if (final < stream->window.received || final > stream->window.limit ||
         (stream->receive_half == MUX_HALF_FINISHING && final != stream->receive_final))
-        return session_broken(session, "RESET at an impossible place");
+        return mux_core_broken(session, "RESET at an impossible place");
     stream->reset_reason = calloc(1, message->u.reset.reason.size + 1);
     if (!stream->reset_reason)
         abort();
@@ -132,9 +135,8 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
     stream->receive_final = final;
     stream->receive_half = MUX_HALF_FINISHING;
     mux_half_step(&stream->send_half, MUX_EVENT_RESET);
-    stream_drop_sent(stream);
-    stream->linger_until_us = session->now_us + LINGER_US;
-    list_append(&session->lingering, &stream->linger);
+    mux_stream_drop_sent(stream);
+    mux_stream_linger(stream);
     return 0;
 }
 
@@ -147,7 +149,7 @@ static int receive_stream_message(struct mux_session *session, const struct mux_
     if (!stream) {
         /* It was reset here while the message was under way; one that never was is an error. */
         if (message->stream > session->last_stream)
-            return session_broken(session, "a message for a stream that was never opened");
+            return mux_core_broken(session, "a message for a stream that was never opened");
         return 0;
     }
     switch (message->type) {
@@ -176,7 +178,7 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
     case MUX_DONE:
     case MUX_RESET:
         if (!mux_message_decode(type, payload, size, &message))
-            return session_broken(session, "a malformed message");
+            return mux_core_broken(session, "a malformed message");
         return receive_stream_message(session, &message);
     case MUX_EXPOSE:
     case MUX_EXPOSED:
@@ -187,21 +189,21 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
             session->callbacks->message(session->context, type, payload, size);
         return 0;
     default:
-        return type & MUX_MAY_IGNORE ? 0 : session_broken(session, "a message of an unknown type");
+        return type & MUX_MAY_IGNORE ? 0 : mux_core_broken(session, "a message of an unknown type");
     }
 }
 
 /* Takes bytes of the control stream; messages may be cut anywhere. */
 static int receive_control(struct mux_session *session, const uint8_t *bytes, size_t size)
 {
-    struct message_input *input = &session->message;
+    struct mux_message_input *input = &session->message;
 
     while (size > 0) {
         size_t want = MUX_MESSAGE_HEADER;
         if (input->fill >= MUX_MESSAGE_HEADER)
             want += byte_load_u16(input->bytes + 2);
         if (want > sizeof input->bytes)
-            return session_broken(session, "a message is larger than the protocol allows");
+            return mux_core_broken(session, "a message is larger than the protocol allows");
         size_t part = want - input->fill < size ? want - input->fill : size;
         memcpy(input->bytes + input->fill, bytes, part);
         input->fill += part;
@@ -217,7 +219,7 @@ static int receive_control(struct mux_session *session, const uint8_t *bytes, si
         if (error)
             return error;
         if (session->control_overflow)
-            return session_broken(session, "the peer does not read the control stream");
+            return mux_core_broken(session, "the peer does not read the control stream");
     }
     return 0;
 }
@@ -233,9 +235,9 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, const u
         return 0;
     /* More was promised to peers than there is memory for. */
     if (!mux_window_receive(&stream->window, size, session->share)) {
-        const struct mux_text reason = session_text(limited(session, id, MUX_LIMIT_MEMORY));
-        session_send_reset(session, MUX_RESET, id, 0, MUX_CODE_LIMIT, reason);
-        stream_cut(stream, MUX_CODE_LIMIT, reason);
+        const struct mux_text reason = mux_text_of(limited(session, id, MUX_LIMIT_MEMORY));
+        mux_control_send_reset(session, MUX_RESET, id, 0, MUX_CODE_LIMIT, reason);
+        mux_stream_cut(stream, MUX_CODE_LIMIT, reason);
         return 0;
     }
     if (stream->callbacks->data)
@@ -258,10 +260,10 @@ static int receive_data_bytes(struct mux_session *session, const uint8_t *bytes,
     struct mux_stream *control = &session->control;
     control->window.received += size;
     control->window.consumed += size;
-    stream_credit_due(control,
-                      control->window.consumed - control->window.announced > MUX_CONTROL_WINDOW / 4
-                          ? MUX_WINDOW_NOW
-                          : MUX_WINDOW_LATER);
+    mux_stream_owe_credit(control, control->window.consumed - control->window.announced >
+                                           MUX_CONTROL_WINDOW / 4
+                                       ? MUX_WINDOW_NOW
+                                       : MUX_WINDOW_LATER);
     return receive_control(session, bytes, size);
 }
 
@@ -278,11 +280,11 @@ static int check_data(struct mux_session *session, const struct mux_frame *frame
     if (stream->orphan)
         return 0;
     if (offset != stream->window.received)
-        return session_broken(session, "DATA at another offset than expected");
+        return mux_core_broken(session, "DATA at another offset than expected");
     if (size > stream->window.limit - offset)
-        return session_broken(session, "DATA beyond the credit that was given");
+        return mux_core_broken(session, "DATA beyond the credit that was given");
     if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
-        return session_broken(session, "DATA beyond the end of the stream");
+        return mux_core_broken(session, "DATA beyond the end of the stream");
     return 0;
 }
 
@@ -303,29 +305,29 @@ static int receive_welcome(struct mux_session *session, const uint8_t *payload, 
 {
     struct mux_welcome welcome;
 
-    if (session->settings.role != MUX_CLIENT || session->phase != LINK_GREETING)
-        return session_broken(session, "WELCOME at the wrong time");
+    if (session->settings.role != MUX_CLIENT || session->phase != MUX_PHASE_GREETING)
+        return mux_core_broken(session, "WELCOME at the wrong time");
     if (!mux_welcome_decode(payload, size, &welcome) || welcome.version < MUX_VERSION_MIN ||
         welcome.version > MUX_VERSION_MAX || welcome.resumed != session->known_to_server)
-        return session_broken(session, "WELCOME is malformed or contradicts HELLO");
+        return mux_core_broken(session, "WELCOME is malformed or contradicts HELLO");
     session->known_to_server = true;
     session->peer_initial_window = welcome.initial_window;
     session->key = welcome.key;
     session->greeting_us = session->now_us;
-    session->phase = welcome.resumed ? LINK_POSITIONS : LINK_UP;
+    session->phase = welcome.resumed ? MUX_PHASE_POSITIONS : MUX_PHASE_UP;
     if (!welcome.resumed)
-        session_ask(session);
+        mux_core_ask(session);
     if (session->callbacks->established)
         session->callbacks->established(session->context, &welcome);
-    session_output(session);
+    mux_core_output(session);
     return 0;
 }
 
 static int receive_reject(struct mux_session *session, const uint8_t *payload, size_t size)
 {
-    if (session->settings.role != MUX_CLIENT || session->phase != LINK_GREETING ||
+    if (session->settings.role != MUX_CLIENT || session->phase != MUX_PHASE_GREETING ||
         !mux_reject_decode(payload, size, &session->rejection))
-        return session_broken(session, "REJECT is malformed or at the wrong time");
+        return mux_core_broken(session, "REJECT is malformed or at the wrong time");
     struct mux_text *text = &session->rejection.reason;
     size_t kept = text->size < MUX_REASON_MAX ? text->size : MUX_REASON_MAX;
     memcpy(session->rejection_reason, text->bytes ? text->bytes : "", kept);
@@ -342,27 +344,29 @@ static int receive_position(struct mux_session *session, const struct mux_frame 
     uint64_t consumed = byte_reader_u64(r);
     uint64_t limit = byte_reader_u64(r);
 
-    if (session->phase != LINK_POSITIONS)
-        return session_broken(session, "POSITION at the wrong time");
+    if (session->phase != MUX_PHASE_POSITIONS)
+        return mux_core_broken(session, "POSITION at the wrong time");
     if (frame->stream != MUX_CONTROL_STREAM)
         stream = idmap_get(&session->streams, frame->stream);
     if (stream) {
         struct byte_queue *queue = &stream->send;
         if (consumed > received || received < queue->start || received > queue->end ||
             limit < received)
-            return session_broken(session, "POSITION at an impossible place");
+            return mux_core_broken(session, "POSITION at an impossible place");
         session->unacknowledged -= queue->read - queue->start;
         byte_queue_rewind(queue, received);
         session->unacknowledged += received - queue->start;
-        if (!stream_acknowledged(stream, consumed < queue->start ? queue->start : consumed, limit))
-            return session_broken(session, "POSITION at an impossible place");
+        if (consumed < queue->start)
+            consumed = queue->start;
+        if (!mux_stream_receive_credit(stream, consumed, limit))
+            return mux_core_broken(session, "POSITION at an impossible place");
     }
     if (frame->stream == MUX_CONTROL_STREAM) {
-        session->phase = LINK_UP;
-        session_ask(session);
+        session->phase = MUX_PHASE_UP;
+        mux_core_ask(session);
         if (session->settings.role == MUX_SERVER && session->callbacks->established)
             session->callbacks->established(session->context, NULL);
-        session_output(session);
+        mux_core_output(session);
     }
     return 0;
 }
@@ -378,9 +382,9 @@ static int receive_window(struct mux_session *session, const struct mux_frame *f
         stream = idmap_get(&session->streams, frame->stream);
     if (!stream)
         return known(session, frame);
-    if (!stream_acknowledged(stream, consumed, limit))
-        return session_broken(session, "WINDOW acknowledges what was not sent");
-    session_feed_starved(session);
+    if (!mux_stream_receive_credit(stream, consumed, limit))
+        return mux_core_broken(session, "WINDOW acknowledges what was not sent");
+    mux_stream_feed_starved(session);
     return 0;
 }
 
@@ -396,7 +400,7 @@ static int receive_shrink(struct mux_session *session, const struct mux_frame *f
     if (limit < stream->send_limit)
         stream->send_limit = limit;
     stream->limit_due = true;
-    stream_credit_due(stream, MUX_WINDOW_NOW);
+    mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
     return 0;
 }
 
@@ -407,12 +411,12 @@ static int receive_limit(struct mux_session *session, const struct mux_frame *fr
     if (!stream)
         return known(session, frame);
     if (!mux_window_limited(&stream->window, limit, session->share))
-        return session_broken(session, "LIMIT that was not asked for or is impossible");
+        return mux_core_broken(session, "LIMIT that was not asked for or is impossible");
     /* The peer may have used all of what it gave back: it needs new credit, or it waits for ever.
      */
     if (limit - stream->window.consumed < session->settings.window.initial &&
         stream->receive_half == MUX_HALF_OPEN)
-        stream_credit_due(stream, MUX_WINDOW_NOW);
+        mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
     return 0;
 }
 
@@ -442,7 +446,7 @@ static int receive_goaway(struct mux_session *session, struct byte_reader *r)
 
     reason.bytes = (const char *)byte_reader_bytes(r, size);
     if (r->failed)
-        return session_broken(session, "GOAWAY is malformed");
+        return mux_core_broken(session, "GOAWAY is malformed");
     if (session->callbacks->goaway)
         session->callbacks->goaway(session->context, (enum mux_code)code, reason);
     return 0;
@@ -454,12 +458,12 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
 {
     struct byte_reader r;
 
-    if (session->phase == LINK_GREETING && frame->type != MUX_WELCOME &&
+    if (session->phase == MUX_PHASE_GREETING && frame->type != MUX_WELCOME &&
         frame->type != MUX_REJECT && !(frame->type & MUX_MAY_IGNORE))
-        return session_broken(session, "the first frame is neither WELCOME nor REJECT");
-    if (session->phase == LINK_POSITIONS && frame->type != MUX_POSITION &&
+        return mux_core_broken(session, "the first frame is neither WELCOME nor REJECT");
+    if (session->phase == MUX_PHASE_POSITIONS && frame->type != MUX_POSITION &&
         !(frame->type & MUX_MAY_IGNORE))
-        return session_broken(session, "a frame comes before the peer's positions");
+        return mux_core_broken(session, "a frame comes before the peer's positions");
     byte_reader_init(&r, payload, frame->size);
     switch (frame->type) {
     case MUX_WELCOME:
@@ -473,7 +477,7 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
     case MUX_PING:
         session->pong_due = true;
         session->pong_token = byte_reader_u64(&r);
-        session_output(session);
+        mux_core_output(session);
         return 0;
     case MUX_PONG:
         return receive_pong(session, byte_reader_u64(&r));
@@ -484,7 +488,7 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
     case MUX_LIMIT:
         return receive_limit(session, frame, byte_reader_u64(&r));
     case MUX_HELLO:
-        return session_broken(session, "HELLO in the middle of a link");
+        return mux_core_broken(session, "HELLO in the middle of a link");
     default:
         return 0; /* may be ignored: mux_frame_check() has looked */
     }
@@ -494,7 +498,7 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
  * Collects a frame header, with the offset when it is DATA, or a whole small frame. Returns the
  * bytes taken; *complete tells whether input->bytes holds all that was wanted.
  */
-static size_t collect(struct frame_input *input, const uint8_t *bytes, size_t size, size_t want)
+static size_t collect(struct mux_frame_input *input, const uint8_t *bytes, size_t size, size_t want)
 {
     size_t part = want - input->fill < size ? want - input->fill : size;
 
@@ -516,8 +520,8 @@ static int act(struct mux_session *session, const uint8_t *bytes)
     mux_frame_decode_header(bytes, &frame);
     if (frame.type != MUX_DATA)
         return receive_frame(session, &frame, bytes + MUX_FRAME_HEADER);
-    if (session->phase != LINK_UP)
-        return session_broken(session, "DATA before the link is up");
+    if (session->phase != MUX_PHASE_UP)
+        return mux_core_broken(session, "DATA before the link is up");
     return begin_data(session, &frame, byte_load_u64(bytes + MUX_FRAME_HEADER));
 }
 
@@ -525,7 +529,7 @@ static int act(struct mux_session *session, const uint8_t *bytes)
 static int receive_step(struct mux_session *session, const uint8_t *bytes, size_t size,
                         size_t *taken)
 {
-    struct frame_input *input = &session->input;
+    struct mux_frame_input *input = &session->input;
     struct mux_frame frame;
 
     if (input->data_left > 0) {
@@ -538,7 +542,7 @@ static int receive_step(struct mux_session *session, const uint8_t *bytes, size_
         mux_frame_decode_header(bytes, &frame);
         const char *wrong = mux_frame_check(&frame);
         if (wrong)
-            return session_broken(session, wrong);
+            return mux_core_broken(session, wrong);
         size_t want = frame_wanted(&frame);
         if (size >= want) {
             *taken = want;
@@ -552,7 +556,7 @@ static int receive_step(struct mux_session *session, const uint8_t *bytes, size_
         mux_frame_decode_header(input->bytes, &frame);
         const char *wrong = mux_frame_check(&frame);
         if (wrong)
-            return session_broken(session, wrong);
+            return mux_core_broken(session, wrong);
     } else {
         mux_frame_decode_header(input->bytes, &frame);
         *taken = collect(input, bytes, size, frame_wanted(&frame));
@@ -566,8 +570,8 @@ static int receive_step(struct mux_session *session, const uint8_t *bytes, size_
 int mux_session_receive(struct mux_session *session, const uint8_t *bytes, size_t size,
                         uint64_t now_us)
 {
-    session_reap(session);
-    assert(session->phase != LINK_NONE);
+    mux_core_reap(session);
+    assert(session->phase != MUX_PHASE_NONE);
     session->now_us = session->heard_us = now_us;
     session->doubted_us = 0;
     while (size > 0) {

@@ -2,7 +2,11 @@
  * What a session does as time passes: probes the link, finds it dead, sends delayed credits, takes
  * back the windows of idle streams, looks for memory again, ends resets that wait for their data.
  */
-#include "mux/session_internal.h"
+#include "mux/session.h"
+#include "mux/session_core.h"
+#include "mux/stream_internal.h"
+
+enum { BUSY_PROBE_US = 1000 * 1000 };
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -12,7 +16,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* When silence has lasted so long that the link must be probed, or, already probed, is dead. */
 static uint64_t probe_at(const struct mux_session *session)
 {
-    if (session->phase != LINK_UP || session->ping_us != 0 || session->ping_due)
+    if (session->phase != MUX_PHASE_UP || session->ping_us != 0 || session->ping_due)
         return UINT64_MAX;
     if (session->unacknowledged > 0)
         return session->heard_us + BUSY_PROBE_US;
@@ -27,7 +31,7 @@ static uint64_t dead_at(const struct mux_session *session)
 {
     uint64_t since = session->asked_us;
 
-    if (session->phase != LINK_UP)
+    if (session->phase != MUX_PHASE_UP)
         since = session->greeting_us;
     else if (since == 0)
         return UINT64_MAX;
@@ -39,9 +43,9 @@ static uint64_t dead_at(const struct mux_session *session)
 static const char *dead_reason(const struct mux_session *session)
 {
     switch (session->phase) {
-    case LINK_GREETING:
+    case MUX_PHASE_GREETING:
         return "the server has not answered HELLO in time";
-    case LINK_POSITIONS:
+    case MUX_PHASE_POSITIONS:
         return "the peer has not said in time where the streams stand";
     default:
         return "the peer has been silent for too long";
@@ -52,10 +56,10 @@ uint64_t mux_session_deadline(const struct mux_session *session)
 {
     uint64_t deadline = UINT64_MAX;
 
-    if (session->phase != LINK_NONE) {
+    if (session->phase != MUX_PHASE_NONE) {
         deadline = earlier(deadline, dead_at(session));
         deadline = earlier(deadline, probe_at(session));
-        if (session->phase == LINK_UP)
+        if (session->phase == MUX_PHASE_UP)
             deadline = earlier(deadline, session->credit_us);
     }
     if (!list_empty(&session->lingering)) {
@@ -76,32 +80,14 @@ static void sweep_idle_windows(struct mux_session *session)
         if (stream->window.limit - stream->window.consumed <= session->settings.window.initial)
             continue;
         next = session->now_us + session->settings.window_idle_us;
-        if (stream->receive_half == MUX_HALF_OPEN && session->phase == LINK_UP &&
+        if (stream->receive_half == MUX_HALF_OPEN && session->phase == MUX_PHASE_UP &&
             mux_window_shrink(&stream->window, session->now_us, session->settings.window_idle_us,
                               &session->settings.window)) {
             stream->shrink_due = true;
-            stream_credit_due(stream, MUX_WINDOW_NOW);
+            mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
         }
     }
     session->sweep_us = next;
-}
-
-void session_feed_starved(struct mux_session *session)
-{
-    struct list waiting;
-    struct list *node;
-
-    list_init(&waiting);
-    while (!list_empty(&session->starved) && memory_share_send_room(session->share) > 0 &&
-           (node = list_pop(&session->starved)))
-        list_append(&waiting, node);
-    session->starved_us = list_empty(&session->starved) ? 0 : session->now_us + STARVED_RETRY_US;
-    while ((node = list_pop(&waiting))) {
-        struct mux_stream *stream = list_entry(node, struct mux_stream, starved);
-        stream->blocked = false;
-        if (stream->callbacks->writable)
-            stream->callbacks->writable(stream->owner, stream);
-    }
 }
 
 static void end_lingering(struct mux_session *session)
@@ -110,31 +96,22 @@ static void end_lingering(struct mux_session *session)
         struct mux_stream *stream = list_entry(session->lingering.next, struct mux_stream, linger);
         if (stream->linger_until_us > session->now_us)
             return;
-        stream_cut(stream, (enum mux_code)stream->reset_code,
-                   session_text(stream->reset_reason ? stream->reset_reason : ""));
+        mux_stream_cut(stream, (enum mux_code)stream->reset_code,
+                       mux_text_of(stream->reset_reason ? stream->reset_reason : ""));
     }
-}
-
-void session_ask(struct mux_session *session)
-{
-    session->ping_due = true;
-    /* Counts from here, not from the pull: a link that takes no more bytes is dead, too. */
-    if (session->asked_us == 0)
-        session->asked_us = session->now_us ? session->now_us : 1;
-    session_output(session);
 }
 
 void mux_session_ping(struct mux_session *session, uint64_t now_us)
 {
-    if (session->phase != LINK_UP)
+    if (session->phase != MUX_PHASE_UP)
         return;
     session->now_us = now_us;
-    session_ask(session);
+    mux_core_ask(session);
 }
 
 void mux_session_probe(struct mux_session *session, uint64_t now_us, uint64_t dead_after_us)
 {
-    if (session->phase == LINK_NONE)
+    if (session->phase == MUX_PHASE_NONE)
         return;
     session->now_us = now_us;
     if (session->doubted_us == 0)
@@ -144,27 +121,27 @@ void mux_session_probe(struct mux_session *session, uint64_t now_us, uint64_t de
 
 int mux_session_tick(struct mux_session *session, uint64_t now_us)
 {
-    session_reap(session);
+    mux_core_reap(session);
     session->now_us = now_us;
     end_lingering(session);
     if (session->starved_us != 0 && now_us >= session->starved_us)
-        session_feed_starved(session);
+        mux_stream_feed_starved(session);
     if (session->sweep_us != 0 && now_us >= session->sweep_us)
         sweep_idle_windows(session);
-    if (session->phase == LINK_NONE)
+    if (session->phase == MUX_PHASE_NONE)
         return 0;
     if (session->control_overflow)
-        return session_broken(session, "the peer does not read the control stream");
+        return mux_core_broken(session, "the peer does not read the control stream");
     if (now_us >= dead_at(session)) {
         session->reason = dead_reason(session);
         return MUX_ERROR_DEAD;
     }
     if (now_us >= probe_at(session))
-        session_ask(session);
-    if (session->phase == LINK_UP && session->credit_us != 0 && now_us >= session->credit_us) {
+        mux_core_ask(session);
+    if (session->phase == MUX_PHASE_UP && session->credit_us != 0 && now_us >= session->credit_us) {
         /* The next pull carries them, whenever the link has room for one. */
         session->credit_us = 0;
-        session_output(session);
+        mux_core_output(session);
     }
     return 0;
 }

@@ -3,11 +3,19 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "mux/session_internal.h"
+#include "mux/session_control.h"
+#include "mux/session_core.h"
+#include "mux/stream_internal.h"
+
+enum {
+    CREDIT_DELAY_US = 20 * 1000,
+    STARVED_RETRY_US = 10 * 1000,
+    LINGER_US = 10 * 1000 * 1000,
+};
 
 static const struct mux_stream_callbacks no_callbacks;
 
-void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id)
+void mux_stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id)
 {
     stream->session = session;
     stream->callbacks = &no_callbacks;
@@ -32,7 +40,7 @@ static bool take_floor(struct mux_session *session, struct mux_stream *stream)
     return false;
 }
 
-struct mux_stream *stream_new(struct mux_session *session, uint32_t id, enum mux_limit *limit)
+struct mux_stream *mux_stream_new(struct mux_session *session, uint32_t id, enum mux_limit *limit)
 {
     struct mux_stream *stream;
 
@@ -47,10 +55,44 @@ struct mux_stream *stream_new(struct mux_session *session, uint32_t id, enum mux
         free(stream);
         return NULL;
     }
-    stream_init(session, stream, id);
+    mux_stream_init(session, stream, id);
     stream->send_limit = session->peer_initial_window;
     idmap_put(&session->streams, id, stream);
     return stream;
+}
+
+void mux_stream_drop_sent(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+
+    session->unacknowledged -= stream->send.read - stream->send.start;
+    byte_queue_clear(&stream->send);
+    mux_core_charge_sent(stream);
+    list_remove(&stream->active);
+    list_remove(&stream->starved);
+}
+
+void mux_stream_release(struct mux_stream *stream)
+{
+    mux_stream_drop_sent(stream);
+    memory_share_give(stream->session->share, MEMORY_SEND, stream->send_charged);
+    stream->send_charged = stream->beside = 0;
+    mux_window_close(&stream->window, stream->session->share);
+    list_remove(&stream->credit);
+    list_remove(&stream->linger);
+}
+
+/* Takes the stream out of the session; its memory stays until the next verb begins. Nobody is told
+ * but the session's owner, when it was the last one. */
+static void forget(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+
+    idmap_remove(&session->streams, stream->id);
+    mux_stream_release(stream);
+    list_append(&session->zombies, &stream->active);
+    if (session->streams.count == 0 && session->callbacks->idle)
+        session->callbacks->idle(session->context);
 }
 
 struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux_target *target,
@@ -64,7 +106,7 @@ struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux
     assert(session->settings.role == MUX_CLIENT && session->known_to_server);
     if (session->last_stream == UINT32_MAX)
         return NULL;
-    stream = stream_new(session, message.stream, &limit);
+    stream = mux_stream_new(session, message.stream, &limit);
     if (!stream)
         return NULL;
     session->last_stream = message.stream;
@@ -72,7 +114,7 @@ struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux
     mux_stream_set_callbacks(stream, callbacks, owner);
     message.u.open.target = *target;
     message.u.open.peer = peer;
-    session_send(session, &message);
+    mux_control_send(session, &message);
     return stream;
 }
 
@@ -80,14 +122,14 @@ void mux_stream_accept(struct mux_stream *stream)
 {
     assert(!stream->answered);
     stream->answered = true;
-    session_send_simple(stream->session, MUX_OPENED, stream->id);
+    mux_control_send_simple(stream->session, MUX_OPENED, stream->id);
 }
 
 void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char *reason)
 {
     assert(!stream->answered);
-    session_send_reset(stream->session, MUX_REFUSED, stream->id, 0, code, session_text(reason));
-    session_forget(stream->session, stream);
+    mux_control_send_reset(stream->session, MUX_REFUSED, stream->id, 0, code, mux_text_of(reason));
+    forget(stream);
 }
 
 void mux_stream_set_callbacks(struct mux_stream *stream,
@@ -97,24 +139,9 @@ void mux_stream_set_callbacks(struct mux_stream *stream,
     stream->owner = owner;
 }
 
-void *mux_stream_owner(const struct mux_stream *stream)
-{
-    return stream->owner;
-}
-
 uint32_t mux_stream_id(const struct mux_stream *stream)
 {
     return stream->id;
-}
-
-uint64_t mux_stream_received(const struct mux_stream *stream)
-{
-    return stream->window.received;
-}
-
-uint64_t mux_stream_sent(const struct mux_stream *stream)
-{
-    return stream->send.end;
 }
 
 uint64_t mux_stream_acknowledged(const struct mux_stream *stream)
@@ -124,7 +151,7 @@ uint64_t mux_stream_acknowledged(const struct mux_stream *stream)
 
 bool mux_stream_linked(const struct mux_stream *stream)
 {
-    return mux_session_established(stream->session);
+    return stream->session->phase == MUX_PHASE_UP;
 }
 
 uint64_t mux_stream_charged(const struct mux_stream *stream, enum memory_way way)
@@ -133,20 +160,6 @@ uint64_t mux_stream_charged(const struct mux_stream *stream, enum memory_way way
 }
 
 /* ---- sending */
-
-void stream_charge_sent(struct mux_stream *stream)
-{
-    struct memory_share *share = stream->session->share;
-    uint64_t floor = stream->id == MUX_CONTROL_STREAM ? 0 : MUX_STREAM_FLOOR;
-    uint64_t held = stream->send.end - stream->send.start;
-    uint64_t charge = (held > floor ? held : floor) + stream->beside;
-
-    if (charge > stream->send_charged)
-        share_take(&share->budget->send, &share->send, charge - stream->send_charged);
-    else if (charge < stream->send_charged)
-        memory_share_give(share, MEMORY_SEND, stream->send_charged - charge);
-    stream->send_charged = charge;
-}
 
 bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes)
 {
@@ -162,7 +175,7 @@ bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes)
     return true;
 }
 
-void stream_activate(struct mux_stream *stream)
+void mux_stream_activate(struct mux_stream *stream)
 {
     if (byte_queue_unread(&stream->send) == 0)
         return;
@@ -170,7 +183,7 @@ void stream_activate(struct mux_stream *stream)
         stream->fresh = true;
         list_append(&stream->session->fresh, &stream->active);
     }
-    session_output(stream->session);
+    mux_core_output(stream->session);
 }
 
 static void note_stall(struct mux_stream *stream, enum mux_stall stall)
@@ -213,16 +226,16 @@ void mux_stream_commit(struct mux_stream *stream, size_t size)
 {
     assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
     byte_queue_commit(&stream->send, size);
-    stream_charge_sent(stream);
-    stream_activate(stream);
+    mux_core_charge_sent(stream);
+    mux_stream_activate(stream);
 }
 
 void mux_stream_write(struct mux_stream *stream, const void *bytes, size_t size)
 {
     assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
     byte_queue_append(&stream->send, bytes, size);
-    stream_charge_sent(stream);
-    stream_activate(stream);
+    mux_core_charge_sent(stream);
+    mux_stream_activate(stream);
 }
 
 void mux_stream_finish(struct mux_stream *stream)
@@ -235,10 +248,10 @@ void mux_stream_finish(struct mux_stream *stream)
         return;
     list_remove(&stream->starved);
     message.u.finish.final = stream->send.end;
-    session_send(stream->session, &message);
+    mux_control_send(stream->session, &message);
 }
 
-bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t limit)
+bool mux_stream_receive_credit(struct mux_stream *stream, uint64_t consumed, uint64_t limit)
 {
     struct mux_session *session = stream->session;
 
@@ -249,14 +262,14 @@ bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t 
         uint64_t freed = consumed - stream->send.start;
         byte_queue_drop(&stream->send, consumed);
         session->unacknowledged -= freed;
-        stream_charge_sent(stream);
+        mux_core_charge_sent(stream);
         /* What POSITION frees came over an earlier link. */
-        if (session->phase == LINK_UP)
+        if (session->phase == MUX_PHASE_UP)
             session->progress += freed;
     }
     if (limit > stream->send_limit) {
         stream->send_limit = limit;
-        stream_activate(stream);
+        mux_stream_activate(stream);
     }
     if (stream->blocked && !stream->orphan && stream->send_half == MUX_HALF_OPEN &&
         stream->id != MUX_CONTROL_STREAM && stream->send_limit > stream->send.end) {
@@ -267,9 +280,27 @@ bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t 
     return true;
 }
 
+void mux_stream_feed_starved(struct mux_session *session)
+{
+    struct list waiting;
+    struct list *node;
+
+    list_init(&waiting);
+    while (!list_empty(&session->starved) && memory_share_send_room(session->share) > 0 &&
+           (node = list_pop(&session->starved)))
+        list_append(&waiting, node);
+    session->starved_us = list_empty(&session->starved) ? 0 : session->now_us + STARVED_RETRY_US;
+    while ((node = list_pop(&waiting))) {
+        struct mux_stream *stream = list_entry(node, struct mux_stream, starved);
+        stream->blocked = false;
+        if (stream->callbacks->writable)
+            stream->callbacks->writable(stream->owner, stream);
+    }
+}
+
 /* ---- receiving */
 
-void stream_credit_due(struct mux_stream *stream, enum mux_window_due due)
+void mux_stream_owe_credit(struct mux_stream *stream, enum mux_window_due due)
 {
     struct mux_session *session = stream->session;
 
@@ -278,7 +309,7 @@ void stream_credit_due(struct mux_stream *stream, enum mux_window_due due)
     if (list_empty(&stream->credit))
         list_append(&session->credits, &stream->credit);
     if (due == MUX_WINDOW_NOW) {
-        session_output(session);
+        mux_core_output(session);
     } else if (session->credit_us == 0) {
         session->credit_us = session->now_us + CREDIT_DELAY_US;
     }
@@ -293,67 +324,55 @@ void mux_stream_consume(struct mux_stream *stream, size_t size, uint64_t now_us)
     enum mux_window_due due = mux_window_consume(&stream->window, size, now_us, session->rtt_min_us,
                                                  &session->settings.window, session->share);
     if (stream->receive_half == MUX_HALF_OPEN)
-        stream_credit_due(stream, due);
+        mux_stream_owe_credit(stream, due);
     else
-        stream_check_received(stream);
+        mux_stream_check_received(stream);
 }
 
 /* ---- the end */
 
-void stream_drop_sent(struct mux_stream *stream)
+void mux_stream_linger(struct mux_stream *stream)
 {
     struct mux_session *session = stream->session;
 
-    session->unacknowledged -= stream->send.read - stream->send.start;
-    byte_queue_clear(&stream->send);
-    stream_charge_sent(stream);
-    list_remove(&stream->active);
-    list_remove(&stream->starved);
+    stream->linger_until_us = session->now_us + LINGER_US;
+    list_append(&session->lingering, &stream->linger);
 }
 
-void stream_release(struct mux_stream *stream)
-{
-    stream_drop_sent(stream);
-    memory_share_give(stream->session->share, MEMORY_SEND, stream->send_charged);
-    stream->send_charged = stream->beside = 0;
-    mux_window_close(&stream->window, stream->session->share);
-    list_remove(&stream->credit);
-    list_remove(&stream->linger);
-}
-
-void stream_cut(struct mux_stream *stream, enum mux_code code, struct mux_text reason)
+void mux_stream_cut(struct mux_stream *stream, enum mux_code code, struct mux_text reason)
 {
     bool told = !stream->orphan && stream->callbacks->reset;
 
-    session_forget(stream->session, stream);
+    forget(stream);
     if (told)
         stream->callbacks->reset(stream->owner, stream, code, reason);
 }
 
-void stream_check_over(struct mux_stream *stream)
+void mux_stream_check_over(struct mux_stream *stream)
 {
     if (stream->send_half != MUX_HALF_OVER || stream->receive_half != MUX_HALF_OVER)
         return;
     bool told = !stream->orphan && stream->callbacks->over;
-    session_forget(stream->session, stream);
+    forget(stream);
     if (told)
         stream->callbacks->over(stream->owner, stream);
 }
 
-void stream_check_received(struct mux_stream *stream)
+void mux_stream_check_received(struct mux_stream *stream)
 {
     if (stream->receive_half != MUX_HALF_FINISHING ||
         stream->window.consumed < stream->receive_final ||
         (!stream->finish_told && !stream->reset_reason))
         return;
-    session_send_simple(stream->session, MUX_DONE, stream->id);
+    mux_control_send_simple(stream->session, MUX_DONE, stream->id);
     mux_half_step(&stream->receive_half, MUX_EVENT_DONE);
     if (stream->reset_reason) {
-        stream_cut(stream, (enum mux_code)stream->reset_code, session_text(stream->reset_reason));
+        mux_stream_cut(stream, (enum mux_code)stream->reset_code,
+                       mux_text_of(stream->reset_reason));
         return;
     }
     /* It stays among the credits, where an answer to SHRINK may be owed by the other half. */
-    stream_check_over(stream);
+    mux_stream_check_over(stream);
 }
 
 void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char *reason,
@@ -364,10 +383,10 @@ void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char 
                   stream->send.end > stream->send.start;
 
     session->now_us = now_us;
-    session_send_reset(session, MUX_RESET, stream->id, linger ? stream->send.end : 0, code,
-                       session_text(reason));
+    mux_control_send_reset(session, MUX_RESET, stream->id, linger ? stream->send.end : 0, code,
+                           mux_text_of(reason));
     if (!linger) {
-        session_forget(session, stream);
+        forget(stream);
         return;
     }
     stream->orphan = true;
@@ -377,6 +396,5 @@ void mux_stream_reset(struct mux_stream *stream, enum mux_code code, const char 
     mux_half_step(&stream->receive_half, MUX_EVENT_RESET);
     list_remove(&stream->credit);
     list_remove(&stream->starved);
-    stream->linger_until_us = session->now_us + LINGER_US;
-    list_append(&session->lingering, &stream->linger);
+    mux_stream_linger(stream);
 }

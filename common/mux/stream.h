@@ -17,32 +17,10 @@
 
 #include "base/memory_budget.h"
 #include "mux/message.h"
+#include "mux/types.h"
 
 struct mux_session;
 struct mux_stream;
-
-/* What a stream waits for before more can be written. */
-enum mux_stall { MUX_STALL_CREDIT, MUX_STALL_MEMORY };
-#define MUX_STALLS 2
-
-/* What the owner of a stream hears. A member that is NULL is not called. */
-struct mux_stream_callbacks {
-    /* Client: the server has connected the stream. */
-    void (*opened)(void *owner, struct mux_stream *stream);
-    /* The next bytes; valid only during the call. NULL: they count as consumed at once. */
-    void (*data)(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size);
-    /* No more data() will come; everything so far was sent and then ended in good order. */
-    void (*finished)(void *owner, struct mux_stream *stream);
-    /* More can be written, after mux_stream_want_write() has returned 0. */
-    void (*writable)(void *owner, struct mux_stream *stream);
-    /* The stream is gone, cut short or refused. */
-    void (*reset)(void *owner, struct mux_stream *stream, enum mux_code code,
-                  struct mux_text reason);
-    /* The stream is gone, both ways in good order. */
-    void (*over)(void *owner, struct mux_stream *stream);
-    /* For figures: the stream has bytes to send, it may be, and has to wait. */
-    void (*stalled)(void *owner, struct mux_stream *stream, enum mux_stall stall);
-};
 
 /* Client: opens a stream, whose owner hears of it from here on. NULL: a limit is reached (streams,
  * or memory for its window). */
@@ -57,14 +35,10 @@ void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char
  * to hear anything. */
 void mux_stream_set_callbacks(struct mux_stream *stream,
                               const struct mux_stream_callbacks *callbacks, void *owner);
-void *mux_stream_owner(const struct mux_stream *stream);
 uint32_t mux_stream_id(const struct mux_stream *stream);
-/* Bytes so far: handed to the owner, and taken from it. */
-uint64_t mux_stream_received(const struct mux_stream *stream);
-uint64_t mux_stream_sent(const struct mux_stream *stream);
 /* What the session's share is charged for the stream. */
 uint64_t mux_stream_charged(const struct mux_stream *stream, enum memory_way way);
-/* Of those taken: what the peer's owner has consumed. */
+/* Bytes written so far that the peer's owner has consumed. */
 uint64_t mux_stream_acknowledged(const struct mux_stream *stream);
 /* Whether a link carries its session now. */
 bool mux_stream_linked(const struct mux_stream *stream);

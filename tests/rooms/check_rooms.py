@@ -58,8 +58,21 @@ SANS_IO_CALLS = re.compile(
 NETWORK = re.compile(r"^(sys/socket\.h|sys/un\.h|netinet/|netdb\.h|event2/|event\.h|openssl/|pthread\.h)")
 LOG_USERS = {"base", "http", "io", "monitoring", "program", "tunnel"} | set(PROGRAMS)  # other rooms return sentences instead
 
-# Only these headers of the Kafka room are for others; session_internal.h is for mux/ alone (room rules see to that).
-DOORS = {"kafka": {"filter.h", "sniff.h", "bootstrap.h", "catalog.h", "peek.h"}}
+# Only these headers of a room are for others.
+DOORS = {
+    "kafka": {"filter.h", "sniff.h", "bootstrap.h", "catalog.h", "peek.h"},
+    "mux": {"session.h", "stream.h", "types.h", "handshake.h", "message.h", "protocol.h"},
+}
+
+# Files of a room that stand on each other, from the bottom up; the room's other files are below them all.
+LAYERS = {
+    "mux": [
+        {"session_core"},
+        {"session_control"},
+        {"stream", "stream_internal"},
+        {"session", "session_pull", "session_receive", "session_timers"},
+    ],
+}
 
 # Headers that the build makes.
 GENERATED = {("tunnel-client", "status-files.h")}
@@ -129,10 +142,23 @@ def check_own(root, room, path, name):
     return None
 
 
+def layer(room, stem):
+    return next((number for number, files in enumerate(LAYERS.get(room, ()), 1) if stem in files), 0)
+
+
+def check_layers(room, path, name):
+    """A sentence about an include of a file that is above this one, or None."""
+    other, _, rest = name.partition("/")
+    if other != room or layer(room, pathlib.Path(rest).stem) <= layer(room, path.stem):
+        return None
+    return f"{name} is above {room}/{path.name}"
+
+
 def check_file(root, room, path):
     problems = []
     for number, quoted, name in includes(path):
         problem = check_own(root, room, path, name) if quoted else check_system(room, path, name)
+        problem = problem or check_layers(room, path, name)
         if problem:
             problems.append(f"{path.relative_to(root)}:{number}: {problem}")
     text = path.read_text(encoding="utf-8")
@@ -192,6 +218,11 @@ BREAKS = [
     ("common/ws/mask.c", "#include <openssl/rand.h>", "ws/ is sans-I/O"),
     ("common/ws/mask.c", "#include <event2/event.h>", "ws/ is sans-I/O"),
     ("common/ws/mask.c", '#include "mask.h"', 'write "ws/mask.h"'),
+    ("common/mux/session_core.h", '#include "mux/session_control.h"', "is above mux/session_core.h"),
+    ("common/mux/session_control.c", '#include "mux/stream.h"', "is above mux/session_control.c"),
+    ("common/mux/stream.c", '#include "mux/session.h"', "is above mux/stream.c"),
+    ("common/mux/window.c", '#include "mux/session_core.h"', "is above mux/window.c"),
+    ("common/tunnel/relay.c", '#include "mux/session_core.h"', "not one of the headers that mux/ has for others"),
     ("common/tunnel/relay.c", '#include "kafka/wire.h"', "not one of the headers that kafka/ has for others"),
     ("common/tunnel/relay.c", '#include "../../tunnel-server/server.h"', "no file of a room"),
     ("tunnel-client/main.c", '#include "../tunnel-server/server.h"', "no file of a room"),

@@ -67,13 +67,13 @@ static void check_sums(struct world *world, const struct end *end)
     /* The messages about streams go on whatever is left; a peer that reads none is cut off. */
     uint64_t control = queue->end - queue->start;
     if (held - control > end->budget.send.total ||
-        (control > CONTROL_QUEUE_FREE + MUX_MESSAGE_ENCODED_MAX + MUX_MESSAGE_PAYLOAD_MAX &&
-         held > end->budget.send.total + CONTROL_QUEUE_FREE))
+        (control > MUX_CONTROL_QUEUE_FREE + MUX_MESSAGE_ENCODED_MAX + MUX_MESSAGE_PAYLOAD_MAX &&
+         held > end->budget.send.total + MUX_CONTROL_QUEUE_FREE))
         violate(world, "%u: more is held for sending than the budget allows", end->which);
     if (unacknowledged != session->unacknowledged)
         violate(world, "%u: the count of unacknowledged bytes is wrong", end->which);
     /* Chunks may be partly empty, but not without bound. */
-    uint64_t chunks = end->budget.send.total + CONTROL_QUEUE_MAX +
+    uint64_t chunks = end->budget.send.total + MUX_CONTROL_QUEUE_MAX +
                       (session->streams.count + 2) * 2 * CHUNK_LARGE_SIZE;
     if (end->pool.allocated > 2 * chunks)
         violate(world, "%u: the queues hold too much memory", end->which);

@@ -24,8 +24,8 @@ BROKEN = {
         "session_pull.c", "stream->id, window->received, window->consumed, window->limit);",
         "stream->id, window->consumed, window->consumed, window->limit);"),
     "resume: credit that a position states is not taken": (
-        "session_receive.c", "consumed < queue->start ? queue->start : consumed, limit)",
-        "consumed < queue->start ? queue->start : consumed, stream->send_limit)"),
+        "session_receive.c", "        if (!mux_stream_receive_credit(stream, consumed, limit))",
+        "        if (!mux_stream_receive_credit(stream, consumed, stream->send_limit))"),
     "resume: the server takes an old link": (
         "session.c", "return hello->attempt > session->attempt;", "return true;"),
     "window: the owner may write beyond the limit": (
@@ -51,8 +51,8 @@ BROKEN = {
     "share: nobody gives way": (
         "../base/share.c", "SHARE_ENTITLED : SHARE_REFUSED", "SHARE_REFUSED : SHARE_REFUSED"),
     "ids: one is used twice": (
-        "session_receive.c", "message->stream <= session->last_stream)\n        return session_broken(session, \"OPEN",
-        "message->stream < session->last_stream)\n        return session_broken(session, \"OPEN"),
+        "session_receive.c", "message->stream <= session->last_stream)\n        return mux_core_broken(session, \"OPEN",
+        "message->stream < session->last_stream)\n        return mux_core_broken(session, \"OPEN"),
     "ids: after the last one they begin anew": (
         "session_receive.c", "session->last_stream = message->stream;", "session->last_stream = message->stream + 1 ? message->stream : 0;"),
     "ids: a client does not say that it has none left": (

@@ -180,7 +180,7 @@ static void take_part(struct end *end, enum memory_way way)
         if (memory_share_take(&end->others, way, wanted))
             return;
     /* What is left is for orphans, and for the messages about streams. */
-    if (peer->used > part + CONTROL_QUEUE_MAX && mux_session_stream_count(end->session) == 0)
+    if (peer->used > part + MUX_CONTROL_QUEUE_MAX && mux_session_stream_count(end->session) == 0)
         violate(end->world, "somebody with less than a part of the memory gets none");
     for (unsigned i = 0; i < MAX_STREAMS; i++)
         if (end->apps[i].live)
@@ -452,7 +452,7 @@ static void add_fitting(struct end *end, struct byte_writer *w)
 {
     struct random *r = &end->world->random;
 
-    if (end->session->phase == LINK_POSITIONS)
+    if (end->session->phase == MUX_PHASE_POSITIONS)
         add_fitting_position(end, w);
     else if (random_chance(r, 350))
         add_fitting_data(end, w);
@@ -549,7 +549,7 @@ static int run_session(struct end *end)
             take_part(end, random_chance(&world->random, 500) ? MEMORY_RECEIVE : MEMORY_SEND);
         pull(end);
         check_session(world, end);
-        if (end->session->phase != LINK_UP &&
+        if (end->session->phase != MUX_PHASE_UP &&
             world->now_us - end->greeted_us >= end->settings.dead_after_us)
             violate(world, "the peer's positions may take as long as it likes");
         if (random_chance(&world->random, 5)) {

@@ -16,7 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mux/session_internal.h"
+#include "mux/session.h"
+#include "mux/session_control.h"
+#include "mux/session_core.h"
 
 struct random {
     uint64_t state;

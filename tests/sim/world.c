@@ -253,7 +253,7 @@ static void session_error(struct end *end, int error)
                 mux_session_reason(end->session));
     /* Who has not asked has no right to an answer; one that could be sent has been. */
     bool works = !end->link->cut && end->link->open[1 - end->which];
-    if (error == MUX_ERROR_DEAD && works && end->session->phase == LINK_UP &&
+    if (error == MUX_ERROR_DEAD && works && end->session->phase == MUX_PHASE_UP &&
         end->session->ping_us == 0 &&
         (!end->session->ping_due || link_room(world, end->link, end->which)))
         violate(world, "%u takes a link for dead on which it has asked nothing", end->which);

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "mux/session_internal.h"
+#include "mux/session.h"
+#include "mux/session_core.h"
 
 enum { MS = 1000, SECOND = 1000 * 1000 };
 
@@ -399,7 +400,7 @@ static void credit_stops_the_writer_and_starts_it_again(void **state)
     mux_stream_write(stream, zeros, sizeof zeros);
     assert_int_equal(mux_stream_want_write(stream), 0);
     exchange();
-    assert_int_equal(mux_stream_received(server.opened), 65536);
+    assert_int_equal(server.opened->window.received, 65536);
     assert_int_equal(client.writable_calls, 0);
     mux_stream_consume(server.opened, 65536, now);
     exchange();
@@ -927,7 +928,7 @@ static void offsets_and_credit_are_enforced(void **state)
     server.lazy = true;
     for (uint64_t at = 10; at + 16376 < 65536; at += 16376)
         assert_int_equal(SEND(&server, MUX_DATA, 1, 16376, at), 0);
-    uint64_t at = mux_stream_received(server.opened);
+    uint64_t at = server.opened->window.received;
     assert_int_equal(SEND(&server, MUX_DATA, 1, (size_t)(65536 - at + 1), at), MUX_ERROR_PROTOCOL);
     assert_int_equal(SEND(&server, MUX_DATA, 1, (size_t)(65536 - at), at), 0);
     assert_int_equal(SEND(&server, MUX_DATA, 1, 1, 65536), MUX_ERROR_PROTOCOL);

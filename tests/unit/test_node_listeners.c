@@ -7,7 +7,7 @@
 #include "../../tunnel-server/node_listeners.h"
 #include "base/bytes.h"
 #include "io/clock.h"
-#include "mux/session_internal.h"
+#include "mux/session_core.h"
 
 static struct log quiet;
 static struct worker worker;

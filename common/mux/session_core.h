@@ -1,23 +1,17 @@
-/* What session.c, session_*.c and stream.c share. Nobody else includes this. */
+/*
+ * A session and its streams in memory, and what every file behind mux/session.h and mux/stream.h
+ * needs of them. The lowest of their layers (mux/types.h): it calls none of the others. For these
+ * files alone, and for tests.
+ */
 #pragma once
 
+#include "base/chunk.h"
 #include "base/idmap.h"
 #include "base/list.h"
+#include "base/memory_budget.h"
 #include "mux/frame.h"
-#include "mux/session.h"
 #include "mux/stream_state.h"
-
-enum {
-    /* The control queue holds what links could not carry; a peer that reads none of it is cut off.
-     */
-    CONTROL_QUEUE_MAX = 4 * 1024 * 1024,
-    /* More than this only while the session's share of memory has room. */
-    CONTROL_QUEUE_FREE = 64 * 1024,
-    CREDIT_DELAY_US = 20 * 1000,
-    STARVED_RETRY_US = 10 * 1000,
-    LINGER_US = 10 * 1000 * 1000,
-    BUSY_PROBE_US = 1000 * 1000,
-};
+#include "mux/types.h"
 
 struct mux_stream {
     struct list active;  /* in session->fresh or ->busy while it has bytes that may be sent */
@@ -50,23 +44,23 @@ struct mux_stream {
 };
 
 /* Frames arrive in pieces; header and small payloads are collected here. */
-struct frame_input {
+struct mux_frame_input {
     uint8_t bytes[MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX];
     size_t fill;
     struct mux_frame data; /* the DATA frame being received */
     uint32_t data_left;    /* of its bytes */
 };
 
-struct message_input {
+struct mux_message_input {
     uint8_t bytes[MUX_MESSAGE_HEADER + MUX_MESSAGE_PAYLOAD_MAX];
     size_t fill;
 };
 
-enum link_phase {
-    LINK_NONE,
-    LINK_GREETING,  /* client: waits for WELCOME */
-    LINK_POSITIONS, /* resume: waits for the peer's positions, the last of which is stream 0 */
-    LINK_UP,
+enum mux_phase {
+    MUX_PHASE_NONE,
+    MUX_PHASE_GREETING,  /* client: waits for WELCOME */
+    MUX_PHASE_POSITIONS, /* resume: waits for the peer's positions, the last of which is stream 0 */
+    MUX_PHASE_UP,
 };
 
 struct mux_session {
@@ -90,7 +84,7 @@ struct mux_session {
     struct list lingering;
     struct list zombies; /* linked by active; freed when the next verb begins */
 
-    enum link_phase phase;
+    enum mux_phase phase;
     uint32_t attempt;     /* of the link, see struct mux_hello */
     bool known_to_server; /* client: a WELCOME has come, so the next HELLO resumes */
     bool hello_due;
@@ -130,47 +124,18 @@ struct mux_session {
     struct mux_reject rejection;
     char rejection_reason[MUX_REASON_MAX];
     bool control_overflow;
-    struct frame_input input;
-    struct message_input message;
+    struct mux_frame_input input;
+    struct mux_message_input message;
 };
 
-void session_output(struct mux_session *session);
+/* Tells the link that there is something for it, if there is a link and it does not know. */
+void mux_core_output(struct mux_session *session);
 /* The peer broke the protocol: the session has ended, whatever becomes of its link. Returns
  * MUX_ERROR_PROTOCOL. */
-int session_broken(struct mux_session *session, const char *reason);
+int mux_core_broken(struct mux_session *session, const char *reason);
 /* A PING goes out with what is sent next; from here on its answer is awaited. */
-void session_ask(struct mux_session *session);
-void session_reap(struct mux_session *session);
-/* Takes the stream out of the session; its memory stays until the next verb begins. Nobody is told
- * but the session's owner, when it was the last one. */
-void session_forget(struct mux_session *session, struct mux_stream *stream);
-void session_send(struct mux_session *session, const struct mux_message *message);
-void session_send_simple(struct mux_session *session, enum mux_message_type type, uint32_t stream);
-void session_send_reset(struct mux_session *session, enum mux_message_type type, uint32_t stream,
-                        uint64_t final, enum mux_code code, struct mux_text reason);
-struct mux_text session_text(const char *string);
-
-/* Calls writable() for streams that waited for memory. */
-void session_feed_starved(struct mux_session *session);
-
-/* Adds a stream to the session; NULL: *limit is reached. */
-struct mux_stream *stream_new(struct mux_session *session, uint32_t id, enum mux_limit *limit);
-/* Charges the share for what the send queue holds now. */
-void stream_charge_sent(struct mux_stream *stream);
-/* Begins a stream, for example the control stream; it is in no list and not in session->streams. */
-void stream_init(struct mux_session *session, struct mux_stream *stream, uint32_t id);
-/* Puts the stream in line if it has bytes that may be sent. */
-void stream_activate(struct mux_stream *stream);
-void stream_credit_due(struct mux_stream *stream, enum mux_window_due due);
-/* The peer has consumed up to offset and allows sending up to limit; false: it cannot be. */
-bool stream_acknowledged(struct mux_stream *stream, uint64_t consumed, uint64_t limit);
-/* Gives back what the stream holds and takes it out of all lists. */
-void stream_release(struct mux_stream *stream);
-/* Empties the send queue: nobody needs it any more. */
-void stream_drop_sent(struct mux_stream *stream);
-/* Looks whether everything up to the end was consumed, and ends the half, or the stream. May free
- * it. */
-void stream_check_received(struct mux_stream *stream);
-void stream_check_over(struct mux_stream *stream);
-/* Forgets the stream, and tells its owner that it was cut short. */
-void stream_cut(struct mux_stream *stream, enum mux_code code, struct mux_text reason);
+void mux_core_ask(struct mux_session *session);
+/* Frees streams that are no more. Only where no callback can be on the stack: in verbs, first. */
+void mux_core_reap(struct mux_session *session);
+/* Charges the share for what the stream's send queue holds now. */
+void mux_core_charge_sent(struct mux_stream *stream);
