@@ -3,10 +3,10 @@
 #   docker run IMAGE tunnel-server --listen 0.0.0.0:8080 ...
 #   docker run IMAGE tunnel-client --server https://... --kafka 0.0.0.0:9092 ...
 #
-# The image has the two programs, the libraries that they load, and the certificates of public CAs: no shell, no package manager.
-# It has no ENTRYPOINT, and runs as user 65532. scripts/check-image builds and tries it.
+# The image contains the two programs, the libraries that they load, and the certificates of public CAs. It has no shell, no package
+# manager and no ENTRYPOINT, and runs as user 65532. scripts/check-image builds and tests it.
 
-# Any Debian 12; where no registry can be reached, one made by debootstrap.
+# Any Debian 12. If you cannot reach a registry, use one made by debootstrap.
 ARG BASE=docker.io/library/debian:12-slim
 
 FROM ${BASE} AS build
@@ -24,8 +24,8 @@ ENV PATH=/usr/bin \
     TUNNEL_STATUS=127.0.0.1:9091
 USER 65532:65532
 WORKDIR /
-# Both programs serve /readyz at TUNNEL_STATUS: the client while its link is up, the server while it reaches a broker of each cluster.
+# Both programs serve /readyz at TUNNEL_STATUS. It is 200 while the client's link is up, or while the server reaches a broker of each cluster.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["tunnel-client", "wait", "--max", "3s"]
-# 25 s to drain (--drain-timeout): docker stop --time 30
+# The programs drain for 25 s (--drain-timeout), so use docker stop --time 30.
 STOPSIGNAL SIGTERM
 CMD ["tunnel-client", "--help"]
