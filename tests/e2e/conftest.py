@@ -17,7 +17,7 @@ import pathlib
 
 import pytest
 
-from harness import kafka, matrix, process, raw, trace, tunnel
+from harness import cache, kafka, matrix, process, raw, trace, tunnel
 from harness.pki import Pki
 
 FULL = os.environ.get("KAFKA_TUNNEL_E2E_FULL") == "1"
@@ -44,12 +44,19 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if BROKERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+        if item.get_closest_marker("kafka"):
+            item.add_marker(pytest.mark.java)
         if item.get_closest_marker("speed"):
             item.add_marker(pytest.mark.alone)
     if config.getoption("--direct"):
         gone = [i for i in items if i.get_closest_marker("tunnel")]
         config.hook.pytest_deselected(items=gone)
         items[:] = [i for i in items if i not in gone]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    cache.for_java = item.get_closest_marker("java") is not None
 
 
 @pytest.hookimpl(wrapper=True)

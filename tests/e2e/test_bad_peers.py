@@ -16,9 +16,16 @@ pytestmark = pytest.mark.tunnel
 NOISE = random.Random(7)
 
 
+IMPATIENT = ["--handshake-timeout", "2s"]
+
+
 @pytest.fixture
-def server(pair, peer):
-    return pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None)
+def server(request, pair, peer):
+    """With options, if a test gives some."""
+    return pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None, args=getattr(request, "param", ()))
+
+
+impatient = pytest.mark.parametrize("server", [IMPATIENT], indirect=True, ids=["impatient"])
 
 
 @pytest.fixture
@@ -77,6 +84,7 @@ def test_half_an_upgrade(headers, server, unharmed):
     assert not head.startswith("HTTP/1.1 101"), head
 
 
+@impatient
 def test_slow_headers_are_ended(server, unharmed):
     """One byte now and then must not hold a connection for ever."""
     slow = [ws.connect(server) for _ in range(20)]
@@ -103,6 +111,7 @@ def test_slow_headers_are_ended(server, unharmed):
     wait.until(trickle, 70, lambda: f"{len(slow) - len(ended)} slow connections still open", 0.5)
 
 
+@impatient
 def test_silent_connections_are_ended(server, unharmed):
     quiet = [ws.connect(server) for _ in range(20)]
     for sock in quiet:
@@ -157,6 +166,7 @@ def test_a_frame_that_never_ends_is_bounded(server, unharmed):
     assert server.rss_mib() < before + 40, f"{before:.1f} -> {server.rss_mib():.1f} MiB"
 
 
+@pytest.mark.slow
 def test_upgraded_and_silent(server, unharmed):
     """A link without HELLO is ended."""
     sock, status, _ = ws.upgrade(server)
@@ -164,6 +174,7 @@ def test_upgraded_and_silent(server, unharmed):
     assert ws.closed_within(sock, 70), "still open"
 
 
+@pytest.mark.slow
 def test_ping_is_answered_before_hello_or_the_link_ends(server, unharmed):
     sock, status, _ = ws.upgrade(server)
     assert status == 101
@@ -191,7 +202,7 @@ def test_many_links_of_garbage_leave_nothing(server, client, unharmed, figure):
 
 def test_tls_garbage(pair, peer):
     """On a TLS port: garbage, a plain request, a handshake broken off."""
-    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"})
+    server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, args=IMPATIENT)
     client = pair.client(server, tcp={"peer": 0})
     opened = []
     for data in (NOISE.randbytes(1000), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -132,14 +132,14 @@ def test_each_failure_has_its_own_words(pair, pki):
 def test_no_answer(tls, dial, pki):
     """The connection stands and nothing comes: a deadline of its own ends that."""
     with fakes.Fake(None, pki.server if tls else None) as fake:
-        event = dial(f"{'https' if tls else 'http'}://127.0.0.1:{fake.port}", deadline=60)
+        event = dial(f"{'https' if tls else 'http'}://127.0.0.1:{fake.port}", deadline=60, args=["--dial-timeout", "2s"])
         assert event["hop"] in ("http", "upgrade")
         assert any(w in text(event) for w in ("answer", "time", "deadline", "response")), event
 
 
 def test_no_answer_to_the_tls_hello(dial):
     with fakes.Fake(None) as fake:
-        event = dial(f"https://127.0.0.1:{fake.port}", deadline=60)
+        event = dial(f"https://127.0.0.1:{fake.port}", deadline=60, args=["--dial-timeout", "2s"])
         assert event["hop"] == "tls"
         assert any(w in text(event) for w in ("answer", "time", "deadline", "response")), event
 

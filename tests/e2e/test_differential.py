@@ -20,7 +20,8 @@ import pytest
 from harness import cache, schema
 from harness.schema import TAGS
 
-pytestmark = pytest.mark.tunnel
+# The schemas are read from kafka-clients.
+pytestmark = [pytest.mark.tunnel, pytest.mark.java]
 
 # What the product says it knows: the last version of each API with addresses.
 KNOWN = {0: 13, 1: 18, 3: 13, 10: 6, 60: 2, 78: 2, 79: 2}

@@ -584,6 +584,7 @@ SOCKET = """new Promise(resolve => {
 })"""
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(not browser.find(), reason="there is no chromium")
 def test_a_page_of_another_origin(pair, target, tmp_path):
     """In a real browser, on a loopback server without a token: no page opens a tunnel, unless its origin is listed."""

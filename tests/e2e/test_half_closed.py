@@ -63,6 +63,7 @@ def connect(port):
     return sock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False])
 def test_clients_that_have_left_a_hanging_broker(reads, pair):
     """They give their streams back within seconds, so that others find room; half-closed raw connections stay as long as they like."""
@@ -96,6 +97,7 @@ def test_clients_that_have_left_a_hanging_broker(reads, pair):
             assert raw.read_rest(patient) == b"late"
 
 
+@pytest.mark.slow
 def test_broker_that_closes_and_a_client_that_does_not(pair):
     """The client sees an end of file, no reset, and its stream is given back however long it keeps its socket."""
     with fakes.Broker() as broker:

@@ -78,6 +78,7 @@ def test_one_of_three_hangs(position, pair, silent, live, figure):
     assert states == {a: "hanging" if a == silent.address else "up" for a in addresses}, metrics
 
 
+@pytest.mark.slow
 def test_it_hangs_after_it_has_answered(pair, live):
     """The one that all clients were led to stops: the next client goes to another, and comes to no harm when it is back."""
     frozen, thawed = threading.Event(), threading.Event()

@@ -89,6 +89,7 @@ def stays_up(programs, seconds):
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed in mid-fetch", "target that cannot be reached"])
 def test_a_healthy_link_outlives_bytes_that_nobody_took(how, pair, peer):
     with socket.create_server(("127.0.0.2", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
@@ -144,6 +145,7 @@ def test_a_reset_before_the_listener(asked, pair):
     check_alive(pair, asked.server)
 
 
+@pytest.mark.slow
 def test_answers_that_answer_nothing_give_no_more_time(asked):
     """10 s for listeners are 10 s, whatever the client says meanwhile."""
     started = time.monotonic()

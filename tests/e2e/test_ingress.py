@@ -77,6 +77,7 @@ def test_service_is_not_up(service, laptop):
     assert failed["status"] == 503 and "no service hosts found" in failed["reason"], failed
 
 
+@pytest.mark.slow
 def test_idle_cut_and_pings(service, laptop):
     """Pings keep a quiet link; without them it is cut, and connections do not notice."""
     _, ingress = service(idle=3)

@@ -142,6 +142,7 @@ def test_instance_with_another_secret_is_not_trusted(instances, pair, tmp_path):
     assert raw.echo_once(port) == b"ping"
 
 
+@pytest.mark.slow
 def test_strangers_at_the_peer_port(instances, pair):
     """Garbage, half a greeting, a wrong proof, many connections at once: the instance goes on."""
     servers, balancer = instances()
@@ -219,6 +220,7 @@ def test_slow_strangers_do_not_shut_other_instances_out(instances, pair):
         strangers.close()
 
 
+@pytest.mark.slow
 def test_a_stranger_has_five_seconds_in_all(instances, pair):
     """However it fills them: its next byte does not buy it more."""
     servers, _ = instances()

@@ -64,7 +64,8 @@ def metadata(message, version, partitions):
     return value, message.encode(value, version)
 
 
-@pytest.mark.parametrize("partitions", [20_000, 1_000_000])
+@pytest.mark.java
+@pytest.mark.parametrize("partitions", [20_000, pytest.param(1_000_000, marks=pytest.mark.memory)])
 def test_metadata_of_many_partitions(partitions, pair, figure):
     """Held is the part up to the end of Brokers; the rest streams, byte for byte."""
     version = 12

@@ -249,7 +249,8 @@ def test_more_nodes_than_descriptors(pair, peer):
         broker.brokers, small.brokers = all_here(broker, range(5000)), all_here(small, [1])
         server = pair.server(kafka=broker.address, tcp={"peer": f"{peer.host}:{peer.port}"},
                              args=["--kafka", f"small={small.address}"])
-        client = pair.client(server, kafka={"kafka": 0, "small": 0}, tcp={"peer": 0}, descriptors=1024)
+        first = wait.quiet_ports(2100)  # so that descriptors are what is short
+        client = pair.client(server, kafka={"small": first, "kafka": first + 1}, tcp={"peer": 0}, descriptors=1024)
         seen = wire.ask_metadata(tunnel.port(client, "small"))
         with raw.connect(tunnel.port(client, "peer"), "echo") as beside:
             for _ in range(3):

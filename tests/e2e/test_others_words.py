@@ -110,7 +110,7 @@ def test_server(kind, case, how, pair, binaries):
     """Whatever the server's place says: doctor, run, and a client's log and status page."""
     with place(kind, case) as server:
         url = f"http://localhost:{server.port}"
-        given = ["--log-level", "debug", "--dial-timeout", "3s", "--kafka", "0"]
+        given = ["--log-level", "debug", "--dial-timeout", "1s", "--kafka", "0"]
         clean(output_of([binaries.client, "doctor", "--server", url, *given, *(["--json"] if how == "json" else [])]), "localhost")
         clean(output_of([binaries.client, "run", "--server", url, *given, "--log-format", how, "--ready-timeout", "700ms", "--", "true"]))
         client = pair.client(url, ready=False, args=[*given, "--log-format", how, "--status", "127.0.0.1:0", "--connect-wait", "500ms"])

@@ -351,6 +351,7 @@ def test_latency_is_measured_where_there_is_a_response(pair):
         assert m.sum("kafka_latency_seconds_count", api="Fetch") == 0
 
 
+@pytest.mark.slow
 def test_drops_and_resumes_are_counted_by_reason(both):
     """A lost link, a silent one and a refused dial are told apart, and the page says when and why."""
     two = both(proxy=True)

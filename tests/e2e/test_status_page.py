@@ -11,7 +11,7 @@ import pytest
 from harness import browser, faults, raw, tunnel, wait
 from harness.pages import Pages
 
-pytestmark = [pytest.mark.tunnel,
+pytestmark = [pytest.mark.tunnel, pytest.mark.browser,
               pytest.mark.skipif(not browser.find(), reason="there is no chromium")]
 
 

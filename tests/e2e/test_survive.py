@@ -124,7 +124,7 @@ def test_streams_and_kafka_live_through_drops(pair, peer, cluster, proxy, proces
     cluster.delete_topic(topic)
 
 
-@pytest.mark.parametrize("fault", ["cut within frames", "half-open", "late"])
+@pytest.mark.parametrize("fault", ["cut within frames", pytest.param("half-open", marks=pytest.mark.slow), "late"])
 def test_bulk_through_faults(fault, pair, peer, proxy, figure):
     """Megabytes both ways at once while links break in the worst places."""
     total = size("KAFKA_TUNNEL_FAULTS_MIB", 24, 400) << 20
@@ -158,6 +158,7 @@ def test_bulk_through_faults(fault, pair, peer, proxy, figure):
     figure("links", f"{between.accepted} for {total >> 20} MiB each way")
 
 
+@pytest.mark.slow
 def test_half_open_idle_link_is_noticed(pair, peer, proxy, figure):
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, args=["--ping-interval", "2"])
     between = proxy(server)
@@ -176,15 +177,15 @@ def test_half_open_idle_link_is_noticed(pair, peer, proxy, figure):
 
 @pytest.mark.timeout(900 if FULL else 300)
 def test_pings_keep_an_idle_link_from_being_cut(pair, peer, proxy, figure):
-    """An ingress that cuts what is idle for 5 s; pings every 2 s."""
-    duration = 600 if FULL else 12
-    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, args=["--ping-interval", "2"])
+    """An ingress that cuts what is idle for 3 s; pings every second."""
+    duration = 600 if FULL else 7
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, args=["--ping-interval", "1"])
     between = proxy(server)
-    client = pair.client(url(between), tcp={"raw": 0}, args=["--ping-interval", "2"])
+    client = pair.client(url(between), tcp={"raw": 0}, args=["--ping-interval", "1"])
     with raw.connect(tunnel.port(client, "raw"), "echo") as sock:
         sock.sendall(b"one")
         assert sock.recv(10) == b"one"
-        between.idle_cut = 5
+        between.idle_cut = 3
         first, started = between.bytes, time.monotonic()
         cpu = client.cpu_seconds(), server.cpu_seconds()
         wait.until(lambda: time.monotonic() - started >= duration, duration + 10, "time to pass", 0.5)
@@ -193,7 +194,7 @@ def test_pings_keep_an_idle_link_from_being_cut(pair, peer, proxy, figure):
         assert between.idle_cuts == 0 and not client.events("link_lost")
         sock.sendall(b"two")
         assert sock.recv(10) == b"two"
-    figure("idle", f"{took:.0f} s, 0 drops, {60 * (between.bytes - first) / took:.0f} bytes a minute with a ping every 2 s, "
+    figure("idle", f"{took:.0f} s, 0 drops, {60 * (between.bytes - first) / took:.0f} bytes a minute with a ping every second, "
                    f"CPU {100 * used[0] / took:.2f} % client, {100 * used[1] / took:.2f} % server")
 
 
@@ -210,6 +211,7 @@ def test_link_that_is_idle_for_too_long_is_made_anew(pair, peer, proxy):
             client.wait_for("link_resumed", since=client.mark())
 
 
+@pytest.mark.slow
 def test_requests_to_open_are_not_lost(pair, peer, proxy):
     """Connections that are opened just when the link is lost: each is there when it is back, once."""
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"})
@@ -228,6 +230,7 @@ def test_requests_to_open_are_not_lost(pair, peer, proxy):
     assert not client.events("session_lost") and not client.events("connection_reset")
 
 
+@pytest.mark.slow
 def test_stale_link_that_comes_back(pair, peer, proxy):
     """What was on its way on the old link arrives when a newer one carries the session: it is not listened to."""
     args = ["--ping-interval", "1"]
@@ -316,6 +319,7 @@ def test_server_is_killed(pair, peer, proxy, cluster, processes, figure):
     cluster.delete_topic(topic)
 
 
+@pytest.mark.slow
 def test_wake_from_sleep(pair, peer, proxy, figure):
     """A laptop that slept while its link died: found out at once, not after the usual bound."""
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"})

@@ -74,7 +74,7 @@ def says(program, heading):
     program.kill()
 
 
-CLIENTS = ["Java", "librdkafka", "kafka-python"]
+CLIENTS = [pytest.param("Java", marks=pytest.mark.java), "librdkafka", "kafka-python"]
 
 
 @pytest.mark.parametrize("client", CLIENTS)

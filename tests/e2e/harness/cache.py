@@ -19,6 +19,14 @@ def directory():
     return path
 
 
+# Whether the test that runs has the marker `java`. Others shall run on machines that have none.
+for_java = True
+
+
+def _need_java():
+    assert for_java, "this test needs what Maven fetches: give it the marker `java`"
+
+
 class Lock:
     """One test process at a time fills the cache."""
 
@@ -39,6 +47,7 @@ def _digest(paths):
 
 def kafka_jars(pom="pom.xml"):
     """The directory of broker and client jars, fetched once for each content of the pom."""
+    _need_java()
     with Lock():
         path = directory() / f"kafka-{_digest([HERE / 'java' / pom])}"
         if not path.exists():
