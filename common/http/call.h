@@ -9,23 +9,10 @@
  */
 #pragma once
 
+#include "http/hop.h"
 #include "http/response.h"
 #include "http/way.h"
 #include "io/transport.h"
-
-enum http_hop {
-    HTTP_HOP_DNS,
-    HTTP_HOP_TCP,
-    HTTP_HOP_PROXY, /* all that has to do with a proxy, up to its answer to CONNECT */
-    HTTP_HOP_TLS,
-    HTTP_HOP_AUTH, /* 401, 403, or a redirect to a sign-in page; or a proxy's 407 */
-    HTTP_HOP_HTTP, /* an answer, but not from a tunnel */
-    HTTP_HOP_UPGRADE,
-    HTTP_HOP_NONE, /* it succeeded */
-};
-
-/* "dns", "tcp", "proxy", "tls", "auth", "http", "upgrade" */
-const char *http_hop_name(enum http_hop hop);
 
 struct http_call_request {
     const char
@@ -82,7 +69,6 @@ struct http_call *http_call_start(struct http_way *way, const struct http_call_r
 /* Before the callback only; NULL is fine. */
 void http_call_cancel(struct http_call *call);
 
-#define HTTP_REASON_MAX 1100
 /* "host:443 (10.0.0.1:443 through the proxy p:3128): " and what: how every reason begins. */
 void http_call_prefix(const struct http_call_request *request, const struct http_trace *trace,
                       char *text, size_t size);

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "http/call.h"
+#include "http/hop.h"
 #include "http/response.h"
 
 /* What was asked for. */

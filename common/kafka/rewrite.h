@@ -10,8 +10,8 @@
  */
 #pragma once
 
+#include "kafka/addresses.h"
 #include "kafka/buffer.h"
-#include "kafka/filter.h"
 #include "kafka/wire.h"
 
 struct kafka_sasl;
