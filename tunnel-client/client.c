@@ -513,8 +513,8 @@ static bool open_ports(struct client *client, char *error, size_t size)
     return true;
 }
 
-bool client_open(struct client *client, const struct program_context *context,
-                 const struct options *options, char *error, size_t size, int *exit_code)
+enum program_start client_open(struct client *client, const struct program_context *context,
+                               const struct options *options, char *error, size_t size)
 {
     struct worker *worker = context->worker;
     const struct telemetry_names names = {
@@ -528,16 +528,14 @@ bool client_open(struct client *client, const struct program_context *context,
     ports_init(&client->ports, worker, options->advertise_host, on_accept, client);
     client->waiting_timer = worker_timer(worker, on_waiting_timer, client);
     client->terminal = terminal_new(worker, options);
-    *exit_code = 2;
     client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);
     if (!client->uplink)
-        return false;
-    *exit_code = 1;
+        return PROGRAM_USAGE;
     if (!open_ports(client, error, size))
-        return false;
+        return PROGRAM_FAILED;
     if (options->call.command == COMMAND_RUN)
         client->run = run_new(context, options, &client->ports, client->terminal);
-    return true;
+    return PROGRAM_GOES;
 }
 
 void client_connect(struct client *client)

@@ -40,9 +40,9 @@ struct local_connection {
     struct kafka_peek peek;
 };
 
-/* Opens the listeners. false: error holds a sentence; exit_code says what to exit with. */
-bool client_open(struct client *client, const struct program_context *context,
-                 const struct options *options, char *error, size_t size, int *exit_code);
+/* Opens the listeners. If it does not go, error holds a sentence. */
+enum program_start client_open(struct client *client, const struct program_context *context,
+                               const struct options *options, char *error, size_t size);
 /* Dials, for as long as it takes. */
 void client_connect(struct client *client);
 /* A signal for the command of `run`. true: it has it; false: the program is to end. */

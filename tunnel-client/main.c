@@ -56,17 +56,19 @@ static int exit_code_of(const void *context)
     return client_exit_code(&work->client);
 }
 
-static bool start(void *context, const struct program_context *program, const void *options,
-                  char *error, size_t size, int *exit_code)
+static enum program_start start(void *context, const struct program_context *program,
+                                const void *options, char *error, size_t size)
 {
     struct work *work = context;
 
     work->status = (struct status){0};
-    if (!client_open(&work->client, program, options, error, size, exit_code) ||
-        !status_start(&work->status, &work->client, error, size))
-        return false;
+    enum program_start start = client_open(&work->client, program, options, error, size);
+    if (start != PROGRAM_GOES)
+        return start;
+    if (!status_start(&work->status, &work->client, error, size))
+        return PROGRAM_FAILED;
     client_connect(&work->client);
-    return true;
+    return PROGRAM_GOES;
 }
 
 static void reload(void *context, struct reload *reload)

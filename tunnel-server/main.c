@@ -13,17 +13,19 @@ static bool check(void *options, char *error, size_t size)
     return options_check(options, error, size);
 }
 
-static bool start(void *context, const struct program_context *program, const void *options,
-                  char *error, size_t size, int *exit_code)
+static enum program_start start(void *context, const struct program_context *program,
+                                const void *options, char *error, size_t size)
 {
     struct work *work = context;
 
     work->status = (struct status){0};
-    if (!server_open(&work->server, program, options, error, size, exit_code) ||
-        !status_start(&work->status, &work->server, error, size))
-        return false;
+    enum program_start start = server_open(&work->server, program, options, error, size);
+    if (start != PROGRAM_GOES)
+        return start;
+    if (!status_start(&work->status, &work->server, error, size))
+        return PROGRAM_FAILED;
     server_begin(&work->server);
-    return true;
+    return PROGRAM_GOES;
 }
 
 static void reload(void *context, struct reload *reload)

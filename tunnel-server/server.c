@@ -500,8 +500,8 @@ static void start_telemetry(struct server *server)
     server->telemetry = telemetry_start(server->worker, METRIC_SERVER, &names);
 }
 
-bool server_open(struct server *server, const struct program_context *context,
-                 const struct options *options, char *error, size_t size, int *exit_code)
+enum program_start server_open(struct server *server, const struct program_context *context,
+                               const struct options *options, char *error, size_t size)
 {
     struct worker *worker = context->worker;
 
@@ -515,9 +515,8 @@ bool server_open(struct server *server, const struct program_context *context,
     server->clusters = calloc(options->cluster_count + 1, sizeof *server->clusters);
     if (!server->clusters)
         abort();
-    *exit_code = 2;
     if (!start_broker_tls(server, error, size))
-        return false;
+        return PROGRAM_USAGE;
     for (size_t i = 0; i < options->cluster_count; i++)
         cluster_init(&server->clusters[i], worker, &options->clusters[i],
                      (struct cluster_access){
@@ -535,14 +534,13 @@ bool server_open(struct server *server, const struct program_context *context,
     list_offers(server);
     server->access = access_new(worker, options, error, size);
     if (!server->access || !start_http(server, error, size))
-        return false;
-    *exit_code = 1;
+        return PROGRAM_USAGE;
     if (options->peer_count > 0) {
         server->peers = peers_new(worker, options, &peers_owner, server, error, size);
         if (!server->peers)
-            return false;
+            return PROGRAM_FAILED;
     }
-    return start_listening(server, error, size);
+    return start_listening(server, error, size) ? PROGRAM_GOES : PROGRAM_FAILED;
 }
 
 void server_begin(struct server *server)

@@ -45,9 +45,9 @@ bool server_is_ready(const struct server *server);
  * broker that is not up; to strangers without addresses. */
 bool server_tell_readiness(const struct server *server, bool for_strangers, char *text,
                            size_t size);
-/* Opens the listener. false: error holds a sentence; exit_code says what to exit with. */
-bool server_open(struct server *server, const struct program_context *context,
-                 const struct options *options, char *error, size_t size, int *exit_code);
+/* Opens the listener. If it does not go, error holds a sentence. */
+enum program_start server_open(struct server *server, const struct program_context *context,
+                               const struct options *options, char *error, size_t size);
 /* Looks after the bootstrap brokers from now on, and says that it is there. */
 void server_begin(struct server *server);
 /* Reads again the files that options name. */

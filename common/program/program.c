@@ -276,21 +276,21 @@ static int work(struct program *program, const struct program_parts *parts)
     struct run run;
     char error[ERROR_MAX];
     char message[100];
-    int exit_code = 1;
+    enum program_start start = PROGRAM_FAILED;
 
     /* Before it says that it is ready: from then on somebody may send one. */
     bool watches = watch_signals(&run, program, parts);
     if (!watches)
         snprintf(error, sizeof error, "no pipe for signals: %s", strerror(errno));
-    bool started = watches && parts->start(parts->work, &context, parts->options, error,
-                                           sizeof error, &exit_code);
-    if (!started) {
+    else
+        start = parts->start(parts->work, &context, parts->options, error, sizeof error);
+    if (start != PROGRAM_GOES) {
         snprintf(message, sizeof message, "%s cannot start", program->name);
         log_error(worker->log, "start_failed", message, log_str("reason", error));
         unwatch_signals(&run);
         if (watches)
             parts->free(parts->work);
-        return exit_code;
+        return (int)start;
     }
     event_base_dispatch(worker->base);
     notify_stopping(program->notify);
@@ -304,7 +304,7 @@ static int work(struct program *program, const struct program_parts *parts)
     parts->stop(parts->work);
     linger(&run, parts, GOODBYE_MS);
     unwatch_signals(&run);
-    exit_code = parts->exit_code ? parts->exit_code(parts->work) : 0;
+    int exit_code = parts->exit_code ? parts->exit_code(parts->work) : 0;
     parts->free(parts->work);
     return exit_code;
 }

@@ -13,6 +13,13 @@
 struct inherited;
 struct notify;
 
+/* How a start went, and the exit code for it. */
+enum program_start {
+    PROGRAM_GOES = 0,
+    PROGRAM_FAILED = 1, /* the system refuses something: another time it may go */
+    PROGRAM_USAGE = 2,  /* something in the options cannot be used, a file that they name, say */
+};
+
 /* What its program gives to the work. */
 struct program_context {
     struct worker *worker;
@@ -32,9 +39,9 @@ struct program_parts {
     /* What a command wants instead of the program's work. true: that is done, *exit_code says what
      * to exit with. NULL: there are no such commands. */
     bool (*instead)(const void *options, struct worker *worker, int *exit_code);
-    /* false: error holds a sentence; *exit_code says what to exit with. free() is called anyway. */
-    bool (*start)(void *work, const struct program_context *context, const void *options,
-                  char *error, size_t size, int *exit_code);
+    /* PROGRAM_GOES, or what to exit with; then error holds a sentence. free() is called anyway. */
+    enum program_start (*start)(void *work, const struct program_context *context,
+                                const void *options, char *error, size_t size);
     /* Reads the files that options name again (SIGHUP), and logs what has changed. */
     void (*reload)(void *work, struct reload *reload);
     /* The program will stop after a while (--stop-delay): it is not ready any more, and serves on.
