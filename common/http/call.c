@@ -17,6 +17,8 @@ enum {
     PROXY_ANSWER_MAX = 200,
     /* An address that connects and leads to no answer leaves time for the next one. */
     ATTEMPT_MAX_MS = 5000,
+    /* Reads in one turn of the loop: who sends without end must not keep everybody else waiting. */
+    READS_A_TURN = 4,
 };
 
 enum stage {
@@ -54,9 +56,10 @@ struct http_call {
     struct transport *transport;
     struct event *readable;
     struct event *writable;
-    struct event *deadline; /* of the whole call */
-    struct event *patience; /* with this address, while there are others */
-    struct event *next;     /* begins an attempt, or answers, outside of what is going on */
+    struct event *deadline;    /* of the whole call */
+    struct event *patience;    /* with this address, while there are others */
+    struct event *next;        /* begins an attempt, or answers, outside of what is going on */
+    struct worker_later later; /* there is more to read, and others have their turn first */
     bool timed_out;
     struct resolver_result left; /* addresses that have not been connected to yet */
     const char *to_send;         /* of the request, or of CONNECT */
@@ -192,6 +195,7 @@ static void end_connection(struct http_call *call)
     if (call->writable)
         event_free(call->writable);
     call->readable = call->writable = NULL;
+    list_remove(&call->later.node);
     transport_free(call->transport);
     call->transport = NULL;
 }
@@ -631,11 +635,17 @@ static int step_receive(struct http_call *call)
     }
 }
 
+static void on_next_turn(struct worker_later *later);
+
 static void go_on(struct http_call *call)
 {
     int result = 1;
 
-    while (result == 1) {
+    for (unsigned steps = 0; result == 1; steps++) {
+        if (steps == READS_A_TURN) {
+            worker_later(call->worker, &call->later, on_next_turn);
+            return;
+        }
         if (call->stage == STAGE_PROXY_TLS || call->stage == STAGE_TLS) {
             result = step_handshake(call);
         } else {
@@ -644,8 +654,18 @@ static void go_on(struct http_call *call)
                 result = step_receive(call);
         }
     }
-    if (result == 0 && transport_busy(call->transport))
+    if (result != 0)
+        return;
+    /* While it waits to send it reads nothing: what has come would be announced over and over. */
+    bool blocked = transport_busy(call->transport);
+    worker_want(call->readable, !blocked);
+    if (blocked)
         event_add(call->writable, NULL);
+}
+
+static void on_next_turn(struct worker_later *later)
+{
+    go_on(list_entry(later, struct http_call, later));
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *argument)
@@ -847,6 +867,7 @@ struct http_call *http_call_start(struct http_way *way, const struct http_call_r
     call->deadline = worker_timer(call->worker, on_deadline, call);
     call->patience = worker_timer(call->worker, on_patience, call);
     call->next = worker_timer(call->worker, on_next, call);
+    list_init(&call->later.node);
     if (!call->body)
         abort();
     make_request(call);

@@ -122,8 +122,10 @@ static int bio_write(BIO *bio, const char *bytes, int size)
     struct transport *transport = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
-    if (!prepare_out(transport, (size_t)size))
+    if (!prepare_out(transport, (size_t)size)) {
+        errno = ENOBUFS;
         return -1;
+    }
     memcpy(transport->out + transport->out_fill, bytes, (size_t)size);
     transport->out_fill += (size_t)size;
     return size;
