@@ -11,6 +11,7 @@ The rules:
              so is a TUNNEL_ variable
   commands   a block of commands in README.md or docs/ is run by a test (<!-- test: NAME --> before it, and NAME in a test), or starts
              nothing but the two programs (then its options are checked), or has <!-- not run: REASON --> before it
+  width      a line of prose has at most 160 columns; rows of tables may have more
   events     docs/operations.md names events that the programs log, and every one that is logged as a warning or an error
   doctor     docs/troubleshooting.md has the doctor's layers and exit codes
 """
@@ -42,6 +43,8 @@ RUN_BY = {
 # Variables that are no options: made by `run`, the place of the file, or Kubernetes' of a Service.
 VARIABLES = re.compile(r"TUNNEL_(CONFIG|SERVER_SERVICE_HOST|SERVER_PORT_8080_TCP|[A-Z0-9_]*NAME[A-Z0-9_]*|[A-Z0-9_]+_ADDRESS|[A-Z0-9_]+_BOOTSTRAP_SERVERS)?$")
 NOT_RUN = object()  # in place of a test's name
+
+WIDTH = 160
 
 LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 SPAN = re.compile(r"``(.+?)``|`([^`\n]+)`")
@@ -232,6 +235,12 @@ class Check:
                 and not name.startswith(("path/", ".github/")):
             self.fault(document, number, f"there is no file {name}")
 
+    def width(self):
+        for document in self.documents.values():
+            for number, line in document.text.items():
+                if len(line) > WIDTH and not line.lstrip().startswith(("|", "<!--")):
+                    self.fault(document, number, f"the line has {len(line)} columns, more than {WIDTH}")
+
     # -- options and commands
 
     def option_lists(self, words):
@@ -359,7 +368,7 @@ class Check:
             self.fault(document, 1, f"the doctor's layer {layer} is not in the table")
 
     def all(self):
-        for rule in (self.links, self.options, self.commands, self.events, self.doctor):
+        for rule in (self.links, self.width, self.options, self.commands, self.events, self.doctor):
             rule()
         return self.faults
 
@@ -378,6 +387,7 @@ BREAKAGES = [
     ("docs/security.md", "", "\n## More\n\n```sh\nmake coffee\n```\n", "nobody runs these commands"),
     ("docs/security.md", "", "\n## More\n\n<!-- not run: no kettle -->\nThe text:\n\n```sh\nmake coffee\n```\n", "nobody runs these commands"),
     ("docs/security.md", "", "\n## More\n\n<!-- test: nobody-has-this -->\n```sh\nmake coffee\n```\n", "no test runs the block"),
+    ("docs/security.md", "", "\n" + "long " * 33 + "\n", "columns"),
     ("docs/operations.md", "| `link_lost` |", "| `link_last` |", "no program logs an event link_last"),
     ("docs/operations.md", "| `link_lost` |", "| `link_up` |", "the event link_lost, a warning or an error"),
     ("docs/troubleshooting.md", "| 14 | `tls` |", "| 15 | `tls` |", "no layer tls with exit code 15"),
