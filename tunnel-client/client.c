@@ -24,8 +24,7 @@ enum { CLOSED_BY_BROKER_S = 10, UNREAD_S = 60, CLOSED_BY_CLIENT_S = 15 };
 static void connection_free(struct local_connection *connection)
 {
     list_remove(&connection->node);
-    if (connection->fd >= 0)
-        socket_reset(connection->fd);
+    transport_reset(connection->transport);
     port_end(connection->port, clock_now_us());
     free(connection);
 }
@@ -130,9 +129,9 @@ static void open_stream(struct local_connection *connection, struct mux_session 
               log_u64("stream", connection->id));
     /* The server connects meanwhile: what the program sends first travels with the request to open.
      */
-    int fd = connection->fd;
-    connection->fd = -1;
-    relay_connect(relay, fd);
+    struct transport *transport = connection->transport;
+    connection->transport = NULL;
+    relay_connect(relay, transport);
 }
 
 /* ---- waiting for the link */
@@ -150,7 +149,7 @@ static size_t waiting_count(const struct client *client)
  * answer has left; at a raw target that may be all that it has to say. */
 static bool has_gone(const struct local_connection *connection)
 {
-    enum socket_end end = socket_peer_end(connection->fd);
+    enum socket_end end = socket_peer_end(transport_fd(connection->transport));
 
     return end == SOCKET_BROKEN ||
            (end == SOCKET_FINISHED && connection->port->kind != MUX_TARGET_TCP);
@@ -231,7 +230,7 @@ static void on_accept(void *context, struct port *port, int fd, const struct soc
     connection->client = client;
     connection->port = port;
     port_begin(port);
-    connection->fd = fd;
+    connection->transport = transport_new(fd);
     connection->accepted_us = clock_now_us();
     socket_format(peer, connection->peer);
     list_append(&client->waiting, &connection->node);

@@ -31,8 +31,8 @@ struct local_connection {
     struct list node;
     struct client *client;
     struct port *port;
-    struct relay *relay; /* NULL while it waits for the link */
-    int fd;              /* -1 when the relay has it */
+    struct relay *relay;         /* NULL while it waits for the link */
+    struct transport *transport; /* NULL when the relay has it */
     uint64_t accepted_us;
     size_t target; /* in METRICS_TARGET */
     uint32_t id;

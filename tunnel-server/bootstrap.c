@@ -66,8 +66,7 @@ static void runner_won(const struct runner *winner, const struct broker_dial_res
     struct cluster *cluster = bootstrap->cluster;
     bootstrap_callback callback = bootstrap->callback;
     void *context = bootstrap->context;
-    const struct bootstrap_result won = {
-        .fd = result->fd, .transport = result->transport, .broker = winner->broker};
+    const struct bootstrap_result won = {.transport = result->transport, .broker = winner->broker};
 
     health_prefer(&cluster->health, winner->broker);
     for (const struct runner *one = bootstrap->runners; one < winner; one++)
@@ -80,8 +79,7 @@ static void runner_won(const struct runner *winner, const struct broker_dial_res
 static void all_runners_failed(struct bootstrap *bootstrap, const struct broker_dial_result *last)
 {
     bootstrap->callback(bootstrap->context,
-                        &(struct bootstrap_result){.fd = -1,
-                                                   .state = last->state,
+                        &(struct bootstrap_result){.state = last->state,
                                                    .timed_out = last->timed_out,
                                                    .reason = bootstrap->failures.text});
     bootstrap_cancel(bootstrap);

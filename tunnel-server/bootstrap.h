@@ -9,8 +9,7 @@
 #include "cluster.h"
 
 struct bootstrap_result {
-    int fd;                      /* connected, the callback's; -1: with TLS, or failed */
-    struct transport *transport; /* connected with TLS, the callback's; NULL: without, or failed */
+    struct transport *transport; /* connected, the callback's; NULL: failed */
     size_t broker;               /* on success: its index */
     enum broker_state state;     /* on failure: of the last one */
     bool timed_out;              /* on failure: the last one */

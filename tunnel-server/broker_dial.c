@@ -15,9 +15,8 @@ struct broker_attempt {
     struct broker_dial *owner;
     struct dial *dial;
     struct proof *proof;
-    int fd; /* while it is proven */
-    struct transport *transport;
-    struct socket_address peer; /* connected to; size 0: not yet */
+    struct transport *transport; /* while it is proven */
+    struct socket_address peer;  /* connected to; size 0: not yet */
 };
 
 struct broker_dial {
@@ -67,8 +66,7 @@ static void answer_broker_dial(struct broker_dial *dial, const struct broker_dia
 
 static void succeed_with_attempt(struct broker_attempt *attempt)
 {
-    answer_broker_dial(attempt->owner, &(struct broker_dial_result){.fd = attempt->fd,
-                                                                    .transport = attempt->transport,
+    answer_broker_dial(attempt->owner, &(struct broker_dial_result){.transport = attempt->transport,
                                                                     .state = BROKER_UP,
                                                                     .why = ""});
 }
@@ -85,8 +83,8 @@ static void note_attempt_failure(const struct broker_attempt *attempt, enum brok
         return;
     dial->failed = attempt;
     snprintf(dial->why, sizeof dial->why, "%s", why);
-    dial->failure = (struct broker_dial_result){
-        .fd = -1, .state = state, .timed_out = timed_out, .why = dial->why};
+    dial->failure =
+        (struct broker_dial_result){.state = state, .timed_out = timed_out, .why = dial->why};
 }
 
 /* next: there may be another address. */
@@ -159,9 +157,8 @@ static void prove_attempt(struct broker_attempt *attempt, const struct dial_resu
 {
     struct broker_dial *dial = attempt->owner;
     struct cluster *cluster = dial->cluster;
-    int fd = result->transport ? transport_fd(result->transport) : result->fd;
+    int fd = transport_fd(result->transport);
 
-    attempt->fd = result->fd;
     attempt->transport = result->transport;
     attempt->peer.size = sizeof attempt->peer.storage;
     if (getpeername(fd, (struct sockaddr *)&attempt->peer.storage, &attempt->peer.size) != 0)
@@ -172,7 +169,7 @@ static void prove_attempt(struct broker_attempt *attempt, const struct dial_resu
         succeed_with_attempt(attempt);
         return;
     }
-    attempt->proof = proof_start(cluster->worker, result->fd, result->transport, dial->timeout_ms,
+    attempt->proof = proof_start(cluster->worker, result->transport, dial->timeout_ms,
                                  on_attempt_proven, attempt);
     if (dial->begun < ATTEMPTS_MAX)
         worker_wait_us(dial->next, NEXT_ADDRESS_US);
@@ -243,7 +240,7 @@ static void begin_broker_attempt(struct broker_dial *dial)
     struct broker_attempt *attempt = &dial->attempts[dial->begun++];
 
     event_del(dial->next);
-    *attempt = (struct broker_attempt){.owner = dial, .fd = -1};
+    *attempt = (struct broker_attempt){.owner = dial};
     attempt->dial =
         dial_start(dial->cluster->worker, dial->address.host, dial->address.port,
                    &dial->cluster->access.tls, dial->timeout_ms, on_attempt_dialled, attempt);

@@ -8,8 +8,7 @@
 #include "cluster.h"
 
 struct broker_dial_result {
-    int fd;                      /* connected, the callback's; -1: with TLS, or failed */
-    struct transport *transport; /* connected with TLS, the callback's; NULL: without, or failed */
+    struct transport *transport; /* connected, the callback's; NULL: failed */
     enum broker_state state;     /* BROKER_UP: connected */
     bool timed_out;
     bool forbidden;   /* by a rule */

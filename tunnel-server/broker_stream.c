@@ -418,10 +418,10 @@ static void on_upstream(void *context, const struct upstream_result *result)
 
     stream->opening = NULL;
     /* A client that does not begin with a login has none. */
-    if (!upstream_connected(result) ||
+    if (!result->transport ||
         (result->only_login && !kafka_filter_only_login(stream->relay->filter))) {
         struct mux_stream *mux = stream->relay->stream;
-        upstream_close(result);
+        transport_free(result->transport);
         note_end(stream, false, result->code, (struct mux_text){NULL, 0});
         relay_abandon(stream->relay);
         refuse(stream->streams, mux, stream->target, result->code, result->reason);
@@ -436,10 +436,7 @@ static void on_upstream(void *context, const struct upstream_result *result)
     if (stream->cluster)
         tell_troubles(stream);
     mux_stream_accept(stream->relay->stream);
-    if (result->transport)
-        relay_connect_tls(stream->relay, result->transport);
-    else
-        relay_connect(stream->relay, result->fd);
+    relay_connect(stream->relay, result->transport);
 }
 
 /* What was asked for and leads nowhere: there is no relay yet. */

@@ -184,13 +184,13 @@ static void on_learner_connected(void *context, const struct bootstrap_result *r
     struct learner *learner = context;
 
     learner->bootstrap = NULL;
-    if (result->fd < 0 && !result->transport) {
+    if (!result->transport) {
         /* What a broker has said is worth more than that the others cannot be asked. */
         finish(learner, learner->error[0] ? learner->error : result->reason);
         return;
     }
     learner->broker = result->broker;
-    learner->connection = result->transport ? result->transport : transport_new(result->fd);
+    learner->connection = result->transport;
     ask(learner);
 }
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/list.h"
 #include "config/secret.h"
@@ -29,8 +28,8 @@ struct peer_connection {
     struct peer_search *search; /* NULL: it is the other one that asks */
     struct connector *connector;
     struct event *event;
-    int fd;
-    uint64_t deadline_us; /* of one that asks us */
+    struct transport *transport; /* NULL: not connected yet, or handed over */
+    uint64_t deadline_us;        /* of one that asks us */
     struct peer_exchange exchange;
 };
 
@@ -83,7 +82,6 @@ static struct peer_connection *peer_connection_new(struct peers *peers, struct p
         abort();
     connection->peers = peers;
     connection->search = search;
-    connection->fd = -1;
     list_append(list, &connection->node);
     return connection;
 }
@@ -95,8 +93,7 @@ static void peer_connection_free(struct peer_connection *connection)
     connector_cancel(connection->connector);
     if (connection->event)
         event_free(connection->event);
-    if (connection->fd >= 0)
-        close(connection->fd);
+    transport_free(connection->transport);
     list_remove(&connection->node);
     free(connection);
 }
@@ -105,9 +102,10 @@ static void peer_connection_free(struct peer_connection *connection)
  * good. */
 static bool say(const struct peer_connection *connection)
 {
-    size_t size = connection->exchange.out_size;
+    const struct iovec span = {(void *)(uintptr_t)connection->exchange.out,
+                               connection->exchange.out_size};
 
-    return write(connection->fd, connection->exchange.out, size) == (ssize_t)size;
+    return transport_writev(connection->transport, &span, 1) == (long)span.iov_len;
 }
 
 /* Reads and answers as long as there is something to read. */
@@ -118,10 +116,10 @@ static enum peer_exchange_step talk(struct peer_connection *connection)
     do {
         size_t size;
         uint8_t *room = peer_exchange_room(&connection->exchange, &size);
-        ssize_t got = read(connection->fd, room, size);
-        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        long got = transport_read(connection->transport, room, size);
+        if (got == TRANSPORT_BLOCKED)
             return PEER_EXCHANGE_MORE;
-        if (got <= 0)
+        if (got < 0)
             return PEER_EXCHANGE_MALFORMED;
         step =
             peer_exchange_received(&connection->exchange, connection->peers->secret, (size_t)got);
@@ -132,17 +130,17 @@ static enum peer_exchange_step talk(struct peer_connection *connection)
 }
 
 /* The connection goes on as something else. */
-static int take_fd(struct peer_connection *connection)
+static struct transport *take_transport(struct peer_connection *connection)
 {
-    int fd = connection->fd;
+    struct transport *transport = connection->transport;
 
-    connection->fd = -1;
-    return fd;
+    connection->transport = NULL;
+    return transport;
 }
 
 static void watch(struct peer_connection *connection, event_callback_fn callback)
 {
-    connection->event = worker_event(connection->peers->worker, connection->fd,
+    connection->event = worker_event(connection->peers->worker, transport_fd(connection->transport),
                                      EV_READ | EV_PERSIST, callback, connection);
     event_add(connection->event, NULL);
 }
@@ -160,13 +158,13 @@ static void search_free(struct peer_search *search)
     free(search);
 }
 
-static void search_done(struct peer_search *search, int fd)
+static void search_done(struct peer_search *search, struct transport *transport)
 {
     peer_search_callback callback = search->callback;
     void *context = search->context;
 
     search_free(search);
-    callback(context, fd);
+    callback(context, transport);
 }
 
 /* One instance has not got it, or does not answer. */
@@ -176,7 +174,7 @@ static void peer_connection_over(struct peer_connection *connection)
 
     peer_connection_free(connection);
     if (list_empty(&search->connections) && search->lookups_left == 0)
-        search_done(search, -1);
+        search_done(search, NULL);
 }
 
 static void on_answer(evutil_socket_t fd, short what, void *argument)
@@ -192,7 +190,7 @@ static void on_answer(evutil_socket_t fd, short what, void *argument)
         log_warning(connection->peers->worker->log, "peer_untrusted",
                     "Another instance does not know the secret in --peer-secret-file");
     if (step == PEER_EXCHANGE_YES)
-        search_done(connection->search, take_fd(connection));
+        search_done(connection->search, take_transport(connection));
     else
         peer_connection_over(connection);
 }
@@ -203,11 +201,11 @@ static void on_connected(void *context, const struct connector_result *result)
     uint8_t nonce[PEER_NONCE_SIZE];
 
     connection->connector = NULL;
-    connection->fd = result->fd;
-    if (connection->fd < 0) {
+    if (result->fd < 0) {
         peer_connection_over(connection);
         return;
     }
+    connection->transport = transport_new(result->fd);
     make_nonce(nonce);
     peer_exchange_asker(&connection->exchange, nonce, &connection->search->question);
     watch(connection, on_answer);
@@ -236,14 +234,14 @@ static void on_resolved(void *context, const struct resolver_result *result)
         log_warning(peers->worker->log, "peer_unknown", "The name in --peers does not resolve",
                     log_str("reason", result->error));
     if (list_empty(&search->connections) && search->lookups_left == 0)
-        search_done(search, -1);
+        search_done(search, NULL);
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
-    search_done(argument, -1);
+    search_done(argument, NULL);
 }
 
 struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSION_ID_SIZE],
@@ -290,10 +288,10 @@ static void answer(struct peer_connection *connection)
     bool has = peers->owner->has(peers->context, question.id);
 
     peer_exchange_answer(&connection->exchange, peers->secret, has);
-    int fd = say(connection) && has ? take_fd(connection) : -1;
+    struct transport *transport = say(connection) && has ? take_transport(connection) : NULL;
     peer_connection_free(connection);
-    if (fd >= 0)
-        peers->owner->handed_on(peers->context, fd, question.identity, question.peer);
+    if (transport)
+        peers->owner->handed_on(peers->context, transport, question.identity, question.peer);
 }
 
 static void on_question(evutil_socket_t fd, short what, void *argument)
@@ -362,7 +360,7 @@ static void on_accept(void *context, int fd, const struct socket_address *peer)
         drop_oldest_unproven(peers);
     struct peer_connection *connection = peer_connection_new(peers, NULL, &peers->unproven);
     peers->unproven_count++;
-    connection->fd = fd;
+    connection->transport = transport_new(fd);
     connection->deadline_us = clock_now_us() + PROOF_TIMEOUT_S * UINT64_C(1000000);
     make_nonce(nonce);
     peer_exchange_answerer(&connection->exchange, nonce);

@@ -19,6 +19,7 @@
 #pragma once
 
 #include "io/reload.h"
+#include "io/transport.h"
 #include "io/worker.h"
 #include "mux/handshake.h"
 #include "options.h"
@@ -29,8 +30,10 @@ struct peer_search;
 struct peers_owner {
     /* Whether this instance has that session. */
     bool (*has)(void *context, const uint8_t id[MUX_SESSION_ID_SIZE]);
-    /* A link from another instance, which has checked who the client is. fd is the owner's. */
-    void (*handed_on)(void *context, int fd, const char *identity, const char *peer);
+    /* A link from another instance, which has checked who the client is. transport is the owner's.
+     */
+    void (*handed_on)(void *context, struct transport *transport, const char *identity,
+                      const char *peer);
 };
 
 /* NULL: error holds a sentence. For options with peers only. */
@@ -40,9 +43,9 @@ void peers_free(struct peers *peers);
 /* Reads the secret again; it is also done when its file has changed. NULL is fine. */
 void peers_reload(struct peers *peers, struct reload *reload);
 
-/* fd: a connection to the instance that has the session, ready for the tunnel protocol and the
- * callback's; -1: nobody has it. */
-typedef void (*peer_search_callback)(void *context, int fd);
+/* transport: a connection to the instance that has the session, ready for the tunnel protocol and
+ * the callback's; NULL: nobody has it. */
+typedef void (*peer_search_callback)(void *context, struct transport *transport);
 
 /* Answers later, once, unless cancelled. */
 struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSION_ID_SIZE],

@@ -1,7 +1,6 @@
 #include "probes.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "broker_dial.h"
 
@@ -31,8 +30,6 @@ static void on_probed(void *context, const struct broker_dial_result *result)
 
     probe->dial = NULL;
     transport_free(result->transport);
-    if (result->fd >= 0)
-        close(result->fd);
 }
 
 static void start_probe(struct probe *probe)

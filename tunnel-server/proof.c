@@ -11,7 +11,6 @@ struct proof {
     proof_callback callback;
     void *context;
     struct transport *transport;
-    bool plain; /* the connection came as a descriptor, and goes back as one */
     struct event *readable;
     struct event *deadline;
     int32_t correlation_id;
@@ -42,10 +41,7 @@ static void finish_proof(struct proof *proof, enum proof_result result, const ch
 
     snprintf(text, sizeof text, "%s", why);
     if (result == PROOF_GIVEN) {
-        if (proof->plain)
-            transport_take_fd(proof->transport);
-        else
-            transport_relax(proof->transport);
+        transport_relax(proof->transport);
         free_proof(proof);
     } else {
         proof_cancel(proof);
@@ -117,18 +113,17 @@ static void ask_for_proof(struct proof *proof)
         event_active(proof->readable, EV_READ, 0);
 }
 
-struct proof *proof_start(struct worker *worker, int fd, struct transport *transport,
-                          unsigned timeout_ms, proof_callback callback, void *context)
+struct proof *proof_start(struct worker *worker, struct transport *transport, unsigned timeout_ms,
+                          proof_callback callback, void *context)
 {
     struct proof *proof = calloc(1, sizeof *proof);
 
     if (!proof)
         abort();
-    proof->plain = !transport;
-    proof->transport = transport ? transport : transport_new(fd);
+    proof->transport = transport;
     proof->callback = callback;
     proof->context = context;
-    proof->readable = worker_event(worker, transport_fd(proof->transport), EV_READ | EV_PERSIST,
+    proof->readable = worker_event(worker, transport_fd(transport), EV_READ | EV_PERSIST,
                                    on_answer_readable, proof);
     proof->deadline = worker_timer(worker, on_answer_overdue, proof);
     event_add(proof->readable, NULL);

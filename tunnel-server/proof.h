@@ -22,9 +22,9 @@ typedef void (*proof_callback)(void *context, enum proof_result result, const ch
 
 struct proof;
 
-/* fd, or transport with TLS, belongs to the proof until it is given. Answers later, once, and
- * within timeout_ms whatever comes. */
-struct proof *proof_start(struct worker *worker, int fd, struct transport *transport,
-                          unsigned timeout_ms, proof_callback callback, void *context);
+/* transport belongs to the proof until it is given. Answers later, once, and within timeout_ms
+ * whatever comes. */
+struct proof *proof_start(struct worker *worker, struct transport *transport, unsigned timeout_ms,
+                          proof_callback callback, void *context);
 /* Before the callback only; closes the connection. NULL is fine. */
 void proof_cancel(struct proof *proof);

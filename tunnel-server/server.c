@@ -34,7 +34,7 @@ static void say_rejected(const struct server_link *entry, struct mux_text reason
                 log_bytes("reason", reason.bytes, reason.size));
 }
 
-static void on_searched(void *context, int fd)
+static void on_searched(void *context, struct transport *transport)
 {
     static const char unknown[] = "the session is not known here, or no more";
     static const struct mux_reject reject = {.code = MUX_CODE_UNKNOWN_SESSION,
@@ -42,7 +42,7 @@ static void on_searched(void *context, int fd)
     struct server_link *entry = context;
 
     entry->search = NULL;
-    if (fd < 0) {
+    if (!transport) {
         say_rejected(entry, reject.reason);
         link_reject(entry->link, &reject);
         return;
@@ -51,7 +51,7 @@ static void on_searched(void *context, int fd)
     log_info(entry->server->worker->log, "link_forwarded",
              "Another instance has the session of a link: handing it on",
              log_str("peer", entry->peer), log_str("identity", entry->identity));
-    link_forward(entry->link, fd);
+    link_forward(entry->link, transport);
 }
 
 /* Nobody here knows the session: somebody else may. A link that has been handed on stays. */
@@ -239,9 +239,10 @@ static bool on_asked(void *context, const uint8_t id[MUX_SESSION_ID_SIZE])
     return session_exists(&server->host, id);
 }
 
-static void on_handed_on(void *context, int fd, const char *identity, const char *peer)
+static void on_handed_on(void *context, struct transport *transport, const char *identity,
+                         const char *peer)
 {
-    add_link(context, transport_new(fd), identity, peer, true);
+    add_link(context, transport, identity, peer, true);
 }
 
 static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_handed_on};

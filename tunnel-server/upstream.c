@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bootstrap.h"
 #include "broker_dial.h"
@@ -26,13 +25,6 @@ struct upstream {
     char why[1024]; /* the node is not known */
 };
 
-void upstream_close(const struct upstream_result *result)
-{
-    transport_free(result->transport);
-    if (result->fd >= 0)
-        close(result->fd);
-}
-
 void upstream_cancel(struct upstream *upstream)
 {
     if (!upstream)
@@ -54,18 +46,17 @@ static void answer(struct upstream *upstream, const struct upstream_result *resu
 
 static void fail(struct upstream *upstream, enum mux_code code, const char *reason)
 {
-    answer(upstream, &(struct upstream_result){.fd = -1, .code = code, .reason = reason});
+    answer(upstream, &(struct upstream_result){.code = code, .reason = reason});
 }
 
 /* Connected, to that address. */
-static void hand_out(struct upstream *upstream, int fd, struct transport *transport,
+static void hand_out(struct upstream *upstream, struct transport *transport,
                      const struct address *to)
 {
     char address[ADDRESS_TEXT_MAX];
 
     address_format(to->host, to->port, address);
-    answer(upstream, &(struct upstream_result){.fd = fd,
-                                               .transport = transport,
+    answer(upstream, &(struct upstream_result){.transport = transport,
                                                .only_login = upstream->only_login,
                                                .code = MUX_CODE_UNKNOWN_NODE,
                                                .reason = upstream->why,
@@ -86,10 +77,10 @@ static void on_bootstrap(void *context, const struct bootstrap_result *result)
     struct upstream *upstream = context;
 
     upstream->bootstrap = NULL;
-    if (result->fd < 0 && !result->transport)
+    if (!result->transport)
         fail(upstream, code_of(result->state, result->timed_out), result->reason);
     else
-        hand_out(upstream, result->fd, result->transport,
+        hand_out(upstream, result->transport,
                  &upstream->cluster->settings->brokers[result->broker]);
 }
 
@@ -120,7 +111,7 @@ static void on_node(void *context, const struct broker_dial_result *result)
 
     upstream->broker = NULL;
     if (result->state == BROKER_UP) {
-        hand_out(upstream, result->fd, result->transport, &upstream->address);
+        hand_out(upstream, result->transport, &upstream->address);
         return;
     }
     address_format(upstream->address.host, upstream->address.port, address);
@@ -170,7 +161,7 @@ static void on_target(void *context, const struct dial_result *result)
 
     upstream->target = NULL;
     if (result->failure == DIAL_FAILURE_NONE) {
-        hand_out(upstream, result->fd, result->transport, &upstream->address);
+        hand_out(upstream, result->transport, &upstream->address);
         return;
     }
     cluster_describe_failure(result, why);

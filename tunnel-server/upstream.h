@@ -13,21 +13,12 @@
 struct upstream;
 
 struct upstream_result {
-    int fd;                      /* connected, the callback's; -1: with TLS, or failed */
-    struct transport *transport; /* connected with TLS, the callback's; NULL: without, or failed */
+    struct transport *transport; /* connected, the callback's; NULL: failed */
     enum mux_code code;
     bool only_login;     /* to a bootstrap broker instead of the node: good for a login, no more */
     const char *reason;  /* on failure: a sentence with the address; only_login: why that */
     const char *address; /* on success: "broker1:9092" */
 };
-
-static inline bool upstream_connected(const struct upstream_result *result)
-{
-    return result->fd >= 0 || result->transport;
-}
-
-/* Closes the connection, if there is one. */
-void upstream_close(const struct upstream_result *result);
 
 typedef void (*upstream_callback)(void *context, const struct upstream_result *result);
 

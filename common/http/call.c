@@ -538,7 +538,7 @@ static int step_handshake(struct http_call *call)
 /* The same for sending: 1 when all is with the kernel. */
 static int step_send(struct http_call *call)
 {
-    int result = 1;
+    int result = transport_flush(call->transport);
 
     while (call->to_send_size > 0 && result == 1) {
         size_t part =
@@ -549,8 +549,6 @@ static int step_send(struct http_call *call)
         call->to_send += part;
         call->to_send_size -= part;
     }
-    if (result == 1 && transport_busy(call->transport))
-        result = transport_flush(call->transport);
     /* After an error too: what the peer has said before it went away is worth more. */
     return result == TRANSPORT_BLOCKED ? 0 : 1;
 }

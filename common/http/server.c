@@ -1,12 +1,10 @@
 #include "http/server.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "config/url.h"
@@ -60,8 +58,7 @@ struct http_connection {
     uint64_t deadline_us;
     enum phase phase;
     enum http_server_end end;
-    int fd;
-    struct transport *transport; /* NULL while silent; then it owns fd */
+    struct transport *transport;
     struct event *readable;
     struct event *writable; /* NULL until it is needed */
     char *head;             /* NULL before the first byte of a request, and after its answer */
@@ -157,26 +154,18 @@ static void release_connection(struct http_connection *connection)
 static enum step shut_connection(struct http_connection *connection)
 {
     struct transport *transport = connection->transport;
-    int fd = connection->fd;
 
     release_connection(connection);
-    if (transport)
-        transport_free(transport);
-    else
-        close(fd);
+    transport_free(transport);
     return STEP_GONE;
 }
 
 static enum step reset_connection(struct http_connection *connection)
 {
     struct transport *transport = connection->transport;
-    int fd = connection->fd;
 
     release_connection(connection);
-    if (transport)
-        transport_reset(transport);
-    else
-        socket_reset(fd);
+    transport_reset(transport);
     return STEP_GONE;
 }
 
@@ -213,14 +202,13 @@ static enum step begin_lingering(struct http_connection *connection)
 
 static enum step linger_on(struct http_connection *connection)
 {
-    uint8_t bytes[READ_SIZE];
-    ssize_t got;
+    long got;
 
     do {
-        got = recv(connection->fd, bytes, sizeof bytes, 0);
+        got = transport_discard(connection->transport);
         connection->dropped += got > 0 ? (size_t)got : 0;
     } while (got > 0 && connection->dropped < LINGER_BYTES);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+    if (got == TRANSPORT_BLOCKED)
         return STEP_WAIT;
     return shut_connection(connection);
 }
@@ -594,7 +582,6 @@ static enum step refuse_scheme(struct http_connection *connection, const char *w
 {
     char peer[SOCKET_TEXT_MAX];
 
-    connection->transport = transport_new(connection->fd);
     socket_format(&connection->address, peer);
     log_info(connection->server->worker->log, "wrong_scheme", what, log_str("peer", peer));
     return answer_request(connection, HTTP_SERVER_MALFORMED, 400, body, false);
@@ -604,12 +591,12 @@ static enum step refuse_scheme(struct http_connection *connection, const char *w
 static enum step recognise_scheme(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
-    unsigned char first;
-    ssize_t got = recv(connection->fd, &first, 1, MSG_PEEK);
+    uint8_t first;
+    long got = transport_peek(connection->transport, &first, 1);
 
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+    if (got == TRANSPORT_BLOCKED)
         return STEP_WAIT;
-    if (got <= 0)
+    if (got < 0)
         return shut_connection(connection);
     if (server->tls && first >= 'A' && first <= 'Z')
         return refuse_scheme(connection,
@@ -625,8 +612,8 @@ static enum step recognise_scheme(struct http_connection *connection)
         say_tls_failed(connection, "what came is no TLS");
         return reset_connection(connection);
     }
-    connection->transport = server->tls ? transport_new_server(connection->fd, server->tls)
-                                        : transport_new(connection->fd);
+    if (server->tls)
+        connection->transport = transport_secure_server(connection->transport, server->tls);
     connection->phase = server->tls ? PHASE_SECURING : PHASE_READING;
     return STEP_ON;
 }
@@ -660,9 +647,9 @@ static void go_on_with(struct http_connection *connection)
         step = step_of(connection);
     while (step == STEP_ON);
     if (step == STEP_WAIT) {
-        bool blocked = connection->transport && transport_busy(connection->transport);
+        bool blocked = transport_busy(connection->transport);
         if (blocked && !connection->writable) {
-            connection->writable = worker_event(server->worker, connection->fd,
+            connection->writable = worker_event(server->worker, transport_fd(connection->transport),
                                                 EV_WRITE | EV_PERSIST, on_door_ready, connection);
         }
         if (connection->writable)
@@ -814,7 +801,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
         .deadline_us = clock_now_us() + time_us,
         .phase = PHASE_SILENT,
         .end = HTTP_SERVER_HUNG_UP,
-        .fd = fd,
+        .transport = transport_new(fd),
     };
     connection->readable =
         worker_event(server->worker, fd, EV_READ | EV_PERSIST, on_door_ready, connection);

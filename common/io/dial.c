@@ -13,7 +13,7 @@ struct dial {
     const char *host;
     uint64_t deadline_us;
     struct connector *connector;
-    struct transport *transport; /* while its handshake runs */
+    struct transport *transport; /* NULL before it is connected */
     struct event *readable;
     struct event *writable;
     struct event *deadline;
@@ -54,8 +54,7 @@ static void answer(struct dial *dial, const struct dial_result *result)
 
 static void fail_tls(struct dial *dial, enum tls_failure failure, bool timed_out, const char *error)
 {
-    answer(dial, &(struct dial_result){.fd = -1,
-                                       .failure = DIAL_FAILURE_TLS,
+    answer(dial, &(struct dial_result){.failure = DIAL_FAILURE_TLS,
                                        .tls = failure,
                                        .timed_out = timed_out,
                                        .error = error});
@@ -63,7 +62,7 @@ static void fail_tls(struct dial *dial, enum tls_failure failure, bool timed_out
 
 static void handshake_done(struct dial *dial)
 {
-    struct dial_result result = {.fd = -1, .transport = dial->transport};
+    struct dial_result result = {.transport = dial->transport};
 
     dial->transport = NULL;
     answer(dial, &result);
@@ -102,19 +101,19 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
     fail_tls(argument, TLS_FAILURE_NOT_TLS, true, "no answer during the TLS handshake");
 }
 
-static void start_handshake(struct dial *dial, int fd)
+static void start_handshake(struct dial *dial)
 {
+    int fd = transport_fd(dial->transport);
     uint64_t now = clock_now_us();
     uint64_t left_us = dial->deadline_us > now ? dial->deadline_us - now : 0;
 
-    dial->transport = transport_new_client(
-        fd, dial->tls.context, dial->tls.server_name ? dial->tls.server_name : dial->host);
+    dial->transport = transport_secure(dial->transport, dial->tls.context,
+                                       dial->tls.server_name ? dial->tls.server_name : dial->host);
     dial->readable = worker_event(dial->worker, fd, EV_READ | EV_PERSIST, on_ready, dial);
     dial->writable = worker_event(dial->worker, fd, EV_WRITE, on_ready, dial);
     dial->deadline = worker_timer(dial->worker, on_deadline, dial);
     event_add(dial->readable, NULL);
     worker_wait_us(dial->deadline, left_us);
-    go_on(dial);
 }
 
 static void on_connected(void *context, const struct connector_result *result)
@@ -122,15 +121,16 @@ static void on_connected(void *context, const struct connector_result *result)
     struct dial *dial = context;
 
     dial->connector = NULL;
-    if (result->fd >= 0 && dial->tls.context) {
-        start_handshake(dial, result->fd);
+    if (result->fd >= 0) {
+        dial->transport = transport_new(result->fd);
+        if (dial->tls.context)
+            start_handshake(dial);
+        go_on(dial);
         return;
     }
-    answer(dial, &(struct dial_result){.fd = result->fd,
-                                       .failure = result->fd >= 0       ? DIAL_FAILURE_NONE
-                                                  : result->name_failed ? DIAL_FAILURE_NAME
-                                                  : result->forbidden   ? DIAL_FAILURE_FORBIDDEN
-                                                                        : DIAL_FAILURE_TCP,
+    answer(dial, &(struct dial_result){.failure = result->name_failed ? DIAL_FAILURE_NAME
+                                                  : result->forbidden ? DIAL_FAILURE_FORBIDDEN
+                                                                      : DIAL_FAILURE_TCP,
                                        .timed_out = result->timed_out,
                                        .error = result->error});
 }

@@ -20,10 +20,8 @@ enum dial_failure {
     DIAL_FAILURE_TLS,
 };
 
-/* Connected: transport with TLS, fd without it; either is the callback's. */
 struct dial_result {
-    int fd;                      /* -1: not this one */
-    struct transport *transport; /* NULL: not this one */
+    struct transport *transport; /* connected, the callback's; NULL: failed */
     enum dial_failure failure;
     enum tls_failure tls; /* with DIAL_FAILURE_TLS */
     bool timed_out;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "io/socket.h"
@@ -27,20 +28,18 @@ enum {
     /* Reads of the socket for one call: TLS has messages that yield nothing (key updates), and who
      * sends them as fast as they are understood would keep everybody else waiting. */
     READS_A_CALL = 8,
+    RECORD = SSL3_RT_MAX_PLAIN_LENGTH,
+    RECORD_ROOM = RECORD + 512,
+    /* To encrypt a record of its own costs about as much as to copy so many bytes. */
+    GATHERED_MAX = 4 * 1024,
 };
 
-struct transport {
-    struct transport *below; /* NULL: the socket */
-    int fd;                  /* below's, if there is one */
+/* What only a transport with TLS has: a plain one is small, for there may be thousands. */
+struct transport_tls {
     SSL *ssl;
     BIO_METHOD *method;
-    uint8_t *out; /* NULL while nothing is on its way */
-    size_t out_capacity;
-    size_t out_fill;
-    size_t out_sent;
     bool ended;
     int broken;   /* what a read has failed with: the kernel says it once, then it says the end */
-    bool ending;  /* transport_shutdown() was called: the socket ends when all is with the kernel */
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
     unsigned reads; /* of the socket in this call */
@@ -49,7 +48,19 @@ struct transport {
     struct tls_verdict verdict;
     char protection[64];
     char certificate[300];
-    char error[TRANSPORT_ERROR_MAX];
+    char error[TRANSPORT_ERROR_MAX]; /* "": see the transport's own */
+};
+
+struct transport {
+    struct transport_tls *tls; /* NULL: plain */
+    struct transport *below;   /* NULL: the socket */
+    int fd;                    /* below's, if there is one */
+    int error;                 /* the socket's last one, an errno */
+    bool ending;  /* transport_shutdown() was called: the socket ends when all is with the kernel */
+    uint8_t *out; /* NULL while nothing is on its way */
+    size_t out_capacity;
+    size_t out_fill;
+    size_t out_sent;
 };
 
 /* ---- what is under the TLS: as recv() and send() */
@@ -89,8 +100,9 @@ static ssize_t transmit(struct transport *transport, const uint8_t *bytes, size_
 /* Why receive() or transmit() failed. */
 static const char *reason_below(const struct transport *transport)
 {
-    return transport->below && transport->below->error[0] ? transport->below->error
-                                                          : strerror(errno);
+    const char *reason = transport->below ? transport_error(transport->below) : "";
+
+    return reason[0] ? reason : strerror(errno);
 }
 
 static bool has_unsent(const struct transport *transport)
@@ -108,13 +120,21 @@ static bool prepare_out(struct transport *transport, size_t size)
         return false;
     if (transport->out && size <= transport->out_capacity - transport->out_fill)
         return true;
-    size_t capacity = transport->out_fill + size <= OUT_SMALL ? OUT_SMALL : OUT_SIZE;
+    size_t most = transport->tls ? OUT_SIZE : WORKER_WRITE_SIZE;
+    size_t capacity = transport->out_fill + size <= OUT_SMALL ? OUT_SMALL : most;
     uint8_t *out = realloc(transport->out, capacity);
     if (!out)
         abort();
     transport->out = out;
     transport->out_capacity = capacity;
     return true;
+}
+
+/* Copies what leaves later. There is room. */
+static void put_out(struct transport *transport, const void *bytes, size_t size)
+{
+    memcpy(transport->out + transport->out_fill, bytes, size);
+    transport->out_fill += size;
 }
 
 static int bio_write(BIO *bio, const char *bytes, int size)
@@ -126,33 +146,33 @@ static int bio_write(BIO *bio, const char *bytes, int size)
         errno = ENOBUFS;
         return -1;
     }
-    memcpy(transport->out + transport->out_fill, bytes, (size_t)size);
-    transport->out_fill += (size_t)size;
+    put_out(transport, bytes, (size_t)size);
     return size;
 }
 
 static int bio_read(BIO *bio, char *bytes, int size)
 {
     struct transport *transport = BIO_get_data(bio);
+    struct transport_tls *tls = transport->tls;
 
     BIO_clear_retry_flags(bio);
-    if (transport->drained || transport->reads == READS_A_CALL) {
+    if (tls->drained || tls->reads == READS_A_CALL) {
         BIO_set_retry_read(bio);
         return -1;
     }
-    if (transport->broken != 0) {
-        errno = transport->broken;
+    if (tls->broken != 0) {
+        errno = tls->broken;
         return -1;
     }
-    transport->reads++;
+    tls->reads++;
     ssize_t got = receive(transport, bytes, (size_t)size);
-    transport->drained = got > 0 && got < size;
+    tls->drained = got > 0 && got < size;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         BIO_set_retry_read(bio);
     else if (got < 0)
-        transport->broken = errno;
+        tls->broken = errno;
     if (got == 0)
-        transport->ended = true;
+        tls->ended = true;
     return (int)got;
 }
 
@@ -167,7 +187,7 @@ static long bio_control(BIO *bio, int command, long number, void *pointer)
     case BIO_CTRL_DUP:
         return 1;
     case BIO_CTRL_EOF:
-        return transport->ended;
+        return transport->tls->ended;
     default:
         return 0;
     }
@@ -182,11 +202,11 @@ static int on_verify(int verdict, X509_STORE_CTX *store)
     struct tls_certificate_text text;
 
     if (!verdict)
-        tls_verdict_note(&transport->verdict, store);
+        tls_verdict_note(&transport->tls->verdict, store);
     if (!certificate)
         return verdict;
     tls_certificate_describe(certificate, &text);
-    snprintf(transport->certificate, sizeof transport->certificate,
+    snprintf(transport->tls->certificate, sizeof transport->tls->certificate,
              "%s, issued by %s, valid until %s", text.subject, text.issuer, text.until);
     return verdict;
 }
@@ -195,7 +215,7 @@ static int on_verify(int verdict, X509_STORE_CTX *store)
  * of them. */
 static void set_up_tls(struct transport *transport)
 {
-    SSL *ssl = transport->ssl;
+    SSL *ssl = transport->tls->ssl;
     BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "link");
     BIO *bio;
 
@@ -204,7 +224,7 @@ static void set_up_tls(struct transport *transport)
     BIO_meth_set_write(method, bio_write);
     BIO_meth_set_read(method, bio_read);
     BIO_meth_set_ctrl(method, bio_control);
-    transport->method = method;
+    transport->tls->method = method;
     bio = BIO_new(method);
     if (!bio)
         abort();
@@ -216,15 +236,6 @@ static void set_up_tls(struct transport *transport)
     SSL_set_default_read_buffer_len(ssl, READ_AHEAD);
 }
 
-static void note_protection(struct transport *transport)
-{
-    if (transport->ssl)
-        snprintf(transport->protection, sizeof transport->protection, "%s %s",
-                 SSL_get_version(transport->ssl), SSL_get_cipher(transport->ssl));
-    else
-        snprintf(transport->protection, sizeof transport->protection, "plain");
-}
-
 struct transport *transport_new(int fd)
 {
     struct transport *transport = calloc(1, sizeof *transport);
@@ -232,26 +243,33 @@ struct transport *transport_new(int fd)
     if (!transport)
         abort();
     transport->fd = fd;
-    note_protection(transport);
     return transport;
 }
 
-static struct transport *new_tls(int fd, SSL_CTX *context)
+/* A socket's transport gets TLS itself; over one that has it, another one. What TLS below has not
+ * sent yet, an answer to a key update, goes before anything of ours. */
+static struct transport *add_tls(struct transport *below, SSL_CTX *context)
 {
-    struct transport *transport = transport_new(fd);
+    struct transport *transport = below->tls ? transport_new(below->fd) : below;
+    struct transport_tls *tls = calloc(1, sizeof *tls);
 
-    transport->ssl = SSL_new(context);
-    if (!transport->ssl)
+    if (!tls)
         abort();
-    transport->unread = true; /* read ahead with the end of the handshake */
+    transport->tls = tls;
+    if (transport != below)
+        transport->below = below;
+    tls->ssl = SSL_new(context);
+    if (!tls->ssl)
+        abort();
+    tls->unread = true; /* read ahead with the end of the handshake */
     set_up_tls(transport);
     return transport;
 }
 
-struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name)
+struct transport *transport_secure(struct transport *below, SSL_CTX *context, const char *name)
 {
-    struct transport *transport = new_tls(fd, context);
-    SSL *ssl = transport->ssl;
+    struct transport *transport = add_tls(below, context);
+    SSL *ssl = transport->tls->ssl;
 
     tls_expect_peer(ssl, name);
     SSL_set_connect_state(ssl);
@@ -259,65 +277,45 @@ struct transport *transport_new_client(int fd, SSL_CTX *context, const char *nam
     return transport;
 }
 
-struct transport *transport_new_server(int fd, SSL_CTX *context)
+struct transport *transport_secure_server(struct transport *below, SSL_CTX *context)
 {
-    struct transport *transport = new_tls(fd, context);
+    struct transport *transport = add_tls(below, context);
 
-    SSL_set_accept_state(transport->ssl);
-    SSL_set_options(transport->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    SSL_set_accept_state(transport->tls->ssl);
+    SSL_set_options(transport->tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
     return transport;
 }
 
 void transport_stop_wiping(struct transport *transport)
 {
-    if (transport->ssl)
-        SSL_clear_options(transport->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    if (transport->tls)
+        SSL_clear_options(transport->tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
 /* Puts TLS's close_notify behind all that was written. */
 static void close_tls(struct transport *transport)
 {
-    SSL_shutdown(transport->ssl);
+    SSL_shutdown(transport->tls->ssl);
     ERR_clear_error();
 }
 
 /* All but the descriptor. */
 static void release(struct transport *transport)
 {
-    if (transport->ssl) {
-        SSL_free(transport->ssl);
-        BIO_meth_free(transport->method);
+    if (transport->tls) {
+        SSL_free(transport->tls->ssl);
+        BIO_meth_free(transport->tls->method);
+        free(transport->tls);
     }
     free(transport->out);
     free(transport);
-}
-
-struct transport *transport_secure(struct transport *below, SSL_CTX *context, const char *name)
-{
-    struct transport *transport = transport_new_client(below->fd, context, name);
-
-    /* What TLS below has not sent yet, an answer to a key update, goes before anything of ours. */
-    if (below->ssl)
-        transport->below = below;
-    else
-        release(below);
-    return transport;
-}
-
-int transport_take_fd(struct transport *transport)
-{
-    int fd = transport->fd;
-
-    assert(!transport->ssl && !transport_busy(transport));
-    release(transport);
-    return fd;
 }
 
 void transport_free(struct transport *transport)
 {
     if (!transport)
         return;
-    if (transport->ssl && !transport_busy(transport)) {
+    if (transport->tls && !transport_busy(transport)) {
         close_tls(transport);
         transport_flush(transport);
     }
@@ -342,7 +340,7 @@ void transport_reset(struct transport *transport)
 void transport_shutdown(struct transport *transport)
 {
     assert(!transport_busy(transport));
-    if (transport->ssl)
+    if (transport->tls)
         close_tls(transport);
     transport->ending = true;
     transport_flush(transport);
@@ -355,157 +353,204 @@ int transport_fd(const struct transport *transport)
 
 const char *transport_protection(const struct transport *transport)
 {
-    return transport->protection;
+    return transport->tls && transport->tls->protection[0] ? transport->tls->protection : "plain";
 }
 
 const char *transport_certificate(const struct transport *transport)
 {
-    return transport->certificate;
+    return transport->tls ? transport->tls->certificate : "";
 }
 
 X509 *transport_client_certificate(const struct transport *transport)
 {
-    if (!transport->ssl || SSL_get_verify_result(transport->ssl) != X509_V_OK)
+    if (!transport->tls || SSL_get_verify_result(transport->tls->ssl) != X509_V_OK)
         return NULL;
-    return SSL_get_peer_certificate(transport->ssl);
+    return SSL_get_peer_certificate(transport->tls->ssl);
 }
 
 const struct tls_verdict *transport_verdict(const struct transport *transport)
 {
-    return &transport->verdict;
+    static const struct tls_verdict none;
+
+    return transport->tls ? &transport->tls->verdict : &none;
 }
 
 const char *transport_error(const struct transport *transport)
 {
-    return transport->error;
+    if (transport->tls)
+        return transport->tls->error;
+    return transport->error != 0 ? strerror(transport->error) : "";
 }
 
 static long fail_errno(struct transport *transport)
 {
-    snprintf(transport->error, sizeof transport->error, "%s", reason_below(transport));
+    if (transport->tls)
+        snprintf(transport->tls->error, sizeof transport->tls->error, "%s",
+                 reason_below(transport));
+    else
+        transport->error = errno;
     return TRANSPORT_ERROR;
 }
 
 static long fail_tls(struct transport *transport)
 {
+    struct transport_tls *tls = transport->tls;
     unsigned long code = ERR_peek_last_error();
 
-    transport->failure = tls_failure_of(transport->ssl, code);
+    tls->failure = tls_failure_of(tls->ssl, code);
     if (code != 0)
-        tls_describe(code, transport->error, sizeof transport->error);
+        tls_describe(code, tls->error, sizeof tls->error);
     else
-        snprintf(transport->error, sizeof transport->error, "%s", reason_below(transport));
+        snprintf(tls->error, sizeof tls->error, "%s", reason_below(transport));
     ERR_clear_error();
     return TRANSPORT_ERROR;
 }
 
 static void begin_call(struct transport *transport)
 {
-    transport->drained = false;
-    transport->reads = 0;
+    transport->tls->drained = false;
+    transport->tls->reads = 0;
 }
 
 int transport_handshake(struct transport *transport)
 {
+    struct transport_tls *tls = transport->tls;
+
+    if (!tls)
+        return 1;
     begin_call(transport);
     ERR_clear_error();
     errno = 0;
-    int result = SSL_do_handshake(transport->ssl);
-    int error = SSL_get_error(transport->ssl, result);
+    int result = SSL_do_handshake(tls->ssl);
+    int error = SSL_get_error(tls->ssl, result);
     /* An alert that says why it failed is sent as well. */
     int sent = transport_flush(transport);
 
     if (result == 1) {
-        note_protection(transport);
+        snprintf(tls->protection, sizeof tls->protection, "%s %s", SSL_get_version(tls->ssl),
+                 SSL_get_cipher(tls->ssl));
         return sent == TRANSPORT_ERROR ? TRANSPORT_ERROR : 1;
     }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return sent == TRANSPORT_ERROR ? TRANSPORT_ERROR : TRANSPORT_BLOCKED;
-    if (transport->ended) {
+    if (tls->ended) {
         ERR_clear_error();
         return TRANSPORT_EOF;
     }
     fail_tls(transport);
-    if (SSL_get_verify_result(transport->ssl) != X509_V_OK)
-        snprintf(transport->error, sizeof transport->error, "%s",
-                 X509_verify_cert_error_string(SSL_get_verify_result(transport->ssl)));
+    if (SSL_get_verify_result(tls->ssl) != X509_V_OK)
+        snprintf(tls->error, sizeof tls->error, "%s",
+                 X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
     return TRANSPORT_ERROR;
 }
 
 enum tls_failure transport_failure(const struct transport *transport)
 {
-    return transport->failure;
+    return transport->tls ? transport->tls->failure : TLS_FAILURE_OTHER;
 }
 
-static long read_plain(struct transport *transport, uint8_t *buffer, size_t size, int flags)
+static bool must_wait(void)
 {
-    ssize_t got = recv(transport->fd, buffer, size, flags);
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
 
+/* What the system has answered to a read of the socket. */
+static long plain_result(struct transport *transport, ssize_t got)
+{
     if (got > 0)
         return got;
     if (got == 0)
         return TRANSPORT_EOF;
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
-        return TRANSPORT_BLOCKED;
-    return fail_errno(transport);
+    return must_wait() ? TRANSPORT_BLOCKED : fail_errno(transport);
 }
 
 static long read_tls(struct transport *transport, int (*read)(SSL *, void *, int), uint8_t *buffer,
                      size_t size)
 {
+    struct transport_tls *tls = transport->tls;
+
     ERR_clear_error();
     errno = 0;
-    int got = read(transport->ssl, buffer, (int)size);
+    int got = read(tls->ssl, buffer, (int)size);
     if (got > 0)
         return got;
-    switch (SSL_get_error(transport->ssl, got)) {
+    switch (SSL_get_error(tls->ssl, got)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
         return TRANSPORT_BLOCKED;
     case SSL_ERROR_ZERO_RETURN:
         return TRANSPORT_EOF;
     default:
-        if (!transport->ended)
+        if (!tls->ended)
             return fail_tls(transport);
         ERR_clear_error();
         return TRANSPORT_EOF;
     }
 }
 
-long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
+/* A record yields at most 16 KiB: goes on until the space is full. Returns what the last read has
+ * said. */
+static long fill_space(struct transport *transport, const struct iovec *space, size_t *fill)
+{
+    size_t at = 0;
+    long got = 1;
+
+    while (got > 0 && at < space->iov_len) {
+        got = read_tls(transport, SSL_read, (uint8_t *)space->iov_base + at, space->iov_len - at);
+        at += got > 0 ? (size_t)got : 0;
+    }
+    *fill += at;
+    return got;
+}
+
+long transport_readv(struct transport *transport, const struct iovec *spaces, size_t count)
 {
     size_t fill = 0;
-    long got = 0;
+    long got = 1;
 
+    if (!transport->tls)
+        return plain_result(transport, readv(transport->fd, spaces, (int)count));
     begin_call(transport);
-    /* A TLS record yields at most 16 KiB; plain TCP fills the buffer at once. */
-    do {
-        got = transport->ssl ? read_tls(transport, SSL_read, buffer + fill, size - fill)
-                             : read_plain(transport, buffer + fill, size - fill, 0);
-        if (got > 0)
-            fill += (size_t)got;
-    } while (got > 0 && transport->ssl && fill < size);
+    for (size_t i = 0; i < count && got > 0; i++)
+        got = fill_space(transport, &spaces[i], &fill);
     /* An end or an error comes again with the next call. SSL_has_pending() would be true for a part
      * of a record as well, for which there is nothing to do but wait. */
-    transport->unread = transport->ssl && fill > 0 && got != TRANSPORT_BLOCKED;
+    transport->tls->unread = fill > 0 && got != TRANSPORT_BLOCKED;
     return fill > 0 ? (long)fill : got;
+}
+
+long transport_read(struct transport *transport, uint8_t *buffer, size_t size)
+{
+    const struct iovec space = {buffer, size};
+
+    return transport_readv(transport, &space, 1);
 }
 
 long transport_peek(struct transport *transport, uint8_t *buffer, size_t size)
 {
+    if (!transport->tls)
+        return plain_result(transport, recv(transport->fd, buffer, size, MSG_PEEK));
     begin_call(transport);
-    return transport->ssl ? read_tls(transport, SSL_peek, buffer, size)
-                          : read_plain(transport, buffer, size, MSG_PEEK);
+    return read_tls(transport, SSL_peek, buffer, size);
+}
+
+long transport_discard(struct transport *transport)
+{
+    uint8_t bytes[4096];
+
+    return plain_result(transport, recv(transport->fd, bytes, sizeof bytes, 0));
 }
 
 bool transport_pending(const struct transport *transport)
 {
-    return transport->unread || (transport->below && transport_pending(transport->below));
+    return (transport->tls && transport->tls->unread) ||
+           (transport->below && transport_pending(transport->below));
 }
 
 bool transport_has_room(const struct transport *transport)
 {
-    return !has_unsent(transport) || OUT_SIZE - transport->out_fill >= OUT_SIZE / BATCHES;
+    return !has_unsent(transport) ||
+           (transport->tls && OUT_SIZE - transport->out_fill >= OUT_SIZE / BATCHES);
 }
 
 bool transport_busy(const struct transport *transport)
@@ -513,30 +558,139 @@ bool transport_busy(const struct transport *transport)
     return has_unsent(transport) || (transport->below && transport_busy(transport->below));
 }
 
-static void put_plain(struct transport *transport, const uint8_t *bytes, size_t size)
+/* ---- plain: straight from the caller's memory */
+
+/* Bytes that the kernel took, 0 if none now; or TRANSPORT_ERROR. */
+static long send_plain(struct transport *transport, const struct iovec *spans, size_t count)
 {
-    if (!prepare_out(transport, size))
-        abort(); /* there was room: transport_commit() */
-    memcpy(transport->out + transport->out_fill, bytes, size);
-    transport->out_fill += size;
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)spans,
+                                   .msg_iovlen = count};
+    ssize_t sent = sendmsg(transport->fd, &message, MSG_NOSIGNAL);
+
+    if (sent >= 0)
+        return sent;
+    return must_wait() ? 0 : fail_errno(transport);
 }
 
-int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size)
+static long write_plain(struct transport *transport, const struct iovec *spans, size_t count)
 {
-    assert(transport_has_room(transport) && size <= WORKER_WRITE_SIZE);
-    if (!transport->ssl) {
-        put_plain(transport, bytes, size);
-        return 0;
+    int flushed = transport_flush(transport);
+
+    if (flushed != 1 || count == 0)
+        return flushed == TRANSPORT_ERROR ? TRANSPORT_ERROR : 0;
+    return send_plain(transport, spans, count);
+}
+
+/* What the kernel does not take waits here; after an error too, so that the next flush has one. */
+static int commit_plain(struct transport *transport, const uint8_t *bytes, size_t size)
+{
+    const struct iovec span = {(void *)(uintptr_t)bytes, size};
+    long result = write_plain(transport, &span, 1);
+    size_t sent = result > 0 ? (size_t)result : 0;
+
+    if (sent < size) {
+        prepare_out(transport, size - sent); /* there is room: nothing is on its way */
+        put_out(transport, bytes + sent, size - sent);
     }
+    return result < 0 ? TRANSPORT_ERROR : 0;
+}
+
+/* ---- TLS */
+
+static int encrypt(struct transport *transport, const uint8_t *bytes, size_t size)
+{
     ERR_clear_error();
     while (size > 0) {
-        int put = SSL_write(transport->ssl, bytes, (int)size);
+        int put = SSL_write(transport->tls->ssl, bytes, (int)size);
         if (put <= 0)
             return (int)fail_tls(transport);
         bytes += put;
         size -= (size_t)put;
     }
     return 0;
+}
+
+/* A position in a caller's spans. */
+struct reader {
+    const struct iovec *spans;
+    size_t count;
+    size_t skip; /* of the first one */
+};
+
+static struct iovec first_span(const struct reader *reader)
+{
+    return (struct iovec){(uint8_t *)reader->spans->iov_base + reader->skip,
+                          reader->spans->iov_len - reader->skip};
+}
+
+static void skip_bytes(struct reader *reader, size_t size)
+{
+    reader->skip += size;
+    if (reader->skip == reader->spans->iov_len) {
+        reader->spans++;
+        reader->count--;
+        reader->skip = 0;
+    }
+}
+
+/* Steps over the bytes for a record: a span's own, as many as a record holds; or several short
+ * spans, copied together. */
+static struct iovec next_record(struct reader *reader, uint8_t gathered[RECORD])
+{
+    struct iovec record = first_span(reader);
+
+    if (record.iov_len > RECORD)
+        record.iov_len = RECORD;
+    skip_bytes(reader, record.iov_len);
+    if (record.iov_len >= GATHERED_MAX)
+        return record;
+    while (reader->count > 0) {
+        struct iovec span = first_span(reader);
+        if (span.iov_len >= GATHERED_MAX || record.iov_len + span.iov_len > RECORD)
+            break;
+        if (record.iov_base != gathered)
+            memcpy(gathered, record.iov_base, record.iov_len);
+        memcpy(gathered + record.iov_len, span.iov_base, span.iov_len);
+        record = (struct iovec){gathered, record.iov_len + span.iov_len};
+        skip_bytes(reader, span.iov_len);
+    }
+    return record;
+}
+
+static bool has_record_room(const struct transport *transport)
+{
+    return !has_unsent(transport) || OUT_SIZE - transport->out_fill >= RECORD_ROOM;
+}
+
+static long write_tls(struct transport *transport, const struct iovec *spans, size_t count)
+{
+    struct reader reader = {spans, count, 0};
+    uint8_t gathered[RECORD];
+    size_t taken = 0;
+
+    do {
+        while (reader.count > 0 && has_record_room(transport)) {
+            struct iovec record = next_record(&reader, gathered);
+            if (encrypt(transport, record.iov_base, record.iov_len) != 0)
+                return TRANSPORT_ERROR;
+            taken += record.iov_len;
+        }
+        if (transport_flush(transport) == TRANSPORT_ERROR)
+            return TRANSPORT_ERROR;
+    } while (reader.count > 0 && has_record_room(transport));
+    return (long)taken;
+}
+
+long transport_writev(struct transport *transport, const struct iovec *spans, size_t count)
+{
+    return transport->tls ? write_tls(transport, spans, count)
+                          : write_plain(transport, spans, count);
+}
+
+int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size)
+{
+    assert(transport_has_room(transport) && size <= WORKER_WRITE_SIZE);
+    return transport->tls ? encrypt(transport, bytes, size) : commit_plain(transport, bytes, size);
 }
 
 /* All is with the kernel: now what is below may end. */

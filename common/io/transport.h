@@ -1,12 +1,26 @@
 /*
- * The byte pipe under a link: a socket, with or without TLS. Also under a request while it is made
- * or answered, and under a connection to a broker that speaks TLS.
+ * The byte pipe: a socket, with or without TLS, or TLS in TLS. Whoever has bytes to move has one
+ * from the first byte on, and never asks which kind it is.
  *
- * TLS goes through a BIO of our own: records of one batch are collected in one buffer and leave in
- * one send(), received bytes are read ahead in large pieces.
+ * What is copied, beside what the kernel does:
  *
- * Writing is by batches: transport_commit() encrypts one whole, so nothing is ever half encrypted,
- * and transport_flush() hands several to the kernel in one call.
+ * - Plain, transport_readv() and transport_writev(): nothing. One system call each, from and to the
+ *   caller's memory; what the kernel does not take stays with the caller.
+ * - Plain, transport_commit(): what the kernel does not take now, and no more.
+ * - TLS, reading: once, from the record that OpenSSL has decrypted in place, in a buffer of its
+ *   own, into the caller's memory. The socket is read ahead, 64 KiB at a time.
+ * - TLS, writing: OpenSSL copies the bytes of each record into a buffer of its own, where it
+ *   encrypts them; from there the record is copied behind those that leave with it in one send().
+ *   It is best fed with whole records of 16 KiB in one piece, so short spans are copied together
+ *   first.
+ *
+ * TLS goes through a BIO of our own: records are collected in one buffer and leave in one send(),
+ * received bytes are read ahead in large pieces.
+ *
+ * There are two ways to write. transport_writev() takes what it has room for and hands it to the
+ * kernel. Batches are taken whole: transport_commit() encrypts one, so nothing is ever half
+ * encrypted, and transport_flush() hands several to the kernel in one call; without TLS a batch
+ * goes to the kernel at once, and there is no room for another while some of it waits.
  */
 #pragma once
 
@@ -14,31 +28,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "tls/tls_verdict.h"
 
 struct transport;
 
-/* Plain TCP. fd belongs to the transport from now on, as with all of these. */
+/* Plain TCP. fd belongs to the transport from now on. */
 struct transport *transport_new(int fd);
 /*
- * A TLS client over a connected socket, which must get through transport_handshake() first. The
- * server's certificate must be for name, a host name or an IP literal.
- */
-struct transport *transport_new_client(int fd, SSL_CTX *context, const char *name);
-/* A TLS server over an accepted socket; it must get through transport_handshake() first. What has
- * been read is overwritten in OpenSSL's buffers, for a request may hold a token. */
-struct transport *transport_new_server(int fd, SSL_CTX *context);
-/* From here on it is not: that takes time, and what comes now is in our own buffers as well. */
-void transport_stop_wiping(struct transport *transport);
-/*
- * TLS over a connection that exists already, as after a proxy's answer to CONNECT; over one that
- * has TLS itself as well. Takes below, on which nothing may be on its way. Then as above.
+ * TLS over a connection that exists already: as a client over a socket that has just connected, or
+ * after a proxy's answer to CONNECT, over one that has TLS itself as well. Takes below, on which
+ * nothing may be on its way. Must get through transport_handshake() first. The server's certificate
+ * must be for name, a host name or an IP literal.
  */
 struct transport *transport_secure(struct transport *below, SSL_CTX *context, const char *name);
-/* 1: done; TRANSPORT_BLOCKED: again when the socket is readable, or writable if transport_busy();
- * TRANSPORT_EOF: the peer closed; TRANSPORT_ERROR: transport_failure() and transport_error() tell.
- */
+/* The same as a server, before a byte is read (the first one may have been peeked at). What has
+ * been read is overwritten in OpenSSL's buffers, for a request may hold a token. */
+struct transport *transport_secure_server(struct transport *below, SSL_CTX *context);
+/* From here on it is not: that takes time, and what comes now is in our own buffers as well. */
+void transport_stop_wiping(struct transport *transport);
+/* 1: done, or there is no TLS; TRANSPORT_BLOCKED: again when the socket is readable, or writable if
+ * transport_busy(); TRANSPORT_EOF: the peer closed; TRANSPORT_ERROR: transport_failure() and
+ * transport_error() tell. */
 int transport_handshake(struct transport *transport);
 /* What kind of failure of TLS's the last TRANSPORT_ERROR was. */
 enum tls_failure transport_failure(const struct transport *transport);
@@ -52,8 +64,6 @@ const char *transport_certificate(const struct transport *transport);
  * been verified, else NULL. The caller frees it (X509_free). */
 X509 *transport_client_certificate(const struct transport *transport);
 
-/* Ends a plain transport on which nothing is on its way; the descriptor is the caller's again. */
-int transport_take_fd(struct transport *transport);
 /* Sends TLS's close_notify if it can, and closes. */
 void transport_free(struct transport *transport);
 /* Closes so that the peer sees a reset, never a clean end. */
@@ -76,9 +86,14 @@ enum transport_result {
 
 /* Reads until buffer is full or nothing more is there. > 0: bytes; else a transport_result. */
 long transport_read(struct transport *transport, uint8_t *buffer, size_t size);
+/* The same into several places, one after another. */
+long transport_readv(struct transport *transport, const struct iovec *spaces, size_t count);
 /* As transport_read(), but the bytes stay, and there may be more of them. Whoever takes a part of
  * them only, and gives the transport to somebody else, reads exactly that part. */
 long transport_peek(struct transport *transport, uint8_t *buffer, size_t size);
+/* Reads from the socket and forgets, without a look at it, not even TLS's: for whoever has said its
+ * last word. As transport_read(). */
+long transport_discard(struct transport *transport);
 #define TRANSPORT_ERROR_MAX 160
 /* What the last TRANSPORT_ERROR was about; ends with the transport. */
 const char *transport_error(const struct transport *transport);
@@ -87,8 +102,13 @@ const char *transport_error(const struct transport *transport);
 bool transport_busy(const struct transport *transport);
 /* Whether another batch can be committed. */
 bool transport_has_room(const struct transport *transport);
-/* Encrypts a batch (at most WORKER_WRITE_SIZE bytes) for transport_flush(). Needs room. 0 or
- * TRANSPORT_ERROR. */
+/* Writes what the spans point at, one after another, as far as there is room now. >= 0: so many
+ * bytes were taken, and all are with the kernel unless the transport is busy afterwards; when some
+ * were not, again when the socket is writable. TRANSPORT_ERROR: nothing more can be written, and
+ * whether some of these bytes have left is not known. */
+long transport_writev(struct transport *transport, const struct iovec *spans, size_t count);
+/* Takes a batch (at most WORKER_WRITE_SIZE bytes) for transport_flush(), encrypted. Needs room. 0
+ * or TRANSPORT_ERROR. */
 int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size);
 /* 1: everything is with the kernel; TRANSPORT_BLOCKED; TRANSPORT_ERROR. */
 int transport_flush(struct transport *transport);

@@ -1,13 +1,10 @@
 #include "tunnel/link.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "io/clock.h"
 #include "io/socket.h"
@@ -49,9 +46,10 @@ struct link {
     size_t probed_size; /* of that frame */
     bool client;
     bool framed;    /* payload comes and goes in WebSocket frames */
-    bool handed_on; /* payload goes elsewhere: to other_fd, or to held until that is there */
+    bool handed_on; /* payload goes elsewhere: to other, or to held until that is there */
     struct byte_queue held;
-    int other_fd; /* the instance that has the session; -1: not known yet, or none */
+    struct transport
+        *other; /* to the instance that has the session; NULL: not known yet, or none */
     struct event *other_readable;
     struct event *other_writable;
     bool closing; /* a close frame was sent; nothing follows it */
@@ -93,7 +91,6 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     link->client = client;
     link->framed = true;
     link->frame_max = FRAME_LIMIT_MOST;
-    link->other_fd = -1;
     byte_queue_init(&link->held, &worker->pool);
     link->next_key = MASK_KEYS;
     link->timer_us = UINT64_MAX;
@@ -151,10 +148,10 @@ struct link *link_new_handed_on(struct worker *worker, struct transport *transpo
 
 static void link_free(struct link *link)
 {
-    if (link->other_fd >= 0) {
+    if (link->other) {
         event_free(link->other_readable);
         event_free(link->other_writable);
-        close(link->other_fd);
+        transport_free(link->other);
     }
     byte_queue_clear(&link->held);
     event_free(link->readable);
@@ -270,11 +267,11 @@ static void set_end(struct link *link, enum link_end end, const char *reason)
 /* What the instance that has the session says. */
 static size_t read_other(struct link *link, uint8_t *buffer, size_t size)
 {
-    ssize_t got = read(link->other_fd, buffer, size);
+    long got = transport_read(link->other, buffer, size);
 
     if (got > 0)
         return (size_t)got;
-    if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+    if (got != TRANSPORT_BLOCKED)
         start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session has closed it");
     return 0;
 }
@@ -338,7 +335,7 @@ static size_t fill_staging(struct link *link, uint8_t **start)
         room = WORKER_WRITE_SIZE - front;
     if (link->session)
         size = mux_session_pull(link->session, at, room, clock_now_us());
-    else if (link->other_fd >= 0)
+    else if (link->other)
         size = read_other(link, at, room);
     if (size > 0 && link->framed)
         at = put_frames(link, at, &size);
@@ -496,14 +493,13 @@ static void hand_on(struct link *link)
 {
     struct iovec spans[HELD_SPANS];
 
-    while (link->other_fd >= 0 && byte_queue_unread(&link->held) > 0) {
+    while (link->other && byte_queue_unread(&link->held) > 0) {
         size_t count = byte_queue_peek(&link->held, spans, HELD_SPANS);
-        ssize_t written = writev(link->other_fd, spans, (int)count);
-        if (written < 0) {
-            if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-                start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session is gone");
+        long written = transport_writev(link->other, spans, count);
+        if (written < 0)
+            start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session is gone");
+        if (written <= 0)
             return;
-        }
         byte_queue_skip(&link->held, (uint64_t)written);
         byte_queue_drop(&link->held, link->held.read);
     }
@@ -524,10 +520,12 @@ static void on_other_writable(evutil_socket_t fd, short what, void *argument)
     link_update(link);
 }
 
-void link_forward(struct link *link, int fd)
+void link_forward(struct link *link, struct transport *other)
 {
-    assert(link->handed_on && link->other_fd < 0);
-    link->other_fd = fd;
+    int fd = transport_fd(other);
+
+    assert(link->handed_on && !link->other);
+    link->other = other;
     link->other_readable =
         worker_event(link->worker, fd, EV_READ | EV_PERSIST, on_other_readable, link);
     link->other_writable =
@@ -726,7 +724,7 @@ static void update_forwarding(struct link *link)
     worker_want(link->readable, !full);
     if (was_full && !full && transport_pending(link->transport))
         event_active(link->readable, EV_READ, 0);
-    if (link->other_fd < 0)
+    if (!link->other)
         return;
     worker_want(link->other_readable, !link->closing && !transport_busy(link->transport));
     worker_want(link->other_writable, !link->closing && byte_queue_unread(&link->held) > 0);

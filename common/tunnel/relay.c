@@ -1,12 +1,9 @@
 #include "tunnel/relay.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "io/clock.h"
 
@@ -35,7 +32,6 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
     relay->owner = owner;
     relay->context = context;
     relay->filter = filter;
-    relay->fd = -1;
     relay->read_size = READ_SIZE_MIN;
     relay->counters = (struct relay_counters){.to_socket = &relay->uncounted,
                                               .from_socket = &relay->uncounted,
@@ -71,16 +67,11 @@ static void free_relay(struct worker_release *release)
 
 static void close_socket(struct relay *relay, bool reset)
 {
-    if (relay->tls && reset)
-        transport_reset(relay->tls);
-    else if (relay->tls)
-        transport_free(relay->tls);
-    else if (relay->fd >= 0 && reset)
-        socket_reset(relay->fd);
-    else if (relay->fd >= 0)
-        close(relay->fd);
-    relay->tls = NULL;
-    relay->fd = -1;
+    if (reset)
+        transport_reset(relay->transport);
+    else
+        transport_free(relay->transport);
+    relay->transport = NULL;
 }
 
 /* Nothing happens to the relay any more; its memory stays until no call of it can be on the stack.
@@ -153,11 +144,11 @@ static void consumed(struct relay *relay, size_t size)
  * reset. */
 static void stop_writing(struct relay *relay)
 {
-    size_t dropped = (size_t)byte_queue_unread(&relay->incoming) + relay->encrypted;
+    size_t dropped = (size_t)byte_queue_unread(&relay->incoming) + relay->taken;
 
     relay->discards = true;
     watch_half_closed(relay);
-    relay->encrypted = 0;
+    relay->taken = 0;
     for (size_t i = 0; i < relay->span_count; i++)
         dropped += relay->spans[i].iov_len;
     relay->span_count = 0;
@@ -170,63 +161,25 @@ static void stop_writing(struct relay *relay)
         mux_stream_consume(relay->stream, dropped, clock_now_us());
 }
 
-/* Encrypts a span as far as there is room, and lets the kernel have it. Returns bytes taken, -1
- * when the socket is broken. */
-static ssize_t write_tls(struct relay *relay, const struct iovec *span)
+/* Writes what iovecs point at. Returns bytes written; negative when the socket is broken: then all
+ * of them still belong to the caller. */
+static long write_spans(struct relay *relay, const struct iovec *spans, size_t count)
 {
-    size_t taken = 0;
+    long written = transport_writev(relay->transport, spans, count);
 
-    do {
-        while (taken < span->iov_len && transport_has_room(relay->tls)) {
-            size_t some = span->iov_len - taken;
-            if (some > WORKER_WRITE_SIZE)
-                some = WORKER_WRITE_SIZE;
-            if (transport_commit(relay->tls, (const uint8_t *)span->iov_base + taken, some) != 0)
-                return -1;
-            taken += some;
-        }
-        if (!transport_has_room(relay->tls) && transport_flush(relay->tls) == TRANSPORT_ERROR)
-            return -1;
-    } while (taken < span->iov_len && transport_has_room(relay->tls));
-    relay->encrypted += taken;
-    return (ssize_t)taken;
+    if (written > 0)
+        relay->taken += (size_t)written;
+    return written;
 }
 
-/* Writes what iovecs point at. Returns bytes written, -1 when the socket is broken; then all of
- * them still belong to the caller. */
-static ssize_t write_spans(struct relay *relay, const struct iovec *spans, size_t count)
+/* Only what the kernel has counts as consumed. */
+static void credit_written(struct relay *relay)
 {
-    size_t encrypted = relay->encrypted;
-    ssize_t written = 0;
+    size_t written = relay->taken;
 
-    if (!relay->tls) {
-        written = writev(relay->fd, spans, (int)count);
-        if (written >= 0)
-            return written;
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
-    }
-    for (size_t i = 0; i < count && written >= 0; i++) {
-        ssize_t some = write_tls(relay, &spans[i]);
-        written = some < 0 ? -1 : written + some;
-        if (some >= 0 && (size_t)some < spans[i].iov_len)
-            break;
-    }
-    if (written >= 0 && transport_flush(relay->tls) != TRANSPORT_ERROR)
-        return written;
-    relay->encrypted = encrypted;
-    return -1;
-}
-
-/* Only what the kernel has counts as consumed: with TLS that is all that was encrypted, or nothing
- * yet. */
-static void credit_written(struct relay *relay, size_t written)
-{
-    if (relay->tls) {
-        if (transport_busy(relay->tls))
-            return;
-        written = relay->encrypted;
-        relay->encrypted = 0;
-    }
+    if (!relay->transport || transport_busy(relay->transport))
+        return;
+    relay->taken = 0;
     consumed(relay, written);
 }
 
@@ -235,29 +188,20 @@ static void credit_written(struct relay *relay, size_t written)
 static bool write_queue(struct relay *relay)
 {
     struct iovec spans[WRITE_SPANS];
-    size_t total = 0;
+    long written = transport_flush(relay->transport);
 
-    while (byte_queue_unread(&relay->incoming) > 0) {
+    while (written >= 0 && byte_queue_unread(&relay->incoming) > 0) {
         size_t count = byte_queue_peek(&relay->incoming, spans, WRITE_SPANS);
-        ssize_t written = write_spans(relay, spans, count);
-        if (written < 0) {
-            credit_written(relay, total);
-            if (!relay->ended)
-                stop_writing(relay);
-            return false;
-        }
-        if (written == 0)
+        written = write_spans(relay, spans, count);
+        if (written <= 0)
             break;
         byte_queue_skip(&relay->incoming, (uint64_t)written);
         byte_queue_drop(&relay->incoming, relay->incoming.read);
-        total += (size_t)written;
     }
-    if (relay->tls && transport_flush(relay->tls) == TRANSPORT_ERROR) {
+    credit_written(relay);
+    if (written < 0 && !relay->ended)
         stop_writing(relay);
-        return false;
-    }
-    credit_written(relay, total);
-    return !relay->ended;
+    return written >= 0 && !relay->ended;
 }
 
 /* Copies what is left of the spans after written bytes into the queue. */
@@ -287,7 +231,7 @@ static void flush_spans(struct relay *relay)
 {
     size_t size = spans_size(relay);
     size_t unwanted = relay->unwanted;
-    ssize_t written = 0;
+    long written = 0;
 
     relay->unwanted = 0;
     if (unwanted > 0)
@@ -300,30 +244,27 @@ static void flush_spans(struct relay *relay)
         consumed(relay, size);
         return;
     }
-    if (relay->fd >= 0 && byte_queue_unread(&relay->incoming) == 0)
+    if (relay->transport && byte_queue_unread(&relay->incoming) == 0)
         written = write_spans(relay, relay->spans, relay->span_count);
     if (written < 0) {
         stop_writing(relay);
         return;
     }
     keep_spans(relay, (size_t)written);
-    credit_written(relay, (size_t)written);
+    credit_written(relay);
 }
 
 /* A clean end goes out when everything before it has been written. */
 static void finish_writing(struct relay *relay)
 {
-    if (!relay->write_ending || relay->write_ended || relay->fd < 0 || relay->discards ||
-        relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0 || relay->encrypted > 0)
+    if (!relay->write_ending || relay->write_ended || !relay->transport || relay->discards ||
+        relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0 || relay->taken > 0)
         return;
-    /* OpenSSL may have written an answer to a key update meanwhile, which goes first. */
-    if (relay->tls && transport_flush(relay->tls) != 1)
+    /* With TLS an answer to a key update may have been written meanwhile, which goes first. */
+    if (transport_flush(relay->transport) != 1)
         return;
     relay->write_ended = true;
-    if (relay->tls)
-        transport_shutdown(relay->tls);
-    else
-        shutdown(relay->fd, SHUT_WR);
+    transport_shutdown(relay->transport);
 }
 
 void relay_flush_touched(struct worker *worker)
@@ -346,23 +287,22 @@ static void touch(struct relay *relay)
 
 struct transport *relay_take_socket(struct relay *relay)
 {
-    struct transport *socket = relay->tls ? relay->tls : transport_new(relay->fd);
+    struct transport *transport = relay->transport;
 
     event_free(relay->readable);
     event_free(relay->writable);
     relay->readable = relay->writable = NULL;
-    relay->tls = NULL;
-    relay->fd = -1;
+    relay->transport = NULL;
     relay->discards = true;
     list_remove(&relay->later.node);
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
-    return socket;
+    return transport;
 }
 
 static void kafka_failed(struct relay *relay, int error)
 {
-    if (error == KAFKA_FILTER_ELOGIN && relay->fd >= 0) {
+    if (error == KAFKA_FILTER_ELOGIN && relay->transport) {
         relay->owner->logged_in(relay->context, relay);
         return;
     }
@@ -478,16 +418,15 @@ static void finish_reading(struct relay *relay)
     }
 }
 
-static void read_failed(struct relay *relay, int error)
+static void read_failed(struct relay *relay)
 {
     /* The transport's own text ends with it, before the owner hears of it. */
     char reason[TRANSPORT_ERROR_MAX];
     /* With TLS 1.3 a client whose certificate is refused hears of it after its handshake. */
-    bool refused = relay->tls && relay->bytes_from_socket == 0 &&
-                   transport_failure(relay->tls) == TLS_FAILURE_ALERT;
+    bool refused =
+        relay->bytes_from_socket == 0 && transport_failure(relay->transport) == TLS_FAILURE_ALERT;
 
-    snprintf(reason, sizeof reason, "%s",
-             relay->tls ? transport_error(relay->tls) : strerror(error));
+    snprintf(reason, sizeof reason, "%s", transport_error(relay->transport));
     cut(relay, refused ? MUX_CODE_UPSTREAM_UNREACHABLE : MUX_CODE_PEER_RESET, reason,
         MUX_RESET_AFTER_DATA);
 }
@@ -506,7 +445,7 @@ static void adapt_read_size(struct relay *relay, size_t wanted, size_t got)
 }
 
 /* Returns false when there is nothing more to do for this event. */
-static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
+static bool after_read(struct relay *relay, long got, size_t wanted)
 {
     if (got > 0) {
         relay->bytes_from_socket += (uint64_t)got;
@@ -514,12 +453,12 @@ static bool after_read(struct relay *relay, ssize_t got, size_t wanted)
         adapt_read_size(relay, wanted, (size_t)got);
         return true;
     }
-    if (got == 0) {
+    if (got == TRANSPORT_EOF) {
         relay->read_ended = true;
         watch_half_closed(relay);
         finish_reading(relay);
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        read_failed(relay, errno);
+    } else if (got == TRANSPORT_ERROR) {
+        read_failed(relay);
     }
     return false;
 }
@@ -546,25 +485,11 @@ static void read_raw(struct relay *relay, size_t writable)
             spaces[i].iov_len = writable - offered;
         offered += spaces[i].iov_len;
     }
-    ssize_t got = readv(relay->fd, spaces, (int)count);
-    int error = errno;
+    long got = transport_readv(relay->transport, spaces, count);
     if (got > 0 && relay->peek && !relay->peek->done)
         look_at(relay, spaces, (size_t)got);
     mux_stream_commit(relay->stream, got > 0 ? (size_t)got : 0);
-    errno = error;
     after_read(relay, got, wanted);
-}
-
-/* As read(), with TLS as well. */
-static ssize_t read_socket(struct relay *relay, uint8_t *buffer, size_t size)
-{
-    if (!relay->tls)
-        return read(relay->fd, buffer, size);
-    long got = transport_read(relay->tls, buffer, size);
-    if (got > 0)
-        return got;
-    errno = got == TRANSPORT_BLOCKED ? EAGAIN : EPROTO;
-    return got == TRANSPORT_EOF ? 0 : -1;
 }
 
 /* What the filter yields goes to the stream as far as there is credit, else it waits. A stream that
@@ -627,7 +552,7 @@ static size_t pump_filter(struct relay *relay, const uint8_t *bytes, size_t size
 static void read_filtered(struct relay *relay, size_t writable)
 {
     size_t wanted = writable < relay->read_size ? writable : relay->read_size;
-    ssize_t got = read_socket(relay, relay->worker->socket_bytes, wanted);
+    long got = transport_read(relay->transport, relay->worker->socket_bytes, wanted);
 
     if (!after_read(relay, got, wanted))
         return;
@@ -778,7 +703,7 @@ static void arm_half_closed(struct relay *relay)
 /* Without a link nothing can move, and a socket that is not there yet has a deadline of its own. */
 static bool may_move(const struct relay *relay)
 {
-    return relay->fd >= 0 && mux_stream_linked(relay->stream);
+    return relay->transport && mux_stream_linked(relay->stream);
 }
 
 static void on_half_closed(evutil_socket_t fd, short what, void *argument)
@@ -790,7 +715,8 @@ static void on_half_closed(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     /* Its end of file has been read, so nothing else would tell. */
-    if (relay->read_ended && relay->fd >= 0 && socket_has_failed(relay->fd)) {
+    if (relay->read_ended && relay->transport &&
+        socket_has_failed(transport_fd(relay->transport))) {
         cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_NOW);
         return;
     }
@@ -822,7 +748,7 @@ void relay_hang_up(struct relay *relay)
 
 bool relay_has_unwritten(const struct relay *relay)
 {
-    return byte_queue_unread(&relay->incoming) > 0 || relay->encrypted > 0;
+    return byte_queue_unread(&relay->incoming) > 0 || relay->taken > 0;
 }
 
 /* Whether a relay that drains has nothing more to wait for: all that was asked has been answered,
@@ -830,7 +756,7 @@ bool relay_has_unwritten(const struct relay *relay)
 static bool is_drained(const struct relay *relay)
 {
     return relay->draining && !relay->read_ended && !relay->blocked && relay->span_count == 0 &&
-           byte_queue_unread(&relay->incoming) == 0 && relay->encrypted == 0 &&
+           byte_queue_unread(&relay->incoming) == 0 && relay->taken == 0 &&
            byte_queue_unread(&relay->unfiltered) == 0 && byte_queue_unread(&relay->filtered) == 0 &&
            kafka_filter_between_requests(relay->filter) &&
            kafka_filter_in_flight(relay->filter) == 0 &&
@@ -858,7 +784,7 @@ void relay_drain(struct relay *relay)
 /* The one place that says what the relay waits for. */
 static void relay_update(struct relay *relay)
 {
-    if (relay->fd < 0)
+    if (!relay->transport)
         return;
     if (is_drained(relay)) {
         finish_drain(relay);
@@ -869,28 +795,22 @@ static void relay_update(struct relay *relay)
     bool writable = mux_stream_want_write(relay->stream) > 0;
     bool reads = !relay->read_ended && !relay->blocked && !relay->tired &&
                  byte_queue_unread(&relay->filtered) == 0 && writable;
-    bool busy = relay->tls && transport_busy(relay->tls);
+    bool busy = transport_busy(relay->transport);
     worker_want(relay->readable, reads);
     worker_want(relay->writable,
                 !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
-    if (relay->tls && reads && transport_pending(relay->tls))
+    if (reads && transport_pending(relay->transport))
         event_active(relay->readable, EV_READ, 0);
-    if (relay->tls && !busy)
-        transport_relax(relay->tls);
+    if (!busy)
+        transport_relax(relay->transport);
 }
 
-void relay_connect_tls(struct relay *relay, struct transport *tls)
+void relay_connect(struct relay *relay, struct transport *transport)
 {
-    assert(relay->filter);
-    relay->tls = tls;
-    relay_connect(relay, transport_fd(tls));
-}
+    int fd = transport_fd(transport);
 
-void relay_connect(struct relay *relay, int fd)
-{
-
-    assert(relay->fd < 0 && relay->stream);
-    relay->fd = fd;
+    assert(!relay->transport && relay->stream);
+    relay->transport = transport;
     relay->readable = worker_event(relay->worker, fd, EV_READ | EV_PERSIST, on_readable, relay);
     relay->writable = worker_event(relay->worker, fd, EV_WRITE | EV_PERSIST, on_writable, relay);
     if (write_queue(relay))

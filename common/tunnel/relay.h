@@ -78,9 +78,8 @@ struct relay {
     void *context;
     struct mux_stream *stream;   /* NULL when the stream is gone */
     struct kafka_filter *filter; /* owned; NULL: raw bytes */
-    int fd;                      /* -1: not connected yet */
-    struct transport *tls;       /* over fd, which is its own then; NULL: plain TCP */
-    size_t encrypted;            /* bytes that tls has taken and the kernel has not */
+    struct transport *transport; /* NULL: not connected yet, or taken */
+    size_t taken;                /* bytes that transport has taken and the kernel may not have */
     struct event *readable;
     struct event *writable;
     struct iovec spans[RELAY_SPANS_MAX]; /* of the link's buffer, this turn only */
@@ -122,10 +121,8 @@ void relay_set_stream(struct relay *relay, struct mux_stream *stream);
 void relay_count(struct relay *relay, const struct relay_counters *counters);
 /* Without a filter: what comes from the socket is looked at, until the peek is done. */
 void relay_peek(struct relay *relay, struct kafka_peek *peek);
-/* The socket is there (fd is the relay's from now on): bytes flow. */
-void relay_connect(struct relay *relay, int fd);
-/* The same with TLS, for a relay with a filter. */
-void relay_connect_tls(struct relay *relay, struct transport *tls);
+/* The connection is there, the relay's from now on: bytes flow. */
+void relay_connect(struct relay *relay, struct transport *transport);
 /* Takes the socket out of the relay, which from now on discards what still comes for it. */
 struct transport *relay_take_socket(struct relay *relay);
 /*

@@ -130,7 +130,7 @@ void net_flow_connect(struct net_flow *flow)
     int fd = flow->far_fd;
 
     flow->far_fd = -1;
-    relay_connect(flow->far.relay, fd);
+    relay_connect(flow->far.relay, transport_new(fd));
 }
 
 /* The target's name is the number of the flow. */
@@ -182,7 +182,7 @@ struct net_flow *net_flow_open(struct net_tunnel *tunnel, uint64_t up, uint64_t 
     flow->near.relay = relay_new(&net.near, &near_owner, flow, NULL);
     assert_true(
         relay_open(flow->near.relay, tunnel->client, &target, (struct mux_text){"peer", 4}));
-    relay_connect(flow->near.relay, ends[1]);
+    relay_connect(flow->near.relay, transport_new(ends[1]));
     return flow;
 }
 
@@ -286,8 +286,8 @@ void net_tunnel_link(struct net_tunnel *tunnel)
     net_wire_cut(&tunnel->wire, false);
     net_wire_open(&tunnel->wire, ends, tunnel->tcp);
     if (tunnel->tls) {
-        client = transport_new_client(ends[0], net_tls_client(), "localhost");
-        server = transport_new_server(ends[1], net_tls_server());
+        client = transport_secure(transport_new(ends[0]), net_tls_client(), "localhost");
+        server = transport_secure_server(transport_new(ends[1]), net_tls_server());
         shake_hands(tunnel, client, server);
     } else {
         client = transport_new(ends[0]);
@@ -312,7 +312,7 @@ void net_tunnel_forward(struct net_tunnel *tunnel)
 
     net_pair(ends);
     link_new_handed_on(&net.far, transport_new(ends[1]), &far_link_owner, tunnel);
-    link_forward(tunnel->handed_on, ends[0]);
+    link_forward(tunnel->handed_on, transport_new(ends[0]));
 }
 
 static bool is_answered(const struct mux_session *session)

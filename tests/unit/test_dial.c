@@ -45,7 +45,7 @@ static void serve(void *context)
     if (accepted < 0 && net_is_readable(listener)) {
         accepted = net_accept(listener);
         if (shakes)
-            server = transport_new_server(accepted, net_tls_server());
+            server = transport_secure_server(transport_new(accepted), net_tls_server());
     }
     if (server)
         transport_handshake(server);
@@ -77,7 +77,6 @@ static void expect_failure(enum dial_failure failure, enum tls_failure tls, bool
     NET_UNTIL(got.answers > 0);
     net_turns(5);
     assert_int_equal(got.answers, 1);
-    assert_int_equal(got.result.fd, -1);
     assert_null(got.result.transport);
     assert_int_equal(got.result.failure, failure);
     assert_int_equal(got.result.tls, tls);
@@ -97,10 +96,10 @@ static void plain(void **state)
         NET_UNTIL(got.answers > 0 && accepted >= 0);
         assert_int_equal(got.answers, 1);
         assert_int_equal(got.result.failure, DIAL_FAILURE_NONE);
-        assert_null(got.result.transport);
-        assert_int_equal(send(got.result.fd, "x", 1, 0), 1);
+        assert_string_equal(transport_protection(got.result.transport), "plain");
+        assert_int_equal(send(transport_fd(got.result.transport), "x", 1, 0), 1);
         NET_UNTIL(net_is_readable(accepted));
-        close(got.result.fd);
+        transport_free(got.result.transport);
         close_broker();
     }
 }
@@ -117,7 +116,6 @@ static void with_tls(void **state)
         start(i ? "127.0.0.1" : "localhost", i ? &by_name : &by_host, 5000);
         NET_UNTIL(got.answers > 0 && server);
         assert_int_equal(got.result.failure, DIAL_FAILURE_NONE);
-        assert_int_equal(got.result.fd, -1);
         assert_non_null(got.result.transport);
         NET_UNTIL(transport_handshake(server) == 1);
         assert_int_equal(transport_commit(got.result.transport, &byte, 1), 0);

@@ -111,11 +111,11 @@ static void take_fd(struct kafka_end *end, struct net_peer *peer)
 static void connect_with_tls(SSL_CTX *server)
 {
     struct transport *transport =
-        transport_new_client(kafka.flow->far_fd, net_tls_client(), "localhost");
+        transport_secure(transport_new(kafka.flow->far_fd), net_tls_client(), "localhost");
     int done[2] = {0, 0};
 
     kafka.flow->far_fd = -1;
-    kafka.broker.tls = transport_new_server(kafka.broker.fd, server);
+    kafka.broker.tls = transport_secure_server(transport_new(kafka.broker.fd), server);
     /* With TLS 1.3 a client is done before it is judged. */
     while (!done[0] || (!done[1] && server == net_tls_server())) {
         if (!done[0])
@@ -124,7 +124,7 @@ static void connect_with_tls(SSL_CTX *server)
             done[1] = transport_handshake(kafka.broker.tls);
     }
     assert_int_equal(done[0], 1);
-    relay_connect_tls(kafka.flow->far.relay, transport);
+    relay_connect(kafka.flow->far.relay, transport);
 }
 
 static void open_kafka_to(SSL_CTX *server, const struct kafka_filter_limits *limits)

@@ -14,7 +14,7 @@
 
 #include "../lib/certificate.h"
 
-enum { TOTAL = 400 * 1000 };
+enum { TOTAL = 400 * 1000, SPANS = 20 };
 
 /* One end of a pipe, and the stream in each direction. */
 struct side {
@@ -86,11 +86,12 @@ static void open_pipe(enum kind kind, bool tcp)
     net.step = step_wire;
     net.context = &pipes;
     SSL_CTX_set_max_proto_version(net_tls_server(), kind == TLS12 ? TLS1_2_VERSION : 0);
-    pipes.sides[0].transport = kind == PLAIN
-                                   ? transport_new(ends[0])
-                                   : transport_new_client(ends[0], net_tls_client(), "localhost");
+    pipes.sides[0].transport =
+        kind == PLAIN ? transport_new(ends[0])
+                      : transport_secure(transport_new(ends[0]), net_tls_client(), "localhost");
     pipes.sides[1].transport =
-        kind == PLAIN ? transport_new(ends[1]) : transport_new_server(ends[1], net_tls_server());
+        kind == PLAIN ? transport_new(ends[1])
+                      : transport_secure_server(transport_new(ends[1]), net_tls_server());
     for (uint32_t i = 0; i < 2; i++) {
         pipes.sides[i].out = i;
         pipes.sides[i].in = 1 - i;
@@ -138,6 +139,45 @@ static void commit(struct side *side, size_t most)
     side->sent += size;
 }
 
+/* Cuts bytes into spans anywhere. Returns how many. */
+static size_t cut_spans(struct iovec spans[SPANS], uint8_t *bytes, size_t size)
+{
+    size_t count = 0;
+
+    while (size > 0) {
+        size_t some = count == SPANS - 1 ? size : net_piece(size);
+        spans[count++] = (struct iovec){bytes, some};
+        bytes += some;
+        size -= some;
+    }
+    return count;
+}
+
+static bool is_plain(const struct side *side)
+{
+    return strcmp(transport_protection(side->transport), "plain") == 0;
+}
+
+/* What is not taken is offered again. Returns how much was. */
+static size_t write_spans(struct side *side, size_t most)
+{
+    struct iovec spans[SPANS];
+    uint64_t left = side->to_send - side->sent;
+    size_t size = left > 0 ? net_piece(left < most ? (size_t)left : most) : 0;
+    bool busy = transport_busy(side->transport);
+
+    net_fill(side->out, side->sent, pipes.buffer, size);
+    size_t count = cut_spans(spans, pipes.buffer, size);
+    long taken = transport_writev(side->transport, spans, count);
+    if (taken == TRANSPORT_ERROR)
+        fail_msg("%s", transport_error(side->transport));
+    assert_in_range(taken, 0, size);
+    if (is_plain(side) && !busy)
+        assert_false(transport_busy(side->transport));
+    side->sent += (uint64_t)taken;
+    return (size_t)taken;
+}
+
 static void step_send(struct side *side)
 {
     bool busy = transport_busy(side->transport);
@@ -146,6 +186,8 @@ static void step_send(struct side *side)
         flush(side);
     if (side->finished)
         return;
+    if (net_random(2) == 0)
+        write_spans(side, WORKER_READ_SIZE);
     for (uint32_t batches = net_random(4); batches > 0; batches--)
         commit(side, WORKER_WRITE_SIZE);
     if (!busy && transport_busy(side->transport))
@@ -179,7 +221,10 @@ static bool has_something(const struct side *side)
 
 static long receive(struct side *side, size_t most)
 {
-    long got = transport_read(side->transport, pipes.buffer, most);
+    struct iovec spaces[SPANS];
+    long got = net_random(2) == 0 ? transport_read(side->transport, pipes.buffer, most)
+                                  : transport_readv(side->transport, spaces,
+                                                    cut_spans(spaces, pipes.buffer, most));
 
     if (got > 0) {
         net_expect(side->in, side->received, pipes.buffer, (size_t)got);
@@ -299,7 +344,7 @@ static void open_tls_in_tls(void)
     pipes.proxy.transport = pipes.sides[1].transport;
     net_pair(between);
     pipes.inner = between[0];
-    pipes.sides[1].transport = transport_new_server(between[1], net_tls_server());
+    pipes.sides[1].transport = transport_secure_server(transport_new(between[1]), net_tls_server());
     pipes.sides[0].transport =
         transport_secure(pipes.sides[0].transport, net_tls_client(), "localhost");
     bool done[2] = {false, false};
@@ -331,7 +376,7 @@ static void tls_after_plain(void **state)
     int fd = transport_fd(pipes.sides[1].transport);
     pipes.sides[0].transport =
         transport_secure(pipes.sides[0].transport, net_tls_client(), "localhost");
-    struct transport *server = transport_new_server(dup(fd), net_tls_server());
+    struct transport *server = transport_secure_server(transport_new(dup(fd)), net_tls_server());
     transport_free(pipes.sides[1].transport);
     pipes.sides[1].transport = server;
     shake_both(&pipes.sides[0], &pipes.sides[1]);
@@ -388,7 +433,7 @@ static void a_peer_that_does_not_read(void **state)
             assert_true(transport_busy(a->transport));
         }
         /* Of the first one some is with the kernel, which makes no room. */
-        assert_int_equal(batches, 4);
+        assert_int_equal(batches, kind == PLAIN ? 1 : 4);
         for (int i = 0; i < 3; i++) {
             transport_relax(a->transport);
             assert_int_equal(transport_flush(a->transport), TRANSPORT_BLOCKED);
@@ -396,6 +441,100 @@ static void a_peer_that_does_not_read(void **state)
         }
         pipes.wire.stalled[0] = false;
         exchange(a->sent, TOTAL / 10);
+        close_pipe();
+    }
+}
+
+/* The same with spans: what the kernel has no room for is left to the caller by a plain transport,
+ * which keeps nothing; one with TLS takes as much as it has room for. */
+static void a_peer_that_does_not_read_spans(void **state)
+{
+    (void)state;
+    for (enum kind kind = PLAIN; kind <= TLS13; kind++) {
+        open_pipe(kind, net_random(2) == 0);
+        struct side *a = &pipes.sides[0];
+        size_t last = 1;
+        pipes.wire.stalled[0] = true;
+        a->to_send = UINT64_MAX;
+        while (last > 0)
+            last = write_spans(a, WORKER_READ_SIZE);
+        assert_int_equal(transport_busy(a->transport), kind != PLAIN);
+        assert_int_equal(write_spans(a, 1), 0);
+        pipes.wire.stalled[0] = false;
+        exchange(a->sent + TOTAL / 10, TOTAL / 10);
+        close_pipe();
+    }
+}
+
+/* Bytes that TLS adds to spans of these sizes, in records. */
+static void expect_records(enum kind kind, const size_t *sizes, size_t count, unsigned records)
+{
+    const uint64_t overhead = kind == TLS12 ? 5 + 8 + 16 : 5 + 1 + 16;
+    struct side *a = &pipes.sides[0];
+    struct side *b = &pipes.sides[1];
+    struct iovec spans[SPANS];
+    uint64_t before = pipes.wire.carried[0];
+    size_t size = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        spans[i] = (struct iovec){pipes.buffer + size, sizes[i]};
+        size += sizes[i];
+    }
+    net_fill(a->out, a->sent, pipes.buffer, size);
+    assert_int_equal(transport_writev(a->transport, spans, count), size);
+    a->sent += size;
+    for (uint64_t limit = net_patience(); b->received < a->sent; net_turn()) {
+        if (transport_busy(a->transport))
+            flush(a);
+        receive(b, WORKER_READ_SIZE);
+        net_check_patience(limit, "all is received", __FILE__, __LINE__);
+    }
+    assert_int_equal(pipes.wire.carried[0] - before, size + records * overhead);
+}
+
+/* Short spans share a record; long ones are cut into whole records, which nothing is copied for. */
+static void spans_in_records(void **state)
+{
+    static const size_t all_short[] = {100, 1, 4095, 0, 7, 100, 100};
+    static const size_t more_than_one[] = {4000, 4000, 4000, 4000, 4000};
+    static const size_t long_one[] = {16384 * 3 + 5};
+    static const size_t rest_and_short[] = {16384 + 5, 10, 20};
+    static const size_t between[] = {10, 20, 16376, 30, 4096, 40};
+
+    (void)state;
+    for (enum kind kind = TLS12; kind <= TLS13; kind++) {
+        open_pipe(kind, false);
+        expect_records(kind, all_short, 7, 1);
+        expect_records(kind, more_than_one, 5, 2);
+        expect_records(kind, long_one, 1, 4);
+        expect_records(kind, rest_and_short, 3, 2);
+        expect_records(kind, between, 6, 5);
+        close_pipe();
+    }
+}
+
+/* Who has said its last word reads past TLS what still comes, to the end. */
+static void what_comes_is_discarded(void **state)
+{
+    (void)state;
+    for (enum kind kind = PLAIN; kind <= TLS13; kind++) {
+        open_pipe(kind, false);
+        struct side *a = &pipes.sides[0];
+        struct transport *b = pipes.sides[1].transport;
+        uint64_t dropped = 0;
+        long got;
+        a->to_send = 1000;
+        while (a->sent < a->to_send)
+            commit(a, 1000);
+        flush(a);
+        transport_shutdown(a->transport);
+        uint64_t limit = net_patience();
+        for (; (got = transport_discard(b)) != TRANSPORT_EOF; net_turn()) {
+            assert_in_range(got, TRANSPORT_BLOCKED, 5000);
+            dropped += (uint64_t)got;
+            net_check_patience(limit, "the end comes", __FILE__, __LINE__);
+        }
+        assert_in_range(dropped, 1000 + (kind != PLAIN), 2000 + (kind != PLAIN) * 2000);
         close_pipe();
     }
 }
@@ -505,7 +644,8 @@ static void a_clean_end_is_told(void **state)
         int ends[2];
         char byte;
         net_pair(ends);
-        struct transport *transport = transport_new_client(ends[0], net_tls_client(), "localhost");
+        struct transport *transport =
+            transport_secure(transport_new(ends[0]), net_tls_client(), "localhost");
         SSL *peer = raw_peer(ends[1], true);
         shake_raw(transport, peer);
         /* A close with something unread is a reset: tickets have come. */
@@ -563,7 +703,10 @@ static void a_reset_is_an_error(void **state)
             ;
         assert_int_equal(got, TRANSPORT_ERROR);
         assert_string_equal(transport_error(b), strerror(ECONNRESET));
-        assert_int_equal(transport_commit(b, (const uint8_t *)"x", 1), 0);
+        const struct iovec span = {pipes.buffer, 1};
+        assert_int_equal(transport_writev(b, &span, 1), TRANSPORT_ERROR);
+        /* Without TLS it goes to the kernel at once. */
+        assert_int_equal(transport_commit(b, pipes.buffer, 1), kind == PLAIN ? TRANSPORT_ERROR : 0);
         assert_int_equal(transport_flush(b), TRANSPORT_ERROR);
         assert_string_equal(transport_error(b), strerror(EPIPE));
         close_pipe();
@@ -689,8 +832,8 @@ static void expect_failure(SSL_CTX *context, const char *name, enum tls_failure 
     long got;
 
     net_wire_open(&wire, ends, false);
-    struct transport *client = transport_new_client(ends[0], context, name);
-    struct transport *server = transport_new_server(ends[1], net_tls_server());
+    struct transport *client = transport_secure(transport_new(ends[0]), context, name);
+    struct transport *server = transport_secure_server(transport_new(ends[1]), net_tls_server());
     int result = TRANSPORT_BLOCKED;
     int other = TRANSPORT_BLOCKED;
     for (uint64_t limit = net_patience(); result == TRANSPORT_BLOCKED; net_wire_step(&wire)) {
@@ -755,8 +898,9 @@ static void what_the_verdict_knows(void **state)
 
     (void)state;
     net_pair(ends);
-    struct transport *client = transport_new_client(ends[0], net_tls_stranger(), "localhost");
-    struct transport *server = transport_new_server(ends[1], net_tls_server());
+    struct transport *client =
+        transport_secure(transport_new(ends[0]), net_tls_stranger(), "localhost");
+    struct transport *server = transport_secure_server(transport_new(ends[1]), net_tls_server());
     assert_int_equal(shake_until_over(client, server), TRANSPORT_ERROR);
     const struct tls_verdict *verdict = transport_verdict(client);
     assert_int_equal(verdict->error, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT);
@@ -785,8 +929,8 @@ static void show(SSL_CTX *demanding, SSL_CTX *context, const char *alert)
     uint8_t byte;
 
     net_pair(ends);
-    struct transport *client = transport_new_client(ends[0], context, "localhost");
-    struct transport *server = transport_new_server(ends[1], demanding);
+    struct transport *client = transport_secure(transport_new(ends[0]), context, "localhost");
+    struct transport *server = transport_secure_server(transport_new(ends[1]), demanding);
     /* With TLS 1.3 the client is done before it is judged. */
     assert_int_equal(shake_until_over(client, server), 1);
     int judged = transport_handshake(server);
@@ -850,8 +994,8 @@ static int shake_with(const void *bytes, size_t size, bool server, enum tls_fail
 
     net_wire_open(&wire, ends, false);
     struct transport *transport =
-        server ? transport_new_server(ends[0], net_tls_server())
-               : transport_new_client(ends[0], net_tls_client(), "localhost");
+        server ? transport_secure_server(transport_new(ends[0]), net_tls_server())
+               : transport_secure(transport_new(ends[0]), net_tls_client(), "localhost");
     for (uint64_t limit = net_patience(); result == TRANSPORT_BLOCKED;) {
         if (put < size) {
             ssize_t some = send(ends[1], (const char *)bytes + put, size - put, MSG_NOSIGNAL);
@@ -902,8 +1046,9 @@ static void a_handshake_cut_anywhere(void **state)
         int ends[2];
         int results[2] = {TRANSPORT_BLOCKED, TRANSPORT_BLOCKED};
         net_wire_open(&wire, ends, net_random(2) == 0);
-        struct transport *both[2] = {transport_new_client(ends[0], net_tls_client(), "localhost"),
-                                     transport_new_server(ends[1], net_tls_server())};
+        struct transport *both[2] = {
+            transport_secure(transport_new(ends[0]), net_tls_client(), "localhost"),
+            transport_secure_server(transport_new(ends[1]), net_tls_server())};
         wire.cut_after = 1 + net_random(900);
         for (uint64_t limit = net_patience();
              results[0] == TRANSPORT_BLOCKED || results[1] == TRANSPORT_BLOCKED;) {
@@ -958,7 +1103,7 @@ static void read_ahead_with_the_handshake(void **state)
     char hello[] = "early";
 
     net_pair(ends);
-    struct transport *server = transport_new_server(ends[0], net_tls_server());
+    struct transport *server = transport_secure_server(transport_new(ends[0]), net_tls_server());
     SSL *client = raw_peer(ends[1], false);
     while (!SSL_is_init_finished(client)) {
         SSL_do_handshake(client);
@@ -1016,7 +1161,8 @@ static void a_flood_of_key_updates(void **state)
 
     net_pair(ends);
     SSL_CTX_set_max_proto_version(net_tls_server(), 0);
-    struct transport *client = transport_new_client(ends[0], net_tls_client(), "localhost");
+    struct transport *client =
+        transport_secure(transport_new(ends[0]), net_tls_client(), "localhost");
     SSL *server = raw_peer(ends[1], true);
     shake_raw(client, server);
     for (uint64_t limit = net_patience(); got <= 0; calls++) {
@@ -1053,6 +1199,9 @@ int main(void)
         NET_TEST(tls_after_plain),
         NET_TEST(batches_of_every_size),
         NET_TEST(a_peer_that_does_not_read),
+        NET_TEST(a_peer_that_does_not_read_spans),
+        NET_TEST(spans_in_records),
+        NET_TEST(what_comes_is_discarded),
         NET_TEST(room_comes_back),
         NET_TEST(half_closed),
         NET_TEST(an_end_that_waits_for_room),
