@@ -47,6 +47,7 @@ def test_produce_and_consume_as_a_group(client, kafka_route, cluster, topic, str
         assert cluster.committed(group, topic, PARTITIONS) == count
 
 
+@pytest.mark.records
 @pytest.mark.parametrize("producer,consumer", [("java", "confluent"), ("confluent", "java"), ("aiokafka", "kafka-python")])
 def test_one_client_reads_what_another_wrote(producer, consumer, kafka_route, topic):
     produced = clients.produce(producer, kafka_route.bootstrap, topic, 1000, 300)
@@ -70,6 +71,7 @@ def test_java_consumer_group_protocol(kafka_route, topic):
     clients.same(got, want)
 
 
+@pytest.mark.records
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_compressed_records(codec, kafka_route, topic):
     want = clients.produce("java", kafka_route.bootstrap, topic, 2000, 1000, prop_compression__type=codec)
