@@ -89,10 +89,9 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
 
 static void on_idle(void *context)
 {
-    struct owner *owner = context;
+    const struct owner *owner = context;
 
     CHECK(mux_session_stream_count(owner->session) == 0);
-    owner->calls++;
 }
 
 static const struct mux_session_callbacks callbacks = {
