@@ -20,6 +20,7 @@ struct side {
     bool lazy;                 /* does not consume by itself */
     uint64_t writable_calls;
     unsigned idle_calls;
+    unsigned stalls[MUX_STALLS];
     enum mux_code code;
 };
 
@@ -91,6 +92,12 @@ static void on_writable(void *owner, struct mux_stream *stream)
     ((struct side *)owner)->writable_calls++;
 }
 
+static void on_stalled(void *owner, struct mux_stream *stream, enum mux_stall stall)
+{
+    (void)stream;
+    ((struct side *)owner)->stalls[stall]++;
+}
+
 static void on_reset(void *owner, struct mux_stream *stream, enum mux_code code,
                      struct mux_text reason)
 {
@@ -140,6 +147,7 @@ static const struct mux_stream_callbacks stream_callbacks = {
     .writable = on_writable,
     .reset = on_reset,
     .over = on_over,
+    .stalled = on_stalled,
 };
 
 static void set_up(struct side *side, enum mux_role role)
@@ -727,6 +735,24 @@ static void a_reset_after_data_of_an_idle_session_delivers_it(void **state)
     assert_events(&server, "data:abc:1 reset1");
 }
 
+/* Each time that a stream has to wait, however often it is asked meanwhile. */
+static void stalls_are_told_once(void **state)
+{
+    static uint8_t bytes[65536];
+
+    (void)state;
+    struct mux_stream *stream = open_stream();
+    for (unsigned i = 1; i <= 2; i++) {
+        mux_stream_write(stream, bytes, mux_stream_want_write(stream));
+        for (int asked = 0; asked < 3; asked++)
+            assert_int_equal(mux_stream_want_write(stream), 0);
+        assert_int_equal(client.stalls[MUX_STALL_CREDIT], i);
+        exchange();
+        assert_int_equal(client.writable_calls, i);
+    }
+    assert_int_equal(client.stalls[MUX_STALL_MEMORY], 0);
+}
+
 /* Told once, whoever has ended the last stream, and not for one that still delivers. */
 static void idle_comes_with_the_last_stream(void **state)
 {
@@ -1162,6 +1188,7 @@ int main(void)
         IN_A_PAIR(a_ping_of_an_idle_link_counts_from_now),
         IN_A_PAIR(an_end_that_was_asleep_asks_first),
         IN_A_PAIR(a_reset_after_data_of_an_idle_session_delivers_it),
+        IN_A_PAIR(stalls_are_told_once),
         IN_A_PAIR(idle_comes_with_the_last_stream),
         IN_A_PAIR(callbacks_may_be_left_out),
         IN_A_PAIR(who_takes_no_streams_refuses_them),

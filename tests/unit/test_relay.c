@@ -61,7 +61,7 @@ static void bytes_are_counted(void **state)
     net_tunnel_close(&tunnel);
 }
 
-/* A stream whose credit is used up waits, however often that is asked about. */
+/* A stream whose credit is used up waits. */
 static void stalls_are_counted(void **state)
 {
     uint64_t bytes = 0, stalls[MUX_STALLS] = {0};
