@@ -26,7 +26,7 @@ class Process:
         self.secrets = [s for s in secrets if s]
         self.checked = False
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TUNNEL_") and not k.lower().endswith("_proxy")}
-        environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1:exitcode=99")
+        environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1:exitcode=99:quarantine_size_mb=16")
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1:exitcode=99")
         environment.update(env or {})
         self.out_path = self.log_path + ".out"
