@@ -47,12 +47,6 @@ static size_t control_frame(uint8_t *out, enum ws_opcode opcode, const void *pay
     return header_size + size;
 }
 
-size_t ws_frame_ping(uint8_t out[WS_CONTROL_FRAME_MAX], const void *payload, size_t size,
-                     const uint8_t *mask_key)
-{
-    return control_frame(out, WS_OPCODE_PING, payload, size, mask_key);
-}
-
 size_t ws_frame_pong(uint8_t out[WS_CONTROL_FRAME_MAX], const void *payload, size_t size,
                      const uint8_t *mask_key)
 {

@@ -21,24 +21,24 @@ static uint64_t key_word(const uint8_t key[4], uint64_t offset)
     return word;
 }
 
-static inline void mask_vector(uint8_t *target, const uint8_t *source, vector key)
+static inline void mask_vector(uint8_t *bytes, vector key)
 {
     vector value;
 
-    memcpy(&value, source, sizeof value);
+    memcpy(&value, bytes, sizeof value);
     value ^= key;
-    memcpy(target, &value, sizeof value);
+    memcpy(bytes, &value, sizeof value);
 }
 
-/* Written out, because a loop over vectors would not be unrolled at -O2. target may be source. */
-static inline void mask_block(uint8_t *target, const uint8_t *source, uint64_t word)
+/* Written out, because a loop over vectors would not be unrolled at -O2. */
+static inline void mask_block(uint8_t *bytes, uint64_t word)
 {
     const vector key = {word, word};
 
-    mask_vector(target, source, key);
-    mask_vector(target + 1 * sizeof key, source + 1 * sizeof key, key);
-    mask_vector(target + 2 * sizeof key, source + 2 * sizeof key, key);
-    mask_vector(target + 3 * sizeof key, source + 3 * sizeof key, key);
+    mask_vector(bytes, key);
+    mask_vector(bytes + 1 * sizeof key, key);
+    mask_vector(bytes + 2 * sizeof key, key);
+    mask_vector(bytes + 3 * sizeof key, key);
 }
 
 void ws_mask(uint8_t *bytes, size_t size, const uint8_t key[4], uint64_t offset)
@@ -47,7 +47,7 @@ void ws_mask(uint8_t *bytes, size_t size, const uint8_t key[4], uint64_t offset)
     uint8_t tail[8];
 
     for (; size >= BLOCK_SIZE; size -= BLOCK_SIZE, bytes += BLOCK_SIZE)
-        mask_block(bytes, bytes, word);
+        mask_block(bytes, word);
     for (; size >= 8; size -= 8, bytes += 8) {
         uint64_t value;
 
@@ -58,24 +58,4 @@ void ws_mask(uint8_t *bytes, size_t size, const uint8_t key[4], uint64_t offset)
     memcpy(tail, &word, 8);
     for (size_t i = 0; i < size; i++)
         bytes[i] ^= tail[i];
-}
-
-void ws_mask_copy(uint8_t *target, const uint8_t *source, size_t size, const uint8_t key[4],
-                  uint64_t offset)
-{
-    uint64_t word = key_word(key, offset);
-    uint8_t tail[8];
-
-    for (; size >= BLOCK_SIZE; size -= BLOCK_SIZE, target += BLOCK_SIZE, source += BLOCK_SIZE)
-        mask_block(target, source, word);
-    for (; size >= 8; size -= 8, target += 8, source += 8) {
-        uint64_t value;
-
-        memcpy(&value, source, 8);
-        value ^= word;
-        memcpy(target, &value, 8);
-    }
-    memcpy(tail, &word, 8);
-    for (size_t i = 0; i < size; i++)
-        target[i] = source[i] ^ tail[i];
 }

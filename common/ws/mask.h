@@ -10,7 +10,3 @@
  * frame's payload, so that a payload can be handled in pieces of any size.
  */
 void ws_mask(uint8_t *bytes, size_t size, const uint8_t key[4], uint64_t offset);
-
-/* The same while copying from source to target, which do not overlap. */
-void ws_mask_copy(uint8_t *target, const uint8_t *source, size_t size, const uint8_t key[4],
-                  uint64_t offset);
