@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool kafka_buffer_reserve(struct kafka_buffer *b, size_t size, size_t max)
+/* Room for size more bytes; false: over max bytes in all, or no memory. */
+static bool reserve(struct kafka_buffer *b, size_t size, size_t max)
 {
     size_t capacity = b->capacity > 0 ? b->capacity : 512;
 
@@ -23,7 +24,7 @@ bool kafka_buffer_reserve(struct kafka_buffer *b, size_t size, size_t max)
 
 bool kafka_buffer_append(struct kafka_buffer *b, const void *bytes, size_t size, size_t max)
 {
-    if (!kafka_buffer_reserve(b, size, max))
+    if (!reserve(b, size, max))
         return false;
     if (size > 0)
         memcpy(b->bytes + b->size, bytes, size);

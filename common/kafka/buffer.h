@@ -16,8 +16,8 @@ struct kafka_buffer {
 
 enum { KAFKA_BUFFER_KEEP = 16 * 1024 }; /* what kafka_buffer_trim leaves allocated, bytes */
 
-/* Room for size more bytes at bytes + size; false: over max bytes in all, or no memory. */
-bool kafka_buffer_reserve(struct kafka_buffer *b, size_t size, size_t max);
+/* false, and nothing is changed: that would be more than max bytes in all, or there is no memory.
+ */
 bool kafka_buffer_append(struct kafka_buffer *b, const void *bytes, size_t size, size_t max);
 /* Empties the buffer, and frees it if it had grown large. */
 void kafka_buffer_trim(struct kafka_buffer *b);

@@ -67,7 +67,6 @@ struct kafka_filter {
     int failure;
     struct kafka_request failed; /* the request or response that it is about; api_key -1: none */
     char reason[400];
-    struct kafka_filter_counters counters;
     struct event events[EVENTS]; /* by type; type is NONE once taken */
     unsigned reported;           /* bits, by type */
     unsigned untaken;            /* of these, how many events nobody has taken */
@@ -239,7 +238,6 @@ static int enter_request(struct kafka_filter *f)
     f->beyond_login |= !is_login(request);
     if (f->only_login && f->beyond_login)
         return fail(f, KAFKA_FILTER_ELOGIN, request, "request", "comes when the login is over");
-    f->counters.requests++;
     if (request->type == KAFKA_REQUEST_TOKEN)
         report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
     else if (check_version(f, request) < 0)
@@ -317,42 +315,14 @@ static size_t max_held(const struct kafka_filter *f)
     }
 }
 
-static void count(struct kafka_filter *f, const struct kafka_rewrite *r, size_t size)
+/* The addresses of a response: for figures, and as work of this turn. */
+static void account(struct kafka_filter *f, const struct kafka_rewrite *r)
 {
-    struct kafka_filter_counters *c = &f->counters;
+    uint32_t erased = r->neutralised + r->blanked;
 
-    if (f->callbacks.rewrote && r->rewritten + r->neutralised + r->blanked > 0)
-        f->callbacks.rewrote(f->context, f->request.api_key, r->rewritten,
-                             r->neutralised + r->blanked, r->blanked);
-    f->work += r->rewritten + r->neutralised + r->blanked;
-    c->blanked += r->blanked;
-    if (size > c->held_peak)
-        c->held_peak = size;
-    switch (f->request.api_key) {
-    case KAFKA_KEY_METADATA:
-        c->metadata += r->rewritten;
-        break;
-    case KAFKA_KEY_FIND_COORDINATOR:
-        c->find_coordinator += r->rewritten;
-        break;
-    case KAFKA_KEY_DESCRIBE_CLUSTER:
-        c->describe_cluster += r->rewritten;
-        break;
-    case KAFKA_KEY_PRODUCE:
-        c->produce += r->rewritten;
-        break;
-    case KAFKA_KEY_FETCH:
-        c->fetch += r->neutralised;
-        break;
-    case KAFKA_KEY_SHARE_FETCH:
-        c->share_fetch += r->neutralised;
-        break;
-    case KAFKA_KEY_SHARE_ACKNOWLEDGE:
-        c->share_acknowledge += r->neutralised;
-        break;
-    default:
-        break;
-    }
+    if (f->callbacks.rewrote && r->rewritten + erased > 0)
+        f->callbacks.rewrote(f->context, f->request.api_key, r->rewritten, erased, r->blanked);
+    f->work += r->rewritten + erased;
 }
 
 /* A frame whose part has another size now has another length. A tail never has. */
@@ -398,7 +368,7 @@ static int settle(struct kafka_filter *f, const uint8_t *bytes, size_t size)
         return fail_response(f, result, r.reason);
     if (result == KAFKA_REWRITE_BLOCKED)
         return result;
-    count(f, &r, size);
+    account(f, &r);
     if (result == KAFKA_REWRITE_CHANGED && fix_length(f, size) < 0)
         return f->failure;
     go_on(f);
@@ -476,7 +446,6 @@ static int begin(struct kafka_filter *f, const uint8_t *head)
     f->method = choose(f);
     f->left = (uint64_t)length - 4;
     f->work++;
-    f->counters.responses++;
     if (f->callbacks.answered && f->request.type == KAFKA_REQUEST_ANSWERED)
         f->callbacks.answered(f->context, f->request.api_key, f->request.mark);
     if (f->method == KAFKA_HOLD_FRAME && f->left + KAFKA_HEAD_SIZE > max_held(f))
@@ -532,7 +501,6 @@ static int dispatch_token(struct kafka_filter *f, struct turn *t, bool in_place)
     kafka_requests_pop_token(&f->requests);
     f->sasl.server_tokens++;
     f->work++;
-    f->counters.responses++;
     f->left = byte_load_u32(in_place ? next(t) : f->head);
     f->state = f->left > 0 ? PASS : HEAD;
     f->head_size = 0;
@@ -784,11 +752,6 @@ bool kafka_filter_between_requests(const struct kafka_filter *f)
 bool kafka_filter_between_responses(const struct kafka_filter *f)
 {
     return f->state == HEAD && f->head_size == 0 && f->owed.size == 0;
-}
-
-const struct kafka_filter_counters *kafka_filter_counters(const struct kafka_filter *f)
-{
-    return &f->counters;
 }
 
 bool kafka_filter_has_event(const struct kafka_filter *f)

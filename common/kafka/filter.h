@@ -115,21 +115,6 @@ bool kafka_filter_between_requests(const struct kafka_filter *f);
 /* False while a response is only partly through: a broker's end of stream now cuts it short. */
 bool kafka_filter_between_responses(const struct kafka_filter *f);
 
-struct kafka_filter_counters {
-    uint64_t requests;
-    uint64_t responses;
-    uint64_t metadata; /* addresses rewritten, by API */
-    uint64_t find_coordinator;
-    uint64_t describe_cluster;
-    uint64_t produce;
-    uint64_t fetch; /* NodeEndpoints erased, by API */
-    uint64_t share_fetch;
-    uint64_t share_acknowledge;
-    uint64_t blanked; /* hosts that came with an impossible node id or port, any API */
-    size_t held_peak; /* bytes: the largest part of a response that was held */
-};
-const struct kafka_filter_counters *kafka_filter_counters(const struct kafka_filter *f);
-
 /* What is worth one line in the log; each at most once on a connection. */
 enum kafka_filter_event {
     KAFKA_FILTER_EVENT_NONE = 0,

@@ -11,12 +11,6 @@ void kafka_sasl_asked(struct kafka_sasl *s, const char *mechanism)
     strncpy(s->mechanism, mechanism, sizeof s->mechanism - 1);
 }
 
-void kafka_sasl_answered(struct kafka_sasl *s, int16_t error)
-{
-    if (s->phase == KAFKA_SASL_ASKED)
-        s->phase = error == 0 ? KAFKA_SASL_TOKENS : KAFKA_SASL_NONE;
-}
-
 /* Tokens that each side sends; 0: not known. */
 static unsigned rounds(const char *mechanism)
 {
@@ -91,8 +85,8 @@ static int handshake(struct kafka_rewrite *r)
 {
     int16_t error = (int16_t)byte_reader_u16(&r->in);
 
-    if (!r->in.failed)
-        kafka_sasl_answered(r->sasl, error);
+    if (!r->in.failed && r->sasl->phase == KAFKA_SASL_ASKED)
+        r->sasl->phase = error == 0 ? KAFKA_SASL_TOKENS : KAFKA_SASL_NONE;
     return kafka_rewrite_finish(r);
 }
 

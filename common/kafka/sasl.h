@@ -27,9 +27,8 @@ struct kafka_sasl {
     unsigned server_tokens;
 };
 
+/* SaslHandshake v0 was sent. Its response goes through kafka_sasl_handshake_handler (api.h). */
 void kafka_sasl_asked(struct kafka_sasl *s, const char *mechanism);
-/* The response to SaslHandshake v0. */
-void kafka_sasl_answered(struct kafka_sasl *s, int16_t error);
 
 /* Is this client's frame a token? length: of the frame; look: its first bytes, KAFKA_SASL_LOOK of
  * them or all it has. first: it is the connection's first. Counts it if so; if it is a Kafka

@@ -8,12 +8,12 @@ static void use(struct kafka_tags_used *used, uint32_t number)
         used->bits[number / 32] |= UINT32_C(1) << (number % 32);
 }
 
-bool kafka_tags_is_used(const struct kafka_tags_used *used, uint32_t number)
+static bool is_used(const struct kafka_tags_used *used, uint32_t number)
 {
     return (used->bits[number / 32] >> (number % 32) & 1) != 0;
 }
 
-bool kafka_tags_collect(struct byte_reader *r, struct kafka_tags_used *used)
+void kafka_tags_collect(struct byte_reader *r, struct kafka_tags_used *used)
 {
     uint32_t number;
     size_t size;
@@ -24,13 +24,12 @@ bool kafka_tags_collect(struct byte_reader *r, struct kafka_tags_used *used)
         if (!r->failed)
             use(used, number);
     }
-    return !r->failed;
 }
 
 uint32_t kafka_tags_unused(struct kafka_tags_used *used, uint32_t max)
 {
     for (uint32_t number = max; number > max / 128; number--) {
-        if (!kafka_tags_is_used(used, number)) {
+        if (!is_used(used, number)) {
             use(used, number);
             return number;
         }

@@ -115,6 +115,8 @@ static inline void add_request(struct bytes *b, int16_t key, int16_t version, in
     frame_end(b, start);
 }
 
+enum { BOOK_APIS = KAFKA_KEY_SHARE_ACKNOWLEDGE + 1 };
+
 /* Knows node 1 and 2 at b1.example:9092 and b2.example:9093, and any other by its number. */
 struct book {
     int unknown; /* this node is not known yet; -1: none */
@@ -122,6 +124,12 @@ struct book {
     unsigned asked;
     unsigned seen;
     unsigned unusable;
+    /* What is for figures: by API, addresses of responses; and how many of all were unusable. */
+    uint32_t rewritten[BOOK_APIS];
+    uint32_t erased[BOOK_APIS];
+    uint32_t unusable_addresses;
+    unsigned requests;
+    unsigned responses; /* to requests that must be answered */
     char hosts[4][32];
 };
 
@@ -171,8 +179,41 @@ static inline void book_unusable(void *context, enum kafka_endpoint_type type, i
     book->unusable++;
 }
 
-static const struct kafka_filter_callbacks book_callbacks = {
-    .map = book_map, .seen = book_see, .unusable = book_unusable};
+static inline void book_rewrote(void *context, int16_t api_key, uint32_t rewritten, uint32_t erased,
+                                uint32_t unusable)
+{
+    struct book *book = context;
+
+    assert_in_range(api_key, 0, BOOK_APIS - 1);
+    assert_true(rewritten + erased > 0 && unusable <= erased);
+    book->rewritten[api_key] += rewritten;
+    book->erased[api_key] += erased;
+    book->unusable_addresses += unusable;
+}
+
+static inline uint64_t book_asked(void *context, int16_t api_key, int16_t version)
+{
+    struct book *book = context;
+
+    (void)version;
+    book->requests++;
+    return (uint64_t)(uint16_t)api_key;
+}
+
+static inline void book_answered(void *context, int16_t api_key, uint64_t mark)
+{
+    struct book *book = context;
+
+    assert_int_equal(mark, (uint16_t)api_key);
+    book->responses++;
+}
+
+static const struct kafka_filter_callbacks book_callbacks = {.map = book_map,
+                                                             .seen = book_see,
+                                                             .unusable = book_unusable,
+                                                             .asked = book_asked,
+                                                             .answered = book_answered,
+                                                             .rewrote = book_rewrote};
 
 static inline struct kafka_filter *new_filter(struct book *book,
                                               const struct kafka_filter_limits *limits)
@@ -204,6 +245,18 @@ static inline int feed(struct kafka_filter *f, const uint8_t *bytes, size_t size
             return 0;
         assert_true(consumed > 0 || out.size > 0);
     }
+}
+
+/* How many whole frames there are. */
+static inline unsigned count_frames(const struct bytes *b)
+{
+    unsigned count = 0;
+    size_t at = 0;
+
+    for (; at + 4 <= b->size; at += 4 + byte_load_u32(b->at + at))
+        count++;
+    assert_int_equal(at, b->size);
+    return count;
 }
 
 /* xorshift: the same pieces in every run. */

@@ -201,17 +201,16 @@ static void one_after_the_other_in_any_split(void **state)
         assert_int_equal(output.size, expected.size);
         assert_memory_equal(output.at, expected.at, expected.size);
         assert_int_equal(kafka_filter_in_flight(f), 0);
-        const struct kafka_filter_counters *counters = kafka_filter_counters(f);
-        assert_int_equal(counters->requests, 63);
-        assert_int_equal(counters->responses, 63);
-        assert_int_equal(counters->metadata, 14 * 2);
-        assert_int_equal(counters->find_coordinator, 7);
-        assert_int_equal(counters->describe_cluster, 3);
-        assert_int_equal(counters->produce, 4);
-        assert_int_equal(counters->fetch, 3);
-        assert_int_equal(counters->share_fetch, 3);
-        assert_int_equal(counters->share_acknowledge, 3);
-        assert_int_equal(counters->blanked, 0);
+        assert_int_equal(book.requests, 63);
+        assert_int_equal(book.responses, 63);
+        assert_int_equal(book.rewritten[KAFKA_KEY_METADATA], 14 * 2);
+        assert_int_equal(book.rewritten[KAFKA_KEY_FIND_COORDINATOR], 7);
+        assert_int_equal(book.rewritten[KAFKA_KEY_DESCRIBE_CLUSTER], 3);
+        assert_int_equal(book.rewritten[KAFKA_KEY_PRODUCE], 4);
+        assert_int_equal(book.erased[KAFKA_KEY_FETCH], 3);
+        assert_int_equal(book.erased[KAFKA_KEY_SHARE_FETCH], 3);
+        assert_int_equal(book.erased[KAFKA_KEY_SHARE_ACKNOWLEDGE], 3);
+        assert_int_equal(book.unusable_addresses, 0);
         kafka_filter_free(f);
     }
     bytes_free(&requests);
