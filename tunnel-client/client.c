@@ -41,21 +41,22 @@ static void on_relay_ended(void *context, struct relay *relay, enum relay_end en
                 end == RELAY_END_COMPLETE ? 0 : 1 + (size_t)code, 1);
     *metrics_at(metrics, METRIC_STREAMS, connection->target, 0) -= 1;
     if (end == RELAY_END_COMPLETE)
-        log_debug(log, "connection_closed", "A local connection has ended",
-                  log_str("listener", connection->port->label), log_str("peer", connection->peer),
-                  log_u64("stream", connection->id), log_u64("bytes_up", relay->bytes_from_socket),
-                  log_u64("bytes_down", relay->bytes_to_socket), log_ms("duration", lived_ms));
+        log_debug(
+            log, "connection_closed", "A local connection has ended",
+            log_str("listener", connection->port->label), log_str("peer", connection->peer),
+            log_u64("stream", connection->id), log_u64("bytes_up", relay_bytes_from_socket(relay)),
+            log_u64("bytes_down", relay_bytes_to_socket(relay)), log_ms("duration", lived_ms));
     else
         /* What the local program itself cut short is nothing to worry about. */
-        log_event(log, code == MUX_CODE_PEER_RESET ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
-                  "connection_reset", "A local connection was reset",
-                  (const struct log_field[]){
-                      log_str("listener", connection->port->label),
-                      log_str("peer", connection->peer), log_u64("stream", connection->id),
-                      log_bytes("reason", reason.bytes, reason.size),
-                      log_u64("bytes_up", relay->bytes_from_socket),
-                      log_u64("bytes_down", relay->bytes_to_socket), log_ms("duration", lived_ms)},
-                  7);
+        log_event(
+            log, code == MUX_CODE_PEER_RESET ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+            "connection_reset", "A local connection was reset",
+            (const struct log_field[]){
+                log_str("listener", connection->port->label), log_str("peer", connection->peer),
+                log_u64("stream", connection->id), log_bytes("reason", reason.bytes, reason.size),
+                log_u64("bytes_up", relay_bytes_from_socket(relay)),
+                log_u64("bytes_down", relay_bytes_to_socket(relay)), log_ms("duration", lived_ms)},
+            7);
     connection_free(connection);
 }
 
@@ -66,7 +67,7 @@ static void on_relay_half_closed(void *context, struct relay *relay, enum relay_
 
     if (connection->port->kind == MUX_TARGET_TCP)
         return;
-    if (relay_has_unwritten(relay)) {
+    if (relay_unwritten(relay) > 0) {
         if (seconds >= UNREAD_S)
             relay_fail(relay, MUX_CODE_PEER_RESET,
                        "the broker had closed the connection, and for 60 s the local program did "
@@ -83,6 +84,15 @@ static void on_relay_half_closed(void *context, struct relay *relay, enum relay_
 static const struct relay_owner relay_owner = {.half_closed = on_relay_half_closed,
                                                .ended = on_relay_ended};
 
+/* Looks who is there, as long as it takes. */
+static bool look_who(void *context, const uint8_t *bytes, size_t size)
+{
+    struct local_connection *connection = context;
+
+    kafka_peek_requests(&connection->peek, bytes, size);
+    return !connection->peek.done;
+}
+
 /* From here on its relay counts, and looks who is there. */
 static void count_opened(struct local_connection *connection)
 {
@@ -98,7 +108,7 @@ static void count_opened(struct local_connection *connection)
     relay_count(relay, &counters);
     kafka_peek_init(&connection->peek);
     if (connection->port->kind != MUX_TARGET_TCP)
-        relay_peek(relay, &connection->peek);
+        relay_watch(relay, look_who);
 }
 
 static void open_stream(struct local_connection *connection, struct mux_session *session)
@@ -106,7 +116,7 @@ static void open_stream(struct local_connection *connection, struct mux_session 
     struct client *client = connection->client;
     const struct mux_target target = port_target(connection->port);
     struct mux_text peer = {connection->peer, strlen(connection->peer)};
-    struct relay *relay = relay_new(client->worker, &relay_owner, connection, NULL);
+    struct relay *relay = relay_new(client->worker, &relay_owner, connection);
 
     if (!relay_open(relay, session, &target, peer)) {
         log_warning(client->worker->log, "connection_refused",
@@ -121,7 +131,7 @@ static void open_stream(struct local_connection *connection, struct mux_session 
     list_remove(&connection->node);
     list_append(&client->connections, &connection->node);
     connection->relay = relay;
-    connection->id = mux_stream_id(relay->stream);
+    connection->id = mux_stream_id(relay_stream(relay));
     count_opened(connection);
     log_debug(client->worker->log, "connection_opened",
               "A local connection goes through the tunnel",

@@ -1,6 +1,7 @@
 /* The client: local listeners, the connections on them, the uplink. */
 #pragma once
 
+#include "kafka/peek.h"
 #include "listeners/ports.h"
 #include "monitoring/telemetry.h"
 #include "options.h"

@@ -8,7 +8,7 @@
 #include "kafka/catalog.h"
 #include "learner.h"
 #include "monitoring/telemetry.h"
-#include "tunnel/relay.h"
+#include "tunnel/relay_kafka.h"
 #include "upstream.h"
 
 /*
@@ -29,6 +29,7 @@ struct broker_stream {
     struct node_wait wait; /* a response waits for listeners */
     struct broker_streams *streams;
     struct relay *relay;
+    struct kafka_filter *filter; /* the relay's; NULL: a raw target */
     struct upstream *opening;
     struct learner *learner; /* asks with the client's login where its node is */
     struct cluster *cluster; /* NULL: a raw target */
@@ -158,15 +159,15 @@ static void audit(const struct broker_stream *stream, bool complete, enum mux_co
         log_str("target", stream->target),
         log_str("address", stream->address),
         log_str("end", end_name(complete, code)),
-        log_u64("bytes_up", relay->bytes_to_socket),
-        log_u64("bytes_down", relay->bytes_from_socket),
+        log_u64("bytes_up", relay_bytes_to_socket(relay)),
+        log_u64("bytes_down", relay_bytes_from_socket(relay)),
         log_ms("duration", (clock_now_us() - stream->opened_us) / 1000)};
     size_t count = 11;
 
     if (stream->node_id >= 0)
         fields[count++] = log_i64("node", stream->node_id);
-    if (relay->filter)
-        fields[count++] = log_str("client_id", kafka_filter_client_id(relay->filter));
+    if (stream->filter)
+        fields[count++] = log_str("client_id", kafka_filter_client_id(stream->filter));
     /* Why one was refused is in stream_refused. */
     if (!complete && reason.bytes)
         fields[count++] = log_bytes("reason", reason.bytes, reason.size);
@@ -183,8 +184,8 @@ static void note_end(const struct broker_stream *stream, bool complete, enum mux
     metrics_add(metrics, METRIC_STREAMS_ENDED, stream->target_index,
                 complete ? 0 : 1 + (size_t)code, 1);
     *metrics_at(metrics, METRIC_STREAMS, stream->target_index, 0) -= 1;
-    streams->bytes_up += stream->relay->bytes_to_socket;
-    streams->bytes_down += stream->relay->bytes_from_socket;
+    streams->bytes_up += relay_bytes_to_socket(stream->relay);
+    streams->bytes_down += relay_bytes_from_socket(stream->relay);
     if (streams->options->audit)
         audit(stream, complete, code, reason);
 }
@@ -196,13 +197,11 @@ static void cut(struct broker_stream *stream, enum mux_code code, const char *re
     stream_free(stream);
 }
 
-static void relay_wants(void *context, struct relay *relay, const struct kafka_wanted *nodes,
-                        size_t count)
+static void relay_wants(void *context, const struct kafka_wanted *nodes, size_t count)
 {
     struct broker_stream *stream = context;
     struct node_listeners *listeners = stream->streams->listeners;
 
-    (void)relay;
     node_listeners_ask(listeners, stream->cluster_index, stream->cluster, nodes, count);
     node_listeners_wait(listeners, &stream->wait);
 }
@@ -211,7 +210,7 @@ static void on_answered(void *context)
 {
     struct broker_stream *stream = context;
 
-    relay_listeners_ready(stream->relay);
+    relay_kafka_listeners_ready(stream->relay);
 }
 
 static void on_timed_out(void *context)
@@ -242,21 +241,21 @@ static const char *describe_event(enum kafka_filter_event event)
     }
 }
 
-static void relay_noticed(void *context, struct relay *relay)
+static void relay_noticed(void *context)
 {
     struct broker_stream *stream = context;
     enum kafka_filter_event event;
     const char *api;
     int16_t version;
 
-    while ((event = kafka_filter_event(relay->filter, &api, &version)) != KAFKA_FILTER_EVENT_NONE)
+    while ((event = kafka_filter_event(stream->filter, &api, &version)) != KAFKA_FILTER_EVENT_NONE)
         log_info(log_of(stream->streams), "kafka_notice", describe_event(event),
                  log_str("session", stream->streams->session), log_str("target", stream->target),
                  log_u64("stream", stream->id), log_str("api", api), log_i64("version", version),
-                 log_str("client_id", kafka_filter_client_id(relay->filter)));
+                 log_str("client_id", kafka_filter_client_id(stream->filter)));
 }
 
-static void relay_unanswered(void *context, struct relay *relay)
+static void relay_unanswered(void *context)
 {
     struct broker_stream *stream = context;
 
@@ -266,8 +265,8 @@ static void relay_unanswered(void *context, struct relay *relay)
         "request too large for it?",
         log_str("session", stream->streams->session), log_str("target", stream->target),
         log_str("address", stream->address), log_u64("stream", stream->id),
-        log_str("client_id", kafka_filter_client_id(relay->filter)),
-        log_u64("unanswered", kafka_filter_in_flight(relay->filter)));
+        log_str("client_id", kafka_filter_client_id(stream->filter)),
+        log_u64("unanswered", kafka_filter_in_flight(stream->filter)));
 }
 
 /* The node is known now, or the cluster does not have it: the client finds out when it connects
@@ -291,13 +290,13 @@ static void on_learned(void *context, const char *error, bool wants_login)
     cut(stream, MUX_CODE_UNKNOWN_NODE, reason);
 }
 
-static void relay_logged_in(void *context, struct relay *relay)
+static void relay_logged_in(void *context)
 {
     struct broker_stream *stream = context;
 
-    stream->learner = learner_start_on(stream->cluster, stream->type, relay_take_socket(relay),
-                                       (unsigned)stream->streams->options->connect_timeout_ms,
-                                       on_learned, stream);
+    stream->learner = learner_start_on(
+        stream->cluster, stream->type, relay_take_transport(stream->relay),
+        (unsigned)stream->streams->options->connect_timeout_ms, on_learned, stream);
 }
 
 static void relay_half_closed(void *context, struct relay *relay, enum relay_side ended,
@@ -320,7 +319,7 @@ static void note_reset(const struct broker_stream *stream, const struct relay *r
                        enum mux_code code, struct mux_text reason)
 {
     /* A peer may reset a stream with any code. */
-    bool kafka = code == MUX_CODE_KAFKA_PROTOCOL && relay->filter;
+    bool kafka = code == MUX_CODE_KAFKA_PROTOCOL && stream->filter;
     bool refused = code == MUX_CODE_UPSTREAM_UNREACHABLE;
     bool silent = code == MUX_CODE_UPSTREAM_TIMEOUT;
     struct log_field fields[LOG_FIELDS_MAX] = {
@@ -334,18 +333,18 @@ static void note_reset(const struct broker_stream *stream, const struct relay *r
     if (stream->streams->options->audit && !kafka && !refused && !silent)
         return;
     if (!stream->streams->options->audit) {
-        fields[count++] = log_u64("bytes_up", relay->bytes_to_socket);
-        fields[count++] = log_u64("bytes_down", relay->bytes_from_socket);
+        fields[count++] = log_u64("bytes_up", relay_bytes_to_socket(relay));
+        fields[count++] = log_u64("bytes_down", relay_bytes_from_socket(relay));
         fields[count++] = log_ms("duration", (clock_now_us() - stream->opened_us) / 1000);
     }
 
     if (kafka) {
-        const char *api = kafka_filter_failed_api(relay->filter, &version);
+        const char *api = kafka_filter_failed_api(stream->filter, &version);
         fields[count++] = log_str("cluster", stream->cluster->settings->name);
         fields[count++] = log_i64("node", stream->node_id);
         fields[count++] = log_str("api", api);
         fields[count++] = log_i64("version", version);
-        fields[count++] = log_str("client_id", kafka_filter_client_id(relay->filter));
+        fields[count++] = log_str("client_id", kafka_filter_client_id(stream->filter));
     }
     if (refused)
         fields[count++] = log_str("advice", cluster_tls_advice(TLS_FAILURE_ALERT));
@@ -366,18 +365,18 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
     else if (!stream->streams->options->audit)
         log_debug(log_of(stream->streams), "stream_closed", "A connection has ended",
                   log_str("session", stream->streams->session), log_str("target", stream->target),
-                  log_u64("stream", stream->id), log_u64("bytes_up", relay->bytes_to_socket),
-                  log_u64("bytes_down", relay->bytes_from_socket),
+                  log_u64("stream", stream->id), log_u64("bytes_up", relay_bytes_to_socket(relay)),
+                  log_u64("bytes_down", relay_bytes_from_socket(relay)),
                   log_ms("duration", (clock_now_us() - stream->opened_us) / 1000));
     stream_free(stream);
 }
 
-static const struct relay_owner relay_owner = {.wanted = relay_wants,
-                                               .unanswered = relay_unanswered,
-                                               .noticed = relay_noticed,
-                                               .logged_in = relay_logged_in,
-                                               .half_closed = relay_half_closed,
+static const struct relay_owner relay_owner = {.half_closed = relay_half_closed,
                                                .ended = relay_ended};
+static const struct relay_kafka_owner kafka_owner = {.wanted = relay_wants,
+                                                     .unanswered = relay_unanswered,
+                                                     .noticed = relay_noticed,
+                                                     .logged_in = relay_logged_in};
 
 /* ---- opening */
 
@@ -418,9 +417,8 @@ static void on_upstream(void *context, const struct upstream_result *result)
 
     stream->opening = NULL;
     /* A client that does not begin with a login has none. */
-    if (!result->transport ||
-        (result->only_login && !kafka_filter_only_login(stream->relay->filter))) {
-        struct mux_stream *mux = stream->relay->stream;
+    if (!result->transport || (result->only_login && !kafka_filter_only_login(stream->filter))) {
+        struct mux_stream *mux = relay_stream(stream->relay);
         transport_free(result->transport);
         note_end(stream, false, result->code, (struct mux_text){NULL, 0});
         relay_abandon(stream->relay);
@@ -435,7 +433,7 @@ static void on_upstream(void *context, const struct upstream_result *result)
               log_str("peer", stream->peer));
     if (stream->cluster)
         tell_troubles(stream);
-    mux_stream_accept(stream->relay->stream);
+    mux_stream_accept(relay_stream(stream->relay));
     relay_connect(stream->relay, result->transport);
 }
 
@@ -514,10 +512,11 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
     stream->cluster_index = index;
     const struct kafka_filter_limits limits = {.turn = FILTER_TURN,
                                                .hash_key = &streams->worker->hash_key};
-    struct kafka_filter *filter = kafka_filter_new(&filter_callbacks, stream, &limits);
-    if (!filter)
+    stream->filter = kafka_filter_new(&filter_callbacks, stream, &limits);
+    if (!stream->filter)
         abort();
-    stream->relay = relay_new(streams->worker, &relay_owner, stream, filter);
+    stream->relay =
+        relay_kafka_new(streams->worker, &relay_owner, &kafka_owner, stream, stream->filter);
     relay_set_stream(stream->relay, mux);
     count_opened(stream, index);
     stream->type =
@@ -535,7 +534,7 @@ static void open_tcp(struct broker_streams *streams, struct mux_stream *mux, siz
     struct broker_stream *stream = stream_new(streams, mux, target, peer);
     const struct address *address = &streams->options->targets[index].address;
 
-    stream->relay = relay_new(streams->worker, &relay_owner, stream, NULL);
+    stream->relay = relay_new(streams->worker, &relay_owner, stream);
     relay_set_stream(stream->relay, mux);
     count_opened(stream, streams->options->cluster_count + index);
     stream->opening =
@@ -631,7 +630,7 @@ bool broker_streams_cut_largest(struct broker_streams *streams, enum memory_way 
 
     for (struct list *at = streams->all.next; at != &streams->all; at = at->next) {
         struct broker_stream *stream = list_entry(at, struct broker_stream, node);
-        uint64_t charged = mux_stream_charged(stream->relay->stream, way);
+        uint64_t charged = mux_stream_charged(relay_stream(stream->relay), way);
         if (charged > most) {
             most = charged;
             largest = stream;
@@ -692,10 +691,11 @@ static void write_stream(const struct broker_stream *stream, struct json_writer 
     json_put_string(json, "target", stream->target);
     json_put_string(json, "address", stream->address);
     json_put_string(json, "local_peer", stream->peer);
-    json_put_string(json, "client_id", relay->filter ? kafka_filter_client_id(relay->filter) : "");
+    json_put_string(json, "client_id",
+                    stream->filter ? kafka_filter_client_id(stream->filter) : "");
     json_put_u64(json, "age_ms", (clock_now_us() - stream->opened_us) / 1000);
-    json_put_u64(json, "bytes_up", relay->bytes_to_socket);
-    json_put_u64(json, "bytes_down", relay->bytes_from_socket);
+    json_put_u64(json, "bytes_up", relay_bytes_to_socket(relay));
+    json_put_u64(json, "bytes_down", relay_bytes_from_socket(relay));
     json_put_end(json);
 }
 
@@ -716,7 +716,7 @@ void broker_streams_bytes(const struct broker_streams *streams, uint64_t *up, ui
     *down = streams->bytes_down;
     for (struct list *at = streams->all.next; at != &streams->all; at = at->next) {
         const struct broker_stream *stream = list_entry(at, struct broker_stream, node);
-        *up += stream->relay->bytes_to_socket;
-        *down += stream->relay->bytes_from_socket;
+        *up += relay_bytes_to_socket(stream->relay);
+        *down += relay_bytes_from_socket(stream->relay);
     }
 }

@@ -68,7 +68,7 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     worker->link_bytes = allocate(WORKER_READ_SIZE);
     worker->socket_bytes = allocate(WORKER_READ_SIZE);
     worker->staging = allocate(WORKER_WRITE_SIZE);
-    list_init(&worker->touched);
+    list_init(&worker->turn_ends);
     list_init(&worker->released);
     list_init(&worker->kept);
     list_init(&worker->later);
@@ -112,6 +112,23 @@ void worker_keep(struct worker *worker, struct worker_release *release,
 {
     release->destroy = destroy_it;
     list_append(&worker->kept, &release->node);
+}
+
+void worker_at_turn_end(struct worker *worker, struct worker_turn *turn,
+                        void (*end)(struct worker_turn *turn))
+{
+    if (!list_empty(&turn->node))
+        return;
+    turn->end = end;
+    list_append(&worker->turn_ends, &turn->node);
+}
+
+void worker_end_turn(struct worker *worker)
+{
+    for (struct list *node; (node = list_pop(&worker->turn_ends));) {
+        struct worker_turn *turn = list_entry(node, struct worker_turn, node);
+        turn->end(turn);
+    }
 }
 
 void worker_later(struct worker *worker, struct worker_later *later,

@@ -29,6 +29,13 @@ struct worker_release {
     void (*destroy)(struct worker_release *release);
 };
 
+/* Part of an object that has something to do when a link has gone through what it has received, and
+ * before that is overwritten. */
+struct worker_turn {
+    struct list node; /* in worker->turn_ends; list_remove() takes the wish back */
+    void (*end)(struct worker_turn *turn);
+};
+
 /* Part of an object that goes on in the loop's next turn, when others have had theirs. */
 struct worker_later {
     struct list node; /* in worker->later; list_remove() takes the wish back */
@@ -49,11 +56,11 @@ struct worker {
     struct chunk_pool pool;
     struct memory_budget budget;
     struct memory_share share; /* of all that has no share of its own */
-    uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it are in
-                              relays' hands until the end of that link's turn */
+    uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it may be in
+                              others' hands until worker_end_turn() */
     uint8_t *socket_bytes; /* WORKER_READ_SIZE: what a filtered socket has just received */
     uint8_t *staging;      /* WORKER_WRITE_SIZE: what a link is about to encrypt */
-    struct list touched;   /* relays that hold spans of link_bytes */
+    struct list turn_ends; /* struct worker_turn, by its node */
     struct list released;  /* struct worker_release, by its node */
     struct event *reaper;
     struct list kept;  /* struct worker_release, by its node; the last one is freed first */
@@ -80,6 +87,11 @@ void worker_wait_us(struct event *timer, uint64_t us);
 void worker_wait_ms(struct event *timer, uint64_t ms);
 /* Has the loop wait for a socket's event, or not; costs nothing when that is so already. */
 void worker_want(struct event *event, bool wanted);
+/* Calls turn->end once, in the next worker_end_turn(); turn->node must have been initialised. */
+void worker_at_turn_end(struct worker *worker, struct worker_turn *turn,
+                        void (*end)(struct worker_turn *turn));
+/* Of whoever has filled worker->link_bytes, when it has gone through them. */
+void worker_end_turn(struct worker *worker);
 /* Calls later->run once, in the loop's next turn; later->node must have been initialised. */
 void worker_later(struct worker *worker, struct worker_later *later,
                   void (*run)(struct worker_later *later));

@@ -8,7 +8,6 @@
 
 #include "io/clock.h"
 #include "io/socket.h"
-#include "tunnel/relay.h"
 #include "ws/decoder.h"
 #include "ws/frame.h"
 #include "ws/mask.h"
@@ -686,7 +685,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
             decode(link, link->worker->link_bytes, (size_t)got);
         else if (!link->closing)
             receive_payload(link, link->worker->link_bytes, (size_t)got);
-        relay_flush_touched(link->worker);
+        worker_end_turn(link->worker);
         if (!transport_pending(link->transport) || is_full(link))
             break;
     }

@@ -5,24 +5,57 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/chunk.h"
 #include "io/clock.h"
+#include "io/socket.h"
+#include "tunnel/relay_filter.h"
 
 enum {
     READ_SIZE_MIN = 1984, /* fits a small chunk */
     READ_SPACES = 6,
     HALF_CLOSED_CHECK_S = 1,
     WRITE_SPANS = 16,
-    /* What a filter and the queues beside it have without being asked, in bytes. */
-    UNACCOUNTED = 64 * 1024,
+    SPANS_MAX = 16,
 };
 
-static void relay_update(struct relay *relay);
-static void look_for_events(struct relay *relay);
-static void filter_on(struct worker_later *later);
+struct relay {
+    struct worker_turn turn; /* there is something to write */
+    struct worker_release release;
+    struct worker *worker;
+    const struct relay_owner *owner;
+    void *context;
+    struct mux_stream *stream;   /* NULL when the stream is gone */
+    struct relay_filter *filter; /* owned; NULL: raw bytes */
+    struct transport *transport; /* NULL: not connected yet, or taken */
+    size_t taken;                /* bytes that transport has taken and the kernel may not have */
+    struct event *readable;
+    struct event *writable;
+    struct iovec spans[SPANS_MAX]; /* of the link's buffer, this turn only */
+    size_t span_count;
+    size_t unwanted;            /* bytes of this turn that the filter keeps from the socket */
+    struct byte_queue incoming; /* from the stream, the socket did not take it yet */
+    size_t read_size;           /* how much to try to read: follows what came lately */
+    bool ended;
+    bool read_ended;    /* the socket has sent its end of file */
+    bool read_finished; /* and the stream knows */
+    bool write_ending;  /* the stream has ended: shut the socket down when all is written */
+    bool write_ended;
+    bool discards;             /* the socket takes nothing more: drop what still comes for it */
+    bool draining;             /* ends when the filter says that all is complete */
+    struct event *half_closed; /* looks after one whose one side has ended; NULL: none has */
+    uint64_t moved;            /* bytes, any way, when that looked last */
+    unsigned still_s;          /* how long no more have */
+    uint64_t bytes_to_socket;
+    uint64_t bytes_from_socket;
+    struct relay_counters counters; /* of all relays to this target */
+    uint64_t uncounted;             /* what these point at before relay_count() */
+    bool (*look)(void *context, const uint8_t *bytes, size_t size); /* NULL: nobody looks */
+};
+
 static void watch_half_closed(struct relay *relay);
 
-struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context,
-                        struct kafka_filter *filter)
+struct relay *relay_new_filtered(struct worker *worker, const struct relay_owner *owner,
+                                 void *context, struct relay_filter *filter)
 {
     struct relay *relay = calloc(1, sizeof *relay);
 
@@ -32,17 +65,20 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
     relay->owner = owner;
     relay->context = context;
     relay->filter = filter;
+    if (filter)
+        filter->relay = relay;
     relay->read_size = READ_SIZE_MIN;
     relay->counters = (struct relay_counters){.to_socket = &relay->uncounted,
                                               .from_socket = &relay->uncounted,
                                               .stalls = {&relay->uncounted, &relay->uncounted}};
-    list_init(&relay->node);
-    list_init(&relay->turn);
-    list_init(&relay->later.node);
+    list_init(&relay->turn.node);
     byte_queue_init(&relay->incoming, &worker->pool);
-    byte_queue_init(&relay->unfiltered, &worker->pool);
-    byte_queue_init(&relay->filtered, &worker->pool);
     return relay;
+}
+
+struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, void *context)
+{
+    return relay_new_filtered(worker, owner, context, NULL);
 }
 
 void relay_count(struct relay *relay, const struct relay_counters *counters)
@@ -50,9 +86,45 @@ void relay_count(struct relay *relay, const struct relay_counters *counters)
     relay->counters = *counters;
 }
 
-void relay_peek(struct relay *relay, struct kafka_peek *peek)
+void relay_watch(struct relay *relay,
+                 bool (*look)(void *context, const uint8_t *bytes, size_t size))
 {
-    relay->peek = peek;
+    relay->look = look;
+}
+
+struct relay_filter *relay_filter(const struct relay *relay)
+{
+    return relay->filter;
+}
+
+struct mux_stream *relay_stream(const struct relay *relay)
+{
+    return relay->stream;
+}
+
+uint64_t relay_bytes_to_socket(const struct relay *relay)
+{
+    return relay->bytes_to_socket;
+}
+
+uint64_t relay_bytes_from_socket(const struct relay *relay)
+{
+    return relay->bytes_from_socket;
+}
+
+size_t relay_unwritten(const struct relay *relay)
+{
+    return (size_t)byte_queue_unread(&relay->incoming) + relay->taken;
+}
+
+bool relay_has_ended(const struct relay *relay)
+{
+    return relay->ended;
+}
+
+bool relay_is_connected(const struct relay *relay)
+{
+    return relay->transport != NULL;
 }
 
 /* ---- the end */
@@ -61,7 +133,8 @@ static void free_relay(struct worker_release *release)
 {
     struct relay *relay = list_entry(release, struct relay, release);
 
-    kafka_filter_free(relay->filter);
+    if (relay->filter)
+        relay->filter->operations->destroy(relay->filter);
     free(relay);
 }
 
@@ -91,10 +164,9 @@ static void release(struct relay *relay, bool reset)
     close_socket(relay, reset);
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
-    byte_queue_clear(&relay->unfiltered);
-    byte_queue_clear(&relay->filtered);
-    list_remove(&relay->turn);
-    list_remove(&relay->later.node);
+    list_remove(&relay->turn.node);
+    if (relay->filter)
+        relay->filter->operations->stop(relay->filter);
     worker_release(relay->worker, &relay->release, free_relay);
 }
 
@@ -125,6 +197,11 @@ void relay_fail(struct relay *relay, enum mux_code code, const char *reason)
     cut(relay, code, reason, MUX_RESET_NOW);
 }
 
+void relay_break(struct relay *relay, enum mux_code code, const char *reason)
+{
+    cut(relay, code, reason, MUX_RESET_AFTER_DATA);
+}
+
 void relay_abandon(struct relay *relay)
 {
     release(relay, true);
@@ -144,7 +221,7 @@ static void consumed(struct relay *relay, size_t size)
  * reset. */
 static void stop_writing(struct relay *relay)
 {
-    size_t dropped = (size_t)byte_queue_unread(&relay->incoming) + relay->taken;
+    size_t dropped = relay_unwritten(relay);
 
     relay->discards = true;
     watch_half_closed(relay);
@@ -258,7 +335,7 @@ static void flush_spans(struct relay *relay)
 static void finish_writing(struct relay *relay)
 {
     if (!relay->write_ending || relay->write_ended || !relay->transport || relay->discards ||
-        relay->span_count > 0 || byte_queue_unread(&relay->incoming) > 0 || relay->taken > 0)
+        relay->span_count > 0 || relay_unwritten(relay) > 0)
         return;
     /* With TLS an answer to a key update may have been written meanwhile, which goes first. */
     if (transport_flush(relay->transport) != 1)
@@ -267,25 +344,22 @@ static void finish_writing(struct relay *relay)
     transport_shutdown(relay->transport);
 }
 
-void relay_flush_touched(struct worker *worker)
+static void on_turn_end(struct worker_turn *turn)
 {
-    for (struct list *node; (node = list_pop(&worker->touched));) {
-        struct relay *relay = list_entry(node, struct relay, turn);
-        flush_spans(relay);
-        if (relay->ended)
-            continue;
+    struct relay *relay = list_entry(turn, struct relay, turn);
+
+    flush_spans(relay);
+    if (!relay->ended)
         finish_writing(relay);
-        relay_update(relay);
-    }
+    relay_go_on(relay);
 }
 
 static void touch(struct relay *relay)
 {
-    if (list_empty(&relay->turn))
-        list_append(&relay->worker->touched, &relay->turn);
+    worker_at_turn_end(relay->worker, &relay->turn, on_turn_end);
 }
 
-struct transport *relay_take_socket(struct relay *relay)
+struct transport *relay_take_transport(struct relay *relay)
 {
     struct transport *transport = relay->transport;
 
@@ -294,41 +368,11 @@ struct transport *relay_take_socket(struct relay *relay)
     relay->readable = relay->writable = NULL;
     relay->transport = NULL;
     relay->discards = true;
-    list_remove(&relay->later.node);
+    if (relay->filter)
+        relay->filter->operations->stop(relay->filter);
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
     return transport;
-}
-
-static void kafka_failed(struct relay *relay, int error)
-{
-    if (error == KAFKA_FILTER_ELOGIN && relay->transport) {
-        relay->owner->logged_in(relay->context, relay);
-        return;
-    }
-    cut(relay, MUX_CODE_KAFKA_PROTOCOL, kafka_filter_reason(relay->filter), MUX_RESET_AFTER_DATA);
-}
-
-/* Held responses and requests in flight are memory like any other. false: there is none for them,
- * and the relay has ended. */
-static bool account(struct relay *relay)
-{
-    size_t held = kafka_filter_memory(relay->filter) +
-                  (size_t)byte_queue_unread(&relay->unfiltered) +
-                  (size_t)byte_queue_unread(&relay->filtered);
-
-    if (held <= UNACCOUNTED)
-        held = 0;
-    if (held == relay->accounted)
-        return true;
-    if (!mux_stream_hold(relay->stream, held)) {
-        cut(relay, MUX_CODE_LIMIT,
-            "the server's memory for what it holds of responses and requests is used up (--memory)",
-            MUX_RESET_NOW);
-        return false;
-    }
-    relay->accounted = held;
-    return true;
 }
 
 static void on_stream_data(void *owner, struct mux_stream *stream, const uint8_t *bytes,
@@ -338,25 +382,18 @@ static void on_stream_data(void *owner, struct mux_stream *stream, const uint8_t
 
     (void)stream;
     if (relay->filter && !relay->discards) {
-        size_t taken = size;
-        int error = relay->draining ? kafka_filter_last_request(relay->filter, bytes, size, &taken)
-                                    : kafka_filter_requests(relay->filter, bytes, size);
-        look_for_events(relay);
-        if (error < 0) {
-            kafka_failed(relay, error);
+        long taken = relay->filter->operations->from_stream(relay->filter, bytes, size);
+        if (taken < 0)
             return;
-        }
-        if (!account(relay))
-            return;
-        if (taken < size) {
-            relay->unwanted += size - taken;
-            size = taken;
+        if ((size_t)taken < size) {
+            relay->unwanted += size - (size_t)taken;
+            size = (size_t)taken;
             touch(relay);
         }
         if (size == 0)
             return;
     }
-    if (relay->span_count == RELAY_SPANS_MAX) {
+    if (relay->span_count == SPANS_MAX) {
         flush_spans(relay);
         if (relay->ended)
             return;
@@ -397,25 +434,29 @@ static void on_stream_over(void *owner, struct mux_stream *stream)
 
 /* ---- socket to stream */
 
+/* Why the socket's end cuts something short; NULL: all is in good order. */
+static const char *cut_short_by_end(struct relay *relay)
+{
+    if (relay->discards)
+        return "the connection was reset";
+    return relay->filter
+               ? relay->filter->operations->socket_ended(relay->filter, relay->write_ending)
+               : NULL;
+}
+
 /* Everything the socket sent is with the stream: pass its end on. */
 static void finish_reading(struct relay *relay)
 {
-    if (!relay->read_ended || relay->read_finished || byte_queue_unread(&relay->unfiltered) > 0 ||
-        byte_queue_unread(&relay->filtered) > 0 || relay->blocked)
+    if (!relay->read_ended || relay->read_finished ||
+        (relay->filter && relay->filter->operations->holds(relay->filter)))
         return;
-    if (relay->discards)
-        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
-    else if (relay->filter && !kafka_filter_between_responses(relay->filter))
-        cut(relay, MUX_CODE_PEER_RESET, "the broker closed the connection within a response",
-            MUX_RESET_AFTER_DATA);
-    else {
-        relay->read_finished = true;
-        if (relay->filter && !relay->write_ending &&
-            (kafka_filter_in_flight(relay->filter) > 0 ||
-             !kafka_filter_between_requests(relay->filter)))
-            relay->owner->unanswered(relay->context, relay);
-        mux_stream_finish(relay->stream);
+    const char *reason = cut_short_by_end(relay);
+    if (reason) {
+        relay_break(relay, MUX_CODE_PEER_RESET, reason);
+        return;
     }
+    relay->read_finished = true;
+    mux_stream_finish(relay->stream);
 }
 
 static void read_failed(struct relay *relay)
@@ -463,11 +504,12 @@ static bool after_read(struct relay *relay, long got, size_t wanted)
     return false;
 }
 
-static void look_at(struct relay *relay, const struct iovec *spans, size_t size)
+static void show(struct relay *relay, const struct iovec *spans, size_t size)
 {
-    for (size_t i = 0; size > 0 && !relay->peek->done; i++) {
+    for (size_t i = 0; size > 0 && relay->look; i++) {
         size_t some = spans[i].iov_len < size ? spans[i].iov_len : size;
-        kafka_peek_requests(relay->peek, spans[i].iov_base, some);
+        if (!relay->look(relay->context, spans[i].iov_base, some))
+            relay->look = NULL;
         size -= some;
     }
 }
@@ -486,67 +528,10 @@ static void read_raw(struct relay *relay, size_t writable)
         offered += spaces[i].iov_len;
     }
     long got = transport_readv(relay->transport, spaces, count);
-    if (got > 0 && relay->peek && !relay->peek->done)
-        look_at(relay, spaces, (size_t)got);
+    if (got > 0)
+        show(relay, spaces, (size_t)got);
     mux_stream_commit(relay->stream, got > 0 ? (size_t)got : 0);
     after_read(relay, got, wanted);
-}
-
-/* What the filter yields goes to the stream as far as there is credit, else it waits. A stream that
- * the peer has reset meanwhile takes nothing at all. */
-static void put_filtered(struct relay *relay, const uint8_t *bytes, size_t size)
-{
-    if (byte_queue_unread(&relay->filtered) == 0 && size > 0) {
-        size_t now = mux_stream_want_write(relay->stream);
-        if (now > size)
-            now = size;
-        if (now > 0)
-            mux_stream_write(relay->stream, bytes, now);
-        bytes += now;
-        size -= now;
-    }
-    byte_queue_append(&relay->filtered, bytes, size);
-}
-
-static void look_for_events(struct relay *relay)
-{
-    if (kafka_filter_has_event(relay->filter))
-        relay->owner->noticed(relay->context, relay);
-}
-
-/* Feeds bytes through the filter. Returns how many it took: all, unless it is blocked or tired, or
- * the relay has ended. */
-static size_t pump_filter(struct relay *relay, const uint8_t *bytes, size_t size)
-{
-    size_t taken = 0;
-
-    for (;;) {
-        struct kafka_span out = {NULL, 0};
-        size_t some = 0;
-        int result =
-            kafka_filter_responses(relay->filter, bytes + taken, size - taken, &some, &out);
-        look_for_events(relay);
-        if (result < 0) {
-            kafka_failed(relay, result);
-            return taken;
-        }
-        if (result == KAFKA_FILTER_TIRED) {
-            relay->tired = true;
-            worker_later(relay->worker, &relay->later, filter_on);
-            return taken;
-        }
-        if (result == KAFKA_FILTER_BLOCKED) {
-            const struct kafka_wanted *nodes;
-            size_t count = kafka_filter_wanted(relay->filter, &nodes);
-            relay->blocked = true;
-            relay->owner->wanted(relay->context, relay, nodes, count);
-            return taken;
-        }
-        put_filtered(relay, out.bytes, out.size);
-        taken += some;
-        if (taken == size && out.size == 0)
-            return taken;
-    }
 }
 
 static void read_filtered(struct relay *relay, size_t writable)
@@ -554,69 +539,25 @@ static void read_filtered(struct relay *relay, size_t writable)
     size_t wanted = writable < relay->read_size ? writable : relay->read_size;
     long got = transport_read(relay->transport, relay->worker->socket_bytes, wanted);
 
-    if (!after_read(relay, got, wanted))
-        return;
-    kafka_filter_turn(relay->filter);
-    size_t taken = pump_filter(relay, relay->worker->socket_bytes, (size_t)got);
-    if (relay->ended)
-        return;
-    byte_queue_append(&relay->unfiltered, relay->worker->socket_bytes + taken, (size_t)got - taken);
-    account(relay);
+    if (after_read(relay, got, wanted))
+        relay->filter->operations->from_socket(relay->filter, relay->worker->socket_bytes,
+                                               (size_t)got);
 }
 
-/* Moves what waited for credit; false: some still waits. */
-static bool drain_filtered(struct relay *relay)
+size_t relay_put(struct relay *relay, const uint8_t *bytes, size_t size)
 {
-    struct iovec span;
+    size_t room = mux_stream_want_write(relay->stream);
 
-    while (byte_queue_peek(&relay->filtered, &span, 1) > 0) {
-        size_t now = mux_stream_want_write(relay->stream);
-        if (now == 0)
-            return false;
-        if (now > span.iov_len)
-            now = span.iov_len;
-        mux_stream_write(relay->stream, span.iov_base, now);
-        byte_queue_skip(&relay->filtered, now);
-        byte_queue_drop(&relay->filtered, relay->filtered.read);
-    }
-    return true;
+    if (size > room)
+        size = room;
+    if (size > 0)
+        mux_stream_write(relay->stream, bytes, size);
+    return size;
 }
 
-/* After a block or a pause: the filter's held response first, then what came behind it. */
-static void drain_unfiltered(struct relay *relay)
+bool relay_hold(struct relay *relay, uint64_t size)
 {
-    static const uint8_t nothing[1];
-    struct iovec span;
-
-    relay->blocked = relay->tired = false;
-    kafka_filter_turn(relay->filter);
-    pump_filter(relay, nothing, 0);
-    while (!relay->ended && !relay->blocked && !relay->tired &&
-           byte_queue_peek(&relay->unfiltered, &span, 1) > 0) {
-        size_t taken = pump_filter(relay, span.iov_base, span.iov_len);
-        if (relay->ended)
-            return;
-        byte_queue_skip(&relay->unfiltered, taken);
-        byte_queue_drop(&relay->unfiltered, relay->unfiltered.read);
-    }
-    if (relay->ended || !account(relay))
-        return;
-    finish_reading(relay);
-    if (!relay->ended)
-        relay_update(relay);
-}
-
-static void filter_on(struct worker_later *later)
-{
-    drain_unfiltered(list_entry(later, struct relay, later));
-}
-
-void relay_listeners_ready(struct relay *relay)
-{
-    if (relay->ended || !relay->blocked)
-        return;
-    kafka_filter_retry(relay->filter);
-    drain_unfiltered(relay);
+    return mux_stream_hold(relay->stream, size);
 }
 
 static void on_stream_writable(void *owner, struct mux_stream *stream)
@@ -624,13 +565,9 @@ static void on_stream_writable(void *owner, struct mux_stream *stream)
     struct relay *relay = owner;
 
     (void)stream;
-    bool drained = drain_filtered(relay);
-    if (relay->accounted > 0 && !account(relay))
-        return;
-    if (drained && relay->read_ended)
-        finish_reading(relay);
-    if (!relay->ended)
-        relay_update(relay);
+    if (relay->filter)
+        relay->filter->operations->stream_writable(relay->filter);
+    relay_go_on(relay);
 }
 
 static void on_stream_stalled(void *owner, struct mux_stream *stream, enum mux_stall stall)
@@ -663,6 +600,11 @@ void relay_set_stream(struct relay *relay, struct mux_stream *stream)
     mux_stream_set_callbacks(stream, &stream_callbacks, relay);
 }
 
+static bool can_take(const struct relay *relay)
+{
+    return !relay->filter || relay->filter->operations->can_take(relay->filter);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct relay *relay = argument;
@@ -670,15 +612,13 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
-    if (writable > 0 && !relay->blocked && !relay->tired &&
-        byte_queue_unread(&relay->filtered) == 0) {
+    if (writable > 0 && can_take(relay)) {
         if (relay->filter)
             read_filtered(relay, writable);
         else
             read_raw(relay, writable);
     }
-    if (!relay->ended)
-        relay_update(relay);
+    relay_go_on(relay);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *argument)
@@ -689,8 +629,7 @@ static void on_writable(evutil_socket_t fd, short what, void *argument)
     (void)what;
     if (write_queue(relay))
         finish_writing(relay);
-    if (!relay->ended)
-        relay_update(relay);
+    relay_go_on(relay);
 }
 
 /* ---- half closed */
@@ -741,26 +680,17 @@ static void watch_half_closed(struct relay *relay)
 void relay_hang_up(struct relay *relay)
 {
     relay->read_ended = true;
-    finish_reading(relay);
-    if (!relay->ended)
-        relay_update(relay);
+    relay_go_on(relay);
 }
 
-bool relay_has_unwritten(const struct relay *relay)
-{
-    return byte_queue_unread(&relay->incoming) > 0 || relay->taken > 0;
-}
+/* ---- what happens next */
 
 /* Whether a relay that drains has nothing more to wait for: all that was asked has been answered,
  * and all of it is with the broker and the stream. */
 static bool is_drained(const struct relay *relay)
 {
-    return relay->draining && !relay->read_ended && !relay->blocked && relay->span_count == 0 &&
-           byte_queue_unread(&relay->incoming) == 0 && relay->taken == 0 &&
-           byte_queue_unread(&relay->unfiltered) == 0 && byte_queue_unread(&relay->filtered) == 0 &&
-           kafka_filter_between_requests(relay->filter) &&
-           kafka_filter_in_flight(relay->filter) == 0 &&
-           kafka_filter_between_responses(relay->filter);
+    return relay->draining && relay->transport && !relay->read_ended && relay->span_count == 0 &&
+           relay_unwritten(relay) == 0 && relay->filter->operations->is_drained(relay->filter);
 }
 
 /* Both sides hear of it as they would from a broker that stops between two requests. */
@@ -778,24 +708,18 @@ void relay_drain(struct relay *relay)
     if (!relay->filter || relay->draining || relay->ended)
         return;
     relay->draining = true;
-    relay_update(relay);
+    relay->filter->operations->drain(relay->filter);
+    relay_go_on(relay);
 }
 
 /* The one place that says what the relay waits for. */
-static void relay_update(struct relay *relay)
+static void wait_for_sockets(struct relay *relay)
 {
-    if (!relay->transport)
-        return;
-    if (is_drained(relay)) {
-        finish_drain(relay);
-        if (relay->ended)
-            return;
-    }
-    /* Asked whatever else holds: it is what makes on_stream_writable() come for relay->filtered. */
+    /* Asked whatever else holds: it is what makes on_stream_writable() come. */
     bool writable = mux_stream_want_write(relay->stream) > 0;
-    bool reads = !relay->read_ended && !relay->blocked && !relay->tired &&
-                 byte_queue_unread(&relay->filtered) == 0 && writable;
+    bool reads = !relay->read_ended && can_take(relay) && writable;
     bool busy = transport_busy(relay->transport);
+
     worker_want(relay->readable, reads);
     worker_want(relay->writable,
                 !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
@@ -803,6 +727,16 @@ static void relay_update(struct relay *relay)
         event_active(relay->readable, EV_READ, 0);
     if (!busy)
         transport_relax(relay->transport);
+}
+
+void relay_go_on(struct relay *relay)
+{
+    if (!relay->ended)
+        finish_reading(relay);
+    if (!relay->ended && is_drained(relay))
+        finish_drain(relay);
+    if (!relay->ended && relay->transport)
+        wait_for_sockets(relay);
 }
 
 void relay_connect(struct relay *relay, struct transport *transport)
@@ -815,6 +749,5 @@ void relay_connect(struct relay *relay, struct transport *transport)
     relay->writable = worker_event(relay->worker, fd, EV_WRITE | EV_PERSIST, on_writable, relay);
     if (write_queue(relay))
         finish_writing(relay);
-    if (!relay->ended)
-        relay_update(relay);
+    relay_go_on(relay);
 }

@@ -63,7 +63,11 @@ LOG_USERS = {"base", "http", "io", "monitoring", "program", "tunnel"} | set(PROG
 DOORS = {
     "kafka": {"filter.h", "addresses.h", "sniff.h", "bootstrap.h", "catalog.h", "peek.h"},
     "mux": {"session.h", "stream.h", "types.h", "handshake.h", "message.h", "protocol.h"},
+    "tunnel": {"link.h", "relay.h", "relay_kafka.h", "frame_limit.h"},
 }
+
+# What a room may include, but only these of its files.
+ONLY = {("tunnel", "kafka"): {"relay_kafka"}}
 
 # Files of a room that stand on each other, from the bottom up; the room's other files are below them all.
 LAYERS = {
@@ -134,6 +138,8 @@ def check_own(root, room, path, name):
         return f'"{name}" does not exist'
     if other != room and other not in allowed:
         return f"{room}/ may not use {other}/ ({name})"
+    if path.stem not in ONLY.get((room, other), {path.stem}):
+        return f"{room}/{path.name} may not use {other}/ ({name})"
     if is_sans_io(room, path) and other != "base" and name not in SANS_IO_MAY_USE and not is_sans_io(other, pathlib.Path(rest)):
         return f"{room}/{path.name} is sans-I/O and may not use {name}"
     if name == "base/log.h" and (room not in LOG_USERS or is_sans_io(room, path)):
@@ -264,7 +270,9 @@ BREAKS = [
     ("common/mux/stream.c", '#include "mux/session.h"', "is above mux/stream.c"),
     ("common/mux/window.c", '#include "mux/session_core.h"', "is above mux/window.c"),
     ("common/tunnel/relay.c", '#include "mux/session_core.h"', "not one of the headers that mux/ has for others"),
-    ("common/tunnel/relay.c", '#include "kafka/wire.h"', "not one of the headers that kafka/ has for others"),
+    ("common/tunnel/relay_kafka.c", '#include "kafka/wire.h"', "not one of the headers that kafka/ has for others"),
+    ("common/tunnel/relay.c", '#include "kafka/filter.h"', "tunnel/relay.c may not use kafka/"),
+    ("tunnel-server/broker_stream.c", '#include "tunnel/relay_filter.h"', "not one of the headers that tunnel/ has for others"),
     ("common/tunnel/relay.c", '#include "../../tunnel-server/server.h"', "no file of a room"),
     ("tunnel-client/main.c", '#include "../tunnel-server/server.h"', "no file of a room"),
     ("common/http/response.c", '#include "io/socket.h"', "response.c is sans-I/O and may not use io/socket.h"),

@@ -165,7 +165,7 @@ static void end_worker(struct worker *worker)
     assert_int_equal(worker->pool.allocated, 0);
     assert_int_equal(worker->budget.receive.used, 0);
     assert_int_equal(worker->budget.send.used, 0);
-    assert_true(list_empty(&worker->touched));
+    assert_true(list_empty(&worker->turn_ends));
     assert_true(list_empty(&worker->later));
     worker_clear(worker);
 }

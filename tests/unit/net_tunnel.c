@@ -68,40 +68,36 @@ static void on_far_ended(void *context, struct relay *relay, enum relay_end how,
     note_end(&flow->far, how, code, reason);
 }
 
-static void on_wanted(void *context, struct relay *relay, const struct kafka_wanted *nodes,
-                      size_t count)
+static void on_wanted(void *context, const struct kafka_wanted *nodes, size_t count)
 {
     struct net_flow *flow = context;
 
-    (void)relay;
     (void)nodes;
     assert_true(count > 0);
     flow->wanted = true;
 }
 
-static void on_unanswered(void *context, struct relay *relay)
+static void on_unanswered(void *context)
 {
     struct net_flow *flow = context;
 
-    (void)relay;
     flow->unanswered++;
 }
 
-static void on_noticed(void *context, struct relay *relay)
+static void on_noticed(void *context)
 {
+    struct net_flow *flow = context;
     const char *api;
     int16_t version;
 
-    (void)context;
-    while (kafka_filter_event(relay->filter, &api, &version) != KAFKA_FILTER_EVENT_NONE)
+    while (kafka_filter_event(flow->filter, &api, &version) != KAFKA_FILTER_EVENT_NONE)
         ;
 }
 
-static void on_logged_in(void *context, struct relay *relay)
+static void on_logged_in(void *context)
 {
     struct net_flow *flow = context;
 
-    (void)relay;
     flow->logged_in = true;
 }
 
@@ -116,13 +112,12 @@ static void on_half_closed(void *context, struct relay *relay, enum relay_side s
 }
 
 static const struct relay_owner near_owner = {.ended = on_near_ended};
-static const struct relay_owner far_owner = {
+static const struct relay_owner far_owner = {.half_closed = on_half_closed, .ended = on_far_ended};
+static const struct relay_kafka_owner kafka_owner = {
     .wanted = on_wanted,
     .unanswered = on_unanswered,
     .noticed = on_noticed,
     .logged_in = on_logged_in,
-    .half_closed = on_half_closed,
-    .ended = on_far_ended,
 };
 
 void net_flow_connect(struct net_flow *flow)
@@ -143,7 +138,9 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     assert_int_equal(target->name.size, 1);
     assert_memory_equal(peer.bytes, "peer", 4);
     struct net_flow *flow = &tunnel->flows[target->name.bytes[0] - '0'];
-    flow->far.relay = relay_new(&net.far, &far_owner, flow, flow->filter);
+    flow->far.relay = flow->filter
+                          ? relay_kafka_new(&net.far, &far_owner, &kafka_owner, flow, flow->filter)
+                          : relay_new(&net.far, &far_owner, flow);
     relay_set_stream(flow->far.relay, stream);
     mux_stream_accept(stream);
     if (!flow->waits)
@@ -179,7 +176,7 @@ struct net_flow *net_flow_open(struct net_tunnel *tunnel, uint64_t up, uint64_t 
     net_tcp_pair(ends);
     bound_buffers(ends);
     net_peer_open(&flow->client, ends[0], out, out + 1, up);
-    flow->near.relay = relay_new(&net.near, &near_owner, flow, NULL);
+    flow->near.relay = relay_new(&net.near, &near_owner, flow);
     assert_true(
         relay_open(flow->near.relay, tunnel->client, &target, (struct mux_text){"peer", 4}));
     relay_connect(flow->near.relay, transport_new(ends[1]));

@@ -11,7 +11,7 @@
 #include "net_support.h"
 
 #include "tunnel/link.h"
-#include "tunnel/relay.h"
+#include "tunnel/relay_kafka.h"
 
 enum { NET_FLOWS = 8, NET_FLOW_BUFFER = 32 * 1024 };
 

@@ -393,7 +393,7 @@ static void a_stalled_broker(void **state)
             net_turns(1000);
         }
         assert_true(kafka.client.sent < kafka.client.out.size);
-        assert_in_range(kafka.flow->far.relay->bytes_to_socket, 1, 6 * NET_FLOW_BUFFER);
+        assert_in_range(relay_bytes_to_socket(kafka.flow->far.relay), 1, 6 * NET_FLOW_BUFFER);
         kafka.broker.stalls = false;
         answer_all();
         expect_answers();
@@ -420,7 +420,7 @@ static void block(bool tls)
 static void unblock(void)
 {
     kafka.book.unknown = -1;
-    relay_listeners_ready(kafka.flow->far.relay);
+    relay_kafka_listeners_ready(kafka.flow->far.relay);
 }
 
 static void held_until_there_are_listeners(void **state)
@@ -429,7 +429,7 @@ static void held_until_there_are_listeners(void **state)
     for (int tls = 0; tls < 2; tls++) {
         block(tls);
         /* The map still does not know: asked again, and held. */
-        relay_listeners_ready(kafka.flow->far.relay);
+        relay_kafka_listeners_ready(kafka.flow->far.relay);
         net_turns(20);
         assert_int_equal(kafka.client.in.size, 0);
         /* Requests go on meanwhile. */
@@ -439,7 +439,7 @@ static void held_until_there_are_listeners(void **state)
         answer_all();
         expect_answers();
         /* When nothing waits it does nothing. */
-        relay_listeners_ready(kafka.flow->far.relay);
+        relay_kafka_listeners_ready(kafka.flow->far.relay);
         finish_all();
         close_kafka();
     }
@@ -669,14 +669,14 @@ static void the_socket_is_taken_after_a_login(void **state)
         add_request(&more, KAFKA_KEY_METADATA, 8, 8);
         tunnel.wire.stalled[0] = true;
         assert_int_equal(send(kafka.client.fd, more.at, more.size, 0), more.size);
-        NET_UNTIL(kafka.flow->near.relay->bytes_from_socket == login + more.size);
+        NET_UNTIL(relay_bytes_from_socket(kafka.flow->near.relay) == login + more.size);
         net_turns(5);
         bytes_free(&more);
         tunnel.wire.stalled[0] = false;
         while (net_wire_step(&tunnel.wire))
             ;
         NET_UNTIL(kafka.flow->logged_in);
-        struct transport *socket = relay_take_socket(kafka.flow->far.relay);
+        struct transport *socket = relay_take_transport(kafka.flow->far.relay);
         net_turns(30);
         assert_int_equal(kafka.broker.in.size, login);
         assert_false(kafka.broker.ended || kafka.broker.error != 0);

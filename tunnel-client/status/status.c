@@ -118,8 +118,8 @@ static void put_stream(const struct local_connection *connection, uint64_t now_u
     json_put_string(json, "software", peek->software);
     json_put_string(json, "software_version", peek->software_version);
     json_put_u64(json, "age_ms", (now_us - connection->accepted_us) / 1000);
-    json_put_u64(json, "bytes_up", connection->relay->bytes_from_socket);
-    json_put_u64(json, "bytes_down", connection->relay->bytes_to_socket);
+    json_put_u64(json, "bytes_up", relay_bytes_from_socket(connection->relay));
+    json_put_u64(json, "bytes_down", relay_bytes_to_socket(connection->relay));
     json_put_end(json);
 }
 

@@ -1,0 +1,301 @@
+#include "tunnel/relay_kafka.h"
+
+#include <stdlib.h>
+
+#include "base/chunk.h"
+#include "tunnel/relay_filter.h"
+
+enum {
+    /* What a filter and the queues beside it have without being asked, in bytes. */
+    UNACCOUNTED = 64 * 1024,
+};
+
+struct relay_kafka {
+    struct relay_filter base;
+    struct worker_later later; /* goes on filtering */
+    struct worker *worker;
+    const struct relay_kafka_owner *owner;
+    void *context;
+    struct kafka_filter *filter;
+    struct byte_queue unfiltered; /* from the socket, while the filter is blocked or tired */
+    struct byte_queue filtered;   /* from the filter, more than the stream has credit for */
+    size_t accounted; /* bytes of these two and of the filter that the stream answers for */
+    bool blocked;     /* the filter waits for listeners */
+    bool tired;       /* the filter has done enough for this turn of the loop */
+    bool draining;    /* asks nothing more */
+};
+
+static struct relay_kafka *kafka_of(struct relay_filter *base)
+{
+    return list_entry(base, struct relay_kafka, base);
+}
+
+static void kafka_failed(struct relay_kafka *kafka, int error)
+{
+    struct relay *relay = kafka->base.relay;
+
+    if (error == KAFKA_FILTER_ELOGIN && relay_is_connected(relay))
+        kafka->owner->logged_in(kafka->context);
+    else
+        relay_break(relay, MUX_CODE_KAFKA_PROTOCOL, kafka_filter_reason(kafka->filter));
+}
+
+/* Held responses and requests in flight are memory like any other. false: there is none for them,
+ * and the relay has ended. */
+static bool account_kafka(struct relay_kafka *kafka)
+{
+    struct relay *relay = kafka->base.relay;
+    size_t held = kafka_filter_memory(kafka->filter) +
+                  (size_t)byte_queue_unread(&kafka->unfiltered) +
+                  (size_t)byte_queue_unread(&kafka->filtered);
+
+    if (held <= UNACCOUNTED)
+        held = 0;
+    if (held == kafka->accounted)
+        return true;
+    if (!relay_hold(relay, held)) {
+        relay_fail(relay, MUX_CODE_LIMIT,
+                   "the server's memory for what it holds of responses and requests is used up "
+                   "(--memory)");
+        return false;
+    }
+    kafka->accounted = held;
+    return true;
+}
+
+static void look_for_events(struct relay_kafka *kafka)
+{
+    if (kafka_filter_has_event(kafka->filter))
+        kafka->owner->noticed(kafka->context);
+}
+
+/* ---- requests */
+
+static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size_t size)
+{
+    struct relay_kafka *kafka = kafka_of(base);
+    size_t taken = size;
+    int error = kafka->draining ? kafka_filter_last_request(kafka->filter, bytes, size, &taken)
+                                : kafka_filter_requests(kafka->filter, bytes, size);
+
+    look_for_events(kafka);
+    if (error < 0) {
+        kafka_failed(kafka, error);
+        return -1;
+    }
+    return account_kafka(kafka) ? (long)taken : -1;
+}
+
+/* ---- responses */
+
+/* What the filter yields goes to the stream as far as there is credit, else it waits. A stream that
+ * the peer has reset meanwhile takes nothing at all. */
+static void put_filtered(struct relay_kafka *kafka, const struct kafka_span *span)
+{
+    size_t put = 0;
+
+    if (span->size == 0)
+        return;
+    if (byte_queue_unread(&kafka->filtered) == 0)
+        put = relay_put(kafka->base.relay, span->bytes, span->size);
+    byte_queue_append(&kafka->filtered, span->bytes + put, span->size - put);
+}
+
+/* Moves what waited for credit. */
+static void drain_filtered(struct relay_kafka *kafka)
+{
+    struct iovec span;
+
+    while (byte_queue_peek(&kafka->filtered, &span, 1) > 0) {
+        size_t put = relay_put(kafka->base.relay, span.iov_base, span.iov_len);
+        if (put == 0)
+            return;
+        byte_queue_skip(&kafka->filtered, put);
+        byte_queue_drop(&kafka->filtered, kafka->filtered.read);
+    }
+}
+
+static void filter_on(struct worker_later *later);
+
+/* Feeds bytes through the filter. Returns how many it took: all, unless it is blocked or tired, or
+ * the relay has ended. */
+static size_t pump_filter(struct relay_kafka *kafka, const uint8_t *bytes, size_t size)
+{
+    size_t taken = 0;
+
+    for (;;) {
+        struct kafka_span out = {NULL, 0};
+        size_t some = 0;
+        int result =
+            kafka_filter_responses(kafka->filter, bytes + taken, size - taken, &some, &out);
+        look_for_events(kafka);
+        if (result < 0) {
+            kafka_failed(kafka, result);
+            return taken;
+        }
+        taken += some;
+        if (result == KAFKA_FILTER_TIRED) {
+            kafka->tired = true;
+            worker_later(kafka->worker, &kafka->later, filter_on);
+            return taken;
+        }
+        if (result == KAFKA_FILTER_BLOCKED) {
+            const struct kafka_wanted *nodes;
+            size_t count = kafka_filter_wanted(kafka->filter, &nodes);
+            kafka->blocked = true;
+            kafka->owner->wanted(kafka->context, nodes, count);
+            return taken;
+        }
+        put_filtered(kafka, &out);
+        if (taken == size && out.size == 0)
+            return taken;
+    }
+}
+
+static void take_responses(struct relay_filter *base, const uint8_t *bytes, size_t size)
+{
+    struct relay_kafka *kafka = kafka_of(base);
+
+    kafka_filter_turn(kafka->filter);
+    size_t taken = pump_filter(kafka, bytes, size);
+    if (relay_has_ended(base->relay))
+        return;
+    byte_queue_append(&kafka->unfiltered, bytes + taken, size - taken);
+    account_kafka(kafka);
+}
+
+/* After a block or a pause: the filter's held response first, then what came behind it. */
+static void drain_unfiltered(struct relay_kafka *kafka)
+{
+    static const uint8_t nothing[1];
+    struct relay *relay = kafka->base.relay;
+    struct iovec span;
+
+    kafka->blocked = kafka->tired = false;
+    kafka_filter_turn(kafka->filter);
+    pump_filter(kafka, nothing, 0);
+    while (!relay_has_ended(relay) && !kafka->blocked && !kafka->tired &&
+           byte_queue_peek(&kafka->unfiltered, &span, 1) > 0) {
+        size_t taken = pump_filter(kafka, span.iov_base, span.iov_len);
+        if (relay_has_ended(relay))
+            return;
+        byte_queue_skip(&kafka->unfiltered, taken);
+        byte_queue_drop(&kafka->unfiltered, kafka->unfiltered.read);
+    }
+    if (!relay_has_ended(relay) && account_kafka(kafka))
+        relay_go_on(relay);
+}
+
+static void filter_on(struct worker_later *later)
+{
+    drain_unfiltered(list_entry(later, struct relay_kafka, later));
+}
+
+void relay_kafka_listeners_ready(struct relay *relay)
+{
+    struct relay_kafka *kafka = kafka_of(relay_filter(relay));
+
+    if (relay_has_ended(relay) || !kafka->blocked)
+        return;
+    kafka_filter_retry(kafka->filter);
+    drain_unfiltered(kafka);
+}
+
+static bool can_take_responses(struct relay_filter *base)
+{
+    const struct relay_kafka *kafka = kafka_of(base);
+
+    return !kafka->blocked && !kafka->tired && byte_queue_unread(&kafka->filtered) == 0;
+}
+
+static bool holds_responses(struct relay_filter *base)
+{
+    const struct relay_kafka *kafka = kafka_of(base);
+
+    return kafka->blocked || byte_queue_unread(&kafka->unfiltered) > 0 ||
+           byte_queue_unread(&kafka->filtered) > 0;
+}
+
+static void put_on(struct relay_filter *base)
+{
+    struct relay_kafka *kafka = kafka_of(base);
+
+    drain_filtered(kafka);
+    if (kafka->accounted > 0)
+        account_kafka(kafka);
+}
+
+/* ---- ends */
+
+static const char *broker_ended(struct relay_filter *base, bool stream_ended)
+{
+    struct relay_kafka *kafka = kafka_of(base);
+
+    if (!kafka_filter_between_responses(kafka->filter))
+        return "the broker closed the connection within a response";
+    if (!stream_ended && (kafka_filter_in_flight(kafka->filter) > 0 ||
+                          !kafka_filter_between_requests(kafka->filter)))
+        kafka->owner->unanswered(kafka->context);
+    return NULL;
+}
+
+static void drain_requests(struct relay_filter *base)
+{
+    kafka_of(base)->draining = true;
+}
+
+/* All that was asked has been answered. */
+static bool all_is_answered(struct relay_filter *base)
+{
+    const struct kafka_filter *filter = kafka_of(base)->filter;
+
+    return !holds_responses(base) && kafka_filter_between_requests(filter) &&
+           kafka_filter_in_flight(filter) == 0 && kafka_filter_between_responses(filter);
+}
+
+static void stop_filtering(struct relay_filter *base)
+{
+    list_remove(&kafka_of(base)->later.node);
+}
+
+static void free_kafka(struct relay_filter *base)
+{
+    struct relay_kafka *kafka = kafka_of(base);
+
+    byte_queue_clear(&kafka->unfiltered);
+    byte_queue_clear(&kafka->filtered);
+    kafka_filter_free(kafka->filter);
+    free(kafka);
+}
+
+static const struct relay_filter_operations operations = {
+    .from_stream = watch_requests,
+    .from_socket = take_responses,
+    .can_take = can_take_responses,
+    .holds = holds_responses,
+    .stream_writable = put_on,
+    .socket_ended = broker_ended,
+    .drain = drain_requests,
+    .is_drained = all_is_answered,
+    .stop = stop_filtering,
+    .destroy = free_kafka,
+};
+
+struct relay *relay_kafka_new(struct worker *worker, const struct relay_owner *owner,
+                              const struct relay_kafka_owner *kafka_owner, void *context,
+                              struct kafka_filter *filter)
+{
+    struct relay_kafka *kafka = calloc(1, sizeof *kafka);
+
+    if (!kafka)
+        abort();
+    *kafka = (struct relay_kafka){.base = {.operations = &operations},
+                                  .worker = worker,
+                                  .owner = kafka_owner,
+                                  .context = context,
+                                  .filter = filter};
+    list_init(&kafka->later.node);
+    byte_queue_init(&kafka->unfiltered, &worker->pool);
+    byte_queue_init(&kafka->filtered, &worker->pool);
+    return relay_new_filtered(worker, owner, context, &kafka->base);
+}

@@ -1,0 +1,30 @@
+/*
+ * A relay whose bytes are Kafka's: requests are watched on their way to the broker, responses are
+ * rewritten on their way to the stream (kafka/filter.h). When the filter needs listeners that do
+ * not exist yet, the owner is told, and nothing is read until relay_kafka_listeners_ready().
+ */
+#pragma once
+
+#include "kafka/filter.h"
+#include "tunnel/relay.h"
+
+struct relay_kafka_owner {
+    /* The filter waits for listeners of these nodes. */
+    void (*wanted)(void *context, const struct kafka_wanted *nodes, size_t count);
+    /* The broker has ended the connection, the client has not, and a request is unanswered or only
+     * partly sent. For the log: a broker's way to say no. */
+    void (*unanswered)(void *context);
+    /* The filter has events (kafka_filter_event()). */
+    void (*noticed)(void *context);
+    /* A client that was only let log in (kafka_filter_only_login()) wants more: the owner may take
+     * the connection with relay_take_transport(), and must, now or later, cut the relay. */
+    void (*logged_in)(void *context);
+};
+
+/* As relay_new(); context is for both owners. Owns filter, which lives as long as the relay: until
+ * ended() has returned, or the call that ends it without that. */
+struct relay *relay_kafka_new(struct worker *worker, const struct relay_owner *owner,
+                              const struct relay_kafka_owner *kafka_owner, void *context,
+                              struct kafka_filter *filter);
+/* The listeners that wanted() asked for are there. */
+void relay_kafka_listeners_ready(struct relay *relay);
