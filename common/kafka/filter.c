@@ -55,8 +55,7 @@ struct kafka_filter {
     struct kafka_buffer out;  /* what replaces it */
     struct kafka_buffer wanted;
     bool retry;
-    bool ahead; /* the held part has one byte more than the caller was told of */
-    bool any;   /* a response has begun before */
+    bool any; /* a response has begun before */
     bool only_login;
     bool beyond_login; /* a request that is no part of one has come */
 
@@ -649,11 +648,7 @@ static int yield(struct kafka_filter *f, const struct turn *t, size_t *consumed,
         *consumed = 0;
         return f->failure;
     } else if (f->state == SETTLE) {
-        /* Blocking is told with nothing consumed, and nobody may take the input for finished before
-         * that: so the last byte of the held part is left to be presented again. */
-        f->ahead = true;
-        *consumed = t->used - 1;
-        return *consumed == 0 ? KAFKA_FILTER_BLOCKED : 0;
+        return KAFKA_FILTER_BLOCKED;
     }
     return 0;
 }
@@ -689,12 +684,8 @@ int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t 
     }
     if (f->owed.size == 0)
         trim(f);
-    if (size > 0 && !f->ahead && is_tired(f))
+    if (size > 0 && is_tired(f))
         return KAFKA_FILTER_TIRED;
-    if (f->ahead && size > 0) {
-        f->ahead = false;
-        take(&t, 1);
-    }
 
     /* A run that cannot grow is yielded before anything else comes. */
     while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && t.used < t.size &&

@@ -78,9 +78,10 @@ struct kafka_span {
  *   0         call again with the bytes that are left, unless *consumed == size and the span is
  *             empty: then all is done until more bytes come. So as long as spans come, call again,
  *             if need be with size 0.
- *   KAFKA_FILTER_BLOCKED   nothing was consumed or yielded: kafka_filter_wanted() lists the nodes
- *             that the map did not know. Call again with the same bytes (or more) after
- *             kafka_filter_retry(); until then the answer stays BLOCKED.
+ *   KAFKA_FILTER_BLOCKED   nothing was yielded, and what was consumed is held:
+ * kafka_filter_wanted() lists the nodes that the map did not know. Call again with the bytes that
+ * are left, if need be with size 0, after kafka_filter_retry(); until then nothing is consumed and
+ *             the answer stays BLOCKED.
  *   KAFKA_FILTER_TIRED     nothing was consumed or yielded: limits.turn is used up. Call again with
  *             the same bytes after kafka_filter_turn(), when others have had their turn.
  *   negative  nothing was consumed or yielded: close both sides. What was yielded before is good.

@@ -79,7 +79,7 @@ static inline int fuzz_feed(struct kafka_filter *f, struct fuzz_book *book, cons
         size -= consumed;
         if (result == KAFKA_FILTER_BLOCKED) {
             size_t count = kafka_filter_wanted(f, &wanted);
-            CHECK(count > 0 && out.size == 0 && consumed == 0);
+            CHECK(count > 0 && out.size == 0);
             for (size_t i = 0; i < count; i++)
                 CHECK(wanted[i].node % 4 == 3);
             CHECK(kafka_filter_responses(f, bytes, size, &consumed, &out) == KAFKA_FILTER_BLOCKED);

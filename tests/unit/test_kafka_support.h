@@ -235,7 +235,7 @@ static inline int feed(struct kafka_filter *f, const uint8_t *bytes, size_t size
         assert_true(consumed <= size);
         if (result != 0) {
             assert_int_equal(out.size, 0);
-            assert_int_equal(consumed, 0);
+            assert_true(consumed == 0 || result == KAFKA_FILTER_BLOCKED);
             return result;
         }
         bytes_add(output, out.bytes, out.size);
