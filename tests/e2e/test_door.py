@@ -626,7 +626,7 @@ def memory_has(process, text):
     return False
 
 
-@pytest.mark.speed
+@pytest.mark.memory
 @pytest.mark.parametrize("tls", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["plain", "TLS 1.2", "TLS 1.3"])
 def test_no_presented_token_stays_in_memory(tls, pair, target, pki, tmp_path):
     """Refused, malformed, too large, too late, in one piece or several: of what was presented nothing is left, in no buffer."""

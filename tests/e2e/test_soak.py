@@ -10,7 +10,7 @@ from harness import faults, raw, tunnel, wait
 from harness.live import Live, java_consumer, java_producer, wait_progress
 from test_survive import Echoes
 
-pytestmark = [pytest.mark.tunnel, pytest.mark.speed]
+pytestmark = [pytest.mark.tunnel, pytest.mark.memory]
 SECONDS = int(os.environ.get("KAFKA_TUNNEL_SOAK_S", "20"))
 
 
