@@ -18,6 +18,7 @@ struct http_way_settings {
     const struct config_list *overrides; /* of --resolve, checked */
 };
 
+/* Made by http_way_new(); or, to plain HTTP without a proxy: {.worker = worker}. */
 struct http_way {
     struct worker *worker;
     struct tls_keeper *keeper;

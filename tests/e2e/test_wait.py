@@ -70,6 +70,14 @@ def test_nothing_listens(binaries):
     assert "nothing listens there" in done.stderr and f"localhost:{port}" in done.stderr and "--status" in done.stderr
 
 
+def test_silence(binaries):
+    """One question has two seconds, --max 0 or not."""
+    with fakes.Fake(None) as page:
+        done = wait_for(binaries, page.port, "--max", "0")
+        assert done.returncode == 1 and 1.9 < done.seconds < 10
+        assert "what listens there does not answer" in done.stderr, done.stderr
+
+
 def test_the_client_comes_later(binaries):
     """Who is not there, or ends without an answer, is asked again."""
     class Later(fakes.Fake):
