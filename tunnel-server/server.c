@@ -281,21 +281,34 @@ bool server_tell_readiness(const struct server *server, bool for_strangers, char
     return !silent;
 }
 
-static int on_page(void *context, const char *path, const char **body)
+static bool asks_for_page(const struct http_request *request)
+{
+    const char *method = http_request_method(request);
+
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
+static void on_page(void *context, const struct http_request *request, const char *path,
+                    struct http_page *page)
 {
     struct server *server = context;
+    bool is_probe = strcmp(path, "/readyz") == 0;
 
-    if (strcmp(path, "/healthz") == 0) {
-        *body = "ok\n";
-        return 200;
+    if (!is_probe && strcmp(path, "/healthz") != 0) {
+        page->body = "not found\n";
+    } else if (!asks_for_page(request)) {
+        page->status = 405;
+        page->body = "a page is asked for with GET or HEAD\n";
+    } else if (is_probe) {
+        bool ready =
+            server_tell_readiness(server, true, server->readiness, sizeof server->readiness);
+        page->status = ready ? 200 : 503;
+        page->body = server->readiness;
+    } else {
+        page->status = 200;
+        page->body = "ok\n";
     }
-    if (strcmp(path, "/readyz") != 0) {
-        *body = "not found\n";
-        return 404;
-    }
-    *body = server->readiness;
-    return server_tell_readiness(server, true, server->readiness, sizeof server->readiness) ? 200
-                                                                                            : 503;
+    page->size = strlen(page->body);
 }
 
 static void on_accept(void *context, int fd, const struct socket_address *peer)

@@ -171,7 +171,7 @@ static enum http_request_result check_framing(struct http_request *request)
     if (lengths > 0 && (!http_fields_find(&fields, "content-length", &field) ||
                         !http_field_length(&field, &length)))
         return reject_malformed(request, "Content-Length is not a number");
-    request->has_body = codings > 0 || length > 0;
+    request->body_size = codings > 0 ? UINT64_MAX : length;
     return HTTP_REQUEST_DONE;
 }
 
@@ -262,9 +262,9 @@ int http_request_minor(const struct http_request *request)
     return request->minor;
 }
 
-bool http_request_has_body(const struct http_request *request)
+uint64_t http_request_body_size(const struct http_request *request)
 {
-    return request->has_body;
+    return request->body_size;
 }
 
 bool http_request_header(const struct http_request *request, const char *name, char *value,

@@ -35,7 +35,7 @@ struct http_request {
     size_t path_size;
     size_t version;
     size_t fields;
-    bool has_body;
+    uint64_t body_size; /* UINT64_MAX: it comes in chunks */
     const char *problem;
 };
 
@@ -55,8 +55,8 @@ const char *http_request_method(const struct http_request *request);
 const char *http_request_path(const struct http_request *request);
 /* 0 for HTTP/1.0, 1 for HTTP/1.1. */
 int http_request_minor(const struct http_request *request);
-/* A body is announced. */
-bool http_request_has_body(const struct http_request *request);
+/* Of the body that is announced; 0: none is. UINT64_MAX: it comes in chunks. */
+uint64_t http_request_body_size(const struct http_request *request);
 
 /*
  * Copies the value of a header, the name without regard to case, into size bytes with the NUL.

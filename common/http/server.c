@@ -17,6 +17,7 @@
 enum {
     HEAD_FIRST = 1024, /* most requests fit; else four times as much, and so on */
     READ_SIZE = 4096,
+    SENTENCE_MAX = 512, /* the body of a refusal */
     LINGER_US = 1000 * 1000,
     LINGER_BYTES = 1 << 20,
     STOP_US = 500 * 1000,
@@ -63,8 +64,9 @@ struct http_connection {
     struct event *writable; /* NULL until it is needed */
     char *head;             /* NULL before the first byte of a request, and after its answer */
     struct http_request request;
-    size_t dropped; /* bytes while lingering */
-    char *identity; /* the upgrade is granted */
+    struct http_page page; /* what of it is not committed yet */
+    size_t dropped;        /* bytes while lingering */
+    char *identity;        /* the upgrade is granted */
 };
 
 /* What a step has come to. */
@@ -121,6 +123,14 @@ static void write_date(char date[DATE_SIZE])
              utc.tm_sec);
 }
 
+/* ---- figures */
+
+static void count_end(const struct http_server *server, enum http_server_end end)
+{
+    if (!server->settings.quiet)
+        metrics_add(server->worker->metrics, METRIC_HANDSHAKES_ENDED, end, 0, 1);
+}
+
 /* ---- the end of a connection */
 
 /* The head may hold a token. */
@@ -139,7 +149,7 @@ static void release_connection(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
 
-    metrics_add(server->worker->metrics, METRIC_HANDSHAKES_ENDED, connection->end, 0, 1);
+    count_end(server, connection->end);
     slots_give_back(&server->slots, &connection->slot);
     list_remove(&connection->node);
     event_free(connection->readable);
@@ -147,6 +157,7 @@ static void release_connection(struct http_connection *connection)
         event_free(connection->writable);
     forget_head(connection);
     free(connection->identity);
+    free(connection->page.owned);
     free(connection);
 }
 
@@ -215,15 +226,33 @@ static enum step linger_on(struct http_connection *connection)
 
 /* ---- answers */
 
+/* As much of the page as there is room for. */
+static void commit_page(struct http_connection *connection)
+{
+    struct http_page *page = &connection->page;
+
+    while (page->size > 0 && transport_has_room(connection->transport)) {
+        size_t part = page->size < WORKER_WRITE_SIZE ? page->size : WORKER_WRITE_SIZE;
+        transport_commit(connection->transport, (const uint8_t *)page->body, part);
+        page->body += part;
+        page->size -= part;
+    }
+}
+
 static enum step send_http_answer(struct http_connection *connection)
 {
-    switch (transport_flush(connection->transport)) {
-    case 1:
-        return connection->identity ? hand_over(connection) : begin_lingering(connection);
-    case TRANSPORT_BLOCKED:
-        return STEP_WAIT;
-    default:
-        return shut_connection(connection);
+    for (;;) {
+        switch (transport_flush(connection->transport)) {
+        case 1:
+            break;
+        case TRANSPORT_BLOCKED:
+            return STEP_WAIT;
+        default:
+            return shut_connection(connection);
+        }
+        if (connection->page.size == 0)
+            return connection->identity ? hand_over(connection) : begin_lingering(connection);
+        commit_page(connection);
     }
 }
 
@@ -239,36 +268,78 @@ static bool asks_for_head(const struct http_connection *connection)
     return connection->head && strcmp(http_request_method(&connection->request), "HEAD") == 0;
 }
 
-static enum step answer_request(struct http_connection *connection, enum http_server_end end,
-                                int status, const char *body, bool head)
+/* The beginning of the page, for the packet that has the head. */
+static size_t take_page(struct http_page *page, char *bytes, size_t room)
 {
-    char bytes[HTTP_ANSWER_MAX];
+    size_t size = page->size < room ? page->size : room;
+
+    if (size == 0)
+        return 0;
+    memcpy(bytes, page->body, size);
+    page->body += size;
+    page->size -= size;
+    return size;
+}
+
+/* Takes page->owned. */
+static void answer_page(struct http_connection *connection, enum http_server_end end,
+                        const struct http_page *page, bool head)
+{
+    char bytes[HTTP_ANSWER_HEAD_MAX + SENTENCE_MAX];
     char date[DATE_SIZE];
-    struct http_answer what = {.status = status, .date = date, .body = body, .head = head};
+    const struct http_answer what = {.status = page->status,
+                                     .date = date,
+                                     .type = page->type,
+                                     .headers = page->headers,
+                                     .allow = page->allow,
+                                     .size = page->size};
 
     write_date(date);
     connection->end = end;
-    put_answer(connection, bytes, http_answer_write(&what, bytes));
+    connection->page = *page;
+    if (head)
+        connection->page.size = 0;
+    size_t fill = http_answer_head(&what, bytes);
+    fill += take_page(&connection->page, bytes + fill, sizeof bytes - fill);
+    put_answer(connection, bytes, fill);
+    commit_page(connection);
+}
+
+static enum step answer_request(struct http_connection *connection, enum http_server_end end,
+                                int status, const char *body, bool head)
+{
+    const struct http_page page = {.status = status, .body = body, .size = strlen(body)};
+
+    answer_page(connection, end, &page, head);
     return STEP_ON;
+}
+
+static void log_refusal(const struct http_connection *connection, int status, const char *body,
+                        size_t size)
+{
+    const struct http_server *server = connection->server;
+    const char *end = size > 0 ? memchr(body, '\n', size) : NULL;
+    char peer[SOCKET_TEXT_MAX];
+
+    if (server->settings.quiet || !log_enabled(server->worker->log, LOG_LEVEL_INFO))
+        return;
+    socket_format(&connection->address, peer);
+    log_info(server->worker->log, "request_refused", "A request was refused", log_str("peer", peer),
+             log_i64("status", status),
+             log_bytes("reason", body, end ? (size_t)(end - body) : size));
 }
 
 /* body: a sentence, which is also the reason in the log. */
 static enum step refuse_request(struct http_connection *connection, enum http_server_end end,
                                 int status, const char *body, bool head)
 {
-    char peer[SOCKET_TEXT_MAX];
-
-    socket_format(&connection->address, peer);
-    if (log_enabled(connection->server->worker->log, LOG_LEVEL_INFO))
-        log_info(connection->server->worker->log, "request_refused", "A request was refused",
-                 log_str("peer", peer), log_i64("status", status),
-                 log_bytes("reason", body, strcspn(body, "\n")));
+    log_refusal(connection, status, body, strlen(body));
     return answer_request(connection, end, status, body, head);
 }
 
 static enum step refuse_malformed(struct http_connection *connection, const char *problem)
 {
-    char body[HTTP_ANSWER_BODY_MAX];
+    char body[SENTENCE_MAX];
 
     snprintf(body, sizeof body, "malformed: %s\n", problem);
     return refuse_request(connection, HTTP_SERVER_MALFORMED, 400, body, false);
@@ -277,13 +348,15 @@ static enum step refuse_malformed(struct http_connection *connection, const char
 static enum step refuse_too_large(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
-    char body[HTTP_ANSWER_BODY_MAX];
+    char body[SENTENCE_MAX];
     char peer[SOCKET_TEXT_MAX];
 
     socket_format(&connection->address, peer);
-    log_warning(server->worker->log, "request_too_large",
-                "A request was refused: its line and headers are larger than --max-header-size",
-                log_str("peer", peer), log_u64("limit", server->settings.head_max));
+    if (!server->settings.quiet)
+        log_warning(server->worker->log, "request_too_large",
+                    "A request was refused: its line and headers are larger than "
+                    "--max-header-size",
+                    log_str("peer", peer), log_u64("limit", server->settings.head_max));
     snprintf(body, sizeof body, "the request line and headers are larger than %zu bytes\n",
              server->settings.head_max);
     return answer_request(connection, HTTP_SERVER_TOO_LARGE, 431, body, false);
@@ -326,7 +399,7 @@ static bool refuse_origin(struct http_connection *connection)
 static enum step grant(struct http_connection *connection, const char *key, const char *identity)
 {
     char accept[WEBSOCKET_ACCEPT_SIZE];
-    char bytes[HTTP_ANSWER_MAX];
+    char bytes[HTTP_ANSWER_HEAD_MAX];
     bool named =
         http_request_has(&connection->request, "sec-websocket-protocol", WEBSOCKET_PROTOCOL);
 
@@ -404,17 +477,16 @@ static enum step upgrade(struct http_connection *connection)
 static enum step serve_page(struct http_connection *connection, const char *path)
 {
     struct http_server *server = connection->server;
-    const char *method = http_request_method(&connection->request);
+    struct http_page page = {.status = 404};
     bool head = asks_for_head(connection);
-    const char *body = "not found\n";
-    int status = server->owner->page(server->context, path, &body);
 
-    if (status == 404)
-        return refuse_request(connection, HTTP_SERVER_REFUSED, 404, body, head);
-    if (!head && strcmp(method, "GET") != 0)
-        return refuse_request(connection, HTTP_SERVER_REFUSED, 405,
-                              "a page is asked for with GET or HEAD\n", false);
-    return answer_request(connection, HTTP_SERVER_PAGE, status, body, head);
+    server->owner->page(server->context, &connection->request, path, &page);
+    /* 503 is what a probe asks for. */
+    bool refused = page.status >= 400 && page.status != 503;
+    if (refused)
+        log_refusal(connection, page.status, page.body, page.size);
+    answer_page(connection, refused ? HTTP_SERVER_REFUSED : HTTP_SERVER_PAGE, &page, head);
+    return STEP_ON;
 }
 
 /* A slash at the end makes no difference. "" if the path is longer than any that there is. */
@@ -434,8 +506,10 @@ static void copy_path(const struct http_request *request, char path[URL_PATH_MAX
 static bool is_tunnel(const struct http_server *server, const char *path)
 {
     const char *own = server->settings.path;
-    size_t size = strlen(own);
+    size_t size = own ? strlen(own) : 0;
 
+    if (!own)
+        return false;
     if (size > 1 && own[size - 1] == '/')
         size--;
     return strlen(path) == size && strncmp(own, path, size) == 0;
@@ -447,8 +521,11 @@ static enum step respond(struct http_connection *connection)
     char path[URL_PATH_MAX + 1];
     char expect[16];
 
-    if (http_request_has_body(request))
-        return refuse_request(connection, HTTP_SERVER_REFUSED, 413, "no request has a body here\n",
+    if (http_request_body_size(request) > connection->server->settings.body_max)
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 413,
+                              connection->server->settings.body_max > 0
+                                  ? "the body is too large\n"
+                                  : "no request has a body here\n",
                               asks_for_head(connection));
     if (http_request_header_count(request, "expect") > 0 &&
         (!http_request_header(request, "expect", expect, sizeof expect) ||
@@ -583,7 +660,8 @@ static enum step refuse_scheme(struct http_connection *connection, const char *w
     char peer[SOCKET_TEXT_MAX];
 
     socket_format(&connection->address, peer);
-    log_info(connection->server->worker->log, "wrong_scheme", what, log_str("peer", peer));
+    if (!connection->server->settings.quiet)
+        log_info(connection->server->worker->log, "wrong_scheme", what, log_str("peer", peer));
     return answer_request(connection, HTTP_SERVER_MALFORMED, 400, body, false);
 }
 
@@ -706,9 +784,10 @@ static void expire(struct http_connection *connection)
         return;
     }
     socket_format(&connection->address, peer);
-    log_info(server->worker->log, "handshake_timeout",
-             "A connection was closed: it was not upgraded within --handshake-timeout",
-             log_str("peer", peer), log_str("during", phases[connection->phase]));
+    if (!server->settings.quiet)
+        log_info(server->worker->log, "handshake_timeout",
+                 "A connection was closed: it was not upgraded within --handshake-timeout",
+                 log_str("peer", peer), log_str("during", phases[connection->phase]));
     dismiss(connection, 408, "the request did not come in time\n");
 }
 
@@ -764,12 +843,13 @@ static bool make_way(struct http_server *server)
         return true;
     }
     socket_format(&connection->address, peer);
-    log_warning(server->worker->log, "handshake_refused",
-                "A connection makes way for a new one: too many are in the middle of their "
-                "handshake",
-                log_str("peer", peer),
-                log_u64("of_its_address", slots_of_address(&connection->slot)),
-                log_u64("limit", server->settings.handshakes_max));
+    if (!server->settings.quiet)
+        log_warning(server->worker->log, "handshake_refused",
+                    "A connection makes way for a new one: too many are in the middle of their "
+                    "handshake",
+                    log_str("peer", peer),
+                    log_u64("of_its_address", slots_of_address(&connection->slot)),
+                    log_u64("limit", server->settings.handshakes_max));
     connection->end = HTTP_SERVER_EVICTED;
     if (say_last_word(connection, 503, "too many connections: try again\n") &&
         transport_flush(connection->transport) == 1)
@@ -785,10 +865,11 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
     struct http_connection *connection;
 
     if (slots_full(&server->slots) && !make_way(server)) {
-        log_warning(server->worker->log, "handshake_refused",
-                    "A connection is refused: too many are in the middle of their handshake",
-                    log_u64("limit", server->settings.handshakes_max));
-        metrics_add(server->worker->metrics, METRIC_HANDSHAKES_ENDED, HTTP_SERVER_EVICTED, 0, 1);
+        if (!server->settings.quiet)
+            log_warning(server->worker->log, "handshake_refused",
+                        "A connection is refused: too many are in the middle of their handshake",
+                        log_u64("limit", server->settings.handshakes_max));
+        count_end(server, HTTP_SERVER_EVICTED);
         socket_reset(fd);
         return;
     }

@@ -1,6 +1,8 @@
 /*
- * The door: a server's connections from accept to the upgrade to a WebSocket, or to the end of the
- * one page that they get. What it answers to which request is a table in docs/http.md.
+ * An HTTP server: its connections from accept to the end of the one page that they get, or, where
+ * there is a tunnel, to the upgrade to a WebSocket. tunnel-server's --listen is one, the door: what
+ * it answers to which request is a table in docs/http.md. The status pages (monitoring/pages.h) are
+ * another.
  *
  * Whoever comes is a stranger. So each connection has one deadline, from accept on, whatever it
  * sends; a bounded number of slots (http/handshake_slots.h); no memory to speak of before its first
@@ -26,6 +28,18 @@ struct http_upgrade {
     const char *peer;                     /* the same as text */
 };
 
+/* What a page is; 404, plain text and no body to begin with. */
+struct http_page {
+    int status;       /* one of http/answer.c's */
+    const char *type; /* as in struct http_answer, these three */
+    const char *headers;
+    const char *allow;
+    const char *body; /* up to HTTP_PAGE_COPIED bytes end with the call */
+    size_t size;
+    char *owned; /* or it is this, and freed when it has been sent; else it stays */
+};
+#define HTTP_PAGE_COPIED 65536
+
 struct http_server_owner {
     /*
      * 101: allowed, identity (HTTP_IDENTITY_MAX bytes) is filled in; else the status to refuse with
@@ -37,18 +51,22 @@ struct http_server_owner {
      * client has sent behind its request are the first that the transport yields. */
     void (*upgraded)(void *context, struct transport *transport, const char *identity,
                      const char *peer);
-    /* Answers GET for a path that is not the tunnel's: the status, *body (static text). 404 if
-     * unknown. */
-    int (*page)(void *context, const char *path, const char **body);
+    /* Answers what is not for the tunnel, whatever the method; HEAD as GET. path is the request's
+     * without a slash at the end, "" if it is longer than any that there could be. */
+    void (*page)(void *context, const struct http_request *request, const char *path,
+                 struct http_page *page);
 };
 
 struct http_server_settings {
-    const char *path;           /* where the tunnel is: "/tunnel", or the same as "/tunnel/" */
+    /* Where the tunnel is: "/tunnel", or the same as "/tunnel/". NULL: there is none. */
+    const char *path;
     const char *const *origins; /* that may open one from a page: "https://example.com" */
     size_t origin_count;
     size_t handshakes_max;         /* connections that are not upgraded yet */
     uint64_t handshake_timeout_ms; /* from accept to the upgrade, or to the end of a page */
     size_t head_max;               /* bytes of a request's line and headers */
+    size_t body_max;               /* of its body, which nobody looks at */
+    bool quiet;                    /* nothing is logged or counted */
 };
 
 /* How a connection left the door. */

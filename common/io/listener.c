@@ -110,7 +110,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     take_waiting(argument, ACCEPTS_A_TURN);
 }
 
-static int open_listening(const struct socket_address *address)
+static int open_listening(const struct socket_address *address, bool for_pages)
 {
     int on = 1;
     int fd = socket_new(address->storage.ss_family);
@@ -118,7 +118,7 @@ static int open_listening(const struct socket_address *address)
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (address->storage.ss_family == AF_INET6)
+    if (address->storage.ss_family == AF_INET6 && !for_pages)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, (const struct sockaddr *)&address->storage, address->size) == 0 &&
         listen(fd, BACKLOG) == 0)
@@ -138,11 +138,11 @@ static int highest_descriptor(void)
     return limit.rlim_cur > DESCRIPTORS_KEPT ? (int)limit.rlim_cur - DESCRIPTORS_KEPT - 1 : 0;
 }
 
-struct listener *listener_new(struct worker *worker, const char *name,
-                              const struct socket_address *address, listener_callback callback,
-                              void *context)
+static struct listener *make_listener(struct worker *worker, const char *name,
+                                      const struct socket_address *address,
+                                      listener_callback callback, void *context, bool for_pages)
 {
-    int fd = open_listening(address);
+    int fd = open_listening(address, for_pages);
     if (fd < 0)
         return NULL;
 
@@ -153,7 +153,7 @@ struct listener *listener_new(struct worker *worker, const char *name,
     listener->callback = callback;
     listener->context = context;
     listener->fd = fd;
-    listener->highest = highest_descriptor();
+    listener->highest = for_pages ? INT_MAX : highest_descriptor();
     listener->address = *address;
     listener->address.size = sizeof listener->address.storage;
     getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.size);
@@ -161,6 +161,20 @@ struct listener *listener_new(struct worker *worker, const char *name,
     listener->resume = worker_timer(worker, on_resume, listener);
     event_add(listener->readable, NULL);
     return listener;
+}
+
+struct listener *listener_new(struct worker *worker, const char *name,
+                              const struct socket_address *address, listener_callback callback,
+                              void *context)
+{
+    return make_listener(worker, name, address, callback, context, false);
+}
+
+struct listener *listener_new_for_pages(struct worker *worker, const char *name,
+                                        const struct socket_address *address,
+                                        listener_callback callback, void *context)
+{
+    return make_listener(worker, name, address, callback, context, true);
 }
 
 void listener_free(struct listener *listener)

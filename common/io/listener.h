@@ -22,6 +22,11 @@ typedef void (*listener_callback)(void *context, int fd, const struct socket_add
 struct listener *listener_new(struct worker *worker, const char *name,
                               const struct socket_address *address, listener_callback callback,
                               void *context);
+/* The same for probes and figures: it takes the last descriptors as well, which other connections
+ * leave alone, and "::" is for IPv4, too, where the system has it so. */
+struct listener *listener_new_for_pages(struct worker *worker, const char *name,
+                                        const struct socket_address *address,
+                                        listener_callback callback, void *context);
 void listener_free(struct listener *listener);
 /* Accepts what waits in the kernel's queue now. */
 void listener_take_all(struct listener *listener);

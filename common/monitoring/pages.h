@@ -1,14 +1,14 @@
 /*
  * The status address of a program (--status): pages for people and for monitoring, over plain HTTP,
- * by libevent's evhttp. GET /metrics (Prometheus text format 0.0.4) and /healthz are the same for
+ * by http/server.h. GET /metrics (Prometheus text format 0.0.4) and /healthz are the same for
  * every program, the others are its own. HEAD is answered as GET is, without the body; a method
  * that a page does not have with 405 and Allow (RFC 9110, 15.5.6), one that HTTP does not have with
  * 501.
  *
- * What is bounded: PAGES_CONNECTIONS at a time (when one more comes the oldest makes way, so that a
- * probe is answered whoever else holds connections; as many again may be about to go), 16 KiB of
- * headers, 1 KiB of body, and PAGES_LIFE_S from a connection's first to its last byte: each carries
- * one request.
+ * What is bounded: PAGES_CONNECTIONS at a time (when one more comes another makes way, as in
+ * http/handshake_slots.h, so that a probe is answered whoever else holds connections), 16 KiB of
+ * headers, 1 KiB of body, which must say its length, and PAGES_LIFE_S from accept to the last byte
+ * of the answer: each connection carries one request.
  *
  * Web pages of other origins must neither read nor do anything here, whatever the user's browser
  * runs. So Host must name loopback or, where the address is not on loopback, be an IP address
@@ -37,7 +37,7 @@ struct pages_answer {
     int status;
     const char *type;
     const char *allow; /* with 405: the methods that the page has */
-    struct text body;  /* freed by the room */
+    struct text body;  /* the room's, when the call is over */
     /* Instead of body: bytes that stay. */
     const void *bytes;
     size_t size;

@@ -80,12 +80,21 @@ static void on_upgraded(void *context, struct transport *transport, const char *
     door.upgraded = transport;
 }
 
-static int on_page(void *context, const char *path, const char **body)
+static void on_page(void *context, const struct http_request *request, const char *path,
+                    struct http_page *page)
 {
+    const char *method = http_request_method(request);
+
     (void)context;
     CHECK(strncmp(path, "/tunnel", 8) != 0);
-    *body = "ok\n";
-    return strcmp(path, "/healthz") == 0 ? 200 : 404;
+    page->body = "no\n";
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        page->status = 405;
+    } else if (strcmp(path, "/healthz") == 0) {
+        page->status = 200;
+        page->body = "ok\n";
+    }
+    page->size = strlen(page->body);
 }
 
 static void drop_line(void *context, const char *line, size_t size)

@@ -62,11 +62,20 @@ static void on_upgraded(void *context, struct transport *transport, const char *
     snprintf(door.identity, sizeof door.identity, "%s", identity);
 }
 
-static int on_page(void *context, const char *path, const char **body)
+static void on_page(void *context, const struct http_request *request, const char *path,
+                    struct http_page *page)
 {
+    const char *method = http_request_method(request);
+
     (void)context;
-    *body = "ok\n";
-    return strcmp(path, "/healthz") == 0 ? 200 : 404;
+    page->body = "no\n";
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        page->status = 405;
+    } else if (strcmp(path, "/healthz") == 0) {
+        page->status = 200;
+        page->body = "ok\n";
+    }
+    page->size = strlen(page->body);
 }
 
 static const struct http_server_owner owner = {
