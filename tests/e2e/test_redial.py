@@ -98,7 +98,8 @@ def laptop():
 
         def inside(*words):
             return ip("-n", name, *words)
-        inside("link", "set", "lo", "up")
+        if ip("-n", name, "link", "set", "lo", "up", check=False).returncode:
+            pytest.skip("no way into a network of one's own on this machine (a plain chroot)")
         inside("addr", "add", "10.83.0.2/24", "dev", "lan")
         inside("link", "set", "lan", "up")
         inside.name = name
