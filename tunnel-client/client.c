@@ -70,14 +70,14 @@ static void on_relay_half_closed(void *context, struct relay *relay, enum relay_
     if (relay_unwritten(relay) > 0) {
         if (seconds >= UNREAD_S)
             relay_fail(relay, MUX_CODE_PEER_RESET,
-                       "the broker had closed the connection, and for 60 s the local program did "
-                       "not read what came before");
+                       "the broker closed the connection, and for 60 s the local program did not "
+                       "read what came before");
     } else if (ended == RELAY_STREAM && seconds >= CLOSED_BY_BROKER_S) {
         relay_hang_up(relay);
     } else if (ended == RELAY_SOCKET && seconds >= CLOSED_BY_CLIENT_S) {
-        relay_fail(relay, MUX_CODE_UPSTREAM_TIMEOUT,
-                   "the local program had closed the connection, and for 15 s the server did not "
-                   "end it");
+        relay_fail(
+            relay, MUX_CODE_UPSTREAM_TIMEOUT,
+            "the local program closed the connection, and for 15 s the server did not end it");
     }
 }
 
@@ -168,7 +168,7 @@ static bool has_gone(const struct local_connection *connection)
 static void forget_gone(struct local_connection *connection)
 {
     log_debug(connection->client->worker->log, "connection_closed",
-              "A local connection has ended before there was a link to the server",
+              "A local connection ended before there was a link to the server",
               log_str("listener", connection->port->label), log_str("peer", connection->peer),
               log_ms("waited", (clock_now_us() - connection->accepted_us) / 1000));
     connection_free(connection);
@@ -275,8 +275,8 @@ static void refuse_to_run(struct client *client, const struct port *port,
     char reason[600];
     const char *option = port->kind == MUX_TARGET_TCP ? "tcp" : "kafka";
     size_t used =
-        (size_t)snprintf(reason, sizeof reason,
-                         "the server offers no --%s of the name %s, but only", option, port->name);
+        (size_t)snprintf(reason, sizeof reason, "the server has no --%s named %s; it offers only",
+                         option, port->name);
 
     for (int i = 0; used < sizeof reason && mux_offer_next(&rest, &kind, &name); i++)
         used +=
@@ -299,9 +299,8 @@ static void check_offers(struct client *client, const struct mux_welcome *welcom
             log_error(
                 client->worker->log, "unknown_target",
                 port->kind == MUX_TARGET_TCP
-                    ? "The server offers no --tcp target of this name; connections to it are "
-                      "refused"
-                    : "The server offers no --kafka cluster of this name; connections to it are "
+                    ? "The server has no --tcp target of this name; connections to it are refused"
+                    : "The server has no --kafka cluster of this name; connections to it are "
                       "refused",
                 log_str("name", port->name));
     }
@@ -401,7 +400,7 @@ static void explain_failure(struct client *client, const struct port *bootstrap,
         ports_explain(bootstrap, request->failed, error, size);
     else
         snprintf(error, size, "the client has no listener for a cluster of this name");
-    log_error(client->worker->log, "expose_failed", "A node gets no local listener",
+    log_error(client->worker->log, "expose_failed", "No local listener for a node",
               log_bytes("cluster", cluster.bytes, cluster.size), log_i64("node", request->node),
               log_str("reason", error));
 }
@@ -486,7 +485,7 @@ static void receive_trouble(struct client *client, const uint8_t *payload, size_
 
     if (mux_trouble_decode(payload, size, &cluster, &what))
         log_info(client->worker->log, "cluster_trouble",
-                 "The server has trouble with a cluster, and others make up for it",
+                 "A bootstrap broker of a cluster fails; others serve clients",
                  log_bytes("cluster", cluster.bytes, cluster.size),
                  log_bytes("reason", what.bytes, what.size));
 }

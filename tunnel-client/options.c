@@ -19,17 +19,16 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, server),
      .group = "The server",
-     .help =
-         "https://HOST[:PORT][/PATH] of tunnel-server or of the ingress before it. Without a path, "
-         "/tunnel.",
+     .help = "https://HOST[:PORT][/PATH] of tunnel-server or of the ingress in front of it. The "
+             "default path is /tunnel.",
      .flags = CONFIG_REQUIRED},
     {.name = "ca",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, ca),
      .group = "The server",
-     .help = "CA certificates (PEM) to trust beside the system's: roots, intermediates, or the "
-             "server's own."},
+     .help = "CA certificates (PEM) to trust in addition to the system's: roots, intermediates, or "
+             "the server's own."},
     {.name = "cert",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -41,7 +40,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, key),
      .group = "The server",
-     .help = "Private key (PEM) of --cert, perhaps encrypted."},
+     .help = "Private key (PEM) of --cert; it may be encrypted."},
     SHARED_PASSPHRASE_OPTIONS(struct options, "key", key, "The server"),
     {.name = "proxy",
      .metavar = "URL|none",
@@ -51,15 +50,16 @@ static const struct config_option table[] = {
      .help = "http[s]://[USER:PASSWORD@]HOST[:PORT] of an HTTP proxy that is asked to CONNECT to "
              "the server. Without it: https_proxy or HTTPS_PROXY (http_proxy for an http:// "
              "server), all_proxy or ALL_PROXY, except for this machine itself and for what "
-             "no_proxy or NO_PROXY names; none does without.",
+             "no_proxy or NO_PROXY names; none uses no proxy.",
      .flags = CONFIG_SECRET},
     {.name = "resolve",
      .metavar = "HOST:PORT:ADDRESS",
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, resolve),
      .group = "The server",
-     .help = "Connect to ADDRESS for HOST:PORT, whatever the name service says; the certificate "
-             "must still be HOST's. Also for a proxy. Several of one HOST:PORT are its addresses."},
+     .help =
+         "Connect to ADDRESS for HOST:PORT, whatever the name service says; the certificate must "
+         "still be HOST's. Also for a proxy. Repeat it to give one HOST:PORT several addresses."},
     {.name = "token",
      .metavar = "TOKEN",
      .kind = CONFIG_STRING,
@@ -73,14 +73,14 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, token_file),
      .group = "The server",
-     .help = "File with the token; read anew for every connection to the server."},
+     .help = "File with the token; read again for every connection to the server."},
     {.name = "token-command",
      .metavar = "COMMAND",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, token_command),
      .group = "The server",
      .help = "Command for /bin/sh that prints the token, as the first line of its output; run for "
-             "every connection to the server, for --dial-timeout at the most. What it writes to "
+             "every connection to the server, for at most --dial-timeout. What it writes to "
              "standard error is logged.",
      .flags = CONFIG_QUOTES},
     {.name = "auth-scheme",
@@ -89,9 +89,8 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, auth_scheme),
      .group = "The server",
      .help = "How the token is presented: snowflake is Authorization: Snowflake Token=\"...\", "
-             "bearer is "
-             "Authorization: Bearer ...; auto takes snowflake for *.snowflakecomputing.app hosts "
-             "and for --private-key-file.",
+             "bearer is Authorization: Bearer ...; auto uses snowflake for "
+             "*.snowflakecomputing.app hosts and for --private-key-file.",
      .default_value = "auto",
      .values = auth_schemes},
     {.name = "header",
@@ -100,28 +99,27 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, header),
      .group = "The server",
      .help = "Header field to send with the request for the tunnel. Other users of the machine may "
-             "see a process's arguments: prefer TUNNEL_HEADER, one field a line, for what is "
-             "secret.",
+             "see a process's arguments: for secrets, prefer TUNNEL_HEADER, one field per line.",
      .flags = CONFIG_SECRET | CONFIG_SPLIT_LINES},
     {.name = "private-key-file",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, private_key_file),
      .group = "Key pair of a Snowflake user",
-     .help = "RSA private key (PEM, PKCS#8 or PKCS#1, perhaps encrypted) of --snowflake-user; a "
-             "token is asked for with it for every connection to the server."},
+     .help = "RSA private key (PEM, PKCS#8 or PKCS#1; it may be encrypted) of --snowflake-user, "
+             "used to ask for a token for every connection to the server."},
     {.name = "private-key-passphrase-file",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, private_key_passphrase_file),
      .group = "Key pair of a Snowflake user",
-     .help = "File whose first line opens --private-key-file."},
+     .help = "File whose first line is the passphrase of --private-key-file."},
     {.name = "private-key-passphrase",
      .metavar = "PASSPHRASE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, private_key_passphrase),
      .group = "Key pair of a Snowflake user",
-     .help = "What opens --private-key-file. Other users of the machine may see a process's "
+     .help = "Passphrase of --private-key-file. Other users of the machine may see a process's "
              "arguments: prefer the environment or --private-key-passphrase-file.",
      .flags = CONFIG_SECRET | CONFIG_QUOTES},
     {.name = "snowflake-account",
@@ -141,22 +139,22 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, snowflake_role),
      .group = "Key pair of a Snowflake user",
-     .help = "Role that may use the service's endpoint; the user's default role if not given."},
+     .help = "Role that may use the service's endpoint; by default, the user's default role."},
     {.name = "snowflake-url",
      .metavar = "URL",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, snowflake_url),
      .group = "Key pair of a Snowflake user",
-     .help = "https://HOST[:PORT] that gives out tokens, for private links; "
-             "https://ACCOUNT.snowflakecomputing.com if not given."},
+     .help = "https://HOST[:PORT] that issues tokens, for private links; by default, "
+             "https://ACCOUNT.snowflakecomputing.com."},
     {.name = "kafka",
      .metavar = "[NAME=][ADDR:]PORT",
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, kafka),
      .group = "Local listeners",
      .help = "Bootstrap listener for the cluster that the server calls NAME (kafka). The listener "
-             "for node N is at PORT + 1 + N mod 1000 if --node-ports does not say otherwise. "
-             "Without --kafka and --tcp it is 127.0.0.1:9092."},
+             "for node N is at PORT + 1 + N mod 1000 unless --node-ports says otherwise. Without "
+             "--kafka and --tcp it is 127.0.0.1:9092."},
     {.name = "tcp",
      .metavar = "NAME=[ADDR:]PORT",
      .kind = CONFIG_LIST,
@@ -168,21 +166,20 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, node_ports),
      .group = "Local listeners",
-     .help =
-         "The ports of the listeners for the nodes of the cluster NAME (kafka), to be opened in "
-         "a firewall or by docker -p: node N is at FIRST + N mod their number, or at the next "
-         "one of them that is free; there are no listeners outside. LAST is FIRST + 999 if it "
-         "is not given. Without --node-ports they are the 1000 ports above the bootstrap "
-         "listener, or fewer, up to the next --kafka, --tcp or --node-ports; where these would "
-         "be fewer than 50, the next 1000 free of all others'."},
+     .help = "The ports of the listeners for the nodes of the cluster NAME (kafka), to be opened "
+             "in a firewall or by docker -p: node N is at FIRST + N mod the number of ports, or at "
+             "the next one of them that is free; no other ports are used. LAST is FIRST + 999 by "
+             "default. Without --node-ports they are the 1000 ports above the bootstrap listener, "
+             "or fewer, up to the next --kafka, --tcp or --node-ports; where these would be fewer "
+             "than 50, the next 1000 that no other listener uses."},
     {.name = "advertise",
      .metavar = "HOST",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, advertise),
      .group = "Local listeners",
-     .help = "The host name that Kafka clients are told for brokers, when it is not the address "
-             "that is listened on: the container's name, for a sidecar. An IPv6 address with or "
-             "without brackets."},
+     .help =
+         "The host name that Kafka clients get for brokers, if it is not the listeners' address: "
+         "the container's name, for a sidecar. An IPv6 address with or without brackets."},
     {.name = "connect-wait",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -221,7 +218,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_DURATION,
      .offset = offsetof(struct options, ready_timeout_ms),
      .group = "Options of commands",
-     .help = "How long the tunnel may take to come up before the command is given up.",
+     .help = "How long the tunnel may take to come up before run gives up.",
      .default_value = "30s",
      .min = 100,
      .max = 3600 * 1000,
@@ -237,7 +234,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_DURATION,
      .offset = offsetof(struct options, max_ms),
      .group = "Options of commands",
-     .help = "How long to wait at the most.",
+     .help = "Maximum time to wait.",
      .default_value = "30s",
      .min = 0,
      .max = 24 * 3600 * 1000,
@@ -265,13 +262,13 @@ static const struct config_command commands[] = {
                           .help = "Wait until a client that was started with --status is ready.",
                           .own_options_only = true,
                           .defaults = wait_defaults},
-    [COMMAND_DOCTOR - 1] = {.name = "doctor",
-                            .help = "Check one layer of the way to the brokers after the other, "
-                                    "and say what to do. The exit code is 0, or tells the layer "
-                                    "that fails: 10 configuration, 11 dns, 12 tcp, 13 proxy, 14 "
-                                    "tls, 15 http, 16 auth, 17 upgrade, 18 tunnel, 19 server, 20 "
-                                    "broker, 21 kafka, 22 target, 23 listener.",
-                            .defaults = doctor_defaults},
+    [COMMAND_DOCTOR -
+        1] = {.name = "doctor",
+              .help = "Check the way to the brokers, layer by layer, and say what to do. The exit "
+                      "code is 0, or says which layer fails: 10 configuration, 11 dns, 12 tcp, 13 "
+                      "proxy, 14 tls, 15 http, 16 auth, 17 upgrade, 18 tunnel, 19 server, 20 "
+                      "broker, 21 kafka, 22 target, 23 listener.",
+              .defaults = doctor_defaults},
 };
 
 const struct config_program options_program = {
@@ -296,11 +293,11 @@ static const char *explain_listener(const char *text, const char *host, bool clu
     if (strcasecmp(host, "localhost") == 0)
         return "give a numeric address to listen on: 127.0.0.1 for localhost";
     if (cluster && (strpbrk(text, ",/") || host[0]))
-        return "here stands where tunnel-client listens on this machine, as in --kafka 9092; "
-               "the brokers' addresses belong to tunnel-server's --kafka";
+        return "this option says where tunnel-client listens on this machine, as in --kafka 9092; "
+               "give the brokers' addresses to tunnel-server's --kafka";
     if (host[0] || strstr(text, "://"))
-        return "here stands where tunnel-client listens on this machine, as in --tcp NAME=8081; "
-               "the target's address belongs to tunnel-server's --tcp";
+        return "this option says where tunnel-client listens on this machine, as in --tcp "
+               "NAME=8081; give the target's address to tunnel-server's --tcp";
     return NULL;
 }
 
@@ -323,8 +320,8 @@ static bool parse_listeners(const char *option, const struct config_list *list, 
         }
         for (size_t other = 0; !why && other < *count; other++)
             if (strcmp((*listeners)[other].name, listener->name) == 0)
-                why = "another --kafka or --tcp has this name already (kafka, if none is given): "
-                      "each wants one of its own, as in --kafka NAME=9192";
+                why = "another --kafka or --tcp already has this name (kafka, if none is given): "
+                      "each needs its own name, as in --kafka NAME=9192";
         if (why)
             return fail(error, size, option, list->items[i], why);
         ++*count;
@@ -457,7 +454,7 @@ static bool check_wait(struct options *options, char *error, size_t size)
     const char *why = address_parse_listen(options->shared.status, &options->wait_address);
 
     if (!why && options->wait_address.port == 0)
-        why = "port 0 cannot be connected to: name the one that the client's log tells";
+        why = "you cannot connect to port 0: give the port that the client's log names";
     if (why)
         return fail(error, size, "status", options->shared.status, why);
     /* What listens everywhere is reached on loopback. */
@@ -496,15 +493,16 @@ static bool check_status(struct options *options, char *error, size_t size)
         return true;
     if (!text) {
         if (options->allow_quit)
-            snprintf(error, size, "--allow-quit means nothing without --status");
+            snprintf(error, size, "--allow-quit has no effect without --status");
         return !options->allow_quit;
     }
     if (!pages_parse(text, &options->status_address, error, size))
         return false;
     if (socket_is_loopback(&options->status_address))
         return true;
-    return fail(error, size, "status", text,
-                "whoever reaches that address could see who uses the tunnel: give one on loopback");
+    return fail(
+        error, size, "status", text,
+        "anyone who reaches that address could see who uses the tunnel: give one on loopback");
 }
 
 bool options_check(struct options *options, char *error, size_t size)

@@ -218,7 +218,7 @@ void terminal_lost(struct terminal *terminal, bool announced)
         return;
     put_time(now, sizeof now);
     if (announced && terminal->own_lines)
-        say(terminal, "%s The server is about to stop; connecting anew", now);
+        say(terminal, "%s The server is about to stop; connecting again", now);
     terminal_connecting(terminal);
 }
 
@@ -250,7 +250,7 @@ void terminal_up(struct terminal *terminal, const char *how, bool resumed)
     put_time(now, sizeof now);
     if (terminal->own_lines)
         say(terminal, "%s %s (%s)", now,
-            resumed ? "The link is back; connections go on" : "Connected", how);
+            resumed ? "The link is back; connections continue" : "Connected", how);
 }
 
 /* ---- life */

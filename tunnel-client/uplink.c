@@ -156,7 +156,7 @@ static void lose_session(struct carrier *carrier, const char *reason)
         metrics_add(carrier->uplink->worker->metrics, METRIC_SESSIONS_LOST, 0, 0, 1);
         note(carrier->uplink, JOURNAL_SESSION_LOST, reason, 0);
         log_warning(carrier->uplink->worker->log, "session_lost",
-                    "The session could not be carried on: its connections are reset",
+                    "The session could not be resumed: its connections are reset",
                     log_str("reason", reason), log_u64("connections", streams));
     }
     mux_session_reset_streams(carrier->session, MUX_CODE_SESSION_LOST, reason);
@@ -389,11 +389,11 @@ static void learn_frames(struct uplink *uplink, const struct link_record *record
     if (!frame_limit_learn(&uplink->frames, &record->frames))
         return;
     snprintf(text, sizeof text,
-             "something on the way cuts large messages; trying frames of %zu KiB",
+             "something in between cuts large messages; trying frames of %zu KiB",
              uplink->frames.max / 1024);
     note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
     log_event(uplink->worker->log, first ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "smaller_frames",
-              "Something on the way cuts large WebSocket messages; trying smaller frames",
+              "Something in between cuts large WebSocket messages; trying smaller frames",
               (const struct log_field[]){log_u64("was_sent", record->frames.largest_sent),
                                          log_u64("max_frame", uplink->frames.max)},
               2);
@@ -588,10 +588,11 @@ static void obey_frames(struct carrier *carrier, uint32_t message_max)
     char text[JOURNAL_REASON_MAX];
 
     if (frame_limit_lower(&uplink->frames, message_max)) {
-        snprintf(text, sizeof text, "the server wants frames of %zu KiB at the most",
+        snprintf(text, sizeof text, "the server requires frames of at most %zu KiB",
                  uplink->frames.max / 1024);
         note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
-        log_info(uplink->worker->log, "smaller_frames", "The server wants smaller WebSocket frames",
+        log_info(uplink->worker->log, "smaller_frames",
+                 "The server requires smaller WebSocket frames",
                  log_u64("max_frame", uplink->frames.max));
     }
     link_limit_frames(carrier->link, uplink->frames.max);
@@ -612,7 +613,7 @@ static void on_established(void *context, const struct mux_welcome *welcome)
     note_up(carrier, welcome);
     obey_frames(carrier, welcome->message_max);
     log_info(uplink->worker->log, welcome->resumed ? "link_resumed" : "link_up",
-             welcome->resumed ? "The link to the server is back; connections go on"
+             welcome->resumed ? "The link to the server is back; connections continue"
                               : "The link to the server is up",
              log_str("server", uplink->options->server),
              log_str("protection", link_protection(carrier->link)),
@@ -634,12 +635,13 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
 
     if (carrier != uplink->current || uplink->draining)
         return;
-    log_info(uplink->worker->log, code == MUX_CODE_LIMIT ? "session_used_up" : "server_going_away",
-             code == MUX_CODE_LIMIT
-                 ? "The session can open no more connections; beginning another one"
-                 : "The server is about to stop; connecting anew, while connections end there",
-             log_bytes("reason", reason.bytes, reason.size),
-             log_u64("connections", mux_session_stream_count(carrier->session)));
+    log_info(
+        uplink->worker->log, code == MUX_CODE_LIMIT ? "session_used_up" : "server_going_away",
+        code == MUX_CODE_LIMIT
+            ? "The session can open no more connections; starting another one"
+            : "The server is about to stop; starting a new session, while the old connections end",
+        log_bytes("reason", reason.bytes, reason.size),
+        log_u64("connections", mux_session_stream_count(carrier->session)));
     char text[JOURNAL_REASON_MAX];
     snprintf(text, sizeof text, "%.*s", (int)reason.size, reason.size > 0 ? reason.bytes : "");
     note(uplink, JOURNAL_GOING_AWAY, text, 0);
@@ -758,8 +760,8 @@ static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
     struct uplink *uplink = context;
 
     log_info(uplink->worker->log, reason == WAKE_SLEPT ? "woke_up" : "network_changed",
-             reason == WAKE_SLEPT ? "The machine has slept; looking after the link"
-                                  : "The network has changed; looking after the link",
+             reason == WAKE_SLEPT ? "The machine has slept; checking the link"
+                                  : "The network has changed; checking the link",
              log_ms("slept", slept_ms));
     for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next) {
         struct carrier *carrier = list_entry(at, struct carrier, node);

@@ -40,9 +40,8 @@ static const char *explain_no_answer(const struct http_call_result *result)
     if (result->hop == HTTP_HOP_DNS || result->hop == HTTP_HOP_TCP)
         return "nothing listens there; is the client running, with this --status?";
     if (result->timed_out)
-        return "what listens there does not answer";
-    return "what listens there is no status page; is it another port that the client has in "
-           "--status?";
+        return "the program that listens there does not answer";
+    return "there is no status page at that address; does the client's --status name another port?";
 }
 
 static void note_answer(struct waiter *waiter, const struct http_call_result *result)

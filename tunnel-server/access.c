@@ -67,7 +67,7 @@ static const struct token *find_presented(struct access *access, const struct ht
     const struct token *found = NULL;
     size_t size = 0;
 
-    *reason = "this tunnel wants a token: Authorization: Bearer ...";
+    *reason = "this tunnel requires a token: Authorization: Bearer ...";
     if (count == 0)
         return NULL;
     *reason = count > 1 ? "the request has several Authorization headers"
@@ -77,8 +77,8 @@ static const struct token *find_presented(struct access *access, const struct ht
         if (token)
             found = token_table_find(token_file_tokens(access->tokens), token, size);
         *reason = token ? "the token is not one of those that this tunnel accepts"
-                        : "this tunnel wants a token, and the Authorization header holds something "
-                          "else: Authorization: Bearer ...";
+                        : "this tunnel requires a token, and the Authorization header holds "
+                          "something else: Authorization: Bearer ...";
     }
     byte_wipe(authorization, sizeof authorization);
     return found;
@@ -91,7 +91,7 @@ static const struct token *find_presented(struct access *access, const struct ht
 static const char *check_user(const char *user)
 {
     if (strchr(user, ','))
-        return "holds a comma, as two headers that were joined do";
+        return "contains a comma, as two joined headers do";
     return identity_check(user, strlen(user));
 }
 
@@ -109,14 +109,14 @@ static bool take_user(const struct access *access, const struct http_request *re
     if (count == 0)
         why = "is missing";
     else if (count > 1)
-        why = "is there more than once";
+        why = "occurs more than once";
     else if (!http_request_header(request, name, user, HTTP_IDENTITY_MAX))
         why = "is longer than 255 bytes";
     else
         why = check_user(user);
     if (why)
         snprintf(reason, BODY_MAX,
-                 "the header %s %s; the ingress before this tunnel says there who the user is",
+                 "the header %s %s; in it, the ingress in front of this tunnel must name the user",
                  name, why);
     return why == NULL;
 }
@@ -132,7 +132,7 @@ static bool take_client_name(const struct access *access, const struct http_upgr
 
     name[0] = '\0';
     if (options->client_ca && !upgrade->certificate) {
-        snprintf(reason, BODY_MAX, "this tunnel wants a client certificate");
+        snprintf(reason, BODY_MAX, "this tunnel requires a client certificate");
         return false;
     }
     if (options->trust_ingress)
@@ -163,11 +163,12 @@ int access_authorize(struct access *access, const struct http_upgrade *upgrade, 
             return refuse_client(access, upgrade->peer, why, body);
     }
     if (name[0] && token && token->name && strcmp(token->name, name) != 0)
-        return refuse_client(access, upgrade->peer,
-                             access->options->trust_ingress
-                                 ? "the token is another user's than the one whom the ingress names"
-                                 : "the token is another user's than the client certificate",
-                             body);
+        return refuse_client(
+            access, upgrade->peer,
+            access->options->trust_ingress
+                ? "the token belongs to a user other than the one that the ingress names"
+                : "the token belongs to a user other than the client certificate's",
+            body);
     if (name[0])
         memcpy(identity, name, sizeof name);
     else if (token)

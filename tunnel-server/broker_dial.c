@@ -110,7 +110,7 @@ static void on_attempt_proven(void *context, enum proof_result result, const cha
         return;
     case PROOF_SILENT:
         snprintf(text, sizeof text,
-                 "the broker hangs: it takes connections, and did not answer an ApiVersions "
+                 "the broker hangs: it accepts connections but did not answer an ApiVersions "
                  "request within %u ms",
                  dial->timeout_ms);
         note_attempt_failure(attempt, BROKER_HANGING, true, text);
@@ -120,11 +120,11 @@ static void on_attempt_proven(void *context, enum proof_result result, const cha
         note_attempt_failure(attempt, BROKER_UNREACHABLE, false, text);
         break;
     case PROOF_CLOSED:
-        snprintf(text, sizeof text, "%s upon an ApiVersions request%s", why,
+        snprintf(text, sizeof text, "%s after an ApiVersions request%s", why,
                  dial->cluster->access.tls.context
                      ? ""
-                     : "; a broker that wants TLS (--kafka-tls) or is older than Kafka 0.10 "
-                       "(--no-check-brokers) does so");
+                     : "; a broker that requires TLS (--kafka-tls) or is older than Kafka 0.10 "
+                       "(--no-check-brokers) does this");
         note_attempt_failure(attempt, BROKER_FOREIGN, false, text);
         break;
     default:
@@ -145,8 +145,8 @@ static void note_attempt_forbidden(const struct broker_attempt *attempt)
         snprintf(why, sizeof why, "--deny-brokers %.100s of tunnel-server forbids it", dial->rule);
     else
         snprintf(why, sizeof why,
-                 "it is a %s address, where no broker is expected; --allow-brokers of "
-                 "tunnel-server with its network lets it through",
+                 "it is a %s address, where no broker is expected; to allow it, give its network "
+                 "to --allow-brokers of tunnel-server",
                  dial->rule);
     note_attempt_failure(attempt, BROKER_UNREACHABLE, false, why);
     dial->failure.forbidden = true;

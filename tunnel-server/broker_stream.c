@@ -233,7 +233,7 @@ static const char *describe_event(enum kafka_filter_event event)
 {
     switch (event) {
     case KAFKA_FILTER_EVENT_NEWER_METADATA:
-        return "A request uses a newer version than is known here; its known part is rewritten";
+        return "A request uses a newer version than the server knows; its known part is rewritten";
     case KAFKA_FILTER_EVENT_OUT_OF_ORDER:
         return "A broker answered out of order";
     default:
@@ -282,7 +282,7 @@ static void on_learned(void *context, const char *error, bool wants_login)
              error ? "could not learn where it is: " : "has asked where it is: connect again",
              error ? error : "");
     log_event(log_of(stream->streams), error ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "nodes_learned",
-              "With a client's login the cluster was asked for its nodes; the connection is reset",
+              "The cluster was asked for its nodes with a client's login; the connection is reset",
               (const struct log_field[]){log_str("session", stream->streams->session),
                                          log_str("target", stream->target),
                                          log_u64("stream", stream->id), log_str("reason", reason)},
@@ -308,11 +308,11 @@ static void relay_half_closed(void *context, struct relay *relay, enum relay_sid
         return;
     if (ended == RELAY_STREAM && seconds >= BROKER_SILENT_S)
         relay_fail(relay, MUX_CODE_UPSTREAM_TIMEOUT,
-                   "the client had closed the connection, and for 10 s the broker neither read, "
-                   "nor answered, nor closed it");
+                   "the client closed the connection, and for 10 s the broker neither read, nor "
+                   "answered, nor closed it");
     else if (ended == RELAY_SOCKET && seconds >= CLIENT_SILENT_S)
         relay_fail(relay, MUX_CODE_PEER_RESET,
-                   "the broker had closed the connection, and for 90 s the client did not");
+                   "the broker closed the connection, and for 90 s the client did not");
 }
 
 static void note_reset(const struct broker_stream *stream, const struct relay *relay,
@@ -562,7 +562,7 @@ static const char *admit_open(struct broker_streams *streams)
     if (tenant_may_dial(tenant, clock_now_us()))
         return NULL;
     tenant_limited(tenant->tenants, METRICS_LIMIT_DIALS);
-    return "this identity has begun as many connections in a minute as one may "
+    return "this identity has reached its limit of new connections per minute "
            "(--max-dials-per-minute)";
 }
 
@@ -577,12 +577,11 @@ static const char *admit_stream(struct broker_streams *streams)
     if (options->max_streams_of > 0 &&
         tenant->holdings[TENANT_STREAMS].used >= (uint64_t)options->max_streams_of) {
         limit = METRICS_LIMIT_STREAMS_OF;
-        reason = "this identity has as many connections as one may have "
-                 "(--max-streams-per-identity)";
+        reason = "this identity has reached its limit of connections (--max-streams-per-identity)";
     } else if (!tenant_take(tenant, TENANT_STREAMS)) {
         limit = METRICS_LIMIT_STREAMS;
-        reason = "the server has as many connections as its descriptors allow (ulimit -n), and "
-                 "this identity has its share of them";
+        reason = "the server has as many connections as its file descriptors allow (ulimit -n), "
+                 "and this identity has its share of them";
     } else {
         return NULL;
     }
@@ -607,7 +606,7 @@ static void give_way(struct broker_stream *stream, const char *reason)
     const struct broker_streams *streams = stream->streams;
 
     log_warning(log_of(streams), "stream_gave_way",
-                "A connection is reset: others are entitled to what its identity has too much of",
+                "A connection is reset: its identity has more than its share",
                 log_str("session", streams->session), log_str("identity", streams->identity),
                 log_u64("stream", stream->id), log_str("target", stream->target),
                 log_str("reason", reason));

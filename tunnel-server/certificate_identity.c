@@ -35,7 +35,7 @@ static const char *take_subject(X509 *certificate, char identity[HTTP_IDENTITY_M
         why = "has a subject of more than 255 bytes; --identity-from san-uri, san-dns or san-email "
               "takes the identity from its subject alternative name";
     } else if (identity_check(text, (size_t)size)) {
-        why = "has a subject with control characters or others that cannot be seen";
+        why = "has a subject with control characters or other invisible characters";
     } else {
         why = NULL;
         memcpy(identity, text, (size_t)size);
@@ -59,22 +59,22 @@ static const struct san_kind san_kinds[] = {
     [IDENTITY_FROM_SAN_URI] = {GEN_URI,
                                "has no URI in its subject alternative name (--identity-from "
                                "san-uri)",
-                               "has several URIs in its subject alternative name: whose it is "
-                               "would be a guess (--identity-from san-uri)",
+                               "has several URIs in its subject alternative name, so the identity "
+                               "is ambiguous (--identity-from san-uri)",
                                "has a URI in its subject alternative name that is empty, longer "
                                "than 255 bytes, or not printable ASCII"},
     [IDENTITY_FROM_SAN_DNS] = {GEN_DNS,
                                "has no DNS name in its subject alternative name (--identity-from "
                                "san-dns)",
-                               "has several DNS names in its subject alternative name: whose it "
-                               "is would be a guess (--identity-from san-dns)",
+                               "has several DNS names in its subject alternative name, so the "
+                               "identity is ambiguous (--identity-from san-dns)",
                                "has a DNS name in its subject alternative name that is empty, "
                                "longer than 255 bytes, or not printable ASCII"},
     [IDENTITY_FROM_SAN_EMAIL] = {GEN_EMAIL,
                                  "has no e-mail address in its subject alternative name "
                                  "(--identity-from san-email)",
-                                 "has several e-mail addresses in its subject alternative name: "
-                                 "whose it is would be a guess (--identity-from san-email)",
+                                 "has several e-mail addresses in its subject alternative name, so "
+                                 "the identity is ambiguous (--identity-from san-email)",
                                  "has an e-mail address in its subject alternative name that is "
                                  "empty, longer than 255 bytes, or not printable ASCII"},
 };

@@ -65,8 +65,8 @@ static void note_unreachable(struct cluster *cluster)
     for (size_t i = 0; i < cluster->health.count; i++)
         failures_add(&failures, &cluster->settings->brokers[i], cluster->health.brokers[i].why);
     log_warning(cluster->worker->log, "cluster_unreachable",
-                "No bootstrap broker of the cluster answers; are the addresses right and the "
-                "brokers up?",
+                "No bootstrap broker of the cluster answers; are the addresses right, and are the "
+                "brokers running?",
                 log_str("cluster", cluster->settings->name), log_str("reason", failures.text));
 }
 
@@ -118,7 +118,7 @@ void cluster_broker_failed(struct cluster *cluster, size_t broker, enum broker_s
                                        log_str("address", address), log_str("reason", why)};
     if (state == BROKER_HANGING)
         log_event(cluster->worker->log, LOG_LEVEL_WARNING, "broker_hangs",
-                  "A bootstrap broker takes connections but does not answer; others are asked",
+                  "A bootstrap broker accepts connections but does not answer; trying others",
                   fields, 3);
     else
         log_event(cluster->worker->log, LOG_LEVEL_INFO, "broker_down",
@@ -208,7 +208,7 @@ static void note_move(const struct cluster *cluster, int32_t node, const struct 
 
     address_format(from->host, from->port, before);
     address_format(to->host, to->port, now);
-    log_info(cluster->worker->log, "node_moved", "A node has another address now",
+    log_info(cluster->worker->log, "node_moved", "The address of a node has changed",
              log_str("cluster", cluster->settings->name), log_i64("node", node),
              log_str("from", before), log_str("to", now));
 }
@@ -288,16 +288,16 @@ void cluster_announce_unusable(struct cluster *cluster, enum kafka_endpoint_type
         address_format(real.host, real.port, text);
     else
         snprintf(text, sizeof text, "%.*s:%ld", ADDRESS_HOST_MAX, real.host, (long)address->port);
-    log_warning(cluster->worker->log, "node_unusable",
-                node < 0 ? "A cluster announces a node whose id is below zero: clients cannot be "
-                           "sent there, and its address is taken out of responses; a broker that "
-                           "has just begun is like that for a moment, otherwise give it a node.id"
-                         : "A cluster announces a node whose port is none: clients cannot be sent "
-                           "there, and its address is taken out of responses; see the broker's "
-                           "advertised.listeners",
-                log_str("cluster", cluster->settings->name), log_i64("node", node),
-                log_str("kind", type == KAFKA_ENDPOINT_BROKER ? "broker" : "controller"),
-                log_str("address", text));
+    log_warning(
+        cluster->worker->log, "node_unusable",
+        node < 0 ? "A cluster announces a node with a negative id: clients cannot be sent there, "
+                   "and its address is removed from responses; a broker that has just started is "
+                   "like that for a moment; otherwise, give it a node.id"
+                 : "A cluster announces a node without a port: clients cannot be sent there, and "
+                   "its address is removed from responses; see the broker's advertised.listeners",
+        log_str("cluster", cluster->settings->name), log_i64("node", node),
+        log_str("kind", type == KAFKA_ENDPOINT_BROKER ? "broker" : "controller"),
+        log_str("address", text));
 }
 
 size_t cluster_node_count(const struct cluster *cluster)
@@ -374,15 +374,15 @@ const char *cluster_tls_advice(enum tls_failure failure)
         return "add the brokers' CA with --kafka-ca, or let the broker send its intermediate "
                "certificate";
     case TLS_FAILURE_DATES:
-        return "look at the clock of tunnel-server's machine, or renew the certificate";
+        return "check the clock of tunnel-server's machine, or renew the certificate";
     case TLS_FAILURE_NAME:
-        return "let the certificate have the name or address that the broker advertises, or say "
-               "with --kafka-server-name which name it has";
+        return "the certificate must have the name or address that the broker advertises; "
+               "otherwise, give the name that it has to --kafka-server-name";
     case TLS_FAILURE_ALERT:
-        return "does the broker want a client certificate (--kafka-cert, --kafka-key) of another "
-               "authority?";
+        return "does the broker require a client certificate (--kafka-cert, --kafka-key) from "
+               "another CA?";
     case TLS_FAILURE_NOT_TLS:
-        return "is this the broker's TLS port? If it has none, leave --kafka-tls out";
+        return "is this the broker's TLS port? If it has none, remove --kafka-tls";
     default:
         return "";
     }

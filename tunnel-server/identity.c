@@ -19,7 +19,7 @@ const char *identity_check(const char *text, size_t size)
         if (taken == 0)
             return "is not UTF-8";
         if (printable_escape(c, escape))
-            return "holds a control character or another one that cannot be seen";
+            return "contains a control character or another invisible character";
         at += taken;
     }
     return NULL;

@@ -116,7 +116,7 @@ static bool read_some(struct learner *learner)
         answer_failed(learner, transport_error(learner->connection));
     else if (got == TRANSPORT_EOF) {
         snprintf(why, sizeof why,
-                 "the broker closed the connection upon a %s request; it may want TLS or SASL",
+                 "the broker closed the connection after a %s request; it may require TLS or SASL",
                  kafka_bootstrap_api(learner->type));
         learner->wants_login = true;
         answer_failed(learner, why);

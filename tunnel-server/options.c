@@ -24,7 +24,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, listen),
      .group = "Listening",
-     .help = "Where tunnel clients, or the ingress before them, connect.",
+     .help = "Address for tunnel clients, or for the ingress in front of the server.",
      .default_value = "127.0.0.1:8080"},
     {.name = "path",
      .metavar = "PATH",
@@ -38,44 +38,43 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, allow_origin),
      .group = "Listening",
-     .help = "Pages of this origin (https://example.com) may open a tunnel from a browser. "
-             "None may if it is not given; tunnel-client needs none."},
+     .help = "Pages of this origin (https://example.com) may open a tunnel from a browser. Without "
+             "it, no page may. tunnel-client does not need it."},
     {.name = "tls-cert",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, tls_cert),
      .group = "Listening",
      .help = "Certificate chain (PEM). Without it the server speaks plain HTTP, for use behind an "
-             "ingress that does TLS."},
+             "ingress that terminates TLS."},
     {.name = "tls-key",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, tls_key),
      .group = "Listening",
-     .help = "Private key (PEM) of --tls-cert, perhaps encrypted."},
+     .help = "Private key (PEM) of --tls-cert; it may be encrypted."},
     SHARED_PASSPHRASE_OPTIONS(struct options, "tls-key", tls_key, "Listening"),
     {.name = "kafka",
      .metavar = "[NAME=]HOST:PORT,...",
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, kafka),
      .group = "What is reachable",
-     .help =
-         "A Kafka cluster: its bootstrap brokers, with commas between them; clients get one that "
-         "answers. Give each further cluster a name; the one without is called kafka.",
+     .help = "A Kafka cluster: its bootstrap brokers, separated by commas; clients are connected "
+             "to one that answers. Give each further cluster a name; the one without a name is "
+             "called kafka.",
      .flags = CONFIG_SPLIT_NAMED},
     {.name = "tcp",
      .metavar = "NAME=HOST:PORT",
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, tcp),
      .group = "What is reachable",
-     .help = "A raw TCP target, a Schema Registry for example."},
+     .help = "A raw TCP target, for example a Schema Registry."},
     {.name = "check-brokers",
      .kind = CONFIG_BOOL,
      .offset = offsetof(struct options, check_brokers),
      .group = "Connections to brokers",
-     .help =
-         "Ask on each new connection to a broker whether it speaks Kafka (ApiVersions), before a "
-         "client's bytes go there. Brokers before Kafka 0.10 cannot answer.",
+     .help = "Ask on each new connection to a broker whether it speaks Kafka (ApiVersions), before "
+             "sending any of a client's bytes. Brokers before Kafka 0.10 cannot answer.",
      .default_value = "true"},
     {.name = "allow-brokers",
      .metavar = "NETWORK|NAME",
@@ -84,42 +83,41 @@ static const struct config_option table[] = {
      .group = "Connections to brokers",
      .help = "Connect to brokers that a cluster announces only if they are here: a network "
              "(10.1.0.0/16), an address, a host name, or *.example.com for the names below one. "
-             "Without it they may be anywhere but at link-local, multicast, broadcast and "
-             "unspecified addresses, and on loopback if the bootstrap brokers are."},
+             "Without it, they may be anywhere except at link-local, multicast, broadcast and "
+             "unspecified addresses; on loopback only if the bootstrap brokers are."},
     {.name = "deny-brokers",
      .metavar = "NETWORK|NAME",
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, deny_brokers),
      .group = "Connections to brokers",
-     .help =
-         "Never connect to brokers that a cluster announces here, whatever --allow-brokers says. "
-         "Both options leave the brokers in --kafka alone."},
+     .help = "Never connect to brokers that a cluster announces here, whatever --allow-brokers "
+             "says. Neither option affects the brokers in --kafka."},
     {.name = "kafka-tls",
      .kind = CONFIG_BOOL,
      .offset = offsetof(struct options, kafka_tls),
      .group = "Connections to brokers",
      .help = "The brokers of all clusters speak TLS (listeners of the kinds SSL and SASL_SSL): the "
-             "server encrypts, Kafka clients keep to PLAINTEXT and SASL_PLAINTEXT."},
+             "server encrypts, and Kafka clients keep using PLAINTEXT and SASL_PLAINTEXT."},
     {.name = "kafka-ca",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, kafka_ca),
      .group = "Connections to brokers",
-     .help = "CA certificates (PEM) that brokers' certificates may be signed by, beside the "
-             "system's: roots, intermediates, or the brokers' own."},
+     .help = "CA certificates (PEM) that brokers' certificates may be signed by, in addition to "
+             "the system's: roots, intermediates, or the brokers' own."},
     {.name = "kafka-cert",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, kafka_cert),
      .group = "Connections to brokers",
-     .help = "Client certificate chain (PEM) to present to brokers. All clients then are the one "
-             "user that it names."},
+     .help = "Client certificate chain (PEM) to present to brokers. To the brokers, all clients "
+             "are then the user that it names."},
     {.name = "kafka-key",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, kafka_key),
      .group = "Connections to brokers",
-     .help = "Private key (PEM) of --kafka-cert, perhaps encrypted."},
+     .help = "Private key (PEM) of --kafka-cert; it may be encrypted."},
     SHARED_PASSPHRASE_OPTIONS(struct options, "kafka-key", kafka_key, "Connections to brokers"),
     {.name = "kafka-server-name",
      .metavar = "NAME",
@@ -133,8 +131,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, token_file),
      .group = "Who may connect",
-     .help = "Accepted bearer tokens, one a line; after a blank the name of its user may follow. "
-             "The file is read again when it has changed."},
+     .help = "Accepted bearer tokens, one per line, optionally followed by a space and the user's "
+             "name. The file is read again when it has changed."},
     {.name = "client-ca",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -146,18 +144,19 @@ static const struct config_option table[] = {
      .kind = CONFIG_ENUM,
      .offset = offsetof(struct options, identity_from),
      .group = "Who may connect",
-     .help = "What of a client certificate says who the client is: its subject (RFC 2253), or the "
-             "one URI, DNS name or e-mail address in its subject alternative name; san-uri is for "
-             "SPIFFE. Needs --client-ca.",
+     .help = "The part of a client certificate that identifies the client: its subject (RFC 2253), "
+             "or the one URI, DNS name or e-mail address in its subject alternative name; san-uri "
+             "is for SPIFFE. Needs --client-ca.",
      .default_value = "subject",
      .values = identity_words},
     {.name = "trust-ingress",
      .kind = CONFIG_SWITCH,
      .offset = offsetof(struct options, trust_ingress),
      .group = "Who may connect",
-     .help = "An ingress in front authenticates everybody (as in SPCS); the user it names in "
-             "--identity-header goes to the log and owns the session. A request without exactly "
-             "one such header is refused; with optional, one without any is let in as anonymous.",
+     .help =
+         "An ingress in front authenticates everybody (as in SPCS); the user it names in "
+         "--identity-header goes to the log and owns the session. A request without exactly one "
+         "such header is refused; with optional, a request without it is admitted as anonymous.",
      .values = trust_words},
     {.name = "identity-header",
      .metavar = "NAME",
@@ -173,9 +172,8 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, peers),
      .group = "Several instances",
      .help = "The --peer-listen addresses of the other instances behind the same load balancer; a "
-             "name stands for all its addresses (dns: before it changes nothing). A link whose "
-             "session another instance has is handed on to that one. This instance may be among "
-             "them."},
+             "name means all its addresses (a dns: prefix changes nothing). A link is handed on to "
+             "the instance that has its session. The list may include this instance."},
     {.name = "peer-listen",
      .metavar = "ADDR:PORT",
      .kind = CONFIG_STRING,
@@ -188,7 +186,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, peer_secret_file),
      .group = "Several instances",
-     .help = "What the instances know and nobody else does, the same for all of them."},
+     .help = "File with a secret that all instances share."},
     {.name = "connect-timeout",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -204,7 +202,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_INTEGER,
      .offset = offsetof(struct options, max_sessions),
      .group = "Limits",
-     .help = "Sessions, that is clients, at a time.",
+     .help = "Maximum number of sessions (one per client) at a time.",
      .default_value = "1000",
      .min = 1,
      .max = 1000000,
@@ -215,8 +213,8 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, max_sessions_of),
      .group = "Limits",
      .help = "Sessions that one identity may have at a time; an anonymous client counts by its "
-             "address. 0: as many as others leave. When there are no more, whoever has more than "
-             "an equal part gives way.",
+             "address. 0: no fixed limit. When none are left, an identity that has more than an "
+             "equal share gives way.",
      .default_value = "0",
      .min = 0,
      .max = 1000000,
@@ -226,8 +224,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_INTEGER,
      .offset = offsetof(struct options, max_streams_of),
      .group = "Limits",
-     .help = "Connections that all sessions of one identity may have open at a time. 0: as many "
-             "as descriptors (ulimit -n) and --memory allow, and others leave.",
+     .help = "Connections that all sessions of one identity may have open at a time. 0: as many as "
+             "descriptors (ulimit -n) and --memory allow and other identities leave.",
      .default_value = "0",
      .min = 0,
      .max = 1000000,
@@ -237,7 +235,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_INTEGER,
      .offset = offsetof(struct options, max_dials),
      .group = "Limits",
-     .help = "Connections that one identity may ask for in a minute, whatever becomes of them.",
+     .help = "Connections that one identity may ask for per minute, whether or not they succeed.",
      .default_value = "60000",
      .min = 1,
      .max = 1000000,
@@ -247,9 +245,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_INTEGER,
      .offset = offsetof(struct options, max_handshakes),
      .group = "Limits",
-     .help =
-         "Connections that may be between accept and upgrade at a time. When one more comes, the "
-         "oldest of the address that has most makes way.",
+     .help = "Maximum number of connections between accept and upgrade at a time. When one more "
+             "arrives, the oldest connection of the address that has the most gives way.",
      .default_value = "512",
      .min = 1,
      .max = 10000,
@@ -259,7 +256,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_SIZE,
      .offset = offsetof(struct options, header_size),
      .group = "Limits",
-     .help = "What the headers of one request may take; tokens of 9 KB are known.",
+     .help = "Maximum size of one request's headers. Tokens can be as large as 9 KB.",
      .default_value = "16KiB",
      .min = 1 << 10,
      .max = 1 << 20},
@@ -323,13 +320,14 @@ static bool parse_clusters(struct options *options, char *error, size_t size)
         struct address_cluster cluster;
         const char *why = address_parse_cluster(options->kafka.items[i], &cluster);
         if (!why && name_taken(options, cluster.name))
-            why = "another --kafka has this name already (kafka, if none is given): brokers of one "
-                  "cluster belong into one option, as in --kafka b1:9092,b2:9092; a second cluster "
-                  "wants a name of its own, as in --kafka NAME=b3:9092";
+            why = "another --kafka already has this name (kafka, if none is given): list the "
+                  "brokers of one cluster in one option, as in --kafka b1:9092,b2:9092; give a "
+                  "second cluster its own name, as in --kafka NAME=b3:9092";
         if (!why && cluster.protocol == ADDRESS_PROTOCOL_TLS && !options->kafka_tls)
-            why = "these brokers want TLS: add --kafka-tls, and --kafka-ca if their CA is your own";
+            why = "these brokers require TLS: add --kafka-tls, and --kafka-ca if their CA is your "
+                  "own";
         if (!why && cluster.protocol == ADDRESS_PROTOCOL_PLAIN && options->kafka_tls)
-            why = "these brokers speak plaintext, and --kafka-tls is for brokers that speak TLS";
+            why = "these brokers speak plaintext, but --kafka-tls is for brokers that speak TLS";
         if (why)
             return fail(error, size, "kafka", options->kafka.items[i], why);
         options->clusters[options->cluster_count++] = cluster;
@@ -371,7 +369,7 @@ static bool parse_targets(struct options *options, char *error, size_t size)
         struct address_named target;
         const char *why = address_parse_target(options->tcp.items[i], &target);
         if (!why && name_taken(options, target.name))
-            why = "another --tcp or --kafka has this name already: each wants one of its own";
+            why = "another --tcp or --kafka already has this name: each needs its own name";
         if (why)
             return fail(error, size, "tcp", options->tcp.items[i], why);
         options->targets[options->target_count++] = target;
@@ -389,11 +387,11 @@ static bool check_access(const struct options *options, char *error, size_t size
     if (socket_is_loopback(&address) || options->token_file || options->client_ca ||
         options->trust_ingress)
         return true;
-    snprintf(error, size,
-             "--listen %s is reachable from other machines, and anybody there could use the "
-             "brokers: add "
-             "--token-file, --client-ca, or --trust-ingress if an ingress in front authenticates",
-             options->listen);
+    snprintf(
+        error, size,
+        "--listen %s is reachable from other machines, and anyone there could use the brokers: add "
+        "--token-file, --client-ca, or --trust-ingress if an ingress in front authenticates",
+        options->listen);
     return false;
 }
 
@@ -416,19 +414,18 @@ static bool check_identity(const struct options *options, char *error, size_t si
 
     if (length == 0 || length > IDENTITY_HEADER_MAX || http_name_size(header) != length)
         return fail(error, size, "identity-header", header,
-                    "a header's name is letters, digits and hyphens, 80 at the most");
+                    "a header's name has letters, digits and hyphens, at most 80 of them");
     if (is_clients_field(header))
         return fail(error, size, "identity-header", header,
-                    "clients send this header themselves; the ingress must set one of its own");
+                    "clients send this header themselves; the ingress must set its own header");
     if (!options->trust_ingress && strcasecmp(header, IDENTITY_HEADER_DEFAULT) != 0)
         return fail(error, size, "identity-header", header,
-                    "it means nothing without "
-                    "--trust-ingress");
+                    "it has no effect without --trust-ingress");
     if (options->identity_from == IDENTITY_FROM_SUBJECT)
         return true;
     if (!options->client_ca)
         return fail(error, size, "identity-from", identity_words[options->identity_from],
-                    "it means nothing without --client-ca");
+                    "it has no effect without --client-ca");
     if (options->trust_ingress)
         return fail(error, size, "identity-from", identity_words[options->identity_from],
                     "with --trust-ingress a certificate is the ingress's, and --identity-header "
@@ -447,7 +444,7 @@ static bool check_broker_tls(const struct options *options, char *error, size_t 
                                                                  : NULL;
 
     if (needs_tls && !options->kafka_tls) {
-        snprintf(error, size, "--%s means nothing without --kafka-tls", needs_tls);
+        snprintf(error, size, "--%s has no effect without --kafka-tls", needs_tls);
         return false;
     }
     if (options->kafka_server_name) {
@@ -457,7 +454,7 @@ static bool check_broker_tls(const struct options *options, char *error, size_t 
             return fail(error, size, "kafka-server-name", options->kafka_server_name, why);
     }
     if (!options->kafka_cert != !options->kafka_key) {
-        snprintf(error, size, "--kafka-cert and --kafka-key belong together: %s is missing",
+        snprintf(error, size, "--kafka-cert and --kafka-key must be used together: %s is missing",
                  options->kafka_cert ? "--kafka-key" : "--kafka-cert");
         return false;
     }
@@ -471,7 +468,7 @@ static bool parse_peers(struct options *options, char *error, size_t size)
         const char *text = options->peers.items[i];
         bool prefixed = strncmp(text, "dns:", 4) == 0;
         const char *why =
-            i == PEERS_MAX ? "there are too many of them; a name may stand for more"
+            i == PEERS_MAX ? "there are too many of them; one name can mean several addresses"
                            : address_parse(prefixed ? text + 4 : text, &options->peer_addresses[i]);
         if (why)
             return fail(error, size, "peers", text, why);
@@ -480,11 +477,12 @@ static bool parse_peers(struct options *options, char *error, size_t size)
     if (!options->peer_listen && !options->peer_secret_file && options->peer_count == 0)
         return true;
     if (!options->peer_listen || !options->peer_secret_file || options->peer_count == 0) {
-        snprintf(error, size,
-                 "--peers, --peer-listen and --peer-secret-file belong together: %s is missing",
-                 options->peer_count == 0 ? "--peers"
-                 : !options->peer_listen  ? "--peer-listen"
-                                          : "--peer-secret-file");
+        snprintf(
+            error, size,
+            "--peers, --peer-listen and --peer-secret-file must be used together: %s is missing",
+            options->peer_count == 0 ? "--peers"
+            : !options->peer_listen  ? "--peer-listen"
+                                     : "--peer-secret-file");
         return false;
     }
     const char *why = address_parse_listen(options->peer_listen, &options->peer_listen_address);
@@ -494,7 +492,7 @@ static bool parse_peers(struct options *options, char *error, size_t size)
 static bool check_tls(const struct options *options, char *error, size_t size)
 {
     if (!options->tls_cert != !options->tls_key) {
-        snprintf(error, size, "--tls-cert and --tls-key belong together: %s is missing",
+        snprintf(error, size, "--tls-cert and --tls-key must be used together: %s is missing",
                  options->tls_cert ? "--tls-key" : "--tls-cert");
         return false;
     }
@@ -512,20 +510,20 @@ static const char *path_problem(const char *path)
     const char *end = path + strlen(path);
 
     if (path[0] != '/')
-        return "a path begins with /";
+        return "a path must begin with /";
     if (strchr(path, '?'))
-        return "a path has no query (?...)";
+        return "a path must not have a query (?...)";
     if (strchr(path, '#'))
-        return "a path has no fragment (#...)";
+        return "a path must not have a fragment (#...)";
     if (strstr(path, "//"))
-        return "a path has no empty part (//): clients and proxies take it out";
+        return "a path must not have an empty part (//): clients and proxies remove it";
     for (const char *at = path; at < end; at++)
         if (strncmp(at, "/.", 2) == 0 &&
             (at[2] == '/' || at[2] == '\0' || (at[2] == '.' && (at[3] == '/' || at[3] == '\0'))))
-            return "a path has no part . or ..: clients and proxies take them out";
+            return "a path must not have a part . or ..: clients and proxies remove it";
     if (strcmp(path, "/") == 0)
-        return "the tunnel needs a path of its own, such as /tunnel: that is also where "
-               "tunnel-client looks when its URL has none";
+        return "the tunnel needs its own path, such as /tunnel, which tunnel-client uses when its "
+               "URL has no path";
     return url_check_path(path);
 }
 

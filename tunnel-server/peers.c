@@ -308,8 +308,9 @@ static void on_question(evutil_socket_t fd, short what, void *argument)
         return;
     }
     if (step == PEER_EXCHANGE_UNTRUSTED)
-        log_warning(connection->peers->worker->log, "peer_untrusted",
-                    "Somebody asks for a session without knowing the secret in --peer-secret-file");
+        log_warning(
+            connection->peers->worker->log, "peer_untrusted",
+            "A connection asks for a session without knowing the secret in --peer-secret-file");
     peer_connection_free(connection);
 }
 
@@ -343,10 +344,10 @@ static void on_proof_timer(evutil_socket_t fd, short what, void *argument)
 /* Another instance proves itself within milliseconds: who takes longest is the one to go. */
 static void drop_oldest_unproven(struct peers *peers)
 {
-    log_warning(peers->worker->log, "peers_crowded",
-                "Connections to --peer-listen that prove nothing take up all places; the oldest "
-                "makes way",
-                log_u64("limit", UNPROVEN_MAX));
+    log_warning(
+        peers->worker->log, "peers_crowded",
+        "Unauthenticated connections fill all places of --peer-listen; the oldest makes way",
+        log_u64("limit", UNPROVEN_MAX));
     peer_connection_free(oldest_unproven(peers));
 }
 
@@ -381,9 +382,10 @@ void peers_reload(struct peers *peers, struct reload *reload)
     file_watch_reset(peers->secret_watch);
     secret = secret_read_file(peers->options->peer_secret_file, why);
     if (!secret) {
-        log_error(peers->worker->log, "peer_secret_unusable",
-                  "The file of the instances' secret is unusable; the old one stays in force",
-                  log_str("reason", why));
+        log_error(
+            peers->worker->log, "peer_secret_unusable",
+            "The file with the instances' secret cannot be used; the old secret stays in force",
+            log_str("reason", why));
         reload->failed++;
         return;
     }

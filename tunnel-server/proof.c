@@ -94,7 +94,7 @@ static void on_answer_overdue(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd;
     (void)what;
-    finish_proof(argument, PROOF_SILENT, "it takes connections and does not answer");
+    finish_proof(argument, PROOF_SILENT, "it accepts connections but does not answer");
 }
 
 /* A fresh connection takes so few bytes at once; if it is broken, reading says so. */

@@ -36,7 +36,7 @@ static void say_rejected(const struct server_link *entry, struct mux_text reason
 
 static void on_searched(void *context, struct transport *transport)
 {
-    static const char unknown[] = "the session is not known here, or no more";
+    static const char unknown[] = "unknown or expired session";
     static const struct mux_reject reject = {.code = MUX_CODE_UNKNOWN_SESSION,
                                              .reason = {unknown, sizeof unknown - 1}};
     struct server_link *entry = context;
@@ -149,7 +149,7 @@ static bool drop_link(struct server *server, const struct tenant *tenant, bool g
         if (entry->tenant != tenant || (greeting ? entry->greeted : entry->session != NULL))
             continue;
         log_warning(server->worker->log, "link_gave_way",
-                    "A link is closed: its identity has more of them than its share",
+                    "A link is closed: its identity has more than its share of links",
                     log_str("peer", entry->peer), log_str("identity", entry->identity));
         link_abort(entry->link);
         entry_free(entry);
@@ -190,7 +190,7 @@ static bool admit_link(struct server *server, struct tenant *tenant, const char 
                  "--max-handshakes)";
     } else if (!tenant_take(tenant, TENANT_GREETINGS)) {
         tenant_give(tenant, TENANT_LINKS);
-        reason = "too many have not said yet which session they are for (--max-handshakes)";
+        reason = "too many links have not yet said which session they are for (--max-handshakes)";
     }
     if (!reason)
         return true;
@@ -298,7 +298,7 @@ static void on_page(void *context, const struct http_request *request, const cha
         page->body = "not found\n";
     } else if (!asks_for_page(request)) {
         page->status = 405;
-        page->body = "a page is asked for with GET or HEAD\n";
+        page->body = "use GET or HEAD to read a page\n";
     } else if (is_probe) {
         bool ready =
             server_tell_readiness(server, true, server->readiness, sizeof server->readiness);

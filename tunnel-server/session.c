@@ -294,11 +294,12 @@ static struct session *find_least(const struct tenant *tenant)
 
 static void end_for_others(struct session *session)
 {
-    static const char reason[] = "others are entitled to its place (--max-sessions)";
+    static const char reason[] =
+        "its place is needed by others with less than their share (--max-sessions)";
     struct link *link = session->link;
 
     log_warning(log_of(session), "session_gave_way",
-                "A session is ended: its identity has more of them than its share",
+                "A session is ended: its identity has more than its share of sessions",
                 log_str("session", session->id), log_str("identity", session->identity));
     set_link(session, NULL);
     if (link)
@@ -347,7 +348,7 @@ static const char *admit_session(struct session_host *host, struct tenant *tenan
 
     if (most > 0 && tenant->holdings[TENANT_SESSIONS].used >= most && !replace_own(tenant)) {
         tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS_OF);
-        return "this identity has as many sessions as one may have (--max-sessions-per-identity)";
+        return "this identity has reached its limit of sessions (--max-sessions-per-identity)";
     }
     if (tenant_take(tenant, TENANT_SESSIONS))
         return NULL;
@@ -370,8 +371,9 @@ bool session_give_way_stream(struct tenant *tenant)
         if (!most || mux_session_stream_count(session->mux) > mux_session_stream_count(most->mux))
             most = session;
     }
-    return most && broker_streams_cut_newest(&most->streams,
-                                             "others are entitled to this connection's place");
+    return most && broker_streams_cut_newest(
+                       &most->streams,
+                       "this connection's place is needed by others with less than their share");
 }
 
 bool session_give_way_memory(struct tenant *tenant, enum memory_way way)
@@ -383,8 +385,9 @@ bool session_give_way_memory(struct tenant *tenant, enum memory_way way)
         if (!most || mux_session_charged(session->mux, way) > mux_session_charged(most->mux, way))
             most = session;
     }
-    return most && broker_streams_cut_largest(&most->streams, way,
-                                              "others are entitled to this connection's memory");
+    return most && broker_streams_cut_largest(
+                       &most->streams, way,
+                       "this connection's memory is needed by others with less than their share");
 }
 
 /* A link is gone, or its client has given it up for another one. */
@@ -394,7 +397,7 @@ static void learn_session_frames(struct session *session, const struct link *lin
 
     if (frame_limit_learn(&session->frames, &record.frames))
         log_warning(log_of(session), "smaller_frames",
-                    "Something on the way cuts large WebSocket messages; trying smaller frames",
+                    "Something in between cuts large WebSocket messages; trying smaller frames",
                     log_str("session", session->id), log_str("identity", session->identity),
                     log_u64("was_sent", record.frames.largest_sent),
                     log_u64("max_frame", session->frames.max));
@@ -435,13 +438,12 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
     if (hello->resume) {
         session = find_resumable(host, identity, hello);
         if (!session)
-            return reject_with(reject, MUX_CODE_UNKNOWN_SESSION,
-                               "the session is not known here, or no more");
+            return reject_with(reject, MUX_CODE_UNKNOWN_SESSION, "unknown or expired session");
         if (!mux_session_is_newer(session->mux, hello))
             return reject_with(reject, MUX_CODE_LIMIT, "a later link carries the session already");
         if (session->link) {
             learn_session_frames(session, session->link);
-            link_close(session->link, 1001, "the session goes on over a newer link");
+            link_close(session->link, 1001, "the session continues over a newer link");
         }
         event_del(session->resume_timer);
     } else {
@@ -466,7 +468,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
         mux_session_goaway(session->mux, MUX_CODE_GOING_AWAY, STOPPING);
     note_link(session, hello);
     log_info(host->worker->log, hello->resume ? "session_resumed" : "session_up",
-             hello->resume ? "A session goes on over a new link" : "A session is up",
+             hello->resume ? "A session continues over a new link" : "A session is up",
              log_str("session", session->id), log_str("identity", session->identity),
              log_str("peer", peer), log_str("protection", link_protection(link)),
              log_bytes("software", hello->software.bytes, hello->software.size));

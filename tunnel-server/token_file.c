@@ -46,7 +46,7 @@ static bool take_tokens(struct token_file *file, bool changed)
     if (!tokens) {
         if (changed || strcmp(error, file->said) != 0)
             log_error(file->log, "tokens_unreadable",
-                      "The token file cannot be used; the tokens of before stay in force",
+                      "The token file cannot be used; the old tokens stay in force",
                       log_str("reason", error), log_u64("tokens", token_table_count(file->tokens)));
         snprintf(file->said, sizeof file->said, "%s", error);
         return false;

@@ -81,7 +81,7 @@ static bool fill_slots(struct token_table *table, char *error, size_t error_size
         const struct token *first = &table->tokens[*slot - 1];
         if (!has_same_name(first, token)) {
             snprintf(error, error_size,
-                     "line %zu: the token is the same as in line %zu, and the name is another one",
+                     "line %zu: the token is the same as in line %zu, but the name is different",
                      token->line, first->line);
             return false;
         }
@@ -104,7 +104,7 @@ static bool fail_line(char *error, size_t error_size, size_t number, const char 
 static const char *check_name(const char *name, size_t size)
 {
     if (size >= sizeof NAMELESS - 1 && memcmp(name, NAMELESS, sizeof NAMELESS - 1) == 0)
-        return "begins as those that tokens without one get";
+        return "begins like the names that are given to tokens without one";
     return identity_check(name, size);
 }
 
@@ -180,7 +180,7 @@ struct token_table *token_table_parse(const char *bytes, size_t size, char *erro
         abort();
     bool good = !why && add_lines(table, bytes, size, error, error_size);
     if (good && table->count == 0) {
-        why = "holds no token";
+        why = "contains no token";
         good = false;
     }
     if (why)

@@ -56,10 +56,11 @@ const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_
         return "the host is longer than 253 characters";
     if (memchr(text, ':', size))
         return holds_only(text, size, "0123456789abcdefABCDEF.:")
-                   ? "an IPv6 address must stand in brackets, as in [::1]:9092"
-                   : "there is more than one colon: write HOST:PORT, and commas between several";
+                   ? "write an IPv6 address in brackets, as in [::1]:9092"
+                   : "there is more than one colon: write HOST:PORT, and separate several "
+                     "addresses with commas";
     if (!holds_only(text, size, NAME_CHARACTERS))
-        return "the host holds a character that no host name has";
+        return "the host contains a character that is not allowed in a host name";
     memcpy(host, text, size);
     host[size] = '\0';
     return NULL;
@@ -70,11 +71,11 @@ const char *address_parse_ipv6(const char *text, size_t size, char host[ADDRESS_
     struct in6_addr ignored;
 
     if (size > ADDRESS_HOST_MAX)
-        return "what stands in the brackets is no IPv6 address";
+        return "the text in brackets is not an IPv6 address";
     memcpy(host, text, size);
     host[size] = '\0';
     if (inet_pton(AF_INET6, host, &ignored) != 1)
-        return "what stands in the brackets is no IPv6 address";
+        return "the text in brackets is not an IPv6 address";
     return NULL;
 }
 
@@ -85,11 +86,11 @@ const char *address_parse_port(const char *text, size_t size, uint16_t *port)
     if (size == 0)
         return "the port is missing";
     if (size > 5 || !holds_only(text, size, "0123456789"))
-        return "the port is no number from 0 to 65535";
+        return "the port is not a number from 0 to 65535";
     for (size_t i = 0; i < size; i++)
         value = value * 10 + (unsigned)(text[i] - '0');
     if (value > UINT16_MAX)
-        return "the port is no number from 0 to 65535";
+        return "the port is not a number from 0 to 65535";
     *port = (uint16_t)value;
     return NULL;
 }
@@ -103,7 +104,7 @@ static const char *parse_pair(const char *text, size_t size, struct address *out
 
     for (size_t i = 0; i + 3 <= size; i++)
         if (memcmp(text + i, "://", 3) == 0)
-            return "an address has no :// in front: write HOST:PORT";
+            return "an address does not begin with SCHEME://: write HOST:PORT";
     if (size > 0 && text[0] == '[') {
         const char *close = memchr(text, ']', size);
 
@@ -131,7 +132,7 @@ static const char *parse_dialled(const char *text, size_t size, struct address *
     const char *error = parse_pair(text, size, out);
 
     if (!error && out->port == 0)
-        return "port 0 cannot be connected to";
+        return "you cannot connect to port 0";
     return error;
 }
 
@@ -167,7 +168,7 @@ static const char *take_name(const char **text, const char *default_name,
     if (size > ADDRESS_NAME_MAX)
         return "the name is longer than 63 characters";
     if (!holds_only(*text, size, NAME_CHARACTERS))
-        return "a name has letters, digits, dots, underscores and hyphens only";
+        return "a name may contain only letters, digits, dots, underscores and hyphens";
     memcpy(name, *text, size);
     name[size] = '\0';
     *text = equals + 1;
@@ -207,7 +208,7 @@ static const char *take_protocol(const char **text, size_t *size, enum address_p
         if (*size < scheme || strncasecmp(*text, known[i].scheme, scheme) != 0)
             continue;
         if (*protocol != ADDRESS_PROTOCOL_NONE && *protocol != known[i].protocol)
-            return "brokers of one cluster cannot speak plaintext and TLS at once";
+            return "the brokers of one cluster must all speak TLS or all speak plaintext";
         *text += scheme;
         *size -= scheme;
         *protocol = known[i].protocol;

@@ -61,9 +61,9 @@ static const char *parse_name_rule(const char *text, struct address_rule *out)
     text += out->below ? 2 : 0;
     size_t size = address_host_size(text);
     if (strchr(text, '*'))
-        return "a * may only stand for what is before the first dot, as in *.example.com";
+        return "a * may only replace the part before the first dot, as in *.example.com";
     if (strspn(text, "0123456789.") >= size && size > 0)
-        return "it is no IPv4 address, and no name of a host has only digits";
+        return "it is not an IPv4 address, and a host name cannot consist of digits only";
     return address_parse_host(text, size, out->name);
 }
 
@@ -72,7 +72,7 @@ static const char *parse_network_bits(const char *text, unsigned max, unsigned *
     uint16_t value;
 
     if (address_parse_port(text, strlen(text), &value) || value > max)
-        return "what is behind the / is no number of bits of such an address";
+        return "the number after the / is not a valid prefix length";
     *bits = value;
     return NULL;
 }
@@ -112,7 +112,7 @@ const char *address_rule_parse(const char *text, struct address_rule *out)
         }
     }
     if (slash)
-        return "what is before the / is no IP address";
+        return "the text before the / is not an IP address";
     return parse_name_rule(out->text, out);
 }
 

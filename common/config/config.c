@@ -183,7 +183,7 @@ static int set_number(struct config *c, const struct config_option *option, void
     switch (option->kind) {
     case CONFIG_INTEGER:
         if (!value_parse_integer(text, &number))
-            return fail_value(c, option, where, text, "is no whole number");
+            return fail_value(c, option, where, text, "is not a whole number");
         if (check_range(c, option, where, text, number) < 0)
             return -1;
         *(int64_t *)place = number;
@@ -191,14 +191,14 @@ static int set_number(struct config *c, const struct config_option *option, void
     case CONFIG_DURATION:
         if (!value_parse_duration(text, &scaled))
             return fail_value(c, option, where, text,
-                              "is no duration: write a whole number of seconds, or one with ms, s, "
-                              "m or h");
+                              "is not a duration: write a whole number of seconds, or a number "
+                              "with a unit: ms, s, m or h");
         break;
     default:
         if (!value_parse_size(text, &scaled))
             return fail_value(c, option, where, text,
-                              "is no size: write a whole number of bytes, or one with KiB, MiB or "
-                              "GiB");
+                              "is not a size: write a whole number of bytes, or a number with a "
+                              "unit: KiB, MiB or GiB");
     }
     if (check_range(c, option, where, text, (int64_t)scaled) < 0)
         return -1;
@@ -209,7 +209,7 @@ static int set_number(struct config *c, const struct config_option *option, void
 static int set_enum(struct config *c, const struct config_option *option, int *place,
                     const char *text, const char *where)
 {
-    char what[256] = "is none of";
+    char what[256] = "is not one of";
     struct nearest nearest;
 
     nearest_begin(&nearest, text, strlen(text));
@@ -347,9 +347,9 @@ static const char *describe_quotes(enum config_source source)
 {
     return source == CONFIG_FROM_ENVIRONMENT
                ? "the value begins and ends with a quote, and both are part of it; docker's "
-                 "--env-file keeps what a shell takes off: write the value without quotes"
+                 "--env-file keeps quotes that a shell would remove: write the value without quotes"
            : source == CONFIG_FROM_FILE
-               ? "the value begins and ends with a quote, and both are part of it; this file wants "
+               ? "the value begins and ends with a quote, and both are part of it; this file needs "
                  "none: write the value without quotes"
                : "the value begins and ends with a quote, and both are part of it; whatever "
                  "started "
@@ -457,9 +457,9 @@ static int set_from_file(void *context, const char *key, const char *value, unsi
         const char *meant = suggest_option(c, key, strlen(key));
 
         if (!looks_like_name(key))
-            return fail(c, "%s:%u: the key is no option of %s; is this a configuration file?",
+            return fail(c, "%s:%u: the key is not an option of %s; is this a configuration file?",
                         f->path, line, c->program->name);
-        return fail(c, "%s:%u: \"%s\" is no option of %s%s%s%s", f->path, line, shown,
+        return fail(c, "%s:%u: \"%s\" is not an option of %s%s%s%s", f->path, line, shown,
                     c->program->name, meant ? "; did you mean \"" : "", meant ? meant : "",
                     meant ? "\"?" : "");
     }
@@ -530,11 +530,11 @@ static void warn_unknown_variable(struct config *c, const char *name, size_t siz
     const char *meant = suggest_option(c, option, strlen(option));
     show(name, size, shown);
     if (!meant || find_builtin(meant, strlen(meant)) > BUILTIN_CONFIG) {
-        warn(c, "%s is set, but is no option of %s", shown, c->program->name);
+        warn(c, "%s is set, but is not an option of %s", shown, c->program->name);
         return;
     }
     config_variable(meant, variable);
-    warn(c, "%s is set, but is no option of %s; did you mean %s?", shown, c->program->name,
+    warn(c, "%s is set, but is not an option of %s; did you mean %s?", shown, c->program->name,
          variable);
 }
 
@@ -579,7 +579,7 @@ static int fail_unknown_flag(struct config *c, const char *name, size_t size)
     char shown[SHOWN_MAX + 4];
     const char *meant = suggest_option(c, name, size);
 
-    return fail(c, "--%s is no option of %s%s%s%s", show(name, size, shown), c->program->name,
+    return fail(c, "--%s is not an option of %s%s%s%s", show(name, size, shown), c->program->name,
                 meant ? "; did you mean --" : "; see --help", meant ? meant : "", meant ? "?" : "");
 }
 
@@ -591,8 +591,8 @@ static int fail_no_flag(struct config *c, const char *argument, int at)
         argument[0] == '-' && size > 2 ? suggest_option(c, argument + 1, size - 1) : NULL;
 
     if (meant)
-        return fail(c, "argument %d is no option; did you mean --%s?", at, meant);
-    return fail(c, "argument %d is no option; options begin with --, see --help", at);
+        return fail(c, "argument %d is not an option; did you mean --%s?", at, meant);
+    return fail(c, "argument %d is not an option; options begin with --, see --help", at);
 }
 
 static size_t find_negated(const struct config *c, const char *name, size_t size)
@@ -713,10 +713,10 @@ static int read_word(struct config *c, char *const *argv, int at)
     char known[256];
 
     if (command && command->arguments)
-        return fail(c, "argument %d is no option; what %s takes as %s stands behind --", at,
-                    command->name, command->arguments);
+        return fail(c, "argument %d is not an option; %s takes %s after --", at, command->name,
+                    command->arguments);
     if (command)
-        return fail(c, "argument %d is no option; options begin with --, see %s %s --help", at,
+        return fail(c, "argument %d is not an option; options begin with --, see %s %s --help", at,
                     c->program->name, command->name);
     c->call.command = find_command(c, argv[at]);
     c->command_at = at;
@@ -724,8 +724,9 @@ static int read_word(struct config *c, char *const *argv, int at)
         return 0;
     const char *meant = suggest_command(c, argv[at]);
     if (meant)
-        return fail(c, "argument %d is no command; did you mean %s? There are %s, see --help", at,
-                    meant, list_commands(c, ~0U, known, sizeof known));
+        return fail(
+            c, "argument %d is not a command; did you mean %s? The commands are %s; see --help", at,
+            meant, list_commands(c, ~0U, known, sizeof known));
     return fail(c,
                 "argument %d is neither an option nor one of the commands %s; options begin with "
                 "--, see --help",
@@ -785,7 +786,7 @@ static int fail_foreign(struct config *c, const struct config_option *option)
     if (!command)
         return fail(c, "--%s is an option of the command%s %s; see --help", option->name,
                     several & (several - 1) ? "s" : "", others);
-    return fail(c, "--%s is no option of the command %s%s%s; see %s %s --help", option->name,
+    return fail(c, "--%s is not an option of the command %s%s%s; see %s %s --help", option->name,
                 command->name, several ? ", but of " : "", others, c->program->name, command->name);
 }
 
@@ -817,10 +818,10 @@ static int set_call(struct config *c)
     if (c->program->command_count == 0)
         return 0;
     if (command && command->arguments && c->call.count == 0)
-        return fail(c, "%s wants to be told what: %s %s [options] -- %s", command->name,
+        return fail(c, "%s needs an argument: %s %s [options] -- %s", command->name,
                     c->program->name, command->name, command->arguments);
     if (c->call.arguments && !(command && command->arguments))
-        return fail(c, "%s%s%s takes no arguments behind --; see --help", c->program->name,
+        return fail(c, "%s%s%s takes no arguments after --; see --help", c->program->name,
                     command ? " " : "", command ? command->name : "");
     *(struct config_call *)((char *)c->target + c->program->call) = c->call;
     return 0;

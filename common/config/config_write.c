@@ -115,10 +115,10 @@ void config_write_help(const struct config_program *program, int command, FILE *
         write_option(out, program, option, command);
     }
     fputs("\nGeneral:\n  --config FILE\n", out);
-    write_wrapped(out, INDENT,
-                  "Read options from FILE, in .properties syntax (name=value). Flags win over "
-                  "the environment, the environment over the file. Environment: "
-                  "TUNNEL_CONFIG.");
+    write_wrapped(
+        out, INDENT,
+        "Read options from FILE, in .properties syntax (name=value). Flags take precedence over "
+        "the environment, and the environment over the file. Environment: TUNNEL_CONFIG.");
     fputs("  --help, -h\n", out);
     write_wrapped(out, INDENT, "Print this text.");
     fputs("  --version\n", out);

@@ -39,8 +39,8 @@ static const char *wait_for_pipe(int fd, int64_t limit_ms)
 
     if (ready > 0)
         return NULL;
-    return ready == 0 ? "is a pipe that nobody wrote to, and ended, within 10 s"
-                      : "is a pipe; a signal came while it was waited for";
+    return ready == 0 ? "is a pipe that nobody wrote to and closed within 10 s"
+                      : "is a pipe, and a signal interrupted the wait for it";
 }
 
 /* Room for one more byte at least; what was there before is wiped. false: the bound is reached. */

@@ -117,7 +117,7 @@ int properties_parse(char *text, size_t size,
     for (char *at = text; at < end; at++) {
         if (*at == '\0') {
             *error_line = line;
-            *error = "a NUL byte; this is no text file";
+            *error = "a NUL byte; this is not a text file";
             return -1;
         }
         line += *at == '\n';

@@ -81,9 +81,9 @@ static const char *take_host(const char *text, size_t size, struct proxy *out)
     if (error || host_end == end)
         return error;
     if (*host_end != ':')
-        return "after the proxy's address comes :PORT or nothing";
+        return "only :PORT may follow the proxy's address";
     error = address_parse_port(host_end + 1, (size_t)(end - host_end - 1), &out->port);
-    return error ? error : out->port == 0 ? "port 0 cannot be connected to" : NULL;
+    return error ? error : out->port == 0 ? "you cannot connect to port 0" : NULL;
 }
 
 static const char *take_url(const char *text, struct proxy *out)
@@ -95,7 +95,7 @@ static const char *take_url(const char *text, struct proxy *out)
         return error;
     size_t size = strcspn(text, "/?#");
     if (text[size] && strcmp(text + size, "/") != 0)
-        return "a proxy has no path; give http://HOST:PORT (a / in a password is %2F)";
+        return "a proxy's URL has no path; give http://HOST:PORT (a / in a password is %2F)";
     const char *at = NULL;
     for (size_t i = 0; i < size; i++)
         if (text[i] == '@')
@@ -251,7 +251,7 @@ const char *address_parse_override(const char *text, struct address_override *ou
     if (error)
         return error;
     if (out->at.port == 0)
-        return "port 0 cannot be connected to";
+        return "you cannot connect to port 0";
     error = address_parse_told_host(port_end + 1, out->address);
     if (error || parse_ip(out->address, ip) == 0)
         return "the last part of HOST:PORT:ADDRESS must be an IP address";

@@ -30,7 +30,7 @@ static int open_regular(const char *path, bool *exposed, char error[SECRET_ERROR
         return -1;
     }
     if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)) {
-        snprintf(error, SECRET_ERROR_MAX, "%s is no regular file", path);
+        snprintf(error, SECRET_ERROR_MAX, "%s is not a regular file", path);
         close(fd);
         return -1;
     }
@@ -84,11 +84,11 @@ static bool has_prefix(const char *text, size_t size, const char *prefix)
 const char *secret_check_encoding(const char *text, size_t size)
 {
     if (has_prefix(text, size, "\xef\xbb\xbf"))
-        return "begins with a byte order mark; it must be saved as UTF-8 without one";
+        return "begins with a byte order mark; save it as UTF-8 without one";
     if (has_prefix(text, size, "\xff\xfe") || has_prefix(text, size, "\xfe\xff"))
-        return "is UTF-16; it must be saved as plain UTF-8 text";
+        return "is UTF-16; save it as plain UTF-8 text";
     if (memchr(text, '\0', size))
-        return "holds NUL bytes, as UTF-16 does; it must be saved as plain UTF-8 text";
+        return "contains NUL bytes, as UTF-16 does; save it as plain UTF-8 text";
     return NULL;
 }
 
@@ -126,21 +126,21 @@ const char *secret_check_token(const char *token, size_t size)
     if (why)
         return why;
     if (is_of_header(token, size))
-        return "begins with what stands before a token in a header, as Bearer or Snowflake Token=; "
-               "only the token itself is wanted";
+        return "begins with the scheme of a header, such as Bearer or Snowflake Token=; give only "
+               "the token itself";
     if (is_token_quoted(token, size))
-        return "stands in quotes; only what is inside of them is wanted";
+        return "is in quotes; give only the text inside the quotes";
     if (token[0] == '{' || token[0] == '<')
-        return "is JSON or HTML; only the token itself is wanted";
+        return "is JSON or HTML; give only the token itself";
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)token[i];
 
         if (c == ' ' || c == '\t')
-            return "holds a blank; a token is a single word";
+            return "contains a space; a token is a single word";
         if (c < 0x20 || c == 0x7f)
-            return "holds a line break or another control character; a token is a single word";
+            return "contains a line break or another control character; a token is a single word";
         if (c > 0x7f)
-            return "holds a character that is not ASCII, as no token does";
+            return "contains a non-ASCII character, which no token does";
     }
     return size > SECRET_TOKEN_MAX ? "is longer than 12 KiB" : NULL;
 }
@@ -156,7 +156,7 @@ static const char *check_line(const char *line, size_t size)
         unsigned char c = (unsigned char)line[i];
 
         if (c < 0x20 || c == 0x7f)
-            return "holds a control character; it must be a single line of text";
+            return "contains a control character; it must be a single line of text";
     }
     return NULL;
 }

@@ -14,13 +14,13 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
     snprintf(option, sizeof option, "%s-passphrase", key_option);
     config_variable(option, variable);
     if (!key) {
-        snprintf(error, size, "--%s%s means nothing without --%s", option,
+        snprintf(error, size, "--%s%s has no effect without --%s", option,
                  passphrase_file ? "-file" : "", key_option);
         return false;
     }
     if (passphrase && passphrase_file) {
-        snprintf(error, size, "--%s (%s) and --%s-file exclude each other", option, variable,
-                 option);
+        snprintf(error, size, "--%s (%s) and --%s-file cannot be used together: choose one", option,
+                 variable, option);
         return false;
     }
     return true;

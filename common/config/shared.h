@@ -30,13 +30,14 @@ extern const char *const shared_log_levels[];
         .kind = CONFIG_STRING,                                                                     \
         .offset = offsetof(type, member##_passphrase_file),                                        \
         .group = of_group,                                                                         \
-        .help = "File whose first line opens --" key ", if that is encrypted.",                    \
+        .help = "File whose first line is the passphrase of --" key ", if that is encrypted.",     \
     },                                                                                             \
     {                                                                                              \
         .name = key "-passphrase", .metavar = "PASSPHRASE", .kind = CONFIG_STRING,                 \
         .offset = offsetof(type, member##_passphrase), .group = of_group,                          \
-        .help = "What opens --" key ". Other users of the machine may see a process's arguments: " \
-                "prefer the environment or --" key "-passphrase-file.",                            \
+        .help =                                                                                    \
+            "Passphrase of --" key ". Other users of the machine may see a process's arguments: "  \
+            "prefer the environment or --" key "-passphrase-file.",                                \
         .flags = CONFIG_SECRET | CONFIG_QUOTES,                                                    \
     }
 
@@ -52,7 +53,7 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
         .kind = CONFIG_DURATION,                                                                   \
         .offset = offsetof(type, shared.ping_interval_ms),                                         \
         .group = "Tunnel",                                                                         \
-        .help = "Probe an idle link this often. Keep it well below the idle limit of what is in "  \
+        .help = "Probe an idle link this often. Keep it well below the idle limit of anything in " \
                 "between (an SPCS ingress: 90 s).",                                                \
         .default_value = "20s",                                                                    \
         .min = 1000,                                                                               \
@@ -64,8 +65,8 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
             .kind = CONFIG_DURATION,                                                               \
             .offset = offsetof(type, shared.resume_window_ms),                                     \
             .group = "Tunnel",                                                                     \
-            .help =                                                                                \
-                "Keep a session that has lost its link this long, for a new link to carry on.",    \
+            .help = "How long to keep a session that has lost its link, so that a new link can "   \
+                    "resume it.",                                                                  \
             .default_value = "120s",                                                               \
             .min = 0,                                                                              \
             .max = 24 * 3600 * 1000,                                                               \
@@ -77,7 +78,7 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
             .offset = offsetof(type, shared.max_frame),                                            \
             .group = "Tunnel",                                                                     \
             .help = "Send no larger WebSocket frame, and ask the other end for the same: some "    \
-                    "ingresses cut the link at larger ones. A limit on the way is also found "     \
+                    "ingresses cut the link at larger ones. A limit in between is also found "     \
                     "without this option, after a few lost links.",                                \
             .default_value = "64KiB",                                                              \
             .min = 1024,                                                                           \
@@ -95,7 +96,8 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
     {                                                                                              \
         .name = "stop-delay", .metavar = "S", .kind = CONFIG_DURATION,                             \
         .offset = offsetof(type, shared.stop_delay_ms), .group = "Tunnel", .commands = with,       \
-        .help = "After SIGTERM, serve on for so long, new connections too, with /readyz at 503; "  \
+        .help = "After SIGTERM, keep serving for this long, also new connections, with /readyz "   \
+                "at 503; "                                                                         \
                 "then drain. For applications that are told to stop at the same moment, and for "  \
                 "load balancers. A second signal ends the delay.",                                 \
         .default_value = "0s", .min = 0, .max = 3600 * 1000,                                       \
@@ -108,7 +110,7 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
         .kind = CONFIG_SIZE,                                                                       \
         .offset = offsetof(type, shared.memory),                                                   \
         .group = "Limits",                                                                         \
-        .help = "Bound of the memory that all streams' buffers take together.",                    \
+        .help = "Maximum memory for the buffers of all streams together.",                         \
         .default_value = "256MiB",                                                                 \
         .min = 16 << 20,                                                                           \
         .max = (int64_t)1 << 40,                                                                   \
@@ -116,8 +118,8 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
     {                                                                                              \
         .name = "max-streams", .metavar = "N", .kind = CONFIG_INTEGER,                             \
         .offset = offsetof(type, shared.max_streams), .group = "Limits",                           \
-        .help = "Connections that one session may have open at a time.", .default_value = "2000",  \
-        .min = 1, .max = 1000000, .unit = "connections",                                           \
+        .help = "Maximum number of connections that one session may have open at a time.",         \
+        .default_value = "2000", .min = 1, .max = 1000000, .unit = "connections",                  \
     }
 
 #define SHARED_STATUS_OPTION(type, with)                                                           \
@@ -126,7 +128,7 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
         .offset = offsetof(type, shared.status), .group = "Status", .commands = with,              \
         .help = "Where pages for people and monitoring are served over plain HTTP: /, "            \
                 "/status.json, /metrics, /healthz, /readyz, /startupz. Off if not given; port 0 "  \
-                "takes a free one, and the log says which (status_page).",                         \
+                "picks a free port, and the log says which (status_page).",                        \
     }
 
 #define SHARED_LOG_OPTIONS(type)                                                                   \
@@ -153,6 +155,7 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
     {                                                                                              \
         .name = "log-rate", .metavar = "N", .kind = CONFIG_INTEGER,                                \
         .offset = offsetof(type, shared.log_rate), .group = "Log",                                 \
-        .help = "Lines of one event a second; what is left out is counted and said.",              \
+        .help = "Maximum lines per second of one event. Lines that are left out are counted, and " \
+                "the count is logged.",                                                            \
         .default_value = "100", .min = 1, .max = 1000000, .unit = "lines",                         \
     }

@@ -34,7 +34,7 @@ static const char *take_authority(const char **text, struct url *out)
 
     *text = end;
     if (memchr(start, '@', size))
-        return "the URL holds a user name or password; give a token by its own option";
+        return "the URL contains a user name or password; give a token with its own option";
     out->is_ipv6 = size > 0 && start[0] == '[';
     if (out->is_ipv6) {
         host_end = memchr(start, ']', size);
@@ -49,17 +49,18 @@ static const char *take_authority(const char **text, struct url *out)
         if (memchr(host_end, ':', (size_t)(end - host_end)) &&
             memchr(host_end + 1, ':', (size_t)(end - host_end - 1)))
             return strspn(start, "0123456789abcdefABCDEF.:") >= size
-                       ? "an IPv6 address must stand in brackets, as in https://[::1]:8443"
-                       : "the URL has more than one colon behind the host; it names one server";
+                       ? "write an IPv6 address in brackets, as in https://[::1]:8443"
+                       : "the URL has more than one colon after the host; give the URL of one "
+                         "server";
         error = address_parse_host(start, (size_t)(host_end - start), out->host);
     }
     if (error || host_end == end)
         return error;
     if (*host_end != ':')
-        return "after the IPv6 address comes :PORT, a path, or nothing";
+        return "only :PORT or a path may follow the IPv6 address";
     error = address_parse_port(host_end + 1, (size_t)(end - host_end - 1), &out->port);
     if (!error && out->port == 0)
-        return "port 0 cannot be connected to";
+        return "you cannot connect to port 0";
     return error;
 }
 
@@ -71,7 +72,7 @@ const char *url_check_path(const char *text)
         return "the path is longer than 1023 characters";
     for (size_t i = 0; i < size; i++) {
         if (text[i] <= 0x20 || text[i] >= 0x7f || strchr("\"<>\\^`{|}", text[i]))
-            return "the path holds a character that must be percent-encoded";
+            return "the path contains a character that must be percent-encoded";
         if (text[i] == '%' &&
             (!isxdigit((unsigned char)text[i + 1]) || !isxdigit((unsigned char)text[i + 2])))
             return "the path has a % without two hexadecimal digits";
@@ -84,11 +85,11 @@ static const char *take_path(const char *text, struct url *out)
     size_t size = strlen(text);
 
     if (strstr(text, "//"))
-        return "the URL's path has two slashes in a row; leave one out";
+        return "the URL's path has two slashes in a row; remove one";
     if (strchr(text, '#'))
-        return "the URL has a fragment (#...); leave it out";
+        return "the URL has a fragment (#...); remove it";
     if (strchr(text, '?'))
-        return "the URL has a query (?...); leave it out";
+        return "the URL has a query (?...); remove it";
     const char *error = url_check_path(text);
     if (error)
         return error;

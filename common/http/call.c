@@ -271,12 +271,13 @@ explain(struct http_call *call, enum http_hop hop, const char *format, ...)
 static enum http_hop explain_connect(struct http_call *call, const char *error)
 {
     if (call->trace.proxy[0])
-        return explain(
-            call, HTTP_HOP_PROXY,
-            "no connection to the proxy: %s; is it right, and up (--proxy, HTTPS_PROXY)?", error);
+        return explain(call, HTTP_HOP_PROXY,
+                       "no connection to the proxy: %s; is its address right (--proxy, "
+                       "HTTPS_PROXY), and is it running?",
+                       error);
     return explain(call, HTTP_HOP_TCP,
                    "no connection: %s; is the server running, and does a firewall allow it? If "
-                   "this network wants a proxy, name it (--proxy)",
+                   "this network requires a proxy, set --proxy",
                    error);
 }
 
@@ -290,27 +291,27 @@ static enum http_hop explain_refusal(struct http_call *call)
         http_response_header(&call->response, "Proxy-Authenticate", wants, sizeof wants);
         if (call->proxy.credentials)
             return explain(call, HTTP_HOP_PROXY,
-                           "the proxy does not take this user name and password (407; it offers: "
+                           "the proxy does not accept this user name and password (407; it offers: "
                            "%s); check them in --proxy http://USER:PASSWORD@HOST:PORT",
                            wants);
         bool basic = strstr(wants, "Basic") || strstr(wants, "basic") || !wants[0];
-        return explain(call, HTTP_HOP_PROXY,
-                       basic ? "the proxy wants a login (407; it offers: %s); give it as --proxy "
-                               "http://USER:PASSWORD@HOST:PORT, in TUNNEL_PROXY or a file"
-                             : "the proxy wants a login of another kind than Basic (407; it "
-                               "offers: %s); a local helper that logs in there, such as cntlm or "
-                               "px, can stand in between",
-                       wants);
+        return explain(
+            call, HTTP_HOP_PROXY,
+            basic ? "the proxy requires a login (407; it offers: %s); give it as --proxy "
+                    "http://USER:PASSWORD@HOST:PORT, in TUNNEL_PROXY or in the configuration file"
+                  : "the proxy requires a login other than Basic (407; it offers: %s); use a local "
+                    "helper that logs in there, such as cntlm or px",
+            wants);
     }
     if (status == 401 || status == 403)
         return explain(call, HTTP_HOP_PROXY,
-                       "the proxy does not allow a connection there (%d); ask whoever runs it to "
+                       "the proxy does not allow a connection there (%d); ask its administrator to "
                        "allow CONNECT to that host and port",
                        status);
     if (status >= 500)
         return explain(call, HTTP_HOP_PROXY,
-                       "the proxy cannot reach the server (%d); is the name right (%s), and is it "
-                       "to be reached from there?",
+                       "the proxy cannot reach the server (%d); is the name right (%s), and can "
+                       "the proxy reach it?",
                        status, call->request.named_by);
     return explain(call, HTTP_HOP_PROXY, "the proxy answered %d to CONNECT; is it an HTTP proxy?",
                    status);
@@ -358,12 +359,12 @@ static enum http_hop explain_alert(struct http_call *call, const char *error)
                        "the TLS handshake failed: %s; does the port speak TLS (https)?", error);
     if (shown)
         return explain(call, HTTP_HOP_TLS,
-                       "the TLS handshake failed: %s; does the server want a client certificate "
-                       "of another authority than that of --cert, or is it out of date?",
+                       "the TLS handshake failed: %s; does the server require a client certificate "
+                       "from a CA other than that of --cert, or has --cert expired?",
                        error);
     return explain(call, HTTP_HOP_TLS,
-                   "the TLS handshake failed: %s; does the server want a client certificate? Give "
-                   "one with --cert and --key",
+                   "the TLS handshake failed: %s; does the server require a client certificate? "
+                   "Give one with --cert and --key",
                    error);
 }
 
@@ -404,7 +405,7 @@ static enum http_hop explain_silence(struct http_call *call, const char *error)
         if (!call->request.upgrade)
             return explain(call, HTTP_HOP_HTTP, "%s after the request was sent", error);
         return explain(call, HTTP_HOP_UPGRADE,
-                       "%s after the WebSocket request was sent; is it a tunnel-server, and does "
+                       "%s after the WebSocket request was sent; is it tunnel-server, and does "
                        "everything in between pass WebSockets?",
                        error);
     default:
@@ -561,8 +562,8 @@ static int proxy_answered(struct http_call *call, bool more)
         return -1;
     }
     if (more) {
-        attempt_failed(call, explain(call, HTTP_HOP_PROXY,
-                                     "the proxy sent something behind its answer to CONNECT"));
+        attempt_failed(
+            call, explain(call, HTTP_HOP_PROXY, "the proxy sent more than its answer to CONNECT"));
         return -1;
     }
     call->trace.proxied_us = elapsed_us(call);
@@ -577,9 +578,9 @@ static int answered(struct http_call *call, bool more)
         return proxy_answered(call, more);
     call->trace.answered_us = elapsed_us(call);
     if (more && call->response.status == 101)
-        attempt_failed(call, explain(call, HTTP_HOP_UPGRADE,
-                                     "the server speaks before it is its turn; is it a "
-                                     "tunnel-server?"));
+        attempt_failed(
+            call, explain(call, HTTP_HOP_UPGRADE,
+                          "the server sent something before the request; is it tunnel-server?"));
     else
         answer(call, HTTP_HOP_NONE);
     return -1;
@@ -590,8 +591,8 @@ static int malformed(struct http_call *call)
     bool proxy = call->stage == STAGE_PROXY_ANSWER;
 
     attempt_failed(call, explain(call, proxy ? HTTP_HOP_PROXY : HTTP_HOP_HTTP,
-                                 proxy ? "the proxy's answer is no HTTP; is it an HTTP proxy?"
-                                       : "the answer is no HTTP; does the port speak something "
+                                 proxy ? "the proxy's answer is not HTTP; is it an HTTP proxy?"
+                                       : "the answer is not HTTP; does the port speak something "
                                          "else, or is TLS needed (https)?"));
     return -1;
 }
@@ -827,7 +828,7 @@ static void on_next(evutil_socket_t fd, short what, void *argument)
     if (why) {
         answer(call, explain(call, HTTP_HOP_PROXY,
                              "the proxy in HTTPS_PROXY (or http_proxy, ALL_PROXY): %s; --proxy "
-                             "none does without",
+                             "none uses no proxy",
                              why));
         return;
     }

@@ -94,12 +94,13 @@ static enum http_hop check_upgrade(struct http_client *client,
                        "in the server's place");
     if (http_response_header(response, "sec-websocket-extensions", value, sizeof value))
         return explain(client, result, HTTP_HOP_UPGRADE,
-                       "the answer has a WebSocket extension that was not asked for (%s)", value);
+                       "the answer names a WebSocket extension that was not requested (%s)", value);
     /* An ingress may take the name of the protocol out; another one is another service's. */
     if (http_response_header(response, "sec-websocket-protocol", value, sizeof value) &&
         strcmp(value, PROTOCOL) != 0)
-        return explain(client, result, HTTP_HOP_UPGRADE,
-                       "a WebSocket of another protocol is there (%s), no tunnel-server", value);
+        return explain(
+            client, result, HTTP_HOP_UPGRADE,
+            "the server is not tunnel-server: its WebSocket speaks another protocol (%s)", value);
     return HTTP_HOP_NONE;
 }
 

@@ -210,30 +210,28 @@ static enum http_hop explain_target(const struct refusal *refusal, const struct 
     size_t size = without_slash(url->path);
 
     if (request->tls && !url->tls)
-        return say_refusal(
-            refusal, HTTP_HOP_HTTP,
-            "redirected to %s, which is not encrypted: what answers there does not know "
-            "that it was reached by https; that must be put right where TLS ends",
-            to);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "redirected to %s, which is not encrypted: the server does not know "
+                           "that it was reached over https; fix this where TLS is terminated",
+                           to);
     if (!request->tls && url->tls && same_host)
         return say_refusal(refusal, HTTP_HOP_HTTP,
-                           "redirected to https: the server wants TLS; say --server %s", server);
+                           "redirected to https: the server requires TLS; use --server %s", server);
     if (!same_host || url->port != request->port)
         return say_refusal(refusal, HTTP_HOP_HTTP,
-                           "redirected to another %s, %s; if the tunnel is there, say --server %s",
+                           "redirected to another %s, %s; if the tunnel is there, use --server %s",
                            same_host ? "port" : "host", to, server);
     if (same_path)
-        return say_refusal(
-            refusal, HTTP_HOP_HTTP,
-            "redirected to %s, which is where it was asked: something in between takes the "
-            "client for a browser, and may want a cookie of it",
-            to);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "redirected to %s, the same URL: something in between takes the client "
+                           "for a browser, and may require a cookie",
+                           to);
     if (size == without_slash(request->path) && memcmp(url->path, request->path, size) == 0)
         return say_refusal(refusal, HTTP_HOP_HTTP,
-                           "redirected to the same path with%s a slash at its end; say --server %s",
+                           "redirected to the same path with%s a slash at the end; use --server %s",
                            url->path[size] ? "" : "out", server);
     return say_refusal(refusal, HTTP_HOP_HTTP,
-                       "redirected to another path, %s; if the tunnel is there, say --server %s",
+                       "redirected to another path, %s; if the tunnel is there, use --server %s",
                        to, server);
 }
 
@@ -247,27 +245,25 @@ static enum http_hop explain_redirection(const struct refusal *refusal)
     http_response_header(refusal->response, "location", location, sizeof location);
     show_words(location, strlen(location), to);
     if (!location[0])
-        return say_refusal(
-            refusal, HTTP_HOP_HTTP,
-            "the answer was %s, a redirect that does not say where to; something other "
-            "than tunnel-server is there",
-            refusal->answer);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "the answer was %s, a redirect that does not say where to; something "
+                           "other than tunnel-server answers there",
+                           refusal->answer);
     if (is_sign_in(refusal->request, location))
         return refusal->request->token
                    ? say_refusal(
                          refusal, HTTP_HOP_AUTH,
-                         "redirected to %s, a sign-in page by the look of it: the ingress did not "
-                         "take the token for a valid one; check where it comes from, and "
-                         "--auth-scheme",
+                         "redirected to %s, apparently a sign-in page: the ingress does not accept "
+                         "the token as valid; check where it comes from, and --auth-scheme",
                          to)
-                   : say_refusal(
-                         refusal, HTTP_HOP_AUTH,
-                         "redirected to %s, a sign-in page by the look of it: the ingress wants a "
-                         "token, and none was sent; " GIVE_ONE,
-                         to);
+                   : say_refusal(refusal, HTTP_HOP_AUTH,
+                                 "redirected to %s, apparently a sign-in page: the ingress "
+                                 "requires a token, and none was sent; " GIVE_ONE,
+                                 to);
     if (!resolve_location(refusal->request, location, &url))
         return say_refusal(refusal, HTTP_HOP_HTTP,
-                           "redirected to %s; something other than tunnel-server is there", to);
+                           "redirected to %s; something other than tunnel-server answers there",
+                           to);
     format_url(&url, server);
     return explain_target(refusal, &url, to, server);
 }
@@ -281,44 +277,42 @@ static enum http_hop explain_unauthorized(const struct refusal *refusal)
 
     show_header(refusal->response, "www-authenticate", offers);
     if (body_says(refusal, "client certificate") && !request->certificate)
-        return say_refusal(
-            refusal, HTTP_HOP_AUTH,
-            "the server wants a client certificate, and none was sent; it answered %s; give "
-            "one with --cert and --key",
-            refusal->answer);
-    /* tunnel-server's own words, for what no other token mends. */
-    if (body_says(refusal, "the ingress before this tunnel"))
-        return say_refusal(
-            refusal, HTTP_HOP_AUTH,
-            "the server lets in only what comes through its ingress, and answered %s; give "
-            "--server the ingress's address; if it is that already, the ingress must set the "
-            "header, which tunnel-server's --identity-header names",
-            refusal->answer);
-    if (body_says(refusal, "the token is another user's"))
         return say_refusal(refusal, HTTP_HOP_AUTH,
-                           "the server answered %s; the name behind the token in the server's "
+                           "the server requires a client certificate, and none was sent; it "
+                           "answered %s; give one with --cert and --key",
+                           refusal->answer);
+    /* tunnel-server's own words, for what no other token mends. */
+    if (body_says(refusal, "the ingress in front of this tunnel"))
+        return say_refusal(
+            refusal, HTTP_HOP_AUTH,
+            "the server accepts only requests that come through its ingress, and answered %s; set "
+            "--server to the ingress's address; if it already is, the ingress must set the header "
+            "that tunnel-server's --identity-header names",
+            refusal->answer);
+    if (body_says(refusal, "the token belongs to a user other than"))
+        return say_refusal(refusal, HTTP_HOP_AUTH,
+                           "the server answered %s; the name after the token in the server's "
                            "--token-file must be that user's",
                            refusal->answer);
     if (body_says(refusal, "the client certificate"))
         return say_refusal(refusal, HTTP_HOP_AUTH,
-                           "the server does not accept the certificate of --cert, and answered "
-                           "%s; tunnel-server's --identity-from says which name of it counts",
+                           "the server does not accept the certificate of --cert, and answered %s; "
+                           "tunnel-server's --identity-from says which of its names counts",
                            refusal->answer);
     if (offers[0] && !find_words(offers, "bearer"))
+        return say_refusal(refusal, HTTP_HOP_AUTH,
+                           "another kind of login is required (%s), and the answer was %s; send "
+                           "that login with --header Authorization:...",
+                           offers, refusal->answer);
+    if (!request->token)
         return say_refusal(
             refusal, HTTP_HOP_AUTH,
-            "a login of another kind is wanted (%s), and the answer was %s; give what it "
-            "wants with --header Authorization:...",
-            offers, refusal->answer);
-    if (!request->token)
-        return say_refusal(refusal, HTTP_HOP_AUTH,
-                           "the server wants a token, and none was sent; it answered %s; " GIVE_ONE,
-                           refusal->answer);
-    return say_refusal(
-        refusal, HTTP_HOP_AUTH,
-        "the server wants a valid token and answered %s; check where the token comes from, "
-        "and --auth-scheme",
-        refusal->answer);
+            "the server requires a token, and none was sent; it answered %s; " GIVE_ONE,
+            refusal->answer);
+    return say_refusal(refusal, HTTP_HOP_AUTH,
+                       "the server requires a valid token and answered %s; check where the token "
+                       "comes from, and --auth-scheme",
+                       refusal->answer);
 }
 
 static enum http_hop explain_forbidden(const struct refusal *refusal)
@@ -328,26 +322,22 @@ static enum http_hop explain_forbidden(const struct refusal *refusal)
     if (refusal->html)
         return say_refusal(
             refusal, HTTP_HOP_HTTP,
-            "something on the way, a firewall, a proxy or the ingress, forbids it with a "
-            "page of its own (%s); ask whoever runs it to let WebSockets to this host and "
-            "path pass",
+            "something in between (a firewall, a proxy or the ingress) forbids it with its own "
+            "page (%s); ask its administrator to allow WebSockets to this host and path",
             refusal->answer);
     if (request->origin && body_says(refusal, "origin"))
-        return say_refusal(
-            refusal, HTTP_HOP_AUTH,
-            "the server refuses the Origin of --header, the answer was %s; leave it out, or "
-            "have it allowed there",
-            refusal->answer);
+        return say_refusal(refusal, HTTP_HOP_AUTH,
+                           "the server refuses the Origin of --header (the answer was %s); remove "
+                           "it, or have it allowed there",
+                           refusal->answer);
     if (request->token)
         return say_refusal(
             refusal, HTTP_HOP_AUTH,
-            "the token is known but not allowed here, the answer was %s; check the role or "
-            "policy it belongs to",
+            "the token is known but not allowed here (the answer was %s); check its role or policy",
             refusal->answer);
-    return say_refusal(
-        refusal, HTTP_HOP_AUTH,
-        "it is not allowed without a login, and no token was sent; the answer was %s; " GIVE_ONE,
-        refusal->answer);
+    return say_refusal(refusal, HTTP_HOP_AUTH,
+                       "a login is required, and no token was sent (the answer was %s); " GIVE_ONE,
+                       refusal->answer);
 }
 
 /* ---- the rest */
@@ -361,44 +351,41 @@ static enum http_hop explain_trouble(const struct refusal *refusal)
     show_header(refusal->response, "retry-after", wait);
     if (wait[0])
         snprintf(when, sizeof when,
-                 wait[strspn(wait, "0123456789")] ? ", and is asked to wait until %s"
-                                                  : ", and is asked to wait for %s s",
+                 wait[strspn(wait, "0123456789")] ? "; it is asked to wait until %s"
+                                                  : "; it is asked to wait for %s s",
                  wait);
     if (body_says(refusal, "server is restarting"))
         return say_refusal(
             refusal, HTTP_HOP_HTTP,
-            "the server is restarting, the answer was %s; tunnel-client tries again%s",
+            "the server is restarting (the answer was %s); tunnel-client tries again%s",
             refusal->answer, when);
     if (status == 429)
-        return say_refusal(
-            refusal, HTTP_HOP_HTTP,
-            "the ingress or server counts too many requests, the answer was %s; tunnel-client "
-            "tries again%s",
-            refusal->answer, when);
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "the ingress or server has received too many requests (the answer was "
+                           "%s); tunnel-client tries again%s",
+                           refusal->answer, when);
     if (status == 502 || status == 504)
         return say_refusal(
             refusal, HTTP_HOP_HTTP,
-            "the ingress or a proxy does not reach tunnel-server, the answer was %s; is it "
-            "running, and is its address right there? Tunnel-client tries again%s",
+            "the ingress or a proxy cannot reach tunnel-server (the answer was %s); is it running, "
+            "and is its address right there? Tunnel-client tries again%s",
             refusal->answer, when);
-    return say_refusal(
-        refusal, HTTP_HOP_HTTP,
-        "the ingress or server has a problem of its own and answered %s; tunnel-client "
-        "tries again%s",
-        refusal->answer, when);
+    return say_refusal(refusal, HTTP_HOP_HTTP,
+                       "the ingress or server has an internal problem and answered %s; "
+                       "tunnel-client tries again%s",
+                       refusal->answer, when);
 }
 
 static enum http_hop explain_bad_request(const struct refusal *refusal)
 {
     if (!refusal->request->tls && (body_says(refusal, "https") || body_says(refusal, "ssl")))
         return say_refusal(refusal, HTTP_HOP_HTTP,
-                           "the port speaks HTTPS, and --server says http://; the answer was %s",
+                           "the port speaks HTTPS, but --server says http://; the answer was %s",
                            refusal->answer);
-    return say_refusal(
-        refusal, HTTP_HOP_UPGRADE,
-        "the request for a WebSocket was taken for malformed, the answer was %s; something "
-        "in between may have changed it",
-        refusal->answer);
+    return say_refusal(refusal, HTTP_HOP_UPGRADE,
+                       "the WebSocket request was refused as malformed (the answer was %s); "
+                       "something in between may have changed it",
+                       refusal->answer);
 }
 
 enum http_hop http_refusal_explain(const struct http_refusal_request *request,
@@ -421,28 +408,26 @@ enum http_hop http_refusal_explain(const struct http_refusal_request *request,
         return explain_forbidden(&refusal);
     case 404:
         return say_refusal(&refusal, HTTP_HOP_HTTP,
-                           "no tunnel at this path, the answer was %s; check the path in --server",
+                           "no tunnel at this path (the answer was %s); check the path in --server",
                            refusal.answer);
     case 407:
-        return say_refusal(
-            &refusal, HTTP_HOP_PROXY,
-            "a proxy that nobody has named stands in between and wants a login, the answer "
-            "was %s; name it with --proxy http://USER:PASSWORD@HOST:PORT",
-            refusal.answer);
+        return say_refusal(&refusal, HTTP_HOP_PROXY,
+                           "a proxy that you have not configured is in between and requires a "
+                           "login (the answer was %s); set --proxy http://USER:PASSWORD@HOST:PORT",
+                           refusal.answer);
     case 426:
         return say_refusal(
             &refusal, HTTP_HOP_UPGRADE,
             "the request arrived without its Upgrade header, which something in between has "
-            "taken out; the answer was %s; the proxy or ingress must be told to pass "
-            "WebSockets on",
+            "removed (the answer was %s); configure the proxy or ingress to pass WebSockets on",
             refusal.answer);
     case 413:
     case 414:
     case 431:
         return say_refusal(
             &refusal, HTTP_HOP_HTTP,
-            "the request's headers, with the token, are too large for the ingress or "
-            "server, the answer was %s; tunnel-server takes what --max-header-size says",
+            "the request's headers, with the token, are too large for the ingress or server (the "
+            "answer was %s); tunnel-server's limit is --max-header-size",
             refusal.answer);
     default:
         break;
@@ -450,8 +435,8 @@ enum http_hop http_refusal_explain(const struct http_refusal_request *request,
     if (status < 300)
         return say_refusal(
             &refusal, HTTP_HOP_HTTP,
-            "a web server answered with a page instead of the upgrade (%s): something other "
-            "than tunnel-server is there, or a proxy in between does not pass WebSockets",
+            "a web server answered with a page instead of the upgrade (%s): something other than "
+            "tunnel-server answers there, or a proxy in between does not pass WebSockets",
             refusal.answer);
     return say_refusal(&refusal, HTTP_HOP_UPGRADE, "the upgrade to a WebSocket was refused with %s",
                        refusal.answer);

@@ -86,9 +86,8 @@ static enum http_request_result end_request_line(struct http_request *request)
         return reject_malformed(request, "the target of the request is not a path");
     for (size_t i = 0; i < size; i++)
         if (!is_target_character(target[i]))
-            return reject_malformed(request,
-                                    "the target of the request has a character that a URL has "
-                                    "percent-encoded, or a fragment");
+            return reject_malformed(request, "the target of the request has a fragment, or a "
+                                             "character that must be percent-encoded");
     const char *query = memchr(target, '?', size);
     request->path_size = query ? (size_t)(query - target) : size;
     request->fields = request->head_size;
@@ -121,7 +120,7 @@ static enum http_request_result receive_request_line(struct http_request *reques
         if (fits_version(request->head_size - 1 - request->version, byte))
             return HTTP_REQUEST_MORE;
         if (byte != '\r' || request->head_size - 1 - request->version != sizeof VERSION - 1)
-            return reject_malformed(request, "the request line does not end in a version of HTTP");
+            return reject_malformed(request, "the request line does not end with an HTTP version");
         request->state = STATE_REQUEST_LINE_END;
         return HTTP_REQUEST_MORE;
     default:
@@ -165,7 +164,7 @@ static enum http_request_result check_framing(struct http_request *request)
     uint64_t length = 0;
 
     if (lengths > 1 || (lengths > 0 && codings > 0))
-        return reject_malformed(request, "the length of the body is said more than once");
+        return reject_malformed(request, "the length of the body is given more than once");
     if (codings > 0 && request->minor == 0)
         return reject_malformed(request, "HTTP/1.0 has no Transfer-Encoding");
     if (lengths > 0 && (!http_fields_find(&fields, "content-length", &field) ||
@@ -181,11 +180,11 @@ static enum http_request_result end_head(struct http_request *request)
 
     request->state = STATE_OVER;
     if (hosts > 1)
-        return reject_malformed(request, "there is more than one Host");
+        return reject_malformed(request, "there is more than one Host header");
     if (hosts == 0 && request->minor > 0)
-        return reject_malformed(request, "the header Host is missing");
+        return reject_malformed(request, "the Host header is missing");
     if (!host_is_sound(request))
-        return reject_malformed(request, "Host is not a host");
+        return reject_malformed(request, "the value of the Host header is not a host");
     enum http_request_result result = check_framing(request);
     /* Ends strings where a blank or the question mark was. */
     request->head[request->method_size] = '\0';
@@ -208,7 +207,7 @@ static enum http_request_result receive_field(struct http_request *request, char
             request->state = STATE_VALUE;
         else if (!http_is_token(byte))
             return reject_malformed(request,
-                                    "the name of a header has a character that none may have");
+                                    "the name of a header has a character that is not allowed");
         return HTTP_REQUEST_MORE;
     case STATE_VALUE:
         if (byte == '\r')

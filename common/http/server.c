@@ -388,8 +388,8 @@ static bool refuse_origin(struct http_connection *connection)
         return false;
     socket_format(&connection->address, peer);
     log_warning(server->worker->log, "origin_refused",
-                "A page in a browser tried to open a tunnel and was refused; --allow-origin lets "
-                "pages of an origin in",
+                "A page in a browser tried to open a tunnel and was refused; --allow-origin allows "
+                "pages of an origin",
                 log_str("peer", peer), log_str("origin", readable ? origin : "(unreadable)"));
     answer_request(connection, HTTP_SERVER_REFUSED, 403,
                    "pages of that origin may not open a tunnel\n", false);
@@ -444,20 +444,19 @@ static enum step upgrade(struct http_connection *connection)
     char key[WEBSOCKET_KEY_SIZE];
 
     if (!head && strcmp(http_request_method(request), "GET") != 0)
-        return refuse_request(connection, HTTP_SERVER_REFUSED, 405, "a tunnel is opened with GET\n",
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 405, "use GET to open a tunnel\n",
                               false);
     if (head || !http_request_has(request, "upgrade", "websocket"))
         return refuse_request(
             connection, HTTP_SERVER_REFUSED, 426,
             "this is a tunnel for Kafka: connect with tunnel-client (WebSocket)\n", head);
     if (http_request_minor(request) == 0)
-        return refuse_request(connection, HTTP_SERVER_REFUSED, 400, "an upgrade needs HTTP/1.1\n",
-                              false);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 400,
+                              "an upgrade requires HTTP/1.1\n", false);
     if (!http_request_has(request, "connection", "upgrade"))
         return refuse_request(
             connection, HTTP_SERVER_REFUSED, 400,
-            "Upgrade without Connection: Upgrade: something in between has taken that "
-            "out\n",
+            "Upgrade without Connection: Upgrade: something in between has removed the latter\n",
             false);
     if (!http_request_header(request, "sec-websocket-version", version, sizeof version) ||
         strcmp(version, "13") != 0)
@@ -525,13 +524,13 @@ static enum step respond(struct http_connection *connection)
         return refuse_request(connection, HTTP_SERVER_REFUSED, 413,
                               connection->server->settings.body_max > 0
                                   ? "the body is too large\n"
-                                  : "no request has a body here\n",
+                                  : "requests with a body are not supported\n",
                               asks_for_head(connection));
     if (http_request_header_count(request, "expect") > 0 &&
         (!http_request_header(request, "expect", expect, sizeof expect) ||
          strcasecmp(expect, "100-continue") != 0))
         return refuse_request(connection, HTTP_SERVER_REFUSED, 417,
-                              "nothing can be expected here\n", asks_for_head(connection));
+                              "expectations are not supported\n", asks_for_head(connection));
     copy_path(request, path);
     return is_tunnel(connection->server, path) ? upgrade(connection) : serve_page(connection, path);
 }
@@ -591,7 +590,7 @@ static enum step take_head(struct http_connection *connection, uint8_t *bytes, s
         return refuse_too_large(connection);
     case HTTP_REQUEST_VERSION:
         return refuse_request(connection, HTTP_SERVER_MALFORMED, 505,
-                              "only HTTP/1.1 is spoken here\n", false);
+                              "only HTTP/1.1 is supported\n", false);
     default:
         return refuse_malformed(connection, http_request_problem(&connection->request));
     }
@@ -678,16 +677,16 @@ static enum step recognise_scheme(struct http_connection *connection)
         return shut_connection(connection);
     if (server->tls && first >= 'A' && first <= 'Z')
         return refuse_scheme(connection,
-                             "A client speaks plain HTTP, and this port HTTPS: its URL must begin "
-                             "with https://",
+                             "A client speaks plain HTTP, but this port speaks HTTPS: its URL must "
+                             "begin with https://",
                              "this port speaks HTTPS: the URL must begin with https://\n");
     if (!server->tls && first == TLS_HANDSHAKE)
         return refuse_scheme(connection,
-                             "A client speaks TLS, and this port plain HTTP: give --tls-cert and "
-                             "--tls-key, or http:// to the client",
+                             "A client speaks TLS, but this port speaks plain HTTP: give "
+                             "--tls-cert and --tls-key, or http:// to the client",
                              "this port speaks plain HTTP: the URL must begin with http://\n");
     if (server->tls && first != TLS_HANDSHAKE) {
-        say_tls_failed(connection, "what came is no TLS");
+        say_tls_failed(connection, "the client did not send TLS");
         return reset_connection(connection);
     }
     if (server->tls)
@@ -788,7 +787,7 @@ static void expire(struct http_connection *connection)
         log_info(server->worker->log, "handshake_timeout",
                  "A connection was closed: it was not upgraded within --handshake-timeout",
                  log_str("peer", peer), log_str("during", phases[connection->phase]));
-    dismiss(connection, 408, "the request did not come in time\n");
+    dismiss(connection, 408, "the request did not arrive in time\n");
 }
 
 static void on_door_time(evutil_socket_t fd, short what, void *argument)
@@ -845,8 +844,7 @@ static bool make_way(struct http_server *server)
     socket_format(&connection->address, peer);
     if (!server->settings.quiet)
         log_warning(server->worker->log, "handshake_refused",
-                    "A connection makes way for a new one: too many are in the middle of their "
-                    "handshake",
+                    "A connection gives way to a new one: too many handshakes are in progress",
                     log_str("peer", peer),
                     log_u64("of_its_address", slots_of_address(&connection->slot)),
                     log_u64("limit", server->settings.handshakes_max));
@@ -867,7 +865,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
     if (slots_full(&server->slots) && !make_way(server)) {
         if (!server->settings.quiet)
             log_warning(server->worker->log, "handshake_refused",
-                        "A connection is refused: too many are in the middle of their handshake",
+                        "A connection is refused: too many handshakes are in progress",
                         log_u64("limit", server->settings.handshakes_max));
         count_end(server, HTTP_SERVER_EVICTED);
         socket_reset(fd);

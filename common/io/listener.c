@@ -35,11 +35,10 @@ struct listener {
 static void pause_accepting(struct listener *listener, const char *reason)
 {
     if (!listener->paused)
-        log_warning(
-            listener->worker->log, "accept_paused",
-            "Accepting connections pauses: the process is out of descriptors; raise the limit "
-            "(ulimit -n) or use fewer connections",
-            log_str("listener", listener->name), log_str("reason", reason));
+        log_warning(listener->worker->log, "accept_paused",
+                    "Paused accepting connections: the process is out of file descriptors; raise "
+                    "the limit (ulimit -n) or use fewer connections",
+                    log_str("listener", listener->name), log_str("reason", reason));
     listener->paused = true;
     event_del(listener->readable);
     worker_wait_us(listener->resume, PAUSE_US);
@@ -71,7 +70,7 @@ static bool take_one(struct listener *listener)
     struct socket_address peer;
 
     if (!has_descriptors(listener)) {
-        pause_accepting(listener, "the last descriptors are kept for links and look-ups");
+        pause_accepting(listener, "the last file descriptors are reserved for links and look-ups");
         return false;
     }
     int accepted = socket_accept(listener->fd, &peer);
@@ -83,7 +82,7 @@ static bool take_one(struct listener *listener)
     }
     if (listener->paused) {
         listener->paused = false;
-        log_info(listener->worker->log, "accept_resumed", "Accepting connections goes on",
+        log_info(listener->worker->log, "accept_resumed", "Accepting connections again",
                  log_str("listener", listener->name));
     }
     listener->near = accepted >= listener->highest;

@@ -10,7 +10,8 @@
 struct listener;
 
 /* What somebody whose port another program holds can do to learn which one it is. */
-#define LISTENER_WHO_HOLDS "`ss -ltnp` (Linux) or `lsof -iTCP -sTCP:LISTEN` tells by which program"
+#define LISTENER_WHO_HOLDS                                                                         \
+    "`ss -ltnp` (Linux) or `lsof -iTCP -sTCP:LISTEN` shows which program uses it"
 
 /* fd: accepted, non-blocking, tuned, the callback's from then on. */
 typedef void (*listener_callback)(void *context, int fd, const struct socket_address *peer);

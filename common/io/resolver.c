@@ -252,7 +252,7 @@ static void give_up_lookup(struct lookup *lookup)
     for (struct list *node; (node = list_pop(&lookup->queries));) {
         struct resolver_query *query = list_entry(node, struct resolver_query, node);
         query->lookup = NULL;
-        query->error = "no descriptor or thread is left for the look-up";
+        query->error = "no file descriptor or thread is left for the look-up";
         event_active(query->event, EV_TIMEOUT, 0);
     }
     lookup_free(lookup);

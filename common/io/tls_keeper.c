@@ -42,7 +42,7 @@ static void say_authorities(const struct tls_keeper *keeper)
     const STACK_OF(X509) *all = keeper->material->authorities;
 
     log_info(keeper->worker->log, "authorities_renewed",
-             "CA certificates were read again; new connections are checked by them",
+             "CA certificates were read again; new connections are checked with them",
              log_str("option", keeper->files.ca_option), log_str("file", keeper->files.ca_file),
              log_i64("certificates", all ? sk_X509_num(all) : 0));
 }

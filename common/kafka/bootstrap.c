@@ -114,12 +114,12 @@ static enum kafka_bootstrap_result read_header(const uint8_t *bytes, size_t size
         return KAFKA_BOOTSTRAP_MORE;
     int32_t length = (int32_t)byte_load_u32(bytes);
     if (length < 4 || length > KAFKA_BOOTSTRAP_RESPONSE_MAX - 4)
-        return fail(reason, "the broker's answer has an impossible length");
+        return fail(reason, "the broker's answer has an invalid length");
     if (size - 4 < (size_t)length)
         return KAFKA_BOOTSTRAP_MORE;
     byte_reader_init(r, bytes + 4, (size_t)length);
     if ((int32_t)byte_reader_u32(r) != correlation_id)
-        return fail(reason, "the broker answered something else than what it was asked");
+        return fail(reason, "the broker's answer does not match the request");
     return KAFKA_BOOTSTRAP_OK;
 }
 
@@ -252,7 +252,7 @@ enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes,
 
     if (result == KAFKA_BOOTSTRAP_MORE && size >= 4 &&
         byte_load_u32(bytes) > KAFKA_BOOTSTRAP_PROOF_MAX - 4)
-        return fail(reason, "its answer is no ApiVersions response");
+        return fail(reason, "its answer is not an ApiVersions response");
     if (result != KAFKA_BOOTSTRAP_OK)
         return result;
     int16_t error = (int16_t)byte_reader_u16(&r);
@@ -260,7 +260,7 @@ enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes,
      * brokers): what counts is that the request was read. */
     if (r.failed || error < UNKNOWN_SERVER_ERROR || error > ERROR_MAX ||
         (error == 0 && !is_list_of_apis(&r)))
-        return fail(reason, "its answer is no ApiVersions response");
+        return fail(reason, "its answer is not an ApiVersions response");
     if (size > (size_t)4 + byte_load_u32(bytes))
         return fail(reason, "it sent more than it was asked for");
     return KAFKA_BOOTSTRAP_OK;

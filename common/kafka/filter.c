@@ -217,8 +217,8 @@ static int check_version(struct kafka_filter *f, const struct kafka_request *req
         return 0;
     }
     snprintf(what, sizeof what,
-             "is in a version unknown to the tunnel (it knows 0 to %d), so its response could not "
-             "be kept from naming broker addresses",
+             "has a version unknown to the tunnel (it knows 0 to %d), so the broker addresses in "
+             "its response could not be replaced",
              api->known_max);
     return fail(f, KAFKA_FILTER_EVERSION, request, "request", what);
 }
@@ -236,7 +236,7 @@ static int enter_request(struct kafka_filter *f)
 
     f->beyond_login |= !is_login(request);
     if (f->only_login && f->beyond_login)
-        return fail(f, KAFKA_FILTER_ELOGIN, request, "request", "comes when the login is over");
+        return fail(f, KAFKA_FILTER_ELOGIN, request, "request", "comes after the end of the login");
     if (request->type == KAFKA_REQUEST_TOKEN)
         report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
     else if (check_version(f, request) < 0)
@@ -252,9 +252,10 @@ static int enter_request(struct kafka_filter *f)
         return 0;
     case KAFKA_REQUESTS_EFULL:
         return fail(f, KAFKA_FILTER_ELIMIT, request, "request",
-                    "is one too many without a response");
+                    "exceeds the limit of requests without a response");
     default:
-        return fail(f, KAFKA_FILTER_EMEMORY, request, "request", "found no memory");
+        return fail(f, KAFKA_FILTER_EMEMORY, request, "request",
+                    "could not be handled: out of memory");
     }
 }
 
@@ -432,7 +433,7 @@ static int begin(struct kafka_filter *f, const uint8_t *head)
     f->request = (struct kafka_request){.correlation_id = correlation_id, .api_key = -1};
     switch (kafka_requests_match(&f->requests, correlation_id, &f->request)) {
     case KAFKA_REQUESTS_UNKNOWN:
-        snprintf(what, sizeof what, "with correlation id %d answers no request",
+        snprintf(what, sizeof what, "with correlation id %d does not answer any request",
                  (int)correlation_id);
         return fail(f, KAFKA_FILTER_ECORRELATION, NULL, "response", what);
     case KAFKA_REQUESTS_OUT_OF_ORDER:
@@ -490,7 +491,7 @@ static int dispatch(struct kafka_filter *f, struct turn *t, bool in_place)
     if (in_place)
         return hold(f, t, KAFKA_HEAD_SIZE);
     if (!kafka_buffer_append(&f->held, head, KAFKA_HEAD_SIZE, max_held(f)))
-        return fail_response(f, KAFKA_FILTER_EMEMORY, "found no memory");
+        return fail_response(f, KAFKA_FILTER_EMEMORY, "could not be handled: out of memory");
     return f->left == 0 && f->state == HOLD ? settle_held(f) : 0;
 }
 
@@ -522,7 +523,7 @@ static int check_length(struct kafka_filter *f, const uint8_t *head, bool token)
         return fail_protocol(f, kafka_sniff_broker_advice(sniffed));
     if (length >= (token ? 0 : 4))
         return 0;
-    snprintf(what, sizeof what, "has the impossible length %d", (int)length);
+    snprintf(what, sizeof what, "has the invalid length %d", (int)length);
     return fail(f, KAFKA_FILTER_EFRAME, NULL, "response", what);
 }
 
@@ -568,7 +569,8 @@ static int run_walk(struct kafka_filter *f, struct turn *t)
         f->left = f->walk.left;
         f->state = TAIL_BEGIN;
         if (f->left > f->limits.tail)
-            return fail_response(f, KAFKA_FILTER_ELIMIT, "has too much after its last partition");
+            return fail_response(f, KAFKA_FILTER_ELIMIT,
+                                 "has too many bytes after its last partition");
         if (f->left == 0)
             return fail_response(f, KAFKA_FILTER_EFRAME, "ends before its last field");
     }

@@ -113,7 +113,7 @@ static enum kafka_request_result begin(struct kafka_request_reader *r, struct ka
     bool looked_into =
         r->request.api_key == KAFKA_KEY_PRODUCE || r->request.api_key == KAFKA_KEY_SASL_HANDSHAKE;
     if (!fits && looked_into)
-        return fail(r, "has a client id that reaches beyond its end");
+        return fail(r, "has a client id that extends beyond its end");
     expect_text(r, fits && client_id > 0 ? (uint64_t)client_id : 0,
                 r->client_id[0] == '\0' ? r->client_id : NULL, KAFKA_CLIENT_ID_MAX);
     r->state = CLIENT_ID;
@@ -198,7 +198,7 @@ static enum kafka_request_result run_number(struct kafka_request_reader *r, stru
         return ready(r);
     }
     if (number < 0 || (uint64_t)number > r->left)
-        return fail(r, "has a mechanism that reaches beyond its end");
+        return fail(r, "has a mechanism that extends beyond its end");
     r->mechanism[0] = '\0';
     expect_text(r, (uint64_t)number, r->mechanism, sizeof r->mechanism - 1);
     r->state = MECHANISM;

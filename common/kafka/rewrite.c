@@ -143,7 +143,7 @@ void kafka_rewrite_node_endpoints(struct kafka_rewrite *r, bool forget)
 int kafka_rewrite_finish(struct kafka_rewrite *r)
 {
     if (r->in.failed && r->error == 0)
-        kafka_rewrite_fail(r, KAFKA_FILTER_EFRAME, "has a field that reaches beyond its end");
+        kafka_rewrite_fail(r, KAFKA_FILTER_EFRAME, "has a field that extends beyond its end");
     if (r->error == 0 && r->wanted->size == 0) {
         if (r->copied == r->bytes)
             return KAFKA_REWRITE_SAME;

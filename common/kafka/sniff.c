@@ -38,17 +38,17 @@ const char *kafka_sniff_client_advice(enum kafka_sniff sniffed)
     switch (sniffed) {
     case KAFKA_SNIFF_TLS:
     case KAFKA_SNIFF_TLS_ALERT:
-        return "this listener speaks plaintext Kafka, the client tried TLS: set its "
+        return "this listener speaks plaintext Kafka, but the client tried TLS: set its "
                "security.protocol to PLAINTEXT, or to SASL_PLAINTEXT if it logs in (the tunnel "
                "itself is encrypted)";
     case KAFKA_SNIFF_HTTP:
-        return "this listener speaks Kafka, the client sent HTTP: for a Schema Registry or a "
+        return "this listener speaks Kafka, but the client sent HTTP: for a Schema Registry or a "
                "Connect REST service use a --tcp listener";
     case KAFKA_SNIFF_SSH:
-        return "this listener speaks Kafka, the client sent SSH: use a --tcp listener for it";
+        return "this listener speaks Kafka, but the client sent SSH: use a --tcp listener for it";
     case KAFKA_SNIFF_PROXY:
-        return "this listener speaks Kafka, the client sent a PROXY protocol header: turn that off "
-               "in the load balancer in front of it";
+        return "this listener speaks Kafka, but the client sent a PROXY protocol header: turn that "
+               "off in the load balancer in front of it";
     default:
         return "";
     }
@@ -59,7 +59,7 @@ const char *kafka_sniff_broker_advice(enum kafka_sniff sniffed)
     switch (sniffed) {
     case KAFKA_SNIFF_TLS:
     case KAFKA_SNIFF_TLS_ALERT:
-        return "the broker speaks TLS on this port: start the server with --kafka-tls, or name the "
+        return "the broker speaks TLS on this port: start the server with --kafka-tls, or give the "
                "port of a plaintext listener";
     case KAFKA_SNIFF_HTTP:
         return "the broker's port answers with HTTP: it is not a Kafka listener";

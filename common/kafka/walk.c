@@ -75,7 +75,7 @@ static uint64_t take_number(struct kafka_walk *w)
 static enum kafka_walk_result skip(struct kafka_walk *w, uint64_t size)
 {
     if (size > w->left)
-        return fail(w, "has a field that reaches beyond the frame");
+        return fail(w, "has a field that extends beyond the frame");
     w->skip = size;
     return KAFKA_WALK_DONE;
 }

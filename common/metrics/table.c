@@ -12,7 +12,7 @@ const struct metric metrics_table[METRICS] = {
                       .kind = METRIC_GAUGE,
                       .place = METRIC_BOTH},
     [METRIC_LINKS_OPENED] = {.name = "links_opened_total",
-                             .help = "Links that began to carry a session, new or resumed",
+                             .help = "Links that started to carry a session, new or resumed",
                              .kind = METRIC_COUNTER,
                              .place = METRIC_BOTH},
     [METRIC_LINK_ENDS] = {.name = "link_ends_total",
@@ -28,7 +28,7 @@ const struct metric metrics_table[METRICS] = {
                       .kind = METRIC_COUNTER,
                       .place = METRIC_CLIENT},
     [METRIC_DIAL_FAILURES] = {.name = "dial_failures_total",
-                              .help = "Attempts that failed, by the hop where they did",
+                              .help = "Attempts that failed, by the hop that failed",
                               .kind = METRIC_COUNTER,
                               .place = METRIC_CLIENT,
                               .labels = {{"hop", METRICS_HOP}}},
@@ -52,35 +52,34 @@ const struct metric metrics_table[METRICS] = {
                     .unit = METRIC_SECONDS,
                     .place = METRIC_BOTH},
     [METRIC_HANDSHAKES] = {.name = "handshakes",
-                           .help = "Connections now that are not upgraded yet, those that take "
-                                   "their answer along included; --max-handshakes at the most",
+                           .help = "Current connections that are not yet upgraded, including those "
+                                   "that are only taking their answer; at most --max-handshakes",
                            .kind = METRIC_GAUGE,
                            .place = METRIC_SERVER},
-    [METRIC_HANDSHAKES_ENDED] = {.name = "handshakes_ended_total",
-                                 .help = "Connections to --listen, by what became of them: "
-                                         "upgraded, page (a health page was asked for), refused, "
-                                         "malformed (no request of HTTP/1), too_large, timeout, "
-                                         "evicted (too many at a time), tls (the TLS handshake "
-                                         "failed), hung_up (went away before it had asked for "
-                                         "anything)",
-                                 .kind = METRIC_COUNTER,
-                                 .place = METRIC_SERVER,
-                                 .labels = {{"end", METRICS_DOOR}}},
+    [METRIC_HANDSHAKES_ENDED] =
+        {.name = "handshakes_ended_total",
+         .help = "Connections to --listen, by how they ended: upgraded, page (a health page was "
+                 "asked for), refused, malformed (not an HTTP/1 request), too_large, timeout, "
+                 "evicted (too many at a time), tls (the TLS handshake failed), hung_up "
+                 "(disconnected before sending a request)",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_SERVER,
+         .labels = {{"end", METRICS_DOOR}}},
     [METRIC_SESSIONS] = {.name = "sessions",
                          .help = "Sessions now, with a link or waiting for one",
                          .kind = METRIC_GAUGE,
                          .place = METRIC_BOTH},
     [METRIC_SESSIONS_OPENED] = {.name = "sessions_opened_total",
-                                .help = "Sessions that began",
+                                .help = "Sessions that started",
                                 .kind = METRIC_COUNTER,
                                 .place = METRIC_BOTH},
     [METRIC_SESSION_RESUMES] = {.name = "session_resumes_total",
-                                .help = "Times that a session went on over a new link",
+                                .help = "Times that a session was resumed over a new link",
                                 .kind = METRIC_COUNTER,
                                 .place = METRIC_BOTH},
     [METRIC_SESSIONS_LOST] = {.name = "sessions_lost_total",
-                              .help = "Sessions that ended without their client's wish: their "
-                                      "connections were reset",
+                              .help = "Sessions that ended although their client did not close "
+                                      "them: their connections were reset",
                               .kind = METRIC_COUNTER,
                               .place = METRIC_BOTH},
     [METRIC_STREAMS] = {.name = "streams",
@@ -89,7 +88,7 @@ const struct metric metrics_table[METRICS] = {
                         .place = METRIC_BOTH,
                         .labels = {{"target", METRICS_TARGET}}},
     [METRIC_STREAMS_OPENED] = {.name = "streams_opened_total",
-                               .help = "Connections that began, refused ones included",
+                               .help = "Connections that started, including refused ones",
                                .kind = METRIC_COUNTER,
                                .place = METRIC_BOTH,
                                .labels = {{"target", METRICS_TARGET}}},
@@ -117,61 +116,57 @@ const struct metric metrics_table[METRICS] = {
                               .help = "Times that a stream waited because --memory was used up",
                               .kind = METRIC_COUNTER,
                               .place = METRIC_BOTH},
-    [METRIC_RETAINED_BYTES] = {.name = "retained_bytes",
-                               .help =
-                                   "Memory for what is to be sent, or sent again; 4 KiB an open "
-                                   "stream at the least",
-                               .kind = METRIC_GAUGE,
-                               .unit = METRIC_BYTES,
-                               .place = METRIC_BOTH},
+    [METRIC_RETAINED_BYTES] =
+        {.name = "retained_bytes",
+         .help = "Memory for bytes to be sent, or sent again; at least 4 KiB per open stream",
+         .kind = METRIC_GAUGE,
+         .unit = METRIC_BYTES,
+         .place = METRIC_BOTH},
     [METRIC_GRANTED_BYTES] = {.name = "granted_bytes",
                               .help =
-                                  "Memory for what comes: bytes that were not consumed yet, "
-                                  "and credit beyond first windows; 4 KiB an open stream at the "
-                                  "least",
+                                  "Memory for received bytes that are not yet consumed, and for "
+                                  "credit beyond first windows; at least 4 KiB per open stream",
                               .kind = METRIC_GAUGE,
                               .unit = METRIC_BYTES,
                               .place = METRIC_BOTH},
-    [METRIC_MEMORY_LIMIT] = {.name = "memory_limit_bytes",
-                             .help = "--memory: what retained and granted bytes may be together; "
-                                     "half for each",
-                             .kind = METRIC_GAUGE,
-                             .unit = METRIC_BYTES,
-                             .place = METRIC_BOTH},
-    [METRIC_LIMITED] = {.name = "limited_total",
-                        .help = "What a limit has refused or ended: sessions (--max-sessions), "
-                                "sessions_of_identity, connections (descriptors), "
-                                "connections_of_identity, connections_of_session (--max-streams), "
-                                "links, dials (--max-dials-per-minute), memory (--memory); "
-                                "gave_way: a session, link or connection of an identity that had "
-                                "more than its share ended for one that had less",
-                        .kind = METRIC_COUNTER,
-                        .place = METRIC_SERVER,
-                        .labels = {{"limit", METRICS_LIMIT}}},
+    [METRIC_MEMORY_LIMIT] =
+        {.name = "memory_limit_bytes",
+         .help = "--memory: the limit of retained and granted bytes together; half for each",
+         .kind = METRIC_GAUGE,
+         .unit = METRIC_BYTES,
+         .place = METRIC_BOTH},
+    [METRIC_LIMITED] =
+        {.name = "limited_total",
+         .help = "What a limit has refused or ended: sessions (--max-sessions), "
+                 "sessions_of_identity, connections (file descriptors), connections_of_identity, "
+                 "connections_of_session (--max-streams), links, dials (--max-dials-per-minute), "
+                 "memory (--memory); gave_way: a session, link or connection of an identity that "
+                 "had more than its share ended for one that had less",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_SERVER,
+         .labels = {{"limit", METRICS_LIMIT}}},
     [METRIC_LISTENERS] = {.name = "listeners",
-                          .help = "Local listeners: bootstrap, raw targets, and one a node",
+                          .help = "Local listeners: bootstrap, raw targets, and one per node",
                           .kind = METRIC_GAUGE,
                           .place = METRIC_CLIENT},
     [METRIC_WAITING_CONNECTIONS] = {.name = "waiting_connections",
                                     .help = "Local connections that wait for a link",
                                     .kind = METRIC_GAUGE,
                                     .place = METRIC_CLIENT},
-    [METRIC_CLUSTER_REACHABLE] = {.name = "cluster_reachable",
-                                  .help = "1 while a bootstrap broker answers (each is asked every "
-                                          "10 s), else 0",
-                                  .kind = METRIC_GAUGE,
-                                  .place = METRIC_SERVER,
-                                  .labels = {{"cluster", METRICS_CLUSTER}}},
-    [METRIC_BOOTSTRAP_BROKER] = {.name = "bootstrap_broker",
-                                 .help =
-                                     "1 for the state that a bootstrap broker (cluster/address) "
-                                     "is in: untried, up, hanging (it takes connections and "
-                                     "does not answer), unreachable, not_kafka",
-                                 .kind = METRIC_GAUGE,
-                                 .place = METRIC_SERVER,
-                                 .sparse = true,
-                                 .labels = {{"broker", METRICS_BROKER},
-                                            {"state", METRICS_BROKER_STATE}}},
+    [METRIC_CLUSTER_REACHABLE] =
+        {.name = "cluster_reachable",
+         .help = "1 while a bootstrap broker answers (each is asked every 10 s), otherwise 0",
+         .kind = METRIC_GAUGE,
+         .place = METRIC_SERVER,
+         .labels = {{"cluster", METRICS_CLUSTER}}},
+    [METRIC_BOOTSTRAP_BROKER] =
+        {.name = "bootstrap_broker",
+         .help = "1 for the state that a bootstrap broker (cluster/address) is in: untried, up, "
+                 "hanging (it accepts connections but does not answer), unreachable, not_kafka",
+         .kind = METRIC_GAUGE,
+         .place = METRIC_SERVER,
+         .sparse = true,
+         .labels = {{"broker", METRICS_BROKER}, {"state", METRICS_BROKER_STATE}}},
     [METRIC_CLUSTER_NODES] = {.name = "cluster_nodes",
                               .help = "Brokers and controllers that the cluster has announced",
                               .kind = METRIC_GAUGE,
@@ -184,14 +179,15 @@ const struct metric metrics_table[METRICS] = {
                                .place = METRIC_SERVER,
                                .sparse = true,
                                .labels = {{"api", METRICS_API}, {"version", METRICS_VERSION}}},
-    [METRIC_KAFKA_LATENCY] = {.name = "kafka_latency_seconds",
-                              .help = "From a request to the first byte of its response, at the "
-                                      "server: brokers' time, for Fetch with the wait for records; "
-                                      "Produce with acks=0 has no response",
-                              .kind = METRIC_HISTOGRAM,
-                              .unit = METRIC_SECONDS,
-                              .place = METRIC_SERVER,
-                              .labels = {{"api", METRICS_LATENCY}}},
+    [METRIC_KAFKA_LATENCY] =
+        {.name = "kafka_latency_seconds",
+         .help =
+             "From a request to the first byte of its response, at the server: the brokers' time, "
+             "which for Fetch includes the wait for records; Produce with acks=0 has no response",
+         .kind = METRIC_HISTOGRAM,
+         .unit = METRIC_SECONDS,
+         .place = METRIC_SERVER,
+         .labels = {{"api", METRICS_LATENCY}}},
     [METRIC_ADDRESSES_REWRITTEN] = {.name = "kafka_addresses_rewritten_total",
                                     .help = "Broker addresses in responses replaced by local ones",
                                     .kind = METRIC_COUNTER,
@@ -199,26 +195,26 @@ const struct metric metrics_table[METRICS] = {
                                     .sparse = true,
                                     .labels = {{"api", METRICS_API}}},
     [METRIC_ADDRESSES_ERASED] = {.name = "kafka_addresses_erased_total",
-                                 .help = "Broker addresses in responses erased: NodeEndpoints of "
-                                         "Fetch and the share APIs, and impossible ones",
+                                 .help = "Broker addresses in responses removed: NodeEndpoints of "
+                                         "Fetch and the share APIs, and invalid ones",
                                  .kind = METRIC_COUNTER,
                                  .place = METRIC_SERVER,
                                  .sparse = true,
                                  .labels = {{"api", METRICS_API}}},
-    [METRIC_NODES_UNUSABLE] = {.name = "kafka_nodes_unusable_total",
-                               .help =
-                                   "Announcements of nodes that no client can be sent to: an id "
-                                   "below zero, or no port",
-                               .kind = METRIC_COUNTER,
-                               .place = METRIC_SERVER,
-                               .labels = {{"target", METRICS_TARGET}}},
-    [METRIC_PROBLEMS] = {.name = "problems_total",
-                         .help = "Warnings and errors by the event's name in the log, also those "
-                                 "that the log left out; the program's own words, none of a peer's",
-                         .kind = METRIC_COUNTER,
-                         .place = METRIC_BOTH,
-                         .sparse = true,
-                         .labels = {{"event", METRICS_EVENT}}},
+    [METRIC_NODES_UNUSABLE] =
+        {.name = "kafka_nodes_unusable_total",
+         .help = "Announcements of nodes that no client can be sent to: a negative id, or no port",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_SERVER,
+         .labels = {{"target", METRICS_TARGET}}},
+    [METRIC_PROBLEMS] =
+        {.name = "problems_total",
+         .help = "Warnings and errors by the event's name in the log, including those that the log "
+                 "left out; names come from the program, never from a peer",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_BOTH,
+         .sparse = true,
+         .labels = {{"event", METRICS_EVENT}}},
     [METRIC_LOG_LINES] = {.name = "log_lines_total",
                           .help = "Lines written to the log",
                           .kind = METRIC_COUNTER,
@@ -228,10 +224,11 @@ const struct metric metrics_table[METRICS] = {
                                .help = "Lines left out because of --log-rate",
                                .kind = METRIC_COUNTER,
                                .place = METRIC_BOTH},
-    [METRIC_LOG_LOST] = {.name = "log_lines_lost_total",
-                         .help = "Lines that could not be written: who reads the log is stuck",
-                         .kind = METRIC_COUNTER,
-                         .place = METRIC_BOTH},
+    [METRIC_LOG_LOST] =
+        {.name = "log_lines_lost_total",
+         .help = "Lines that could not be written: the program that reads the log is stalled",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_BOTH},
     [METRIC_PROCESS_START] = {.name = "process_start_time_seconds",
                               .help = "When the program started, since the epoch",
                               .kind = METRIC_GAUGE,
@@ -249,12 +246,12 @@ const struct metric metrics_table[METRICS] = {
                                .place = METRIC_BOTH,
                                .sparse = true},
     [METRIC_PROCESS_FDS] = {.name = "process_open_fds",
-                            .help = "Open descriptors",
+                            .help = "Open file descriptors",
                             .kind = METRIC_GAUGE,
                             .place = METRIC_BOTH,
                             .sparse = true},
     [METRIC_PROCESS_MAX_FDS] = {.name = "process_max_fds",
-                                .help = "Descriptors that may be open (ulimit -n)",
+                                .help = "Maximum number of open file descriptors (ulimit -n)",
                                 .kind = METRIC_GAUGE,
                                 .place = METRIC_BOTH,
                                 .sparse = true},

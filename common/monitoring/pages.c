@@ -101,12 +101,12 @@ static const char *find_refusal(const struct pages *pages, const struct http_req
     if (http_request_header_count(request, "origin") > 0 &&
         (!http_request_header(request, "origin", origin, sizeof origin) ||
          !origin_is_own(origin, host)))
-        return "Pages of other origins may not ask.\n";
+        return "Pages of other origins have no access.\n";
     /* none: the user has typed the address. */
     if (http_request_header_count(request, "sec-fetch-site") > 0 &&
         (!http_request_header(request, "sec-fetch-site", site, sizeof site) ||
          (strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0)))
-        return "Pages of other origins may not ask.\n";
+        return "Pages of other origins have no access.\n";
     return NULL;
 }
 
@@ -230,8 +230,8 @@ static bool bind_listener(struct pages *pages, const struct socket_address *addr
     log_info(pages->worker->log, "status_page", "Status pages are served", log_str("listen", text));
     if (!pages->loopback)
         log_warning(pages->worker->log, "status_exposed",
-                    "Whoever reaches the status address can read who uses the tunnel, without a "
-                    "token: let only your monitoring reach it",
+                    "Anyone who reaches the status address can see, without a token, who uses the "
+                    "tunnel: let only your monitoring reach it",
                     log_str("listen", text));
     return true;
 }

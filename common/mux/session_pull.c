@@ -202,7 +202,7 @@ size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t siz
         session->ids_used_up = false;
         if (session->callbacks->goaway)
             session->callbacks->goaway(session->context, MUX_CODE_LIMIT,
-                                       mux_text_of("all numbers of streams are used up"));
+                                       mux_text_of("all stream numbers are used up"));
     }
     if (session->hello_due)
         put_hello(session, &w);

@@ -24,7 +24,7 @@ static const char *limited(struct mux_session *session, uint32_t stream, enum mu
 {
     bool server = session->settings.role == MUX_SERVER;
     const char *reason = limit == MUX_LIMIT_STREAMS
-                             ? "the client has as many connections as it may (--max-streams)"
+                             ? "the client has reached its limit of connections (--max-streams)"
                          : server ? "the server's memory for connections is used up (--memory)"
                                   : "the client's memory for connections is used up (--memory)";
 
@@ -52,7 +52,7 @@ static int receive_open(struct mux_session *session, const struct mux_message *m
         session->callbacks->open(session->context, stream, &message->u.open.target,
                                  message->u.open.peer);
     else
-        mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "this end takes no connections");
+        mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "this end accepts no connections");
     return 0;
 }
 
@@ -60,7 +60,7 @@ static int receive_answer(struct mux_session *session, struct mux_stream *stream
                           const struct mux_message *message)
 {
     if (session->settings.role != MUX_CLIENT || stream->answered)
-        return mux_core_broken(session, "an answer to a stream that was not asked for");
+        return mux_core_broken(session, "an answer for a stream that was not requested");
     stream->answered = true;
     if (message->type == MUX_REFUSED)
         mux_stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
@@ -92,7 +92,7 @@ static int receive_finish(struct mux_session *session, struct mux_stream *stream
         return 0;
     if (final < stream->window.received || final > stream->window.limit ||
         !mux_half_step(&stream->receive_half, MUX_EVENT_FINISH))
-        return mux_core_broken(session, "FINISH at an impossible place");
+        return mux_core_broken(session, "FINISH at an invalid position");
     stream->receive_final = final;
     tell_finish(session, stream);
     return 0;
@@ -125,7 +125,7 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
     }
     if (final < stream->window.received || final > stream->window.limit ||
         (stream->receive_half == MUX_HALF_FINISHING && final != stream->receive_final))
-        return mux_core_broken(session, "RESET at an impossible place");
+        return mux_core_broken(session, "RESET at an invalid position");
     stream->reset_reason = calloc(1, message->u.reset.reason.size + 1);
     if (!stream->reset_reason)
         abort();
@@ -280,9 +280,9 @@ static int check_data(struct mux_session *session, const struct mux_frame *frame
     if (stream->orphan)
         return 0;
     if (offset != stream->window.received)
-        return mux_core_broken(session, "DATA at another offset than expected");
+        return mux_core_broken(session, "DATA at an unexpected offset");
     if (size > stream->window.limit - offset)
-        return mux_core_broken(session, "DATA beyond the credit that was given");
+        return mux_core_broken(session, "DATA beyond the credit that was granted");
     if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
         return mux_core_broken(session, "DATA beyond the end of the stream");
     return 0;
@@ -352,14 +352,14 @@ static int receive_position(struct mux_session *session, const struct mux_frame 
         struct byte_queue *queue = &stream->send;
         if (consumed > received || received < queue->start || received > queue->end ||
             limit < received)
-            return mux_core_broken(session, "POSITION at an impossible place");
+            return mux_core_broken(session, "POSITION at an invalid position");
         session->unacknowledged -= queue->read - queue->start;
         byte_queue_rewind(queue, received);
         session->unacknowledged += received - queue->start;
         if (consumed < queue->start)
             consumed = queue->start;
         if (!mux_stream_receive_credit(stream, consumed, limit))
-            return mux_core_broken(session, "POSITION at an impossible place");
+            return mux_core_broken(session, "POSITION at an invalid position");
     }
     if (frame->stream == MUX_CONTROL_STREAM) {
         session->phase = MUX_PHASE_UP;
@@ -383,7 +383,7 @@ static int receive_window(struct mux_session *session, const struct mux_frame *f
     if (!stream)
         return known(session, frame);
     if (!mux_stream_receive_credit(stream, consumed, limit))
-        return mux_core_broken(session, "WINDOW acknowledges what was not sent");
+        return mux_core_broken(session, "WINDOW acknowledges bytes that were not sent");
     mux_stream_feed_starved(session);
     return 0;
 }
@@ -411,7 +411,7 @@ static int receive_limit(struct mux_session *session, const struct mux_frame *fr
     if (!stream)
         return known(session, frame);
     if (!mux_window_limited(&stream->window, limit, session->share))
-        return mux_core_broken(session, "LIMIT that was not asked for or is impossible");
+        return mux_core_broken(session, "LIMIT that was not requested or is invalid");
     /* The peer may have used all of what it gave back: it needs new credit, or it waits for ever.
      */
     if (limit - stream->window.consumed < session->settings.window.initial &&

@@ -44,9 +44,9 @@ static const char *dead_reason(const struct mux_session *session)
 {
     switch (session->phase) {
     case MUX_PHASE_GREETING:
-        return "the server has not answered HELLO in time";
+        return "the server did not answer HELLO in time";
     case MUX_PHASE_POSITIONS:
-        return "the peer has not said in time where the streams stand";
+        return "the peer did not send its stream positions in time";
     default:
         return "the peer has been silent for too long";
     }

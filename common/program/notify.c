@@ -51,7 +51,7 @@ static void complain(struct notify *notify, const char *reason)
 {
     if (!notify->complained)
         log_warning(notify->worker->log, "notify_failed",
-                    "The service manager could not be told (NOTIFY_SOCKET)",
+                    "The service manager could not be notified (NOTIFY_SOCKET)",
                     log_str("reason", reason));
     notify->complained = true;
 }

@@ -62,15 +62,15 @@ static bool check_system(const char *name)
     if (left < DESCRIPTORS_LEAST) {
         getrlimit(RLIMIT_NOFILE, &limit);
         fprintf(stderr,
-                "%s: it takes %d free file descriptors to start, and more for connections; %zu are "
-                "left of %llu: raise the limit (ulimit -n, LimitNOFILE=)\n",
+                "%s: it needs %d free file descriptors to start, and more for connections; %zu of "
+                "%llu are free: raise the limit (ulimit -n, LimitNOFILE=)\n",
                 name, DESCRIPTORS_LEAST, left, (unsigned long long)limit.rlim_cur);
         return false;
     }
     if (RAND_status() != 1) {
         fprintf(stderr,
-                "%s: the system has no random numbers, without which no connection is safe: is "
-                "getrandom() not allowed, and is /dev/urandom missing?\n",
+                "%s: the system provides no random numbers, without which no connection is safe: "
+                "is getrandom() not allowed, and is /dev/urandom missing?\n",
                 name);
         return false;
     }
@@ -260,7 +260,7 @@ static void serve_on(struct run *run)
 
     if (delay_ms == 0)
         return;
-    log_info(run->worker->log, "stop_delayed", "Serving on for --stop-delay",
+    log_info(run->worker->log, "stop_delayed", "Still serving, for --stop-delay",
              log_ms("delay", delay_ms));
     run->parts->leave(run->parts->work);
     event_base_loopexit(run->worker->base, &limit);
@@ -281,7 +281,7 @@ static int work(struct program *program, const struct program_parts *parts)
     /* Before it says that it is ready: from then on somebody may send one. */
     bool watches = watch_signals(&run, program, parts);
     if (!watches)
-        snprintf(error, sizeof error, "no pipe for signals: %s", strerror(errno));
+        snprintf(error, sizeof error, "cannot create a pipe for signals: %s", strerror(errno));
     else
         start = parts->start(parts->work, &context, parts->options, error, sizeof error);
     if (start != PROGRAM_GOES) {

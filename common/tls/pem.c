@@ -74,21 +74,21 @@ static const char *explain_der(const char *bytes, size_t size, enum pem_wanted w
     long length = (long)size;
 
     if (is_pkcs12(der, length))
-        return wanted == PEM_KEY ? "is PKCS#12, and PEM is wanted: openssl pkcs12 -in FILE "
+        return wanted == PEM_KEY ? "is PKCS#12, but PEM is required: openssl pkcs12 -in FILE "
                                    "-nocerts -nodes -out KEY.pem"
-                                 : "is PKCS#12, and PEM is wanted: openssl pkcs12 -in FILE "
+                                 : "is PKCS#12, but PEM is required: openssl pkcs12 -in FILE "
                                    "-nokeys -out CERTIFICATE.pem";
     if (is_certificate(der, length))
         return wanted == PEM_KEY
-                   ? "is a certificate (DER), and a private key in PEM is wanted"
-                   : "is DER, and PEM is wanted: openssl x509 -inform DER -in FILE -out FILE.pem";
+                   ? "is a certificate (DER), but a private key in PEM is required"
+                   : "is DER, but PEM is required: openssl x509 -inform DER -in FILE -out FILE.pem";
     if (is_pkcs7(der, length))
-        return "is PKCS#7 (DER), and PEM is wanted: openssl pkcs7 -inform DER -print_certs -in "
+        return "is PKCS#7 (DER), but PEM is required: openssl pkcs7 -inform DER -print_certs -in "
                "FILE -out FILE.pem";
     if (is_private_key(der, length))
         return wanted == PEM_KEY
-                   ? "is DER, and PEM is wanted: openssl pkey -inform DER -in FILE -out FILE.pem"
-                   : "is a private key (DER), and certificates in PEM are wanted";
+                   ? "is DER, but PEM is required: openssl pkey -inform DER -in FILE -out FILE.pem"
+                   : "is a private key (DER), but certificates in PEM are required";
     return NULL;
 }
 
@@ -101,8 +101,9 @@ static const char *explain_binary(const char *bytes, size_t size, enum pem_wante
     if (why)
         return why;
     if (begins(bytes, size, "\xfe\xed\xfe\xed"))
-        return "is a Java keystore (JKS), and PEM is wanted: keytool -importkeystore -srckeystore "
-               "FILE -destkeystore FILE.p12 -deststoretype PKCS12, then openssl pkcs12";
+        return "is a Java keystore (JKS), but PEM is required: keytool -importkeystore "
+               "-srckeystore FILE -destkeystore FILE.p12 -deststoretype PKCS12, then openssl "
+               "pkcs12";
     /* In DER NUL bytes say nothing of UTF-16. */
     return bytes[0] == 0x30 ? NULL : secret_check_encoding(bytes, size);
 }
@@ -112,32 +113,32 @@ static const char *explain_binary(const char *bytes, size_t size, enum pem_wante
 static const char *explain_no_certificate(const char *bytes, size_t size)
 {
     if (mentions(bytes, size, "-----BEGIN PKCS7"))
-        return "is PKCS#7: openssl pkcs7 -print_certs -in FILE -out FILE.pem takes the "
-               "certificates out";
+        return "is PKCS#7: openssl pkcs7 -print_certs -in FILE -out FILE.pem extracts the "
+               "certificates";
     if (mentions(bytes, size, "-----BEGIN CERTIFICATE REQUEST") ||
         mentions(bytes, size, "-----BEGIN NEW CERTIFICATE REQUEST"))
-        return "is a request for a certificate (CSR); what the CA made of it is wanted";
+        return "is a certificate signing request (CSR); give the certificate that the CA issued";
     if (mentions(bytes, size, "-----BEGIN CERTIFICATE") ||
         mentions(bytes, size, "-----BEGIN X509 CERTIFICATE") ||
         mentions(bytes, size, "-----BEGIN TRUSTED CERTIFICATE"))
-        return "is damaged: it begins as a certificate in PEM and does not go on as one";
+        return "is damaged: it begins as a certificate in PEM but does not continue as one";
     if (mentions(bytes, size, "PRIVATE KEY-----"))
-        return "holds a private key and no certificate; are two files exchanged?";
-    return "is no certificate in PEM (-----BEGIN CERTIFICATE-----)";
+        return "contains a private key and no certificate; did you swap two files?";
+    return "is not a certificate in PEM (-----BEGIN CERTIFICATE-----)";
 }
 
 static const char *explain_no_key(const char *bytes, size_t size)
 {
     if (mentions(bytes, size, "-----BEGIN OPENSSH PRIVATE KEY"))
-        return "is in the format of OpenSSH: a copy of it becomes PEM by ssh-keygen -p -m PEM -f "
+        return "is in OpenSSH's format: convert a copy of it to PEM with ssh-keygen -p -m PEM -f "
                "FILE";
     if (mentions(bytes, size, "PRIVATE KEY-----"))
-        return "is damaged: it begins as a private key in PEM and does not go on as one";
+        return "is damaged: it begins as a private key in PEM but does not continue as one";
     if (mentions(bytes, size, "-----BEGIN PUBLIC KEY"))
-        return "is the public key; the private one is wanted";
+        return "is the public key; give the private key";
     if (mentions(bytes, size, "-----BEGIN CERTIFICATE"))
-        return "holds a certificate and no private key; are two files exchanged?";
-    return "is no private key in PEM (-----BEGIN PRIVATE KEY-----)";
+        return "contains a certificate and no private key; did you swap two files?";
+    return "is not a private key in PEM (-----BEGIN PRIVATE KEY-----)";
 }
 
 const char *pem_explain(const char *bytes, size_t size, enum pem_wanted wanted)
@@ -212,18 +213,18 @@ static const char *explain_locked_key(const char *bytes, size_t size,
     while ((code = ERR_get_error()) != 0)
         unsupported = unsupported || is_unsupported(code);
     if (passphrase->too_long)
-        return "is encrypted, and the passphrase is longer than any that OpenSSL takes";
+        return "is encrypted, and the passphrase is longer than OpenSSL accepts";
     if (passphrase->wanted && !passphrase->text)
         return "is encrypted";
     if (mentions(bytes, size, "-----BEGIN ENCRYPTED PRIVATE KEY") && unsupported)
-        return "is encrypted in a way that OpenSSL 3 does not know any more: encrypt it anew by "
+        return "is encrypted in a way that OpenSSL 3 no longer supports: encrypt it again with "
                "openssl pkcs8 -topk8 -v2 aes256";
     if (!passphrase->wanted)
         return NULL;
-    return stands_in_quotes(passphrase->text) ? "is encrypted, and the passphrase does not open "
-                                                "it: it stands in quotes, which are "
-                                                "taken for a part of it"
-                                              : "is encrypted, and the passphrase does not open it";
+    return stands_in_quotes(passphrase->text)
+               ? "is encrypted, and the passphrase does not decrypt it: the passphrase is in "
+                 "quotes, which count as part of it"
+               : "is encrypted, and the passphrase does not decrypt it";
 }
 
 EVP_PKEY *pem_read_key(const char *bytes, size_t size, const char *passphrase, bool *locked,
@@ -260,5 +261,5 @@ const char *pem_passphrase_line(char *text)
     if (why)
         return why;
     text[strcspn(text, "\r\n")] = '\0';
-    return text[0] ? NULL : "has an empty first line: it is the passphrase";
+    return text[0] ? NULL : "has an empty first line; write the passphrase there";
 }

@@ -47,12 +47,12 @@ static void explain_dates(const struct tls_verdict *verdict, const char *whose, 
         strftime(today, sizeof today, "%Y-%m-%d", &utc);
     if (verdict->error == X509_V_ERR_CERT_NOT_YET_VALID)
         snprintf(text, size,
-                 "%s (%s, issued by %s) is not valid yet, only from %s on; check this machine's "
-                 "clock: it says that today is %s",
+                 "%s (%s, issued by %s) is not valid before %s; check this machine's clock: it "
+                 "says that today is %s",
                  what, at->subject, at->issuer, at->from, today);
     else
         snprintf(text, size,
-                 "%s (%s, issued by %s) has expired, it was valid until %s; it must be renewed, "
+                 "%s (%s, issued by %s) has expired: it was valid until %s; it must be renewed, "
                  "unless this machine's clock is wrong: it says that today is %s",
                  what, at->subject, at->issuer, at->until, today);
 }
@@ -71,36 +71,37 @@ void tls_verdict_explain(const struct tls_verdict *verdict, const char *whose,
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
         snprintf(text, size,
                  "the %s's certificate (%s) is self-signed; if it is the right one, name its file "
-                 "with %s, else something in between intercepts TLS",
+                 "with %s; otherwise, something in between intercepts TLS",
                  whose, at->subject, ca_option);
         return;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
         if (alone && verdict->is_public)
-            snprintf(text, size,
-                     "the %s does not send its intermediate certificate: %s was issued by %s, "
-                     "which is no CA known here; its file of certificates must hold that one as "
-                     "well, behind its own. Until then, a file with that one in %s helps",
-                     whose, at->subject, at->issuer, ca_option);
+            snprintf(
+                text, size,
+                "the %s does not send its intermediate certificate: %s was issued by %s, which is "
+                "not a trusted CA; its certificate file must also contain that intermediate "
+                "certificate, after its own. Until then, a file with it in %s helps",
+                whose, at->subject, at->issuer, ca_option);
         else if (alone)
             snprintf(text, size,
-                     "the %s's certificate (%s, issued by %s) is not trusted: the issuer is no CA "
-                     "known here, and its certificate is not sent. If it is a CA of yours, name "
-                     "its file with %s; if it is an intermediate CA, the %s must send its "
-                     "certificate; if it is neither, something in between intercepts TLS",
+                     "the %s's certificate (%s, issued by %s) is not trusted: the issuer is not a "
+                     "trusted CA, and its certificate is not sent. If it is your own CA, name its "
+                     "file with %s; if it is an intermediate CA, the %s must send its certificate; "
+                     "if it is neither, something in between intercepts TLS",
                      whose, at->subject, at->issuer, ca_option, whose);
         else
             snprintf(text, size,
                      "the %s's certificate is not trusted: its chain ends at %s, issued by %s, "
-                     "which is no CA known here. If it is a CA of yours, name its file with %s, "
-                     "else something in between intercepts TLS",
+                     "which is not a trusted CA. If it is your own CA, name its file with %s; "
+                     "otherwise, something in between intercepts TLS",
                      whose, at->subject, at->issuer, ca_option);
         return;
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
         snprintf(text, size,
-                 "the %s's certificate is not trusted: its chain ends at %s, which is no CA known "
-                 "here. If it is a CA of yours, name its file with %s, else something in between "
-                 "intercepts TLS",
+                 "the %s's certificate is not trusted: its chain ends at %s, which is not a "
+                 "trusted CA. If it is your own CA, name its file with %s; otherwise, something in "
+                 "between intercepts TLS",
                  whose, at->subject, ca_option);
         return;
     default:

@@ -55,8 +55,7 @@ static bool account_kafka(struct relay_kafka *kafka)
         return true;
     if (!relay_hold(relay, held)) {
         relay_fail(relay, MUX_CODE_LIMIT,
-                   "the server's memory for what it holds of responses and requests is used up "
-                   "(--memory)");
+                   "the server's memory for held responses and requests is used up (--memory)");
         return false;
     }
     kafka->accounted = held;

@@ -63,7 +63,7 @@ static int check_start(struct ws_decoder *d)
             return fail_protocol(d, "a continuation frame without a message to continue");
         break;
     case WS_OPCODE_TEXT:
-        return fail(d, WS_CLOSE_UNSUPPORTED, "a text frame; only binary frames are understood");
+        return fail(d, WS_CLOSE_UNSUPPORTED, "a text frame; only binary frames are supported");
     case WS_OPCODE_BINARY:
         if (d->in_message)
             return fail_protocol(d, "a new message inside a fragmented message");

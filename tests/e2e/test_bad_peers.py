@@ -289,7 +289,7 @@ def test_http_spoken_to_a_kafka_listener(kafka_client):
 @pytest.mark.parametrize("data", [
     struct.pack(">i", -1) + bytes(20), struct.pack(">i", 0x7FFFFFFF) + bytes(20), struct.pack(">ihhi", 4, 3, 9, 1),
     struct.pack(">ihhih", 20, 999, 0, 1, 0) + bytes(10),
-], ids=["negative length", "impossible length", "too short", "unknown api"])
+], ids=["negative length", "invalid length", "too short", "unknown api"])
 def test_impossible_kafka_requests(data, kafka_client, kafka_route):
     """That connection ends with a log line; a real client beside it notices nothing."""
     sock = socket.create_connection(("127.0.0.1", tunnel.port(kafka_route.client, "kafka")), 20)

@@ -49,12 +49,12 @@ BAD_SERVER = {
     "brokers that want none": (["--kafka", "PLAINTEXT://b1:9092", "--kafka-tls"], ["plaintext", "--kafka-tls"]),
     "a listener's name": (["--kafka", "INTERNAL://b1:9092"], ["HOST:PORT"]),
     "target with a scheme": (["--tcp", "x=http://registry:8081"], ["HOST:PORT"]),
-    "blanks between brokers": (["--kafka", "b1:9092 b2:9092"], ["commas between"]),
+    "blanks between brokers": (["--kafka", "b1:9092 b2:9092"], ["with commas"]),
     "config file missing": (SERVER + ["--config", "/nonexistent/x.properties"], ["/nonexistent/x.properties"]),
     "log format": (SERVER + ["--log-format", "xml"], ["xml", "json"]),
     "log level": (SERVER + ["--log-level", "loud"], ["loud"]),
-    "path without a slash": (SERVER + ["--path", "tunnel"], ["--path tunnel", "begins with /"]),
-    "path that is nothing else": (SERVER + ["--path", "/"], ["--path /", "a path of its own"]),
+    "path without a slash": (SERVER + ["--path", "tunnel"], ["--path tunnel", "must begin with /"]),
+    "path that is nothing else": (SERVER + ["--path", "/"], ["--path /", "its own path"]),
     "path with a blank": (SERVER + ["--path", "/a b"], ["--path /a b", "percent-encoded"]),
     "path with a query": (SERVER + ["--path", "/t?x=1"], ["--path", "query"]),
     "path with a fragment": (SERVER + ["--path", "/t#x"], ["--path", "fragment"]),
@@ -102,22 +102,22 @@ BAD_CLIENT = {
     "command and key": (CLIENT + ["--token-command", "x", *PAIR], ["--token-command and --private-key-file"]),
     "key without account": (CLIENT + ["--private-key-file", "/nonexistent/k", "--snowflake-user", "u"], ["--snowflake-account"]),
     "key without user": (CLIENT + ["--private-key-file", "/nonexistent/k", "--snowflake-account", "a"], ["--snowflake-user"]),
-    "role without key": (CLIENT + ["--snowflake-role", "r"], ["--snowflake-role needs --private-key-file"]),
+    "role without key": (CLIENT + ["--snowflake-role", "r"], ["--snowflake-role requires --private-key-file"]),
     "key missing": (CLIENT + PAIR, ["/nonexistent/k.p8"]),
     "key passphrase without a key": (CLIENT + ["--key-passphrase", "s3cret"], ["--key-passphrase", "without --key"]),
     "two key passphrases": (CLIENT + ["--cert", "/c", "--key", "/k", "--key-passphrase", "s3cret", "--key-passphrase-file", "/x"],
-                            ["--key-passphrase", "TUNNEL_KEY_PASSPHRASE", "exclude"]),
+                            ["--key-passphrase", "TUNNEL_KEY_PASSPHRASE", "cannot be used together"]),
     "two passphrases": (CLIENT + PAIR + ["--private-key-passphrase", "s3cret", "--private-key-passphrase-file", "/x"],
-                        ["exclude each other"]),
+                        ["cannot be used together"]),
     "account that is a URL": (CLIENT + PAIR + ["--snowflake-account", "https://a.snowflakecomputing.com"], ["alone"]),
     "account with a blank": (CLIENT + PAIR + ["--snowflake-account", "a b"], ["letters, digits"]),
-    "role with a blank": (CLIENT + PAIR + ["--snowflake-role", "a b"], ["--snowflake-role", "blanks"]),
+    "role with a blank": (CLIENT + PAIR + ["--snowflake-role", "a b"], ["--snowflake-role", "spaces"]),
     "token URL with a path": (CLIENT + PAIR + ["--snowflake-url", "https://x.example/oauth"], ["--snowflake-url", "without a path"]),
     "token URL without TLS": (CLIENT + PAIR + ["--snowflake-url", "http://x.example"], ["--snowflake-url", "https://"]),
     "header without a colon": (CLIENT + ["--header", "abc"], ["entry 1", "NAME:VALUE"]),
     "header of the handshake": (CLIENT + ["--header", "Sec-WebSocket-Key: x"], ["--header Sec-WebSocket-Key", "handshake"]),
     "header with a line break": (CLIENT + ["--header", "X-A: b\r\nX-C: d"], ["--header X-A", "line break"]),
-    "header that is the token's": (CLIENT + ["--token", "abc", "--header", "authorization: x"], ["the one or the other"]),
+    "header that is the token's": (CLIENT + ["--token", "abc", "--header", "authorization: x"], ["one or the other"]),
     "header without TLS": (["--server", "http://192.0.2.1", "--tcp", "x=0", "--header", "X-A: b"], ["--header", "https://"]),
     "auth scheme": (CLIENT + ["--token", "abc", "--auth-scheme", "digest"], ["digest"]),
     "advertised host with a port": (CLIENT + ["--advertise", "sidecar:9092"], ["--advertise", "sidecar:9092", "without a port"]),
@@ -135,11 +135,11 @@ BAD_COMMAND = {
     "a misspelt level": ([*CLIENT, "--log-level", "warn"], ["did you mean warning"]),
     "a word without its option is not repeated": (["--server", "https://localhost:1", "s3cret"], ["argument 3", "neither an option nor"]),
     "run without a command": (["run", *CLIENT], ["run", "-- COMMAND"]),
-    "run without --": (["run", *CLIENT, "kcat"], ["argument 6", "behind --"]),
+    "run without --": (["run", *CLIENT, "kcat"], ["argument 6", "after --"]),
     "run without a server": (["run", "--", "true"], ["--server", "missing"]),
     "an option of another command": (["run", *CLIENT, "--max", "3", "--", "true"], ["--max", "command run", "but of wait"]),
     "an option of a command without it": ([*CLIENT, "--ready-timeout", "3"], ["--ready-timeout", "of the command run"]),
-    "wait needs no server": (["wait", "--server", "https://localhost:1"], ["--server", "no option of the command wait"]),
+    "wait needs no server": (["wait", "--server", "https://localhost:1"], ["--server", "not an option of the command wait"]),
     "wait with arguments": (["wait", "--", "true"], ["wait", "no arguments"]),
 }
 
@@ -148,7 +148,7 @@ def test_brokers_address_to_listen_on(binaries, processes):
     """192.0.2.1 is a broker's, as in `--kafka BROKER:9092` of somebody who has mixed up the two programs."""
     client = processes.start([binaries.client, "--server", "https://localhost:1", "--kafka", "192.0.2.1:9092", "--log-format", "json"], "client")
     client.wait_exit()
-    assert "no address of this machine" in client.events("start_failed")[0]["reason"], client.log()
+    assert "not an address of this machine" in client.events("start_failed")[0]["reason"], client.log()
 
 
 def test_service_links_of_kubernetes(binaries):
@@ -177,7 +177,7 @@ def test_bad_commands(case, binaries):
 # Ports for nodes, beside --kafka 9092 --kafka b=9192 --tcp x=9500.
 NODE_PORTS = ["--server", "https://localhost:1", "--kafka", "9092", "--kafka", "b=9192", "--tcp", "x=9500"]
 BAD_NODE_PORTS = {
-    "no number": (["many"], ["many"]),
+    "not a number": (["many"], ["many"]),
     "port 0": (["0-99"], ["0-99", "port 0"]),
     "port too large": (["9600-65536"], ["65536"]),
     "last below first": (["9700-9600"], ["9700-9600", "below"]),

@@ -53,7 +53,7 @@ def test_doctor_at_a_controller(pair, cluster, binaries):
     """Named where a broker should be: ApiVersions is answered, and Metadata is not among them."""
     server = pair.server(kafka=f"127.0.0.2:{cluster.brokers[0].controller_port}", tls=None)
     done = process.run([binaries.client, "doctor", "--server", f"http://localhost:{server.port}", "--kafka", "0"], 60, check=False)
-    assert done.returncode == 21 and "no broker, for it has no Metadata" in done.stdout.splitlines()[-1], done.stdout
+    assert done.returncode == 21 and "not from a broker: it does not serve Metadata" in done.stdout.splitlines()[-1], done.stdout
 
 
 @pytest.mark.tunnel

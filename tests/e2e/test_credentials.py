@@ -289,7 +289,7 @@ FAULTS = {
     "too many": (_http("429 Too Many Requests", '{"message":"slow down"}'), "auth", "slow down"),
     "hangs up": ("drop", None, "no token"),
     "silent": ("silence", None, "no token"),
-    "no HTTP": (b"SSH-2.0-OpenSSH\r\n", None, "no token"),
+    "not HTTP": (b"SSH-2.0-OpenSSH\r\n", None, "no token"),
     "endless": (b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * (1 << 20), None, ""),
 }
 
@@ -438,7 +438,7 @@ def test_wrong_passphrase(binaries, key, key_file, tmp_path):
     (tmp_path / "pass").write_text("open-barley\n", encoding="ascii")
     options = [*key_options(key_file(key, PASSPHRASE)), "--private-key-passphrase-file", tmp_path / "pass"]
     done = process.run([binaries.client, *options], 15, check=False)
-    assert done.returncode == 2 and "does not open it" in done.stderr and "barley" not in done.stderr, done.stderr
+    assert done.returncode == 2 and "does not decrypt it" in done.stderr and "barley" not in done.stderr, done.stderr
 
 
 # ---- a command that prints the token
@@ -497,7 +497,7 @@ COMMANDS = {
     "fails": ("echo no such vault >&2; exit 3", ["exit code 3", "no such vault"]),
     "is missing": ("/nonexistent/vault get", ["127"]),
     "prints nothing": ("true", ["printed nothing"]),
-    "prints a sentence": ("echo please log in first", ["did not print a token", "holds a blank"]),
+    "prints a sentence": ("echo please log in first", ["did not print a token", "contains a space"]),
     "prints quotes": ("echo '\"t0ken-of-today\"'", ["did not print a token", "quotes"]),
     "prints a header": ("echo Bearer t0ken-of-today", ["did not print a token", "only the token itself"]),
     "hangs": ("echo open https://sso.example >&2; sleep 1000", [r"within 1\.0 s", "--dial-timeout", "https://sso.example"]),
@@ -554,10 +554,10 @@ NO_TOKENS = {
     "quotes": (b'"tok-1"', "quotes"),
     "Bearer": (b"Bearer tok-1\n", "only the token itself"),
     "Snowflake": (b'Snowflake Token="tok-1"', "only the token itself"),
-    "blank": (b"tok-1 tok-2", "holds a blank"),
-    "two lines": (b"tok-1\ntok-2\n", "holds a line break"),
+    "blank": (b"tok-1 tok-2", "contains a space"),
+    "two lines": (b"tok-1\ntok-2\n", "contains a line break"),
     "control character": (b"tok-1\x1b[1m", "control character"),
-    "not ASCII": ("tok-1\u2026".encode(), "not ASCII"),
+    "non-ASCII": ("tok-1\u2026".encode(), "non-ASCII"),
     "JSON": (b'{"access_token":"tok-1"}', "JSON"),
 }
 

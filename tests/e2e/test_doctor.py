@@ -86,7 +86,7 @@ def proxy_is_down(p):
 
 def proxy_wants_a_login(p):
     proxy = p.use(contextlib.closing(proxies.Proxy(login="a:b")))
-    return [p.server(), "--proxy", proxy.url()], "wants a login"
+    return [p.server(), "--proxy", proxy.url()], "requires a login"
 
 
 def proxy_forbids_it(p):
@@ -116,12 +116,12 @@ def certificates(p, *chain):
 
 def certificate_has_expired(p):
     old = p.pki.authority.issue("old", "DNS:localhost", days=-1)
-    return [certificates(p, old)], r"\(CN=old.* expired, it was valid until.*clock.*today is 20"
+    return [certificates(p, old)], r"\(CN=old.* expired: it was valid until.*clock.*today is 20"
 
 
 def certificate_is_from_2030(p):
     future = p.pki.authority.issue("future", "DNS:localhost", dates=("20300101000000Z", "20310101000000Z"))
-    return [certificates(p, future)], "not valid yet, only from 2030-01-01 on; check this machine's clock"
+    return [certificates(p, future)], "not valid before 2030-01-01; check this machine's clock"
 
 
 def intermediate_is_missing(p):
@@ -143,7 +143,7 @@ def certificate_is_self_signed(p):
 
 def root_is_not_known(p):
     corporate = p.pki.other.issue("corporate", "DNS:localhost")
-    return [certificates(p, corporate, p.pki.other.cert)], "chain ends at CN=Another CA, which is no CA.*--ca.*intercepts"
+    return [certificates(p, corporate, p.pki.other.cert)], "chain ends at CN=Another CA, which is not a trusted CA.*--ca.*intercepts"
 
 
 def chain_ends_at_an_intermediate(p):
@@ -163,7 +163,7 @@ def certificate_of_the_client_is_missing(p):
 
 def certificate_of_the_client_is_of_another_authority(p):
     cert, key = p.pki.other_client
-    return [p.server(args=["--client-ca", p.pki.ca]), "--cert", cert, "--key", key], "of another authority than that of --cert"
+    return [p.server(args=["--client-ca", p.pki.ca]), "--cert", cert, "--key", key], "from a CA other than that of --cert"
 
 
 def silence_instead_of_tls(p):
@@ -291,7 +291,7 @@ def brokers_want_tls(p):
 
 def a_controller_instead_of_a_broker(p):
     controller = p.use(fakes.Broker(controllers=[(3001, "127.0.0.2", 9093)]))
-    words = "no broker, for it has no Metadata; a KRaft controller.*name a broker in tunnel-server's --kafka"
+    words = "not from a broker: it does not serve Metadata; a KRaft controller.*give a broker in tunnel-server's --kafka"
     return [p.server(kafka=controller.address), "--kafka", "0"], words
 
 
@@ -316,7 +316,7 @@ def certificate_of_the_broker_is_from_2030(p):
     future = p.pki.authority.issue("future-broker", "IP:127.0.0.2", dates=("20300101000000Z", "20310101000000Z"))
     broker = p.use(fakes.Fake(None, future, host="127.0.0.2"))
     args = ["--kafka-tls", "--kafka-ca", p.pki.ca]
-    return [p.server(kafka=f"127.0.0.2:{broker.port}", args=args), "--kafka", "0"], "not yet valid; look at the clock of tunnel-server's machine"
+    return [p.server(kafka=f"127.0.0.2:{broker.port}", args=args), "--kafka", "0"], "not yet valid; check the clock of tunnel-server's machine"
 
 
 def brokers_are_no_kafka(p):
@@ -374,7 +374,7 @@ def test_broken_set_up(layer, set_up, patient, figure):
     found, sentence = checks(done)
     figure("says", f"{layer} ({done.returncode}): {sentence}")
     assert done.returncode == CODES[layer], done.stdout + done.stderr
-    assert sentence.startswith(f"It does not work, and the layer is {layer}: "), done.stdout
+    assert sentence.startswith(f"It does not work; the layer that fails is {layer}: "), done.stdout
     assert re.search(words, sentence), done.stdout
     failed = [found_layer for verdict, found_layer, _ in found if verdict == "FAILED"]
     assert failed[0] == layer, done.stdout
@@ -492,7 +492,7 @@ def test_json(works, patient):
     found = json.loads(done.stdout)
     assert found["works"] is works and found["exit_code"] == done.returncode == (0 if works else CODES["server"]), found
     assert found["layer"] == (None if works else "server") and found["server"] in url, found
-    assert found["sentence"].startswith("Everything works." if works else "It does not work, and the layer is server"), found
+    assert found["sentence"].startswith("Everything works." if works else "It does not work; the layer that fails is server"), found
     assert {check["verdict"] for check in found["checks"]} == ({"ok"} if works else {"ok", "failed"}), found
     assert all(check["layer"] in CODES and check["detail"] for check in found["checks"])
     assert any(check.get("took_us", 0) > 0 for check in found["checks"])

@@ -93,7 +93,7 @@ ROWS = {
     "HEAD of --path": Row(request(first="HEAD /tunnel HTTP/1.1"), bodiless=True),
     "POST of --path": Row(upgrade(first="POST /tunnel HTTP/1.1")),
     "a tunnel request with Upgrade: h2c instead": Row(upgrade(Upgrade="h2c")),
-    "a tunnel request in HTTP/1.0": Row(upgrade(first="GET /tunnel HTTP/1.0"), "an upgrade needs HTTP/1.1"),
+    "a tunnel request in HTTP/1.0": Row(upgrade(first="GET /tunnel HTTP/1.0"), "an upgrade requires HTTP/1.1"),
     "a tunnel request without Connection: Upgrade": Row(upgrade(Connection="keep-alive"), "something in between"),
     "a tunnel request with Sec-WebSocket-Version: 12": Row(upgrade(Sec_WebSocket_Version="12")),
     "a tunnel request without Sec-WebSocket-Version": Row(upgrade(without=["Sec-WebSocket-Version"])),
@@ -112,14 +112,14 @@ ROWS = {
     "a tunnel request without the header of --trust-ingress=optional": Row(upgrade(), held=True, args=["--trust-ingress=optional"]),
     "a tunnel request with two headers of --trust-ingress": Row(
         upgrade(["Sf-Context-Current-User: a", "Sf-Context-Current-User: a"]), "more than once", args=["--trust-ingress"]),
-    "Content-Length above 0": Row(request("Content-Length: 5") + b"hello", "no request has a body here"),
-    "Transfer-Encoding": Row(request("Transfer-Encoding: chunked") + b"0\r\n\r\n", "no request has a body here"),
+    "Content-Length above 0": Row(request("Content-Length: 5") + b"hello", "requests with a body are not supported"),
+    "Transfer-Encoding": Row(request("Transfer-Encoding: chunked") + b"0\r\n\r\n", "requests with a body are not supported"),
     "Content-Length twice": Row(request("Content-Length: 0", "Content-Length: 0"), "malformed"),
     "Content-Length and Transfer-Encoding": Row(request("Content-Length: 0", "Transfer-Encoding: chunked"), "malformed"),
     "Transfer-Encoding in HTTP/1.0": Row(request("Transfer-Encoding: chunked", first="GET /healthz HTTP/1.0"), "malformed"),
     "Content-Length: +5": Row(request("Content-Length: +5"), "malformed"),
     "Expect: 100-continue without a body": Row(request("Expect: 100-continue"), "ok"),
-    "Expect: something else": Row(request("Expect: the-unexpected"), "nothing can be expected here"),
+    "Expect: something else": Row(request("Expect: the-unexpected"), "expectations are not supported"),
     "HTTP/1.1 without Host": Row(request(host=False), "malformed"),
     "HTTP/1.0 without Host": Row(request(first="GET /healthz HTTP/1.0", host=False), "ok"),
     "two Hosts": Row(request("Host: localhost"), "malformed"),
@@ -134,10 +134,10 @@ ROWS = {
     "an empty line first": Row(b"\r\n" + request(), "malformed"),
     "HTTP/0.9": Row(b"GET /healthz\r\n", "malformed"),
     "bytes that are not HTTP": Row(b"SSH-2.0-OpenSSH_9.2\r\n", "malformed"),
-    "the preface of HTTP/2": Row(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "only HTTP/1.1 is spoken here"),
-    "HTTP/2.0 in the request line": Row(request(first="GET /healthz HTTP/2.0"), "only HTTP/1.1 is spoken here"),
+    "the preface of HTTP/2": Row(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "only HTTP/1.1 is supported"),
+    "HTTP/2.0 in the request line": Row(request(first="GET /healthz HTTP/2.0"), "only HTTP/1.1 is supported"),
     "request line and headers above --max-header-size": Row(request("X: " + "x" * 20000), "larger than"),
-    "a request that is incomplete at the deadline": Row(upgrade()[:-2], "the request did not come in time", args=SOON),
+    "a request that is incomplete at the deadline": Row(upgrade()[:-2], "the request did not arrive in time", args=SOON),
     "no byte before the deadline": Row(b"", args=SOON),
     "TLS on a port without TLS": Row(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)),
 }
@@ -215,7 +215,7 @@ def test_garbage_on_a_tls_port(pair, target):
     with socket.create_connection(("127.0.0.1", server.port), 20) as sock:
         sock.sendall(b"\x80\x2e\x01\x03\x01" + bytes(100))
         assert read_to_end(sock) == b""
-    assert "no TLS" in server.wait_for("tls_failed")["reason"]
+    assert "not send TLS" in server.wait_for("tls_failed")["reason"]
 
 
 def context_for(pki, protocols=None):

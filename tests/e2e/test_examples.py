@@ -62,7 +62,7 @@ def test_command_line_is_taken(where, stand_ins, processes):
     started = processes.start(examples.isolated(argv), program, env=environment)
     started.wait_for("ready" if program == "tunnel-server" else "listening")
     unknown = started.events("configuration")
-    assert not [e for e in unknown if "no option" in e.get("reason", "") and "TUNNEL_STATUS" not in e["reason"]], unknown
+    assert not [e for e in unknown if "not an option" in e.get("reason", "") and "TUNNEL_STATUS" not in e["reason"]], unknown
     if "--stop-delay" in words:
         started.popen.send_signal(signal.SIGTERM)
         started.wait_for("stop_delayed")

@@ -128,7 +128,7 @@ def test_a_wrong_password_teaches_nothing(restarted, brokers):
         with pytest.raises(ConnectionResetError):
             raw.read_rest(sock)
     reset = server.wait_for("nodes_learned")
-    assert reset["level"] == "warning" and "may want TLS or SASL" in reset["reason"], reset
+    assert reset["level"] == "warning" and "may require TLS or SASL" in reset["reason"], reset
     assert not brokers[1].asked
 
 

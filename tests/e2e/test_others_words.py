@@ -50,7 +50,7 @@ WEB = {
     "retry-after": answer(b"503 Busy", b"Retry-After: " + HEADER + b"\r\n", BYTES),
     "www-authenticate": answer(b"401 Unauthorized", b"WWW-Authenticate: " + HEADER + b"\r\n"),
     "reason phrase": answer(b"403 " + HEADER),
-    "no HTTP": BYTES,
+    "not HTTP": BYTES,
     "extension": b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Extensions: " + HEADER + b"\r\n\r\n",
 }
 def trouble(stream):

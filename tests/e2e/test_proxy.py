@@ -77,16 +77,16 @@ def failure(pair, between, **kw):
 
 
 SAYS = {
-    "wants a login": (dict(login="a:b"), "wants a login .*Basic.*--proxy http://USER:PASSWORD"),
+    "requires a login": (dict(login="a:b"), "requires a login .*Basic.*--proxy http://USER:PASSWORD"),
     "wants another kind": (dict(answer=b"HTTP/1.1 407 x\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n"
-                                       b"Content-Length: 100000\r\n\r\npage"), "another kind than Basic.*Negotiate, NTLM.*cntlm"),
+                                       b"Content-Length: 100000\r\n\r\npage"), "a login other than Basic.*Negotiate, NTLM.*cntlm"),
     "not allowed": (dict(answer=b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"), "does not allow.*403.*CONNECT"),
     "no such name there": (dict(answer=b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), "cannot reach the server.*503"),
     "no CONNECT": (dict(answer=b"HTTP/1.1 405 No\r\nConnection: close\r\n\r\n"), "answered 405 to CONNECT"),
-    "no proxy": (dict(answer=b"SSH-2.0-OpenSSH_9.2\r\n"), "no HTTP; is it an HTTP proxy"),
+    "no proxy": (dict(answer=b"SSH-2.0-OpenSSH_9.2\r\n"), "not HTTP; is it an HTTP proxy"),
     "silent": (dict(answer=b""), "no answer.*CONNECT"),
     "hangs up": (dict(answer=None), "closed.*CONNECT"),
-    "speaks before its turn": (dict(names={HOST: "127.0.0.2"}, behind=b"x"), "behind its answer"),
+    "speaks before its turn": (dict(names={HOST: "127.0.0.2"}, behind=b"x"), "than its answer"),
 }
 
 
@@ -115,7 +115,7 @@ def test_wrong_password(proxy, pair):
     client = pair.client(f"https://{HOST}", tcp={"raw": 0}, ready=False, env={"TUNNEL_PROXY": between.url("user:wrong-password-81")},
                          secrets=["wrong-password-81"])
     failed = client.wait_for("dial_failed")
-    assert failed["hop"] == "proxy" and "does not take this user name and password" in failed["reason"], failed
+    assert failed["hop"] == "proxy" and "does not accept this user name and password" in failed["reason"], failed
     assert failed["retry_ms"] >= 20_000, "a wrong password is not tried again at once: accounts get locked"
 
 

@@ -268,7 +268,7 @@ def test_a_command_that_ignores_sigterm(served, run, figure):
     wait_stdout(program, "up")
     for _ in range(2):
         program.popen.send_signal(signal.SIGTERM)
-        assert raw.echo_once(tunnel.port(program, "peer"), b"go on") == b"go on"
+        assert raw.echo_once(tunnel.port(program, "peer"), b"continue") == b"continue"
     told = time.monotonic()
     program.popen.stdin.write(b"\n")
     program.popen.stdin.close()
@@ -346,9 +346,9 @@ def test_wrong_token(pair, peer, run, tmp_path, figure):
     refused(program, figure, 10, "auth:", "401", "where the token comes from")
 
 
-@pytest.mark.parametrize("args, word", [(["--tcp", "nope=0"], "--tcp of the name nope"),
-                                        (["--kafka", "nope=0"], "--kafka of the name nope"),
-                                        (["--tcp", "nope=0", "--tcp", "no=0"], "--tcp of the name nope")],
+@pytest.mark.parametrize("args, word", [(["--tcp", "nope=0"], "--tcp named nope"),
+                                        (["--kafka", "nope=0"], "--kafka named nope"),
+                                        (["--tcp", "nope=0", "--tcp", "no=0"], "--tcp named nope")],
                          ids=["target", "cluster", "two"])
 def test_unknown_name(args, word, served, run, figure):
     program = run(served, ["echo", "ran"], args=args)

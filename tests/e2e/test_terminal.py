@@ -40,7 +40,7 @@ def test_summary_and_states(window, pair, peer, tmp_path):
     assert re.fullmatch(r"\d\d:\d\d:\d\d Connected .*", lines[5]) and lines[6:] == [""], lines
     assert raw.echo_once(int(port[1]), b"hello") == b"hello"
     proxy.drop()
-    shown.wait_text(r"The link is back; connections go on \(TLSv1\.3")
+    shown.wait_text(r"The link is back; connections continue \(TLSv1\.3")
     lines = shown.lines()
     assert re.match(r"\d\d:\d\d:\d\d warning The link to the server is lost; connecting again reason=", lines[6]), lines
     assert re.match(r"\d\d:\d\d:\d\d The link is back", lines[7]) and lines[8:] == [""], lines
@@ -73,7 +73,7 @@ def test_a_server_that_stops(window, pair, peer):
     shown = window(f"https://localhost:{server.port}", "--tcp", "peer=0")
     shown.wait_text("Connected")
     server.stop()
-    shown.wait_text("The server is about to stop; connecting anew\r\n")
+    shown.wait_text("The server is about to stop; connecting again\r\n")
     pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, listen=f"127.0.0.1:{server.port}")
     wait.until(lambda: shown.text().count("Connected (") == 2, 30, shown.text)
 

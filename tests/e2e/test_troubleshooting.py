@@ -100,8 +100,8 @@ def test_client_tries_tls(client, prints, pair, cluster):
     port = tunnel.port(tunnel_client, "kafka")
     says(prints(client, f"127.0.0.1:{port}", {"security.protocol": "SSL"}), heading)
     line = tunnel_client.wait_for("connection_reset")
-    assert line["reason"].startswith("this listener speaks plaintext Kafka, the client tried TLS")
-    assert "this listener speaks plaintext Kafka, the client tried TLS" in quoted(heading, client)[0]
+    assert line["reason"].startswith("this listener speaks plaintext Kafka, but the client tried TLS")
+    assert "this listener speaks plaintext Kafka, but the client tried TLS" in quoted(heading, client)[0]
 
 
 LOGIN = {

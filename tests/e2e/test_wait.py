@@ -44,7 +44,7 @@ def test_ready_after_a_while(binaries, figure):
 FAILURES = {
     "not ready": (NOT_READY, ["503", "connecting to the server"]),
     "no status page": (fakes.NOT_FOUND, ["404", "not found"]),
-    "no HTTP": (b"SSH-2.0-x\r\n", ["no status page"]),
+    "not HTTP": (b"SSH-2.0-x\r\n", ["no status page"]),
     "silence": (None, ["no answer in time"]),
     "more than it should say": (b"HTTP/1.1 503 Busy\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000000, ["--max"]),
 }
@@ -75,7 +75,7 @@ def test_silence(binaries):
     with fakes.Fake(None) as page:
         done = wait_for(binaries, page.port, "--max", "0")
         assert done.returncode == 1 and 1.9 < done.seconds < 10
-        assert "what listens there does not answer" in done.stderr, done.stderr
+        assert "the program that listens there does not answer" in done.stderr, done.stderr
 
 
 def test_the_client_comes_later(binaries):

@@ -247,7 +247,7 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
     assert_int_equal(hello->resume, tunnel->established > 0);
     /* The link that the client has given up may still be there. */
     if (tunnel->far.link && tunnel->far.link != link)
-        link_close(tunnel->far.link, 1001, "the session goes on over a newer link");
+        link_close(tunnel->far.link, 1001, "the session continues over a newer link");
     tunnel->far.link = link;
     assert_int_equal(mux_session_accept(tunnel->server, hello, 0, (struct mux_text){"", 0},
                                         link_output(link), clock_now_us()),

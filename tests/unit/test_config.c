@@ -303,37 +303,37 @@ static void errors_say_what_and_where(void **state)
 {
     (void)state;
     expect_error(WORDS("--sever", "x"), NULL,
-                 "--sever is no option of demo; did you mean --server?");
+                 "--sever is not an option of demo; did you mean --server?");
     expect_error(WORDS("--trust"), NULL,
-                 "--trust is no option of demo; did you mean --trust-ingress?");
-    expect_error(WORDS("--zzzzzzzz=secret"), NULL, "--zzzzzzzz is no option of demo; see --help");
-    expect_error(WORDS("--no-workers"), NULL, "--no-workers is no option of demo; see --help");
-    expect_error(WORDS("--x\ny"), NULL, "--x\\ny is no option of demo; see --help");
+                 "--trust is not an option of demo; did you mean --trust-ingress?");
+    expect_error(WORDS("--zzzzzzzz=secret"), NULL,
+                 "--zzzzzzzz is not an option of demo; see --help");
+    expect_error(WORDS("--no-workers"), NULL, "--no-workers is not an option of demo; see --help");
+    expect_error(WORDS("--x\ny"), NULL, "--x\\ny is not an option of demo; see --help");
     expect_error(WORDS("--server"), NULL, "--server needs a value");
     expect_error(WORDS("--server", "--workers", "1"), NULL, "--server needs a value");
     expect_error(WORDS("--server="), NULL, "--server: the value is empty");
     expect_error(WORDS("s3cret"), NULL,
-                 "argument 1 is no option; options begin with --, see --help");
-    expect_error(WORDS("--"), NULL, "-- is no option of demo; see --help");
+                 "argument 1 is not an option; options begin with --, see --help");
+    expect_error(WORDS("--"), NULL, "-- is not an option of demo; see --help");
     expect_error(WORDS("--no-trust-ingress=true"), NULL, "--no-trust-ingress takes no value");
     expect_error(WORDS("--trust-ingress=perhaps"), NULL,
                  "--trust-ingress: \"perhaps\" is neither true nor false");
-    expect_error(WORDS("--workers", "1x"), NULL, "--workers: \"1x\" is no whole number");
+    expect_error(WORDS("--workers", "1x"), NULL, "--workers: \"1x\" is not a whole number");
     expect_error(WORDS("--workers", "-5"), NULL,
                  "--workers: \"-5\" is out of range: it must be from 1 workers to 64 workers");
     expect_error(WORDS("--ping-interval", "999ms"), NULL,
                  "--ping-interval: \"999ms\" is out of range: it must be from 1s to 1h");
-    expect_error(
-        WORDS("--ping-interval", "soon"), NULL,
-        "--ping-interval: \"soon\" is no duration: write a whole number of seconds, or one "
-        "with ms, s, m or h");
+    expect_error(WORDS("--ping-interval", "soon"), NULL,
+                 "--ping-interval: \"soon\" is not a duration: write a whole number of seconds, or "
+                 "a number with a unit: ms, s, m or h");
     expect_error(WORDS("--memory", "1kb"), NULL,
-                 "--memory: \"1kb\" is no size: write a whole number of bytes, or one with KiB, "
-                 "MiB or GiB");
+                 "--memory: \"1kb\" is not a size: write a whole number of bytes, or a number with "
+                 "a unit: KiB, MiB or GiB");
     expect_error(WORDS(SERVER), WORDS("TUNNEL_LOG_LEVEL=loud"),
-                 "TUNNEL_LOG_LEVEL: \"loud\" is none of error, info, debug");
+                 "TUNNEL_LOG_LEVEL: \"loud\" is not one of error, info, debug");
     expect_error(WORDS(SERVER, "--log-level", "debg"), NULL,
-                 "--log-level: \"debg\" is none of error, info, debug; did you mean debug?");
+                 "--log-level: \"debg\" is not one of error, info, debug; did you mean debug?");
     expect_error(NULL, NULL,
                  "--server is missing (or TUNNEL_SERVER in the environment); see --help");
     expect_error(WORDS("--config", "/nonexistent/x"), NULL,
@@ -342,7 +342,7 @@ static void errors_say_what_and_where(void **state)
                  "cannot read the configuration file /: Is a directory");
     expect_error(NULL, WORDS("TUNNEL_SERVR=h"),
                  "--server is missing (or TUNNEL_SERVER in the environment); TUNNEL_SERVR is set, "
-                 "but is no option of demo; did you mean TUNNEL_SERVER?");
+                 "but is not an option of demo; did you mean TUNNEL_SERVER?");
 }
 
 static void expect_file_error(const void *text, size_t size, const char *error)
@@ -365,16 +365,16 @@ static void file_errors_name_the_line(void **state)
 {
     (void)state;
     EXPECT_FILE_ERROR("# fine\n\nworkrs=2\n",
-                      ":3: \"workrs\" is no option of demo; did you mean \"workers\"?");
+                      ":3: \"workrs\" is not an option of demo; did you mean \"workers\"?");
     EXPECT_FILE_ERROR("workers=\\\n2\nlog-level=loud\n",
-                      ":3: log-level: \"loud\" is none of error, info, debug");
+                      ":3: log-level: \"loud\" is not one of error, info, debug");
     EXPECT_FILE_ERROR("workers=2\nworkers=3\n", ":2: workers is already set on line 1");
     EXPECT_FILE_ERROR("workers\n", ":1: workers: the value is empty");
     EXPECT_FILE_ERROR("token=a\\u0041\n", ":1: a \\u escape; write the character itself, in UTF-8");
-    EXPECT_FILE_ERROR("\nserver=\0x\n", ":2: a NUL byte; this is no text file");
+    EXPECT_FILE_ERROR("\nserver=\0x\n", ":2: a NUL byte; this is not a text file");
     /* A token's file that was named by mistake is not shown. */
     EXPECT_FILE_ERROR("eyJhbGciOi.S3cret\n",
-                      ":1: the key is no option of demo; is this a configuration file?");
+                      ":1: the key is not an option of demo; is this a configuration file?");
 }
 
 static void a_huge_file_is_refused(void **state)
@@ -406,16 +406,16 @@ static void unknown_variables_are_warned_about(void **state)
     load(&r, WORDS(SERVER), WORDS("TUNNEL_WORKRS=s3cret", "TUNNELS=1", "TUNNEL_WORKERS=2"));
     assert_int_equal(r.result, 0);
     assert_int_equal(r.config.warning_count, 1);
-    assert_string_equal(r.config.warnings[0],
-                        "TUNNEL_WORKRS is set, but is no option of demo; did you mean "
-                        "TUNNEL_WORKERS?");
+    assert_string_equal(
+        r.config.warnings[0],
+        "TUNNEL_WORKRS is set, but is not an option of demo; did you mean TUNNEL_WORKERS?");
     assert_int_equal(r.options.workers, 2);
     config_free(&r.config);
     load(&r, WORDS(SERVER), WORDS("TUNNEL_SOMETHING_ELSE=1", "TUNNEL_HELP=1"));
     assert_int_equal(r.config.warning_count, 2);
-    assert_string_equal(r.config.warnings[0], "TUNNEL_SOMETHING_ELSE is set, but is no option of "
-                                              "demo");
-    assert_string_equal(r.config.warnings[1], "TUNNEL_HELP is set, but is no option of demo");
+    assert_string_equal(r.config.warnings[0],
+                        "TUNNEL_SOMETHING_ELSE is set, but is not an option of demo");
+    assert_string_equal(r.config.warnings[1], "TUNNEL_HELP is set, but is not an option of demo");
     config_free(&r.config);
 }
 
@@ -485,10 +485,11 @@ static void values_in_quotes(void **state)
 
     for (size_t i = 0; i < sizeof quoted / sizeof quoted[0]; i++) {
         char wanted[200];
-        snprintf(wanted, sizeof wanted,
-                 "%.*s: the value begins and ends with a quote, and both are part of it; docker's "
-                 "--env-file keeps what a shell takes off: write the value without quotes",
-                 (int)strcspn(quoted[i], "="), quoted[i]);
+        snprintf(
+            wanted, sizeof wanted,
+            "%.*s: the value begins and ends with a quote, and both are part of it; docker's "
+            "--env-file keeps quotes that a shell would remove: write the value without quotes",
+            (int)strcspn(quoted[i], "="), quoted[i]);
         expect_error(NULL, WORDS(quoted[i]), wanted);
     }
     load(&r, WORDS("--server", "'https://x'"), NULL);
@@ -614,14 +615,14 @@ static void a_switch_with_a_word_more(void **state)
     expect_switch(WORDS(flag, "--trust"), NULL, 1, NULL);
     unlink(path);
     expect_no_switch(WORDS("--trust=perhaps"), NULL,
-                     "--trust: \"perhaps\" is none of false, true, optional");
+                     "--trust: \"perhaps\" is not one of false, true, optional");
     expect_no_switch(WORDS("--trust", "perhaps"), NULL,
-                     "argument 2 is no option; options begin with --, see --help");
+                     "argument 2 is not an option; options begin with --, see --help");
     expect_no_switch(WORDS("--no-trust", "optional"), NULL,
-                     "argument 2 is no option; options begin with --, see --help");
+                     "argument 2 is not an option; options begin with --, see --help");
     expect_no_switch(WORDS("--no-trust=optional"), NULL, "--no-trust takes no value");
     expect_no_switch(NULL, WORDS("TUNNEL_TRUST=perhaps"),
-                     "TUNNEL_TRUST: \"perhaps\" is none of false, true, optional");
+                     "TUNNEL_TRUST: \"perhaps\" is not one of false, true, optional");
 }
 
 static void lists_whose_entries_are_lines(void **state)
@@ -676,7 +677,7 @@ static void secrets_are_never_shown(void **state)
 
     load_program(&r, &secretive, WORDS("--pin=12s4"), NULL);
     assert_int_equal(r.result, -1);
-    assert_string_equal(r.config.error, "--pin: the value is no whole number");
+    assert_string_equal(r.config.error, "--pin: the value is not a whole number");
     config_free(&r.config);
 
     load(&r, WORDS(SERVER, "--token=s3cret", "--ping-interval=60", "--tcp=a=b:1", "--tcp=c=d:1"),
@@ -853,19 +854,19 @@ static void errors_of_commands(void **state)
          "argument 1 is neither an option nor one of the commands exec and look; options begin "
          "with --, see --help"},
         {{"lok"},
-         "argument 1 is no command; did you mean look? There are exec and look, see --help"},
+         "argument 1 is not a command; did you mean look? The commands are exec and look; see "
+         "--help"},
         {{"look", "s3cret"},
-         "argument 2 is no option; options begin with --, see tool look --help"},
+         "argument 2 is not an option; options begin with --, see tool look --help"},
         {{"exec", "--server=x", "s3cret"},
-         "argument 3 is no option; what exec takes as WHAT [ARG...] stands behind --"},
-        {{"look", "-x"}, "argument 2 is no option; options begin with --, see --help"},
-        {{"look", "-server=x"}, "argument 2 is no option; did you mean --server?"},
-        {{"exec", "--server", "x"},
-         "exec wants to be told what: tool exec [options] -- WHAT [ARG...]"},
+         "argument 3 is not an option; exec takes WHAT [ARG...] after --"},
+        {{"look", "-x"}, "argument 2 is not an option; options begin with --, see --help"},
+        {{"look", "-server=x"}, "argument 2 is not an option; did you mean --server?"},
+        {{"exec", "--server", "x"}, "exec needs an argument: tool exec [options] -- WHAT [ARG...]"},
         {{"exec", "--server", "x", "--"},
-         "exec wants to be told what: tool exec [options] -- WHAT [ARG...]"},
-        {{"look", "--"}, "tool look takes no arguments behind --; see --help"},
-        {{"--server", "x", "--", "y"}, "tool takes no arguments behind --; see --help"},
+         "exec needs an argument: tool exec [options] -- WHAT [ARG...]"},
+        {{"look", "--"}, "tool look takes no arguments after --; see --help"},
+        {{"--server", "x", "--", "y"}, "tool takes no arguments after --; see --help"},
         {{"exec", "--server", "--", "y"}, "--server needs a value"},
         {{"exec", "--", "y"},
          "--server is missing (or TUNNEL_SERVER in the environment); see "
@@ -874,10 +875,10 @@ static void errors_of_commands(void **state)
          "--limit is an option of the commands exec and look; see --help"},
         {{"--depth", "1"}, "--depth is an option of the command look; see --help"},
         {{"exec", "--depth", "1", "--", "y"},
-         "--depth is no option of the command exec, but of look; see tool exec --help"},
+         "--depth is not an option of the command exec, but of look; see tool exec --help"},
         {{"--server", "x", "look"},
-         "--server is no option of the command look; see tool look --help"},
-        {{"look", "--dept", "1"}, "--dept is no option of tool; did you mean --depth?"},
+         "--server is not an option of the command look; see tool look --help"},
+        {{"look", "--dept", "1"}, "--dept is not an option of tool; did you mean --depth?"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -1140,14 +1141,14 @@ static void brokers_as_people_write_them(void **state)
         const char *why;
     } wrong[] = {
         {"SSL://b1:1,PLAINTEXT://b2:1",
-         "brokers of one cluster cannot speak plaintext and TLS at once"},
-        {"INTERNAL://b1:9092", "an address has no :// in front: write HOST:PORT"},
-        {"http://b1:9092", "an address has no :// in front: write HOST:PORT"},
-        {"b1:9092 b2:9092",
-         "there is more than one colon: write HOST:PORT, and commas between several"},
-        {"b1:9092;b2:9092",
-         "there is more than one colon: write HOST:PORT, and commas between several"},
-        {"::1:9092", "an IPv6 address must stand in brackets, as in [::1]:9092"},
+         "the brokers of one cluster must all speak TLS or all speak plaintext"},
+        {"INTERNAL://b1:9092", "an address does not begin with SCHEME://: write HOST:PORT"},
+        {"http://b1:9092", "an address does not begin with SCHEME://: write HOST:PORT"},
+        {"b1:9092 b2:9092", "there is more than one colon: write HOST:PORT, and separate several "
+                            "addresses with commas"},
+        {"b1:9092;b2:9092", "there is more than one colon: write HOST:PORT, and separate several "
+                            "addresses with commas"},
+        {"::1:9092", "write an IPv6 address in brackets, as in [::1]:9092"},
         {"SSL://", "the port is missing: write HOST:PORT"},
     };
     struct address_cluster c;
@@ -1247,11 +1248,11 @@ static void urls(void **state)
         {"https://x/p#f", "fragment"},
         {"https://x:0", "port 0"},
         {"https://x:", "port is missing"},
-        {"https://x:70000", "no number"},
+        {"https://x:70000", "not a number"},
         {"https://::1:80", "brackets"},
         {"https://[::1", "bracket"},
-        {"https://[::1]x", "after the IPv6 address"},
-        {"https://[zz]", "no IPv6 address"},
+        {"https://[::1]x", "only :PORT or a path may follow the IPv6 address"},
+        {"https://[zz]", "not an IPv6 address"},
         {"https://x y/", "character"},
         {"https://x/a b", "percent-encoded"},
         {"https://x/a\r\nHost: y", "percent-encoded"},
@@ -1305,16 +1306,17 @@ static void secrets_from_files(void **state)
     expect_secret("t0 ken \t\r\n\n", 11, "t0 ken", NULL);
     expect_secret("", 0, NULL, " is empty");
     expect_secret(" \n", 2, NULL, " is empty");
-    expect_secret("a\nb", 3, NULL, " holds a control character; it must be a single line of text");
+    expect_secret("a\nb", 3, NULL,
+                  " contains a control character; it must be a single line of text");
     expect_secret("a\0b", 3, NULL,
-                  " holds NUL bytes, as UTF-16 does; it must be saved as plain UTF-8 text");
+                  " contains NUL bytes, as UTF-16 does; save it as plain UTF-8 text");
     expect_secret(" t0ken", 6, "t0ken", NULL);
     memset(large, 'x', sizeof large);
     expect_secret(large, sizeof large, NULL, " is larger than 64 KiB");
     assert_null(secret_read_file("/nonexistent/token", error));
     assert_string_equal(error, "cannot open /nonexistent/token: No such file or directory");
     assert_null(secret_read_file("/dev/null", error));
-    assert_string_equal(error, "/dev/null is no regular file");
+    assert_string_equal(error, "/dev/null is not a regular file");
     secret_free(NULL);
 }
 
@@ -1345,7 +1347,7 @@ static void secrets_of_several_lines(void **state)
     assert_non_null(strstr(error, "larger than 64 KiB"));
     unlink(path);
     assert_false(secret_read_bytes("/dev/zero", &secret, error));
-    assert_string_equal(error, "/dev/zero is no regular file");
+    assert_string_equal(error, "/dev/zero is not a regular file");
 }
 
 int main(void)

@@ -700,14 +700,14 @@ static void proxies_that_refuse(void **state)
         const char *words;
     } cases[] = {
         {"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n",
-         false, "the proxy wants a login (407; it offers: Basic realm=\"a\")"},
+         false, "the proxy requires a login (407; it offers: Basic realm=\"a\")"},
         {"HTTP/1.1 407 Who\r\nContent-Length: 2\r\n\r\nno", false,
-         "the proxy wants a login (407; it offers: );"},
+         "the proxy requires a login (407; it offers: );"},
         {"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n",
-         true, "the proxy does not take this user name and password (407; it offers: Basic"},
+         true, "the proxy does not accept this user name and password (407; it offers: Basic"},
         {"HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n"
          "Content-Length: 0\r\n\r\n",
-         false, "a login of another kind than Basic (407; it offers: Negotiate, NTLM)"},
+         false, "a login other than Basic (407; it offers: Negotiate, NTLM)"},
         {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", true,
          "does not allow a connection there "
          "(403)"},
@@ -720,11 +720,11 @@ static void proxies_that_refuse(void **state)
         {"HTTP/1.1 302 No\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n", false,
          "answered 302 to CONNECT"},
         /* RFC 9110, 9.3.6: what is behind the head of a 2xx is the tunnel's. */
-        {ESTABLISHED "x", false, "sent something behind its answer to CONNECT"},
+        {ESTABLISHED "x", false, "sent more than its answer to CONNECT"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false,
-         "sent something behind its answer to CONNECT"},
-        {"SSH-2.0-x\r\n", false, "the proxy's answer is no HTTP"},
-        {"HTTP/1.1 407 Who\r\nthis is no header\r\n\r\n", false, "the proxy's answer is no HTTP"},
+         "sent more than its answer to CONNECT"},
+        {"SSH-2.0-x\r\n", false, "the proxy's answer is not HTTP"},
+        {"HTTP/1.1 407 Who\r\nthis is no header\r\n\r\n", false, "the proxy's answer is not HTTP"},
         {UPGRADED, false, "answered 101 to CONNECT"},
     };
 
@@ -767,7 +767,7 @@ static void refusals_without_an_end(void **state)
             net_jump_ms(TIMEOUT_MS);
         }
         finish();
-        expect_reason(HTTP_HOP_PROXY, "the proxy wants a login (407; it offers: Basic)");
+        expect_reason(HTTP_HOP_PROXY, "the proxy requires a login (407; it offers: Basic)");
     }
 }
 
@@ -833,7 +833,7 @@ static void heads_without_an_end(void **state)
             play(&players[0], SAY, "HTTP/1.1 200 OK\r\nX: y", HTTP_HOP_HTTP);
             play(&players[0], REPEAT, lines[i], HTTP_HOP_HTTP);
             run();
-            expect_reason(HTTP_HOP_HTTP, "the answer is no HTTP");
+            expect_reason(HTTP_HOP_HTTP, "the answer is not HTTP");
         }
     }
 }
@@ -952,7 +952,7 @@ static void answers_to_an_upgrade(void **state)
         int status;
         const char *words;
     } cases[] = {
-        {UPGRADED "x", SAY, HTTP_HOP_UPGRADE, 101, "the server speaks before it is its turn"},
+        {UPGRADED "x", SAY, HTTP_HOP_UPGRADE, 101, "the server sent something before the request"},
         {HELLO, SAY, HTTP_HOP_NONE, 200, ""},
         /* What matters is there, though it is cut short. */
         {"HTTP/1.1 401 No\r\nContent-Length: 10\r\n\r\nno", END, HTTP_HOP_NONE, 401, ""},
@@ -962,7 +962,7 @@ static void answers_to_an_upgrade(void **state)
          "the connection was closed after the WebSocket request was sent"},
         {"", RESET, HTTP_HOP_UPGRADE, 0,
          "Connection reset by peer after the WebSocket request was sent"},
-        {"x", END, HTTP_HOP_HTTP, 0, "the answer is no HTTP"},
+        {"x", END, HTTP_HOP_HTTP, 0, "the answer is not HTTP"},
     };
 
     (void)state;
@@ -1008,7 +1008,7 @@ static void garbage(void **state)
             lead(kind);
             play(&players[0], SAY, texts[i], HTTP_HOP_HTTP);
             run();
-            expect_reason(HTTP_HOP_HTTP, "the answer is no HTTP; does the port speak something");
+            expect_reason(HTTP_HOP_HTTP, "the answer is not HTTP; does the port speak something");
         }
     }
     /* In place of TLS. */
@@ -1268,8 +1268,9 @@ static void connections_that_are_not_made(void **state)
         request.port = i == 0 ? way.proxy.port : 443;
         run();
         expect_reason(i == 0 ? HTTP_HOP_TCP : HTTP_HOP_PROXY,
-                      i == 0 ? "no connection: Connection refused; is the server running"
-                             : "no connection to the proxy: Connection refused; is it right");
+                      i == 0
+                          ? "no connection: Connection refused; is the server running"
+                          : "no connection to the proxy: Connection refused; is its address right");
         assert_false(outcome.timed_out);
     }
     net_hanging_port(&address, hanging);
@@ -1475,8 +1476,9 @@ static void own_certificates(void **state)
             expect_hello();
             continue;
         }
-        expect_reason(HTTP_HOP_TLS, "does the server want a client certificate? Give one with "
-                                    "--cert and --key");
+        expect_reason(
+            HTTP_HOP_TLS,
+            "does the server require a client certificate? Give one with --cert and --key");
         assert_int_equal(outcome.trace.tls_failure, TLS_FAILURE_ALERT);
     }
     SSL_CTX_free(demanding);

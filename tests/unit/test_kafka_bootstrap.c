@@ -310,19 +310,19 @@ static void what_speaks_something_else_proves_nothing(void **state)
     static const struct {
         const char *hex, *why;
     } cases[] = {
-        {"2d455252", "impossible length"},                             /* -ERR */
-        {"485454502f312e31", "HTTP"},                                  /* HTTP/1.1 */
-        {"15030300020228", "TLS"},                                     /* an alert */
-        {"00000001", "impossible length"},                             /* no room for an id */
-        {"00002000", "no ApiVersions response"},                       /* too long to wait for */
-        {"0000000a5eed0002002300000000", "something else"},            /* another id */
-        {"0000002700127fff5eed0001000c", "something else"},            /* an echo, cut */
-        {"000000045eed0001", "no ApiVersions response"},               /* nothing behind the id */
-        {"0000000a5eed0001414100000000", "no ApiVersions response"},   /* no error of Kafka's */
-        {"0000000a5eed0001000000000001", "no ApiVersions response"},   /* less than it lists */
-        {"0000000a5eed00010000ffffffff", "no ApiVersions response"},   /* a negative number */
-        {"0000000b5eed000100000200120000", "no ApiVersions response"}, /* an entry cut short */
-        {"0000000a5eed00010023000000002b", "more than it was asked"},  /* and something behind */
+        {"2d455252", "invalid length"},                                  /* -ERR */
+        {"485454502f312e31", "HTTP"},                                    /* HTTP/1.1 */
+        {"15030300020228", "TLS"},                                       /* an alert */
+        {"00000001", "invalid length"},                                  /* no room for an id */
+        {"00002000", "not an ApiVersions response"},                     /* too long to wait for */
+        {"0000000a5eed0002002300000000", "does not match the request"},  /* another id */
+        {"0000002700127fff5eed0001000c", "does not match the request"},  /* an echo, cut */
+        {"000000045eed0001", "not an ApiVersions response"},             /* nothing behind the id */
+        {"0000000a5eed0001414100000000", "not an ApiVersions response"}, /* no error of Kafka's */
+        {"0000000a5eed0001000000000001", "not an ApiVersions response"}, /* less than it lists */
+        {"0000000a5eed00010000ffffffff", "not an ApiVersions response"}, /* a negative number */
+        {"0000000b5eed000100000200120000", "not an ApiVersions response"}, /* an entry cut short */
+        {"0000000a5eed00010023000000002b", "more than it was asked"}, /* and something behind */
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

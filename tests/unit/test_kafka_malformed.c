@@ -39,11 +39,11 @@ static void bad_responses_close(void **state)
     (void)state;
     static const struct bad cases[] = {
         /* Framing. */
-        {3, 0, "ffffffff 00000007", KAFKA_FILTER_EFRAME, "impossible length -1", 0},
-        {3, 0, "80000000", KAFKA_FILTER_EFRAME, "impossible length", 0},
-        {3, 0, "00000000", KAFKA_FILTER_EFRAME, "impossible length 0", 0},
-        {3, 0, "00000003 000000", KAFKA_FILTER_EFRAME, "impossible length 3", 0},
-        {3, 0, "00000008 00000008 00000000", KAFKA_FILTER_ECORRELATION, "id 8 answers no", 0},
+        {3, 0, "ffffffff 00000007", KAFKA_FILTER_EFRAME, "invalid length -1", 0},
+        {3, 0, "80000000", KAFKA_FILTER_EFRAME, "invalid length", 0},
+        {3, 0, "00000000", KAFKA_FILTER_EFRAME, "invalid length 0", 0},
+        {3, 0, "00000003 000000", KAFKA_FILTER_EFRAME, "invalid length 3", 0},
+        {3, 0, "00000008 00000008 00000000", KAFKA_FILTER_ECORRELATION, "id 8 does not answer", 0},
         /* Metadata. */
         {3, 0, "00000008 00000007 fffffffe", KAFKA_FILTER_EFRAME, "negative length", 0},
         {3, 0, "00000008 00000007 7fffffff", KAFKA_FILTER_EFRAME, "cannot hold", 0},

@@ -70,13 +70,13 @@ static void refuses_what_cannot_be(void **state)
         {"beef 02 7fffffff 00", "array that the frame cannot hold"},
         {"beef 02 fffffffe 00", "negative length"},
         {"beef 02 00000001 fffe 00", "negative length"},
-        {"beef 02 00000001 0009 00", "reaches beyond"},
-        {"beef 02 00000000 09 00", "reaches beyond"},
+        {"beef 02 00000001 0009 00", "extends beyond"},
+        {"beef 02 00000000 09 00", "extends beyond"},
         {"beef 02 00000000 01 05 0000", "more tags than"},
-        {"beef 02 00000000 01 01 00 09 00", "reaches beyond"},
+        {"beef 02 00000000 01 01 00 09 00", "extends beyond"},
         {"beef 02 00000000 01", "middle of a field"},
         {"beef 02 0000", "middle of a field"},
-        {"be", "reaches beyond"},
+        {"be", "extends beyond"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -1060,7 +1060,7 @@ static void a_greeting_has_a_deadline_that_nothing_moves(void **state)
     assert_int_equal(trickle(&client), MUX_ERROR_DEAD);
     assert_true(now == begin + 10 * SECOND);
     assert_string_equal(mux_session_reason(client.session),
-                        "the server has not answered HELLO in time");
+                        "the server did not answer HELLO in time");
     detach();
 
     assert_int_equal(link_up(), 0); /* HELLO was answered, and all positions have come but ... */
@@ -1147,7 +1147,7 @@ static void a_client_leaves_a_session_without_ids(void **state)
                     &client);
     assert_events(&client, "");
     exchange();
-    assert_events(&client, "goaway6:all numbers of streams are used up");
+    assert_events(&client, "goaway6:all stream numbers are used up");
     assert_events(&server, "open4294967295");
     assert_null(mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
                                 &stream_callbacks, &client));

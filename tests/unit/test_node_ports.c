@@ -142,7 +142,7 @@ static void overlaps_are_found(void **state)
     assert_true(check(all, 4, 9301, 9309, error));
     assert_true(check(all, 4, 9321, 65535, error));
     assert_false(check(all, 4, 9092, 9100, error)); /* its own bootstrap listener */
-    assert_string_equal(error, "port 9092 of the listener a is among 9092-9100");
+    assert_string_equal(error, "port 9092 of the listener a is in the range 9092-9100");
     assert_false(check(all, 4, 9300, 9300, error));
     assert_false(check(all, 4, 9301, 9310, error));
     assert_string_equal(error, "9301-9310 overlaps with 9310-9320 of b");

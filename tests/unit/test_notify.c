@@ -189,7 +189,7 @@ static void a_manager_that_is_gone(void **state)
     close(f.manager);
     f.manager = -1;
     notify_ready(notify);
-    assert_non_null(strstr(f.logged, "could not be told"));
+    assert_non_null(strstr(f.logged, "could not be notified"));
     f.logged[0] = '\0';
     notify_stopping(notify);
     assert_string_equal(f.logged, "");

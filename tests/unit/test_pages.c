@@ -202,7 +202,7 @@ static void whatever_is_asked_for(void **state)
         {"POST /do" HOST "Content-Length: 1025\r\n\r\n", 413, NULL, "the body is too large\n"},
         {"POST /do" HOST "Transfer-Encoding: chunked\r\n\r\n", 413, NULL,
          "the body is too large\n"},
-        {"POST /do" HOST "Expect: much\r\n\r\n", 417, NULL, "nothing can be expected here\n"},
+        {"POST /do" HOST "Expect: much\r\n\r\n", 417, NULL, "expectations are not supported\n"},
         {"BREW /do" HOST "\r\n", 501, NULL, "There is no such method.\n"},
         {"post /do" HOST "\r\n", 501, NULL, "There is no such method.\n"},
         {"GET http://localhost:PORT/healthz" HOST "\r\n", 400, NULL, NULL},
@@ -459,7 +459,7 @@ static void not_only_loopback(void **state)
     pages_free(pages);
     memset(net.lines, 0, sizeof net.lines);
     int port = set_up_pages("0.0.0.0:0");
-    assert_non_null(strstr(net.lines, "Whoever reaches the status address"));
+    assert_non_null(strstr(net.lines, "Anyone who reaches the status address"));
     assert_true(socket_parse("127.0.0.1", (uint16_t)port, &address));
     assert_int_equal(ask("GET / HTTP/1.1\r\nHost: 192.0.2.7:PORT\r\n\r\n"), 200);
     assert_int_equal(ask("GET / HTTP/1.1\r\nHost: evil.example:PORT\r\n\r\n"), 403);

@@ -277,7 +277,7 @@ static void without_descriptors_there_is_an_answer(void **state)
     assert_int_equal(errors, 0);
     run_until(1);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    assert_non_null(strstr(said, "no descriptor"));
+    assert_non_null(strstr(said, "no file descriptor"));
     ask("broker.example", 1, LATE_MS, NULL);
     run_until(2);
     assert_int_equal(answers, 1);

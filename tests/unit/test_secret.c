@@ -105,20 +105,20 @@ static void tokens_that_cannot_be(void **state)
         {"authorization:tok", "only the token itself"},
         {"Authorization: Bearer tok", "only the token itself"},
         {"TUNNEL_TOKEN=tok", "only the token itself"},
-        {"\"tok\"", "stands in quotes"},
-        {"'tok'", "stands in quotes"},
-        {"`tok`", "stands in quotes"},
+        {"\"tok\"", "is in quotes"},
+        {"'tok'", "is in quotes"},
+        {"`tok`", "is in quotes"},
         {"{\"access_token\":\"tok\"}", "JSON or HTML"},
         {"<html>", "JSON or HTML"},
-        {"please log in", "holds a blank"},
-        {"a\tb", "holds a blank"},
-        {"a\nb", "holds a line break"},
-        {"a\rX-Injected:b", "holds a line break"},
+        {"please log in", "contains a space"},
+        {"a\tb", "contains a space"},
+        {"a\nb", "contains a line break"},
+        {"a\rX-Injected:b", "contains a line break"},
         {"a\x1b[1m", "control character"},
         {"a\x7f", "control character"},
-        {"p\xc3\xa4ss", "is not ASCII"},
-        {"\xe2\x80\x9ctok\xe2\x80\x9d", "is not ASCII"},
-        {"a\xc2\xa0", "is not ASCII"},
+        {"p\xc3\xa4ss", "non-ASCII"},
+        {"\xe2\x80\x9ctok\xe2\x80\x9d", "non-ASCII"},
+        {"a\xc2\xa0", "non-ASCII"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -127,7 +127,7 @@ static void tokens_that_cannot_be(void **state)
         if (!why || !strstr(why, cases[i].words))
             fail_msg("%s: %s, not %s", cases[i].token, why ? why : "good", cases[i].words);
     }
-    assert_non_null(strstr(secret_check_token("t\0o\0k\0", 6), "holds NUL bytes"));
+    assert_non_null(strstr(secret_check_token("t\0o\0k\0", 6), "contains NUL bytes"));
 }
 
 static void tokens_from_files(void **state)

@@ -267,9 +267,9 @@ static void keys_of_every_form(void **state)
             char *pem = pem_of(rsa, traditional, ciphers[i], "open sesame");
             expect_key(pem, "open sesame", true);
             expect_no_key(pem, strlen(pem), NULL, "TUNNEL_PRIVATE_KEY_PASSPHRASE");
-            expect_no_key(pem, strlen(pem), "open barley", "does not open it");
-            expect_no_key(pem, strlen(pem), "\"open sesame\"", "stands in quotes");
-            expect_no_key(pem, strlen(pem), "", "does not open it");
+            expect_no_key(pem, strlen(pem), "open barley", "does not decrypt it");
+            expect_no_key(pem, strlen(pem), "\"open sesame\"", "is in quotes");
+            expect_no_key(pem, strlen(pem), "", "does not decrypt it");
             free(pem);
         }
     }
@@ -293,20 +293,20 @@ static void files_that_hold_no_key(void **state)
     char long_word[5000];
 
     expect_no_key("", 0, NULL, "is empty");
-    expect_no_key("token\n", 6, NULL, "no private key");
+    expect_no_key("token\n", 6, NULL, "not a private key");
     expect_no_key(openssh, sizeof openssh - 1, NULL, "ssh-keygen -p -m PEM");
     expect_no_key(damaged, sizeof damaged - 1, NULL, "damaged");
     expect_no_key(pem, strlen(pem) / 2, NULL, "damaged");
     for (char *at = pem; (at = strstr(at, "PRIVATE")); at++)
         memcpy(at, "PUBLIC ", 7);
-    expect_no_key(pem, strlen(pem), NULL, "no private key");
+    expect_no_key(pem, strlen(pem), NULL, "not a private key");
     free(pem);
     expect_no_key("-----BEGIN PUBLIC KEY-----\n", 27, NULL, "public key");
     pem = pem_of(small, false, NULL, NULL);
     expect_no_key(pem, strlen(pem), NULL, "2048");
     free(pem);
     pem = pem_of(curve, false, NULL, NULL);
-    expect_no_key(pem, strlen(pem), NULL, "RSA only");
+    expect_no_key(pem, strlen(pem), NULL, "only RSA");
     free(pem);
     pem = pem_of(rsa, false, EVP_aes_128_cbc(), "x");
     memset(long_word, 'x', sizeof long_word - 1);

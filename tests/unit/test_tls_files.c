@@ -251,9 +251,9 @@ static void encrypted_keys(void **state)
         expect_error(&files, "is encrypted: give --tls-key-passphrase-file, or the passphrase in "
                              "TUNNEL_TLS_KEY_PASSPHRASE");
         files.passphrase = "open barley";
-        expect_error(&files, "the passphrase does not open it");
+        expect_error(&files, "the passphrase does not decrypt it");
         files.passphrase = long_word;
-        expect_error(&files, "longer than any");
+        expect_error(&files, "longer than OpenSSL accepts");
         files.passphrase = "open sesame";
         tls_material_free(read_good(&files));
         files.passphrase = "open sesame\r\n";
@@ -305,9 +305,9 @@ static void other_formats(void **state)
     i2d_PKCS12_bio(bio, store);
     PKCS12_free(store);
     const char *path = write_bio("server.p12", bio);
-    expect_as(CERT, path, "is PKCS#12, and PEM is wanted: openssl pkcs12 -in FILE -nokeys");
-    expect_as(CA, path, "is PKCS#12, and PEM is wanted: openssl pkcs12 -in FILE -nokeys");
-    expect_as(KEY, path, "is PKCS#12, and PEM is wanted: openssl pkcs12 -in FILE -nocerts");
+    expect_as(CERT, path, "is PKCS#12, but PEM is required: openssl pkcs12 -in FILE -nokeys");
+    expect_as(CA, path, "is PKCS#12, but PEM is required: openssl pkcs12 -in FILE -nokeys");
+    expect_as(KEY, path, "is PKCS#12, but PEM is required: openssl pkcs12 -in FILE -nocerts");
 
     bio = BIO_new(BIO_s_mem());
     i2d_X509_bio(bio, server.certificate);
@@ -352,15 +352,15 @@ static void files_that_hold_something_else(void **state)
 
     (void)state;
     memset(large, '\n', (1 << 20) + 1);
-    expect_as(CERT, write_key("key2", server.key, false, NULL), "are two files exchanged?");
-    expect_as(KEY, write_certificates("cert2", &server, NULL), "are two files exchanged?");
+    expect_as(CERT, write_key("key2", server.key, false, NULL), "did you swap two files?");
+    expect_as(KEY, write_certificates("cert2", &server, NULL), "did you swap two files?");
     expect_as(KEY, write_key("other", stranger.key, false, NULL),
               "is not the private key of the (first) certificate in ");
     expect_as(KEY, write_file("ssh", openssh, sizeof openssh - 1), "ssh-keygen -p -m PEM");
     expect_as(CERT, write_file("csr", request, sizeof request - 1), "CSR");
     expect_as(CERT, write_file("none", "", 0), "is empty");
-    expect_as(KEY, write_file("junk", "not a key\n", 10), "is no private key in PEM");
-    expect_as(CA, write_file("junk", "not a CA\n", 9), "is no certificate in PEM");
+    expect_as(KEY, write_file("junk", "not a key\n", 10), "is not a private key in PEM");
+    expect_as(CA, write_file("junk", "not a CA\n", 9), "is not a certificate in PEM");
     expect_as(CA, path_of("missing"), "cannot be read: No such file");
     expect_as(CA, directory, "is a directory");
     expect_as(CA, "/dev/null", "is neither a regular file nor a pipe");
@@ -566,7 +566,7 @@ static void files_are_exchanged(void **state)
     expect_reload(&f, keeper, 0, 1, "refused by the test");
     f.refuses = false;
     write_file("ca", "junk", 4);
-    expect_reload(&f, keeper, 0, 1, "is no certificate in PEM");
+    expect_reload(&f, keeper, 0, 1, "is not a certificate in PEM");
     assert_int_equal(X509_cmp(f.certificate, stranger.certificate), 0);
     tls_keeper_free(keeper);
     worker_clear(&f.worker);

@@ -130,7 +130,7 @@ static void commands_that_fail(void **state)
     expect_failure(*state, "echo please log in", "did not print a token");
     expect_failure(*state, "printf 'a\\000b\\n'", "NUL bytes");
     expect_failure(*state, "printf '\\357\\273\\277t0ken\\n'", "byte order mark");
-    expect_failure(*state, "echo '\"t0ken\"'", "stands in quotes");
+    expect_failure(*state, "echo '\"t0ken\"'", "is in quotes");
     expect_failure(*state, "echo Bearer t0ken", "only the token itself");
     expect_failure(*state, "echo '{\"token\":\"t0ken\"}'", "JSON");
     /* What is cut off at the limit does not become a token. */

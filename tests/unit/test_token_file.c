@@ -108,7 +108,7 @@ static void expect_said(struct fixture *f, const char *event, const char *words)
         fail_msg("more than one line: %s", f->lines);
 }
 
-static const char unusable[] = "The token file cannot be used; the tokens of before stay in force";
+static const char unusable[] = "The token file cannot be used; the old tokens stay in force";
 static const char again[] = "The token file has changed and was read again";
 
 static void expect_valid(const struct fixture *f, const char *token, bool valid)
@@ -154,9 +154,9 @@ static void bad_files_leave_the_old_tokens(void **state)
 {
     struct fixture *f = *state;
     static const char *const bad[][2] = {
-        {"", "holds no token"},
-        {"# nobody\n", "holds no token"},
-        {"tok-9 eve\n\"tok-8\"\n", "line 2: the token stands in quotes"},
+        {"", "contains no token"},
+        {"# nobody\n", "contains no token"},
+        {"tok-9 eve\n\"tok-8\"\n", "line 2: the token is in quotes"},
         {"\xef\xbb\xbftok-9 eve\n", "byte order mark"},
         {"tok-9 eve\ntok-9 mallory\n", "line 2: the token is the same as in line 1"},
     };
@@ -191,7 +191,7 @@ static void a_file_that_is_away_for_a_while(void **state)
     assert_int_equal(rename(f->path, f->other), 0);
     expect_said(f, unusable, "No such file or directory");
     assert_int_equal(mkdir(f->path, 0700), 0);
-    expect_said(f, unusable, "no regular file");
+    expect_said(f, unusable, "not a regular file");
     assert_int_equal(rmdir(f->path), 0);
     write_text(f->path, "tok-2 bob\n");
     expect_said(f, again, "tokens=1");
@@ -279,7 +279,7 @@ static void bad_files_at_the_start(void **state)
     assert_null(token_file_new(&f->log, f->other, error, sizeof error));
     assert_non_null(strstr(error, "No such file"));
     assert_null(token_file_new(&f->log, "/dev/zero", error, sizeof error));
-    assert_non_null(strstr(error, "no regular file"));
+    assert_non_null(strstr(error, "not a regular file"));
     assert_int_equal(truncate(f->path, (16 << 20) + 1), 0);
     assert_null(token_file_new(&f->log, f->path, error, sizeof error));
     assert_non_null(strstr(error, "larger than 16384 KiB"));

@@ -77,9 +77,9 @@ static void names(void **state)
 static void files_without_a_token(void **state)
 {
     (void)state;
-    expect_error("", "holds no token");
-    expect_error("\n \r\n\t\n", "holds no token");
-    expect_error("# one\n#two", "holds no token");
+    expect_error("", "contains no token");
+    expect_error("\n \r\n\t\n", "contains no token");
+    expect_error("# one\n#two", "contains no token");
 }
 
 static void files_that_are_no_plain_text(void **state)
@@ -98,24 +98,24 @@ static void files_that_are_no_plain_text(void **state)
 static void lines_that_are_wrong(void **state)
 {
     (void)state;
-    expect_error("good\n\"s3cret\" x\n", "line 2: the token stands in quotes");
-    expect_error("good\n\n 's3cret'\n", "line 3: the token stands in quotes");
-    expect_error("Bearer s3cret\n", "line 1: the token begins with what stands before a token");
+    expect_error("good\n\"s3cret\" x\n", "line 2: the token is in quotes");
+    expect_error("good\n\n 's3cret'\n", "line 3: the token is in quotes");
+    expect_error("Bearer s3cret\n", "line 1: the token begins with the scheme of a header");
     expect_error("Authorization: Bearer s3cret", "line 1: the token begins with");
     expect_error("Snowflake Token=\"s3cret\"", "line 1: the token begins with");
     expect_error("{\"s3cret\":1}", "line 1: the token is JSON");
-    expect_error("s3cret\x1b[1m alice", "line 1: the token holds");
-    expect_error("p\xc3\xa4ss alice", "line 1: the token holds a character that is not ASCII");
-    expect_error("one\rs3cret\n", "line 1: the token holds a line break");
+    expect_error("s3cret\x1b[1m alice", "line 1: the token contains");
+    expect_error("p\xc3\xa4ss alice", "line 1: the token contains a non-ASCII character");
+    expect_error("one\rs3cret\n", "line 1: the token contains a line break");
     expect_error("good\ns3cret al\x07"
                  "ice\n",
-                 "line 2: the name holds a control character");
-    expect_error("s3cret a\rb\n", "line 1: the name holds a control character");
+                 "line 2: the name contains a control character");
+    expect_error("s3cret a\rb\n", "line 1: the name contains a control character");
     expect_error("s3cret \xfc\n", "line 1: the name is not UTF-8");
     expect_error("s3cret a\xe2\x80\xae"
                  "b\n",
-                 "line 1: the name holds a control character or");
-    expect_error("s3cret token of line 9\n", "line 1: the name begins as those");
+                 "line 1: the name contains a control character or");
+    expect_error("s3cret token of line 9\n", "line 1: the name begins like the names");
 }
 
 /* Neither a token nor a name is ever cut; a comment may be as long as it likes. */
@@ -159,7 +159,7 @@ static void the_same_token_twice(void **state)
 {
     (void)state;
     expect_error("s3cret alice\nother bob\n\ns3cret mallory\n",
-                 "line 4: the token is the same as in line 1, and the name is another one");
+                 "line 4: the token is the same as in line 1, but the name is different");
     expect_error("s3cret alice\ns3cret\n", "line 2: the token is the same as in line 1");
     struct token_table *table = parse("tok-a alice\ntok-b\ntok-a  alice \ntok-b\ntok-c carol");
     assert_int_equal(token_table_count(table), 3);

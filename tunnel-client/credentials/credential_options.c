@@ -45,8 +45,8 @@ static bool check_one_source(const struct options *options, bool *any, char *err
         if (!sources[i].value)
             continue;
         if (first) {
-            snprintf(error, size, "%s and %s exclude each other: one of them says who this is",
-                     first, sources[i].option);
+            snprintf(error, size, "%s and %s cannot be used together: choose one", first,
+                     sources[i].option);
             return false;
         }
         first = sources[i].option;
@@ -62,7 +62,7 @@ const char *credential_options_check_token(const struct options *options, const 
 
     if (!why && options_use_snowflake(options) &&
         (memchr(token, '"', size) || memchr(token, '\\', size)))
-        return "holds a quotation mark or a backslash, as none of Snowflake's does";
+        return "contains a quotation mark or a backslash, which no Snowflake token does";
     return why;
 }
 
@@ -131,8 +131,7 @@ static bool set_token_url(struct options *options, char *error, size_t size)
     if (!why)
         why = check_no_path(text);
     if (!why && !is_protected(&options->token_url))
-        why =
-            "what proves who this is would travel readable for everybody in between: use https://";
+        why = "the credentials would be sent unencrypted: use https://";
     /* The URL may hold a password: it is not repeated. */
     return why ? fail(error, size, "--snowflake-url", why) : true;
 }
@@ -144,7 +143,7 @@ static bool check_pair(struct options *options, char *error, size_t size)
     const char *why;
 
     if (missing) {
-        snprintf(error, size, "%s needs %s as well, for key-pair authentication", given, missing);
+        snprintf(error, size, "%s requires %s, for key-pair authentication", given, missing);
         return false;
     }
     if (!given)
@@ -176,7 +175,7 @@ bool credential_options_check(struct options *options, char *error, size_t size)
         !request_headers_check(&options->header, token, error, size))
         return false;
     if (!options->cert != !options->key) {
-        snprintf(error, size, "--cert and --key belong together: %s is missing",
+        snprintf(error, size, "--cert and --key must be used together: %s is missing",
                  options->cert ? "--key" : "--cert");
         return false;
     }
@@ -184,9 +183,8 @@ bool credential_options_check(struct options *options, char *error, size_t size)
                                  options->key_passphrase_file, error, size))
         return false;
     if ((token || options->header.count > 0) && !is_protected(&options->url)) {
-        snprintf(error, size,
-                 "--server %s: %s would travel readable for everybody in between: use https://",
-                 options->server, token ? "a token" : "what --header says");
+        snprintf(error, size, "--server %s: %s would be sent unencrypted: use https://",
+                 options->server, token ? "a token" : "the value of --header");
         return false;
     }
     return true;

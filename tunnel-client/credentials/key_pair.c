@@ -142,7 +142,7 @@ static void do_without(struct key_pair *pair, const char *hop, int status, const
         return;
     }
     log_warning(pair->worker->log, "token_reused",
-                "No new token could be had; the last one is still good and is used again",
+                "Could not get a new token; using the last one, which is still valid",
                 log_str("reason", reason), log_i64("good_for_s", left));
     token = strdup(pair->kept);
     if (!token)
@@ -285,9 +285,9 @@ struct key_pair *key_pair_new(struct worker *worker, struct http_way *way,
         log_warning(worker->log, "private_key_exposed",
                     "Every user of this machine can read the private key: chmod 600",
                     log_str("file", options->private_key_file));
-    log_info(worker->log, "key_pair", "Tokens are asked for with a key pair",
-             log_str("at", pair->url), log_str("account", pair->account),
-             log_str("user", pair->user), log_str("fingerprint", pair->fingerprint));
+    log_info(worker->log, "key_pair", "Asking for tokens with a key pair", log_str("at", pair->url),
+             log_str("account", pair->account), log_str("user", pair->user),
+             log_str("fingerprint", pair->fingerprint));
     return pair;
 }
 

@@ -38,13 +38,13 @@ static const char *check(const char *entry, size_t name, bool with_token)
     const char *value = value_of(entry, name, &size);
 
     if (has_control(value, size))
-        return "its value holds a line break or another control character";
+        return "its value contains a line break or another control character";
     if (is_named(entry, name, "Authorization") && with_token)
-        return "the token goes into this header; give the one or the other";
+        return "this header carries the token; give one or the other";
     if (is_named(entry, name, "Proxy-Authorization"))
-        return "this is for proxies only, and the server would read it";
+        return "this header is for proxies only, but the server would get it";
     if (http_is_framing(entry, name))
-        return "the connection's own handshake says that";
+        return "the handshake itself sets this header";
     return NULL;
 }
 
@@ -59,7 +59,7 @@ bool request_headers_check(const struct config_list *list, bool with_token, char
         if (name == 0 || entry[name] != ':') {
             /* What stands there may be a value whose name was forgotten: it is not shown. */
             snprintf(error, size,
-                     "--header: entry %zu is not NAME:VALUE; a name has no blanks, and the colon "
+                     "--header: entry %zu is not NAME:VALUE; a name has no spaces, and a colon "
                      "follows it",
                      i + 1);
             return false;
@@ -67,7 +67,7 @@ bool request_headers_check(const struct config_list *list, bool with_token, char
         const char *why = check(entry, name, with_token);
         total += strlen(entry) + sizeof ": \r\n" - 1;
         if (!why && total > REQUEST_HEADERS_MAX)
-            why = "all of them together are more than 4 KiB";
+            why = "all of them together are larger than 4 KiB";
         if (why) {
             snprintf(error, size, "--header %.*s: %s",
                      (int)(name < NAME_SHOWN_MAX ? name : NAME_SHOWN_MAX), entry, why);

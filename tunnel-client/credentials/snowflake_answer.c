@@ -39,7 +39,7 @@ const char *snowflake_token_check(const char *token, size_t size)
         return "is longer than 12 KiB";
     for (size_t i = 0; i < size; i++)
         if (!is_token_character(token[i]))
-            return "holds characters that no token has";
+            return "contains characters that no token has";
     return NULL;
 }
 
@@ -189,7 +189,7 @@ static void advise_clock(const struct snowflake_answer *answer, bool is_suspecte
                  off > 0 ? off : -off, off > 0 ? "ahead of" : "behind");
     else if (is_suspected && answer->date > 0)
         snprintf(advice, size,
-                 "it speaks of the time, but this machine's clock is only %" PRId64
+                 "it mentions the time, but this machine's clock is only %" PRId64
                  " seconds off the server's",
                  off > 0 ? off : -off);
     else if (is_suspected)
@@ -250,9 +250,10 @@ static void advise_refusal(const struct snowflake_question *question, const char
                            char *advice, size_t size)
 {
     if (says_any(said, network_words))
-        snprintf(advice, size,
-                 "a network policy decides from where this user may come: the user needs one that "
-                 "allows this machine's public address (ALTER USER ... SET NETWORK_POLICY=...)");
+        snprintf(
+            advice, size,
+            "a network policy restricts where this user may connect from: the user needs one that "
+            "allows this machine's public address (ALTER USER ... SET NETWORK_POLICY=...)");
     else if (says_any(said, role_words))
         advise_role(question, advice, size);
     else if (says_any(said, scope_words))
@@ -291,8 +292,8 @@ static void explain_no_token(const struct snowflake_answer *answer,
     else if (size > 0 && body[0] == '{')
         why = "is JSON";
     snprintf(sentence, SNOWFLAKE_SENTENCE_MAX,
-             "%.200s answered the request for a token with %d, but what came %s: %s", question->url,
-             answer->status, why, CHECK_URL);
+             "%.200s answered the request for a token with %d, but the answer %s: %s",
+             question->url, answer->status, why, CHECK_URL);
 }
 
 /* json: what a JSON answer says; NULL: it is none, so perhaps not Snowflake's. */
@@ -346,7 +347,7 @@ enum snowflake_verdict snowflake_answer_read(const struct snowflake_answer *answ
     }
     bool is_json = say_body(answer, said);
     if (busy)
-        snprintf(advice, sizeof advice, "it is tried again");
+        snprintf(advice, sizeof advice, "tunnel-client tries again");
     else
         advise(answer, question, is_json ? said : NULL, advice, sizeof advice);
     snprintf(sentence, SNOWFLAKE_SENTENCE_MAX,

@@ -35,9 +35,9 @@ const char *snowflake_check_account(const char *account)
     if (strlen(account) > SNOWFLAKE_ACCOUNT_MAX)
         return "is too long for an account";
     if (account[strspn(account, allowed)] != '\0')
-        return "an account has letters, digits, _, - and dots only";
+        return "an account identifier has only letters, digits, _, - and dots";
     if (!isalnum((unsigned char)account[0]) || strstr(account, "..") || ends_with(account, "."))
-        return "is no account identifier, such as myorg-account1 or xy12345.us-east-2.aws";
+        return "is not an account identifier, such as myorg-account1 or xy12345.us-east-2.aws";
     return NULL;
 }
 
@@ -59,7 +59,7 @@ const char *snowflake_check_user(const char *user)
         return "a user's name has no control characters";
     text = json_string(user);
     json_decref(text);
-    return text ? NULL : "is no valid UTF-8";
+    return text ? NULL : "is not valid UTF-8";
 }
 
 const char *snowflake_check_role(const char *role)
@@ -67,7 +67,7 @@ const char *snowflake_check_role(const char *role)
     if (strlen(role) > SNOWFLAKE_ROLE_MAX)
         return "is too long for a role";
     if (has_control(role) || strchr(role, ' '))
-        return "a role's name with blanks or control characters cannot be asked for";
+        return "a role name must not contain spaces or control characters";
     return NULL;
 }
 
@@ -113,9 +113,9 @@ EVP_PKEY *snowflake_read_key(const char *pem, size_t size, const char *passphras
     if (!key)
         return NULL;
     if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
-        *why = "is no RSA key; Snowflake takes RSA only: openssl genrsa 2048";
+        *why = "is not an RSA key; Snowflake accepts only RSA: openssl genrsa 2048";
     else if (EVP_PKEY_get_bits(key) < KEY_BITS_MIN)
-        *why = "is an RSA key of less than 2048 bits, which Snowflake does not take";
+        *why = "is an RSA key of less than 2048 bits, which Snowflake does not accept";
     if (*why) {
         EVP_PKEY_free(key);
         return NULL;

@@ -267,7 +267,7 @@ static void on_exited(struct token_command *command, int status)
     } else if (size == 0) {
         fail(command, command->line_ended
                           ? "printed an empty line; the first line of its output is the token"
-                          : "ended well and printed nothing; it has to print the token");
+                          : "succeeded but printed nothing; it must print the token");
     } else if (why) {
         snprintf(what, sizeof what, "did not print a token: the first line of its output %s", why);
         fail(command, what);
@@ -327,8 +327,8 @@ static void on_output(evutil_socket_t fd, short what, void *argument)
         stop_reading(&command->output, &command->output_fd);
     } else if (command->output_size > OUTPUT_MAX) {
         kill_run(command);
-        fail(command, "printed more than 64 KiB and was killed; only the first line of its output "
-                      "is wanted, the token");
+        fail(command,
+             "printed more than 64 KiB and was killed; print only the token, on the first line");
     }
 }
 

@@ -140,7 +140,7 @@ int diagnosis_end(struct diagnosis *diagnosis)
     char shown[SHOWN_MAX];
 
     if (failed)
-        snprintf(sentence, sizeof sentence, "It does not work, and the layer is %s: %s",
+        snprintf(sentence, sizeof sentence, "It does not work; the layer that fails is %s: %s",
                  layers[failed->layer].name, failed->detail);
     else if (warning)
         snprintf(sentence, sizeof sentence, "It works, but look at %s: %s",

@@ -16,9 +16,8 @@
 
 /* What may be behind a connection that a broker ends without an answer. */
 #define CLOSED                                                                                     \
-    "; a broker that wants TLS (--kafka-tls of tunnel-server), or is none, ends a connection "     \
-    "like "                                                                                        \
-    "this"
+    "; a broker that requires TLS (--kafka-tls of tunnel-server), or another service, ends a "     \
+    "connection like this"
 
 enum {
     CORRELATION_ID = 1,
@@ -106,7 +105,7 @@ static void add_stages(struct doctor *doctor, const struct http_dial_result *res
     }
     if (trace->proxied_us > 0) {
         diagnosis_add(diagnosis, LAYER_PROXY, VERDICT_OK, since(trace->proxied_us, before),
-                      "the proxy %s leads to the server", trace->proxy);
+                      "the proxy %s connects to the server", trace->proxy);
         before = trace->proxied_us;
     }
     if (trace->secured_us > 0) {
@@ -136,7 +135,7 @@ static void on_dialled(void *context, const struct http_dial_result *result)
             diagnosis_add(diagnosis, LAYER_AUTH, VERDICT_OK, -1, "not refused");
         return; /* on_failed() says what it was */
     }
-    diagnosis_add(diagnosis, LAYER_AUTH, VERDICT_OK, -1, "let in %s%s",
+    diagnosis_add(diagnosis, LAYER_AUTH, VERDICT_OK, -1, "admitted %s%s",
                   options_has_token(options) ? "with a token" : "without a token",
                   options->cert ? ", with a client certificate" : "");
     diagnosis_add(diagnosis, LAYER_UPGRADE, VERDICT_OK, -1, "the connection is a WebSocket");
@@ -162,8 +161,8 @@ static void on_lost(void *context, bool announced)
     if (doctor->over)
         return;
     diagnosis_add(&doctor->diagnosis, LAYER_TUNNEL, VERDICT_FAILED, -1,
-                  "the WebSocket was lost while the doctor asked; does something in between cut "
-                  "it? --log-level info says why");
+                  "the WebSocket was lost during the checks; does something in between cut it? "
+                  "--log-level info says why");
     finish(doctor);
 }
 
@@ -174,8 +173,8 @@ static void next_question(struct doctor *doctor);
 static void end_stream(struct doctor *doctor)
 {
     if (doctor->stream)
-        mux_stream_reset(doctor->stream, MUX_CODE_PEER_RESET, "the doctor has seen enough",
-                         MUX_RESET_NOW, clock_now_us());
+        mux_stream_reset(doctor->stream, MUX_CODE_PEER_RESET, "the doctor is done", MUX_RESET_NOW,
+                         clock_now_us());
     doctor->stream = NULL;
     event_del(doctor->deadline);
 }
@@ -247,16 +246,17 @@ static void question_failed(struct doctor *doctor, enum diagnosis_layer layer, c
     case QUESTION_TARGET:
         diagnosis_add(
             diagnosis, LAYER_TARGET, VERDICT_FAILED, took(doctor),
-            "target %s: %s; is its address in tunnel-server's --tcp right, and the service up?",
+            "target %s: %s; is its address right in tunnel-server's --tcp, and is the service "
+            "running?",
             doctor->options->targets[doctor->cluster - doctor->options->cluster_count].name,
             reason);
         doctor->cluster++;
         break;
     case QUESTION_METADATA:
         diagnosis_add(diagnosis, layer, VERDICT_WARNING, took(doctor),
-                      "cluster %s: a broker answers ApiVersions but not Metadata (%s); if it wants "
-                      "a login (SASL), that is your Kafka client's to do, and brokers and their "
-                      "listeners were not looked at",
+                      "cluster %s: a broker answers ApiVersions but not Metadata (%s); if it "
+                      "requires a login (SASL), your Kafka client does that; the brokers and their "
+                      "listeners were not checked",
                       cluster_name(doctor), reason);
         doctor->cluster++;
         break;
@@ -264,8 +264,8 @@ static void question_failed(struct doctor *doctor, enum diagnosis_layer layer, c
         diagnosis_add(diagnosis, layer, VERDICT_FAILED, took(doctor), "cluster %s: %s%s",
                       cluster_name(doctor), reason,
                       layer == LAYER_BROKER && !strstr(reason, "TLS")
-                          ? "; are the addresses in tunnel-server's --kafka right, and the brokers "
-                            "up?"
+                          ? "; are the addresses right in tunnel-server's --kafka, and are the "
+                            "brokers running?"
                           : "");
         doctor->cluster++;
     }
@@ -294,9 +294,9 @@ static void tell_of_controllers(struct doctor *doctor, const struct kafka_bootst
         apis->describe_cluster && strcmp(cluster_name(doctor), ADDRESS_DEFAULT_CLUSTER) != 0;
 
     diagnosis_add(&doctor->diagnosis, LAYER_KAFKA, meant ? VERDICT_WARNING : VERDICT_FAILED, -1,
-                  "cluster %s: what answers is no broker, for it has no Metadata; a KRaft "
-                  "controller is like that, and serves admin clients with bootstrap.controllers "
-                  "alone. For all others, name a broker in tunnel-server's --kafka",
+                  "cluster %s: the answer is not from a broker: it does not serve Metadata; a "
+                  "KRaft controller is like that, and serves only admin clients with "
+                  "bootstrap.controllers. For all others, give a broker in tunnel-server's --kafka",
                   cluster_name(doctor));
 }
 
@@ -308,9 +308,9 @@ static void tell_of_unusable(struct doctor *doctor)
 
     if (unusable > 0)
         diagnosis_add(&doctor->diagnosis, LAYER_KAFKA, VERDICT_WARNING, -1,
-                      "cluster %s: %u of its brokers cannot be sent clients to, because their id "
-                      "is below zero or their port is none; node_unusable in tunnel-server's log "
-                      "names them. A broker that has just begun is like that for a moment",
+                      "cluster %s: clients cannot be sent to %u of its brokers, because their id "
+                      "is negative or they have no port; node_unusable in tunnel-server's log "
+                      "names them. A broker that has just started is like that for a moment",
                       cluster_name(doctor), (unsigned)unusable);
 }
 
@@ -515,10 +515,10 @@ static void note_trouble(struct doctor *doctor, const uint8_t *payload, size_t s
 
     if (doctor->over || !mux_trouble_decode(payload, size, &cluster, &what))
         return;
-    diagnosis_add(&doctor->diagnosis, LAYER_BROKER, VERDICT_WARNING, -1,
-                  "cluster %.*s: of the addresses in tunnel-server's --kafka, %.*s; clients are "
-                  "served by the others",
-                  (int)cluster.size, cluster.bytes, (int)what.size, what.bytes);
+    diagnosis_add(
+        &doctor->diagnosis, LAYER_BROKER, VERDICT_WARNING, -1,
+        "cluster %.*s: of the addresses in tunnel-server's --kafka, %.*s; the others serve clients",
+        (int)cluster.size, cluster.bytes, (int)what.size, what.bytes);
 }
 
 static void on_message(void *context, struct mux_session *session, uint8_t type,
@@ -576,8 +576,8 @@ static bool check_names(struct doctor *doctor, const struct mux_welcome *welcome
             continue;
         good = false;
         diagnosis_add(&doctor->diagnosis, LAYER_SERVER, VERDICT_FAILED, -1,
-                      "the server has no --%s of the name %s; it offers %s",
-                      cluster ? "kafka" : "tcp", name, offers);
+                      "the server has no --%s named %s; it offers %s", cluster ? "kafka" : "tcp",
+                      name, offers);
     }
     return good;
 }
@@ -599,9 +599,9 @@ static void on_up(void *context, const struct mux_welcome *welcome)
         return;
     }
     diagnosis_add(&doctor->diagnosis, LAYER_SERVER, VERDICT_OK, -1,
-                  "it takes you for %.*s and offers %s",
-                  welcome->identity.size > 0 ? (int)welcome->identity.size : 7,
-                  welcome->identity.size > 0 ? welcome->identity.bytes : "nobody", offers);
+                  "the server knows you as %.*s and offers %s",
+                  welcome->identity.size > 0 ? (int)welcome->identity.size : 9,
+                  welcome->identity.size > 0 ? welcome->identity.bytes : "anonymous", offers);
     next_question(doctor);
 }
 
@@ -686,8 +686,8 @@ static void look_at_ports(struct doctor *doctor)
             diagnosis_add(
                 &doctor->diagnosis, LAYER_LISTENER,
                 listener->cluster ? VERDICT_FAILED : VERDICT_WARNING, -1,
-                "%s for %s is taken: %s; your Kafka client would talk to that. " LISTENER_WHO_HOLDS
-                "; another port can be given with --%s",
+                "%s for %s is in use: %s; your Kafka client would talk to that. " LISTENER_WHO_HOLDS
+                "; to use another port, set --%s",
                 at, listener->name, why, listener->cluster ? "kafka" : "tcp");
         }
     }

@@ -43,7 +43,7 @@ bool node_ports_check(const struct node_ports *all, size_t count, size_t index, 
         if (!node_ports_hosts_meet(own->host, other->host))
             continue;
         if (other->port != 0 && holds(&own->nodes, other->port)) {
-            snprintf(error, size, "port %u of the listener %s is among %u-%u",
+            snprintf(error, size, "port %u of the listener %s is in the range %u-%u",
                      (unsigned)other->port, other->name, (unsigned)own->nodes.first,
                      (unsigned)own->nodes.last);
             return false;

@@ -145,8 +145,8 @@ struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
                                              : "probably by another tunnel-client");
     else if (failed == EADDRNOTAVAIL)
         snprintf(error, size,
-                 "%s (%s) is no address of this machine, and nothing can listen there: give one "
-                 "that is, or the port alone; the brokers' addresses belong to tunnel-server",
+                 "%s (%s) is not an address of this machine: give one that is, or only the port; "
+                 "the brokers' addresses belong to tunnel-server",
                  where->address.host, where->name);
     else
         snprintf(error, size, "cannot listen on %s port %u (%s): %s", where->address.host,
@@ -277,8 +277,8 @@ static int compare_requests(const void *a, const void *b)
 static void note_other_port(const struct port *bootstrap, const struct port *port)
 {
     log_info(port->ports->worker->log, "node_port_taken",
-             "A node's own port was taken, so its listener is on the next free one; it may be "
-             "another one next time",
+             "A node's own port was in use, so its listener is on the next free one; next time it "
+             "may be on another one",
              log_str("name", port->label),
              log_u64("port", node_ports_at(&bootstrap->node_ports, port->node_id, 0)),
              log_u64("listen_port", port->number));
@@ -320,7 +320,7 @@ static bool take_port_back(struct port *bootstrap, uint64_t now_us, struct list 
         return false;
     size_t bit = (size_t)port->number - bootstrap->node_ports.first;
     log_info(ports->worker->log, "listener_withdrawn",
-             "The listener of a node that is not named any more makes way for another node",
+             "A listener whose node is no longer named makes way for another node",
              log_str("name", port->label), log_u64("port", port->number),
              log_ms("unused", (now_us - port->used_us) / 1000));
     for (size_t i = 0; i < 2; i++) {
@@ -397,9 +397,7 @@ void ports_explain(const struct port *bootstrap, int failed, char *error, size_t
     const struct address_ports *ports = &bootstrap->node_ports;
 
     if (failed == EADDRINUSE && bootstrap->held)
-        snprintf(error, size,
-                 "none of the %u ports %u-%u, which are for the nodes of %s, is free; see "
-                 "--node-ports",
+        snprintf(error, size, "all %u ports %u-%u for the nodes of %s are in use; see --node-ports",
                  (unsigned)address_ports_count(ports), (unsigned)ports->first,
                  (unsigned)ports->last, bootstrap->name);
     else if (failed == EADDRINUSE)
@@ -407,8 +405,8 @@ void ports_explain(const struct port *bootstrap, int failed, char *error, size_t
                  bootstrap->name);
     else if (failed == EMFILE)
         snprintf(error, size,
-                 "too few descriptors: listeners for nodes have %zu, and %zu are all that they may "
-                 "take; raise the limit (ulimit -n)",
+                 "too few file descriptors: listeners for nodes use %zu of at most %zu; raise the "
+                 "limit (ulimit -n)",
                  bootstrap->ports->node_sockets, bootstrap->ports->node_sockets_max);
     else
         snprintf(error, size, "cannot listen on %s: %s", bootstrap->host, strerror(failed));

@@ -65,7 +65,7 @@ static void end(struct run *run, int exit_code)
 
 static void give_up(struct run *run, const char *reason)
 {
-    say(run, "not_ready", "the tunnel did not come up, and the command was not run", reason);
+    say(run, "not_ready", "the tunnel did not come up, so the command was not run", reason);
     end(run, 1);
 }
 
@@ -170,7 +170,7 @@ static void cannot_execute(struct run *run, int error)
 
     snprintf(message, sizeof message, "cannot execute %s", run->options->call.arguments[0]);
     say(run, "not_executed", message,
-        error == ENOENT ? "no such command or file; is it installed, and in PATH?"
+        error == ENOENT ? "no such command or file; is it installed, and is it in PATH?"
                         : strerror(error));
     end(run, error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE);
 }

@@ -233,7 +233,7 @@ static void quit(struct status *status, struct pages_answer *answer)
         pages_say(answer, 403, "Quitting over HTTP is off: start with --allow-quit.\n");
         return;
     }
-    log_info(client->worker->log, "quit_requested", "POST /quitquitquit asks the program to stop");
+    log_info(client->worker->log, "quit_requested", "POST /quitquitquit asked the program to stop");
     worker_wait_ms(status->quit, QUIT_DELAY_MS);
     pages_say(answer, 200, "stopping\n");
 }

@@ -8,7 +8,7 @@ const STATES = {
   gone: "tunnel-client does not answer",
 };
 const EVENTS = {
-  up: "New session", resumed: "Link back, connections go on", link_lost: "Link lost", session_lost: "Session lost, connections reset",
+  up: "New session", resumed: "Link back, connections continue", link_lost: "Link lost", session_lost: "Session lost, connections reset",
   dial_failed: "Could not connect", server_going_away: "The server is about to stop",
   smaller_frames: "Smaller frames",
 };
