@@ -1,5 +1,5 @@
-# Homebrew formula for tunnel-client: the side of the Kafka clients. Not tried on a Mac; its syntax is checked.
-# Before it is of use: the address and the checksum of a released source archive (shasum -a 256).
+# Homebrew formula for tunnel-client: the side of the Kafka clients. Not tried on a Mac; only its syntax is checked.
+# Before you use it, fill in the address and the checksum of a released source archive (shasum -a 256).
 class KafkaTunnelClient < Formula
   desc "Kafka brokers at localhost, reached through HTTPS"
   homepage "https://example.com/kafka-tunnel"
@@ -21,7 +21,7 @@ class KafkaTunnelClient < Formula
     system "meson", "setup", "build", "-Dsystemd_unit_dir=", *std_meson_args
     system "meson", "compile", "-C", "build", "--verbose"
     system "meson", "install", "-C", "build"
-    # The server is for where the brokers are.
+    # The server belongs where the brokers are.
     rm_r [bin/"tunnel-server", man1/"tunnel-server.1", zsh_completion/"_tunnel-server", bash_completion/"tunnel-server"]
   end
 

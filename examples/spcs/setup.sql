@@ -1,6 +1,6 @@
 -- From nothing to a public endpoint that leads to Kafka. Run it in a Snowflake account, as ACCOUNTADMIN (or roles with these rights).
--- Not runnable in the project's tests: they have no account. What is tested: the specification in here is service.yaml,
--- which the tests parse, and whose command lines they give to the programs.
+-- The project's tests cannot run it, because they have no account. They check that the specification here is service.yaml,
+-- parse that file, and give its command lines to the programs.
 
 -- 1. A role that owns the service, and one for those who use it.
 USE ROLE ACCOUNTADMIN;
@@ -9,7 +9,7 @@ CREATE ROLE IF NOT EXISTS kafka_tunnel_client;
 GRANT ROLE kafka_tunnel_owner TO ROLE SYSADMIN;
 GRANT BIND SERVICE ENDPOINT ON ACCOUNT TO ROLE kafka_tunnel_owner;
 
--- 2. Where it runs, and where its images are. A public endpoint excludes AUTO_SUSPEND_SECS of the service.
+-- 2. Where it runs, and where its images are. A service with a public endpoint cannot have AUTO_SUSPEND_SECS.
 CREATE COMPUTE POOL IF NOT EXISTS kafka_tunnel_pool
   MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = CPU_X64_S;
 GRANT USAGE, MONITOR ON COMPUTE POOL kafka_tunnel_pool TO ROLE kafka_tunnel_owner;
@@ -19,7 +19,7 @@ GRANT OWNERSHIP ON SCHEMA kafka_tunnel.public TO ROLE kafka_tunnel_owner COPY CU
 
 USE ROLE kafka_tunnel_owner;
 CREATE IMAGE REPOSITORY IF NOT EXISTS kafka_tunnel.public.images;
--- repository_url is where the images go, from a shell (README.md), before the next step.
+-- Push the images to repository_url from a shell (README.md) before the next step.
 SHOW IMAGE REPOSITORIES IN SCHEMA kafka_tunnel.public;
 
 -- 3. The service.
@@ -31,7 +31,7 @@ spec:
   - name: kafka
     image: /kafka_tunnel/public/images/kafka:4.3.1
     env:
-      # KRaft: this one is broker and controller. More brokers: a service each, or a Kafka outside (README.md).
+      # KRaft: this node is broker and controller. For more brokers, use a service for each, or a Kafka outside (README.md).
       KAFKA_NODE_ID: "1"
       KAFKA_PROCESS_ROLES: broker,controller
       KAFKA_LISTENERS: PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093
@@ -61,9 +61,9 @@ spec:
     - 0.0.0.0:8080
     - --kafka
     - 127.0.0.1:9092
-    # The ingress in front authenticates; nothing else reaches port 8080 of a public endpoint.
+    # The ingress in front authenticates clients; nothing else can reach port 8080 of a public endpoint.
     - --trust-ingress
-    # One JSON object a line with a key "body": the event table takes it apart.
+    # One JSON object per line, with a key "body": the event table parses it.
     - --log-format
     - json
     readinessProbe:
@@ -87,7 +87,7 @@ serviceRoles:
 $$
   MIN_INSTANCES = 1 MAX_INSTANCES = 1;
 
--- Until both containers are READY; tunnel-server is when the broker answers.
+-- Repeat this until both containers are READY; tunnel-server is ready when the broker answers.
 SHOW SERVICE CONTAINERS IN SERVICE kafka_tunnel.public.kafka_tunnel;
 -- ingress_url is the host name for tunnel-client --server https://INGRESS_URL. It takes some minutes to appear.
 SHOW ENDPOINTS IN SERVICE kafka_tunnel.public.kafka_tunnel;
@@ -100,18 +100,18 @@ GRANT SERVICE ROLE kafka_tunnel.public.kafka_tunnel!tunnel_user TO ROLE kafka_tu
 USE ROLE ACCOUNTADMIN;
 CREATE USER IF NOT EXISTS kafka_tunnel_job TYPE = SERVICE DEFAULT_ROLE = kafka_tunnel_client;
 GRANT ROLE kafka_tunnel_client TO USER kafka_tunnel_job;
--- Service users with a token need a network policy: the addresses that your clients come from.
+-- Service users with a token need a network policy, with the addresses that your clients connect from.
 CREATE NETWORK RULE IF NOT EXISTS kafka_tunnel.public.clients
   TYPE = IPV4 MODE = INGRESS VALUE_LIST = ('192.0.2.0/24');
 CREATE NETWORK POLICY IF NOT EXISTS kafka_tunnel_clients
   ALLOWED_NETWORK_RULE_LIST = ('kafka_tunnel.public.clients');
 ALTER USER kafka_tunnel_job SET NETWORK_POLICY = kafka_tunnel_clients;
--- For clients whose addresses change (CI), instead of the policy:
+-- For clients whose addresses change (CI), use this instead of the network policy:
 --   CREATE AUTHENTICATION POLICY kafka_tunnel.public.from_anywhere
 --     PAT_POLICY = (NETWORK_POLICY_EVALUATION = ENFORCED_NOT_REQUIRED);
 --   ALTER USER kafka_tunnel_job SET AUTHENTICATION POLICY kafka_tunnel.public.from_anywhere;
 
--- 5a. A programmatic access token. token_secret is shown this once: it goes into the file of --token-file.
+-- 5a. A programmatic access token. token_secret is shown only once: put it into the file of --token-file.
 ALTER USER kafka_tunnel_job ADD PROGRAMMATIC ACCESS TOKEN tunnel
   ROLE_RESTRICTION = 'KAFKA_TUNNEL_CLIENT' DAYS_TO_EXPIRY = 30;
 

@@ -1,4 +1,4 @@
--- Takes away what setup.sql made, in the opposite order. Kafka's data goes with the service.
+-- Removes what setup.sql made, in reverse order. Kafka's data is removed with the service.
 USE ROLE ACCOUNTADMIN;
 ALTER USER IF EXISTS kafka_tunnel_job UNSET NETWORK_POLICY;
 DROP USER IF EXISTS kafka_tunnel_job;

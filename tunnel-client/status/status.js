@@ -102,7 +102,7 @@ function showListeners(status) {
   fill("listeners", status.listeners.map((l) => [
     l.name, leads[l.kind](l), l.listen, l.advertised + l.listen.slice(l.listen.lastIndexOf(":")),
     [String(counts.get(l.name) || 0), "number"],
-  ]), "There are none.");
+  ]), "No listeners.");
 }
 
 function showStreams(status, seconds) {
@@ -115,7 +115,7 @@ function showStreams(status, seconds) {
       [`${bytes(rate(s.bytes_up, was.bytes_up, seconds))}/s`, "number"], [`${bytes(rate(s.bytes_down, was.bytes_down, seconds))}/s`, "number"],
     ];
   }), "No program is connected.");
-  show("streams-more", status.streams_not_shown > 0 ? `${status.streams_not_shown} more are not shown.` : "");
+  show("streams-more", status.streams_not_shown > 0 ? `${status.streams_not_shown} more connections are not shown.` : "");
 }
 
 function showEvents(status) {
@@ -159,7 +159,7 @@ function draw() {
   const largest = Math.max(1000, ...samples.flat());
   line(context, samples.map((h) => h[0]), largest, width, height, colors.getPropertyValue("--up"), []);
   line(context, samples.map((h) => h[1]), largest, width, height, colors.getPropertyValue("--down"), [7, 4]);
-  show("graph-scale", `the top is ${bytes(largest)}/s`);
+  show("graph-scale", `the top of the graph is ${bytes(largest)}/s`);
 }
 
 async function update() {
