@@ -1,5 +1,6 @@
 #include "journal.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 

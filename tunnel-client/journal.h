@@ -1,7 +1,6 @@
 /* The last things that happened to the link, for the status page: a ring of a fixed size. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,6 +1,7 @@
 #include "config/file_stamp.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #ifdef __APPLE__
 #define st_mtim st_mtimespec

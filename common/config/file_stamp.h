@@ -2,7 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
-#include <sys/stat.h>
+#include <sys/types.h>
 #include <time.h>
 
 /*

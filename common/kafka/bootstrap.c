@@ -4,8 +4,6 @@
 #include "kafka/sniff.h"
 #include "kafka/wire.h"
 
-#include <string.h>
-
 enum { METADATA_VERSION = 1, DESCRIBE_CLUSTER_VERSION = 1, NO_VERSION = INT16_MAX };
 /* Of Kafka's Errors.java. */
 enum {

@@ -10,7 +10,6 @@
 #include "kafka/wire.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

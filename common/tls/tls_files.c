@@ -1,6 +1,5 @@
 #include "tls/tls_files.h"
 
-#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>

@@ -5,7 +5,6 @@
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../tunnel-server/certificate_identity.h"

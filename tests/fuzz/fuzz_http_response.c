@@ -3,7 +3,6 @@
  * Input: one byte for the kind, one as the seed of the parts, then the peer's bytes.
  */
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"

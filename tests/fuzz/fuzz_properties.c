@@ -3,7 +3,6 @@
  * of its lines, and what the caller ends at ends there.
  * Input: one byte for the entry that the caller ends at, then the text.
  */
-#include <stdio.h>
 
 #include "check.h"
 #include "config/properties.h"

@@ -3,7 +3,6 @@
 
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../tunnel-server/certificate_identity.h"

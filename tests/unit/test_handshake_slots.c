@@ -2,7 +2,6 @@
 #include "../lib/cmocka.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "http/handshake_slots.h"

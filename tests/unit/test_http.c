@@ -1,7 +1,6 @@
 /* Responses of HTTP/1.x: where they end, what is kept of them, and what is no response. */
 #include "../lib/cmocka.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "http/response.h"

@@ -3,7 +3,6 @@
 #include "net_support.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <stdatomic.h>
 #include <stdio.h>

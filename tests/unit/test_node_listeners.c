@@ -1,7 +1,6 @@
 /* What the server knows of a client's listeners, and when those who wait for them hear of it. */
 #include "../lib/cmocka.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "../../tunnel-server/node_listeners.h"

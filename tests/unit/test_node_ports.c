@@ -1,9 +1,5 @@
 #include "../lib/cmocka.h"
 
-#include <limits.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "../../tunnel-client/listeners/node_ports.h"
 
 #define CLUSTER(n, h, p)                                                                           \

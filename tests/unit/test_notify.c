@@ -1,7 +1,6 @@
 /* The service manager's protocol, with a socket of the test's own. */
 #include "../lib/cmocka.h"
 
-#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,6 @@
 #include "../lib/cmocka.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "../../tunnel-client/listeners/ports.h"

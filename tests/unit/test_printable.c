@@ -1,6 +1,5 @@
 #include "../lib/cmocka.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"

@@ -1,8 +1,6 @@
 /* The way to an address: what the system says, and when it counts as another one. */
 #include "../lib/cmocka.h"
 
-#include <string.h>
-
 #include "io/route.h"
 
 static struct route by(const char *local)

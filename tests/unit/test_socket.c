@@ -1,7 +1,6 @@
 /* Sockets on loopback: how a peer has ended a connection, with what it has sent still unread. */
 #include "../lib/cmocka.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "io/socket.h"

@@ -1,7 +1,6 @@
 #include "status/status.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
