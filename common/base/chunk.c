@@ -48,8 +48,6 @@ static struct chunk *chunk_take(struct chunk_pool *pool, size_t wanted)
     chunk->next = NULL;
     chunk->fill = 0;
     pool->allocated += size;
-    if (pool->allocated > pool->peak)
-        pool->peak = pool->allocated;
     return chunk;
 }
 

@@ -44,7 +44,6 @@ struct chunk_pool {
     struct chunk_free_list small;
     struct chunk_free_list large;
     size_t allocated; /* bytes of chunks in queues */
-    size_t peak;      /* highest value of allocated */
 };
 
 void chunk_pool_init(struct chunk_pool *pool);

@@ -19,7 +19,6 @@
 #define STUCK_WAIT_MS 20
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
-static const char *const format_names[] = {"text", "json"};
 
 struct line {
     size_t size;
@@ -390,35 +389,6 @@ void log_flush(struct log *log)
         if (log->rates[i].suppressed > 0)
             rate_restart(log, &log->rates[i], now_us);
     }
-}
-
-static int parse_word(const char *word, const char *const *names, int count)
-{
-    for (int i = 0; i < count; i++) {
-        if (strcmp(word, names[i]) == 0)
-            return i;
-    }
-    return -1;
-}
-
-int log_level_parse(const char *word, enum log_level *level)
-{
-    int index = parse_word(word, level_names, 4);
-
-    if (index < 0)
-        return -1;
-    *level = (enum log_level)index;
-    return 0;
-}
-
-int log_format_parse(const char *word, enum log_format *format)
-{
-    int index = parse_word(word, format_names, 2);
-
-    if (index < 0)
-        return -1;
-    *format = (enum log_format)index;
-    return 0;
 }
 
 struct log_field log_str(const char *key, const char *string)

@@ -158,10 +158,6 @@ void log_always(struct log *log, const char *event, const char *message,
 /* Reports now what the rate limit has left out. Call it before the program ends. */
 void log_flush(struct log *log);
 
-/* "error", "warning", "info", "debug"; "text", "json". Return 0, or -1 for any other word. */
-int log_level_parse(const char *word, enum log_level *level);
-int log_format_parse(const char *word, enum log_format *format);
-
 /*
  * The usual way in: (log, event, message, field...), with 0 to LOG_FIELDS_MAX fields.
  * While the level is off, nothing but log is evaluated; warnings and errors always are: they are

@@ -906,10 +906,3 @@ enum config_source config_source(const struct config *config, const char *name)
     assert(index < config->program->count);
     return config->sources[index];
 }
-
-const char *config_source_name(enum config_source source)
-{
-    static const char *const names[] = {"unset", "default", "file", "environment", "flag"};
-
-    return names[source];
-}

@@ -163,12 +163,6 @@ void config_free(struct config *config);
 
 /* Where an option's value came from; name must be in the table. */
 enum config_source config_source(const struct config *config, const char *name);
-/* "default", "file", "environment", "flag", or "unset". */
-const char *config_source_name(enum config_source source);
-
-/* The value of an option as text for the start-up log, cut to fit; "(hidden)" if it is secret. */
-void config_describe(const struct config *config, const struct config_option *option, char *out,
-                     size_t size);
 
 /* Whether an option concerns a command; command counts as in struct config_call. */
 bool config_concerns(const struct config_program *program, const struct config_option *option,

@@ -1,7 +1,6 @@
 /* What config.h writes: --help, the documentation, and values for the log. */
 #include "config/config.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "config/value.h"
@@ -233,52 +232,5 @@ void config_write_markdown(const struct config_program *program, FILE *out)
                     "|---|---|---|---|\n",
                     program->options[i].group);
         write_row(out, program, &program->options[i]);
-    }
-}
-
-static void describe_list(const struct config_list *list, char *out, size_t size)
-{
-    size_t used = 0;
-
-    out[0] = '\0';
-    for (size_t i = 0; i < list->count && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, "%s%s", i ? " " : "", list->items[i]);
-}
-
-void config_describe(const struct config *config, const struct config_option *option, char *out,
-                     size_t size)
-{
-    const void *place = (const char *)config->target + option->offset;
-
-    if (config_source(config, option->name) == CONFIG_UNSET) {
-        snprintf(out, size, "%s", config_is_switch(option) ? "false" : "");
-        return;
-    }
-    if (option->flags & CONFIG_SECRET) {
-        snprintf(out, size, "(hidden)");
-        return;
-    }
-    switch (option->kind) {
-    case CONFIG_STRING:
-        snprintf(out, size, "%s", *(const char *const *)place);
-        break;
-    case CONFIG_INTEGER:
-        snprintf(out, size, "%" PRId64, *(const int64_t *)place);
-        break;
-    case CONFIG_DURATION:
-        value_format_duration(*(const uint64_t *)place, out, size);
-        break;
-    case CONFIG_SIZE:
-        value_format_size(*(const uint64_t *)place, out, size);
-        break;
-    case CONFIG_BOOL:
-        snprintf(out, size, "%s", *(const bool *)place ? "true" : "false");
-        break;
-    case CONFIG_ENUM:
-    case CONFIG_SWITCH:
-        snprintf(out, size, "%s", option->values[*(const int *)place]);
-        break;
-    case CONFIG_LIST:
-        describe_list(place, out, size);
     }
 }

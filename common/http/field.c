@@ -10,7 +10,8 @@ static char lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-bool http_same(const char *a, const char *b, size_t size)
+/* Without regard to the case of ASCII letters. */
+static bool same_letters(const char *a, const char *b, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         if (lower(a[i]) != lower(b[i]))
@@ -42,9 +43,9 @@ bool http_is_framing(const char *name, size_t size)
     static const char websocket[] = "Sec-WebSocket-";
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strlen(names[i]) == size && http_same(name, names[i], size))
+        if (strlen(names[i]) == size && same_letters(name, names[i], size))
             return true;
-    return size >= sizeof websocket - 1 && http_same(name, websocket, sizeof websocket - 1);
+    return size >= sizeof websocket - 1 && same_letters(name, websocket, sizeof websocket - 1);
 }
 
 static bool is_field_blank(char c)
@@ -99,7 +100,7 @@ bool http_fields_find(struct http_fields *fields, const char *name, struct http_
 
     while (http_fields_line(fields, &line, &size))
         if (http_field_split(line, size, field) && field->name_size == wanted &&
-            http_same(field->name, name, wanted))
+            same_letters(field->name, name, wanted))
             return true;
     return false;
 }
@@ -114,7 +115,7 @@ static bool list_has(const char *list, size_t size, const char *word)
         size_t part_size = comma ? (size_t)(comma - list) : size;
         size_t step = part_size + (comma != NULL);
         trim_field(&part, &part_size);
-        if (part_size == wanted && http_same(part, word, wanted))
+        if (part_size == wanted && same_letters(part, word, wanted))
             return true;
         list += step;
         size -= step;

@@ -32,8 +32,6 @@ struct http_fields {
     const char *end;
 };
 
-/* Without regard to the case of ASCII letters. */
-bool http_same(const char *a, const char *b, size_t size);
 /* What names of headers, methods and the like consist of (RFC 9110, 5.6.2). */
 bool http_is_token(char c);
 /* How many bytes at the beginning of text can be the name of a header. */

@@ -423,7 +423,6 @@ static enum step authorize(struct http_connection *connection, const char *key)
     struct http_upgrade upgrade = {.request = &connection->request,
                                    .certificate =
                                        transport_client_certificate(connection->transport),
-                                   .address = &connection->address,
                                    .peer = peer};
 
     socket_format(&connection->address, peer);

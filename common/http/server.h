@@ -24,8 +24,7 @@
 struct http_upgrade {
     const struct http_request *request; /* never log a header of it that could be a secret */
     X509 *certificate; /* the client's verified certificate; NULL: none was asked for or given */
-    const struct socket_address *address; /* of the TCP peer */
-    const char *peer;                     /* the same as text */
+    const char *peer;  /* the address that the TCP connection came from, as text */
 };
 
 /* What a page is; 404, plain text and no body to begin with. */

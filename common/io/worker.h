@@ -49,8 +49,6 @@ struct resolver;
 struct worker {
     struct event_base *base;
     struct log *log;
-    const struct inherited
-        *inherited;            /* for what the program starts (program/inherited.h); or NULL */
     struct children *children; /* processes (io/children.h); NULL: none was started yet */
     struct hash_key hash_key;  /* of tables whose keys a peer chooses */
     struct chunk_pool pool;

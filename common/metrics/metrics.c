@@ -5,14 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Loopback to a sleeping laptop, in steps of 2 to 2.5. */
-const uint64_t metrics_bounds[METRICS_BOUNDS] = {
+/* The upper bounds of all histograms' buckets, microseconds; one more bucket has none. From
+ * loopback to a sleeping laptop, in steps of 2 to 2.5. */
+static const uint64_t bucket_bounds[] = {
     100,    250,    500,    1000,    2500,    5000,    10000,    25000,    50000,
     100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000,
 };
 
+#define BUCKET_BOUNDS (sizeof bucket_bounds / sizeof bucket_bounds[0])
+
 /* A histogram's values: a count for each bucket, then the sum. */
-enum { HISTOGRAM_SUM = METRICS_BOUNDS + 1, HISTOGRAM_VALUES = METRICS_BOUNDS + 2 };
+enum { HISTOGRAM_SUM = BUCKET_BOUNDS + 1, HISTOGRAM_VALUES = BUCKET_BOUNDS + 2 };
 
 static size_t set_count(const struct metrics *metrics, enum metrics_set set)
 {
@@ -64,7 +67,7 @@ void metrics_observe(struct metrics *metrics, enum metric_id id, size_t i, uint6
     uint64_t *values = metrics_at(metrics, id, i, 0);
     size_t bucket = 0;
 
-    while (bucket < METRICS_BOUNDS && microseconds > metrics_bounds[bucket])
+    while (bucket < BUCKET_BOUNDS && microseconds > bucket_bounds[bucket])
         bucket++;
     values[bucket]++;
     values[HISTOGRAM_SUM] += microseconds;
@@ -184,11 +187,11 @@ static void put_histogram(const struct metrics *metrics, const struct metric *me
     uint64_t count = 0;
     char bound[32] = "+Inf";
 
-    for (size_t i = 0; i <= METRICS_BOUNDS; i++) {
+    for (size_t i = 0; i <= BUCKET_BOUNDS; i++) {
         count += values[i];
-        if (i < METRICS_BOUNDS)
-            format_bound(metrics_bounds[i], bound);
-        put_part(metrics, metric, out, index, "bucket", i < METRICS_BOUNDS ? bound : "+Inf");
+        if (i < BUCKET_BOUNDS)
+            format_bound(bucket_bounds[i], bound);
+        put_part(metrics, metric, out, index, "bucket", i < BUCKET_BOUNDS ? bound : "+Inf");
         text_format(out, "%" PRIu64 "\n", count);
     }
     put_part(metrics, metric, out, index, "sum", NULL);

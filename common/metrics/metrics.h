@@ -35,10 +35,6 @@ struct metrics_row {
     size_t stride;
 };
 
-/* The upper bounds of all histograms' buckets, microseconds; one more has none. */
-#define METRICS_BOUNDS 17
-extern const uint64_t metrics_bounds[METRICS_BOUNDS];
-
 struct metrics {
     enum metric_place place; /* which program it is */
     struct metrics_names sets[METRICS_SETS];

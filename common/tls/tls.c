@@ -92,19 +92,20 @@ enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code)
     return TLS_FAILURE_OTHER;
 }
 
+/* "bad certificate": the alert of that number. */
+static const char *alert_name(int alert)
+{
+    /* RFC 8446, 6.2; OpenSSL 3.0 has no text for it. */
+    return alert == 116 ? "certificate required" : SSL_alert_desc_string_long(alert);
+}
+
 void tls_describe(unsigned long code, char *text, size_t size)
 {
     const char *reason = ERR_reason_error_string(code);
     int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
 
     if (is_alert(code))
-        snprintf(text, size, "the peer refused with the TLS alert %s", tls_alert_name(alert));
+        snprintf(text, size, "the peer refused with the TLS alert %s", alert_name(alert));
     else
         snprintf(text, size, "%s", reason ? reason : "TLS error");
-}
-
-const char *tls_alert_name(int alert)
-{
-    /* RFC 8446, 6.2; OpenSSL 3.0 has no text for it. */
-    return alert == 116 ? "certificate required" : SSL_alert_desc_string_long(alert);
 }

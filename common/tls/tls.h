@@ -41,8 +41,7 @@ enum tls_failure {
     TLS_FAILURE_ALERT,   /* the peer refused */
     TLS_FAILURE_NOT_TLS, /* the peer spoke something else */
 };
+/* After a handshake that failed; code: the first of OpenSSL's error queue (ERR_get_error()). */
 enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code);
-/* "bad certificate": the alert of that number. */
-const char *tls_alert_name(int alert);
-/* One sentence for an error of OpenSSL's. */
+/* The part of a sentence that says what an error of OpenSSL's was, cut to fit. code: as above. */
 void tls_describe(unsigned long code, char *text, size_t size);

@@ -331,20 +331,6 @@ static void a_stuck_reader_loses_lines_not_the_program(void **state)
     assert_int_equal(log.lost, 1);
 }
 
-static void words_for_level_and_format(void **state)
-{
-    (void)state;
-    enum log_level level = LOG_LEVEL_ERROR;
-    enum log_format format = LOG_FORMAT_TEXT;
-
-    assert_int_equal(log_level_parse("debug", &level), 0);
-    assert_int_equal(level, LOG_LEVEL_DEBUG);
-    assert_int_equal(log_level_parse("warn", &level), -1);
-    assert_int_equal(log_format_parse("json", &format), 0);
-    assert_int_equal(format, LOG_FORMAT_JSON);
-    assert_int_equal(log_format_parse("", &format), -1);
-}
-
 static void utf8_is_strict(void **state)
 {
     (void)state;
@@ -435,7 +421,6 @@ int main(void)
         cmocka_unit_test(more_events_than_the_table_holds),
         cmocka_unit_test(writes_to_a_file_descriptor),
         cmocka_unit_test(a_stuck_reader_loses_lines_not_the_program),
-        cmocka_unit_test(words_for_level_and_format),
         cmocka_unit_test(utf8_is_strict),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
