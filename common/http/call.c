@@ -728,9 +728,8 @@ static void begin_attempt(struct http_call *call)
     trace->connected_us = trace->proxied_us = trace->secured_us = trace->answered_us = 0;
     trace->certificate[0] = trace->protection[0] = '\0';
     trace->tls_failure = TLS_FAILURE_OTHER;
-    /* The call's own deadline comes first. */
     call->connector = connector_start_known(call->worker, call->left.addresses, call->left.count,
-                                            24 * 3600 * 1000, on_connected, call);
+                                            RESOLVER_NO_TIMEOUT, on_connected, call);
 }
 
 static void note_addresses(struct http_call *call)
@@ -846,7 +845,7 @@ static void on_next(evutil_socket_t fd, short what, void *argument)
         on_resolved(call, &known);
     else
         call->query =
-            resolver_lookup(call->worker, host, port, 24 * 3600 * 1000, on_resolved, call);
+            resolver_lookup(call->worker, host, port, RESOLVER_NO_TIMEOUT, on_resolved, call);
 }
 
 struct http_call *http_call_start(struct http_way *way, const struct http_call_request *request,

@@ -182,7 +182,8 @@ static struct connector *connector_new(struct worker *worker, unsigned timeout_m
     connector->context = context;
     connector->deadline = worker_timer(worker, on_deadline, connector);
     connector->next = worker_timer(worker, on_next, connector);
-    worker_wait_ms(connector->deadline, timeout_ms);
+    if (timeout_ms != RESOLVER_NO_TIMEOUT)
+        worker_wait_ms(connector->deadline, timeout_ms);
     return connector;
 }
 

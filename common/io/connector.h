@@ -20,7 +20,7 @@ typedef void (*connector_callback)(void *context, const struct connector_result 
 
 struct connector;
 
-/* Answers later, never from inside this call. */
+/* Answers later, never from inside this call. timeout_ms may be RESOLVER_NO_TIMEOUT. */
 struct connector *connector_start(struct worker *worker, const char *host, uint16_t port,
                                   unsigned timeout_ms, connector_callback callback, void *context);
 /* The same for addresses that are known already (at least one). */

@@ -390,7 +390,8 @@ struct resolver_query *resolver_lookup(struct worker *worker, const char *host, 
         event_active(query->event, EV_TIMEOUT, 0);
         return query;
     }
-    worker_wait_ms(query->event, timeout_ms);
+    if (timeout_ms != RESOLVER_NO_TIMEOUT)
+        worker_wait_ms(query->event, timeout_ms);
     query->lookup = find_or_add(resolver, host);
     list_append(&query->lookup->queries, &query->node);
     start_waiting(resolver);

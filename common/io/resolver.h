@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include <limits.h>
+
 #include <netdb.h>
 
 #include "io/socket.h"
@@ -30,8 +32,10 @@ struct resolver_query;
 
 /*
  * Always answers later, never from inside this call, also for numeric hosts. The result is valid
- * during the callback. timeout_ms: then the answer is an error.
+ * during the callback. timeout_ms: then the answer is an error; RESOLVER_NO_TIMEOUT: the caller has
+ * a deadline of its own, and cancels.
  */
+#define RESOLVER_NO_TIMEOUT UINT_MAX
 struct resolver_query *resolver_lookup(struct worker *worker, const char *host, uint16_t port,
                                        unsigned timeout_ms, resolver_callback callback,
                                        void *context);

@@ -55,11 +55,11 @@ bool mux_hello_decode(const uint8_t *payload, size_t size, struct mux_hello *hel
 bool mux_welcome_decode(const uint8_t *payload, size_t size, struct mux_welcome *welcome);
 bool mux_reject_decode(const uint8_t *payload, size_t size, struct mux_reject *reject);
 
-enum mux_hello_result { MUX_HELLO_NEED_MORE = 1, MUX_HELLO_MALFORMED = 2 };
+enum mux_hello_result { MUX_HELLO_NEED_MORE = 1, MUX_HELLO_MALFORMED = -1 };
 /*
  * For a server that has no session yet: looks for a whole HELLO frame at the beginning of bytes.
- * 0: *hello is filled in (pointing into bytes) and *consumed says how many bytes it took; or a
- * positive mux_hello_result, with *reason for the log when it is malformed.
+ * 0: *hello is filled in (pointing into bytes) and *consumed says how many bytes it took; or an
+ * enum mux_hello_result, with *reason for the log when it is malformed.
  */
 int mux_hello_receive(const uint8_t *bytes, size_t size, struct mux_hello *hello, size_t *consumed,
                       const char **reason);
