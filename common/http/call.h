@@ -1,11 +1,11 @@
 /*
  * One HTTP request as a client: name look-up or --resolve, TCP, a proxy where there is one, TLS,
- * the request, its answer. What http_client.h (the upgrade to a WebSocket) and http_fetch.h (a
+ * the request, its answer. What http/client.h (the upgrade to a WebSocket) and http/fetch.h (a
  * whole answer) have in common.
  *
- * A host's addresses are tried side by side (connector.h). One that connects but leads to no answer
- * makes way for those that are left. The whole call has one deadline. What fails is reported by the
- * hop where it failed, in words for a person.
+ * A host's addresses are tried side by side (io/connector.h). One that connects but leads to no
+ * answer makes way for those that are left. The whole call has one deadline. What fails is reported
+ * by the hop where it failed, in words for a person.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /*
- * One dial: an HTTP call (http_call.h) that ends in the upgrade to a WebSocket (RFC 6455, 4.1).
+ * One dial: an HTTP call (http/call.h) that ends in the upgrade to a WebSocket (RFC 6455, 4.1).
  * What fails is reported by the hop where it failed, in words for a person.
  */
 #pragma once

@@ -32,16 +32,16 @@ enum { KAFKA_WALK_DEPTH = 4 };
 
 struct kafka_walk {
     const struct kafka_step *step;
-    uint64_t left; /* bytes of the frame that were not walked yet */
-    uint64_t skip; /* of these, how many belong to the field at hand */
-    uint64_t number;
-    unsigned number_size;
-    unsigned tag_phase;
-    uint32_t tags;
-    unsigned depth;
+    uint64_t left;        /* bytes of the frame that were not walked yet */
+    uint64_t skip;        /* of these, how many belong to the field at hand */
+    uint64_t number;      /* the length, count or tag that is being read */
+    unsigned number_size; /* bytes of it so far */
+    unsigned tag_phase;   /* in a tag section: what its next number is */
+    uint32_t tags;        /* of that section, still to come */
+    unsigned depth;       /* arrays that the walk is in: loop[0] to loop[depth - 1] */
     struct {
-        const struct kafka_step *body;
-        uint32_t count;
+        const struct kafka_step *body; /* the step behind ARRAY */
+        uint32_t count;                /* elements to come, the one at hand included */
     } loop[KAFKA_WALK_DEPTH];
     const char *reason; /* static text, after a failure */
 };

@@ -495,8 +495,8 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
 }
 
 /*
- * Collects a frame header, with the offset when it is DATA, or a whole small frame. Returns the
- * bytes taken; *complete tells whether input->bytes holds all that was wanted.
+ * Collects a frame header, with the offset when it is DATA, or a whole small frame: up to want
+ * bytes in input->bytes, which has all of them when input->fill is want. Returns the bytes taken.
  */
 static size_t collect(struct mux_frame_input *input, const uint8_t *bytes, size_t size, size_t want)
 {

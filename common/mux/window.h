@@ -28,18 +28,19 @@ struct mux_window_limits {
 };
 
 struct mux_window {
-    uint64_t received;
-    uint64_t consumed;
-    uint64_t limit;
-    uint64_t announced; /* consumed as last announced */
-    uint64_t initial;   /* credit that costs nothing until it is used */
-    uint64_t charged;   /* what the share is charged for this window */
-    uint64_t epoch_consumed;
-    uint64_t epoch_us; /* when the current measure of growth began; 0: not begun */
-    uint64_t active_us;
-    uint64_t size;
-    uint64_t shrink_to;
-    bool shrinking; /* SHRINK was sent, LIMIT has not come back */
+    /* Offsets in the stream: */
+    uint64_t received;       /* bytes before it have come */
+    uint64_t consumed;       /* the owner has delivered those before it */
+    uint64_t limit;          /* the peer may send those before it */
+    uint64_t announced;      /* consumed as last announced */
+    uint64_t initial;        /* credit that costs nothing until it is used */
+    uint64_t charged;        /* what the share is charged for this window */
+    uint64_t epoch_consumed; /* consumed when the current measure of growth began */
+    uint64_t epoch_us;       /* when that was; 0: none has begun */
+    uint64_t active_us;      /* when bytes were consumed last */
+    uint64_t size;           /* bytes that limit is ahead of consumed, once announced */
+    uint64_t shrink_to;      /* while shrinking: the limit that SHRINK has asked for */
+    bool shrinking;          /* SHRINK was sent, LIMIT has not come back */
 };
 
 enum mux_window_due {

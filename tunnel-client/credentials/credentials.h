@@ -26,8 +26,8 @@ typedef void (*credentials_callback)(void *context, const struct credentials_res
 
 struct credentials;
 
-/* What of the options a file must not make impossible from the start on: NULL, error holds a
- * sentence. options and way must live as long as it. */
+/* Reads the files once, to see that there is a token or key in them, though each dial reads them
+ * anew. NULL: there is none; error holds a sentence. options and way must live as long as it. */
 struct credentials *credentials_new(struct worker *worker, struct http_way *way,
                                     const struct options *options, char *error, size_t size);
 /* A question that is under way is cancelled. NULL is fine. */
