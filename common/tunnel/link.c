@@ -8,6 +8,7 @@
 
 #include "io/clock.h"
 #include "io/socket.h"
+#include "tunnel/forward.h"
 #include "ws/decoder.h"
 #include "ws/frame.h"
 #include "ws/mask.h"
@@ -18,8 +19,6 @@ enum {
     PROBE_TIMEOUT_US = 3 * 1000 * 1000,
     READS_A_TURN = 4,
     UNSENT_IN_KERNEL = 128 * 1024,
-    HELD_MAX = 1 << 20, /* for another instance; the client is not read while there is more */
-    HELD_SPANS = 16,
     MASK_KEYS = 64,
     /* So many frames of the least size hold what a session wants to say at least. */
     FRAMES_A_BATCH = 18,
@@ -44,14 +43,9 @@ struct link {
     uint64_t probe;     /* the ping whose answer proves that a frame has arrived; 0: none is out */
     size_t probed_size; /* of that frame */
     bool client;
-    bool framed;    /* payload comes and goes in WebSocket frames */
-    bool handed_on; /* payload goes elsewhere: to other, or to held until that is there */
-    struct byte_queue held;
-    struct transport
-        *other; /* to the instance that has the session; NULL: not known yet, or none */
-    struct event *other_readable;
-    struct event *other_writable;
-    bool closing; /* a close frame was sent; nothing follows it */
+    bool framed;             /* payload comes and goes in WebSocket frames */
+    struct forward *forward; /* where payload goes instead of a session here; NULL: nowhere */
+    bool closing;            /* a close frame was sent; nothing follows it */
     bool pong_due;
     uint8_t pong[WS_CONTROL_PAYLOAD_MAX];
     size_t pong_size;
@@ -90,7 +84,6 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     link->client = client;
     link->framed = true;
     link->frame_max = FRAME_LIMIT_MOST;
-    byte_queue_init(&link->held, &worker->pool);
     link->next_key = MASK_KEYS;
     link->timer_us = UINT64_MAX;
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
@@ -147,12 +140,7 @@ struct link *link_new_handed_on(struct worker *worker, struct transport *transpo
 
 static void link_free(struct link *link)
 {
-    if (link->other) {
-        event_free(link->other_readable);
-        event_free(link->other_writable);
-        transport_free(link->other);
-    }
-    byte_queue_clear(&link->held);
+    forward_free(link->forward);
     event_free(link->readable);
     event_free(link->writable);
     event_free(link->flush);
@@ -264,15 +252,13 @@ static void set_end(struct link *link, enum link_end end, const char *reason)
 }
 
 /* What the instance that has the session says. */
-static size_t read_other(struct link *link, uint8_t *buffer, size_t size)
+static size_t read_forward(struct link *link, uint8_t *buffer, size_t size)
 {
-    long got = transport_read(link->other, buffer, size);
+    long got = forward_read(link->forward, buffer, size);
 
-    if (got > 0)
-        return (size_t)got;
-    if (got != TRANSPORT_BLOCKED)
+    if (got < 0)
         start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session has closed it");
-    return 0;
+    return got > 0 ? (size_t)got : 0;
 }
 
 /* Makes a frame of the payload, whose header is to be at out, not behind it. Returns its size. */
@@ -334,8 +320,8 @@ static size_t fill_staging(struct link *link, uint8_t **start)
         room = WORKER_WRITE_SIZE - front;
     if (link->session)
         size = mux_session_pull(link->session, at, room, clock_now_us());
-    else if (link->other)
-        size = read_other(link, at, room);
+    else if (link->forward)
+        size = read_forward(link, at, room);
     if (size > 0 && link->framed)
         at = put_frames(link, at, &size);
     else if (size > 0)
@@ -487,48 +473,33 @@ static void reject(struct link *link, const struct mux_reject *rejection)
     start_closing(link, WS_CLOSE_NORMAL, "rejected");
 }
 
-/* Writes what is held to the instance that has the session, as far as that takes it. */
+/* To the instance that has the session, as far as that takes it. */
 static void hand_on(struct link *link)
 {
-    struct iovec spans[HELD_SPANS];
-
-    while (link->other && byte_queue_unread(&link->held) > 0) {
-        size_t count = byte_queue_peek(&link->held, spans, HELD_SPANS);
-        long written = transport_writev(link->other, spans, count);
-        if (written < 0)
-            start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session is gone");
-        if (written <= 0)
-            return;
-        byte_queue_skip(&link->held, (uint64_t)written);
-        byte_queue_drop(&link->held, link->held.read);
-    }
+    if (forward_flush(link->forward) < 0)
+        start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session is gone");
 }
 
-static void on_other_readable(evutil_socket_t fd, short what, void *argument)
+static void on_forward_readable(void *context)
 {
-    on_flush(fd, what, argument);
+    send_soon(context);
 }
 
-static void on_other_writable(evutil_socket_t fd, short what, void *argument)
+static void on_forward_writable(void *context)
 {
-    struct link *link = argument;
+    struct link *link = context;
 
-    (void)fd;
-    (void)what;
     hand_on(link);
     link_update(link);
 }
 
-void link_forward(struct link *link, struct transport *other)
-{
-    int fd = transport_fd(other);
+static const struct forward_owner forward_owner = {.readable = on_forward_readable,
+                                                   .writable = on_forward_writable};
 
-    assert(link->handed_on && !link->other);
-    link->other = other;
-    link->other_readable =
-        worker_event(link->worker, fd, EV_READ | EV_PERSIST, on_other_readable, link);
-    link->other_writable =
-        worker_event(link->worker, fd, EV_WRITE | EV_PERSIST, on_other_writable, link);
+void link_forward(struct link *link, struct transport *transport)
+{
+    assert(link->forward);
+    forward_connect(link->forward, transport);
     hand_on(link);
     link_update(link);
 }
@@ -537,8 +508,8 @@ void link_reject(struct link *link, const struct mux_reject *rejection)
 {
     if (link->closing)
         return;
-    link->handed_on = false;
-    byte_queue_clear(&link->held);
+    forward_free(link->forward);
+    link->forward = NULL;
     event_add(link->readable, NULL);
     reject(link, rejection);
     link_update(link);
@@ -569,14 +540,14 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
     link_limit_frames(link, hello.message_max);
     link->session = link->owner->hello(link->context, link, &hello, &rejection);
     if (!link->session && rejection.code == MUX_CODE_NONE) {
-        link->handed_on = true;
-        byte_queue_append(&link->held, link->hello, before);
-        byte_queue_append(&link->held, bytes, size);
+        link->forward = forward_new(link->worker, &forward_owner, link);
+        forward_put(link->forward, link->hello, before);
+        forward_put(link->forward, bytes, size);
     }
     byte_wipe(link->hello, link->hello_fill);
     free(link->hello);
     link->hello = NULL;
-    if (link->handed_on)
+    if (link->forward)
         return;
     if (!link->session) {
         reject(link, &rejection);
@@ -591,8 +562,8 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
 
 static void receive_payload(struct link *link, const uint8_t *bytes, size_t size)
 {
-    if (link->handed_on) {
-        byte_queue_append(&link->held, bytes, size);
+    if (link->forward) {
+        forward_put(link->forward, bytes, size);
         hand_on(link);
         return;
     }
@@ -667,7 +638,7 @@ static void decode(struct link *link, uint8_t *bytes, size_t size)
 /* Nothing more is read for another instance before that has taken some. */
 static bool is_full(const struct link *link)
 {
-    return byte_queue_unread(&link->held) > HELD_MAX && !link->closing;
+    return link->forward && forward_is_full(link->forward) && !link->closing;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *argument)
@@ -723,16 +694,13 @@ static void update_forwarding(struct link *link)
     worker_want(link->readable, !full);
     if (was_full && !full && transport_pending(link->transport))
         event_active(link->readable, EV_READ, 0);
-    if (!link->other)
-        return;
-    worker_want(link->other_readable, !link->closing && !transport_busy(link->transport));
-    worker_want(link->other_writable, !link->closing && byte_queue_unread(&link->held) > 0);
+    forward_wait(link->forward, !link->closing && !transport_busy(link->transport), !link->closing);
 }
 
 /* The one place that says what the link waits for. */
 static void link_update(struct link *link)
 {
-    if (link->handed_on)
+    if (link->forward)
         update_forwarding(link);
     uint64_t deadline = next_deadline(link);
     bool blocked = transport_busy(link->transport) ||

@@ -56,9 +56,9 @@ struct link *link_new_server(struct worker *worker, struct transport *transport,
 /* The same for a connection from another instance, without WebSocket frames. */
 struct link *link_new_handed_on(struct worker *worker, struct transport *transport,
                                 const struct link_owner *owner, void *context);
-/* Another instance has the session: everything that came and comes goes to it over other, which is
- * the link's from now on, and back. */
-void link_forward(struct link *link, struct transport *other);
+/* Another instance has the session: everything that came and comes goes to it over transport,
+ * which is the link's from now on, and back (forward.h). */
+void link_forward(struct link *link, struct transport *transport);
 /* There is no such session anywhere. */
 void link_reject(struct link *link, const struct mux_reject *rejection);
 /* Lets go of the session and says goodbye (a WebSocket close frame); ended() is called when that is

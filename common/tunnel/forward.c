@@ -1,0 +1,120 @@
+#include "tunnel/forward.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/chunk.h"
+
+enum {
+    HELD_MAX = 1 << 20, /* for another instance; the client is not read while there is more */
+    HELD_SPANS = 16,
+};
+
+struct forward {
+    struct worker *worker;
+    const struct forward_owner *owner;
+    void *context;
+    struct transport *transport; /* to the instance that has the session; NULL: not there yet */
+    struct byte_queue held;      /* for it */
+    struct event *readable;
+    struct event *writable;
+};
+
+struct forward *forward_new(struct worker *worker, const struct forward_owner *owner, void *context)
+{
+    struct forward *forward = calloc(1, sizeof *forward);
+
+    if (!forward)
+        abort();
+    forward->worker = worker;
+    forward->owner = owner;
+    forward->context = context;
+    byte_queue_init(&forward->held, &worker->pool);
+    return forward;
+}
+
+void forward_free(struct forward *forward)
+{
+    if (!forward)
+        return;
+    if (forward->transport) {
+        event_free(forward->readable);
+        event_free(forward->writable);
+        transport_free(forward->transport);
+    }
+    byte_queue_clear(&forward->held);
+    free(forward);
+}
+
+static void on_forward_readable(evutil_socket_t fd, short what, void *argument)
+{
+    struct forward *forward = argument;
+
+    (void)fd;
+    (void)what;
+    forward->owner->readable(forward->context);
+}
+
+static void on_forward_writable(evutil_socket_t fd, short what, void *argument)
+{
+    struct forward *forward = argument;
+
+    (void)fd;
+    (void)what;
+    forward->owner->writable(forward->context);
+}
+
+void forward_connect(struct forward *forward, struct transport *transport)
+{
+    int fd = transport_fd(transport);
+
+    assert(!forward->transport);
+    forward->transport = transport;
+    forward->readable =
+        worker_event(forward->worker, fd, EV_READ | EV_PERSIST, on_forward_readable, forward);
+    forward->writable =
+        worker_event(forward->worker, fd, EV_WRITE | EV_PERSIST, on_forward_writable, forward);
+}
+
+void forward_put(struct forward *forward, const uint8_t *bytes, size_t size)
+{
+    byte_queue_append(&forward->held, bytes, size);
+}
+
+int forward_flush(struct forward *forward)
+{
+    struct iovec spans[HELD_SPANS];
+    long written = forward->transport ? transport_flush(forward->transport) : TRANSPORT_BLOCKED;
+
+    while (written > 0 && byte_queue_unread(&forward->held) > 0) {
+        size_t count = byte_queue_peek(&forward->held, spans, HELD_SPANS);
+        written = transport_writev(forward->transport, spans, count);
+        if (written > 0) {
+            byte_queue_skip(&forward->held, (uint64_t)written);
+            byte_queue_drop(&forward->held, forward->held.read);
+        }
+    }
+    return written < 0 ? -1 : 0;
+}
+
+bool forward_is_full(const struct forward *forward)
+{
+    return byte_queue_unread(&forward->held) > HELD_MAX;
+}
+
+long forward_read(struct forward *forward, uint8_t *buffer, size_t size)
+{
+    long got =
+        forward->transport ? transport_read(forward->transport, buffer, size) : TRANSPORT_BLOCKED;
+
+    return got < 0 ? -1 : got;
+}
+
+void forward_wait(struct forward *forward, bool reads, bool writes)
+{
+    if (!forward->transport)
+        return;
+    worker_want(forward->readable, reads);
+    worker_want(forward->writable, writes && (byte_queue_unread(&forward->held) > 0 ||
+                                              transport_busy(forward->transport)));
+}
