@@ -43,7 +43,10 @@ struct transport_tls {
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
     unsigned reads; /* of the socket in this call */
-    bool unread;    /* another transport_read() would yield something without waiting */
+    uint8_t *ahead; /* READ_AHEAD bytes: read, and not asked for yet; NULL: none are */
+    size_t ahead_at;
+    size_t ahead_fill;
+    bool unread; /* another transport_read() would yield something without waiting */
     enum tls_failure failure;
     struct tls_verdict verdict;
     char protection[64];
@@ -63,15 +66,20 @@ struct transport {
     size_t out_sent;
 };
 
-/* ---- what is under the TLS: as recv() and send() */
+static bool must_wait(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
 
-static ssize_t receive(struct transport *transport, void *bytes, size_t size)
+/* ---- what is under the TLS: as readv() and send() */
+
+static ssize_t receive(struct transport *transport, const struct iovec *spaces, size_t count)
 {
     struct transport *below = transport->below;
 
     if (!below)
-        return recv(transport->fd, bytes, size, 0);
-    long got = transport_read(below, bytes, size);
+        return readv(transport->fd, spaces, (int)count);
+    long got = transport_readv(below, spaces, count);
     if (got > 0)
         return got;
     if (got == TRANSPORT_EOF)
@@ -150,13 +158,54 @@ static int bio_write(BIO *bio, const char *bytes, int size)
     return size;
 }
 
+/* Copies what has been read ahead. Returns how much. */
+static size_t take_ahead(struct transport_tls *tls, char *bytes, size_t size)
+{
+    size_t have = tls->ahead_fill - tls->ahead_at;
+
+    if (size > have)
+        size = have;
+    if (size > 0)
+        memcpy(bytes, tls->ahead + tls->ahead_at, size);
+    tls->ahead_at += size;
+    return size;
+}
+
+/* Reads into bytes, and ahead what comes behind them, when nothing is ahead. As readv(). */
+static ssize_t read_ahead(struct transport *transport, char *bytes, size_t size)
+{
+    struct transport_tls *tls = transport->tls;
+
+    if (!tls->ahead) {
+        tls->ahead = malloc(READ_AHEAD);
+        if (!tls->ahead)
+            abort();
+    }
+    tls->ahead_at = tls->ahead_fill = 0;
+    const struct iovec spaces[] = {{bytes, size}, {tls->ahead, READ_AHEAD}};
+    ssize_t got = receive(transport, spaces, 2);
+    tls->drained = got > 0 && (size_t)got < size + READ_AHEAD;
+    if (got > (ssize_t)size) {
+        tls->ahead_fill = (size_t)got - size;
+        got = (ssize_t)size;
+    }
+    return got;
+}
+
+/* OpenSSL asks for the head of a record, and then for the rest of it: what it has in its buffer is
+ * never more than one. Else it would move what is behind a record to the front, with each one. */
 static int bio_read(BIO *bio, char *bytes, int size)
 {
     struct transport *transport = BIO_get_data(bio);
     struct transport_tls *tls = transport->tls;
+    size_t have = take_ahead(tls, bytes, (size_t)size);
+
+    bool spent = tls->drained || tls->reads == READS_A_CALL;
 
     BIO_clear_retry_flags(bio);
-    if (tls->drained || tls->reads == READS_A_CALL) {
+    if (have == (size_t)size || (have > 0 && (spent || tls->broken != 0)))
+        return (int)have;
+    if (spent) {
         BIO_set_retry_read(bio);
         return -1;
     }
@@ -165,12 +214,14 @@ static int bio_read(BIO *bio, char *bytes, int size)
         return -1;
     }
     tls->reads++;
-    ssize_t got = receive(transport, bytes, (size_t)size);
-    tls->drained = got > 0 && got < size;
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        BIO_set_retry_read(bio);
-    else if (got < 0)
+    ssize_t got = read_ahead(transport, bytes + have, (size_t)size - have);
+    bool blocked = got < 0 && must_wait();
+    if (got < 0 && !blocked)
         tls->broken = errno;
+    if (got > 0 || have > 0)
+        return (int)have + (got > 0 ? (int)got : 0);
+    if (blocked)
+        BIO_set_retry_read(bio);
     if (got == 0)
         tls->ended = true;
     return (int)got;
@@ -232,8 +283,6 @@ static void set_up_tls(struct transport *transport)
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_set_read_ahead(ssl, 1);
-    SSL_set_default_read_buffer_len(ssl, READ_AHEAD);
 }
 
 struct transport *transport_new(int fd)
@@ -305,6 +354,7 @@ static void release(struct transport *transport)
     if (transport->tls) {
         SSL_free(transport->tls->ssl);
         BIO_meth_free(transport->tls->method);
+        free(transport->tls->ahead);
         free(transport->tls);
     }
     free(transport->out);
@@ -447,11 +497,6 @@ int transport_handshake(struct transport *transport)
 enum tls_failure transport_failure(const struct transport *transport)
 {
     return transport->tls ? transport->tls->failure : TLS_FAILURE_OTHER;
-}
-
-static bool must_wait(void)
-{
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
 /* What the system has answered to a read of the socket. */
@@ -725,6 +770,12 @@ int transport_flush(struct transport *transport)
 
 void transport_relax(struct transport *transport)
 {
+    struct transport_tls *tls = transport->tls;
+
+    if (tls && tls->ahead_at == tls->ahead_fill) {
+        free(tls->ahead);
+        tls->ahead = NULL;
+    }
     if (transport_busy(transport))
         return;
     free(transport->out);

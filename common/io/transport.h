@@ -7,15 +7,15 @@
  * - Plain, transport_readv() and transport_writev(): nothing. One system call each, from and to the
  *   caller's memory; what the kernel does not take stays with the caller.
  * - Plain, transport_commit(): what the kernel does not take now, and no more.
- * - TLS, reading: once, from the record that OpenSSL has decrypted in place, in a buffer of its
- *   own, into the caller's memory. The socket is read ahead, 64 KiB at a time.
+ * - TLS, reading: from the record that OpenSSL has decrypted in place, in a buffer of its own, into
+ *   the caller's memory. One system call reads the rest of the record that is being read straight
+ *   into OpenSSL's buffer, and up to 64 KiB ahead; what was read ahead is copied there, a record at
+ *   a time. (To let OpenSSL read ahead itself costs more: it moves all that is behind a record to
+ *   the front of its buffer, with each record.)
  * - TLS, writing: OpenSSL copies the bytes of each record into a buffer of its own, where it
- *   encrypts them; from there the record is copied behind those that leave with it in one send().
- *   It is best fed with whole records of 16 KiB in one piece, so short spans are copied together
- *   first.
- *
- * TLS goes through a BIO of our own: records are collected in one buffer and leave in one send(),
- * received bytes are read ahead in large pieces.
+ *   encrypts them; from there our BIO copies the record behind those that leave with it in one
+ *   send(). OpenSSL is best fed with whole records of 16 KiB in one piece, so short spans are
+ * copied together first.
  *
  * There are two ways to write. transport_writev() takes what it has room for and hands it to the
  * kernel. Batches are taken whole: transport_commit() encrypts one, so nothing is ever half
