@@ -1155,24 +1155,25 @@ static void taken_back(void **state)
         NET_UNTIL(outcome.answers > 0);
         size_t all = players[0].sent;
         finish();
-        for (size_t point = 0; point < all + 5; point += 1 + all / 40) {
+        for (size_t point = 0; point < all; point += point < 8 ? 1 : 1 + all / 40) {
             lead(kind);
             play(&players[0], SAY, HELLO, HTTP_HOP_HTTP);
-            players[0].piece = 1 + net_random(100);
             start();
-            if (point < 5)
+            if (point < 8) {
                 net_turns((unsigned)point);
-            else
-                NET_UNTIL(outcome.answers > 0 || players[0].sent + 5 >= point);
-            net_turns(net_random(3));
+            } else {
+                players[0].piece = 1 + net_random(100);
+                NET_UNTIL(outcome.answers > 0 || players[0].sent >= point);
+                net_turns(net_random(3));
+            }
             unsigned answers = outcome.answers;
             http_call_cancel(call);
             call = NULL;
             net_turns(5);
             assert_int_equal(outcome.answers, answers);
             player_hang_up(&players[0]);
+            players[0].piece = 0;
         }
-        players[0].piece = 0;
     }
 }
 
@@ -1287,6 +1288,13 @@ static void connections_that_are_not_made(void **state)
         assert_true(outcome.timed_out);
         expect_reason(i == 0 ? HTTP_HOP_TCP : HTTP_HOP_PROXY, "no answer in time");
     }
+    /* And one that is taken back meanwhile. */
+    start();
+    net_turns(QUIET);
+    http_call_cancel(call);
+    net_jump_ms(2 * TIMEOUT_MS);
+    net_turns(5);
+    assert_int_equal(outcome.answers, 0);
     net_close_all(hanging, NET_HANGING_FDS);
 }
 
@@ -1547,6 +1555,30 @@ static void turns_are_bounded(void **state)
     }
 }
 
+/* A turn was not enough, and the next one does not come. */
+static void taken_back_between_turns(void **state)
+{
+    enum { MUCH = 3 << 19 };
+    static char text[1 << 16];
+
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    lead(DIRECT);
+    play(&players[0], SAY, "HTTP/1.1 200 OK\r\n\r\n", HTTP_HOP_HTTP);
+    play(&players[0], HEAR, "not yet", HTTP_HOP_HTTP);
+    play(&players[0], REPEAT, text, HTTP_HOP_HTTP);
+    start();
+    settle_at(2);
+    players[0].at++;
+    flood(&players[0], MUCH);
+    event_base_loop(net.near.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+    assert_false(list_empty(&net.near.later));
+    http_call_cancel(call);
+    assert_true(list_empty(&net.near.later));
+    net_turns(5);
+    assert_int_equal(outcome.answers, 0);
+}
+
 /* Each of the key updates wants an answer, and gets it; then the request's answer comes. */
 static void key_updates_are_answered(void **state)
 {
@@ -1614,6 +1646,40 @@ static void unread_answers_to_key_updates(void **state)
     net_jump_ms(TIMEOUT_MS);
     finish();
     expect_reason(HTTP_HOP_HTTP, "no answer came in time");
+}
+
+/* A request that the socket takes bit by bit. */
+static void a_request_in_pieces(void **state)
+{
+    static char header[200 * 1024];
+    const char *const headers[] = {header, NULL};
+    const int small = 4096;
+
+    (void)state;
+    setsockopt(players[0].listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    memset(header, 'x', sizeof header - 1);
+    header[1] = ':';
+    lead(PROXY_TLS);
+    request.headers = headers;
+    players[0].acts[1] = (struct act){HEAR, "not yet"};
+    players[0].count = 2;
+    play(&players[0], SAY, ESTABLISHED, HTTP_HOP_PROXY);
+    play(&players[0], SECURE, NULL, HTTP_HOP_TLS);
+    play(&players[0], HEAR, "GET ", HTTP_HOP_HTTP);
+    play(&players[0], SAY, HELLO, HTTP_HOP_HTTP);
+    start();
+    settle_at(1);
+    int fd = find_client(&players[0]);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    players[0].at++;
+    NET_UNTIL(players[0].at == 4);
+    players[0].mute = true;
+    NET_UNTIL(is_awaited(fd, EV_WRITE));
+    net_turns(QUIET);
+    assert_true(is_awaited(fd, EV_WRITE));
+    players[0].mute = false;
+    finish();
+    expect_hello();
 }
 
 /* More of them in one piece than there is room for the answers. */
@@ -1749,8 +1815,10 @@ int main(void)
         CALL_TEST(certificates),
         CALL_TEST(own_certificates),
         CALL_TEST(turns_are_bounded),
+        CALL_TEST(taken_back_between_turns),
         CALL_TEST(key_updates_are_answered),
         CALL_TEST(unread_answers_to_key_updates),
+        CALL_TEST(a_request_in_pieces),
         CALL_TEST(too_many_key_updates),
         CALL_TEST(redirects),
     };
