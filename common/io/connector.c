@@ -5,11 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/timer.h"
+#include "io/watch.h"
+
 enum { NEXT_ATTEMPT_US = 250 * 1000 };
 
 struct attempt {
     struct connector *connector;
-    struct event *event;
+    struct watch *connected;
     struct socket_address address;
     int fd; /* -1: not begun, or failed */
 };
@@ -20,8 +23,8 @@ struct connector {
     connector_permit permit; /* NULL: all addresses are */
     void *context;
     struct resolver_query *query;
-    struct event *deadline;
-    struct event *next;
+    struct timer *deadline;
+    struct timer *next;
     struct attempt attempts[RESOLVER_ADDRESSES_MAX];
     size_t count;
     size_t begun;
@@ -31,9 +34,8 @@ struct connector {
 
 static void attempt_end(struct attempt *attempt)
 {
-    if (attempt->event)
-        event_free(attempt->event);
-    attempt->event = NULL;
+    watch_free(attempt->connected);
+    attempt->connected = NULL;
     if (attempt->fd >= 0)
         close(attempt->fd);
     attempt->fd = -1;
@@ -46,8 +48,8 @@ void connector_cancel(struct connector *connector)
     resolver_cancel(connector->query);
     for (size_t i = 0; i < connector->begun; i++)
         attempt_end(&connector->attempts[i]);
-    event_free(connector->deadline);
-    event_free(connector->next);
+    timer_free(connector->deadline);
+    timer_free(connector->next);
     free(connector);
 }
 
@@ -83,15 +85,14 @@ static void attempt_failed(struct attempt *attempt, int error)
         fail(connector, error == ETIMEDOUT, false, connector->error);
 }
 
-static void on_connected(evutil_socket_t fd, short what, void *argument)
+static void on_connected(void *argument)
 {
     struct attempt *attempt = argument;
     struct connector_result result = {.fd = attempt->fd, .address = attempt->address};
     int error = 0;
     socklen_t size = sizeof error;
 
-    (void)what;
-    if (getsockopt((int)fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+    if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         error = errno;
     if (error != 0) {
         attempt_failed(attempt, error);
@@ -117,28 +118,25 @@ static void begin_next(struct connector *connector)
         attempt_failed(attempt, errno);
         return;
     }
-    attempt->event = worker_event(connector->worker, attempt->fd, EV_WRITE, on_connected, attempt);
-    event_add(attempt->event, NULL);
+    attempt->connected =
+        watch_new(connector->worker, attempt->fd, WATCH_WRITE, on_connected, attempt);
+    watch_want(attempt->connected, true);
     if (connector->begun < connector->count)
-        worker_wait_us(connector->next, NEXT_ATTEMPT_US);
+        timer_start_us(connector->next, NEXT_ATTEMPT_US);
 }
 
-static void on_next(evutil_socket_t fd, short what, void *argument)
+static void on_next(void *argument)
 {
     struct connector *connector = argument;
 
-    (void)fd;
-    (void)what;
     if (connector->begun < connector->count)
         begin_next(connector);
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_deadline(void *argument)
 {
     struct connector *connector = argument;
 
-    (void)fd;
-    (void)what;
     fail(connector, true, connector->query != NULL, "no answer in time");
 }
 
@@ -180,10 +178,10 @@ static struct connector *connector_new(struct worker *worker, unsigned timeout_m
     connector->worker = worker;
     connector->callback = callback;
     connector->context = context;
-    connector->deadline = worker_timer(worker, on_deadline, connector);
-    connector->next = worker_timer(worker, on_next, connector);
+    connector->deadline = timer_new(worker, on_deadline, connector);
+    connector->next = timer_new(worker, on_next, connector);
     if (timeout_ms != RESOLVER_NO_TIMEOUT)
-        worker_wait_ms(connector->deadline, timeout_ms);
+        timer_start_ms(connector->deadline, timeout_ms);
     return connector;
 }
 
@@ -209,6 +207,6 @@ struct connector *connector_start_known(struct worker *worker,
     struct connector *connector = connector_new(worker, timeout_ms, callback, context);
 
     set_addresses(connector, addresses, count);
-    event_active(connector->next, EV_TIMEOUT, 0);
+    timer_fire(connector->next);
     return connector;
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "io/clock.h"
+#include "io/timer.h"
+#include "io/watch.h"
 
 struct dial {
     struct worker *worker;
@@ -14,19 +16,16 @@ struct dial {
     uint64_t deadline_us;
     struct connector *connector;
     struct transport *transport; /* NULL before it is connected */
-    struct event *readable;
-    struct event *writable;
-    struct event *deadline;
+    struct watch *readable;
+    struct watch *writable;
+    struct timer *deadline;
 };
 
 static void end_handshake_events(struct dial *dial)
 {
-    if (dial->readable)
-        event_free(dial->readable);
-    if (dial->writable)
-        event_free(dial->writable);
-    if (dial->deadline)
-        event_free(dial->deadline);
+    watch_free(dial->readable);
+    watch_free(dial->writable);
+    timer_free(dial->deadline);
 }
 
 void dial_cancel(struct dial *dial)
@@ -75,8 +74,7 @@ static void go_on(struct dial *dial)
         handshake_done(dial);
         break;
     case TRANSPORT_BLOCKED:
-        if (transport_busy(dial->transport))
-            event_add(dial->writable, NULL);
+        watch_want(dial->writable, transport_busy(dial->transport));
         break;
     case TRANSPORT_EOF:
         fail_tls(dial, TLS_FAILURE_NOT_TLS, false,
@@ -87,17 +85,13 @@ static void go_on(struct dial *dial)
     }
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *argument)
+static void on_ready(void *argument)
 {
-    (void)fd;
-    (void)what;
     go_on(argument);
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_deadline(void *argument)
 {
-    (void)fd;
-    (void)what;
     fail_tls(argument, TLS_FAILURE_NOT_TLS, true, "no answer during the TLS handshake");
 }
 
@@ -109,11 +103,11 @@ static void start_handshake(struct dial *dial)
 
     dial->transport = transport_secure(dial->transport, dial->tls.context,
                                        dial->tls.server_name ? dial->tls.server_name : dial->host);
-    dial->readable = worker_event(dial->worker, fd, EV_READ | EV_PERSIST, on_ready, dial);
-    dial->writable = worker_event(dial->worker, fd, EV_WRITE, on_ready, dial);
-    dial->deadline = worker_timer(dial->worker, on_deadline, dial);
-    event_add(dial->readable, NULL);
-    worker_wait_us(dial->deadline, left_us);
+    dial->readable = watch_new(dial->worker, fd, WATCH_READ, on_ready, dial);
+    dial->writable = watch_new(dial->worker, fd, WATCH_WRITE, on_ready, dial);
+    dial->deadline = timer_new(dial->worker, on_deadline, dial);
+    watch_want(dial->readable, true);
+    timer_start_us(dial->deadline, left_us);
 }
 
 static void on_connected(void *context, const struct connector_result *result)

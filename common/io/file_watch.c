@@ -5,6 +5,7 @@
 
 #include "config/file_stamp.h"
 #include "config/input.h"
+#include "io/timer.h"
 
 enum { LOOK_S = 2 };
 
@@ -15,7 +16,7 @@ struct watched_file {
 };
 
 struct file_watch {
-    struct event *look; /* NULL: there is nothing to look at */
+    struct timer *look; /* NULL: there is nothing to look at */
     file_watch_callback callback;
     void *context;
     struct watched_file files[FILE_WATCH_MAX];
@@ -38,12 +39,10 @@ static bool has_settled(struct file_watch *watch)
     return changed && settled;
 }
 
-static void on_file_look(evutil_socket_t fd, short what, void *argument)
+static void on_file_look(void *argument)
 {
     struct file_watch *watch = argument;
 
-    (void)fd;
-    (void)what;
     if (has_settled(watch))
         watch->callback(watch->context);
 }
@@ -73,8 +72,8 @@ struct file_watch *file_watch_new(struct worker *worker, const char *const *path
     file_watch_reset(watch);
     if (watch->count == 0)
         return watch;
-    watch->look = worker_event(worker, -1, EV_PERSIST, on_file_look, watch);
-    worker_wait_ms(watch->look, LOOK_S * 1000);
+    watch->look = timer_new(worker, on_file_look, watch);
+    timer_repeat_ms(watch->look, LOOK_S * 1000);
     return watch;
 }
 
@@ -82,7 +81,6 @@ void file_watch_free(struct file_watch *watch)
 {
     if (!watch)
         return;
-    if (watch->look)
-        event_free(watch->look);
+    timer_free(watch->look);
     free(watch);
 }

@@ -9,6 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "io/timer.h"
+#include "io/watch.h"
+
 enum {
     BACKLOG = 1024,
     ACCEPTS_A_TURN = 64,
@@ -25,8 +28,8 @@ struct listener {
     char *name;
     int fd;
     struct socket_address address;
-    struct event *readable;
-    struct event *resume;
+    struct watch *readable;
+    struct timer *resume;
     bool paused;
     int highest; /* of the descriptors that connections may have */
     bool near;   /* it is about to be reached */
@@ -40,17 +43,15 @@ static void pause_accepting(struct listener *listener, const char *reason)
                     "the limit (ulimit -n) or use fewer connections",
                     log_str("listener", listener->name), log_str("reason", reason));
     listener->paused = true;
-    event_del(listener->readable);
-    worker_wait_us(listener->resume, PAUSE_US);
+    watch_want(listener->readable, false);
+    timer_start_us(listener->resume, PAUSE_US);
 }
 
-static void on_resume(evutil_socket_t fd, short what, void *argument)
+static void on_resume(void *argument)
 {
     struct listener *listener = argument;
 
-    (void)fd;
-    (void)what;
-    event_add(listener->readable, NULL);
+    watch_want(listener->readable, true);
 }
 
 /* The system gives the lowest number that is free, so the next one tells how many are in use. */
@@ -102,10 +103,8 @@ void listener_take_all(struct listener *listener)
     take_waiting(listener, BACKLOG);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *argument)
+static void on_readable(void *argument)
 {
-    (void)fd;
-    (void)what;
     take_waiting(argument, ACCEPTS_A_TURN);
 }
 
@@ -156,9 +155,9 @@ static struct listener *make_listener(struct worker *worker, const char *name,
     listener->address = *address;
     listener->address.size = sizeof listener->address.storage;
     getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.size);
-    listener->readable = worker_event(worker, fd, EV_READ | EV_PERSIST, on_readable, listener);
-    listener->resume = worker_timer(worker, on_resume, listener);
-    event_add(listener->readable, NULL);
+    listener->readable = watch_new(worker, fd, WATCH_READ, on_readable, listener);
+    listener->resume = timer_new(worker, on_resume, listener);
+    watch_want(listener->readable, true);
     return listener;
 }
 
@@ -180,8 +179,8 @@ void listener_free(struct listener *listener)
 {
     if (!listener)
         return;
-    event_free(listener->readable);
-    event_free(listener->resume);
+    watch_free(listener->readable);
+    timer_free(listener->resume);
     close(listener->fd);
     free(listener->name);
     free(listener);

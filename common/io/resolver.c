@@ -12,6 +12,8 @@
 
 #include "config/address.h"
 #include "io/route.h"
+#include "io/timer.h"
+#include "io/watch.h"
 
 /*
  * What a thread needs and fills in. Thread and lookup each hold one reference; the last one frees
@@ -34,7 +36,7 @@ struct lookup {
     char *host;
     struct list queries;
     struct job *job;    /* NULL: it waits */
-    struct event *done; /* readable (end of file) when the job is done */
+    struct watch *done; /* readable (end of file) when the job is done */
     int fd;
 };
 
@@ -51,7 +53,7 @@ struct resolver_query {
     struct lookup *lookup;
     resolver_callback callback;
     void *context;
-    struct event *event; /* its deadline, or at once when the answer is there */
+    struct timer *timer; /* its deadline, or at once when the answer is there */
     uint16_t port;
     const char *error; /* an answer that needs no look-up: this, or, if count > 0, addresses */
     size_t count;
@@ -135,7 +137,7 @@ static bool start_thread(struct job *job)
 static void query_free(struct resolver_query *query)
 {
     list_remove(&query->node);
-    event_free(query->event);
+    timer_free(query->timer);
     free(query);
 }
 
@@ -182,7 +184,7 @@ static void lookup_free(struct lookup *lookup)
 {
     list_remove(&lookup->node);
     if (lookup->job) {
-        event_free(lookup->done);
+        watch_free(lookup->done);
         close(lookup->fd);
         job_release(lookup->job);
     }
@@ -192,13 +194,11 @@ static void lookup_free(struct lookup *lookup)
 
 static void start_waiting(struct resolver *resolver);
 
-static void on_done(evutil_socket_t fd, short what, void *argument)
+static void on_done(void *argument)
 {
     struct lookup *lookup = argument;
     struct resolver_result result;
 
-    (void)fd;
-    (void)what;
     lookup->resolver->running--;
     /* Whoever asks from now on asks anew. */
     list_remove(&lookup->node);
@@ -241,8 +241,8 @@ static bool start_lookup(struct lookup *lookup)
     }
     lookup->job = job;
     lookup->fd = ends[0];
-    lookup->done = worker_event(lookup->resolver->worker, ends[0], EV_READ, on_done, lookup);
-    event_add(lookup->done, NULL);
+    lookup->done = watch_new(lookup->resolver->worker, ends[0], WATCH_READ, on_done, lookup);
+    watch_want(lookup->done, true);
     lookup->resolver->running++;
     return true;
 }
@@ -253,7 +253,7 @@ static void give_up_lookup(struct lookup *lookup)
         struct resolver_query *query = list_entry(node, struct resolver_query, node);
         query->lookup = NULL;
         query->error = "no file descriptor or thread is left for the look-up";
-        event_active(query->event, EV_TIMEOUT, 0);
+        timer_fire(query->timer);
     }
     lookup_free(lookup);
 }
@@ -329,13 +329,11 @@ static void find_loopback(struct resolver_query *query)
     }
 }
 
-static void on_query(evutil_socket_t fd, short what, void *argument)
+static void on_query(void *argument)
 {
     struct resolver_query *query = argument;
     struct resolver_result result = {.error = query->error, .count = query->count};
 
-    (void)fd;
-    (void)what;
     memcpy(result.addresses, query->addresses, query->count * sizeof query->addresses[0]);
     if (!result.error && result.count == 0)
         result.error = "the name server did not answer in time";
@@ -381,17 +379,17 @@ struct resolver_query *resolver_lookup(struct worker *worker, const char *host, 
         abort();
     *query = (struct resolver_query){.callback = callback, .context = context, .port = port};
     list_init(&query->node);
-    query->event = worker_timer(worker, on_query, query);
+    query->timer = timer_new(worker, on_query, query);
     if (socket_parse(host, 0, &query->addresses[0]))
         query->count = 1;
     else if (is_localhost(host))
         find_loopback(query);
     if (query->count > 0) {
-        event_active(query->event, EV_TIMEOUT, 0);
+        timer_fire(query->timer);
         return query;
     }
     if (timeout_ms != RESOLVER_NO_TIMEOUT)
-        worker_wait_ms(query->event, timeout_ms);
+        timer_start_ms(query->timer, timeout_ms);
     query->lookup = find_or_add(resolver, host);
     list_append(&query->lookup->queries, &query->node);
     start_waiting(resolver);

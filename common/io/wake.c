@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "io/route.h"
+#include "io/timer.h"
+#include "io/watch.h"
 
 #if defined(__linux__)
 #include <linux/netlink.h>
@@ -29,9 +31,9 @@ enum {
 struct wake {
     wake_callback callback;
     void *context;
-    struct event *tick;
-    struct event *settled;
-    struct event *changed; /* NULL: the system does not tell */
+    struct timer *tick;
+    struct timer *settled;
+    struct watch *changed; /* NULL: the system does not tell */
     int fd;
     uint64_t last_ms; /* wall clock of the last tick */
     struct socket_address peers[PEERS];
@@ -48,14 +50,12 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *argument)
+static void on_tick(void *argument)
 {
     struct wake *wake = argument;
     uint64_t now = wall_ms();
     uint64_t passed = now > wake->last_ms ? now - wake->last_ms : 0;
 
-    (void)fd;
-    (void)what;
     wake->last_ms = now;
     if (passed > SLEPT_MS + TICK_S * 1000)
         wake->callback(wake->context, WAKE_SLEPT, passed);
@@ -76,12 +76,10 @@ static bool look_at_routes(struct wake *wake)
     return changed;
 }
 
-static void on_settled(evutil_socket_t fd, short what, void *argument)
+static void on_settled(void *argument)
 {
     struct wake *wake = argument;
 
-    (void)fd;
-    (void)what;
     if (look_at_routes(wake))
         wake->callback(wake->context, WAKE_NETWORK, 0);
 }
@@ -104,17 +102,16 @@ static void watch_far_away(struct wake *wake)
     look_at_routes(wake);
 }
 
-static void on_changed(evutil_socket_t fd, short what, void *argument)
+static void on_changed(void *argument)
 {
     struct wake *wake = argument;
     char message[8192];
 
-    (void)what;
     /* What has changed does not matter; an overrun is a change as well. */
-    for (int i = 0; i < READS_A_TURN && recv(fd, message, sizeof message, 0) > 0; i++)
+    for (int i = 0; i < READS_A_TURN && recv(wake->fd, message, sizeof message, 0) > 0; i++)
         continue;
-    if (!event_pending(wake->settled, EV_TIMEOUT, NULL))
-        worker_wait_ms(wake->settled, SETTLE_MS);
+    if (!timer_is_running(wake->settled))
+        timer_start_ms(wake->settled, SETTLE_MS);
 }
 
 static int open_notices(void)
@@ -150,14 +147,14 @@ struct wake *wake_new(struct worker *worker, wake_callback callback, void *conte
     wake->callback = callback;
     wake->context = context;
     wake->last_ms = wall_ms();
-    wake->tick = worker_event(worker, -1, EV_PERSIST, on_tick, wake);
-    wake->settled = worker_timer(worker, on_settled, wake);
-    worker_wait_ms(wake->tick, TICK_S * 1000);
+    wake->tick = timer_new(worker, on_tick, wake);
+    wake->settled = timer_new(worker, on_settled, wake);
+    timer_repeat_ms(wake->tick, TICK_S * 1000);
     watch_far_away(wake);
     wake->fd = open_notices();
     if (wake->fd >= 0) {
-        wake->changed = worker_event(worker, wake->fd, EV_READ | EV_PERSIST, on_changed, wake);
-        event_add(wake->changed, NULL);
+        wake->changed = watch_new(worker, wake->fd, WATCH_READ, on_changed, wake);
+        watch_want(wake->changed, true);
     }
     return wake;
 }
@@ -166,10 +163,10 @@ void wake_free(struct wake *wake)
 {
     if (!wake)
         return;
-    event_free(wake->tick);
-    event_free(wake->settled);
+    timer_free(wake->tick);
+    timer_free(wake->settled);
     if (wake->changed) {
-        event_free(wake->changed);
+        watch_free(wake->changed);
         close(wake->fd);
     }
     free(wake);
