@@ -196,16 +196,14 @@ static void arm_waiting_timer(struct client *client)
     uint64_t wait = due > now ? due - now : 0;
     if (wait > LOOK_US)
         wait = LOOK_US;
-    worker_wait_us(client->waiting_timer, wait);
+    timer_start_us(client->waiting_timer, wait);
 }
 
-static void on_waiting_timer(evutil_socket_t fd, short what, void *argument)
+static void on_waiting_timer(void *argument)
 {
     struct client *client = argument;
     uint64_t now = clock_now_us();
 
-    (void)fd;
-    (void)what;
     look_who_waits(client);
     while (!list_empty(&client->waiting)) {
         struct local_connection *first =
@@ -326,7 +324,7 @@ static void on_up(void *context, const struct mux_welcome *welcome)
     list_init(&waiting);
     while ((node = list_pop(&client->waiting)))
         list_append(&waiting, node);
-    event_del(client->waiting_timer);
+    timer_stop(client->waiting_timer);
     while ((node = list_pop(&waiting))) {
         struct local_connection *connection = list_entry(node, struct local_connection, node);
         if (has_gone(connection))
@@ -534,7 +532,7 @@ enum program_start client_open(struct client *client, const struct program_conte
     list_init(&client->connections);
     list_init(&client->waiting);
     ports_init(&client->ports, worker, options->advertise_host, on_accept, client);
-    client->waiting_timer = worker_timer(worker, on_waiting_timer, client);
+    client->waiting_timer = timer_new(worker, on_waiting_timer, client);
     client->terminal = terminal_new(worker, options);
     client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);
     if (!client->uplink)
@@ -602,7 +600,7 @@ void client_free(struct client *client)
     uplink_free(client->uplink);
     drop_waiting(client);
     ports_clear(&client->ports);
-    event_free(client->waiting_timer);
+    timer_free(client->waiting_timer);
     run_free(client->run);
     terminal_free(client->terminal);
 }

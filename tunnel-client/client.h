@@ -1,6 +1,7 @@
 /* The client: local listeners, the connections on them, the uplink. */
 #pragma once
 
+#include "io/timer.h"
 #include "kafka/peek.h"
 #include "listeners/ports.h"
 #include "monitoring/telemetry.h"
@@ -22,7 +23,7 @@ struct client {
     struct terminal *terminal; /* NULL: nobody watches */
     struct list connections;   /* struct local_connection with a stream */
     struct list waiting;       /* struct local_connection without: no link yet; oldest first */
-    struct event *waiting_timer;
+    struct timer *waiting_timer;
     bool ready;   /* it has been */
     bool leaving; /* it will stop soon */
 };

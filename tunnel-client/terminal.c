@@ -12,6 +12,7 @@
 
 #include "base/printable.h"
 #include "io/clock.h"
+#include "io/timer.h"
 
 enum {
     TEXT_MAX = 512,
@@ -28,7 +29,7 @@ struct terminal {
     struct worker *worker;
     const struct options *options;
     struct log_settings before;
-    struct event *tick; /* while it is connecting */
+    struct timer *tick; /* while it is connecting */
     uint64_t since_us;  /* it is connecting since then */
     unsigned failures;  /* since then */
     size_t shown;       /* columns that the line in place takes */
@@ -91,19 +92,17 @@ static void draw(struct terminal *terminal)
     terminal->shown = strlen(line);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *argument)
+static void on_tick(void *argument)
 {
     struct terminal *terminal = argument;
 
-    (void)fd;
-    (void)what;
     /* Of a job in the background nobody wants to see it. */
     pid_t foreground = tcgetpgrp(STDERR_FILENO);
     if (foreground < 0 || foreground == getpgrp())
         draw(terminal);
     else
         erase(terminal);
-    worker_wait_ms(terminal->tick, TICK_S * 1000);
+    timer_start_ms(terminal->tick, TICK_S * 1000);
 }
 
 /* ---- lines */
@@ -203,11 +202,11 @@ void terminal_summary(struct terminal *terminal, const struct ports *ports)
 
 void terminal_connecting(struct terminal *terminal)
 {
-    if (!terminal || event_pending(terminal->tick, EV_TIMEOUT, NULL))
+    if (!terminal || timer_is_running(terminal->tick))
         return;
     terminal->since_us = clock_now_us();
     terminal->failures = 0;
-    on_tick(-1, 0, terminal);
+    on_tick(terminal);
 }
 
 void terminal_lost(struct terminal *terminal, bool announced)
@@ -229,14 +228,14 @@ void terminal_failed(struct terminal *terminal, const char *hop, const char *rea
     terminal_connecting(terminal);
     terminal->failures++;
     snprintf(terminal->failure, sizeof terminal->failure, "%s: %s", hop, reason);
-    on_tick(-1, 0, terminal);
+    on_tick(terminal);
 }
 
 void terminal_quiet(struct terminal *terminal)
 {
     if (!terminal)
         return;
-    event_del(terminal->tick);
+    timer_stop(terminal->tick);
     erase(terminal);
 }
 
@@ -266,7 +265,7 @@ struct terminal *terminal_new(struct worker *worker, const struct options *optio
     terminal->options = options;
     terminal->before = worker->log->settings;
     terminal->own_lines = options->call.command == COMMAND_NONE && !options->shared.log_level_given;
-    terminal->tick = worker_timer(worker, on_tick, terminal);
+    terminal->tick = timer_new(worker, on_tick, terminal);
     worker->log->settings.sink = write_log;
     worker->log->settings.sink_context = terminal;
     if (terminal->own_lines)
@@ -280,6 +279,6 @@ void terminal_free(struct terminal *terminal)
         return;
     erase(terminal);
     terminal->worker->log->settings = terminal->before;
-    event_free(terminal->tick);
+    timer_free(terminal->tick);
     free(terminal);
 }

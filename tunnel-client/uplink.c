@@ -9,6 +9,7 @@
 #include "credentials/credentials.h"
 #include "http/client.h"
 #include "io/clock.h"
+#include "io/timer.h"
 #include "io/wake.h"
 #include "monitoring/telemetry.h"
 
@@ -41,7 +42,7 @@ enum patience { PATIENCE_USUAL, PATIENCE_AUTH, PATIENCE_SHORT };
 static const char STOPPING[] = "tunnel-client stops";
 
 /* How often files are looked at while a dial waits after a refusal. */
-static const struct timeval watch_interval = {.tv_sec = 1};
+enum { WATCH_INTERVAL_MS = 1000 };
 
 struct uplink;
 
@@ -51,8 +52,8 @@ struct carrier {
     struct uplink *uplink;
     struct mux_session *session;
     struct link *link;
-    struct event *resume; /* the server forgets the session when this fires */
-    struct event *sweep;  /* looks whether the last stream has gone, outside of callbacks */
+    struct timer *resume; /* the server forgets the session when this fires */
+    struct timer *sweep;  /* looks whether the last stream has gone, outside of callbacks */
     uint64_t link_since_us;
     bool known;   /* a WELCOME has come: streams may exist */
     bool leaving; /* it ends with its last stream */
@@ -68,8 +69,8 @@ struct uplink {
     struct credentials *credentials;
     struct carrier *current; /* what new streams are opened on */
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
-    struct event *redial;
-    struct event *watch; /* runs while the redial waits for better credentials */
+    struct timer *redial;
+    struct timer *watch; /* runs while the redial waits for better credentials */
     struct wake *wake;
     unsigned failures; /* dials in a row that did not lead to a link that worked */
     struct frame_limit frames;
@@ -94,8 +95,8 @@ static void dial(struct uplink *uplink);
 /* ---- the session */
 
 static const struct mux_session_callbacks session_callbacks;
-static void on_resume_expired(evutil_socket_t fd, short what, void *argument);
-static void on_sweep(evutil_socket_t fd, short what, void *argument);
+static void on_resume_expired(void *argument);
+static void on_sweep(void *argument);
 
 static void new_session(struct carrier *carrier)
 {
@@ -124,8 +125,8 @@ static struct carrier *carrier_new(struct uplink *uplink)
         abort();
     carrier->uplink = uplink;
     list_init(&carrier->node);
-    carrier->resume = worker_timer(uplink->worker, on_resume_expired, carrier);
-    carrier->sweep = worker_timer(uplink->worker, on_sweep, carrier);
+    carrier->resume = timer_new(uplink->worker, on_resume_expired, carrier);
+    carrier->sweep = timer_new(uplink->worker, on_sweep, carrier);
     new_session(carrier);
     return carrier;
 }
@@ -137,8 +138,8 @@ static void carrier_free(struct carrier *carrier, enum mux_code code, const char
     if (carrier->link)
         link_abort(carrier->link);
     mux_session_free(carrier->session);
-    event_free(carrier->resume);
-    event_free(carrier->sweep);
+    timer_free(carrier->resume);
+    timer_free(carrier->sweep);
     list_remove(&carrier->node);
     free(carrier);
 }
@@ -161,7 +162,7 @@ static void lose_session(struct carrier *carrier, const char *reason)
     }
     mux_session_reset_streams(carrier->session, MUX_CODE_SESSION_LOST, reason);
     mux_session_free(carrier->session);
-    event_del(carrier->resume);
+    timer_stop(carrier->resume);
     new_session(carrier);
 }
 
@@ -194,13 +195,11 @@ const char *uplink_protection(const struct uplink *uplink)
 }
 
 /* A session that ends with its last stream: is it time? */
-static void on_sweep(evutil_socket_t fd, short what, void *argument)
+static void on_sweep(void *argument)
 {
     struct carrier *carrier = argument;
     struct uplink *uplink = carrier->uplink;
 
-    (void)fd;
-    (void)what;
     if (mux_session_stream_count(carrier->session) > 0)
         return;
     if (carrier->link) {
@@ -210,14 +209,14 @@ static void on_sweep(evutil_socket_t fd, short what, void *argument)
     } else if (carrier != uplink->current) {
         carrier_free(carrier, MUX_CODE_GOING_AWAY, "the server stops");
     } else {
-        event_del(uplink->redial);
+        timer_stop(uplink->redial);
     }
 }
 
 static void sweep_soon(struct carrier *carrier)
 {
     if (carrier->leaving)
-        event_active(carrier->sweep, EV_TIMEOUT, 0);
+        timer_fire(carrier->sweep);
 }
 
 /* ---- redialling */
@@ -257,27 +256,23 @@ static void redial_in(struct uplink *uplink, unsigned wait_ms)
     uplink->pause_ms = wait_ms;
     uplink->pause_stays = false;
     if (!uplink->stopping)
-        worker_wait_ms(uplink->redial, wait_ms);
+        timer_start_ms(uplink->redial, wait_ms);
 }
 
-static void on_redial(evutil_socket_t fd, short what, void *argument)
+static void on_redial(void *argument)
 {
-    (void)fd;
-    (void)what;
     dial(argument);
 }
 
 /* Is what we say of who we are still what was refused? */
-static void on_watch(evutil_socket_t fd, short what, void *argument)
+static void on_watch(void *argument)
 {
     struct uplink *uplink = argument;
+    bool waiting = timer_is_running(uplink->redial);
 
-    (void)fd;
-    (void)what;
-    bool waiting = event_pending(uplink->redial, EV_TIMEOUT, NULL);
     if (waiting && !credentials_changed(uplink->credentials))
         return;
-    event_del(uplink->watch);
+    timer_stop(uplink->watch);
     if (!waiting)
         return;
     log_info(uplink->worker->log, "credentials_changed",
@@ -356,7 +351,7 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
     redial_in(uplink, wait_ms);
     uplink->pause_stays = patience == PATIENCE_AUTH || asked_ms > 0;
     if (strcmp(hop, "auth") == 0)
-        event_add(uplink->watch, &watch_interval);
+        timer_repeat_ms(uplink->watch, WATCH_INTERVAL_MS);
 }
 
 /* ---- the link */
@@ -455,7 +450,7 @@ static void on_link_lost(struct carrier *carrier, const struct link_record *reco
     if (uplink->resume_window_ms == 0) {
         lose_session(carrier, reason);
     } else {
-        worker_wait_ms(carrier->resume, uplink->resume_window_ms);
+        timer_start_ms(carrier->resume, uplink->resume_window_ms);
     }
     redial_in(uplink, wait_ms);
 }
@@ -493,12 +488,10 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
 
 static const struct link_owner link_owner = {.ended = on_link_ended};
 
-static void on_resume_expired(evutil_socket_t fd, short what, void *argument)
+static void on_resume_expired(void *argument)
 {
     struct carrier *carrier = argument;
 
-    (void)fd;
-    (void)what;
     if (!carrier->link)
         lose_session(carrier, "there was no link for longer than the server keeps a session");
 }
@@ -550,7 +543,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
 
 static void dial(struct uplink *uplink)
 {
-    event_del(uplink->watch);
+    timer_stop(uplink->watch);
     metrics_add(uplink->worker->metrics, METRIC_DIALS, 0, 0, 1);
     uplink->asked_us = clock_now_us();
     credentials_ask(uplink->credentials, on_credentials, uplink);
@@ -603,7 +596,7 @@ static void on_established(void *context, const struct mux_welcome *welcome)
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
 
-    event_del(carrier->resume);
+    timer_stop(carrier->resume);
     carrier->known = true;
     uplink->stops_us = 0;
     uplink->said[0] = '\0';
@@ -733,8 +726,8 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
         return NULL;
     }
     uplink->http = http_client_new(uplink->way, &settings);
-    uplink->redial = worker_timer(worker, on_redial, uplink);
-    uplink->watch = worker_event(worker, -1, EV_PERSIST, on_watch, uplink);
+    uplink->redial = timer_new(worker, on_redial, uplink);
+    uplink->watch = timer_new(worker, on_watch, uplink);
     uplink->current = carrier_new(uplink);
     return uplink;
 }
@@ -742,7 +735,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
 /* Does the pause before the next dial make no sense any more? A long sleep was a pause as well. */
 static bool is_over_with(const struct uplink *uplink, enum wake_reason reason, uint64_t slept_ms)
 {
-    return event_pending(uplink->redial, EV_TIMEOUT, NULL) &&
+    return timer_is_running(uplink->redial) &&
            (!uplink->pause_stays || (reason == WAKE_SLEPT && slept_ms >= uplink->pause_ms));
 }
 
@@ -787,7 +780,7 @@ static const char *state_name(const struct uplink *uplink)
         return "stopping";
     if (is_up(uplink->current))
         return "up";
-    return event_pending(uplink->redial, EV_TIMEOUT, NULL) ? "waiting" : "connecting";
+    return timer_is_running(uplink->redial) ? "waiting" : "connecting";
 }
 
 void uplink_view(const struct uplink *uplink, struct uplink_view *view)
@@ -838,7 +831,7 @@ void uplink_reload(struct uplink *uplink, struct reload *reload)
     http_way_reload(uplink->way, reload);
     credentials_reload(uplink->credentials, reload);
     /* Whoever asks has mended what a dial has failed for. */
-    if (event_pending(uplink->redial, EV_TIMEOUT, NULL))
+    if (timer_is_running(uplink->redial))
         redial_in(uplink, 0);
 }
 
@@ -866,10 +859,10 @@ static void say_goodbye(struct carrier *carrier)
 void uplink_stop(struct uplink *uplink)
 {
     uplink->stopping = true;
-    event_del(uplink->redial);
-    event_del(uplink->watch);
+    timer_stop(uplink->redial);
+    timer_stop(uplink->watch);
     credentials_cancel(uplink->credentials);
-    event_del(uplink->current->resume);
+    timer_stop(uplink->current->resume);
     for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
         say_goodbye(list_entry(at, struct carrier, node));
     say_goodbye(uplink->current);
@@ -893,7 +886,7 @@ void uplink_free(struct uplink *uplink)
     credentials_free(uplink->credentials);
     http_way_free(uplink->way);
     wake_free(uplink->wake);
-    event_free(uplink->redial);
-    event_free(uplink->watch);
+    timer_free(uplink->redial);
+    timer_free(uplink->watch);
     free(uplink);
 }

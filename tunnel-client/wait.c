@@ -7,6 +7,7 @@
 #include "config/value.h"
 #include "http/call.h"
 #include "io/clock.h"
+#include "io/timer.h"
 
 enum {
     ASK_AGAIN_MS = 200,
@@ -20,7 +21,7 @@ struct waiter {
     struct http_way way;
     struct http_call_request request;
     struct http_call *call; /* the question under way */
-    struct event *again;
+    struct timer *again;
     bool asked; /* a question was answered, or could not be asked */
     bool once;  /* --max 0: one question is all */
     bool ready;
@@ -68,18 +69,16 @@ static void on_page_answer(void *context, const struct http_call_result *result)
     waiter->call = NULL;
     note_answer(waiter, result);
     if (waiter->ready || waiter->once)
-        event_base_loopbreak(waiter->worker->base);
+        worker_end(waiter->worker);
     else
-        worker_wait_ms(waiter->again, ASK_AGAIN_MS);
+        timer_start_ms(waiter->again, ASK_AGAIN_MS);
 }
 
 /* A connection for each question: the client may have been restarted in between. */
-static void on_again(evutil_socket_t fd, short what, void *argument)
+static void on_again(void *argument)
 {
     struct waiter *waiter = argument;
 
-    (void)fd;
-    (void)what;
     waiter->call =
         http_call_start(&waiter->way, &waiter->request, ANSWER_MAX_MS, on_page_answer, waiter);
 }
@@ -108,16 +107,16 @@ int wait_until_ready(struct worker *worker, const struct options *options)
                     .answer_max = ANSWER_MAX_BYTES},
         .once = options->max_ms == 0,
     };
-    const struct timeval limit = clock_timeval(options->max_ms * 1000);
 
-    waiter.again = worker_timer(worker, on_again, &waiter);
-    if (!waiter.once)
-        event_base_loopexit(worker->base, &limit);
-    event_active(waiter.again, EV_TIMEOUT, 0);
-    event_base_dispatch(worker->base);
+    waiter.again = timer_new(worker, on_again, &waiter);
+    timer_fire(waiter.again);
+    if (waiter.once)
+        worker_run(worker);
+    else
+        worker_run_us(worker, options->max_ms * 1000);
     if (!waiter.ready)
         say_failure(&waiter, options);
     http_call_cancel(waiter.call);
-    event_free(waiter.again);
+    timer_free(waiter.again);
     return waiter.ready ? 0 : 1;
 }

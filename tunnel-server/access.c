@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "certificate_identity.h"
 #include "config/secret.h"
+#include "io/timer.h"
 #include "token_file.h"
 
 enum {
@@ -20,7 +21,7 @@ struct access {
     struct worker *worker;
     const struct options *options;
     struct token_file *tokens; /* NULL: without --token-file */
-    struct event *look;
+    struct timer *look;
     char body[BODY_MAX + 1]; /* of the last refusal, with its line end */
 };
 
@@ -181,12 +182,10 @@ int access_authorize(struct access *access, const struct http_upgrade *upgrade, 
 /* ---- life */
 
 /* So that a file that cannot be used is not first noticed by who is refused. */
-static void on_token_look(evutil_socket_t fd, short what, void *argument)
+static void on_token_look(void *argument)
 {
     struct access *access = argument;
 
-    (void)fd;
-    (void)what;
     token_file_follow(access->tokens);
 }
 
@@ -212,8 +211,8 @@ struct access *access_new(struct worker *worker, const struct options *options, 
         access_free(access);
         return NULL;
     }
-    access->look = worker_event(worker, -1, EV_PERSIST, on_token_look, access);
-    worker_wait_ms(access->look, LOOK_S * 1000);
+    access->look = timer_new(worker, on_token_look, access);
+    timer_repeat_ms(access->look, LOOK_S * 1000);
     return access;
 }
 
@@ -221,8 +220,7 @@ void access_free(struct access *access)
 {
     if (!access)
         return;
-    if (access->look)
-        event_free(access->look);
+    timer_free(access->look);
     token_file_free(access->tokens);
     free(access);
 }

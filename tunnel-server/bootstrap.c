@@ -5,6 +5,7 @@
 
 #include "broker_dial.h"
 #include "failures.h"
+#include "io/timer.h"
 
 enum { NEXT_BROKER_US = 250 * 1000 };
 
@@ -21,7 +22,7 @@ struct bootstrap {
     bootstrap_callback callback;
     void *context;
     unsigned timeout_ms;
-    struct event *next;
+    struct timer *next;
     struct failures failures;
     size_t count;
     size_t begun;
@@ -35,7 +36,7 @@ void bootstrap_cancel(struct bootstrap *bootstrap)
         return;
     for (size_t i = 0; i < bootstrap->begun; i++)
         broker_dial_cancel(bootstrap->runners[i].dial);
-    event_free(bootstrap->next);
+    timer_free(bootstrap->next);
     free(bootstrap);
 }
 
@@ -48,15 +49,13 @@ static void begin_next_runner(struct bootstrap *bootstrap)
     runner->dial = broker_dial_bootstrap(bootstrap->cluster, runner->broker, bootstrap->timeout_ms,
                                          on_runner_dialled, runner);
     if (bootstrap->begun < bootstrap->count)
-        worker_wait_us(bootstrap->next, NEXT_BROKER_US);
+        timer_start_us(bootstrap->next, NEXT_BROKER_US);
     else
-        event_del(bootstrap->next);
+        timer_stop(bootstrap->next);
 }
 
-static void on_next_runner(evutil_socket_t fd, short what, void *argument)
+static void on_next_runner(void *argument)
 {
-    (void)fd;
-    (void)what;
     begin_next_runner(argument);
 }
 
@@ -117,7 +116,7 @@ struct bootstrap *bootstrap_start(struct cluster *cluster, uint64_t without, uns
     bootstrap->timeout_ms = timeout_ms;
     bootstrap->callback = callback;
     bootstrap->context = context;
-    bootstrap->next = worker_timer(cluster->worker, on_next_runner, bootstrap);
+    bootstrap->next = timer_new(cluster->worker, on_next_runner, bootstrap);
     health_order(&cluster->health, order);
     for (size_t i = 0; i < all; i++)
         if (!(without >> order[i] & 1))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "io/timer.h"
 #include "proof.h"
 
 /* A name may stand for several machines, a headless service's for example: another one is tried
@@ -28,7 +29,7 @@ struct broker_dial {
     bool judged;      /* by the cluster's rules */
     size_t bootstrap; /* not announced: its index */
     unsigned timeout_ms;
-    struct event *next;
+    struct timer *next;
     struct broker_attempt attempts[ATTEMPTS_MAX];
     size_t begun;
     size_t ended;
@@ -47,7 +48,7 @@ void broker_dial_cancel(struct broker_dial *dial)
         dial_cancel(dial->attempts[i].dial);
         proof_cancel(dial->attempts[i].proof);
     }
-    event_free(dial->next);
+    timer_free(dial->next);
     free(dial);
 }
 
@@ -172,7 +173,7 @@ static void prove_attempt(struct broker_attempt *attempt, const struct dial_resu
     attempt->proof = proof_start(cluster->worker, result->transport, dial->timeout_ms,
                                  on_attempt_proven, attempt);
     if (dial->begun < ATTEMPTS_MAX)
-        worker_wait_us(dial->next, NEXT_ADDRESS_US);
+        timer_start_us(dial->next, NEXT_ADDRESS_US);
 }
 
 static void on_attempt_dialled(void *context, const struct dial_result *result)
@@ -239,7 +240,7 @@ static void begin_broker_attempt(struct broker_dial *dial)
 {
     struct broker_attempt *attempt = &dial->attempts[dial->begun++];
 
-    event_del(dial->next);
+    timer_stop(dial->next);
     *attempt = (struct broker_attempt){.owner = dial};
     attempt->dial =
         dial_start(dial->cluster->worker, dial->address.host, dial->address.port,
@@ -247,10 +248,8 @@ static void begin_broker_attempt(struct broker_dial *dial)
     dial_guard(attempt->dial, permit_address);
 }
 
-static void on_next_attempt(evutil_socket_t fd, short what, void *argument)
+static void on_next_attempt(void *argument)
 {
-    (void)fd;
-    (void)what;
     begin_broker_attempt(argument);
 }
 
@@ -267,7 +266,7 @@ static struct broker_dial *start_broker_dial(struct cluster *cluster, const stru
     dial->timeout_ms = timeout_ms;
     dial->callback = callback;
     dial->context = context;
-    dial->next = worker_timer(cluster->worker, on_next_attempt, dial);
+    dial->next = timer_new(cluster->worker, on_next_attempt, dial);
     begin_broker_attempt(dial);
     return dial;
 }

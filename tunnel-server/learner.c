@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "bootstrap.h"
+#include "io/timer.h"
+#include "io/watch.h"
 #include "kafka/bootstrap.h"
 
 enum { CORRELATION_ID = 1, FIRST_BUFFER = 4096 };
@@ -21,8 +23,8 @@ struct learner {
     bool only_this; /* connection: no other broker is tried */
     struct bootstrap *bootstrap;
     struct transport *connection;
-    struct event *readable;
-    struct event *deadline; /* of the answer */
+    struct watch *readable;
+    struct timer *deadline; /* of the answer */
     uint8_t *response;
     size_t capacity;
     size_t size;
@@ -31,11 +33,10 @@ struct learner {
 
 static void close_connection(struct learner *learner)
 {
-    if (learner->readable)
-        event_free(learner->readable);
-    if (learner->deadline)
-        event_free(learner->deadline);
-    learner->readable = learner->deadline = NULL;
+    watch_free(learner->readable);
+    timer_free(learner->deadline);
+    learner->readable = NULL;
+    learner->deadline = NULL;
     transport_free(learner->connection);
     learner->connection = NULL;
     learner->size = 0;
@@ -124,13 +125,11 @@ static bool read_some(struct learner *learner)
     return got > 0;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *argument)
+static void on_readable(void *argument)
 {
     struct learner *learner = argument;
     const char *reason = "";
 
-    (void)fd;
-    (void)what;
     while (read_some(learner)) {
         switch (kafka_bootstrap_response(learner->type, learner->response, learner->size,
                                          CORRELATION_ID, note_node, learner, &reason)) {
@@ -146,13 +145,11 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-static void on_learner_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_learner_deadline(void *argument)
 {
     struct learner *learner = argument;
     char why[120];
 
-    (void)fd;
-    (void)what;
     snprintf(why, sizeof why, "no answer to a %s request in time",
              kafka_bootstrap_api(learner->type));
     answer_failed(learner, why);
@@ -169,14 +166,14 @@ static void ask(struct learner *learner)
     if (transport_has_room(learner->connection) &&
         transport_commit(learner->connection, request, size) == 0)
         transport_flush(learner->connection);
-    learner->readable = worker_event(worker, transport_fd(learner->connection),
-                                     EV_READ | EV_PERSIST, on_readable, learner);
-    learner->deadline = worker_timer(worker, on_learner_deadline, learner);
-    event_add(learner->readable, NULL);
-    worker_wait_ms(learner->deadline, learner->timeout_ms);
+    learner->readable =
+        watch_new(worker, transport_fd(learner->connection), WATCH_READ, on_readable, learner);
+    learner->deadline = timer_new(worker, on_learner_deadline, learner);
+    watch_want(learner->readable, true);
+    timer_start_ms(learner->deadline, learner->timeout_ms);
     /* TLS may have read ahead what no event will announce. */
     if (transport_pending(learner->connection))
-        event_active(learner->readable, EV_READ, 0);
+        watch_fire(learner->readable);
 }
 
 static void on_learner_connected(void *context, const struct bootstrap_result *result)

@@ -93,7 +93,7 @@ static bool is_forgotten(const struct node_listeners *listeners, const struct ex
 
 static void check_soon(struct node_listeners *listeners)
 {
-    worker_wait_ms(listeners->timer, EXPOSE_CHECK_S * 1000);
+    timer_start_ms(listeners->timer, EXPOSE_CHECK_S * 1000);
 }
 
 static void note_named(struct node_listeners *listeners, struct exposed_book *book,
@@ -217,13 +217,11 @@ void node_listeners_wait(struct node_listeners *listeners, struct node_wait *wai
     check_soon(listeners);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *argument)
+static void on_timer(void *argument)
 {
     struct node_listeners *listeners = argument;
     uint64_t now = clock_now_us();
 
-    (void)fd;
-    (void)what;
     for (size_t i = 0; i < listeners->cluster_count; i++)
         name_again(listeners, i);
     while (!list_empty(&listeners->waiting)) {
@@ -375,7 +373,7 @@ void node_listeners_init(struct node_listeners *listeners, struct worker *worker
     list_init(&listeners->waiting);
     list_init(&listeners->unanswered);
     listeners->books = calloc(cluster_count + 1, sizeof *listeners->books);
-    listeners->timer = worker_timer(worker, on_timer, listeners);
+    listeners->timer = timer_new(worker, on_timer, listeners);
     if (!listeners->books)
         abort();
     for (size_t i = 0; i < cluster_count; i++) {
@@ -401,5 +399,5 @@ void node_listeners_clear(struct node_listeners *listeners)
         }
     }
     free(listeners->books);
-    event_free(listeners->timer);
+    timer_free(listeners->timer);
 }

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "cluster.h"
 #include "config/address.h"
+#include "io/timer.h"
 #include "io/worker.h"
 #include "mux/session.h"
 
@@ -51,7 +52,7 @@ struct node_listeners {
     uint64_t asked;             /* how many it was asked for so far */
     uint64_t waits;             /* that have begun so far */
     bool telling;               /* those who waited look at the answers now */
-    struct event *timer;
+    struct timer *timer;
     bool linked; /* the session has a link: without one, nobody is too late */
 };
 

@@ -12,6 +12,8 @@
 #include "io/connector.h"
 #include "io/file_watch.h"
 #include "io/listener.h"
+#include "io/timer.h"
+#include "io/watch.h"
 #include "peer_exchange.h"
 
 enum {
@@ -27,7 +29,7 @@ struct peer_connection {
     struct peers *peers;
     struct peer_search *search; /* NULL: it is the other one that asks */
     struct connector *connector;
-    struct event *event;
+    struct watch *readable;
     struct transport *transport; /* NULL: not connected yet, or handed over */
     uint64_t deadline_us;        /* of one that asks us */
     struct peer_exchange exchange;
@@ -45,7 +47,7 @@ struct peer_search {
     struct peers *peers;
     struct peer_lookup lookups[PEERS_MAX];
     size_t lookups_left;
-    struct event *timeout;
+    struct timer *timeout;
     struct peer_question question;
     peer_search_callback callback;
     void *context;
@@ -62,7 +64,7 @@ struct peers {
     struct list searches;
     struct list unproven; /* that have not proven anything yet, oldest first */
     size_t unproven_count;
-    struct event *proof_timer; /* of the oldest */
+    struct timer *proof_timer; /* of the oldest */
 };
 
 /* ---- what both sides do */
@@ -91,8 +93,7 @@ static void peer_connection_free(struct peer_connection *connection)
     if (!connection->search)
         connection->peers->unproven_count--;
     connector_cancel(connection->connector);
-    if (connection->event)
-        event_free(connection->event);
+    watch_free(connection->readable);
     transport_free(connection->transport);
     list_remove(&connection->node);
     free(connection);
@@ -138,11 +139,11 @@ static struct transport *take_transport(struct peer_connection *connection)
     return transport;
 }
 
-static void watch(struct peer_connection *connection, event_callback_fn callback)
+static void await_message(struct peer_connection *connection, void (*callback)(void *argument))
 {
-    connection->event = worker_event(connection->peers->worker, transport_fd(connection->transport),
-                                     EV_READ | EV_PERSIST, callback, connection);
-    event_add(connection->event, NULL);
+    connection->readable = watch_new(connection->peers->worker, transport_fd(connection->transport),
+                                     WATCH_READ, callback, connection);
+    watch_want(connection->readable, true);
 }
 
 /* ---- asking */
@@ -153,7 +154,7 @@ static void search_free(struct peer_search *search)
         peer_connection_free(list_entry(search->connections.next, struct peer_connection, node));
     for (size_t i = 0; i < search->peers->options->peer_count; i++)
         resolver_cancel(search->lookups[i].query);
-    event_free(search->timeout);
+    timer_free(search->timeout);
     list_remove(&search->node);
     free(search);
 }
@@ -177,13 +178,11 @@ static void peer_connection_over(struct peer_connection *connection)
         search_done(search, NULL);
 }
 
-static void on_answer(evutil_socket_t fd, short what, void *argument)
+static void on_answer(void *argument)
 {
     struct peer_connection *connection = argument;
     enum peer_exchange_step step = talk(connection);
 
-    (void)fd;
-    (void)what;
     if (step == PEER_EXCHANGE_MORE)
         return;
     if (step == PEER_EXCHANGE_UNTRUSTED)
@@ -208,7 +207,7 @@ static void on_connected(void *context, const struct connector_result *result)
     connection->transport = transport_new(result->fd);
     make_nonce(nonce);
     peer_exchange_asker(&connection->exchange, nonce, &connection->search->question);
-    watch(connection, on_answer);
+    await_message(connection, on_answer);
     if (!say(connection))
         peer_connection_over(connection);
 }
@@ -237,10 +236,8 @@ static void on_resolved(void *context, const struct resolver_result *result)
         search_done(search, NULL);
 }
 
-static void on_timeout(evutil_socket_t fd, short what, void *argument)
+static void on_timeout(void *argument)
 {
-    (void)fd;
-    (void)what;
     search_done(argument, NULL);
 }
 
@@ -260,8 +257,8 @@ struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSI
     snprintf(search->question.peer, sizeof search->question.peer, "%s", peer);
     list_init(&search->connections);
     list_append(&peers->searches, &search->node);
-    search->timeout = worker_timer(peers->worker, on_timeout, search);
-    worker_wait_ms(search->timeout, SEARCH_TIMEOUT_S * 1000);
+    search->timeout = timer_new(peers->worker, on_timeout, search);
+    timer_start_ms(search->timeout, SEARCH_TIMEOUT_S * 1000);
     search->lookups_left = peers->options->peer_count;
     for (size_t i = 0; i < peers->options->peer_count; i++) {
         const struct address *address = &peers->options->peer_addresses[i];
@@ -294,13 +291,11 @@ static void answer(struct peer_connection *connection)
         peers->owner->handed_on(peers->context, transport, question.identity, question.peer);
 }
 
-static void on_question(evutil_socket_t fd, short what, void *argument)
+static void on_question(void *argument)
 {
     struct peer_connection *connection = argument;
     enum peer_exchange_step step = talk(connection);
 
-    (void)fd;
-    (void)what;
     if (step == PEER_EXCHANGE_MORE)
         return;
     if (step == PEER_EXCHANGE_ASKED) {
@@ -327,15 +322,13 @@ static void arm_proof_timer(struct peers *peers)
         return;
     uint64_t due = oldest_unproven(peers)->deadline_us;
     uint64_t wait = due > now ? due - now : 0;
-    worker_wait_us(peers->proof_timer, wait);
+    timer_start_us(peers->proof_timer, wait);
 }
 
-static void on_proof_timer(evutil_socket_t fd, short what, void *argument)
+static void on_proof_timer(void *argument)
 {
     struct peers *peers = argument;
 
-    (void)fd;
-    (void)what;
     while (!list_empty(&peers->unproven) && oldest_unproven(peers)->deadline_us <= clock_now_us())
         peer_connection_free(oldest_unproven(peers));
     arm_proof_timer(peers);
@@ -365,7 +358,7 @@ static void on_accept(void *context, int fd, const struct socket_address *peer)
     connection->deadline_us = clock_now_us() + PROOF_TIMEOUT_S * UINT64_C(1000000);
     make_nonce(nonce);
     peer_exchange_answerer(&connection->exchange, nonce);
-    watch(connection, on_question);
+    await_message(connection, on_question);
     if (peers->unproven_count == 1)
         arm_proof_timer(peers);
 }
@@ -419,7 +412,7 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
         (struct peers){.worker = worker, .options = options, .owner = owner, .context = context};
     list_init(&peers->searches);
     list_init(&peers->unproven);
-    peers->proof_timer = worker_timer(worker, on_proof_timer, peers);
+    peers->proof_timer = timer_new(worker, on_proof_timer, peers);
     peers->secret_watch =
         file_watch_new(worker, &options->peer_secret_file, 1, on_secret_changed, peers);
     peers->secret = secret_read_file(options->peer_secret_file, why);
@@ -447,7 +440,7 @@ void peers_free(struct peers *peers)
         search_free(list_entry(peers->searches.next, struct peer_search, node));
     while (!list_empty(&peers->unproven))
         peer_connection_free(oldest_unproven(peers));
-    event_free(peers->proof_timer);
+    timer_free(peers->proof_timer);
     file_watch_free(peers->secret_watch);
     secret_free(peers->secret);
     free(peers);

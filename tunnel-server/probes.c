@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "broker_dial.h"
+#include "io/timer.h"
 
 enum { ROUND_S = 10 };
 
@@ -17,7 +18,7 @@ struct probes {
     struct cluster *clusters;
     size_t cluster_count;
     unsigned timeout_ms;
-    struct event *round;
+    struct timer *round;
     bool stopped;
     size_t count;
     struct probe each[]; /* cluster by cluster */
@@ -39,15 +40,13 @@ static void start_probe(struct probe *probe)
                                             probe->probes->timeout_ms, on_probed, probe);
 }
 
-static void on_round(evutil_socket_t fd, short what, void *argument)
+static void on_round(void *argument)
 {
     struct probes *probes = argument;
 
-    (void)fd;
-    (void)what;
     for (size_t i = 0; i < probes->count; i++)
         start_probe(&probes->each[i]);
-    worker_wait_ms(probes->round, ROUND_S * 1000);
+    timer_start_ms(probes->round, ROUND_S * 1000);
 }
 
 /* context: the probe of the cluster's first broker. */
@@ -78,7 +77,7 @@ struct probes *probes_new(struct worker *worker, struct cluster *clusters, size_
             probes->each[probes->count++] =
                 (struct probe){.probes = probes, .cluster = &clusters[i], .broker = broker};
     }
-    probes->round = worker_timer(worker, on_round, probes);
+    probes->round = timer_new(worker, on_round, probes);
     probes_begin_round(probes);
     return probes;
 }
@@ -86,13 +85,13 @@ struct probes *probes_new(struct worker *worker, struct cluster *clusters, size_
 void probes_begin_round(struct probes *probes)
 {
     if (!probes->stopped)
-        event_active(probes->round, EV_TIMEOUT, 0);
+        timer_fire(probes->round);
 }
 
 void probes_stop(struct probes *probes)
 {
     probes->stopped = true;
-    event_del(probes->round);
+    timer_stop(probes->round);
 }
 
 void probes_free(struct probes *probes)
@@ -103,6 +102,6 @@ void probes_free(struct probes *probes)
         broker_dial_cancel(probes->each[i].dial);
     for (size_t i = 0; i < probes->cluster_count; i++)
         probes->clusters[i].doubted = NULL;
-    event_free(probes->round);
+    timer_free(probes->round);
     free(probes);
 }

@@ -5,14 +5,16 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "io/timer.h"
+#include "io/watch.h"
 #include "kafka/bootstrap.h"
 
 struct proof {
     proof_callback callback;
     void *context;
     struct transport *transport;
-    struct event *readable;
-    struct event *deadline;
+    struct watch *readable;
+    struct timer *deadline;
     int32_t correlation_id;
     size_t size;
     uint8_t answer[KAFKA_BOOTSTRAP_PROOF_MAX];
@@ -20,8 +22,8 @@ struct proof {
 
 static void free_proof(struct proof *proof)
 {
-    event_free(proof->readable);
-    event_free(proof->deadline);
+    watch_free(proof->readable);
+    timer_free(proof->deadline);
     free(proof);
 }
 
@@ -61,13 +63,11 @@ static void fail_proof(struct proof *proof, bool broken)
                      transport_error(proof->transport));
 }
 
-static void on_answer_readable(evutil_socket_t fd, short what, void *argument)
+static void on_answer_readable(void *argument)
 {
     struct proof *proof = argument;
     const char *why = "";
 
-    (void)fd;
-    (void)what;
     /* There is always room: the answer that would fill it is refused by its length. */
     long got = transport_read(proof->transport, proof->answer + proof->size,
                               sizeof proof->answer - proof->size);
@@ -90,10 +90,8 @@ static void on_answer_readable(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-static void on_answer_overdue(evutil_socket_t fd, short what, void *argument)
+static void on_answer_overdue(void *argument)
 {
-    (void)fd;
-    (void)what;
     finish_proof(argument, PROOF_SILENT, "it accepts connections but does not answer");
 }
 
@@ -110,7 +108,7 @@ static void ask_for_proof(struct proof *proof)
         sent = transport_flush(proof->transport);
     /* TLS may have read ahead what no event will announce. */
     if (sent < 0 || transport_pending(proof->transport))
-        event_active(proof->readable, EV_READ, 0);
+        watch_fire(proof->readable);
 }
 
 struct proof *proof_start(struct worker *worker, struct transport *transport, unsigned timeout_ms,
@@ -123,11 +121,11 @@ struct proof *proof_start(struct worker *worker, struct transport *transport, un
     proof->transport = transport;
     proof->callback = callback;
     proof->context = context;
-    proof->readable = worker_event(worker, transport_fd(transport), EV_READ | EV_PERSIST,
-                                   on_answer_readable, proof);
-    proof->deadline = worker_timer(worker, on_answer_overdue, proof);
-    event_add(proof->readable, NULL);
-    worker_wait_ms(proof->deadline, timeout_ms);
+    proof->readable =
+        watch_new(worker, transport_fd(transport), WATCH_READ, on_answer_readable, proof);
+    proof->deadline = timer_new(worker, on_answer_overdue, proof);
+    watch_want(proof->readable, true);
+    timer_start_ms(proof->deadline, timeout_ms);
     ask_for_proof(proof);
     return proof;
 }

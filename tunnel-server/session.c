@@ -9,6 +9,7 @@
 #include "broker_stream.h"
 #include "http/server.h"
 #include "io/clock.h"
+#include "io/timer.h"
 #include "monitoring/telemetry.h"
 #include "node_listeners.h"
 #include "tunnel/relay.h"
@@ -31,7 +32,7 @@ struct session {
     char id[2 * MUX_SESSION_ID_SIZE + 1]; /* for the log: it is no secret */
     struct node_listeners listeners;
     struct broker_streams streams;
-    struct event *resume_timer;
+    struct timer *resume_timer;
     uint64_t began_us;
     uint64_t links; /* that have carried it */
     struct frame_limit frames;
@@ -105,12 +106,10 @@ static const struct mux_session_callbacks session_callbacks = {
     .limited = on_limited,
 };
 
-static void on_resume_timer(evutil_socket_t fd, short what, void *argument)
+static void on_resume_timer(void *argument)
 {
     struct session *session = argument;
 
-    (void)fd;
-    (void)what;
     session_end(session, MUX_CODE_SESSION_LOST, "the client did not come back in time");
 }
 
@@ -155,7 +154,7 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
         abort();
     session->host = host;
     session->began_us = clock_now_us();
-    session->resume_timer = worker_timer(host->worker, on_resume_timer, session);
+    session->resume_timer = timer_new(host->worker, on_resume_timer, session);
     list_append(&host->sessions, &session->node);
     host->session_count++;
     tenant_reference(tenant);
@@ -227,7 +226,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     note_end(session, code, reason, streams_reset);
     mux_session_free(session->mux);
     node_listeners_clear(&session->listeners);
-    event_free(session->resume_timer);
+    timer_free(session->resume_timer);
     free(session->streams.told);
     list_remove(&session->node);
     host->session_count--;
@@ -445,7 +444,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
             learn_session_frames(session, session->link);
             link_close(session->link, 1001, "the session continues over a newer link");
         }
-        event_del(session->resume_timer);
+        timer_stop(session->resume_timer);
     } else {
         if (host->draining)
             return reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
@@ -496,7 +495,7 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
     log_info(log_of(session), "link_lost",
              "A client's link is lost; its session is kept for a while",
              log_str("session", session->id), log_str("reason", reason), log_ms("kept", keep_ms));
-    worker_wait_ms(session->resume_timer, keep_ms);
+    timer_start_ms(session->resume_timer, keep_ms);
 }
 
 void session_drain_all(struct session_host *host)

@@ -11,6 +11,8 @@
 #include "base/bytes.h"
 #include "io/clock.h"
 #include "io/connector.h"
+#include "io/timer.h"
+#include "io/watch.h"
 
 enum {
     REQUEST_MAX = 256 * 1024, /* headers with tokens and a proxy's password, and a body */
@@ -54,11 +56,11 @@ struct http_call {
     struct resolver_query *query;
     struct connector *connector;
     struct transport *transport;
-    struct event *readable;
-    struct event *writable;
-    struct event *deadline;    /* of the whole call */
-    struct event *patience;    /* with this address, while there are others */
-    struct event *next;        /* begins an attempt, or answers, outside of what is going on */
+    struct watch *readable;
+    struct watch *writable;
+    struct timer *deadline;    /* of the whole call */
+    struct timer *patience;    /* with this address, while there are others */
+    struct timer *next;        /* begins an attempt, or answers, outside of what is going on */
     struct worker_later later; /* there is more to read, and others have their turn first */
     bool timed_out;
     struct resolver_result left; /* addresses that have not been connected to yet */
@@ -190,10 +192,8 @@ static void make_connect(struct http_call *call)
 
 static void end_connection(struct http_call *call)
 {
-    if (call->readable)
-        event_free(call->readable);
-    if (call->writable)
-        event_free(call->writable);
+    watch_free(call->readable);
+    watch_free(call->writable);
     call->readable = call->writable = NULL;
     list_remove(&call->later.node);
     transport_free(call->transport);
@@ -207,9 +207,9 @@ void http_call_cancel(struct http_call *call)
     resolver_cancel(call->query);
     connector_cancel(call->connector);
     end_connection(call);
-    event_free(call->deadline);
-    event_free(call->patience);
-    event_free(call->next);
+    timer_free(call->deadline);
+    timer_free(call->patience);
+    timer_free(call->next);
     wipe(call->bytes, call->size);
     wipe(call->connect, call->connect ? strlen(call->connect) : 0);
     wipe(call->body, call->request.answer_max);
@@ -234,7 +234,7 @@ static void answer(struct http_call *call, enum http_hop hop)
     if (keep)
         call->transport = NULL;
     end_connection(call);
-    event_del(call->deadline);
+    timer_stop(call->deadline);
     call->callback(call->context, &result);
     http_call_cancel(call);
 }
@@ -433,7 +433,7 @@ static void attempt_failed(struct http_call *call, enum http_hop hop)
     bool answered = call->response.head_done;
 
     end_connection(call);
-    event_del(call->patience);
+    timer_stop(call->patience);
     if (!answered && !call->timed_out && call->left.count > 0) {
         if (!call->furthest || call->stage >= call->furthest->stage)
             keep_failure(call, hop);
@@ -642,6 +642,7 @@ static void go_on(struct http_call *call)
 
     for (unsigned steps = 0; result == 1; steps++) {
         if (steps == READS_A_TURN) {
+            watch_want(call->writable, false);
             worker_later(call->worker, &call->later, on_next_turn);
             return;
         }
@@ -657,9 +658,8 @@ static void go_on(struct http_call *call)
         return;
     /* While it waits to send it reads nothing: what has come would be announced over and over. */
     bool blocked = transport_busy(call->transport);
-    worker_want(call->readable, !blocked);
-    if (blocked)
-        event_add(call->writable, NULL);
+    watch_want(call->readable, !blocked);
+    watch_want(call->writable, blocked);
 }
 
 static void on_next_turn(struct worker_later *later)
@@ -667,10 +667,8 @@ static void on_next_turn(struct worker_later *later)
     go_on(list_entry(later, struct http_call, later));
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *argument)
+static void on_ready(void *argument)
 {
-    (void)fd;
-    (void)what;
     go_on(argument);
 }
 
@@ -702,11 +700,11 @@ static void on_connected(void *context, const struct connector_result *result)
     socket_format(&result->address, call->trace.address);
     call->trace.connected_us = elapsed_us(call);
     call->transport = transport_new(result->fd);
-    call->readable = worker_event(call->worker, result->fd, EV_READ | EV_PERSIST, on_ready, call);
-    call->writable = worker_event(call->worker, result->fd, EV_WRITE, on_ready, call);
-    event_add(call->readable, NULL);
+    call->readable = watch_new(call->worker, result->fd, WATCH_READ, on_ready, call);
+    call->writable = watch_new(call->worker, result->fd, WATCH_WRITE, on_ready, call);
+    watch_want(call->readable, true);
     if (call->left.count > 0)
-        worker_wait_ms(call->patience, ATTEMPT_MAX_MS);
+        timer_start_ms(call->patience, ATTEMPT_MAX_MS);
     if (call->proxy.host[0] && call->proxy.tls) {
         call->stage = STAGE_PROXY_TLS;
         call->transport =
@@ -775,24 +773,20 @@ static void on_resolved(void *context, const struct resolver_result *result)
 
 /* ---- deadlines */
 
-static void on_patience(evutil_socket_t fd, short what, void *argument)
+static void on_patience(void *argument)
 {
     struct http_call *call = argument;
 
-    (void)fd;
-    (void)what;
     if (is_enough(call))
         answered(call, false);
     else
         fail_silent(call, "no answer came");
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_deadline(void *argument)
 {
     struct http_call *call = argument;
 
-    (void)fd;
-    (void)what;
     call->timed_out = true;
     if (call->query) {
         resolver_cancel(call->query);
@@ -813,7 +807,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
 /* ---- life */
 
 /* Looks for the way; begins, or answers with what is wrong with it. */
-static void on_next(evutil_socket_t fd, short what, void *argument)
+static void on_next(void *argument)
 {
     struct http_call *call = argument;
     const struct http_call_request *request = &call->request;
@@ -821,8 +815,6 @@ static void on_next(evutil_socket_t fd, short what, void *argument)
     uint16_t port = request->port;
     struct resolver_result known;
 
-    (void)fd;
-    (void)what;
     const char *why = http_way_proxy(call->way, host, port, request->tls, &call->proxy);
     if (why) {
         answer(call, explain(call, HTTP_HOP_PROXY,
@@ -862,16 +854,16 @@ struct http_call *http_call_start(struct http_way *way, const struct http_call_r
     call->context = context;
     call->begun_us = clock_now_us();
     call->body = calloc(1, request->answer_max + 1);
-    call->deadline = worker_timer(call->worker, on_deadline, call);
-    call->patience = worker_timer(call->worker, on_patience, call);
-    call->next = worker_timer(call->worker, on_next, call);
+    call->deadline = timer_new(call->worker, on_deadline, call);
+    call->patience = timer_new(call->worker, on_patience, call);
+    call->next = timer_new(call->worker, on_next, call);
     list_init(&call->later.node);
     if (!call->body)
         abort();
     make_request(call);
     call->request.headers = NULL;
     call->request.body = NULL;
-    worker_wait_ms(call->deadline, timeout_ms);
-    event_active(call->next, EV_TIMEOUT, 0);
+    timer_start_ms(call->deadline, timeout_ms);
+    timer_fire(call->next);
     return call;
 }

@@ -12,6 +12,8 @@
 #include "http/handshake_slots.h"
 #include "http/websocket_key.h"
 #include "io/clock.h"
+#include "io/timer.h"
+#include "io/watch.h"
 #include "metrics/metrics.h"
 
 enum {
@@ -46,7 +48,7 @@ struct http_server {
     struct slots slots;
     struct list open;      /* connections, by their deadline; all have the same time */
     struct list lingering; /* the same */
-    struct event *timer;
+    struct timer *timer;
     uint64_t timer_us; /* when it fires; UINT64_MAX: not at all */
     bool stopping;
 };
@@ -60,8 +62,8 @@ struct http_connection {
     enum phase phase;
     enum http_server_end end;
     struct transport *transport;
-    struct event *readable;
-    struct event *writable; /* NULL until it is needed */
+    struct watch *readable;
+    struct watch *writable; /* NULL until it is needed */
     char *head;             /* NULL before the first byte of a request, and after its answer */
     struct http_request request;
     struct http_page page; /* what of it is not committed yet */
@@ -106,7 +108,7 @@ static void watch_clock(struct http_server *server)
         return;
     uint64_t now = clock_now_us();
     uint64_t wait = next > now ? next - now : 0;
-    worker_wait_us(server->timer, wait);
+    timer_start_us(server->timer, wait);
     server->timer_us = next;
 }
 
@@ -152,16 +154,15 @@ static void release_connection(struct http_connection *connection)
     count_end(server, connection->end);
     slots_give_back(&server->slots, &connection->slot);
     list_remove(&connection->node);
-    event_free(connection->readable);
-    if (connection->writable)
-        event_free(connection->writable);
+    watch_free(connection->readable);
+    watch_free(connection->writable);
     forget_head(connection);
     free(connection->identity);
     free(connection->page.owned);
     free(connection);
 }
 
-/* Events first, descriptors second: libevent complains about one that is closed. */
+/* Watches first, descriptors second: the loop must not look at one that is closed. */
 static enum step shut_connection(struct http_connection *connection)
 {
     struct transport *transport = connection->transport;
@@ -712,7 +713,7 @@ static enum step step_of(struct http_connection *connection)
     }
 }
 
-static void on_door_ready(evutil_socket_t fd, short what, void *argument);
+static void on_door_ready(void *argument);
 
 static void go_on_with(struct http_connection *connection)
 {
@@ -725,21 +726,19 @@ static void go_on_with(struct http_connection *connection)
     if (step == STEP_WAIT) {
         bool blocked = transport_busy(connection->transport);
         if (blocked && !connection->writable) {
-            connection->writable = worker_event(server->worker, transport_fd(connection->transport),
-                                                EV_WRITE | EV_PERSIST, on_door_ready, connection);
+            connection->writable = watch_new(server->worker, transport_fd(connection->transport),
+                                             WATCH_WRITE, on_door_ready, connection);
         }
         if (connection->writable)
-            worker_want(connection->writable, blocked);
-        worker_want(connection->readable, connection->phase != PHASE_ANSWERING &&
-                                              !(connection->phase == PHASE_READING && blocked));
+            watch_want(connection->writable, blocked);
+        watch_want(connection->readable, connection->phase != PHASE_ANSWERING &&
+                                             !(connection->phase == PHASE_READING && blocked));
     }
     watch_clock(server);
 }
 
-static void on_door_ready(evutil_socket_t fd, short what, void *argument)
+static void on_door_ready(void *argument)
 {
-    (void)fd;
-    (void)what;
     go_on_with(argument);
 }
 
@@ -789,14 +788,12 @@ static void expire(struct http_connection *connection)
     dismiss(connection, 408, "the request did not arrive in time\n");
 }
 
-static void on_door_time(evutil_socket_t fd, short what, void *argument)
+static void on_door_time(void *argument)
 {
     struct http_server *server = argument;
     struct list *node;
     uint64_t now = clock_now_us();
 
-    (void)fd;
-    (void)what;
     server->timer_us = UINT64_MAX;
     while ((node = server->lingering.next) != &server->lingering) {
         struct http_connection *connection = list_entry(node, struct http_connection, node);
@@ -881,8 +878,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
         .end = HTTP_SERVER_HUNG_UP,
         .transport = transport_new(fd),
     };
-    connection->readable =
-        worker_event(server->worker, fd, EV_READ | EV_PERSIST, on_door_ready, connection);
+    connection->readable = watch_new(server->worker, fd, WATCH_READ, on_door_ready, connection);
     slots_take(&server->slots, &connection->slot, peer);
     list_append(&server->open, &connection->node);
     /* Who has hung up already is gone without another turn of the loop. */
@@ -907,7 +903,7 @@ struct http_server *http_server_new(struct worker *worker,
     slots_init(&server->slots, settings->handshakes_max, &worker->hash_key);
     list_init(&server->open);
     list_init(&server->lingering);
-    server->timer = worker_timer(worker, on_door_time, server);
+    server->timer = timer_new(worker, on_door_time, server);
     return server;
 }
 
@@ -947,7 +943,7 @@ void http_server_free(struct http_server *server)
         shut_connection(list_entry(server->lingering.next, struct http_connection, node));
     while (!list_empty(&server->open))
         shut_connection(list_entry(server->open.next, struct http_connection, node));
-    event_free(server->timer);
+    timer_free(server->timer);
     slots_clear(&server->slots);
     SSL_CTX_free(server->tls);
     free(server);

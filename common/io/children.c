@@ -1,6 +1,7 @@
 #include "io/children.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>

@@ -1,5 +1,6 @@
 #include "io/worker.h"
 
+#include <event2/event.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,16 @@ static uint8_t *allocate(size_t size)
     return memory;
 }
 
+/* The loop's own; timers (io/timer.h) stand on the worker. */
+static struct event *new_event(struct worker *worker, event_callback_fn callback)
+{
+    struct event *event = event_new(worker->base, -1, 0, callback, worker);
+
+    if (!event)
+        abort();
+    return event;
+}
+
 bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
 {
     memset(worker, 0, sizeof *worker);
@@ -72,9 +83,30 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     list_init(&worker->released);
     list_init(&worker->kept);
     list_init(&worker->later);
-    worker->reaper = worker_timer(worker, on_reap, worker);
-    worker->next_turn = worker_timer(worker, on_next_turn, worker);
+    worker->reaper = new_event(worker, on_reap);
+    worker->next_turn = new_event(worker, on_next_turn);
     return true;
+}
+
+void worker_run(struct worker *worker)
+{
+    event_base_dispatch(worker->base);
+}
+
+void worker_run_us(struct worker *worker, uint64_t us)
+{
+    const struct timeval limit = clock_timeval(us);
+
+    event_base_loopexit(worker->base, &limit);
+    event_base_dispatch(worker->base);
+}
+
+void worker_run_once_us(struct worker *worker, uint64_t us)
+{
+    const struct timeval limit = clock_timeval(us);
+
+    event_base_loopexit(worker->base, &limit);
+    event_base_loop(worker->base, EVLOOP_ONCE);
 }
 
 void worker_end(struct worker *worker)
@@ -139,42 +171,5 @@ void worker_later(struct worker *worker, struct worker_later *later,
     later->run = run;
     list_append(&worker->later, &later->node);
     /* What is made active by hand runs before the loop has looked at the sockets again. */
-    worker_wait_us(worker->next_turn, 0);
-}
-
-struct event *worker_event(const struct worker *worker, evutil_socket_t fd, short what,
-                           event_callback_fn callback, void *argument)
-{
-    struct event *event = event_new(worker->base, fd, what, callback, argument);
-
-    if (!event)
-        abort();
-    return event;
-}
-
-struct event *worker_timer(const struct worker *worker, event_callback_fn callback, void *argument)
-{
-    return worker_event(worker, -1, 0, callback, argument);
-}
-
-void worker_wait_us(struct event *timer, uint64_t us)
-{
-    const struct timeval wait = clock_timeval(us);
-
-    event_add(timer, &wait);
-}
-
-void worker_wait_ms(struct event *timer, uint64_t ms)
-{
-    worker_wait_us(timer, ms * 1000);
-}
-
-void worker_want(struct event *event, bool wanted)
-{
-    bool pending = event_pending(event, EV_READ | EV_WRITE, NULL) != 0;
-
-    if (wanted && !pending)
-        event_add(event, NULL);
-    else if (!wanted && pending)
-        event_del(event);
+    event_add(worker->next_turn, &(struct timeval){0});
 }

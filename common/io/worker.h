@@ -7,8 +7,6 @@
  */
 #pragma once
 
-#include <event2/event.h>
-
 #include "base/chunk.h"
 #include "base/hash.h"
 #include "base/list.h"
@@ -43,6 +41,8 @@ struct worker_later {
 };
 
 struct children;
+struct event;
+struct event_base;
 struct metrics;
 struct resolver;
 
@@ -72,19 +72,14 @@ struct worker {
  * event loop for us, errno says why. */
 bool worker_init(struct worker *worker, struct log *log, uint64_t memory);
 void worker_clear(struct worker *worker);
-/* From the loop: the program drains and ends. */
+/* Runs the loop until worker_end(), or until nothing is left that it could wait for. */
+void worker_run(struct worker *worker);
+/* The same, for so long at most. */
+void worker_run_us(struct worker *worker, uint64_t us);
+/* Waits once, for so long at most, and calls back for what has come. */
+void worker_run_once_us(struct worker *worker, uint64_t us);
+/* From the loop: it returns after this callback; a program drains and ends then. */
 void worker_end(struct worker *worker);
-/* An event that the loop does not wait for yet; event_free() frees it. Aborts without memory. */
-struct event *worker_event(const struct worker *worker, evutil_socket_t fd, short what,
-                           event_callback_fn callback, void *argument);
-/* One without a descriptor: it comes once, when the time of worker_wait_us() is over. */
-struct event *worker_timer(const struct worker *worker, event_callback_fn callback, void *argument);
-/* From now on; what was left of an earlier wait counts no more. With EV_PERSIST the event comes
- * again each time that so much has passed. */
-void worker_wait_us(struct event *timer, uint64_t us);
-void worker_wait_ms(struct event *timer, uint64_t ms);
-/* Has the loop wait for a socket's event, or not; costs nothing when that is so already. */
-void worker_want(struct event *event, bool wanted);
 /* Calls turn->end once, in the next worker_end_turn(); turn->node must have been initialised. */
 void worker_at_turn_end(struct worker *worker, struct worker_turn *turn,
                         void (*end)(struct worker_turn *turn));

@@ -14,6 +14,7 @@
 
 #include "base/printable.h"
 #include "io/clock.h"
+#include "io/timer.h"
 
 enum { STATUS_MAX = 300 };
 
@@ -22,7 +23,7 @@ struct notify {
     int fd;
     struct sockaddr_un address;
     socklen_t address_size;
-    struct event *watchdog; /* NULL: nobody waits for it */
+    struct timer *watchdog; /* NULL: nobody waits for it */
     bool ready;
     bool stopping;
     bool complained;
@@ -65,10 +66,8 @@ static void tell(struct notify *notify, const char *text)
         complain(notify, strerror(errno));
 }
 
-static void on_watchdog(evutil_socket_t fd, short what, void *argument)
+static void on_watchdog(void *argument)
 {
-    (void)fd;
-    (void)what;
     tell(argument, "WATCHDOG=1");
 }
 
@@ -85,8 +84,8 @@ static void start_watchdog(struct notify *notify, const char *usec, const char *
     if (errno != 0 || *end || end == usec || interval < 2 || interval > UINT32_MAX * 1000ULL)
         return;
     interval /= 2;
-    notify->watchdog = worker_event(notify->worker, -1, EV_PERSIST, on_watchdog, notify);
-    worker_wait_us(notify->watchdog, interval);
+    notify->watchdog = timer_new(notify->worker, on_watchdog, notify);
+    timer_repeat_us(notify->watchdog, interval);
 }
 
 static struct notify *start(struct worker *worker, const char *name)
@@ -128,8 +127,7 @@ void notify_free(struct notify *notify)
 {
     if (!notify)
         return;
-    if (notify->watchdog)
-        event_free(notify->watchdog);
+    timer_free(notify->watchdog);
     close(notify->fd);
     free(notify);
 }

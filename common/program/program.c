@@ -11,6 +11,7 @@
 #include "base/printable.h"
 #include "io/children.h"
 #include "io/clock.h"
+#include "io/timer.h"
 #include "program/hangup.h"
 #include "program/inherited.h"
 #include "program/notify.h"
@@ -141,7 +142,7 @@ struct run {
     struct signals *signals;
     bool passes_signals;
     struct hangup hangup;
-    struct event *look;  /* whether the terminal is there */
+    struct timer *look;  /* whether the terminal is there */
     unsigned looks_left; /* after a SIGHUP */
     int signal_number;   /* 0: none has come */
 };
@@ -149,7 +150,7 @@ struct run {
 static void stop_for(struct run *run, int number)
 {
     run->signal_number = number;
-    event_base_loopbreak(run->worker->base);
+    worker_end(run->worker);
 }
 
 static void reload_files(struct run *run)
@@ -169,15 +170,13 @@ static void reload_files(struct run *run)
 
 static void look_soon(struct run *run)
 {
-    worker_wait_ms(run->look, TERMINAL_LOOK_MS);
+    timer_start_ms(run->look, TERMINAL_LOOK_MS);
 }
 
-static void on_terminal_look(evutil_socket_t fd, short what, void *argument)
+static void on_terminal_look(void *argument)
 {
     struct run *run = argument;
 
-    (void)fd;
-    (void)what;
     if (hangup_is_over(&run->hangup))
         stop_for(run, SIGHUP);
     else if (--run->looks_left > 0)
@@ -219,7 +218,7 @@ static bool watch_signals(struct run *run, struct program *program,
 
     *run = (struct run){.parts = parts, .worker = worker, .notify = program->notify};
     hangup_init(&run->hangup);
-    run->look = worker_timer(worker, on_terminal_look, run);
+    run->look = timer_new(worker, on_terminal_look, run);
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
     run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 3,
                                run->passes_signals, on_signal, run);
@@ -230,7 +229,7 @@ static void unwatch_signals(struct run *run)
 {
     if (run->signals)
         signals_free(run->signals);
-    event_free(run->look);
+    timer_free(run->look);
 }
 
 /* Runs on until the program has stopped or another signal comes, at most for limit_ms. */
@@ -245,9 +244,7 @@ static void linger(struct run *run, const struct program_parts *parts, uint64_t 
         if (now >= limit_us)
             return;
         uint64_t wait = limit_us - now;
-        const struct timeval limit = clock_timeval(wait);
-        event_base_loopexit(worker->base, &limit);
-        event_base_loop(worker->base, EVLOOP_ONCE);
+        worker_run_once_us(worker, wait);
     }
 }
 
@@ -256,15 +253,13 @@ static void linger(struct run *run, const struct program_parts *parts, uint64_t 
 static void serve_on(struct run *run)
 {
     uint64_t delay_ms = run->parts->shared->stop_delay_ms;
-    const struct timeval limit = clock_timeval(delay_ms * 1000);
 
     if (delay_ms == 0)
         return;
     log_info(run->worker->log, "stop_delayed", "Still serving, for --stop-delay",
              log_ms("delay", delay_ms));
     run->parts->leave(run->parts->work);
-    event_base_loopexit(run->worker->base, &limit);
-    event_base_dispatch(run->worker->base);
+    worker_run_us(run->worker, delay_ms * 1000);
 }
 
 /* Returns the exit code. */
@@ -292,7 +287,7 @@ static int work(struct program *program, const struct program_parts *parts)
             parts->free(parts->work);
         return (int)start;
     }
-    event_base_dispatch(worker->base);
+    worker_run(worker);
     notify_stopping(program->notify);
     snprintf(message, sizeof message, "%s stops", program->name);
     log_info(worker->log, "stopping", message, log_i64("signal", run.signal_number));

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "io/watch.h"
+
 enum { SIGNALS_MAX = 8 };
 
 struct signals {
-    struct event *event;
+    struct watch *readable;
     int ends[2]; /* of a pipe: the handler writes, the loop reads */
     signals_callback callback;
     void *context;
@@ -52,13 +54,12 @@ static void on_signal(int number, siginfo_t *info, void *context)
     errno = kept;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *argument)
+static void on_readable(void *argument)
 {
     struct signals *signals = argument;
     struct note note;
 
-    (void)what;
-    if (read((int)fd, &note, sizeof note) == sizeof note)
+    if (read(signals->ends[0], &note, sizeof note) == sizeof note)
         signals->callback(signals->context, note.number, note.from_terminal);
 }
 
@@ -94,9 +95,8 @@ struct signals *signals_new(struct worker *worker, const int *numbers, size_t co
     }
     signals->callback = callback;
     signals->context = context;
-    signals->event =
-        worker_event(worker, signals->ends[0], EV_READ | EV_PERSIST, on_readable, signals);
-    event_add(signals->event, NULL);
+    signals->readable = watch_new(worker, signals->ends[0], WATCH_READ, on_readable, signals);
+    watch_want(signals->readable, true);
     handler_pipe = signals->ends[1];
     for (size_t i = 0; i < count; i++)
         catch_signal(signals, numbers[i], keep_ignored);
@@ -108,7 +108,7 @@ void signals_free(struct signals *signals)
     for (size_t i = 0; i < signals->count; i++)
         sigaction(signals->caught[i].number, &signals->caught[i].before, NULL);
     handler_pipe = -1;
-    event_free(signals->event);
+    watch_free(signals->readable);
     close(signals->ends[0]);
     close(signals->ends[1]);
     free(signals);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/chunk.h"
+#include "io/watch.h"
 
 enum {
     HELD_MAX = 1 << 20, /* for another instance; the client is not read while there is more */
@@ -16,8 +17,8 @@ struct forward {
     void *context;
     struct transport *transport; /* to the instance that has the session; NULL: not there yet */
     struct byte_queue held;      /* for it */
-    struct event *readable;
-    struct event *writable;
+    struct watch *readable;
+    struct watch *writable;
 };
 
 struct forward *forward_new(struct worker *worker, const struct forward_owner *owner, void *context)
@@ -38,29 +39,25 @@ void forward_free(struct forward *forward)
     if (!forward)
         return;
     if (forward->transport) {
-        event_free(forward->readable);
-        event_free(forward->writable);
+        watch_free(forward->readable);
+        watch_free(forward->writable);
         transport_free(forward->transport);
     }
     byte_queue_clear(&forward->held);
     free(forward);
 }
 
-static void on_forward_readable(evutil_socket_t fd, short what, void *argument)
+static void on_forward_readable(void *argument)
 {
     struct forward *forward = argument;
 
-    (void)fd;
-    (void)what;
     forward->owner->readable(forward->context);
 }
 
-static void on_forward_writable(evutil_socket_t fd, short what, void *argument)
+static void on_forward_writable(void *argument)
 {
     struct forward *forward = argument;
 
-    (void)fd;
-    (void)what;
     forward->owner->writable(forward->context);
 }
 
@@ -70,10 +67,8 @@ void forward_connect(struct forward *forward, struct transport *transport)
 
     assert(!forward->transport);
     forward->transport = transport;
-    forward->readable =
-        worker_event(forward->worker, fd, EV_READ | EV_PERSIST, on_forward_readable, forward);
-    forward->writable =
-        worker_event(forward->worker, fd, EV_WRITE | EV_PERSIST, on_forward_writable, forward);
+    forward->readable = watch_new(forward->worker, fd, WATCH_READ, on_forward_readable, forward);
+    forward->writable = watch_new(forward->worker, fd, WATCH_WRITE, on_forward_writable, forward);
 }
 
 void forward_put(struct forward *forward, const uint8_t *bytes, size_t size)
@@ -114,7 +109,7 @@ void forward_wait(struct forward *forward, bool reads, bool writes)
 {
     if (!forward->transport)
         return;
-    worker_want(forward->readable, reads);
-    worker_want(forward->writable, writes && (byte_queue_unread(&forward->held) > 0 ||
-                                              transport_busy(forward->transport)));
+    watch_want(forward->readable, reads);
+    watch_want(forward->writable, writes && (byte_queue_unread(&forward->held) > 0 ||
+                                             transport_busy(forward->transport)));
 }

@@ -8,6 +8,8 @@
 
 #include "io/clock.h"
 #include "io/socket.h"
+#include "io/timer.h"
+#include "io/watch.h"
 #include "tunnel/forward.h"
 #include "ws/decoder.h"
 #include "ws/frame.h"
@@ -30,11 +32,11 @@ struct link {
     void *context;
     struct transport *transport;
     struct mux_session *session; /* server: NULL before HELLO */
-    struct event *readable;
-    struct event *writable;
-    struct event
+    struct watch *readable;
+    struct watch *writable;
+    struct timer
         *flush; /* runs after this turn's reads, so that their output leaves in one batch */
-    struct event *timer;
+    struct timer *timer;
     uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
     struct ws_decoder decoder;
@@ -64,10 +66,10 @@ static void start_closing(struct link *link, uint16_t code, const char *reason);
 
 /* ---- life */
 
-static void on_readable(evutil_socket_t fd, short what, void *argument);
-static void on_writable(evutil_socket_t fd, short what, void *argument);
-static void on_flush(evutil_socket_t fd, short what, void *argument);
-static void on_timer(evutil_socket_t fd, short what, void *argument);
+static void on_readable(void *argument);
+static void on_writable(void *argument);
+static void on_flush(void *argument);
+static void on_timer(void *argument);
 
 static struct link *link_new(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context, bool client)
@@ -89,14 +91,14 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
     socket_tune(fd);
     socket_bound_unsent(fd, UNSENT_IN_KERNEL);
-    link->readable = worker_event(worker, fd, EV_READ | EV_PERSIST, on_readable, link);
-    link->writable = worker_event(worker, fd, EV_WRITE | EV_PERSIST, on_writable, link);
-    link->flush = worker_timer(worker, on_flush, link);
-    link->timer = worker_timer(worker, on_timer, link);
-    event_add(link->readable, NULL);
+    link->readable = watch_new(worker, fd, WATCH_READ, on_readable, link);
+    link->writable = watch_new(worker, fd, WATCH_WRITE, on_writable, link);
+    link->flush = timer_new(worker, on_flush, link);
+    link->timer = timer_new(worker, on_timer, link);
+    watch_want(link->readable, true);
     /* TLS may have read ahead what no event will announce. */
     if (transport_pending(transport))
-        event_active(link->readable, EV_READ, 0);
+        watch_fire(link->readable);
     return link;
 }
 
@@ -141,10 +143,10 @@ struct link *link_new_handed_on(struct worker *worker, struct transport *transpo
 static void link_free(struct link *link)
 {
     forward_free(link->forward);
-    event_free(link->readable);
-    event_free(link->writable);
-    event_free(link->flush);
-    event_free(link->timer);
+    watch_free(link->readable);
+    watch_free(link->writable);
+    timer_free(link->flush);
+    timer_free(link->timer);
     transport_free(link->transport);
     byte_wipe(link->keys, sizeof link->keys);
     free(link->hello);
@@ -407,7 +409,7 @@ static void send_soon(void *context)
 {
     const struct link *link = context;
 
-    event_active(link->flush, EV_TIMEOUT, 0);
+    timer_fire(link->flush);
 }
 
 struct mux_output link_output(struct link *link)
@@ -415,24 +417,22 @@ struct mux_output link_output(struct link *link)
     return (struct mux_output){.ready = send_soon, .link = link};
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *argument)
+static void on_writable(void *argument)
 {
     struct link *link = argument;
 
-    (void)fd;
-    (void)what;
     if (send_batches(link) == 0)
         link_update(link);
 }
 
-static void on_flush(evutil_socket_t fd, short what, void *argument)
+static void on_flush(void *argument)
 {
     struct link *link = argument;
 
     /* While the kernel holds enough unsent bytes, more would only wait there, out of order's reach.
      */
-    if (!event_pending(link->writable, EV_WRITE, NULL))
-        on_writable(fd, what, argument);
+    if (!watch_is_wanted(link->writable))
+        on_writable(argument);
 }
 
 /* ---- input */
@@ -510,7 +510,7 @@ void link_reject(struct link *link, const struct mux_reject *rejection)
         return;
     forward_free(link->forward);
     link->forward = NULL;
-    event_add(link->readable, NULL);
+    watch_want(link->readable, true);
     reject(link, rejection);
     link_update(link);
 }
@@ -641,13 +641,11 @@ static bool is_full(const struct link *link)
     return link->forward && forward_is_full(link->forward) && !link->closing;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *argument)
+static void on_readable(void *argument)
 {
     struct link *link = argument;
     long got = 0;
 
-    (void)fd;
-    (void)what;
     for (int i = 0; i < READS_A_TURN; i++) {
         got = transport_read(link->transport, link->worker->link_bytes, WORKER_READ_SIZE);
         if (got <= 0)
@@ -669,7 +667,7 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     }
     link_update(link);
     if (transport_pending(link->transport) && !is_full(link))
-        event_active(link->readable, EV_READ, 0);
+        watch_fire(link->readable);
 }
 
 /* ---- time */
@@ -689,11 +687,11 @@ static uint64_t next_deadline(const struct link *link)
 static void update_forwarding(struct link *link)
 {
     bool full = is_full(link);
-    bool was_full = !event_pending(link->readable, EV_READ, NULL);
+    bool was_full = !watch_is_wanted(link->readable);
 
-    worker_want(link->readable, !full);
+    watch_want(link->readable, !full);
     if (was_full && !full && transport_pending(link->transport))
-        event_active(link->readable, EV_READ, 0);
+        watch_fire(link->readable);
     forward_wait(link->forward, !link->closing && !transport_busy(link->transport), !link->closing);
 }
 
@@ -706,24 +704,22 @@ static void link_update(struct link *link)
     bool blocked = transport_busy(link->transport) ||
                    (link->session && !link->closing && mux_session_wants_output(link->session));
 
-    worker_want(link->writable, blocked);
+    watch_want(link->writable, blocked);
     /* A timer that is too early costs one idle call; one that is armed anew for every byte costs
      * more. */
     if (deadline < link->timer_us) {
         uint64_t now = clock_now_us();
         uint64_t wait = deadline > now ? deadline - now : 0;
-        worker_wait_us(link->timer, wait);
+        timer_start_us(link->timer, wait);
         link->timer_us = deadline;
     }
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *argument)
+static void on_timer(void *argument)
 {
     struct link *link = argument;
     uint64_t now = clock_now_us();
 
-    (void)fd;
-    (void)what;
     link->timer_us = UINT64_MAX;
     if (link->close_us != 0 && now >= link->close_us) {
         if (!link->session && !link->closing)

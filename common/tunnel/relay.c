@@ -8,6 +8,8 @@
 #include "base/chunk.h"
 #include "io/clock.h"
 #include "io/socket.h"
+#include "io/timer.h"
+#include "io/watch.h"
 #include "tunnel/relay_filter.h"
 
 enum {
@@ -28,8 +30,8 @@ struct relay {
     struct relay_filter *filter; /* owned; NULL: raw bytes */
     struct transport *transport; /* NULL: not connected yet, or taken */
     size_t taken;                /* bytes that transport has taken and the kernel may not have */
-    struct event *readable;
-    struct event *writable;
+    struct watch *readable;
+    struct watch *writable;
     struct iovec spans[SPANS_MAX]; /* of the link's buffer, this turn only */
     size_t span_count;
     size_t unwanted;            /* bytes of this turn that the filter keeps from the socket */
@@ -42,7 +44,7 @@ struct relay {
     bool write_ended;
     bool discards;             /* the socket takes nothing more: drop what still comes for it */
     bool draining;             /* ends when the filter says that all is complete */
-    struct event *half_closed; /* looks after one whose one side has ended; NULL: none has */
+    struct timer *half_closed; /* looks after one whose one side has ended; NULL: none has */
     uint64_t moved;            /* bytes, any way, when that looked last */
     unsigned still_s;          /* how long no more have */
     uint64_t bytes_to_socket;
@@ -154,13 +156,11 @@ static void release(struct relay *relay, bool reset)
     assert(!relay->ended);
     relay->ended = true;
     relay->stream = NULL;
-    if (relay->readable)
-        event_free(relay->readable);
-    if (relay->writable)
-        event_free(relay->writable);
-    if (relay->half_closed)
-        event_free(relay->half_closed);
-    relay->readable = relay->writable = relay->half_closed = NULL;
+    watch_free(relay->readable);
+    watch_free(relay->writable);
+    timer_free(relay->half_closed);
+    relay->readable = relay->writable = NULL;
+    relay->half_closed = NULL;
     close_socket(relay, reset);
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
@@ -363,8 +363,8 @@ struct transport *relay_take_transport(struct relay *relay)
 {
     struct transport *transport = relay->transport;
 
-    event_free(relay->readable);
-    event_free(relay->writable);
+    watch_free(relay->readable);
+    watch_free(relay->writable);
     relay->readable = relay->writable = NULL;
     relay->transport = NULL;
     relay->discards = true;
@@ -605,13 +605,11 @@ static bool can_take(const struct relay *relay)
     return !relay->filter || relay->filter->operations->can_take(relay->filter);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *argument)
+static void on_readable(void *argument)
 {
     struct relay *relay = argument;
     size_t writable = mux_stream_want_write(relay->stream);
 
-    (void)fd;
-    (void)what;
     if (writable > 0 && can_take(relay)) {
         if (relay->filter)
             read_filtered(relay, writable);
@@ -621,12 +619,10 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
     relay_go_on(relay);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *argument)
+static void on_writable(void *argument)
 {
     struct relay *relay = argument;
 
-    (void)fd;
-    (void)what;
     if (write_queue(relay))
         finish_writing(relay);
     relay_go_on(relay);
@@ -636,7 +632,7 @@ static void on_writable(evutil_socket_t fd, short what, void *argument)
 
 static void arm_half_closed(struct relay *relay)
 {
-    worker_wait_ms(relay->half_closed, HALF_CLOSED_CHECK_S * 1000);
+    timer_start_ms(relay->half_closed, HALF_CLOSED_CHECK_S * 1000);
 }
 
 /* Without a link nothing can move, and a socket that is not there yet has a deadline of its own. */
@@ -645,14 +641,12 @@ static bool may_move(const struct relay *relay)
     return relay->transport && mux_stream_linked(relay->stream);
 }
 
-static void on_half_closed(evutil_socket_t fd, short what, void *argument)
+static void on_half_closed(void *argument)
 {
     struct relay *relay = argument;
     uint64_t moved =
         relay->bytes_to_socket + relay->bytes_from_socket + mux_stream_acknowledged(relay->stream);
 
-    (void)fd;
-    (void)what;
     /* Its end of file has been read, so nothing else would tell. */
     if (relay->read_ended && relay->transport &&
         socket_has_failed(transport_fd(relay->transport))) {
@@ -673,7 +667,7 @@ static void watch_half_closed(struct relay *relay)
 {
     if (relay->half_closed)
         return;
-    relay->half_closed = worker_timer(relay->worker, on_half_closed, relay);
+    relay->half_closed = timer_new(relay->worker, on_half_closed, relay);
     arm_half_closed(relay);
 }
 
@@ -720,11 +714,11 @@ static void wait_for_sockets(struct relay *relay)
     bool reads = !relay->read_ended && can_take(relay) && writable;
     bool busy = transport_busy(relay->transport);
 
-    worker_want(relay->readable, reads);
-    worker_want(relay->writable,
-                !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
+    watch_want(relay->readable, reads);
+    watch_want(relay->writable,
+               !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
     if (reads && transport_pending(relay->transport))
-        event_active(relay->readable, EV_READ, 0);
+        watch_fire(relay->readable);
     if (!busy)
         transport_relax(relay->transport);
 }
@@ -745,8 +739,8 @@ void relay_connect(struct relay *relay, struct transport *transport)
 
     assert(!relay->transport && relay->stream);
     relay->transport = transport;
-    relay->readable = worker_event(relay->worker, fd, EV_READ | EV_PERSIST, on_readable, relay);
-    relay->writable = worker_event(relay->worker, fd, EV_WRITE | EV_PERSIST, on_writable, relay);
+    relay->readable = watch_new(relay->worker, fd, WATCH_READ, on_readable, relay);
+    relay->writable = watch_new(relay->worker, fd, WATCH_WRITE, on_writable, relay);
     if (write_queue(relay))
         finish_writing(relay);
     relay_go_on(relay);

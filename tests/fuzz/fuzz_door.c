@@ -6,6 +6,7 @@
  *
  * Input: a byte of flags (enum flag), one as the seed of the parts, then the stranger's bytes.
  */
+#include <event2/event.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>

@@ -57,6 +57,8 @@ SANS_IO_CALLS = re.compile(
 
 # base and config are not sans-I/O (the log writes, config reads files), but know no network either.
 NETWORK = re.compile(r"^(sys/socket\.h|sys/un\.h|netinet/|netdb\.h|event2/|event\.h|openssl/|pthread\.h)")
+# Others wait by io/timer.h and io/watch.h, and run the loop by io/worker.h.
+LIBEVENT = re.compile(r"^(event2/|event\.h|evutil\.h)")
 LOG_USERS = {"base", "http", "io", "monitoring", "program", "tunnel"} | set(PROGRAMS)  # other rooms return sentences instead
 
 # Only these headers of a room are for others.
@@ -104,6 +106,8 @@ def check_system(room, path, name):
         return f"{room}/{path.name if room in SANS_IO_FILES else ''} is sans-I/O and may not use <{name}>"
     if room in {"base", "config"} and NETWORK.match(name):
         return f"{room}/ knows no network and may not use <{name}>"
+    if room != "io" and LIBEVENT.match(name):
+        return f"only io/ knows libevent: {room}/ has io/timer.h and io/watch.h instead of <{name}>"
     return None
 
 
@@ -280,6 +284,11 @@ BREAKS = [
     ("common/base/text.h", '#include "base/json.h"', "common/base/json and common/base/text include each other"),
     ("common/tls/tls.c", '#include "io/worker.h"', "tls/ may not use io/"),
     ("common/io/worker.c", '#include "monitoring/telemetry.h"', "io/ may not use monitoring/"),
+    ("common/tunnel/link.c", "#include <event2/event.h>", "only io/ knows libevent"),
+    ("common/program/signals.c", "#include <event2/event.h>", "only io/ knows libevent"),
+    ("common/monitoring/pages.c", "#include <event2/http.h>", "only io/ knows libevent"),
+    ("tunnel-client/client.c", "#include <event2/event_struct.h>", "only io/ knows libevent"),
+    ("tunnel-server/session.c", "#include <event.h>", "only io/ knows libevent"),
     ("common/program/program.c", '#include "http/server.h"', "program/ may not use http/"),
     ("tunnel-client/listeners/ports.c", '#include "client.h"', "tunnel-client/listeners/ may not use tunnel-client/"),
     ("tunnel-client/run/run.c", '#include "doctor/doctor.h"', "tunnel-client/run/ may not use doctor/"),

@@ -1,6 +1,7 @@
 #include "net_support.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <poll.h>

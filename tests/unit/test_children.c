@@ -2,6 +2,7 @@
 #include "../lib/cmocka.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>

@@ -3,6 +3,7 @@
 #include "net_support.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <openssl/err.h>
 #include <stdatomic.h>
 #include <stdio.h>

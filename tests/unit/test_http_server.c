@@ -3,6 +3,7 @@
 #include "../lib/cmocka.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <openssl/err.h>
 #include <signal.h>
 #include <stdio.h>

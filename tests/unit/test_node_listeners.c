@@ -1,6 +1,7 @@
 /* What the server knows of a client's listeners, and when those who wait for them hear of it. */
 #include "../lib/cmocka.h"
 
+#include <event2/event.h>
 #include <unistd.h>
 
 #include "../../tunnel-server/node_listeners.h"
@@ -220,7 +221,7 @@ static void what_is_withdrawn_is_asked_for_again(void **state)
 
 static void run_timer(void)
 {
-    event_active(listeners.timer, EV_TIMEOUT, 0);
+    timer_fire(listeners.timer);
     event_base_loop(worker.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 }
 

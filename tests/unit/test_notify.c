@@ -1,6 +1,7 @@
 /* The service manager's protocol, with a socket of the test's own. */
 #include "../lib/cmocka.h"
 
+#include <event2/event.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>

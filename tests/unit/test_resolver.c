@@ -1,6 +1,7 @@
 /* Look-ups with a getaddrinfo() of the test's own, which waits until it is let go. */
 #include "../lib/cmocka.h"
 
+#include <event2/event.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>

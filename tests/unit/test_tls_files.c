@@ -2,6 +2,7 @@
  * client then trusts, and what happens when the files are exchanged. */
 #include "../lib/cmocka.h"
 
+#include <event2/event.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>

@@ -1,6 +1,7 @@
 #include "../lib/cmocka.h"
 
 #include <dirent.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -15,6 +15,8 @@
 #include "config/secret.h"
 #include "io/children.h"
 #include "io/socket.h"
+#include "io/timer.h"
+#include "io/watch.h"
 
 enum {
     OUTPUT_MAX = 64 * 1024, /* a command that prints more of it is not what we think it is */
@@ -40,10 +42,10 @@ struct token_command {
     token_callback callback;
     void *context;
     unsigned timeout_ms;
-    struct event *deadline;
-    struct event *answer; /* answers outside of token_command_start() */
-    struct event *output;
-    struct event *complaints;
+    struct timer *deadline;
+    struct timer *answer; /* answers outside of token_command_start() */
+    struct watch *output;
+    struct watch *complaints;
     int output_fd;
     int complaints_fd;
     char line[SECRET_TOKEN_MAX + 2]; /* the first one, as far as it has come; ends in a NUL */
@@ -59,11 +61,10 @@ struct token_command {
 
 /* ---- reading */
 
-static void stop_reading(struct event **event, int *fd)
+static void stop_reading(struct watch **watch, int *fd)
 {
-    if (*event)
-        event_free(*event);
-    *event = NULL;
+    watch_free(*watch);
+    *watch = NULL;
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
@@ -188,8 +189,8 @@ static void end_run(struct token_command *command)
 {
     stop_reading(&command->output, &command->output_fd);
     stop_reading(&command->complaints, &command->complaints_fd);
-    event_del(command->deadline);
-    event_del(command->answer);
+    timer_stop(command->deadline);
+    timer_stop(command->answer);
     command->pid = 0;
     command->callback = NULL;
     byte_wipe(command->line, sizeof command->line);
@@ -302,14 +303,12 @@ static void on_child(void *context, pid_t pid, int status)
     }
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_deadline(void *argument)
 {
     struct token_command *command = argument;
     char text[COMPLAINT_LINE_MAX + 100];
     char said[COMPLAINT_LINE_MAX];
 
-    (void)fd;
-    (void)what;
     kill_run(command);
     last_complaint(command, said, sizeof said);
     snprintf(text, sizeof text, "did not end within %u.%u s (--dial-timeout) and was killed%s%s",
@@ -318,12 +317,11 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
     fail(command, text);
 }
 
-static void on_output(evutil_socket_t fd, short what, void *argument)
+static void on_output(void *argument)
 {
     struct token_command *command = argument;
 
-    (void)what;
-    if (!read_once(command, (int)fd, take_output)) {
+    if (!read_once(command, command->output_fd, take_output)) {
         stop_reading(&command->output, &command->output_fd);
     } else if (command->output_size > OUTPUT_MAX) {
         kill_run(command);
@@ -332,20 +330,17 @@ static void on_output(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-static void on_complaints(evutil_socket_t fd, short what, void *argument)
+static void on_complaints(void *argument)
 {
     struct token_command *command = argument;
 
-    (void)what;
-    if (!read_once(command, (int)fd, take_complaints))
+    if (!read_once(command, command->complaints_fd, take_complaints))
         stop_reading(&command->complaints, &command->complaints_fd);
 }
 
 /* It could not be started: command->reason says why. */
-static void on_answer(evutil_socket_t fd, short what, void *argument)
+static void on_answer(void *argument)
 {
-    (void)fd;
-    (void)what;
     answer(argument, false);
 }
 
@@ -422,14 +417,13 @@ static int spawn(struct token_command *command, int output, int complaints)
     return 0;
 }
 
-static struct event *start_reading(struct token_command *command, int fd,
-                                   event_callback_fn on_readable)
+static struct watch *start_reading(struct token_command *command, int fd,
+                                   void (*on_readable)(void *argument))
 {
-    struct event *event =
-        worker_event(command->worker, fd, EV_READ | EV_PERSIST, on_readable, command);
+    struct watch *watch = watch_new(command->worker, fd, WATCH_READ, on_readable, command);
 
-    event_add(event, NULL);
-    return event;
+    watch_want(watch, true);
+    return watch;
 }
 
 /* Returns 0 or an error number. */
@@ -470,17 +464,17 @@ void token_command_start(struct token_command *command, unsigned timeout_ms,
                  "--token-command is not started again: %d runs of it were killed and have not "
                  "ended",
                  KILLED_MAX);
-        event_active(command->answer, EV_TIMEOUT, 0);
+        timer_fire(command->answer);
         return;
     }
     error = run(command);
     if (error != 0) {
         snprintf(command->reason, sizeof command->reason,
                  "--token-command could not be started: %s", strerror(error));
-        event_active(command->answer, EV_TIMEOUT, 0);
+        timer_fire(command->answer);
         return;
     }
-    worker_wait_ms(command->deadline, timeout_ms);
+    timer_start_ms(command->deadline, timeout_ms);
 }
 
 void token_command_cancel(struct token_command *command)
@@ -518,8 +512,8 @@ struct token_command *token_command_new(struct worker *worker, const char *text,
     command->environment = copy_environment(environment);
     command->output_fd = command->complaints_fd = -1;
     children_begin(worker);
-    command->deadline = worker_timer(worker, on_deadline, command);
-    command->answer = worker_timer(worker, on_answer, command);
+    command->deadline = timer_new(worker, on_deadline, command);
+    command->answer = timer_new(worker, on_answer, command);
     if (!command->command)
         abort();
     return command;
@@ -531,8 +525,8 @@ void token_command_free(struct token_command *command)
         return;
     token_command_cancel(command);
     children_forget(command->worker, command);
-    event_free(command->deadline);
-    event_free(command->answer);
+    timer_free(command->deadline);
+    timer_free(command->answer);
     for (char **at = command->environment; *at; at++)
         free(*at);
     free(command->environment);

@@ -7,6 +7,7 @@
 #include "doctor/diagnosis.h"
 #include "io/clock.h"
 #include "io/listener.h"
+#include "io/timer.h"
 #include "io/worker.h"
 #include "kafka/bootstrap.h"
 #include "listeners/local_port.h"
@@ -47,7 +48,7 @@ struct doctor {
     const struct options *options;
     struct diagnosis diagnosis;
     struct uplink *uplink;
-    struct event *deadline;
+    struct timer *deadline;
     struct node_ports *listeners; /* as in the configuration: clusters, then targets */
     bool over;                    /* nothing more is to be found out */
 
@@ -70,8 +71,8 @@ struct doctor {
 static void finish(struct doctor *doctor)
 {
     doctor->over = true;
-    event_del(doctor->deadline);
-    event_base_loopbreak(doctor->worker->base);
+    timer_stop(doctor->deadline);
+    worker_end(doctor->worker);
 }
 
 static const char *cluster_name(const struct doctor *doctor)
@@ -176,13 +177,13 @@ static void end_stream(struct doctor *doctor)
         mux_stream_reset(doctor->stream, MUX_CODE_PEER_RESET, "the doctor is done", MUX_RESET_NOW,
                          clock_now_us());
     doctor->stream = NULL;
-    event_del(doctor->deadline);
+    timer_stop(doctor->deadline);
 }
 
 static void set_deadline(struct doctor *doctor)
 {
     doctor->asked_us = clock_now_us();
-    worker_wait_ms(doctor->deadline, ANSWER_MAX_MS);
+    timer_start_ms(doctor->deadline, ANSWER_MAX_MS);
 }
 
 static int64_t took(const struct doctor *doctor)
@@ -443,12 +444,10 @@ static const struct mux_stream_callbacks stream_callbacks = {
     .reset = on_reset,
 };
 
-static void on_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_deadline(void *argument)
 {
     struct doctor *doctor = argument;
 
-    (void)fd;
-    (void)what;
     question_failed(doctor, doctor->opened ? LAYER_KAFKA : LAYER_BROKER, "no answer in time");
 }
 
@@ -700,9 +699,7 @@ static void say_goodbye(struct doctor *doctor)
 
     uplink_stop(doctor->uplink);
     while (!uplink_stopped(doctor->uplink) && clock_now_us() < limit_us) {
-        const struct timeval soon = {0, 50 * 1000};
-        event_base_loopexit(doctor->worker->base, &soon);
-        event_base_loop(doctor->worker->base, EVLOOP_ONCE);
+        worker_run_once_us(doctor->worker, 50 * 1000);
     }
 }
 
@@ -719,7 +716,7 @@ int doctor_run(struct worker *worker, const struct options *options)
         abort();
     doctor->worker = worker;
     doctor->options = options;
-    doctor->deadline = worker_timer(worker, on_deadline, doctor);
+    doctor->deadline = timer_new(worker, on_deadline, doctor);
     address_format(options->url.host, options->url.port, server);
     diagnosis_begin(&doctor->diagnosis, stdout, options->json, server);
     plan_listeners(doctor);
@@ -732,7 +729,7 @@ int doctor_run(struct worker *worker, const struct options *options)
                       options->cluster_count, options->cluster_count == 1 ? "" : "s",
                       options->target_count, options->target_count == 1 ? "" : "s");
         uplink_start(doctor->uplink);
-        event_base_dispatch(worker->base);
+        worker_run(worker);
         say_goodbye(doctor);
     } else {
         diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_FAILED, -1, "%s", error);
@@ -741,7 +738,7 @@ int doctor_run(struct worker *worker, const struct options *options)
     int exit_code = diagnosis_end(&doctor->diagnosis);
     uplink_free(doctor->uplink);
     diagnosis_clear(&doctor->diagnosis);
-    event_free(doctor->deadline);
+    timer_free(doctor->deadline);
     free(doctor->listeners);
     free(doctor->answer);
     free(doctor);

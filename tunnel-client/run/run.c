@@ -9,6 +9,7 @@
 
 #include "base/printable.h"
 #include "config/value.h"
+#include "io/timer.h"
 #include "run/child.h"
 
 extern char **environ;
@@ -27,7 +28,7 @@ struct run {
     const struct options *options;
     const struct ports *ports;
     struct terminal *terminal;
-    struct event *deadline;
+    struct timer *deadline;
     struct child *child; /* NULL: not started */
     bool over;           /* the command has ended, or will not be started */
     int exit_code;
@@ -58,7 +59,7 @@ static void end(struct run *run, int exit_code)
 {
     run->over = true;
     run->exit_code = exit_code;
-    event_del(run->deadline);
+    timer_stop(run->deadline);
     worker_end(run->worker);
 }
 
@@ -193,7 +194,7 @@ void run_ready(struct run *run)
 {
     if (!run_is_waiting(run))
         return;
-    event_del(run->deadline);
+    timer_stop(run->deadline);
     log_info(run->worker->log, "command_started", "The command starts",
              log_str("command", run->options->call.arguments[0]));
     struct environment environment = make_environment(run->ports);
@@ -207,14 +208,12 @@ void run_ready(struct run *run)
 
 /* ---- until it starts */
 
-static void on_deadline(evutil_socket_t fd, short what, void *argument)
+static void on_deadline(void *argument)
 {
     struct run *run = argument;
     char limit[48];
     char reason[FAILURE_MAX + 100];
 
-    (void)fd;
-    (void)what;
     value_format_duration(run->options->ready_timeout_ms, limit, sizeof limit);
     if (run->failure[0])
         snprintf(reason, sizeof reason, "within %s (--ready-timeout) it failed with %s", limit,
@@ -276,8 +275,8 @@ struct run *run_new(const struct program_context *context, const struct options 
     run->terminal = terminal;
     /* If something else ends the program, the command has not run. */
     run->exit_code = 1;
-    run->deadline = worker_timer(run->worker, on_deadline, run);
-    worker_wait_ms(run->deadline, options->ready_timeout_ms);
+    run->deadline = timer_new(run->worker, on_deadline, run);
+    timer_start_ms(run->deadline, options->ready_timeout_ms);
     return run;
 }
 
@@ -286,6 +285,6 @@ void run_free(struct run *run)
     if (!run)
         return;
     child_free(run->child);
-    event_free(run->deadline);
+    timer_free(run->deadline);
     free(run);
 }

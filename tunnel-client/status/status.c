@@ -215,12 +215,10 @@ static void on_collect(void *context)
     metrics_set(metrics, METRIC_WAITING_CONNECTIONS, 0, 0, list_length(&client->waiting));
 }
 
-static void on_quit(evutil_socket_t fd, short what, void *argument)
+static void on_quit(void *argument)
 {
     const struct status *status = argument;
 
-    (void)fd;
-    (void)what;
     worker_end(status->client->worker);
 }
 
@@ -233,7 +231,7 @@ static void quit(struct status *status, struct pages_answer *answer)
         return;
     }
     log_info(client->worker->log, "quit_requested", "POST /quitquitquit asked the program to stop");
-    worker_wait_ms(status->quit, QUIT_DELAY_MS);
+    timer_start_ms(status->quit, QUIT_DELAY_MS);
     pages_say(answer, 200, "stopping\n");
 }
 
@@ -294,7 +292,7 @@ bool status_start(struct status *status, struct client *client, char *error, siz
     *status = (struct status){.client = client};
     if (!options->shared.status)
         return true;
-    status->quit = worker_timer(client->worker, on_quit, status);
+    status->quit = timer_new(client->worker, on_quit, status);
     status->pages =
         pages_new(client->worker, &options->status_address, &pages_owner, status, error, size);
     return status->pages != NULL;
@@ -303,6 +301,5 @@ bool status_start(struct status *status, struct client *client, char *error, siz
 void status_stop(struct status *status)
 {
     pages_free(status->pages);
-    if (status->quit)
-        event_free(status->quit);
+    timer_free(status->quit);
 }

@@ -2,12 +2,13 @@
 #pragma once
 
 #include "client.h"
+#include "io/timer.h"
 #include "monitoring/pages.h"
 
 struct status {
     struct client *client;
     struct pages *pages; /* NULL: no --status */
-    struct event *quit;  /* POST /quitquitquit has come; NULL: no --status */
+    struct timer *quit;  /* POST /quitquitquit has come; NULL: no --status */
 };
 
 /* Serves them if --status is given. false: error holds a sentence. */
