@@ -34,15 +34,14 @@ enum {
     ASKED_PAUSE_MAX_MS = 60 * 1000,
     RESTART_US = 60 * 1000 * 1000,
     MEASURE_US = 5 * 1000 * 1000,
+    /* How often files are looked at while a dial waits after a refusal. */
+    LOOK_MS = 1000,
 };
 
 /* How long to wait before the next dial. */
 enum patience { PATIENCE_USUAL, PATIENCE_AUTH, PATIENCE_SHORT };
 
 static const char STOPPING[] = "tunnel-client stops";
-
-/* How often files are looked at while a dial waits after a refusal. */
-enum { WATCH_INTERVAL_MS = 1000 };
 
 struct uplink;
 
@@ -70,7 +69,7 @@ struct uplink {
     struct carrier *current; /* what new streams are opened on */
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
     struct timer *redial;
-    struct timer *watch; /* runs while the redial waits for better credentials */
+    struct timer *look; /* runs while the redial waits for better credentials */
     struct wake *wake;
     unsigned failures; /* dials in a row that did not lead to a link that worked */
     struct frame_limit frames;
@@ -265,14 +264,14 @@ static void on_redial(void *argument)
 }
 
 /* Is what we say of who we are still what was refused? */
-static void on_watch(void *argument)
+static void on_credentials_look(void *argument)
 {
     struct uplink *uplink = argument;
     bool waiting = timer_is_running(uplink->redial);
 
     if (waiting && !credentials_changed(uplink->credentials))
         return;
-    timer_stop(uplink->watch);
+    timer_stop(uplink->look);
     if (!waiting)
         return;
     log_info(uplink->worker->log, "credentials_changed",
@@ -351,7 +350,7 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
     redial_in(uplink, wait_ms);
     uplink->pause_stays = patience == PATIENCE_AUTH || asked_ms > 0;
     if (strcmp(hop, "auth") == 0)
-        timer_repeat_ms(uplink->watch, WATCH_INTERVAL_MS);
+        timer_repeat_ms(uplink->look, LOOK_MS);
 }
 
 /* ---- the link */
@@ -543,7 +542,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
 
 static void dial(struct uplink *uplink)
 {
-    timer_stop(uplink->watch);
+    timer_stop(uplink->look);
     metrics_add(uplink->worker->metrics, METRIC_DIALS, 0, 0, 1);
     uplink->asked_us = clock_now_us();
     credentials_ask(uplink->credentials, on_credentials, uplink);
@@ -727,7 +726,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     }
     uplink->http = http_client_new(uplink->way, &settings);
     uplink->redial = timer_new(worker, on_redial, uplink);
-    uplink->watch = timer_new(worker, on_watch, uplink);
+    uplink->look = timer_new(worker, on_credentials_look, uplink);
     uplink->current = carrier_new(uplink);
     return uplink;
 }
@@ -860,7 +859,7 @@ void uplink_stop(struct uplink *uplink)
 {
     uplink->stopping = true;
     timer_stop(uplink->redial);
-    timer_stop(uplink->watch);
+    timer_stop(uplink->look);
     credentials_cancel(uplink->credentials);
     timer_stop(uplink->current->resume);
     for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
@@ -887,6 +886,6 @@ void uplink_free(struct uplink *uplink)
     http_way_free(uplink->way);
     wake_free(uplink->wake);
     timer_free(uplink->redial);
-    timer_free(uplink->watch);
+    timer_free(uplink->look);
     free(uplink);
 }
