@@ -386,7 +386,7 @@ def test_doctor(binaries, service, account, key, key_file):
 
 BAD_KEYS = {
     "missing": (None, ["No such file"]),
-    "no key": ("this is a token\n", ["no private key"]),
+    "no key": ("this is a token\n", ["not a private key"]),
     "public": ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", ["public key"]),
     "OpenSSH": ("-----BEGIN OPENSSH PRIVATE KEY-----\nMIIB\n-----END OPENSSH PRIVATE KEY-----\n", ["ssh-keygen"]),
 }
