@@ -6,7 +6,6 @@
 #include "base/printable.h"
 #include "config/value.h"
 #include "http/call.h"
-#include "io/clock.h"
 #include "io/timer.h"
 
 enum {
