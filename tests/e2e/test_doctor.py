@@ -115,7 +115,7 @@ def certificates(p, *chain):
 
 
 def certificate_has_expired(p):
-    old = p.pki.authority.issue("old", "DNS:localhost", days=-1)
+    old = p.pki.authority.issue("old", "DNS:localhost", dates=("20240101000000Z", "20240201000000Z"))
     return [certificates(p, old)], r"\(CN=old.* expired: it was valid until.*clock.*today is 20"
 
 

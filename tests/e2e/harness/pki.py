@@ -27,8 +27,8 @@ class Authority:
                      "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE",
                      "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", self.key, "-out", self.cert], 30)
 
-    def issue(self, name, alt_names, usage="serverAuth", days=2, authority=False, more="", dates=None, subject=None):
-        """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1". days=-1: expired. more: extensions, a line each.
+    def issue(self, name, alt_names, usage="serverAuth", authority=False, more="", dates=None, subject=None):
+        """(certificate, key) paths; alt_names like "DNS:localhost,IP:127.0.0.1". more: extensions, a line each.
         dates: the first and the last, as 20300101000000Z. subject: "/" for none."""
         cert, key, request = (self.directory / f"{name}.{e}" for e in ("pem", "key", "csr"))
         extensions = self.directory / f"{name}.ext"
@@ -40,7 +40,7 @@ class Authority:
             self._sign(request, extensions, dates, cert)
             return cert, key
         process.run(["openssl", "x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial",
-                     "-days", days, "-extfile", extensions, "-out", cert], 30)
+                     "-days", "2", "-extfile", extensions, "-out", cert], 30)
         return cert, key
 
     def _sign(self, request, extensions, dates, cert):
