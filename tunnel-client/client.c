@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "io/clock.h"
 #include "monitoring/telemetry.h"
 #include "program/notify.h"
@@ -150,7 +151,7 @@ static size_t waiting_count(const struct client *client)
 {
     size_t count = 0;
 
-    for (const struct list *at = client->waiting.next; at != &client->waiting; at = at->next)
+    list_each(at, &client->waiting)
         count++;
     return count;
 }
@@ -232,9 +233,7 @@ static void on_accept(void *context, struct port *port, int fd, const struct soc
             return;
         }
     }
-    connection = calloc(1, sizeof *connection);
-    if (!connection)
-        abort();
+    connection = memory_new(sizeof *connection);
     connection->client = client;
     connection->port = port;
     port_begin(port);
@@ -287,7 +286,7 @@ static void check_offers(struct client *client, const struct mux_welcome *welcom
 {
     bool refuses = client->run && run_is_waiting(client->run);
 
-    for (struct list *at = client->ports.all.next; at != &client->ports.all; at = at->next) {
+    list_each(at, &client->ports.all) {
         const struct port *port = list_entry(at, struct port, node);
         if (is_offered(port, welcome))
             continue;
@@ -364,11 +363,9 @@ static bool on_failed(void *context, const char *hop, const char *reason, bool r
 /* The nodes of an EXPOSE message, in an array that the caller frees. */
 static struct port_request *read_expose(struct mux_expose_reader *reader, size_t *count)
 {
-    struct port_request *requests = calloc((size_t)reader->left + 1, sizeof *requests);
+    struct port_request *requests = memory_new_array((size_t)reader->left + 1, sizeof *requests);
     struct mux_exposed_node node;
 
-    if (!requests)
-        abort();
     *count = 0;
     while (mux_expose_next(reader, &node)) {
         if (node.endpoint_type >= 1 && node.endpoint_type <= 2 && node.node_id >= 0)
@@ -410,7 +407,7 @@ static void tell_withdrawn(struct client *client, struct mux_text cluster, struc
     struct mux_expose_writer writer;
 
     mux_expose_begin(&writer, message, sizeof message, cluster);
-    for (struct list *at = withdrawn->next; at != withdrawn; at = at->next) {
+    list_each(at, withdrawn) {
         const struct port *port = list_entry(at, struct port, node);
         uint8_t type = port_endpoint_type(port);
         if (mux_expose_add(&writer, type, port->node_id))

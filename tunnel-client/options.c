@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/memory.h"
 #include "config/proxy.h"
 #include "io/socket.h"
 #include "listeners/node_ports.h"
@@ -305,9 +306,7 @@ static bool parse_listeners(const char *option, const struct config_list *list, 
                             struct address_named **listeners, size_t *count, char *error,
                             size_t size)
 {
-    *listeners = calloc(list->count + 1, sizeof **listeners);
-    if (!*listeners)
-        abort();
+    *listeners = memory_new_array(list->count + 1, sizeof **listeners);
     for (size_t i = 0; i < list->count; i++) {
         struct address_named *listener = &(*listeners)[*count];
         struct socket_address address;
@@ -335,9 +334,7 @@ static struct node_ports *list_listeners(const struct options *options, size_t *
     struct node_ports *all;
 
     *count = options->cluster_count + options->target_count;
-    all = calloc(*count + 1, sizeof *all);
-    if (!all)
-        abort();
+    all = memory_new_array(*count + 1, sizeof *all);
     for (size_t i = 0; i < *count; i++) {
         bool cluster = i < options->cluster_count;
         const struct address_named *listener =
@@ -369,9 +366,8 @@ static const char *set_node_ports(struct options *options, const struct address_
 
 static bool parse_node_ports(struct options *options, char *error, size_t size)
 {
-    options->cluster_ports = calloc(options->cluster_count + 1, sizeof *options->cluster_ports);
-    if (!options->cluster_ports)
-        abort();
+    options->cluster_ports =
+        memory_new_array(options->cluster_count + 1, sizeof *options->cluster_ports);
     for (size_t i = 0; i < options->node_ports.count; i++) {
         const char *text = options->node_ports.items[i];
         struct address_named_ports given;

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/printable.h"
 #include "io/clock.h"
 #include "io/timer.h"
@@ -191,7 +192,7 @@ void terminal_summary(struct terminal *terminal, const struct ports *ports)
     if (!terminal || !terminal->own_lines)
         return;
     say(terminal, "tunnel-client %s", KAFKA_TUNNEL_VERSION);
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+    list_each(at, &ports->all)
         say_port(terminal, list_entry(at, struct port, node));
     describe_login(terminal->options, login, sizeof login);
     say(terminal, "  %-12s %s", "server", terminal->options->server);
@@ -258,9 +259,7 @@ struct terminal *terminal_new(struct worker *worker, const struct options *optio
 {
     if (options->shared.log_format != LOG_FORMAT_TEXT || !isatty(STDERR_FILENO))
         return NULL;
-    struct terminal *terminal = calloc(1, sizeof *terminal);
-    if (!terminal)
-        abort();
+    struct terminal *terminal = memory_new(sizeof *terminal);
     terminal->worker = worker;
     terminal->options = options;
     terminal->before = worker->log->settings;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "credentials/credentials.h"
 #include "http/client.h"
 #include "io/clock.h"
@@ -118,10 +119,8 @@ static void new_session(struct carrier *carrier)
 
 static struct carrier *carrier_new(struct uplink *uplink)
 {
-    struct carrier *carrier = calloc(1, sizeof *carrier);
+    struct carrier *carrier = memory_new(sizeof *carrier);
 
-    if (!carrier)
-        abort();
     carrier->uplink = uplink;
     list_init(&carrier->node);
     carrier->resume = timer_new(uplink->worker, on_resume_expired, carrier);
@@ -178,7 +177,7 @@ void uplink_tell_all(struct uplink *uplink, uint8_t type, const uint8_t *payload
 {
     if (uplink->current->known)
         mux_session_send_message(uplink->current->session, type, payload, size);
-    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
+    list_each(at, &uplink->leaving)
         mux_session_send_message(list_entry(at, struct carrier, node)->session, type, payload,
                                  size);
 }
@@ -695,7 +694,7 @@ static struct http_way *make_way(struct worker *worker, const struct options *op
 struct uplink *uplink_new(struct worker *worker, const struct options *options,
                           const struct uplink_owner *owner, void *context, char *error, size_t size)
 {
-    struct uplink *uplink = calloc(1, sizeof *uplink);
+    struct uplink *uplink = memory_new(sizeof *uplink);
     const struct http_client_settings settings = {
         .host = options->url.host,
         .port = options->url.port,
@@ -704,8 +703,6 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
         .certificate = options->cert != NULL,
     };
 
-    if (!uplink)
-        abort();
     uplink->worker = worker;
     uplink->options = options;
     uplink->owner = owner;
@@ -755,7 +752,7 @@ static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
              reason == WAKE_SLEPT ? "The machine has slept; checking the link"
                                   : "The network has changed; checking the link",
              log_ms("slept", slept_ms));
-    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next) {
+    list_each(at, &uplink->leaving) {
         struct carrier *carrier = list_entry(at, struct carrier, node);
         if (carrier->link)
             link_probe(carrier->link);
@@ -801,7 +798,7 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view)
     };
     if (view->rtt_us > 0)
         view->rtt_age_us = clock_now_us() - mux_session_rtt_at_us(current->session);
-    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next) {
+    list_each(at, &uplink->leaving) {
         view->sessions++;
         view->links += is_up(list_entry(at, struct carrier, node));
     }
@@ -862,7 +859,7 @@ void uplink_stop(struct uplink *uplink)
     timer_stop(uplink->look);
     credentials_cancel(uplink->credentials);
     timer_stop(uplink->current->resume);
-    for (struct list *at = uplink->leaving.next; at != &uplink->leaving; at = at->next)
+    list_each(at, &uplink->leaving)
         say_goodbye(list_entry(at, struct carrier, node));
     say_goodbye(uplink->current);
 }

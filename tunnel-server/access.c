@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "certificate_identity.h"
 #include "config/secret.h"
 #include "io/timer.h"
@@ -198,10 +199,8 @@ void access_reload(struct access *access, struct reload *reload)
 struct access *access_new(struct worker *worker, const struct options *options, char *error,
                           size_t size)
 {
-    struct access *access = calloc(1, sizeof *access);
+    struct access *access = memory_new(sizeof *access);
 
-    if (!access)
-        abort();
     access->worker = worker;
     access->options = options;
     if (!options->token_file)

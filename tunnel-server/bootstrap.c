@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "broker_dial.h"
 #include "failures.h"
 #include "io/timer.h"
@@ -107,11 +108,10 @@ struct bootstrap *bootstrap_start(struct cluster *cluster, uint64_t without, uns
                                   bootstrap_callback callback, void *context)
 {
     size_t all = cluster->health.count;
-    struct bootstrap *bootstrap = calloc(1, sizeof *bootstrap + all * sizeof bootstrap->runners[0]);
+    struct bootstrap *bootstrap =
+        memory_new(sizeof *bootstrap + all * sizeof bootstrap->runners[0]);
     uint8_t order[ADDRESS_BROKERS_MAX];
 
-    if (!bootstrap)
-        abort();
     bootstrap->cluster = cluster;
     bootstrap->timeout_ms = timeout_ms;
     bootstrap->callback = callback;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/memory.h"
 #include "io/timer.h"
 #include "proof.h"
 
@@ -257,10 +258,8 @@ static struct broker_dial *start_broker_dial(struct cluster *cluster, const stru
                                              unsigned timeout_ms, broker_dial_callback callback,
                                              void *context)
 {
-    struct broker_dial *dial = calloc(1, sizeof *dial);
+    struct broker_dial *dial = memory_new(sizeof *dial);
 
-    if (!dial)
-        abort();
     dial->cluster = cluster;
     dial->address = *address;
     dial->timeout_ms = timeout_ms;

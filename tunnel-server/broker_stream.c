@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "io/clock.h"
 #include "kafka/catalog.h"
 #include "learner.h"
@@ -471,10 +472,8 @@ static bool text_is(struct mux_text text, const char *string)
 static struct broker_stream *stream_new(struct broker_streams *streams, struct mux_stream *mux,
                                         const struct mux_target *target, struct mux_text peer)
 {
-    struct broker_stream *stream = calloc(1, sizeof *stream);
+    struct broker_stream *stream = memory_new(sizeof *stream);
 
-    if (!stream)
-        abort();
     stream->streams = streams;
     stream->node_id = target->node_id;
     stream->id = mux_stream_id(mux);
@@ -627,7 +626,7 @@ bool broker_streams_cut_largest(struct broker_streams *streams, enum memory_way 
     struct broker_stream *largest = NULL;
     uint64_t most = 0;
 
-    for (struct list *at = streams->all.next; at != &streams->all; at = at->next) {
+    list_each(at, &streams->all) {
         struct broker_stream *stream = list_entry(at, struct broker_stream, node);
         uint64_t charged = mux_stream_charged(relay_stream(stream->relay), way);
         if (charged > most) {
@@ -713,7 +712,7 @@ void broker_streams_bytes(const struct broker_streams *streams, uint64_t *up, ui
 {
     *up = streams->bytes_up;
     *down = streams->bytes_down;
-    for (struct list *at = streams->all.next; at != &streams->all; at = at->next) {
+    list_each(at, &streams->all) {
         const struct broker_stream *stream = list_entry(at, struct broker_stream, node);
         *up += relay_bytes_to_socket(stream->relay);
         *down += relay_bytes_from_socket(stream->relay);

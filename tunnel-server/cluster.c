@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/printable.h"
 #include "failures.h"
 #include "io/clock.h"
@@ -232,9 +233,7 @@ static struct cluster_node *book_enter(struct cluster *cluster, enum kafka_endpo
     struct cluster_node *node;
 
     if (map->count < CLUSTER_NODES_MAX) {
-        node = calloc(1, sizeof *node);
-        if (!node)
-            abort();
+        node = memory_new(sizeof *node);
         list_init(&node->recent);
     } else {
         node = list_entry(cluster->recent[type].next, struct cluster_node, recent);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "bootstrap.h"
 #include "io/timer.h"
 #include "io/watch.h"
@@ -94,10 +95,8 @@ static void note_node(void *context, int32_t node, const struct kafka_address *a
 static void grow(struct learner *learner)
 {
     size_t capacity = learner->capacity ? learner->capacity * 2 : FIRST_BUFFER;
-    uint8_t *response = realloc(learner->response, capacity);
+    uint8_t *response = memory_grow(learner->response, capacity);
 
-    if (!response)
-        abort();
     learner->response = response;
     learner->capacity = capacity;
 }
@@ -200,10 +199,8 @@ static void try_next(struct learner *learner)
 static struct learner *learner_new(struct cluster *cluster, enum kafka_endpoint_type type,
                                    unsigned timeout_ms, learner_callback callback, void *context)
 {
-    struct learner *learner = calloc(1, sizeof *learner);
+    struct learner *learner = memory_new(sizeof *learner);
 
-    if (!learner)
-        abort();
     learner->cluster = cluster;
     learner->type = type;
     learner->callback = callback;

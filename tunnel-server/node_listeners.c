@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "cluster.h"
 #include "io/clock.h"
 
@@ -66,9 +67,7 @@ static struct exposed *exposed_add(struct node_listeners *listeners, size_t clus
 
     if (!has_room(book, type, now))
         return NULL;
-    exposed = calloc(1, sizeof *exposed);
-    if (!exposed)
-        abort();
+    exposed = memory_new(sizeof *exposed);
     idmap_put(&book->nodes[type], (uint32_t)node, exposed);
     exposed->type = (uint8_t)type;
     exposed->node_id = node;
@@ -372,10 +371,8 @@ void node_listeners_init(struct node_listeners *listeners, struct worker *worker
                                          .session = session};
     list_init(&listeners->waiting);
     list_init(&listeners->unanswered);
-    listeners->books = calloc(cluster_count + 1, sizeof *listeners->books);
+    listeners->books = memory_new_array(cluster_count + 1, sizeof *listeners->books);
     listeners->timer = timer_new(worker, on_timer, listeners);
-    if (!listeners->books)
-        abort();
     for (size_t i = 0; i < cluster_count; i++) {
         struct exposed_book *book = &listeners->books[i];
         list_init(&book->again);

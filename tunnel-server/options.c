@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/memory.h"
 #include "certificate_identity.h"
 #include "config/url.h"
 #include "http/field.h"
@@ -313,9 +314,7 @@ static bool name_taken(const struct options *options, const char *name)
 
 static bool parse_clusters(struct options *options, char *error, size_t size)
 {
-    options->clusters = calloc(options->kafka.count + 1, sizeof *options->clusters);
-    if (!options->clusters)
-        abort();
+    options->clusters = memory_new_array(options->kafka.count + 1, sizeof *options->clusters);
     for (size_t i = 0; i < options->kafka.count; i++) {
         struct address_cluster cluster;
         const char *why = address_parse_cluster(options->kafka.items[i], &cluster);
@@ -338,9 +337,7 @@ static bool parse_clusters(struct options *options, char *error, size_t size)
 static bool parse_rules(const struct config_list *list, const char *option,
                         struct address_rule **rules, size_t *count, char *error, size_t size)
 {
-    *rules = calloc(list->count + 1, sizeof **rules);
-    if (!*rules)
-        abort();
+    *rules = memory_new_array(list->count + 1, sizeof **rules);
     for (size_t i = 0; i < list->count; i++) {
         const char *why = address_rule_parse(list->items[i], &(*rules)[i]);
         if (why)
@@ -362,9 +359,7 @@ static bool parse_node_rules(struct options *options, char *error, size_t size)
 
 static bool parse_targets(struct options *options, char *error, size_t size)
 {
-    options->targets = calloc(options->tcp.count + 1, sizeof *options->targets);
-    if (!options->targets)
-        abort();
+    options->targets = memory_new_array(options->tcp.count + 1, sizeof *options->targets);
     for (size_t i = 0; i < options->tcp.count; i++) {
         struct address_named target;
         const char *why = address_parse_target(options->tcp.items[i], &target);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "base/memory.h"
 #include "config/secret.h"
 #include "io/clock.h"
 #include "io/connector.h"
@@ -78,10 +79,8 @@ static void make_nonce(uint8_t nonce[PEER_NONCE_SIZE])
 static struct peer_connection *peer_connection_new(struct peers *peers, struct peer_search *search,
                                                    struct list *list)
 {
-    struct peer_connection *connection = calloc(1, sizeof *connection);
+    struct peer_connection *connection = memory_new(sizeof *connection);
 
-    if (!connection)
-        abort();
     connection->peers = peers;
     connection->search = search;
     list_append(list, &connection->node);
@@ -245,10 +244,8 @@ struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSI
                                  const char *identity, const char *peer,
                                  peer_search_callback callback, void *context)
 {
-    struct peer_search *search = calloc(1, sizeof *search);
+    struct peer_search *search = memory_new(sizeof *search);
 
-    if (!search)
-        abort();
     search->peers = peers;
     search->callback = callback;
     search->context = context;
@@ -402,12 +399,10 @@ static void on_secret_changed(void *context)
 struct peers *peers_new(struct worker *worker, const struct options *options,
                         const struct peers_owner *owner, void *context, char *error, size_t size)
 {
-    struct peers *peers = calloc(1, sizeof *peers);
+    struct peers *peers = memory_new(sizeof *peers);
     struct socket_address address;
     char why[SECRET_ERROR_MAX];
 
-    if (!peers)
-        abort();
     *peers =
         (struct peers){.worker = worker, .options = options, .owner = owner, .context = context};
     list_init(&peers->searches);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "broker_dial.h"
 #include "io/timer.h"
 
@@ -64,9 +65,7 @@ struct probes *probes_new(struct worker *worker, struct cluster *clusters, size_
 
     for (size_t i = 0; i < count; i++)
         brokers += clusters[i].settings->count;
-    struct probes *probes = calloc(1, sizeof *probes + brokers * sizeof probes->each[0]);
-    if (!probes)
-        abort();
+    struct probes *probes = memory_new(sizeof *probes + brokers * sizeof probes->each[0]);
     probes->clusters = clusters;
     probes->cluster_count = count;
     probes->timeout_ms = timeout_ms;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "io/timer.h"
 #include "io/watch.h"
 #include "kafka/bootstrap.h"
@@ -114,10 +115,8 @@ static void ask_for_proof(struct proof *proof)
 struct proof *proof_start(struct worker *worker, struct transport *transport, unsigned timeout_ms,
                           proof_callback callback, void *context)
 {
-    struct proof *proof = calloc(1, sizeof *proof);
+    struct proof *proof = memory_new(sizeof *proof);
 
-    if (!proof)
-        abort();
     proof->transport = transport;
     proof->callback = callback;
     proof->context = context;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "monitoring/telemetry.h"
 #include "mux/handshake.h"
 #include "program/notify.h"
@@ -122,7 +123,7 @@ static void on_session_ended(void *context, struct session *session)
 {
     struct server *server = context;
 
-    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
+    list_each(at, &server->links) {
         struct server_link *entry = list_entry(at, struct server_link, node);
         if (entry->session == session)
             entry->session = NULL;
@@ -144,7 +145,7 @@ static int on_authorize(void *context, const struct http_upgrade *upgrade, char 
 /* The oldest link of the tenant that carries no session, or has not even said HELLO. */
 static bool drop_link(struct server *server, const struct tenant *tenant, bool greeting)
 {
-    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
+    list_each(at, &server->links) {
         struct server_link *entry = list_entry(at, struct server_link, node);
         if (entry->tenant != tenant || (greeting ? entry->greeted : entry->session != NULL))
             continue;
@@ -212,9 +213,7 @@ static void add_link(struct server *server, struct transport *transport, const c
         transport_free(transport);
         return;
     }
-    entry = calloc(1, sizeof *entry);
-    if (!entry)
-        abort();
+    entry = memory_new(sizeof *entry);
     entry->server = server;
     entry->tenant = tenant;
     snprintf(entry->identity, sizeof entry->identity, "%s", identity);
@@ -473,10 +472,8 @@ static size_t name_brokers(struct server *server)
     const struct options *options = server->options;
     size_t count = 0;
 
-    server->broker_names =
-        calloc(options->cluster_count * ADDRESS_BROKERS_MAX + 1, sizeof *server->broker_names);
-    if (!server->broker_names)
-        abort();
+    server->broker_names = memory_new_array(options->cluster_count * ADDRESS_BROKERS_MAX + 1,
+                                            sizeof *server->broker_names);
     for (size_t i = 0; i < options->cluster_count; i++) {
         const struct address_cluster *cluster = &options->clusters[i];
         for (size_t broker = 0; broker < cluster->count; broker++) {
@@ -487,8 +484,8 @@ static size_t name_brokers(struct server *server)
             bool again = false;
             for (size_t at = count - broker; at < count && !again; at++)
                 again = server->broker_names[at] && strcmp(server->broker_names[at], name) == 0;
-            if (!again && !(server->broker_names[count] = strdup(name)))
-                abort();
+            if (!again)
+                server->broker_names[count] = memory_text(name);
             count++;
         }
     }
@@ -526,9 +523,7 @@ enum program_start server_open(struct server *server, const struct program_conte
     start_telemetry(server);
     list_init(&server->links);
     tenants_init(&server->tenants, worker, options, &tenants_owner, server);
-    server->clusters = calloc(options->cluster_count + 1, sizeof *server->clusters);
-    if (!server->clusters)
-        abort();
+    server->clusters = memory_new_array(options->cluster_count + 1, sizeof *server->clusters);
     if (!start_broker_tls(server, error, size))
         return PROGRAM_USAGE;
     for (size_t i = 0; i < options->cluster_count; i++)
@@ -585,7 +580,7 @@ void server_drain(struct server *server)
     probes_stop(server->probes);
     session_drain_all(&server->host);
     /* A session that is elsewhere goes on there, over whatever instance its client reaches next. */
-    for (struct list *at = server->links.next; at != &server->links; at = at->next) {
+    list_each(at, &server->links) {
         struct server_link *entry = list_entry(at, struct server_link, node);
         if (entry->forwarded)
             link_close(entry->link, 1001, "this instance stops");
@@ -601,7 +596,7 @@ void server_stop(struct server *server)
     listener_take_all(server->listener);
     listener_free(server->listener);
     server->listener = NULL;
-    for (struct list *at = server->links.next; at != &server->links; at = at->next)
+    list_each(at, &server->links)
         link_close(list_entry(at, struct server_link, node)->link, 1001, "the server stops");
 }
 

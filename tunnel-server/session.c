@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "broker_stream.h"
 #include "http/server.h"
 #include "io/clock.h"
@@ -148,10 +149,8 @@ static struct mux_session *new_mux(struct session *session)
 static struct session *session_new(struct session_host *host, struct tenant *tenant,
                                    const char *identity, const char *peer)
 {
-    struct session *session = calloc(1, sizeof *session);
+    struct session *session = memory_new(sizeof *session);
 
-    if (!session)
-        abort();
     session->host = host;
     session->began_us = clock_now_us();
     session->resume_timer = timer_new(host->worker, on_resume_timer, session);
@@ -175,9 +174,7 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
         .session = session->id,
         .identity = session->identity,
         .peer = session->peer,
-        .told = calloc(host->options->cluster_count + 1, sizeof *session->streams.told)};
-    if (!session->streams.told)
-        abort();
+        .told = memory_new_array(host->options->cluster_count + 1, sizeof *session->streams.told)};
     list_init(&session->streams.all);
     return session;
 }
@@ -238,7 +235,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
 
 static struct session *find(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE])
 {
-    for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next) {
+    list_each(at, &host->sessions) {
         struct session *session = list_entry(at, struct session, node);
         if (memcmp(mux_session_key(session->mux)->id, id, MUX_SESSION_ID_SIZE) == 0)
             return mux_session_is_broken(session->mux) ? NULL : session;
@@ -283,7 +280,7 @@ static struct session *find_least(const struct tenant *tenant)
 {
     struct session *least = NULL;
 
-    for (struct list *at = tenant->sessions.next; at != &tenant->sessions; at = at->next) {
+    list_each(at, &tenant->sessions) {
         struct session *session = list_entry(at, struct session, of);
         if (!least || worth(session) <= worth(least))
             least = session;
@@ -330,7 +327,7 @@ static bool replace_own(struct tenant *tenant)
  */
 static bool replace_any(struct session_host *host)
 {
-    for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next) {
+    list_each(at, &host->sessions) {
         struct session *session = list_entry(at, struct session, node);
         if (worth(session) == 0) {
             session_end(session, MUX_CODE_LIMIT, "others need its place, and it has no streams");
@@ -365,7 +362,7 @@ bool session_give_way_stream(struct tenant *tenant)
 {
     struct session *most = NULL;
 
-    for (struct list *at = tenant->sessions.next; at != &tenant->sessions; at = at->next) {
+    list_each(at, &tenant->sessions) {
         struct session *session = list_entry(at, struct session, of);
         if (!most || mux_session_stream_count(session->mux) > mux_session_stream_count(most->mux))
             most = session;
@@ -379,7 +376,7 @@ bool session_give_way_memory(struct tenant *tenant, enum memory_way way)
 {
     struct session *most = NULL;
 
-    for (struct list *at = tenant->sessions.next; at != &tenant->sessions; at = at->next) {
+    list_each(at, &tenant->sessions) {
         struct session *session = list_entry(at, struct session, of);
         if (!most || mux_session_charged(session->mux, way) > mux_session_charged(most->mux, way))
             most = session;
@@ -564,7 +561,7 @@ size_t session_link_count(const struct session_host *host)
 {
     size_t count = 0;
 
-    for (struct list *at = host->sessions.next; at != &host->sessions; at = at->next)
+    list_each(at, &host->sessions)
         count += list_entry(at, struct session, node)->link != NULL;
     return count;
 }

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "access.h"
+#include "base/memory.h"
 #include "io/clock.h"
 #include "metrics/metrics.h"
 
@@ -124,7 +125,7 @@ static void forget_unused(struct tenants *tenants)
 
 static struct tenant *find_tenant(struct list *bucket, const char *key)
 {
-    for (struct list *at = bucket->next; at != bucket; at = at->next) {
+    list_each(at, bucket) {
         struct tenant *tenant = list_entry(at, struct tenant, bucket);
         if (strcmp(tenant->key, key) == 0)
             return tenant;
@@ -141,9 +142,7 @@ struct tenant *tenant_use(struct tenants *tenants, const char *identity, const c
     struct list *bucket = tenant_bucket(tenants, key);
     struct tenant *tenant = find_tenant(bucket, key);
     if (!tenant) {
-        tenant = calloc(1, sizeof *tenant);
-        if (!tenant)
-            abort();
+        tenant = memory_new(sizeof *tenant);
         tenant->tenants = tenants;
         memcpy(tenant->key, key, sizeof key);
         list_init(&tenant->bucket);
@@ -188,7 +187,7 @@ static struct tenant *find_largest(struct tenants *tenants, const struct tenant 
 {
     struct tenant *largest = NULL;
 
-    for (struct list *at = tenants->used.next; at != &tenants->used; at = at->next) {
+    list_each(at, &tenants->used) {
         struct tenant *tenant = list_entry(at, struct tenant, node);
         uint64_t used = tenant->holdings[thing].used;
         if (tenant != but && used > (largest ? largest->holdings[thing].used : 1))
@@ -235,7 +234,7 @@ static bool give_way_memory(void *context, const struct memory_share *to, enum m
     const struct supply *supply = way == MEMORY_RECEIVE ? &budget->receive : &budget->send;
     struct tenant *largest = NULL;
 
-    for (struct list *at = tenants->used.next; at != &tenants->used; at = at->next) {
+    list_each(at, &tenants->used) {
         struct tenant *tenant = list_entry(at, struct tenant, node);
         if (&tenant->share != to && (!largest || memory_of(tenant, way) > memory_of(largest, way)))
             largest = tenant;

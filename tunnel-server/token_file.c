@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "config/file_stamp.h"
 #include "config/secret.h"
 
@@ -96,11 +97,9 @@ const struct token_table *token_file_tokens(const struct token_file *file)
 
 struct token_file *token_file_new(struct log *log, const char *path, char *error, size_t size)
 {
-    struct token_file *file = calloc(1, sizeof *file);
+    struct token_file *file = memory_new(sizeof *file);
     char why[ERROR_MAX];
 
-    if (!file)
-        abort();
     file->log = log;
     file->path = path;
     has_changed(file);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "config/secret.h"
 #include "identity.h"
 
@@ -65,9 +66,7 @@ static bool fill_slots(struct token_table *table, char *error, size_t error_size
     while (slots < 2 * table->count)
         slots *= 2;
     table->mask = slots - 1;
-    table->slots = calloc(slots, sizeof *table->slots);
-    if (!table->slots)
-        abort();
+    table->slots = memory_new_array(slots, sizeof *table->slots);
     for (size_t i = 0; i < table->count; i++) {
         struct token *token = &table->tokens[i];
         uint32_t *slot = slot_of(table, token->digest);
@@ -113,9 +112,7 @@ static void add_token(struct token_table *table, const char *token, size_t size,
 {
     if (table->count == table->capacity) {
         table->capacity = table->capacity ? 2 * table->capacity : 16;
-        table->tokens = realloc(table->tokens, table->capacity * sizeof *table->tokens);
-        if (!table->tokens)
-            abort();
+        table->tokens = memory_grow(table->tokens, table->capacity * sizeof *table->tokens);
     }
     struct token *added = &table->tokens[table->count++];
     *added = (struct token){.line = number};
@@ -173,10 +170,10 @@ static bool add_lines(struct token_table *table, const char *bytes, size_t size,
 struct token_table *token_table_parse(const char *bytes, size_t size, char *error,
                                       size_t error_size)
 {
-    struct token_table *table = calloc(1, sizeof *table);
+    struct token_table *table = memory_new(sizeof *table);
     const char *why = secret_check_encoding(bytes, size);
 
-    if (!table || RAND_bytes(table->key, KEY_SIZE) != 1)
+    if (RAND_bytes(table->key, KEY_SIZE) != 1)
         abort();
     bool good = !why && add_lines(table, bytes, size, error, error_size);
     if (good && table->count == 0) {

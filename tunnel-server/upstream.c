@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "bootstrap.h"
 #include "broker_dial.h"
 #include "learner.h"
@@ -175,10 +176,8 @@ static void on_target(void *context, const struct dial_result *result)
 static struct upstream *upstream_new(struct worker *worker, struct cluster *cluster,
                                      unsigned timeout_ms, upstream_callback callback, void *context)
 {
-    struct upstream *upstream = calloc(1, sizeof *upstream);
+    struct upstream *upstream = memory_new(sizeof *upstream);
 
-    if (!upstream)
-        abort();
     upstream->worker = worker;
     upstream->cluster = cluster;
     upstream->timeout_ms = timeout_ms;

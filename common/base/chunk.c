@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* Free chunks that are kept for reuse; more are given back to the system. */
 enum { SMALL_KEPT = 64, LARGE_KEPT = 48 };
 
@@ -40,9 +42,7 @@ static struct chunk *chunk_take(struct chunk_pool *pool, size_t wanted)
         list->first = chunk->next;
         list->count--;
     } else {
-        chunk = malloc(size);
-        if (!chunk)
-            abort();
+        chunk = memory_raw(size);
         chunk->capacity = (uint32_t)(size - sizeof *chunk);
     }
     chunk->next = NULL;

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 enum { FIRST_CAPACITY = 16 };
 
 void idmap_init(struct idmap *map, const struct hash_key *key)
@@ -41,9 +43,7 @@ static void grow(struct idmap *map)
     struct idmap old = *map;
 
     map->capacity = old.capacity ? old.capacity * 2 : FIRST_CAPACITY;
-    map->slots = calloc(map->capacity, sizeof *map->slots);
-    if (!map->slots)
-        abort();
+    map->slots = memory_new_array(map->capacity, sizeof *map->slots);
     for (size_t i = 0; i < old.capacity; i++)
         if (old.slots[i].value)
             map->slots[find(map, old.slots[i].id)] = old.slots[i];

@@ -14,6 +14,10 @@ struct list {
 
 #define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
+/* From the first node to the last; at is a struct list *, which must stay in the list within the
+ * loop's body. */
+#define list_each(at, head) for (struct list *at = (head)->next; (at) != (head); (at) = (at)->next)
+
 static inline void list_init(struct list *node)
 {
     node->next = node->previous = node;

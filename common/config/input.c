@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 
 enum { PIPE_TIMEOUT_MS = 10 * 1000, FIRST_ROOM = 16 * 1024 };
 
@@ -55,9 +56,7 @@ static bool grow_content(struct secret_bytes *content, size_t *room)
         wanted = INPUT_SIZE_MAX + 1;
     if (content->size == wanted)
         return false;
-    more = malloc(wanted + 1);
-    if (!more)
-        abort();
+    more = memory_raw(wanted + 1);
     if (content->bytes) {
         memcpy(more, content->bytes, content->size);
         byte_wipe(content->bytes, content->size);

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "config/secret.h"
 
 /* ---- the proxy's URL */
@@ -22,11 +23,9 @@ static int hex_digit(char c)
 /* What stands before the @, decoded; NULL: a % without two digits, or a NUL. */
 static char *decode_credentials(const char *text, size_t size)
 {
-    char *out = calloc(1, size + 2);
+    char *out = memory_new_array(1, size + 2);
     size_t fill = 0;
 
-    if (!out)
-        abort();
     for (size_t i = 0; i < size; i++) {
         int high = text[i] == '%' && i + 2 < size ? hex_digit(text[i + 1]) : -1;
         int low = high >= 0 ? hex_digit(text[i + 2]) : -1;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "io/clock.h"
 #include "io/connector.h"
 #include "io/timer.h"
@@ -90,9 +91,7 @@ static void text_add(struct text *text, const char *bytes, size_t size)
 {
     if (text->fill + size + 1 > text->room) {
         size_t room = 2 * (text->fill + size + 256);
-        char *more = malloc(room);
-        if (!more)
-            abort();
+        char *more = memory_raw(room);
         if (text->fill > 0)
             memcpy(more, text->bytes, text->fill);
         if (text->bytes)
@@ -173,8 +172,8 @@ static void make_connect(struct http_call *call)
     text_line(&text, "User-Agent: kafka-tunnel/", KAFKA_TUNNEL_VERSION);
     if (call->proxy.credentials) {
         size_t size = strlen(call->proxy.credentials);
-        char *encoded = malloc(4 * (size / 3 + 1) + 1);
-        if (!encoded || size > INT_MAX / 2)
+        char *encoded = memory_raw(4 * (size / 3 + 1) + 1);
+        if (size > INT_MAX / 2)
             abort();
         EVP_EncodeBlock((unsigned char *)encoded, (const unsigned char *)call->proxy.credentials,
                         (int)size);
@@ -419,8 +418,8 @@ static void begin_attempt(struct http_call *call);
 
 static void keep_failure(struct http_call *call, enum http_hop hop)
 {
-    if (!call->furthest && !(call->furthest = malloc(sizeof *call->furthest)))
-        abort();
+    if (!call->furthest)
+        call->furthest = memory_raw(sizeof *call->furthest);
     call->furthest->stage = call->stage;
     call->furthest->hop = hop;
     call->furthest->trace = call->trace;
@@ -843,23 +842,19 @@ static void on_next(void *argument)
 struct http_call *http_call_start(struct http_way *way, const struct http_call_request *request,
                                   unsigned timeout_ms, http_call_callback callback, void *context)
 {
-    struct http_call *call = calloc(1, sizeof *call);
+    struct http_call *call = memory_new(sizeof *call);
 
-    if (!call)
-        abort();
     call->way = way;
     call->worker = way->worker;
     call->request = *request;
     call->callback = callback;
     call->context = context;
     call->begun_us = clock_now_us();
-    call->body = calloc(1, request->answer_max + 1);
+    call->body = memory_new_array(1, request->answer_max + 1);
     call->deadline = timer_new(call->worker, on_deadline, call);
     call->patience = timer_new(call->worker, on_patience, call);
     call->next = timer_new(call->worker, on_next, call);
     list_init(&call->later.node);
-    if (!call->body)
-        abort();
     make_request(call);
     call->request.headers = NULL;
     call->request.body = NULL;

@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/memory.h"
 #include "http/refusal.h"
 #include "http/retry_after.h"
 #include "http/websocket_key.h"
@@ -185,10 +186,8 @@ void http_client_dial(struct http_client *client, const char *const *headers, un
 struct http_client *http_client_new(struct http_way *way,
                                     const struct http_client_settings *settings)
 {
-    struct http_client *client = calloc(1, sizeof *client);
+    struct http_client *client = memory_new(sizeof *client);
 
-    if (!client)
-        abort();
     client->way = way;
     client->settings = *settings;
     return client;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/memory.h"
+
 struct http_fetch {
     struct http_call *call;
     http_fetch_callback callback;
@@ -57,14 +59,12 @@ struct http_fetch *http_fetch_start(struct http_way *way, const struct http_fetc
                                     unsigned timeout_ms, http_fetch_callback callback,
                                     void *context)
 {
-    struct http_fetch *fetch = calloc(1, sizeof *fetch);
+    struct http_fetch *fetch = memory_new(sizeof *fetch);
     char type[200];
     char accept[200];
     const char *headers[4] = {"Connection: close"};
     size_t count = 1;
 
-    if (!fetch)
-        abort();
     fetch->callback = callback;
     fetch->context = context;
     if (request->content_type) {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 struct slot_group {
     uint8_t ip[16]; /* of a subscriber, as socket_ip() has it */
     struct list by_hash;
@@ -14,10 +16,8 @@ struct slot_group {
 
 static struct list *allocate_lists(size_t count)
 {
-    struct list *lists = calloc(count, sizeof *lists);
+    struct list *lists = memory_new_array(count, sizeof *lists);
 
-    if (!lists)
-        abort();
     for (size_t i = 0; i < count; i++)
         list_init(&lists[i]);
     return lists;
@@ -49,14 +49,12 @@ static struct slot_group *find_group(const struct slots *slots, const uint8_t ip
 {
     struct list *head = &slots->by_hash[hash_bytes(slots->key, ip, 16) & (slots->hash_size - 1)];
 
-    for (struct list *at = head->next; at != head; at = at->next) {
+    list_each(at, head) {
         struct slot_group *group = list_entry(at, struct slot_group, by_hash);
         if (memcmp(group->ip, ip, sizeof group->ip) == 0)
             return group;
     }
-    struct slot_group *group = calloc(1, sizeof *group);
-    if (!group)
-        abort();
+    struct slot_group *group = memory_new(sizeof *group);
     memcpy(group->ip, ip, sizeof group->ip);
     list_init(&group->slots);
     list_init(&group->by_count);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "config/url.h"
 #include "http/answer.h"
 #include "http/handshake_slots.h"
@@ -405,9 +406,7 @@ static enum step grant(struct http_connection *connection, const char *key, cons
         http_request_has(&connection->request, "sec-websocket-protocol", WEBSOCKET_PROTOCOL);
 
     websocket_key_accept(key, accept);
-    connection->identity = strdup(identity);
-    if (!connection->identity)
-        abort();
+    connection->identity = memory_text(identity);
     connection->end = HTTP_SERVER_UPGRADED;
     slots_set(&connection->server->slots, &connection->slot, SLOT_PROVEN);
     put_answer(connection, bytes,
@@ -545,9 +544,7 @@ static bool grow_head(struct http_connection *connection)
         return false;
     if (size > max)
         size = max;
-    char *head = malloc(size);
-    if (!head)
-        abort();
+    char *head = memory_raw(size);
     free(http_request_move(&connection->request, head, size));
     connection->head = head;
     return true;
@@ -560,9 +557,7 @@ static void begin_head(struct http_connection *connection)
 
     if (connection->head)
         return;
-    connection->head = malloc(size);
-    if (!connection->head)
-        abort();
+    connection->head = memory_raw(size);
     http_request_init(&connection->request, connection->head, size);
 }
 
@@ -867,9 +862,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
         socket_reset(fd);
         return;
     }
-    connection = calloc(1, sizeof *connection);
-    if (!connection)
-        abort();
+    connection = memory_new(sizeof *connection);
     *connection = (struct http_connection){
         .server = server,
         .address = *peer,
@@ -891,10 +884,8 @@ struct http_server *http_server_new(struct worker *worker,
                                     const struct http_server_settings *settings,
                                     const struct http_server_owner *owner, void *context)
 {
-    struct http_server *server = calloc(1, sizeof *server);
+    struct http_server *server = memory_new(sizeof *server);
 
-    if (!server)
-        abort();
     *server = (struct http_server){.worker = worker,
                                    .owner = owner,
                                    .context = context,
@@ -926,7 +917,7 @@ void http_server_stop(struct http_server *server)
 
     server->stopping = true;
     for (size_t i = 0; i < 2; i++) {
-        for (struct list *at = lists[i]->next; at != lists[i]; at = at->next) {
+        list_each(at, lists[i]) {
             struct http_connection *connection = list_entry(at, struct http_connection, node);
             if (connection->deadline_us > limit)
                 connection->deadline_us = limit;

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 static void load_overrides(struct http_way *way, const struct config_list *list)
 {
-    way->overrides = calloc(list->count + 1, sizeof *way->overrides);
-    if (!way->overrides)
-        abort();
+    way->overrides = memory_new_array(list->count + 1, sizeof *way->overrides);
     for (size_t i = 0; i < list->count; i++)
         if (!address_parse_override(list->items[i], &way->overrides[way->override_count]))
             way->override_count++;
@@ -36,11 +36,9 @@ static bool use_way_material(void *context, const struct tls_material *material,
 struct http_way *http_way_new(struct worker *worker, const struct http_way_settings *settings,
                               char *error, size_t size)
 {
-    struct http_way *way = calloc(1, sizeof *way);
+    struct http_way *way = memory_new(sizeof *way);
     struct tls_error tls;
 
-    if (!way)
-        abort();
     way->worker = worker;
     way->from_environment = !settings->proxy;
     if (settings->overrides)
@@ -125,8 +123,8 @@ const char *http_way_proxy(const struct http_way *way, const char *host, uint16_
     if (!way->has_proxy)
         return NULL;
     *proxy = way->proxy;
-    if (way->proxy.credentials && !(proxy->credentials = strdup(way->proxy.credentials)))
-        abort();
+    if (way->proxy.credentials)
+        proxy->credentials = memory_text(way->proxy.credentials);
     return NULL;
 }
 

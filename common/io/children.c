@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/memory.h"
+
 #ifdef __linux__
 #include <sys/prctl.h>
 #endif
@@ -30,7 +32,7 @@ struct known_child {
 
 static struct known_child *find_child(struct children *children, pid_t pid)
 {
-    for (struct list *at = children->known.next; at != &children->known; at = at->next) {
+    list_each(at, &children->known) {
         struct known_child *child = list_entry(at, struct known_child, node);
         if (child->pid == pid)
             return child;
@@ -52,7 +54,7 @@ static void tell_child(struct known_child *child, int status)
 /* One that has ended and has been told of; false: there is no further. */
 static bool reap_known(struct children *children)
 {
-    for (struct list *at = children->known.next; at != &children->known; at = at->next) {
+    list_each(at, &children->known) {
         struct known_child *child = list_entry(at, struct known_child, node);
         int status = CHILDREN_UNKNOWN;
         pid_t pid = waitpid(child->pid, &status, WNOHANG);
@@ -106,9 +108,7 @@ void children_begin(struct worker *worker)
 
     if (worker->children)
         return;
-    children = calloc(1, sizeof *children);
-    if (!children)
-        abort();
+    children = memory_new(sizeof *children);
     list_init(&children->known);
     children->ended = evsignal_new(worker->base, SIGCHLD, on_children_ended, children);
     if (!children->ended || event_add(children->ended, NULL) != 0)
@@ -141,10 +141,8 @@ void children_adopt(struct worker *worker)
 
 void children_add(struct worker *worker, pid_t pid, children_ended ended, void *context)
 {
-    struct known_child *child = calloc(1, sizeof *child);
+    struct known_child *child = memory_new(sizeof *child);
 
-    if (!child)
-        abort();
     *child = (struct known_child){.pid = pid, .ended = ended, .context = context};
     list_append(&worker->children->known, &child->node);
 }
@@ -153,7 +151,7 @@ void children_forget(struct worker *worker, const void *context)
 {
     struct children *children = worker->children;
 
-    for (struct list *at = children->known.next; at != &children->known; at = at->next) {
+    list_each(at, &children->known) {
         struct known_child *child = list_entry(at, struct known_child, node);
         if (child->context == context)
             child->ended = NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "io/timer.h"
 #include "io/watch.h"
 
@@ -171,10 +172,8 @@ static void on_resolved(void *context, const struct resolver_result *result)
 static struct connector *connector_new(struct worker *worker, unsigned timeout_ms,
                                        connector_callback callback, void *context)
 {
-    struct connector *connector = calloc(1, sizeof *connector);
+    struct connector *connector = memory_new(sizeof *connector);
 
-    if (!connector)
-        abort();
     connector->worker = worker;
     connector->callback = callback;
     connector->context = context;

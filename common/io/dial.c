@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "io/clock.h"
 #include "io/timer.h"
 #include "io/watch.h"
@@ -133,10 +134,8 @@ struct dial *dial_start(struct worker *worker, const char *host, uint16_t port,
                         const struct dial_tls *tls, unsigned timeout_ms, dial_callback callback,
                         void *context)
 {
-    struct dial *dial = calloc(1, sizeof *dial);
+    struct dial *dial = memory_new(sizeof *dial);
 
-    if (!dial)
-        abort();
     dial->worker = worker;
     dial->callback = callback;
     dial->context = context;

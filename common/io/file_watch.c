@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "config/file_stamp.h"
 #include "config/input.h"
 #include "io/timer.h"
@@ -59,10 +60,8 @@ void file_watch_reset(struct file_watch *watch)
 struct file_watch *file_watch_new(struct worker *worker, const char *const *paths, size_t count,
                                   file_watch_callback callback, void *context)
 {
-    struct file_watch *watch = calloc(1, sizeof *watch);
+    struct file_watch *watch = memory_new(sizeof *watch);
 
-    if (!watch)
-        abort();
     assert(count <= FILE_WATCH_MAX);
     watch->callback = callback;
     watch->context = context;

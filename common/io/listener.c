@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "io/timer.h"
 #include "io/watch.h"
 
@@ -144,9 +145,8 @@ static struct listener *make_listener(struct worker *worker, const char *name,
     if (fd < 0)
         return NULL;
 
-    struct listener *listener = calloc(1, sizeof *listener);
-    if (!listener || !(listener->name = strdup(name)))
-        abort();
+    struct listener *listener = memory_new(sizeof *listener);
+    listener->name = memory_text(name);
     listener->worker = worker;
     listener->callback = callback;
     listener->context = context;

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "config/address.h"
 #include "io/route.h"
 #include "io/timer.h"
@@ -212,10 +213,9 @@ static void on_done(void *argument)
 
 static struct job *job_new(const struct lookup *lookup, int done_fd)
 {
-    struct job *job = calloc(1, sizeof *job);
+    struct job *job = memory_new(sizeof *job);
 
-    if (!job || !(job->host = strdup(lookup->host)))
-        abort();
+    job->host = memory_text(lookup->host);
     job->function = lookup->resolver->function;
     job->done_fd = done_fd;
     atomic_init(&job->references, 2);
@@ -277,14 +277,13 @@ static void start_waiting(struct resolver *resolver)
 
 static struct lookup *find_or_add(struct resolver *resolver, const char *host)
 {
-    for (struct list *at = resolver->lookups.next; at != &resolver->lookups; at = at->next) {
+    list_each(at, &resolver->lookups) {
         struct lookup *lookup = list_entry(at, struct lookup, node);
         if (strcasecmp(lookup->host, host) == 0)
             return lookup;
     }
-    struct lookup *lookup = calloc(1, sizeof *lookup);
-    if (!lookup || !(lookup->host = strdup(host)))
-        abort();
+    struct lookup *lookup = memory_new(sizeof *lookup);
+    lookup->host = memory_text(host);
     lookup->resolver = resolver;
     list_init(&lookup->queries);
     list_append(&resolver->lookups, &lookup->node);
@@ -357,9 +356,7 @@ static struct resolver *resolver_of(struct worker *worker)
 
     if (resolver)
         return resolver;
-    resolver = calloc(1, sizeof *resolver);
-    if (!resolver)
-        abort();
+    resolver = memory_new(sizeof *resolver);
     resolver->worker = worker;
     resolver->function = getaddrinfo;
     list_init(&resolver->lookups);
@@ -373,10 +370,8 @@ struct resolver_query *resolver_lookup(struct worker *worker, const char *host, 
                                        void *context)
 {
     struct resolver *resolver = resolver_of(worker);
-    struct resolver_query *query = calloc(1, sizeof *query);
+    struct resolver_query *query = memory_new(sizeof *query);
 
-    if (!query)
-        abort();
     *query = (struct resolver_query){.callback = callback, .context = context, .port = port};
     list_init(&query->node);
     query->timer = timer_new(worker, on_query, query);

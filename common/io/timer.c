@@ -4,6 +4,7 @@
 #include <event2/event_struct.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "io/clock.h"
 #include "io/worker.h"
 
@@ -37,9 +38,9 @@ static void on_timer_event(evutil_socket_t fd, short what, void *argument)
 struct timer *timer_new(const struct worker *worker, void (*callback)(void *argument),
                         void *argument)
 {
-    struct timer *timer = calloc(1, sizeof *timer);
+    struct timer *timer = memory_new(sizeof *timer);
 
-    if (!timer || event_assign(&timer->event, worker->base, -1, 0, on_timer_event, timer) != 0)
+    if (event_assign(&timer->event, worker->base, -1, 0, on_timer_event, timer) != 0)
         abort();
     timer->callback = callback;
     timer->argument = argument;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "io/file_watch.h"
 
 struct tls_keeper {
@@ -96,12 +97,10 @@ static void on_tls_files_changed(void *context)
 struct tls_keeper *tls_keeper_new(struct worker *worker, const struct tls_files *files,
                                   tls_keeper_use use, void *context, struct tls_error *error)
 {
-    struct tls_keeper *keeper = calloc(1, sizeof *keeper);
+    struct tls_keeper *keeper = memory_new(sizeof *keeper);
     const char *const paths[] = {files->cert_file, files->key_file, files->passphrase_file,
                                  files->ca_file};
 
-    if (!keeper)
-        abort();
     *keeper =
         (struct tls_keeper){.worker = worker, .files = *files, .use = use, .context = context};
     keeper->watch =

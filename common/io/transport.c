@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "io/socket.h"
 #include "io/worker.h"
 
@@ -130,9 +131,7 @@ static bool prepare_out(struct transport *transport, size_t size)
         return true;
     size_t most = transport->tls ? OUT_SIZE : WORKER_WRITE_SIZE;
     size_t capacity = transport->out_fill + size <= OUT_SMALL ? OUT_SMALL : most;
-    uint8_t *out = realloc(transport->out, capacity);
-    if (!out)
-        abort();
+    uint8_t *out = memory_grow(transport->out, capacity);
     transport->out = out;
     transport->out_capacity = capacity;
     return true;
@@ -177,9 +176,7 @@ static ssize_t read_ahead(struct transport *transport, char *bytes, size_t size)
     struct transport_tls *tls = transport->tls;
 
     if (!tls->ahead) {
-        tls->ahead = malloc(READ_AHEAD);
-        if (!tls->ahead)
-            abort();
+        tls->ahead = memory_raw(READ_AHEAD);
     }
     tls->ahead_at = tls->ahead_fill = 0;
     const struct iovec spaces[] = {{bytes, size}, {tls->ahead, READ_AHEAD}};
@@ -287,10 +284,8 @@ static void set_up_tls(struct transport *transport)
 
 struct transport *transport_new(int fd)
 {
-    struct transport *transport = calloc(1, sizeof *transport);
+    struct transport *transport = memory_new(sizeof *transport);
 
-    if (!transport)
-        abort();
     transport->fd = fd;
     return transport;
 }
@@ -300,10 +295,8 @@ struct transport *transport_new(int fd)
 static struct transport *add_tls(struct transport *below, SSL_CTX *context)
 {
     struct transport *transport = below->tls ? transport_new(below->fd) : below;
-    struct transport_tls *tls = calloc(1, sizeof *tls);
+    struct transport_tls *tls = memory_new(sizeof *tls);
 
-    if (!tls)
-        abort();
     transport->tls = tls;
     if (transport != below)
         transport->below = below;

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "io/route.h"
 #include "io/timer.h"
 #include "io/watch.h"
@@ -140,10 +141,8 @@ static int open_notices(void)
 
 struct wake *wake_new(struct worker *worker, wake_callback callback, void *context)
 {
-    struct wake *wake = calloc(1, sizeof *wake);
+    struct wake *wake = memory_new(sizeof *wake);
 
-    if (!wake)
-        abort();
     wake->callback = callback;
     wake->context = context;
     wake->last_ms = wall_ms();

@@ -4,6 +4,7 @@
 #include <event2/event_struct.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "io/worker.h"
 
 struct watch {
@@ -28,11 +29,11 @@ static void on_watch_event(evutil_socket_t fd, short what, void *argument)
 struct watch *watch_new(const struct worker *worker, int fd, enum watch_direction direction,
                         void (*callback)(void *argument), void *argument)
 {
-    struct watch *watch = calloc(1, sizeof *watch);
+    struct watch *watch = memory_new(sizeof *watch);
     short what = direction == WATCH_READ ? EV_READ : EV_WRITE;
 
-    if (!watch || event_assign(&watch->event, worker->base, fd, (short)(what | EV_PERSIST),
-                               on_watch_event, watch) != 0)
+    if (event_assign(&watch->event, worker->base, fd, (short)(what | EV_PERSIST), on_watch_event,
+                     watch) != 0)
         abort();
     watch->callback = callback;
     watch->argument = argument;

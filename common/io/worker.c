@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "io/clock.h"
 
 static void destroy(struct list *node)
@@ -48,9 +49,7 @@ static void on_next_turn(evutil_socket_t fd, short what, void *argument)
 
 static uint8_t *allocate(size_t size)
 {
-    uint8_t *memory = malloc(size);
-    if (!memory)
-        abort();
+    uint8_t *memory = memory_raw(size);
     return memory;
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* The upper bounds of all histograms' buckets, microseconds; one more bucket has none. From
  * loopback to a sleeping laptop, in steps of 2 to 2.5. */
 static const uint64_t bucket_bounds[] = {
@@ -26,11 +28,9 @@ static size_t set_count(const struct metrics *metrics, enum metrics_set set)
 
 struct metrics *metrics_new(enum metric_place place, const struct metrics_names *names)
 {
-    struct metrics *metrics = calloc(1, sizeof *metrics);
+    struct metrics *metrics = memory_new(sizeof *metrics);
     size_t total = 0;
 
-    if (!metrics)
-        abort();
     metrics->place = place;
     memcpy(metrics->sets, names, sizeof metrics->sets);
     for (size_t id = 0; id < METRICS; id++) {
@@ -48,9 +48,7 @@ struct metrics *metrics_new(enum metric_place place, const struct metrics_names 
         }
         total += series * row->stride;
     }
-    metrics->values = calloc(total, sizeof *metrics->values);
-    if (!metrics->values)
-        abort();
+    metrics->values = memory_new_array(total, sizeof *metrics->values);
     return metrics;
 }
 

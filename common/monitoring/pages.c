@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/memory.h"
 #include "http/server.h"
 #include "io/listener.h"
 #include "monitoring/telemetry.h"
@@ -247,10 +248,8 @@ struct pages *pages_new(struct worker *worker, const struct socket_address *addr
         .body_max = REQUEST_BODY_MAX,
         .quiet = true,
     };
-    struct pages *pages = calloc(1, sizeof *pages);
+    struct pages *pages = memory_new(sizeof *pages);
 
-    if (!pages)
-        abort();
     pages->worker = worker;
     pages->owner = owner;
     pages->context = context;

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "kafka/catalog.h"
@@ -54,10 +55,8 @@ uint64_t telemetry_started_us(const struct telemetry *telemetry)
 
 static const char **allocate_names(size_t count)
 {
-    const char **names = calloc(count + 1, sizeof *names);
+    const char **names = memory_new_array(count + 1, sizeof *names);
 
-    if (!names)
-        abort();
     return names;
 }
 
@@ -136,10 +135,8 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_LIMIT_MEMORY] = "memory",
         [METRICS_LIMIT_GAVE_WAY] = "gave_way"};
     static const char *const levels[LEVELS] = {"error", "warning", "info", "debug"};
-    struct telemetry *telemetry = calloc(1, sizeof *telemetry);
+    struct telemetry *telemetry = memory_new(sizeof *telemetry);
 
-    if (!telemetry)
-        abort();
     telemetry->started_us = telemetry_wall_clock_us();
     fill_fixed_names(telemetry);
     telemetry->targets = allocate_names(names->clusters.count + names->targets.count);

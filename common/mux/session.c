@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "mux/session_control.h"
 #include "mux/session_core.h"
 #include "mux/stream_internal.h"
@@ -26,10 +27,8 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
                                     struct memory_share *share)
 {
     static const struct mux_session_callbacks nothing;
-    struct mux_session *session = calloc(1, sizeof *session);
+    struct mux_session *session = memory_new(sizeof *session);
 
-    if (!session)
-        abort();
     session->settings = *settings;
     session->callbacks = callbacks ? callbacks : &nothing;
     session->context = context;

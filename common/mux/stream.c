@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "mux/session_control.h"
 #include "mux/session_core.h"
 #include "mux/stream_internal.h"
@@ -47,9 +48,7 @@ struct mux_stream *mux_stream_new(struct mux_session *session, uint32_t id, enum
     *limit = MUX_LIMIT_STREAMS;
     if (session->streams.count >= session->settings.max_streams)
         return NULL;
-    stream = calloc(1, sizeof *stream);
-    if (!stream)
-        abort();
+    stream = memory_new(sizeof *stream);
     *limit = MUX_LIMIT_MEMORY;
     if (!take_floor(session, stream)) {
         free(stream);

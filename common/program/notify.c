@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/printable.h"
 #include "io/clock.h"
 #include "io/timer.h"
@@ -90,10 +91,8 @@ static void start_watchdog(struct notify *notify, const char *usec, const char *
 
 static struct notify *start(struct worker *worker, const char *name)
 {
-    struct notify *notify = calloc(1, sizeof *notify);
+    struct notify *notify = memory_new(sizeof *notify);
 
-    if (!notify)
-        abort();
     notify->worker = worker;
     if (!set_address(notify, name)) {
         complain(notify, "it is neither a path nor an abstract name that fits");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "io/watch.h"
 
 enum { SIGNALS_MAX = 8 };
@@ -81,10 +82,8 @@ static void catch_signal(struct signals *signals, int number, bool keep_ignored)
 struct signals *signals_new(struct worker *worker, const int *numbers, size_t count,
                             bool keep_ignored, signals_callback callback, void *context)
 {
-    struct signals *signals = calloc(1, sizeof *signals);
+    struct signals *signals = memory_new(sizeof *signals);
 
-    if (!signals)
-        abort();
     if (pipe(signals->ends) != 0) {
         free(signals);
         return NULL;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "config/config.h"
 #include "config/input.h"
 #include "tls/pem.h"
@@ -208,10 +209,8 @@ static bool load_authorities(struct tls_material *material, const struct tls_fil
 struct tls_material *tls_material_read(const struct tls_files *files,
                                        const struct tls_material *before, struct tls_error *error)
 {
-    struct tls_material *material = calloc(1, sizeof *material);
+    struct tls_material *material = memory_new(sizeof *material);
 
-    if (!material)
-        abort();
     if ((!files->ca_file || load_authorities(material, files, before, error)) &&
         (!files->cert_file || (load_certificate(material, files, before, error) &&
                                load_private_key(material, files, before, error))))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/chunk.h"
+#include "base/memory.h"
 #include "io/watch.h"
 
 enum {
@@ -23,10 +24,8 @@ struct forward {
 
 struct forward *forward_new(struct worker *worker, const struct forward_owner *owner, void *context)
 {
-    struct forward *forward = calloc(1, sizeof *forward);
+    struct forward *forward = memory_new(sizeof *forward);
 
-    if (!forward)
-        abort();
     forward->worker = worker;
     forward->owner = owner;
     forward->context = context;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "io/clock.h"
 #include "io/socket.h"
 #include "io/timer.h"
@@ -74,11 +75,9 @@ static void on_timer(void *argument);
 static struct link *link_new(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context, bool client)
 {
-    struct link *link = calloc(1, sizeof *link);
+    struct link *link = memory_new(sizeof *link);
     int fd = transport_fd(transport);
 
-    if (!link)
-        abort();
     link->worker = worker;
     link->transport = transport;
     link->owner = owner;
@@ -123,9 +122,7 @@ struct link *link_new_server(struct worker *worker, struct transport *transport,
 {
     struct link *link = link_new(worker, transport, owner, context, false);
 
-    link->hello = malloc(MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX);
-    if (!link->hello)
-        abort();
+    link->hello = memory_raw(MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX);
     link->close_us = clock_now_us() + HELLO_TIMEOUT_US;
     link_update(link);
     return link;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/chunk.h"
+#include "base/memory.h"
 #include "io/clock.h"
 #include "io/socket.h"
 #include "io/timer.h"
@@ -59,10 +60,8 @@ static void watch_half_closed(struct relay *relay);
 struct relay *relay_new_filtered(struct worker *worker, const struct relay_owner *owner,
                                  void *context, struct relay_filter *filter)
 {
-    struct relay *relay = calloc(1, sizeof *relay);
+    struct relay *relay = memory_new(sizeof *relay);
 
-    if (!relay)
-        abort();
     relay->worker = worker;
     relay->owner = owner;
     relay->context = context;

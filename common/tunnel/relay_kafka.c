@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/chunk.h"
+#include "base/memory.h"
 #include "tunnel/relay_filter.h"
 
 enum {
@@ -284,10 +285,8 @@ struct relay *relay_kafka_new(struct worker *worker, const struct relay_owner *o
                               const struct relay_kafka_owner *kafka_owner, void *context,
                               struct kafka_filter *filter)
 {
-    struct relay_kafka *kafka = calloc(1, sizeof *kafka);
+    struct relay_kafka *kafka = memory_new(sizeof *kafka);
 
-    if (!kafka)
-        abort();
     *kafka = (struct relay_kafka){.base = {.operations = &operations},
                                   .worker = worker,
                                   .owner = kafka_owner,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "config/file_stamp.h"
 #include "config/secret.h"
 #include "credentials/credential_options.h"
@@ -32,10 +33,8 @@ struct credentials {
 static char *make_authorization(const struct options *options, const char *token, size_t token_size)
 {
     size_t size = token_size + sizeof "Authorization: Snowflake Token=\"\"";
-    char *line = malloc(size);
+    char *line = memory_raw(size);
 
-    if (!line)
-        abort();
     snprintf(line, size,
              options_use_snowflake(options) ? "Authorization: Snowflake Token=\"%.*s\""
                                             : "Authorization: Bearer %.*s",
@@ -46,11 +45,9 @@ static char *make_authorization(const struct options *options, const char *token
 /* token: NULL if there is no source of any. */
 static char **make_headers(const struct options *options, const char *token, size_t token_size)
 {
-    char **headers = calloc(options->header.count + 2, sizeof *headers);
+    char **headers = memory_new_array(options->header.count + 2, sizeof *headers);
     char **at = headers;
 
-    if (!headers)
-        abort();
     if (token)
         *at++ = make_authorization(options, token, token_size);
     for (size_t i = 0; i < options->header.count; i++)
@@ -210,9 +207,7 @@ static struct token_command *new_command(struct worker *worker, const char *comm
 
     while (environ[count])
         count++;
-    char **environment = calloc(count + 1, sizeof *environment);
-    if (!environment)
-        abort();
+    char **environment = memory_new_array(count + 1, sizeof *environment);
     for (size_t i = 0; i < count; i++)
         if (!options_is_secret(environ[i]))
             environment[kept++] = environ[i];
@@ -251,10 +246,8 @@ void credentials_reload(struct credentials *credentials, struct reload *reload)
 struct credentials *credentials_new(struct worker *worker, struct http_way *way,
                                     const struct options *options, char *error, size_t size)
 {
-    struct credentials *credentials = calloc(1, sizeof *credentials);
+    struct credentials *credentials = memory_new(sizeof *credentials);
 
-    if (!credentials)
-        abort();
     credentials->worker = worker;
     credentials->options = options;
     bool good = check_token_file(options, error, size);

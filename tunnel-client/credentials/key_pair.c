@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/memory.h"
 #include "config/secret.h"
 #include "credentials/snowflake_answer.h"
 #include "credentials/snowflake_jwt.h"
@@ -144,9 +145,7 @@ static void do_without(struct key_pair *pair, const char *hop, int status, const
     log_warning(pair->worker->log, "token_reused",
                 "Could not get a new token; using the last one, which is still valid",
                 log_str("reason", reason), log_i64("good_for_s", left));
-    token = strdup(pair->kept);
-    if (!token)
-        abort();
+    token = memory_text(pair->kept);
     answer(pair, &(struct token_result){.token = token});
     secret_free(token);
 }
@@ -262,13 +261,11 @@ static void name_parties(struct key_pair *pair)
 struct key_pair *key_pair_new(struct worker *worker, struct http_way *way,
                               const struct options *options, char *error, size_t size)
 {
-    struct key_pair *pair = calloc(1, sizeof *pair);
+    struct key_pair *pair = memory_new(sizeof *pair);
     char why[SECRET_ERROR_MAX];
     bool exposed = false;
     EVP_PKEY *key;
 
-    if (!pair)
-        abort();
     pair->worker = worker;
     pair->way = way;
     pair->options = options;

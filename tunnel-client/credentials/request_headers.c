@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/memory.h"
 #include "config/secret.h"
 #include "http/field.h"
 
@@ -82,10 +83,8 @@ char *request_header_line(const char *entry)
     size_t name = http_name_size(entry);
     size_t size;
     const char *value = value_of(entry, name, &size);
-    char *line = malloc(strlen(entry) + 2);
+    char *line = memory_raw(strlen(entry) + 2);
 
-    if (!line)
-        abort();
     sprintf(line, "%.*s: %.*s", (int)name, entry, (int)size, value);
     return line;
 }

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "base/redact.h"
 #include "config/secret.h"
 
@@ -47,12 +48,10 @@ const char *snowflake_token_check(const char *token, size_t size)
 static unsigned char *decode_base64url(const char *text, size_t size, size_t *decoded)
 {
     size_t padded = (size + 3) / 4 * 4;
-    char *standard = malloc(padded + 1);
-    unsigned char *bytes = malloc(padded + 1);
+    char *standard = memory_raw(padded + 1);
+    unsigned char *bytes = memory_raw(padded + 1);
     int got;
 
-    if (!standard || !bytes)
-        abort();
     memset(standard, '=', padded);
     for (size_t i = 0; i < size; i++)
         standard[i] = (char)(text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i]);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "config/secret.h"
 #include "tls/pem.h"
 
@@ -200,12 +201,10 @@ char *snowflake_jwt(EVP_PKEY *key, const char *account, const char *user, int64_
     char *claims = make_claims(key, account, user, now);
     size_t room = base64_room(sizeof header) + base64_room(strlen(claims)) +
                   base64_room((size_t)EVP_PKEY_get_size(key));
-    char *jwt = malloc(room + 2);
+    char *jwt = memory_raw(room + 2);
     size_t signature_size;
     size_t size;
 
-    if (!jwt)
-        abort();
     size = encode_base64url((const unsigned char *)header, sizeof header - 1, jwt);
     jwt[size++] = '.';
     size += encode_base64url((const unsigned char *)claims, strlen(claims), jwt + size);
@@ -247,11 +246,9 @@ char *snowflake_token_form(const char *jwt, const char *role, const char *endpoi
 {
     size_t size =
         100 + 3 * (sizeof GRANT + strlen(endpoint_host) + (role ? strlen(role) : 0) + strlen(jwt));
-    char *form = malloc(size);
+    char *form = memory_raw(size);
     char *at = form;
 
-    if (!form)
-        abort();
     at = put_encoded(put(at, "grant_type="), GRANT);
     at = put(at, "&scope=");
     if (role) {

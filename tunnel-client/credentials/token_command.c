@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/memory.h"
 #include "base/redact.h"
 #include "config/secret.h"
 #include "io/children.h"
@@ -491,31 +492,24 @@ static char **copy_environment(char *const *environment)
 
     while (environment[count])
         count++;
-    char **copy = calloc(count + 1, sizeof *copy);
-    for (size_t i = 0; copy && i < count; i++)
-        if (!(copy[i] = strdup(environment[i])))
-            abort();
-    if (!copy)
-        abort();
+    char **copy = memory_new_array(count + 1, sizeof *copy);
+    for (size_t i = 0; i < count; i++)
+        copy[i] = memory_text(environment[i]);
     return copy;
 }
 
 struct token_command *token_command_new(struct worker *worker, const char *text,
                                         char *const *environment)
 {
-    struct token_command *command = calloc(1, sizeof *command);
+    struct token_command *command = memory_new(sizeof *command);
 
-    if (!command)
-        abort();
     command->worker = worker;
-    command->command = strdup(text);
+    command->command = memory_text(text);
     command->environment = copy_environment(environment);
     command->output_fd = command->complaints_fd = -1;
     children_begin(worker);
     command->deadline = timer_new(worker, on_deadline, command);
     command->answer = timer_new(worker, on_answer, command);
-    if (!command->command)
-        abort();
     return command;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/printable.h"
 
 static const struct {
@@ -78,14 +79,11 @@ void diagnosis_add(struct diagnosis *diagnosis, enum diagnosis_layer layer, enum
     va_end(arguments);
     if (diagnosis->count == diagnosis->room) {
         diagnosis->room = diagnosis->room ? 2 * diagnosis->room : 32;
-        diagnosis->checks = realloc(diagnosis->checks, diagnosis->room * sizeof *diagnosis->checks);
-        if (!diagnosis->checks)
-            abort();
+        diagnosis->checks =
+            memory_grow(diagnosis->checks, diagnosis->room * sizeof *diagnosis->checks);
     }
     struct diagnosis_check *check = &diagnosis->checks[diagnosis->count];
-    *check = (struct diagnosis_check){layer, verdict, took_us, strdup(detail)};
-    if (!check->detail)
-        abort();
+    *check = (struct diagnosis_check){layer, verdict, took_us, memory_text(detail)};
     diagnosis->count++;
     if (!diagnosis->json)
         write_line(diagnosis, check);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "doctor/diagnosis.h"
 #include "io/clock.h"
 #include "io/listener.h"
@@ -378,9 +379,7 @@ static void keep(struct doctor *doctor, const uint8_t *bytes, size_t size)
 {
     while (doctor->answer_size + size > doctor->answer_room) {
         doctor->answer_room = doctor->answer_room ? 2 * doctor->answer_room : ANSWER_FIRST;
-        doctor->answer = realloc(doctor->answer, doctor->answer_room);
-        if (!doctor->answer)
-            abort();
+        doctor->answer = memory_grow(doctor->answer, doctor->answer_room);
     }
     memcpy(doctor->answer + doctor->answer_size, bytes, size);
     doctor->answer_size += size;
@@ -645,9 +644,7 @@ static void plan_listeners(struct doctor *doctor)
     const struct options *options = doctor->options;
     size_t count = options->cluster_count + options->target_count;
 
-    doctor->listeners = calloc(count + 1, sizeof *doctor->listeners);
-    if (!doctor->listeners)
-        abort();
+    doctor->listeners = memory_new_array(count + 1, sizeof *doctor->listeners);
     for (size_t i = 0; i < count; i++) {
         bool cluster = i < options->cluster_count;
         const struct address_named *at =
@@ -705,15 +702,13 @@ static void say_goodbye(struct doctor *doctor)
 
 int doctor_run(struct worker *worker, const struct options *options)
 {
-    struct doctor *doctor = calloc(1, sizeof *doctor);
+    struct doctor *doctor = memory_new(sizeof *doctor);
     const struct telemetry_names names = {
         .clusters = TELEMETRY_LIST(options->clusters, options->cluster_count),
         .targets = TELEMETRY_LIST(options->targets, options->target_count)};
     char server[ADDRESS_TEXT_MAX];
     char error[600];
 
-    if (!doctor)
-        abort();
     doctor->worker = worker;
     doctor->options = options;
     doctor->deadline = timer_new(worker, on_deadline, doctor);

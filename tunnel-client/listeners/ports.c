@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/memory.h"
 #include "listeners/node_ports.h"
 
 enum { FREE_PORT_ATTEMPTS = 20 };
@@ -31,7 +32,7 @@ void ports_init(struct ports *ports, struct worker *worker, const char *advertis
 
 void ports_close(struct ports *ports)
 {
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+    list_each(at, &ports->all) {
         struct port *port = list_entry(at, struct port, node);
         for (size_t i = 0; i < 2; i++) {
             listener_free(port->listeners[i]);
@@ -89,10 +90,8 @@ static int bind_port(struct port *port, uint16_t number)
 static struct port *port_new(struct ports *ports, enum mux_target_kind kind, const char *name,
                              const char *host, int32_t node_id)
 {
-    struct port *port = calloc(1, sizeof *port);
+    struct port *port = memory_new(sizeof *port);
 
-    if (!port)
-        abort();
     port->ports = ports;
     port->kind = kind;
     port->node_id = node_id;
@@ -157,7 +156,7 @@ struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
 
 struct port *ports_cluster(const struct ports *ports, struct mux_text name)
 {
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+    list_each(at, &ports->all) {
         struct port *port = list_entry(at, struct port, node);
         if (port->kind == MUX_TARGET_CLUSTER && strlen(port->name) == name.size &&
             memcmp(port->name, name.bytes, name.size) == 0)
@@ -184,9 +183,7 @@ static void set_node_ports(struct port *bootstrap, const struct address_ports *p
     if (ports->first == 0)
         return;
     bootstrap->node_ports = *ports;
-    bootstrap->held = calloc(address_ports_count(ports) / 8 + 1, 1);
-    if (!bootstrap->held)
-        abort();
+    bootstrap->held = memory_new_array(address_ports_count(ports) / 8 + 1, 1);
     log_node_ports(bootstrap);
 }
 
@@ -195,12 +192,10 @@ void ports_plan(struct ports *ports)
     size_t count = 0;
     size_t i = 0;
 
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+    list_each(at, &ports->all)
         count++;
-    struct node_ports *all = calloc(count + 1, sizeof *all);
-    if (!all)
-        abort();
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+    struct node_ports *all = memory_new_array(count + 1, sizeof *all);
+    list_each(at, &ports->all) {
         const struct port *port = list_entry(at, struct port, node);
         all[i++] = (struct node_ports){.name = port->name,
                                        .host = port->host,
@@ -210,7 +205,7 @@ void ports_plan(struct ports *ports)
     }
     node_ports_plan(all, count);
     i = 0;
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+    list_each(at, &ports->all)
         set_node_ports(list_entry(at, struct port, node), &all[i++].nodes);
     free(all);
 }

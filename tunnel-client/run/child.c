@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "io/children.h"
 #include "io/socket.h"
 
@@ -54,12 +55,10 @@ struct child *child_start(struct worker *worker, const struct inherited *inherit
                           char *const *arguments, char *const *environment, child_callback callback,
                           void *context)
 {
-    struct child *child = calloc(1, sizeof *child);
+    struct child *child = memory_new(sizeof *child);
     sigset_t all, before;
     int ends[2];
 
-    if (!child)
-        abort();
     child->callback = callback;
     child->context = context;
     if (!socket_pipe(ends)) {

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/printable.h"
 #include "config/value.h"
 #include "io/timer.h"
@@ -86,10 +87,8 @@ struct environment {
 static void set_variable(struct environment *environment, const char *variable, const char *value)
 {
     size_t size = strlen(variable) + strlen(value) + 2;
-    char *entry = malloc(size);
+    char *entry = memory_raw(size);
 
-    if (!entry)
-        abort();
     snprintf(entry, size, "%s=%s", variable, value);
     for (size_t i = 0; i < environment->count; i++) {
         if (sets(environment->entries[i], variable)) {
@@ -136,19 +135,15 @@ static struct environment make_environment(const struct ports *ports)
 
     while (environ[count])
         count++;
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next)
+    list_each(at, &ports->all)
         count++;
-    made.entries = calloc(count + 1, sizeof *made.entries);
-    if (!made.entries)
-        abort();
+    made.entries = memory_new_array(count + 1, sizeof *made.entries);
     for (char **entry = environ; *entry; entry++) {
         if (options_is_secret(*entry))
             continue;
-        made.entries[made.count] = strdup(*entry);
-        if (!made.entries[made.count++])
-            abort();
+        made.entries[made.count++] = memory_text(*entry);
     }
-    for (struct list *at = ports->all.next; at != &ports->all; at = at->next) {
+    list_each(at, &ports->all) {
         const struct port *port = list_entry(at, struct port, node);
         set_port(&made, port, port == first);
     }
@@ -264,10 +259,8 @@ int run_exit_code(const struct run *run)
 struct run *run_new(const struct program_context *context, const struct options *options,
                     const struct ports *ports, struct terminal *terminal)
 {
-    struct run *run = calloc(1, sizeof *run);
+    struct run *run = memory_new(sizeof *run);
 
-    if (!run)
-        abort();
     run->worker = context->worker;
     run->inherited = context->inherited;
     run->options = options;

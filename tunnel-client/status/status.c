@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "io/clock.h"
 #include "status-files.h"
 
@@ -97,7 +98,7 @@ static size_t put_listeners(const struct client *client, struct json_writer *jso
     size_t count = 0;
 
     json_put_array(json, "listeners");
-    for (struct list *at = all->next; at != all; at = at->next)
+    list_each(at, all)
         if (count++ < LISTENERS_SHOWN)
             put_listener(list_entry(at, struct port, node), json);
     json_put_end(json);
@@ -126,7 +127,7 @@ static size_t list_length(const struct list *list)
 {
     size_t count = 0;
 
-    for (const struct list *at = list->next; at != list; at = at->next)
+    list_each(at, list)
         count++;
     return count;
 }
@@ -138,7 +139,7 @@ static void put_streams(const struct client *client, struct json_writer *json)
     size_t count = 0;
 
     json_put_array(json, "streams");
-    for (struct list *at = all->next; at != all; at = at->next)
+    list_each(at, all)
         if (count++ < STREAMS_SHOWN)
             put_stream(list_entry(at, struct local_connection, node), now_us, json);
     json_put_end(json);
