@@ -95,7 +95,7 @@ static bool look_who(void *context, const uint8_t *bytes, size_t size)
 }
 
 /* From here on its relay counts, and looks who is there. */
-static void count_opened(struct local_connection *connection)
+static void count_opened_connection(struct local_connection *connection)
 {
     struct metrics *metrics = connection->client->worker->metrics;
     struct relay *relay = connection->relay;
@@ -112,7 +112,8 @@ static void count_opened(struct local_connection *connection)
         relay_watch(relay, look_who);
 }
 
-static void open_stream(struct local_connection *connection, struct mux_session *session)
+static void open_stream_of_connection(struct local_connection *connection,
+                                      struct mux_session *session)
 {
     struct client *client = connection->client;
     const struct mux_target target = port_target(connection->port);
@@ -133,7 +134,7 @@ static void open_stream(struct local_connection *connection, struct mux_session 
     list_append(&client->connections, &connection->node);
     connection->relay = relay;
     connection->id = mux_stream_id(relay_stream(relay));
-    count_opened(connection);
+    count_opened_connection(connection);
     log_debug(client->worker->log, "connection_opened",
               "A local connection goes through the tunnel",
               log_str("listener", connection->port->label), log_str("peer", connection->peer),
@@ -220,7 +221,8 @@ static void on_waiting_timer(void *argument)
     arm_waiting_timer(client);
 }
 
-static void on_accept(void *context, struct port *port, int fd, const struct socket_address *peer)
+static void on_client_accept(void *context, struct port *port, int fd,
+                             const struct socket_address *peer)
 {
     struct client *client = context;
     struct mux_session *session = uplink_session(client->uplink);
@@ -242,14 +244,14 @@ static void on_accept(void *context, struct port *port, int fd, const struct soc
     socket_format(peer, connection->peer);
     list_append(&client->waiting, &connection->node);
     if (session)
-        open_stream(connection, session);
+        open_stream_of_connection(connection, session);
     else
         arm_waiting_timer(client);
 }
 
 /* ---- the server's word */
 
-static bool is_offered(const struct port *port, const struct mux_welcome *welcome)
+static bool is_port_offered(const struct port *port, const struct mux_welcome *welcome)
 {
     struct mux_text rest = welcome->offers;
     struct mux_text name;
@@ -288,7 +290,7 @@ static void check_offers(struct client *client, const struct mux_welcome *welcom
 
     list_each(at, &client->ports.all) {
         const struct port *port = list_entry(at, struct port, node);
-        if (is_offered(port, welcome))
+        if (is_port_offered(port, welcome))
             continue;
         if (refuses)
             refuse_to_run(client, port, welcome);
@@ -303,7 +305,7 @@ static void check_offers(struct client *client, const struct mux_welcome *welcom
     }
 }
 
-static void on_up(void *context, const struct mux_welcome *welcome)
+static void on_client_up(void *context, const struct mux_welcome *welcome)
 {
     struct client *client = context;
     struct mux_session *session = uplink_session(client->uplink);
@@ -329,13 +331,13 @@ static void on_up(void *context, const struct mux_welcome *welcome)
         if (has_gone(connection))
             forget_gone(connection);
         else
-            open_stream(connection, session);
+            open_stream_of_connection(connection, session);
     }
     if (client->run)
         run_ready(client->run);
 }
 
-static void on_lost(void *context, bool announced)
+static void on_client_lost(void *context, bool announced)
 {
     struct client *client = context;
 
@@ -347,7 +349,7 @@ static void on_lost(void *context, bool announced)
                   client->options->url.host);
 }
 
-static bool on_failed(void *context, const char *hop, const char *reason, bool refused)
+static bool on_client_failed(void *context, const char *hop, const char *reason, bool refused)
 {
     struct client *client = context;
     bool waiting = client->run && run_is_waiting(client->run);
@@ -421,8 +423,8 @@ static void tell_withdrawn(struct client *client, struct mux_text cluster, struc
     ports_forget(withdrawn);
 }
 
-static void receive_expose(struct client *client, struct mux_session *session,
-                           const uint8_t *payload, size_t size)
+static void receive_expose_request(struct client *client, struct mux_session *session,
+                                   const uint8_t *payload, size_t size)
 {
     struct mux_expose_reader reader;
     struct mux_expose_writer writer;
@@ -454,7 +456,7 @@ static void receive_expose(struct client *client, struct mux_session *session,
     free(requests);
 }
 
-static void receive_addresses(struct client *client, const uint8_t *payload, size_t size)
+static void receive_broker_addresses(struct client *client, const uint8_t *payload, size_t size)
 {
     struct mux_expose_reader reader;
     struct mux_exposed_node node;
@@ -485,19 +487,21 @@ static void receive_trouble(struct client *client, const uint8_t *payload, size_
                  log_bytes("reason", what.bytes, what.size));
 }
 
-static void on_message(void *context, struct mux_session *session, uint8_t type,
-                       const uint8_t *payload, size_t size)
+static void on_client_message(void *context, struct mux_session *session, uint8_t type,
+                              const uint8_t *payload, size_t size)
 {
     if (type == MUX_EXPOSE)
-        receive_expose(context, session, payload, size);
+        receive_expose_request(context, session, payload, size);
     else if (type == MUX_ADDRESSES)
-        receive_addresses(context, payload, size);
+        receive_broker_addresses(context, payload, size);
     else if (type == MUX_TROUBLE)
         receive_trouble(context, payload, size);
 }
 
-static const struct uplink_owner uplink_owner = {
-    .message = on_message, .up = on_up, .lost = on_lost, .failed = on_failed};
+static const struct uplink_owner uplink_owner = {.message = on_client_message,
+                                                 .up = on_client_up,
+                                                 .lost = on_client_lost,
+                                                 .failed = on_client_failed};
 
 /* ---- life */
 
@@ -528,7 +532,7 @@ enum program_start client_open(struct client *client, const struct program_conte
     client->telemetry = telemetry_start(worker, METRIC_CLIENT, &names);
     list_init(&client->connections);
     list_init(&client->waiting);
-    ports_init(&client->ports, worker, options->advertise_host, on_accept, client);
+    ports_init(&client->ports, worker, options->advertise_host, on_client_accept, client);
     client->waiting_timer = timer_new(worker, on_waiting_timer, client);
     client->terminal = terminal_new(worker, options);
     client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);

@@ -11,7 +11,7 @@ struct work {
     struct status status;
 };
 
-static bool check(void *options, char *error, size_t size)
+static bool check_client_options(void *options, char *error, size_t size)
 {
     struct options *given = options;
 
@@ -56,8 +56,8 @@ static int exit_code_of(const void *context)
     return client_exit_code(&work->client);
 }
 
-static enum program_start start(void *context, const struct program_context *program,
-                                const void *options, char *error, size_t size)
+static enum program_start start_client_program(void *context, const struct program_context *program,
+                                               const void *options, char *error, size_t size)
 {
     struct work *work = context;
 
@@ -71,42 +71,42 @@ static enum program_start start(void *context, const struct program_context *pro
     return PROGRAM_GOES;
 }
 
-static void reload(void *context, struct reload *reload)
+static void reload_client_program(void *context, struct reload *reload)
 {
     struct work *work = context;
 
     client_reload(&work->client, reload);
 }
 
-static void leave(void *context)
+static void leave_client_program(void *context)
 {
     struct work *work = context;
 
     client_leave(&work->client);
 }
 
-static void drain(void *context)
+static void drain_client_program(void *context)
 {
     struct work *work = context;
 
     client_drain(&work->client);
 }
 
-static void stop(void *context)
+static void stop_client_program(void *context)
 {
     struct work *work = context;
 
     client_stop(&work->client);
 }
 
-static bool stopped(const void *context)
+static bool client_program_has_stopped(const void *context)
 {
     const struct work *work = context;
 
     return client_stopped(&work->client);
 }
 
-static void clear(void *context)
+static void clear_client_program(void *context)
 {
     struct work *work = context;
 
@@ -123,15 +123,15 @@ int main(int argc, char **argv)
         .options = &options,
         .shared = &options.shared,
         .work = &work,
-        .check = check,
+        .check = check_client_options,
         .instead = instead,
-        .start = start,
-        .reload = reload,
-        .leave = leave,
-        .drain = drain,
-        .stop = stop,
-        .stopped = stopped,
-        .free = clear,
+        .start = start_client_program,
+        .reload = reload_client_program,
+        .leave = leave_client_program,
+        .drain = drain_client_program,
+        .stop = stop_client_program,
+        .stopped = client_program_has_stopped,
+        .free = clear_client_program,
         .passes_signals = passes_signals,
         .signalled = signalled,
         .exit_code = exit_code_of,

@@ -282,7 +282,8 @@ const struct config_program options_program = {
     .call = offsetof(struct options, call),
 };
 
-static bool fail(char *error, size_t size, const char *option, const char *value, const char *why)
+static bool fail_client_option(char *error, size_t size, const char *option, const char *value,
+                               const char *why)
 {
     snprintf(error, size, "--%s %s: %s", option, value, why);
     return false;
@@ -322,7 +323,7 @@ static bool parse_listeners(const char *option, const struct config_list *list, 
                 why = "another --kafka or --tcp already has this name (kafka, if none is given): "
                       "each needs its own name, as in --kafka NAME=9192";
         if (why)
-            return fail(error, size, option, list->items[i], why);
+            return fail_client_option(error, size, option, list->items[i], why);
         ++*count;
     }
     return true;
@@ -349,8 +350,8 @@ static struct node_ports *list_listeners(const struct options *options, size_t *
     return all;
 }
 
-static const char *set_node_ports(struct options *options, const struct address_named_ports *given,
-                                  size_t *cluster)
+static const char *set_node_ports_option(struct options *options,
+                                         const struct address_named_ports *given, size_t *cluster)
 {
     for (size_t i = 0; i < options->cluster_count; i++) {
         if (strcmp(options->clusters[i].name, given->name) != 0)
@@ -375,7 +376,7 @@ static bool parse_node_ports(struct options *options, char *error, size_t size)
         size_t cluster = 0;
         const char *why = address_parse_ports(text, &given);
         if (!why)
-            why = set_node_ports(options, &given, &cluster);
+            why = set_node_ports_option(options, &given, &cluster);
         if (!why) {
             size_t count;
             struct node_ports *all = list_listeners(options, &count);
@@ -384,7 +385,7 @@ static bool parse_node_ports(struct options *options, char *error, size_t size)
             free(all);
         }
         if (why)
-            return fail(error, size, "node-ports", text, why);
+            return fail_client_option(error, size, "node-ports", text, why);
     }
     return true;
 }
@@ -395,7 +396,7 @@ static bool parse_advertise(struct options *options, char *error, size_t size)
 
     if (options->advertise)
         why = address_parse_told_host(options->advertise, options->advertise_host);
-    return why ? fail(error, size, "advertise", options->advertise, why) : true;
+    return why ? fail_client_option(error, size, "advertise", options->advertise, why) : true;
 }
 
 /* The proxy's URL is checked where it is used (http_way_new()); it is never quoted. */
@@ -405,7 +406,7 @@ static bool check_resolve(const struct options *options, char *error, size_t siz
         struct address_override override;
         const char *why = address_parse_override(options->resolve.items[i], &override);
         if (why)
-            return fail(error, size, "resolve", options->resolve.items[i], why);
+            return fail_client_option(error, size, "resolve", options->resolve.items[i], why);
     }
     return true;
 }
@@ -452,7 +453,7 @@ static bool check_wait(struct options *options, char *error, size_t size)
     if (!why && options->wait_address.port == 0)
         why = "you cannot connect to port 0: give the port that the client's log names";
     if (why)
-        return fail(error, size, "status", options->shared.status, why);
+        return fail_client_option(error, size, "status", options->shared.status, why);
     /* What listens everywhere is reached on loopback. */
     if (strcmp(options->wait_address.host, "0.0.0.0") == 0)
         strcpy(options->wait_address.host, "127.0.0.1");
@@ -496,7 +497,7 @@ static bool check_status(struct options *options, char *error, size_t size)
         return false;
     if (socket_is_loopback(&options->status_address))
         return true;
-    return fail(
+    return fail_client_option(
         error, size, "status", text,
         "anyone who reaches that address could see who uses the tunnel: give one on loopback");
 }

@@ -38,7 +38,7 @@ struct terminal {
     char failure[TEXT_MAX];
 };
 
-static void put(const char *text, size_t size)
+static void put_on_terminal(const char *text, size_t size)
 {
     struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
     ssize_t written = 0;
@@ -69,7 +69,7 @@ static void erase(struct terminal *terminal)
     if (terminal->shown == 0)
         return;
     int size = snprintf(line, sizeof line, "\r%*s\r", (int)terminal->shown, "");
-    put(line, (size_t)size);
+    put_on_terminal(line, (size_t)size);
     terminal->shown = 0;
 }
 
@@ -89,11 +89,11 @@ static void draw(struct terminal *terminal)
     if (room > 0 && strlen(line) >= room)
         line[room - 1] = '\0';
     erase(terminal);
-    put(line, strlen(line));
+    put_on_terminal(line, strlen(line));
     terminal->shown = strlen(line);
 }
 
-static void on_tick(void *argument)
+static void on_terminal_tick(void *argument)
 {
     struct terminal *terminal = argument;
 
@@ -108,7 +108,7 @@ static void on_tick(void *argument)
 
 /* ---- lines */
 
-static void put_time(char *out, size_t size)
+static void put_time_of_day(char *out, size_t size)
 {
     time_t now = time(NULL);
     struct tm local;
@@ -125,17 +125,17 @@ static void write_log(void *context, const char *line, size_t size)
 
     erase(terminal);
     if (size <= LOG_TIME_SIZE || size > sizeof text) {
-        put(line, size);
+        put_on_terminal(line, size);
         return;
     }
-    put_time(text, sizeof text);
+    put_time_of_day(text, sizeof text);
     size_t used = strlen(text);
     memcpy(text + used, line + LOG_TIME_SIZE, size - LOG_TIME_SIZE);
-    put(text, used + size - LOG_TIME_SIZE);
+    put_on_terminal(text, used + size - LOG_TIME_SIZE);
 }
 
-__attribute__((format(printf, 2, 3))) static void say(struct terminal *terminal, const char *format,
-                                                      ...)
+__attribute__((format(printf, 2, 3))) static void say_on_terminal(struct terminal *terminal,
+                                                                  const char *format, ...)
 {
     char text[2 * TEXT_MAX];
     va_list arguments;
@@ -146,7 +146,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct terminal *terminal,
     printable_columns(text);
     strcat(text, "\n");
     erase(terminal);
-    put(text, strlen(text));
+    put_on_terminal(text, strlen(text));
 }
 
 static void describe_login(const struct options *options, char *out, size_t size)
@@ -176,13 +176,13 @@ static void say_port(struct terminal *terminal, const struct port *port)
 
     address_format(port_local_host(port), port->number, address);
     if (port->kind == MUX_TARGET_TCP) {
-        say(terminal, "  %-12s %s", port->name, address);
+        say_on_terminal(terminal, "  %-12s %s", port->name, address);
         return;
     }
     if (port->node_ports.first != 0)
         snprintf(nodes, sizeof nodes, "; brokers on ports %u-%u", port->node_ports.first,
                  port->node_ports.last);
-    say(terminal, "  %-12s bootstrap.servers=%s%s", port->name, address, nodes);
+    say_on_terminal(terminal, "  %-12s bootstrap.servers=%s%s", port->name, address, nodes);
 }
 
 void terminal_summary(struct terminal *terminal, const struct ports *ports)
@@ -191,12 +191,12 @@ void terminal_summary(struct terminal *terminal, const struct ports *ports)
 
     if (!terminal || !terminal->own_lines)
         return;
-    say(terminal, "tunnel-client %s", KAFKA_TUNNEL_VERSION);
+    say_on_terminal(terminal, "tunnel-client %s", KAFKA_TUNNEL_VERSION);
     list_each(at, &ports->all)
         say_port(terminal, list_entry(at, struct port, node));
     describe_login(terminal->options, login, sizeof login);
-    say(terminal, "  %-12s %s", "server", terminal->options->server);
-    say(terminal, "  %-12s %s", "login", login);
+    say_on_terminal(terminal, "  %-12s %s", "server", terminal->options->server);
+    say_on_terminal(terminal, "  %-12s %s", "login", login);
 }
 
 /* ---- states */
@@ -207,7 +207,7 @@ void terminal_connecting(struct terminal *terminal)
         return;
     terminal->since_us = clock_now_us();
     terminal->failures = 0;
-    on_tick(terminal);
+    on_terminal_tick(terminal);
 }
 
 void terminal_lost(struct terminal *terminal, bool announced)
@@ -216,9 +216,9 @@ void terminal_lost(struct terminal *terminal, bool announced)
 
     if (!terminal)
         return;
-    put_time(now, sizeof now);
+    put_time_of_day(now, sizeof now);
     if (announced && terminal->own_lines)
-        say(terminal, "%s The server is about to stop; connecting again", now);
+        say_on_terminal(terminal, "%s The server is about to stop; connecting again", now);
     terminal_connecting(terminal);
 }
 
@@ -229,7 +229,7 @@ void terminal_failed(struct terminal *terminal, const char *hop, const char *rea
     terminal_connecting(terminal);
     terminal->failures++;
     snprintf(terminal->failure, sizeof terminal->failure, "%s: %s", hop, reason);
-    on_tick(terminal);
+    on_terminal_tick(terminal);
 }
 
 void terminal_quiet(struct terminal *terminal)
@@ -247,10 +247,10 @@ void terminal_up(struct terminal *terminal, const char *how, bool resumed)
     if (!terminal)
         return;
     terminal_quiet(terminal);
-    put_time(now, sizeof now);
+    put_time_of_day(now, sizeof now);
     if (terminal->own_lines)
-        say(terminal, "%s %s (%s)", now,
-            resumed ? "The link is back; connections continue" : "Connected", how);
+        say_on_terminal(terminal, "%s %s (%s)", now,
+                        resumed ? "The link is back; connections continue" : "Connected", how);
 }
 
 /* ---- life */
@@ -264,7 +264,7 @@ struct terminal *terminal_new(struct worker *worker, const struct options *optio
     terminal->options = options;
     terminal->before = worker->log->settings;
     terminal->own_lines = options->call.command == COMMAND_NONE && !options->shared.log_level_given;
-    terminal->tick = timer_new(worker, on_tick, terminal);
+    terminal->tick = timer_new(worker, on_terminal_tick, terminal);
     worker->log->settings.sink = write_log;
     worker->log->settings.sink_context = terminal;
     if (terminal->own_lines)

@@ -453,7 +453,8 @@ static void on_link_lost(struct carrier *carrier, const struct link_record *reco
     redial_in(uplink, wait_ms);
 }
 
-static void on_link_ended(void *context, struct link *link, enum link_end end, const char *reason)
+static void on_uplink_link_ended(void *context, struct link *link, enum link_end end,
+                                 const char *reason)
 {
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
@@ -484,7 +485,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
     }
 }
 
-static const struct link_owner link_owner = {.ended = on_link_ended};
+static const struct link_owner link_owner = {.ended = on_uplink_link_ended};
 
 static void on_resume_expired(void *argument)
 {
@@ -494,7 +495,7 @@ static void on_resume_expired(void *argument)
         lose_session(carrier, "there was no link for longer than the server keeps a session");
 }
 
-static void on_dialled(void *context, const struct http_dial_result *result)
+static void on_uplink_dialled(void *context, const struct http_dial_result *result)
 {
     struct uplink *uplink = context;
     struct carrier *carrier = uplink->current;
@@ -536,7 +537,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
               log_str("server", uplink->options->server));
     uplink->dial_us = clock_now_us();
     http_client_dial(uplink->http, result->headers, (unsigned)uplink->options->dial_timeout_ms,
-                     on_dialled, uplink);
+                     on_uplink_dialled, uplink);
 }
 
 static void dial(struct uplink *uplink)
@@ -565,7 +566,7 @@ static void note_up(struct carrier *carrier, const struct mux_welcome *welcome)
     note(uplink, welcome->resumed ? JOURNAL_RESUMED : JOURNAL_UP, "", 0);
 }
 
-static void on_measured(void *context, uint64_t rtt_us)
+static void on_uplink_measured(void *context, uint64_t rtt_us)
 {
     struct carrier *carrier = context;
 
@@ -619,7 +620,7 @@ static void on_established(void *context, const struct mux_welcome *welcome)
 
 /* The server stops, or this session has used up all numbers of streams: new ones go over a new
  * session, which with luck another instance of the server takes on. */
-static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
+static void on_uplink_goaway(void *context, enum mux_code code, struct mux_text reason)
 {
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
@@ -649,7 +650,7 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     sweep_soon(carrier);
 }
 
-static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+static void on_uplink_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
 {
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
@@ -665,15 +666,15 @@ static void on_idle(void *context)
 static const struct mux_session_callbacks session_callbacks = {
     .established = on_established,
     .idle = on_idle,
-    .message = on_message,
-    .goaway = on_goaway,
-    .measured = on_measured,
+    .message = on_uplink_message,
+    .goaway = on_uplink_goaway,
+    .measured = on_uplink_measured,
 };
 
 /* ---- life */
 
-static struct http_way *make_way(struct worker *worker, const struct options *options, char *error,
-                                 size_t size)
+static struct http_way *make_way_for_uplink(struct worker *worker, const struct options *options,
+                                            char *error, size_t size)
 {
     const struct http_way_settings settings = {
         .files = {.cert_option = "cert",
@@ -710,7 +711,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     list_init(&uplink->leaving);
     frame_limit_init(&uplink->frames, options->shared.max_frame);
     uplink->since_us = telemetry_wall_clock_us();
-    uplink->way = make_way(worker, options, error, size);
+    uplink->way = make_way_for_uplink(worker, options, error, size);
     if (!uplink->way) {
         free(uplink);
         return NULL;
@@ -843,7 +844,7 @@ void uplink_drain(struct uplink *uplink)
     sweep_soon(carrier);
 }
 
-static void say_goodbye(struct carrier *carrier)
+static void say_goodbye_to_server(struct carrier *carrier)
 {
     if (carrier->link) {
         mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
@@ -860,8 +861,8 @@ void uplink_stop(struct uplink *uplink)
     credentials_cancel(uplink->credentials);
     timer_stop(uplink->current->resume);
     list_each(at, &uplink->leaving)
-        say_goodbye(list_entry(at, struct carrier, node));
-    say_goodbye(uplink->current);
+        say_goodbye_to_server(list_entry(at, struct carrier, node));
+    say_goodbye_to_server(uplink->current);
 }
 
 bool uplink_stopped(const struct uplink *uplink)

@@ -45,7 +45,7 @@ struct broker_stream {
     char address[ADDRESS_TEXT_MAX];
 };
 
-static struct log *log_of(const struct broker_streams *streams)
+static struct log *log_of_stream(const struct broker_streams *streams)
 {
     return streams->worker->log;
 }
@@ -172,12 +172,13 @@ static void audit(const struct broker_stream *stream, bool complete, enum mux_co
     /* Why one was refused is in stream_refused. */
     if (!complete && reason.bytes)
         fields[count++] = log_bytes("reason", reason.bytes, reason.size);
-    log_always(log_of(streams), "audit_stream", "Audit: a connection has ended", fields, count);
+    log_always(log_of_stream(streams), "audit_stream", "Audit: a connection has ended", fields,
+               count);
 }
 
 /* A stream that got as far as a relay has ended, or is about to be cut: counts, and the record. */
-static void note_end(const struct broker_stream *stream, bool complete, enum mux_code code,
-                     struct mux_text reason)
+static void note_stream_end(const struct broker_stream *stream, bool complete, enum mux_code code,
+                            struct mux_text reason)
 {
     struct broker_streams *streams = stream->streams;
     struct metrics *metrics = metrics_of(streams);
@@ -191,9 +192,9 @@ static void note_end(const struct broker_stream *stream, bool complete, enum mux
         audit(stream, complete, code, reason);
 }
 
-static void cut(struct broker_stream *stream, enum mux_code code, const char *reason)
+static void cut_broker_stream(struct broker_stream *stream, enum mux_code code, const char *reason)
 {
-    note_end(stream, false, code, (struct mux_text){reason, strlen(reason)});
+    note_stream_end(stream, false, code, (struct mux_text){reason, strlen(reason)});
     relay_cut(stream->relay, code, reason);
     stream_free(stream);
 }
@@ -218,11 +219,12 @@ static void on_timed_out(void *context)
 {
     struct broker_stream *stream = context;
 
-    log_warning(log_of(stream->streams), "expose_timeout",
+    log_warning(log_of_stream(stream->streams), "expose_timeout",
                 "The client did not open the listeners that a response needs; the connection is "
                 "reset",
                 log_str("session", stream->streams->session), log_str("target", stream->target));
-    cut(stream, MUX_CODE_LISTENER, "the client opened no listener for a broker in time");
+    cut_broker_stream(stream, MUX_CODE_LISTENER,
+                      "the client opened no listener for a broker in time");
 }
 
 static const struct node_wait_owner wait_owner = {.answered = on_answered,
@@ -250,7 +252,7 @@ static void relay_noticed(void *context)
     int16_t version;
 
     while ((event = kafka_filter_event(stream->filter, &api, &version)) != KAFKA_FILTER_EVENT_NONE)
-        log_info(log_of(stream->streams), "kafka_notice", describe_event(event),
+        log_info(log_of_stream(stream->streams), "kafka_notice", describe_event(event),
                  log_str("session", stream->streams->session), log_str("target", stream->target),
                  log_u64("stream", stream->id), log_str("api", api), log_i64("version", version),
                  log_str("client_id", kafka_filter_client_id(stream->filter)));
@@ -261,7 +263,7 @@ static void relay_unanswered(void *context)
     struct broker_stream *stream = context;
 
     log_info(
-        log_of(stream->streams), "broker_hung_up",
+        log_of_stream(stream->streams), "broker_hung_up",
         "A broker closed a connection instead of answering; did it expect TLS or SASL, or was the "
         "request too large for it?",
         log_str("session", stream->streams->session), log_str("target", stream->target),
@@ -272,7 +274,7 @@ static void relay_unanswered(void *context)
 
 /* The node is known now, or the cluster does not have it: the client finds out when it connects
  * again. */
-static void on_learned(void *context, const char *error, bool wants_login)
+static void on_broker_stream_learned(void *context, const char *error, bool wants_login)
 {
     struct broker_stream *stream = context;
     char reason[MUX_REASON_MAX];
@@ -282,13 +284,14 @@ static void on_learned(void *context, const char *error, bool wants_login)
     snprintf(reason, sizeof reason, "the server did not know this node yet and %s%s",
              error ? "could not learn where it is: " : "has asked where it is: connect again",
              error ? error : "");
-    log_event(log_of(stream->streams), error ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "nodes_learned",
+    log_event(log_of_stream(stream->streams), error ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+              "nodes_learned",
               "The cluster was asked for its nodes with a client's login; the connection is reset",
               (const struct log_field[]){log_str("session", stream->streams->session),
                                          log_str("target", stream->target),
                                          log_u64("stream", stream->id), log_str("reason", reason)},
               4);
-    cut(stream, MUX_CODE_UNKNOWN_NODE, reason);
+    cut_broker_stream(stream, MUX_CODE_UNKNOWN_NODE, reason);
 }
 
 static void relay_logged_in(void *context)
@@ -297,7 +300,7 @@ static void relay_logged_in(void *context)
 
     stream->learner = learner_start_on(
         stream->cluster, stream->type, relay_take_transport(stream->relay),
-        (unsigned)stream->streams->options->connect_timeout_ms, on_learned, stream);
+        (unsigned)stream->streams->options->connect_timeout_ms, on_broker_stream_learned, stream);
 }
 
 static void relay_half_closed(void *context, struct relay *relay, enum relay_side ended,
@@ -349,7 +352,7 @@ static void note_reset(const struct broker_stream *stream, const struct relay *r
     }
     if (refused)
         fields[count++] = log_str("advice", cluster_tls_advice(TLS_FAILURE_ALERT));
-    log_event(log_of(stream->streams),
+    log_event(log_of_stream(stream->streams),
               kafka || refused || silent ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "stream_reset",
               "A connection was cut short", fields, count);
 }
@@ -360,11 +363,11 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
     struct broker_stream *stream = context;
     bool complete = end == RELAY_END_COMPLETE;
 
-    note_end(stream, complete, code, reason);
+    note_stream_end(stream, complete, code, reason);
     if (!complete)
         note_reset(stream, relay, code, reason);
     else if (!stream->streams->options->audit)
-        log_debug(log_of(stream->streams), "stream_closed", "A connection has ended",
+        log_debug(log_of_stream(stream->streams), "stream_closed", "A connection has ended",
                   log_str("session", stream->streams->session), log_str("target", stream->target),
                   log_u64("stream", stream->id), log_u64("bytes_up", relay_bytes_to_socket(relay)),
                   log_u64("bytes_down", relay_bytes_from_socket(relay)),
@@ -384,7 +387,7 @@ static const struct relay_kafka_owner kafka_owner = {.wanted = relay_wants,
 static void refuse(struct broker_streams *streams, struct mux_stream *mux, const char *target,
                    enum mux_code code, const char *reason)
 {
-    log_warning(log_of(streams), "stream_refused", "A connection was refused",
+    log_warning(log_of_stream(streams), "stream_refused", "A connection was refused",
                 log_str("session", streams->session), log_str("target", target),
                 log_str("reason", reason));
     mux_stream_refuse(mux, code, reason);
@@ -421,14 +424,14 @@ static void on_upstream(void *context, const struct upstream_result *result)
     if (!result->transport || (result->only_login && !kafka_filter_only_login(stream->filter))) {
         struct mux_stream *mux = relay_stream(stream->relay);
         transport_free(result->transport);
-        note_end(stream, false, result->code, (struct mux_text){NULL, 0});
+        note_stream_end(stream, false, result->code, (struct mux_text){NULL, 0});
         relay_abandon(stream->relay);
         refuse(stream->streams, mux, stream->target, result->code, result->reason);
         stream_free(stream);
         return;
     }
     snprintf(stream->address, sizeof stream->address, "%s", result->address);
-    log_debug(log_of(stream->streams), "stream_opened", "A connection is open",
+    log_debug(log_of_stream(stream->streams), "stream_opened", "A connection is open",
               log_str("session", stream->streams->session), log_str("target", stream->target),
               log_str("address", stream->address), log_u64("stream", stream->id),
               log_str("peer", stream->peer));
@@ -459,7 +462,8 @@ static void refuse_unopened(struct broker_streams *streams, struct mux_stream *m
                                            log_bytes("local_peer", peer.bytes, peer.size),
                                            log_str("target", name),
                                            log_str("end", mux_code_name(code))};
-        log_always(log_of(streams), "audit_stream", "Audit: a connection has ended", fields, 7);
+        log_always(log_of_stream(streams), "audit_stream", "Audit: a connection has ended", fields,
+                   7);
     }
     refuse(streams, mux, name, code, reason);
 }
@@ -489,7 +493,7 @@ static struct broker_stream *stream_new(struct broker_streams *streams, struct m
 }
 
 /* The stream has its relay; target: in METRICS_TARGET. */
-static void count_opened(struct broker_stream *stream, size_t target)
+static void count_opened_stream(struct broker_stream *stream, size_t target)
 {
     struct metrics *metrics = metrics_of(stream->streams);
 
@@ -517,7 +521,7 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
     stream->relay =
         relay_kafka_new(streams->worker, &relay_owner, &kafka_owner, stream, stream->filter);
     relay_set_stream(stream->relay, mux);
-    count_opened(stream, index);
+    count_opened_stream(stream, index);
     stream->type =
         target->kind == MUX_TARGET_CONTROLLER ? KAFKA_ENDPOINT_CONTROLLER : KAFKA_ENDPOINT_BROKER;
     if (mux_target_is_node(target->kind))
@@ -535,7 +539,7 @@ static void open_tcp(struct broker_streams *streams, struct mux_stream *mux, siz
 
     stream->relay = relay_new(streams->worker, &relay_owner, stream);
     relay_set_stream(stream->relay, mux);
-    count_opened(stream, streams->options->cluster_count + index);
+    count_opened_stream(stream, streams->options->cluster_count + index);
     stream->opening =
         upstream_target(streams->worker, address, (unsigned)streams->options->connect_timeout_ms,
                         on_upstream, stream);
@@ -593,7 +597,7 @@ void broker_stream_limited(struct broker_streams *streams, uint32_t stream, enum
 {
     tenant_limited(streams->tenant->tenants,
                    limit == MUX_LIMIT_MEMORY ? METRICS_LIMIT_MEMORY : METRICS_LIMIT_STREAMS_EACH);
-    log_warning(log_of(streams), "stream_limited",
+    log_warning(log_of_stream(streams), "stream_limited",
                 "A connection was refused or reset because of a limit",
                 log_str("session", streams->session), log_str("identity", streams->identity),
                 log_u64("stream", stream), log_str("reason", reason));
@@ -604,12 +608,12 @@ static void give_way(struct broker_stream *stream, const char *reason)
 {
     const struct broker_streams *streams = stream->streams;
 
-    log_warning(log_of(streams), "stream_gave_way",
+    log_warning(log_of_stream(streams), "stream_gave_way",
                 "A connection is reset: its identity has more than its share",
                 log_str("session", streams->session), log_str("identity", streams->identity),
                 log_u64("stream", stream->id), log_str("target", stream->target),
                 log_str("reason", reason));
-    cut(stream, MUX_CODE_LIMIT, reason);
+    cut_broker_stream(stream, MUX_CODE_LIMIT, reason);
 }
 
 bool broker_streams_cut_newest(struct broker_streams *streams, const char *reason)

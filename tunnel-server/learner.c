@@ -53,7 +53,7 @@ void learner_cancel(struct learner *learner)
     free(learner);
 }
 
-static void finish(struct learner *learner, const char *error)
+static void finish_learner(struct learner *learner, const char *error)
 {
     learner_callback callback = learner->callback;
     void *context = learner->context;
@@ -82,17 +82,17 @@ static void answer_failed(struct learner *learner, const char *why)
     if (!learner->only_this && learner->tried != UINT64_MAX >> (64 - count))
         try_next(learner);
     else
-        finish(learner, learner->error);
+        finish_learner(learner, learner->error);
 }
 
-static void note_node(void *context, int32_t node, const struct kafka_address *address)
+static void note_learned_node(void *context, int32_t node, const struct kafka_address *address)
 {
     struct learner *learner = context;
 
     cluster_announce(learner->cluster, learner->type, node, address);
 }
 
-static void grow(struct learner *learner)
+static void grow_learner(struct learner *learner)
 {
     size_t capacity = learner->capacity ? learner->capacity * 2 : FIRST_BUFFER;
     uint8_t *response = memory_grow(learner->response, capacity);
@@ -107,7 +107,7 @@ static bool read_some(struct learner *learner)
     char why[120];
 
     if (learner->size == learner->capacity)
-        grow(learner);
+        grow_learner(learner);
     long got = transport_read(learner->connection, learner->response + learner->size,
                               learner->capacity - learner->size);
     if (got > 0)
@@ -124,16 +124,16 @@ static bool read_some(struct learner *learner)
     return got > 0;
 }
 
-static void on_readable(void *argument)
+static void on_learner_readable(void *argument)
 {
     struct learner *learner = argument;
     const char *reason = "";
 
     while (read_some(learner)) {
         switch (kafka_bootstrap_response(learner->type, learner->response, learner->size,
-                                         CORRELATION_ID, note_node, learner, &reason)) {
+                                         CORRELATION_ID, note_learned_node, learner, &reason)) {
         case KAFKA_BOOTSTRAP_OK:
-            finish(learner, NULL);
+            finish_learner(learner, NULL);
             return;
         case KAFKA_BOOTSTRAP_MORE:
             break;
@@ -156,7 +156,7 @@ static void on_learner_deadline(void *argument)
 
 /* The connection stands: asks on it. A socket takes so few bytes at once, or it is broken or full
  * of what a client has sent before, which shows when no answer comes. */
-static void ask(struct learner *learner)
+static void ask_broker(struct learner *learner)
 {
     const struct worker *worker = learner->cluster->worker;
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
@@ -165,8 +165,8 @@ static void ask(struct learner *learner)
     if (transport_has_room(learner->connection) &&
         transport_commit(learner->connection, request, size) == 0)
         transport_flush(learner->connection);
-    learner->readable =
-        watch_new(worker, transport_fd(learner->connection), WATCH_READ, on_readable, learner);
+    learner->readable = watch_new(worker, transport_fd(learner->connection), WATCH_READ,
+                                  on_learner_readable, learner);
     learner->deadline = timer_new(worker, on_learner_deadline, learner);
     watch_want(learner->readable, true);
     timer_start_ms(learner->deadline, learner->timeout_ms);
@@ -182,12 +182,12 @@ static void on_learner_connected(void *context, const struct bootstrap_result *r
     learner->bootstrap = NULL;
     if (!result->transport) {
         /* What a broker has said is worth more than that the others cannot be asked. */
-        finish(learner, learner->error[0] ? learner->error : result->reason);
+        finish_learner(learner, learner->error[0] ? learner->error : result->reason);
         return;
     }
     learner->broker = result->broker;
     learner->connection = result->transport;
-    ask(learner);
+    ask_broker(learner);
 }
 
 static void try_next(struct learner *learner)
@@ -226,6 +226,6 @@ struct learner *learner_start_on(struct cluster *cluster, enum kafka_endpoint_ty
 
     learner->only_this = true;
     learner->connection = connection;
-    ask(learner);
+    ask_broker(learner);
     return learner;
 }

@@ -8,13 +8,13 @@ struct work {
     struct status status;
 };
 
-static bool check(void *options, char *error, size_t size)
+static bool check_server_options(void *options, char *error, size_t size)
 {
     return options_check(options, error, size);
 }
 
-static enum program_start start(void *context, const struct program_context *program,
-                                const void *options, char *error, size_t size)
+static enum program_start start_server_program(void *context, const struct program_context *program,
+                                               const void *options, char *error, size_t size)
 {
     struct work *work = context;
 
@@ -28,42 +28,42 @@ static enum program_start start(void *context, const struct program_context *pro
     return PROGRAM_GOES;
 }
 
-static void reload(void *context, struct reload *reload)
+static void reload_server_program(void *context, struct reload *reload)
 {
     struct work *work = context;
 
     server_reload(&work->server, reload);
 }
 
-static void leave(void *context)
+static void leave_server_program(void *context)
 {
     struct work *work = context;
 
     server_leave(&work->server);
 }
 
-static void drain(void *context)
+static void drain_server_program(void *context)
 {
     struct work *work = context;
 
     server_drain(&work->server);
 }
 
-static void stop(void *context)
+static void stop_server_program(void *context)
 {
     struct work *work = context;
 
     server_stop(&work->server);
 }
 
-static bool stopped(const void *context)
+static bool server_program_has_stopped(const void *context)
 {
     const struct work *work = context;
 
     return server_stopped(&work->server);
 }
 
-static void clear(void *context)
+static void clear_server_program(void *context)
 {
     struct work *work = context;
 
@@ -80,14 +80,14 @@ int main(int argc, char **argv)
         .options = &options,
         .shared = &options.shared,
         .work = &work,
-        .check = check,
-        .start = start,
-        .reload = reload,
-        .leave = leave,
-        .drain = drain,
-        .stop = stop,
-        .stopped = stopped,
-        .free = clear,
+        .check = check_server_options,
+        .start = start_server_program,
+        .reload = reload_server_program,
+        .leave = leave_server_program,
+        .drain = drain_server_program,
+        .stop = stop_server_program,
+        .stopped = server_program_has_stopped,
+        .free = clear_server_program,
     };
     int exit_code = program_main(&parts, argc, argv);
 

@@ -216,7 +216,7 @@ void node_listeners_wait(struct node_listeners *listeners, struct node_wait *wai
     check_soon(listeners);
 }
 
-static void on_timer(void *argument)
+static void on_node_listeners_timer(void *argument)
 {
     struct node_listeners *listeners = argument;
     uint64_t now = clock_now_us();
@@ -372,7 +372,7 @@ void node_listeners_init(struct node_listeners *listeners, struct worker *worker
     list_init(&listeners->waiting);
     list_init(&listeners->unanswered);
     listeners->books = memory_new_array(cluster_count + 1, sizeof *listeners->books);
-    listeners->timer = timer_new(worker, on_timer, listeners);
+    listeners->timer = timer_new(worker, on_node_listeners_timer, listeners);
     for (size_t i = 0; i < cluster_count; i++) {
         struct exposed_book *book = &listeners->books[i];
         list_init(&book->again);

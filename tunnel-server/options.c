@@ -292,7 +292,8 @@ const struct config_program options_program = {
     .count = sizeof table / sizeof table[0],
 };
 
-static bool fail(char *error, size_t size, const char *option, const char *value, const char *why)
+static bool fail_server_option(char *error, size_t size, const char *option, const char *value,
+                               const char *why)
 {
     /* So that the reason has room whatever was given. */
     const char *cut = strlen(value) > 200 ? "..." : "";
@@ -328,7 +329,7 @@ static bool parse_clusters(struct options *options, char *error, size_t size)
         if (!why && cluster.protocol == ADDRESS_PROTOCOL_PLAIN && options->kafka_tls)
             why = "these brokers speak plaintext, but --kafka-tls is for brokers that speak TLS";
         if (why)
-            return fail(error, size, "kafka", options->kafka.items[i], why);
+            return fail_server_option(error, size, "kafka", options->kafka.items[i], why);
         options->clusters[options->cluster_count++] = cluster;
     }
     return true;
@@ -341,7 +342,7 @@ static bool parse_rules(const struct config_list *list, const char *option,
     for (size_t i = 0; i < list->count; i++) {
         const char *why = address_rule_parse(list->items[i], &(*rules)[i]);
         if (why)
-            return fail(error, size, option, list->items[i], why);
+            return fail_server_option(error, size, option, list->items[i], why);
         ++*count;
     }
     return true;
@@ -366,7 +367,7 @@ static bool parse_targets(struct options *options, char *error, size_t size)
         if (!why && name_taken(options, target.name))
             why = "another --tcp or --kafka already has this name: each needs its own name";
         if (why)
-            return fail(error, size, "tcp", options->tcp.items[i], why);
+            return fail_server_option(error, size, "tcp", options->tcp.items[i], why);
         options->targets[options->target_count++] = target;
     }
     return true;
@@ -378,7 +379,8 @@ static bool check_access(const struct options *options, char *error, size_t size
     struct socket_address address;
 
     if (!socket_parse(options->listen_address.host, options->listen_address.port, &address))
-        return fail(error, size, "listen", options->listen, "give a numeric address to listen on");
+        return fail_server_option(error, size, "listen", options->listen,
+                                  "give a numeric address to listen on");
     if (socket_is_loopback(&address) || options->token_file || options->client_ca ||
         options->trust_ingress)
         return true;
@@ -408,23 +410,27 @@ static bool check_identity(const struct options *options, char *error, size_t si
     size_t length = strlen(header);
 
     if (length == 0 || length > IDENTITY_HEADER_MAX || http_name_size(header) != length)
-        return fail(error, size, "identity-header", header,
-                    "a header's name has letters, digits and hyphens, at most 80 of them");
+        return fail_server_option(
+            error, size, "identity-header", header,
+            "a header's name has letters, digits and hyphens, at most 80 of them");
     if (is_clients_field(header))
-        return fail(error, size, "identity-header", header,
-                    "clients send this header themselves; the ingress must set its own header");
+        return fail_server_option(
+            error, size, "identity-header", header,
+            "clients send this header themselves; the ingress must set its own header");
     if (!options->trust_ingress && strcasecmp(header, IDENTITY_HEADER_DEFAULT) != 0)
-        return fail(error, size, "identity-header", header,
-                    "it has no effect without --trust-ingress");
+        return fail_server_option(error, size, "identity-header", header,
+                                  "it has no effect without --trust-ingress");
     if (options->identity_from == IDENTITY_FROM_SUBJECT)
         return true;
     if (!options->client_ca)
-        return fail(error, size, "identity-from", identity_words[options->identity_from],
-                    "it has no effect without --client-ca");
+        return fail_server_option(error, size, "identity-from",
+                                  identity_words[options->identity_from],
+                                  "it has no effect without --client-ca");
     if (options->trust_ingress)
-        return fail(error, size, "identity-from", identity_words[options->identity_from],
-                    "with --trust-ingress a certificate is the ingress's, and --identity-header "
-                    "says who the client is");
+        return fail_server_option(
+            error, size, "identity-from", identity_words[options->identity_from],
+            "with --trust-ingress a certificate is the ingress's, and --identity-header "
+            "says who the client is");
     return true;
 }
 
@@ -446,7 +452,8 @@ static bool check_broker_tls(const struct options *options, char *error, size_t 
         char host[ADDRESS_HOST_MAX + 1];
         const char *why = address_parse_told_host(options->kafka_server_name, host);
         if (why)
-            return fail(error, size, "kafka-server-name", options->kafka_server_name, why);
+            return fail_server_option(error, size, "kafka-server-name", options->kafka_server_name,
+                                      why);
     }
     if (!options->kafka_cert != !options->kafka_key) {
         snprintf(error, size, "--kafka-cert and --kafka-key must be used together: %s is missing",
@@ -466,7 +473,7 @@ static bool parse_peers(struct options *options, char *error, size_t size)
             i == PEERS_MAX ? "there are too many of them; one name can mean several addresses"
                            : address_parse(prefixed ? text + 4 : text, &options->peer_addresses[i]);
         if (why)
-            return fail(error, size, "peers", text, why);
+            return fail_server_option(error, size, "peers", text, why);
         options->peer_count++;
     }
     if (!options->peer_listen && !options->peer_secret_file && options->peer_count == 0)
@@ -481,7 +488,7 @@ static bool parse_peers(struct options *options, char *error, size_t size)
         return false;
     }
     const char *why = address_parse_listen(options->peer_listen, &options->peer_listen_address);
-    return !why || fail(error, size, "peer-listen", options->peer_listen, why);
+    return !why || fail_server_option(error, size, "peer-listen", options->peer_listen, why);
 }
 
 static bool check_tls(const struct options *options, char *error, size_t size)
@@ -529,12 +536,12 @@ static bool check_path(const struct options *options, char *error, size_t size)
     size_t length = strlen(options->path);
 
     if (problem)
-        return fail(error, size, "path", options->path, problem);
+        return fail_server_option(error, size, "path", options->path, problem);
     if (options->path[length - 1] == '/')
         length--;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         if (strlen(taken[i]) == length && strncmp(options->path, taken[i], length) == 0)
-            return fail(error, size, "path", options->path, "that is a health page");
+            return fail_server_option(error, size, "path", options->path, "that is a health page");
     return true;
 }
 
@@ -549,8 +556,9 @@ static bool check_origins(const struct options *options, char *error, size_t siz
             strspn(host + 3,
                    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") !=
                 strlen(host + 3))
-            return fail(error, size, "allow-origin", origin,
-                        "an origin is SCHEME://HOST or SCHEME://HOST:PORT, without a path");
+            return fail_server_option(
+                error, size, "allow-origin", origin,
+                "an origin is SCHEME://HOST or SCHEME://HOST:PORT, without a path");
     }
     return true;
 }
@@ -560,7 +568,7 @@ bool options_check(struct options *options, char *error, size_t size)
     const char *why = address_parse_listen(options->listen, &options->listen_address);
 
     if (why)
-        return fail(error, size, "listen", options->listen, why);
+        return fail_server_option(error, size, "listen", options->listen, why);
     if (!check_path(options, error, size) || !check_origins(options, error, size))
         return false;
     if (!parse_clusters(options, error, size) || !parse_targets(options, error, size) ||

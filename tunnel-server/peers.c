@@ -100,7 +100,7 @@ static void peer_connection_free(struct peer_connection *connection)
 
 /* Messages are far smaller than an empty socket's buffer: they go out whole, or the peer is no
  * good. */
-static bool say(const struct peer_connection *connection)
+static bool say_to_peer(const struct peer_connection *connection)
 {
     const struct iovec span = {(void *)(uintptr_t)connection->exchange.out,
                                connection->exchange.out_size};
@@ -123,7 +123,7 @@ static enum peer_exchange_step talk(struct peer_connection *connection)
             return PEER_EXCHANGE_MALFORMED;
         step =
             peer_exchange_received(&connection->exchange, connection->peers->secret, (size_t)got);
-        if (step == PEER_EXCHANGE_SAY && !say(connection))
+        if (step == PEER_EXCHANGE_SAY && !say_to_peer(connection))
             return PEER_EXCHANGE_MALFORMED;
     } while (step == PEER_EXCHANGE_MORE || step == PEER_EXCHANGE_SAY);
     return step;
@@ -177,7 +177,7 @@ static void peer_connection_over(struct peer_connection *connection)
         search_done(search, NULL);
 }
 
-static void on_answer(void *argument)
+static void on_peer_answer(void *argument)
 {
     struct peer_connection *connection = argument;
     enum peer_exchange_step step = talk(connection);
@@ -193,7 +193,7 @@ static void on_answer(void *argument)
         peer_connection_over(connection);
 }
 
-static void on_connected(void *context, const struct connector_result *result)
+static void on_peer_connected(void *context, const struct connector_result *result)
 {
     struct peer_connection *connection = context;
     uint8_t nonce[PEER_NONCE_SIZE];
@@ -206,12 +206,12 @@ static void on_connected(void *context, const struct connector_result *result)
     connection->transport = transport_new(result->fd);
     make_nonce(nonce);
     peer_exchange_asker(&connection->exchange, nonce, &connection->search->question);
-    await_message(connection, on_answer);
-    if (!say(connection))
+    await_message(connection, on_peer_answer);
+    if (!say_to_peer(connection))
         peer_connection_over(connection);
 }
 
-static void on_resolved(void *context, const struct resolver_result *result)
+static void on_peer_resolved(void *context, const struct resolver_result *result)
 {
     struct peer_lookup *lookup = context;
     struct peer_search *search = lookup->search;
@@ -226,7 +226,7 @@ static void on_resolved(void *context, const struct resolver_result *result)
         socket_format_host(&result->addresses[i], host);
         connection->connector =
             connector_start(peers->worker, host, socket_port(&result->addresses[i]),
-                            SEARCH_TIMEOUT_S * 1000, on_connected, connection);
+                            SEARCH_TIMEOUT_S * 1000, on_peer_connected, connection);
     }
     if (result->error)
         log_warning(peers->worker->log, "peer_unknown", "The name in --peers does not resolve",
@@ -262,7 +262,7 @@ struct peer_search *peers_search(struct peers *peers, const uint8_t id[MUX_SESSI
         struct peer_lookup *lookup = &search->lookups[i];
         lookup->search = search;
         lookup->query = resolver_lookup(peers->worker, address->host, address->port,
-                                        SEARCH_TIMEOUT_S * 1000, on_resolved, lookup);
+                                        SEARCH_TIMEOUT_S * 1000, on_peer_resolved, lookup);
     }
     return search;
 }
@@ -275,14 +275,15 @@ void peer_search_cancel(struct peer_search *search)
 
 /* ---- answering */
 
-static void answer(struct peer_connection *connection)
+static void answer_peer(struct peer_connection *connection)
 {
     struct peers *peers = connection->peers;
     const struct peer_question question = connection->exchange.question;
     bool has = peers->owner->has(peers->context, question.id);
 
     peer_exchange_answer(&connection->exchange, peers->secret, has);
-    struct transport *transport = say(connection) && has ? take_transport(connection) : NULL;
+    struct transport *transport =
+        say_to_peer(connection) && has ? take_transport(connection) : NULL;
     peer_connection_free(connection);
     if (transport)
         peers->owner->handed_on(peers->context, transport, question.identity, question.peer);
@@ -296,7 +297,7 @@ static void on_question(void *argument)
     if (step == PEER_EXCHANGE_MORE)
         return;
     if (step == PEER_EXCHANGE_ASKED) {
-        answer(connection);
+        answer_peer(connection);
         return;
     }
     if (step == PEER_EXCHANGE_UNTRUSTED)
@@ -341,7 +342,7 @@ static void drop_oldest_unproven(struct peers *peers)
     peer_connection_free(oldest_unproven(peers));
 }
 
-static void on_accept(void *context, int fd, const struct socket_address *peer)
+static void on_peer_accept(void *context, int fd, const struct socket_address *peer)
 {
     struct peers *peers = context;
     uint8_t nonce[PEER_NONCE_SIZE];
@@ -418,7 +419,7 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
     }
     if (!socket_parse(options->peer_listen_address.host, options->peer_listen_address.port,
                       &address) ||
-        !(peers->listener = listener_new(worker, "peers", &address, on_accept, peers))) {
+        !(peers->listener = listener_new(worker, "peers", &address, on_peer_accept, peers))) {
         snprintf(error, size, "--peer-listen %s: %s", options->peer_listen, strerror(errno));
         peers_free(peers);
         return NULL;

@@ -98,7 +98,8 @@ static void entry_free(struct server_link *entry)
     free(entry);
 }
 
-static void on_link_ended(void *context, struct link *link, enum link_end end, const char *reason)
+static void on_server_link_ended(void *context, struct link *link, enum link_end end,
+                                 const char *reason)
 {
     struct server_link *entry = context;
 
@@ -117,7 +118,7 @@ static void on_link_ended(void *context, struct link *link, enum link_end end, c
     entry_free(entry);
 }
 
-static const struct link_owner link_owner = {.hello = on_hello, .ended = on_link_ended};
+static const struct link_owner link_owner = {.hello = on_hello, .ended = on_server_link_ended};
 
 static void on_session_ended(void *context, struct session *session)
 {
@@ -287,8 +288,8 @@ static bool asks_for_page(const struct http_request *request)
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 }
 
-static void on_page(void *context, const struct http_request *request, const char *path,
-                    struct http_page *page)
+static void on_server_page(void *context, const struct http_request *request, const char *path,
+                           struct http_page *page)
 {
     struct server *server = context;
     bool is_probe = strcmp(path, "/readyz") == 0;
@@ -310,7 +311,7 @@ static void on_page(void *context, const struct http_request *request, const cha
     page->size = strlen(page->body);
 }
 
-static void on_accept(void *context, int fd, const struct socket_address *peer)
+static void on_server_accept(void *context, int fd, const struct socket_address *peer)
 {
     struct server *server = context;
 
@@ -318,11 +319,11 @@ static void on_accept(void *context, int fd, const struct socket_address *peer)
 }
 
 static const struct http_server_owner http_owner = {
-    .authorize = on_authorize, .upgraded = on_upgraded, .page = on_page};
+    .authorize = on_authorize, .upgraded = on_upgraded, .page = on_server_page};
 
 /* ---- life */
 
-static void list_offers(struct server *server)
+static void encode_offers(struct server *server)
 {
     const struct options *options = server->options;
     struct byte_writer w;
@@ -439,7 +440,7 @@ static bool start_listening(struct server *server, char *error, size_t size)
         snprintf(error, size, "--listen %s: not an address", options->listen);
         return false;
     }
-    server->listener = listener_new(server->worker, "tunnel", &address, on_accept, server);
+    server->listener = listener_new(server->worker, "tunnel", &address, on_server_accept, server);
     if (server->listener)
         return true;
     if (errno == EADDRINUSE)
@@ -540,7 +541,7 @@ enum program_start server_open(struct server *server, const struct program_conte
                                          .ended = on_session_ended,
                                          .context = server};
     list_init(&server->host.sessions);
-    list_offers(server);
+    encode_offers(server);
     server->access = access_new(worker, options, error, size);
     if (!server->access || !start_http(server, error, size))
         return PROGRAM_USAGE;

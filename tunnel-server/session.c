@@ -45,7 +45,7 @@ static const char STOPPING[] = "the server stops";
 
 static void session_end(struct session *session, enum mux_code code, const char *reason);
 
-static struct log *log_of(const struct session *session)
+static struct log *log_of_session(const struct session *session)
 {
     return session->host->worker->log;
 }
@@ -64,7 +64,7 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     broker_stream_open(&session->streams, stream, target, peer);
 }
 
-static void on_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
+static void on_session_message(void *context, uint8_t type, const uint8_t *payload, size_t size)
 {
     struct session *session = context;
 
@@ -75,7 +75,7 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
 }
 
 /* The client stops: its session will not be carried on. */
-static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
+static void on_session_goaway(void *context, enum mux_code code, struct mux_text reason)
 {
     struct session *session = context;
 
@@ -85,7 +85,7 @@ static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
     broker_streams_drain(&session->streams);
 }
 
-static void on_measured(void *context, uint64_t rtt_us)
+static void on_session_measured(void *context, uint64_t rtt_us)
 {
     const struct session *session = context;
 
@@ -101,9 +101,9 @@ static void on_limited(void *context, uint32_t stream, enum mux_limit limit, con
 
 static const struct mux_session_callbacks session_callbacks = {
     .open = on_open,
-    .message = on_message,
-    .goaway = on_goaway,
-    .measured = on_measured,
+    .message = on_session_message,
+    .goaway = on_session_goaway,
+    .measured = on_session_measured,
     .limited = on_limited,
 };
 
@@ -180,13 +180,13 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
 }
 
 /* With --audit the same line is for the record: it says more, and --log-rate never drops it. */
-static void note_end(const struct session *session, enum mux_code code, const char *reason,
-                     size_t streams_reset)
+static void note_session_end(const struct session *session, enum mux_code code, const char *reason,
+                             size_t streams_reset)
 {
     const struct broker_streams *streams = &session->streams;
 
     if (!session->host->options->audit) {
-        log_info(log_of(session), "session_ended", "A session has ended",
+        log_info(log_of_session(session), "session_ended", "A session has ended",
                  log_str("session", session->id), log_str("identity", session->identity),
                  log_str("reason", reason), log_u64("streams_opened", streams->opened),
                  log_u64("streams_reset", streams_reset));
@@ -205,7 +205,7 @@ static void note_end(const struct session *session, enum mux_code code, const ch
         log_u64("bytes_down", streams->bytes_down),
         log_ms("duration", (clock_now_us() - session->began_us) / 1000),
         log_str("software", session->software)};
-    log_always(log_of(session), "audit_session", "Audit: a session has ended", fields,
+    log_always(log_of_session(session), "audit_session", "Audit: a session has ended", fields,
                sizeof fields / sizeof fields[0]);
 }
 
@@ -220,7 +220,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     assert(list_empty(&session->streams.all));
     if (code == MUX_CODE_SESSION_LOST && !session->leaving)
         metrics_add(host->worker->metrics, METRIC_SESSIONS_LOST, 0, 0, 1);
-    note_end(session, code, reason, streams_reset);
+    note_session_end(session, code, reason, streams_reset);
     mux_session_free(session->mux);
     node_listeners_clear(&session->listeners);
     timer_free(session->resume_timer);
@@ -233,7 +233,8 @@ static void session_end(struct session *session, enum mux_code code, const char 
     free(session);
 }
 
-static struct session *find(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE])
+static struct session *find_session(const struct session_host *host,
+                                    const uint8_t id[MUX_SESSION_ID_SIZE])
 {
     list_each(at, &host->sessions) {
         struct session *session = list_entry(at, struct session, node);
@@ -245,7 +246,7 @@ static struct session *find(const struct session_host *host, const uint8_t id[MU
 
 bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE])
 {
-    return find(host, id) != NULL;
+    return find_session(host, id) != NULL;
 }
 
 static struct mux_session *reject_with(struct mux_reject *reject, enum mux_code code,
@@ -259,7 +260,7 @@ static struct mux_session *reject_with(struct mux_reject *reject, enum mux_code 
 static struct session *find_resumable(struct session_host *host, const char *identity,
                                       const struct mux_hello *hello)
 {
-    struct session *session = find(host, hello->key.id);
+    struct session *session = find_session(host, hello->key.id);
 
     if (!session ||
         !byte_equal_secret(mux_session_key(session->mux)->secret, hello->key.secret,
@@ -294,7 +295,7 @@ static void end_for_others(struct session *session)
         "its place is needed by others with less than their share (--max-sessions)";
     struct link *link = session->link;
 
-    log_warning(log_of(session), "session_gave_way",
+    log_warning(log_of_session(session), "session_gave_way",
                 "A session is ended: its identity has more than its share of sessions",
                 log_str("session", session->id), log_str("identity", session->identity));
     set_link(session, NULL);
@@ -392,7 +393,7 @@ static void learn_session_frames(struct session *session, const struct link *lin
     const struct link_record record = link_record(link);
 
     if (frame_limit_learn(&session->frames, &record.frames))
-        log_warning(log_of(session), "smaller_frames",
+        log_warning(log_of_session(session), "smaller_frames",
                     "Something in between cuts large WebSocket messages; trying smaller frames",
                     log_str("session", session->id), log_str("identity", session->identity),
                     log_u64("was_sent", record.frames.largest_sent),
@@ -489,7 +490,7 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
         session_end(session, MUX_CODE_SESSION_LOST, reason);
         return;
     }
-    log_info(log_of(session), "link_lost",
+    log_info(log_of_session(session), "link_lost",
              "A client's link is lost; its session is kept for a while",
              log_str("session", session->id), log_str("reason", reason), log_ms("kept", keep_ms));
     timer_start_ms(session->resume_timer, keep_ms);

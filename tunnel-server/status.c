@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static void put_status(const struct server *server, struct pages_answer *answer)
+static void put_server_status(const struct server *server, struct pages_answer *answer)
 {
     const struct memory_budget *budget = &server->worker->budget;
     struct json_writer json;
@@ -31,7 +31,7 @@ static void put_status(const struct server *server, struct pages_answer *answer)
     text_bytes(&answer->body, "\n", 1);
 }
 
-static void on_collect(void *context)
+static void on_server_status_collect(void *context)
 {
     const struct status *status = context;
     const struct server *server = status->server;
@@ -61,7 +61,8 @@ static void tell_readiness(struct status *status, struct pages_answer *answer)
     pages_say(answer, ready ? 200 : 503, status->readiness);
 }
 
-static bool on_page(void *context, const struct pages_request *request, struct pages_answer *answer)
+static bool on_server_status_page(void *context, const struct pages_request *request,
+                                  struct pages_answer *answer)
 {
     struct status *status = context;
 
@@ -70,7 +71,7 @@ static bool on_page(void *context, const struct pages_request *request, struct p
     if (strcmp(request->path, "/") == 0)
         pages_say(answer, 200, "tunnel-server: /status.json /metrics /healthz /readyz /startupz\n");
     else if (strcmp(request->path, "/status.json") == 0)
-        put_status(status->server, answer);
+        put_server_status(status->server, answer);
     else if (strcmp(request->path, "/readyz") == 0)
         tell_readiness(status, answer);
     else if (strcmp(request->path, "/startupz") == 0)
@@ -81,7 +82,8 @@ static bool on_page(void *context, const struct pages_request *request, struct p
     return true;
 }
 
-static const struct pages_owner pages_owner = {.collect = on_collect, .page = on_page};
+static const struct pages_owner pages_owner = {.collect = on_server_status_collect,
+                                               .page = on_server_status_page};
 
 bool status_start(struct status *status, const struct server *server, char *error, size_t size)
 {

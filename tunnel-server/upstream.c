@@ -37,7 +37,7 @@ void upstream_cancel(struct upstream *upstream)
     free(upstream);
 }
 
-static void answer(struct upstream *upstream, const struct upstream_result *result)
+static void answer_upstream(struct upstream *upstream, const struct upstream_result *result)
 {
     upstream_callback callback = upstream->callback;
 
@@ -45,9 +45,9 @@ static void answer(struct upstream *upstream, const struct upstream_result *resu
     free(upstream);
 }
 
-static void fail(struct upstream *upstream, enum mux_code code, const char *reason)
+static void fail_upstream(struct upstream *upstream, enum mux_code code, const char *reason)
 {
-    answer(upstream, &(struct upstream_result){.code = code, .reason = reason});
+    answer_upstream(upstream, &(struct upstream_result){.code = code, .reason = reason});
 }
 
 /* Connected, to that address. */
@@ -57,11 +57,11 @@ static void hand_out(struct upstream *upstream, struct transport *transport,
     char address[ADDRESS_TEXT_MAX];
 
     address_format(to->host, to->port, address);
-    answer(upstream, &(struct upstream_result){.transport = transport,
-                                               .only_login = upstream->only_login,
-                                               .code = MUX_CODE_UNKNOWN_NODE,
-                                               .reason = upstream->why,
-                                               .address = address});
+    answer_upstream(upstream, &(struct upstream_result){.transport = transport,
+                                                        .only_login = upstream->only_login,
+                                                        .code = MUX_CODE_UNKNOWN_NODE,
+                                                        .reason = upstream->why,
+                                                        .address = address});
 }
 
 static enum mux_code code_of(enum broker_state state, bool timed_out)
@@ -79,7 +79,7 @@ static void on_bootstrap(void *context, const struct bootstrap_result *result)
 
     upstream->bootstrap = NULL;
     if (!result->transport)
-        fail(upstream, code_of(result->state, result->timed_out), result->reason);
+        fail_upstream(upstream, code_of(result->state, result->timed_out), result->reason);
     else
         hand_out(upstream, result->transport,
                  &upstream->cluster->settings->brokers[result->broker]);
@@ -119,7 +119,7 @@ static void on_node(void *context, const struct broker_dial_result *result)
     if (result->forbidden)
         note_forbidden(upstream, address, result);
     snprintf(reason, sizeof reason, "%s: %s", address, result->why);
-    fail(upstream, code_of(result->state, result->timed_out), reason);
+    fail_upstream(upstream, code_of(result->state, result->timed_out), reason);
 }
 
 static void try_node(struct upstream *upstream, const struct address *address)
@@ -129,7 +129,7 @@ static void try_node(struct upstream *upstream, const struct address *address)
                                              upstream->timeout_ms, on_node, upstream);
 }
 
-static void on_learned(void *context, const char *error, bool wants_login)
+static void on_upstream_learned(void *context, const char *error, bool wants_login)
 {
     struct upstream *upstream = context;
     const struct address *known = cluster_node(upstream->cluster, upstream->type, upstream->node);
@@ -148,7 +148,7 @@ static void on_learned(void *context, const char *error, bool wants_login)
         try_bootstrap(upstream);
         return;
     }
-    fail(upstream, MUX_CODE_UNKNOWN_NODE, upstream->why);
+    fail_upstream(upstream, MUX_CODE_UNKNOWN_NODE, upstream->why);
 }
 
 /* ---- a raw target */
@@ -168,7 +168,7 @@ static void on_target(void *context, const struct dial_result *result)
     cluster_describe_failure(result, why);
     address_format(upstream->address.host, upstream->address.port, address);
     snprintf(reason, sizeof reason, "%s: %s", address, why);
-    fail(upstream, code_of(BROKER_UNREACHABLE, result->timed_out), reason);
+    fail_upstream(upstream, code_of(BROKER_UNREACHABLE, result->timed_out), reason);
 }
 
 /* ---- which of them */
@@ -208,7 +208,7 @@ struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type
     if (known)
         try_node(upstream, known);
     else
-        upstream->learner = learner_start(cluster, type, timeout_ms, on_learned, upstream);
+        upstream->learner = learner_start(cluster, type, timeout_ms, on_upstream_learned, upstream);
     return upstream;
 }
 

@@ -97,7 +97,7 @@ size_t byte_writer_size(const struct byte_writer *w)
     return (size_t)(w->at - w->start);
 }
 
-static uint8_t *reserve(struct byte_writer *w, size_t size)
+static uint8_t *reserve_bytes(struct byte_writer *w, size_t size)
 {
     uint8_t *at = w->at;
 
@@ -111,35 +111,35 @@ static uint8_t *reserve(struct byte_writer *w, size_t size)
 
 void byte_writer_bytes(struct byte_writer *w, const void *bytes, size_t size)
 {
-    uint8_t *at = reserve(w, size);
+    uint8_t *at = reserve_bytes(w, size);
     if (at && size > 0)
         memcpy(at, bytes, size);
 }
 
 void byte_writer_u8(struct byte_writer *w, uint8_t value)
 {
-    uint8_t *at = reserve(w, 1);
+    uint8_t *at = reserve_bytes(w, 1);
     if (at)
         *at = value;
 }
 
 void byte_writer_u16(struct byte_writer *w, uint16_t value)
 {
-    uint8_t *at = reserve(w, 2);
+    uint8_t *at = reserve_bytes(w, 2);
     if (at)
         byte_store_u16(at, value);
 }
 
 void byte_writer_u32(struct byte_writer *w, uint32_t value)
 {
-    uint8_t *at = reserve(w, 4);
+    uint8_t *at = reserve_bytes(w, 4);
     if (at)
         byte_store_u32(at, value);
 }
 
 void byte_writer_u64(struct byte_writer *w, uint64_t value)
 {
-    uint8_t *at = reserve(w, 8);
+    uint8_t *at = reserve_bytes(w, 8);
     if (at)
         byte_store_u64(at, value);
 }

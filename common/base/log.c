@@ -28,7 +28,7 @@ struct line {
 };
 
 /* Adds all of unit or nothing, so that a cut never splits an escape or a character. */
-static bool put(struct line *line, const char *unit, size_t size)
+static bool put_log_bytes(struct line *line, const char *unit, size_t size)
 {
     if (line->size > line->limit || size > line->limit - line->size) {
         line->cut = true;
@@ -74,7 +74,7 @@ static void put_text(struct line *line, const uint8_t *text, size_t size, enum l
                            ? json_character(text, size, out, &written)
                            : text_character(text, size, quoted, out, &written);
 
-        fits = put(line, out, written);
+        fits = put_log_bytes(line, out, written);
         text += taken;
         size -= taken;
     }
@@ -146,14 +146,15 @@ static void put_field(struct line *line, const struct log_field *field, enum log
     assert(is_key(field->key));
     if (null) {
         snprintf(after_key, room, "%s", json ? "null" : "-");
-        put(line, start, strlen(start));
+        put_log_bytes(line, start, strlen(start));
     } else if (!text) {
-        put(line, start, (size_t)key_size + format_number(field, format, after_key, room));
+        put_log_bytes(line, start,
+                      (size_t)key_size + format_number(field, format, after_key, room));
     } else {
         bool quoted = json || needs_quotes(field->value.bytes, field->size);
 
         snprintf(after_key, room, "%s", quoted ? "\"" : "");
-        if (!put(line, start, strlen(start)))
+        if (!put_log_bytes(line, start, strlen(start)))
             return;
         put_text(line, field->value.bytes, field->size, format, quoted);
         if (quoted)
@@ -161,7 +162,7 @@ static void put_field(struct line *line, const struct log_field *field, enum log
     }
 }
 
-static void put_time(struct line *line, uint64_t now_us)
+static void put_log_time(struct line *line, uint64_t now_us)
 {
     time_t seconds = (time_t)(now_us / 1000000);
     struct tm tm;
@@ -171,7 +172,7 @@ static void put_time(struct line *line, uint64_t now_us)
         memset(&tm, 0, sizeof tm);
     size_t size = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(text + size, sizeof text - size, ".%03uZ", (unsigned)(now_us / 1000 % 1000));
-    put(line, text, strlen(text));
+    put_log_bytes(line, text, strlen(text));
 }
 
 static void format_line(struct line *line, enum log_format format, uint64_t now_us,
@@ -186,12 +187,12 @@ static void format_line(struct line *line, enum log_format format, uint64_t now_
     line->cut = false;
 
     if (json)
-        put(line, "{\"time\":\"", 9);
-    put_time(line, now_us);
+        put_log_bytes(line, "{\"time\":\"", 9);
+    put_log_time(line, now_us);
     snprintf(head, sizeof head,
              json ? "\",\"level\":\"%s\",\"event\":\"%s\",\"body\":\"" : " %-5s ",
              level_names[level], event);
-    put(line, head, strlen(head));
+    put_log_bytes(line, head, strlen(head));
     put_text(line, (const uint8_t *)message, strlen(message), format, json);
     if (json)
         put_tail(line, "\"");
@@ -203,7 +204,7 @@ static void format_line(struct line *line, enum log_format format, uint64_t now_
     put_tail(line, json ? "}\n" : "\n");
 }
 
-static bool write_line(struct log *log, const struct line *line)
+static bool write_log_line(struct log *log, const struct line *line)
 {
     if (log->settings.sink) {
         log->settings.sink(log->settings.sink_context, line->bytes, line->size);
@@ -227,7 +228,7 @@ static void emit(struct log *log, uint64_t now_us, enum log_level level, const c
     struct line line;
 
     format_line(&line, log->settings.format, now_us, level, event, message, fields, count);
-    if (!write_line(log, &line)) {
+    if (!write_log_line(log, &line)) {
         log->lost++;
         log->counts.lost++;
         return;
@@ -240,7 +241,7 @@ static void emit(struct log *log, uint64_t now_us, enum log_level level, const c
         struct log_field field = log_u64("lines", lost);
         format_line(&line, log->settings.format, now_us, LOG_LEVEL_WARNING, "log_lost",
                     "Lines were lost because the log could not be written", &field, 1);
-        if (!write_line(log, &line))
+        if (!write_log_line(log, &line))
             log->lost = lost;
     }
 }

@@ -10,7 +10,7 @@ struct output {
     char *end; /* where the NUL goes when it is full */
 };
 
-static void put(struct output *output, const char *text, size_t size)
+static void put_redacted(struct output *output, const char *text, size_t size)
 {
     size_t room = (size_t)(output->end - output->at);
 
@@ -20,12 +20,12 @@ static void put(struct output *output, const char *text, size_t size)
     output->at += size;
 }
 
-static bool is_blank(char c)
+static bool is_blank_byte(char c)
 {
     return (unsigned char)c <= ' ' || c == 0x7f;
 }
 
-static bool is_token_character(char c)
+static bool may_be_in_secret(char c)
 {
     return c && (((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || strchr("0123456789-._~+/=:%", c));
 }
@@ -34,14 +34,14 @@ static size_t token_run(const char *text, size_t size)
 {
     size_t run = 0;
 
-    while (run < size && is_token_character(text[run]))
+    while (run < size && may_be_in_secret(text[run]))
         run++;
     return run;
 }
 
 size_t redact_cut(const char *text, size_t size)
 {
-    while (size > 0 && is_token_character(text[size - 1]))
+    while (size > 0 && may_be_in_secret(text[size - 1]))
         size--;
     return size;
 }
@@ -91,16 +91,16 @@ void redact(const char *text, size_t size, const char *secret, char *out, size_t
     /* What does not fit is not looked at: each piece may cost as much as the rest is long. */
     for (size_t i = 0; i < size && output.at < output.end;) {
         bool hidden;
-        if (is_blank(text[i])) {
+        if (is_blank_byte(text[i])) {
             blank = output.at > out;
             i++;
             continue;
         }
         if (blank)
-            put(&output, " ", 1);
+            put_redacted(&output, " ", 1);
         blank = false;
         size_t piece = next_piece(text + i, size - i, secret, secret_size, &hidden);
-        put(&output, hidden ? HIDDEN : text + i, hidden ? sizeof HIDDEN - 1 : piece);
+        put_redacted(&output, hidden ? HIDDEN : text + i, hidden ? sizeof HIDDEN - 1 : piece);
         i += piece;
     }
     *output.at = '\0';

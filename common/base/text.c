@@ -18,7 +18,7 @@ void text_clear(struct text *text)
     *text = (struct text){.max = text->max};
 }
 
-static bool grow(struct text *text, size_t wanted)
+static bool grow_text(struct text *text, size_t wanted)
 {
     size_t capacity = text->capacity > 0 ? text->capacity : FIRST_CAPACITY;
 
@@ -37,7 +37,7 @@ void text_bytes(struct text *text, const void *bytes, size_t size)
     if (text->failed || size == 0)
         return;
     if (size > text->max - text->size ||
-        (size > text->capacity - text->size && !grow(text, text->size + size))) {
+        (size > text->capacity - text->size && !grow_text(text, text->size + size))) {
         text->failed = true;
         return;
     }

@@ -33,7 +33,8 @@ struct flag {
     const char *value;
 };
 
-__attribute__((format(printf, 2, 3))) static int fail(struct config *c, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int fail_setting(struct config *c, const char *format,
+                                                              ...)
 {
     va_list arguments;
 
@@ -44,7 +45,7 @@ __attribute__((format(printf, 2, 3))) static int fail(struct config *c, const ch
 }
 
 /* A copy that lives as long as the config object; NULL if memory is out. */
-static char *keep(struct config *c, const char *text, size_t size)
+static char *keep_text(struct config *c, const char *text, size_t size)
 {
     char *copy = malloc(size + 1);
     char **owned = realloc(c->owned, (c->owned_count + 1) * sizeof *owned);
@@ -53,7 +54,7 @@ static char *keep(struct config *c, const char *text, size_t size)
         c->owned = owned;
     if (!copy || !owned) {
         free(copy);
-        fail(c, "out of memory");
+        fail_setting(c, "out of memory");
         return NULL;
     }
     memcpy(copy, text, size);
@@ -72,13 +73,13 @@ __attribute__((format(printf, 2, 3))) static void warn(struct config *c, const c
     va_start(arguments, format);
     vsnprintf(warning, sizeof warning, format, arguments);
     va_end(arguments);
-    const char *kept = keep(c, warning, strlen(warning));
+    const char *kept = keep_text(c, warning, strlen(warning));
     if (kept)
         c->warnings[c->warning_count++] = kept;
 }
 
 /* A word that somebody else wrote, safe to print and short. */
-static const char *show(const char *word, size_t size, char out[SHOWN_MAX + 4])
+static const char *show_setting(const char *word, size_t size, char out[SHOWN_MAX + 4])
 {
     if (!printable(word, size, out, SHOWN_MAX + 1))
         strcat(out, "...");
@@ -157,8 +158,8 @@ static int fail_value(struct config *c, const struct config_option *option, cons
     char shown[SHOWN_MAX + 4];
 
     if (option->flags & CONFIG_SECRET)
-        return fail(c, "%s: the value %s", where, what);
-    return fail(c, "%s: \"%s\" %s", where, show(text, strlen(text), shown), what);
+        return fail_setting(c, "%s: the value %s", where, what);
+    return fail_setting(c, "%s: \"%s\" %s", where, show_setting(text, strlen(text), shown), what);
 }
 
 static int check_range(struct config *c, const struct config_option *option, const char *where,
@@ -244,15 +245,15 @@ static int add_item(struct config *c, struct config_list *list, const char *wher
                     size_t size)
 {
     const char **items;
-    const char *item = keep(c, text, size);
+    const char *item = keep_text(c, text, size);
 
     if (!item)
         return -1;
     if (list->count == CONFIG_LIST_MAX)
-        return fail(c, "%s: more than %d entries", where, CONFIG_LIST_MAX);
+        return fail_setting(c, "%s: more than %d entries", where, CONFIG_LIST_MAX);
     items = realloc(list->items, (list->count + 1) * sizeof *items);
     if (!items)
-        return fail(c, "out of memory");
+        return fail_setting(c, "out of memory");
     items[list->count++] = item;
     list->items = items;
     return 0;
@@ -316,7 +317,7 @@ static int split_list(struct config *c, const struct config_option *option,
         if (*text == '\0')
             return 0;
         const char *end = entry_end(text, option->flags & CONFIG_SPLIT_NAMED);
-        char *entry = keep(c, text, (size_t)(end - text));
+        char *entry = keep_text(c, text, (size_t)(end - text));
         if (!entry || add_item(c, list, where, entry, squeeze(entry)) < 0)
             return -1;
         text = end;
@@ -365,14 +366,14 @@ static int set_value(struct config *c, size_t index, const char *text, enum conf
     int result = 0;
 
     if (text[strspn(text, " \t\r\n")] == '\0')
-        return fail(c, "%s: the value is empty", where);
+        return fail_setting(c, "%s: the value is empty", where);
     if (is_value_quoted(text) && !(option->flags & CONFIG_QUOTES))
-        return fail(c, "%s: %s", where, describe_quotes(source));
+        return fail_setting(c, "%s: %s", where, describe_quotes(source));
     if (is_value_quoted(text))
         warn(c, "%s: %s", where, describe_quotes(source));
     switch (option->kind) {
     case CONFIG_STRING: {
-        char *copy = keep(c, text, strlen(text));
+        char *copy = keep_text(c, text, strlen(text));
 
         result = copy ? 0 : -1;
         *(const char **)place = copy;
@@ -452,20 +453,21 @@ static int set_from_file(void *context, const char *key, const char *value, unsi
     char where[CONFIG_ERROR_MAX / 2];
     char shown[SHOWN_MAX + 4];
 
-    show(key, strlen(key), shown);
+    show_setting(key, strlen(key), shown);
     if (index == c->program->count) {
         const char *meant = suggest_option(c, key, strlen(key));
 
         if (!looks_like_name(key))
-            return fail(c, "%s:%u: the key is not an option of %s; is this a configuration file?",
-                        f->path, line, c->program->name);
-        return fail(c, "%s:%u: \"%s\" is not an option of %s%s%s%s", f->path, line, shown,
-                    c->program->name, meant ? "; did you mean \"" : "", meant ? meant : "",
-                    meant ? "\"?" : "");
+            return fail_setting(
+                c, "%s:%u: the key is not an option of %s; is this a configuration file?", f->path,
+                line, c->program->name);
+        return fail_setting(c, "%s:%u: \"%s\" is not an option of %s%s%s%s", f->path, line, shown,
+                            c->program->name, meant ? "; did you mean \"" : "", meant ? meant : "",
+                            meant ? "\"?" : "");
     }
     snprintf(where, sizeof where, "%s:%u: %s", f->path, line, shown);
     if (f->lines[index] && option_at(c, index)->kind != CONFIG_LIST)
-        return fail(c, "%s is already set on line %u", where, f->lines[index]);
+        return fail_setting(c, "%s is already set on line %u", where, f->lines[index]);
     f->lines[index] = line;
     return set_value(c, index, value, CONFIG_FROM_FILE, where);
 }
@@ -480,9 +482,9 @@ static char *read_file(struct config *c, const char *path, size_t *size)
     if (file && text)
         *size = fread(text, 1, CONFIG_FILE_MAX + 1, file);
     if (!file || !text || ferror(file))
-        fail(c, "cannot read the configuration file %s: %s", path, strerror(errno));
+        fail_setting(c, "cannot read the configuration file %s: %s", path, strerror(errno));
     else if (*size > CONFIG_FILE_MAX)
-        fail(c, "the configuration file %s is larger than 1 MiB", path);
+        fail_setting(c, "the configuration file %s is larger than 1 MiB", path);
     if (file)
         fclose(file);
     if (c->error[0]) {
@@ -503,14 +505,14 @@ static int load_file(struct config *c, const char *path)
 
     if (!text)
         return -1;
-    c->file = keep(c, path, strlen(path));
+    c->file = keep_text(c, path, strlen(path));
     context.lines = calloc(c->program->count + 1, sizeof *context.lines);
     if (!c->file || !context.lines)
-        fail(c, "out of memory");
+        fail_setting(c, "out of memory");
     else
         result = properties_parse(text, size, set_from_file, &context, &line, &error);
     if (error)
-        fail(c, "%s:%u: %s", path, line, error);
+        fail_setting(c, "%s:%u: %s", path, line, error);
     byte_wipe(text, size);
     free(text);
     free(context.lines);
@@ -528,7 +530,7 @@ static void warn_unknown_variable(struct config *c, const char *name, size_t siz
     for (size_t i = 0; i + prefix < size && i + 1 < sizeof option; i++)
         option[i] = name[prefix + i] == '_' ? '-' : (char)tolower((unsigned char)name[prefix + i]);
     const char *meant = suggest_option(c, option, strlen(option));
-    show(name, size, shown);
+    show_setting(name, size, shown);
     if (!meant || find_builtin(meant, strlen(meant)) > BUILTIN_CONFIG) {
         warn(c, "%s is set, but is not an option of %s", shown, c->program->name);
         return;
@@ -579,8 +581,9 @@ static int fail_unknown_flag(struct config *c, const char *name, size_t size)
     char shown[SHOWN_MAX + 4];
     const char *meant = suggest_option(c, name, size);
 
-    return fail(c, "--%s is not an option of %s%s%s%s", show(name, size, shown), c->program->name,
-                meant ? "; did you mean --" : "; see --help", meant ? meant : "", meant ? "?" : "");
+    return fail_setting(c, "--%s is not an option of %s%s%s%s", show_setting(name, size, shown),
+                        c->program->name, meant ? "; did you mean --" : "; see --help",
+                        meant ? meant : "", meant ? "?" : "");
 }
 
 /* An argument without --. Not quoted: it may be a secret whose option was forgotten. */
@@ -591,8 +594,8 @@ static int fail_no_flag(struct config *c, const char *argument, int at)
         argument[0] == '-' && size > 2 ? suggest_option(c, argument + 1, size - 1) : NULL;
 
     if (meant)
-        return fail(c, "argument %d is not an option; did you mean --%s?", at, meant);
-    return fail(c, "argument %d is not an option; options begin with --, see --help", at);
+        return fail_setting(c, "argument %d is not an option; did you mean --%s?", at, meant);
+    return fail_setting(c, "argument %d is not an option; options begin with --, see --help", at);
 }
 
 static size_t find_negated(const struct config *c, const char *name, size_t size)
@@ -642,7 +645,7 @@ static int read_flag(struct config *c, int argc, char *const *argv, int *at, str
         flag->value = "false";
         is_switch = true;
         if (value)
-            return fail(c, "--%.*s takes no value", (int)size, name);
+            return fail_setting(c, "--%.*s takes no value", (int)size, name);
     }
     if (is_switch) {
         if (!flag->value && flag->option < none && *at < argc &&
@@ -653,7 +656,7 @@ static int read_flag(struct config *c, int argc, char *const *argv, int *at, str
         return 0;
     }
     if (!value && (*at == argc || strncmp(argv[*at], "--", 2) == 0))
-        return fail(c, "--%.*s needs a value", (int)size, name);
+        return fail_setting(c, "--%.*s needs a value", (int)size, name);
     if (!value)
         flag->value = argv[(*at)++];
     return 0;
@@ -713,24 +716,26 @@ static int read_word(struct config *c, char *const *argv, int at)
     char known[256];
 
     if (command && command->arguments)
-        return fail(c, "argument %d is not an option; %s takes %s after --", at, command->name,
-                    command->arguments);
+        return fail_setting(c, "argument %d is not an option; %s takes %s after --", at,
+                            command->name, command->arguments);
     if (command)
-        return fail(c, "argument %d is not an option; options begin with --, see %s %s --help", at,
-                    c->program->name, command->name);
+        return fail_setting(c,
+                            "argument %d is not an option; options begin with --, see %s %s --help",
+                            at, c->program->name, command->name);
     c->call.command = find_command(c, argv[at]);
     c->command_at = at;
     if (c->call.command > 0)
         return 0;
     const char *meant = suggest_command(c, argv[at]);
     if (meant)
-        return fail(
+        return fail_setting(
             c, "argument %d is not a command; did you mean %s? The commands are %s; see --help", at,
             meant, list_commands(c, ~0U, known, sizeof known));
-    return fail(c,
-                "argument %d is neither an option nor one of the commands %s; options begin with "
-                "--, see --help",
-                at, list_commands(c, ~0U, known, sizeof known));
+    return fail_setting(
+        c,
+        "argument %d is neither an option nor one of the commands %s; options begin with "
+        "--, see --help",
+        at, list_commands(c, ~0U, known, sizeof known));
 }
 
 /* Reads the next flag. Returns 1; 0 when there are no more; or -1. */
@@ -784,10 +789,11 @@ static int fail_foreign(struct config *c, const struct config_option *option)
 
     list_commands(c, option->commands, others, sizeof others);
     if (!command)
-        return fail(c, "--%s is an option of the command%s %s; see --help", option->name,
-                    several & (several - 1) ? "s" : "", others);
-    return fail(c, "--%s is not an option of the command %s%s%s; see %s %s --help", option->name,
-                command->name, several ? ", but of " : "", others, c->program->name, command->name);
+        return fail_setting(c, "--%s is an option of the command%s %s; see --help", option->name,
+                            several & (several - 1) ? "s" : "", others);
+    return fail_setting(c, "--%s is not an option of the command %s%s%s; see %s %s --help",
+                        option->name, command->name, several ? ", but of " : "", others,
+                        c->program->name, command->name);
 }
 
 static int apply_flags(struct config *c, int argc, char *const *argv)
@@ -818,11 +824,11 @@ static int set_call(struct config *c)
     if (c->program->command_count == 0)
         return 0;
     if (command && command->arguments && c->call.count == 0)
-        return fail(c, "%s needs an argument: %s %s [options] -- %s", command->name,
-                    c->program->name, command->name, command->arguments);
+        return fail_setting(c, "%s needs an argument: %s %s [options] -- %s", command->name,
+                            c->program->name, command->name, command->arguments);
     if (c->call.arguments && !(command && command->arguments))
-        return fail(c, "%s%s%s takes no arguments after --; see --help", c->program->name,
-                    command ? " " : "", command ? command->name : "");
+        return fail_setting(c, "%s%s%s takes no arguments after --; see --help", c->program->name,
+                            command ? " " : "", command ? command->name : "");
     *(struct config_call *)((char *)c->target + c->program->call) = c->call;
     return 0;
 }
@@ -840,8 +846,8 @@ static int check_required(struct config *c)
         const char *misspelt = NULL;
         for (size_t w = 0; w < c->warning_count && !misspelt; w++)
             misspelt = strstr(c->warnings[w], variable) ? c->warnings[w] : NULL;
-        return fail(c, "--%s is missing (or %s in the environment); %s", option->name, variable,
-                    misspelt ? misspelt : "see --help");
+        return fail_setting(c, "--%s is missing (or %s in the environment); %s", option->name,
+                            variable, misspelt ? misspelt : "see --help");
     }
     return 0;
 }
@@ -854,7 +860,7 @@ int config_load(struct config *config, const struct config_program *program, voi
     *config = (struct config){.program = program, .target = target};
     config->sources = calloc(program->count + 1, sizeof *config->sources);
     if (!config->sources)
-        return fail(config, "out of memory");
+        return fail_setting(config, "out of memory");
 
     int result = scan_flags(config, argc, argv, &file);
     if (result != 0)
@@ -863,8 +869,9 @@ int config_load(struct config *config, const struct config_program *program, voi
     for (char *const *entry = environment; *entry && !file; entry++)
         file = variable_value(*entry, builtin_names[BUILTIN_CONFIG]);
     if (file && is_value_quoted(file))
-        return fail(config, "%s: %s", source == CONFIG_FROM_FLAG ? "--config" : "TUNNEL_CONFIG",
-                    describe_quotes(source));
+        return fail_setting(config, "%s: %s",
+                            source == CONFIG_FROM_FLAG ? "--config" : "TUNNEL_CONFIG",
+                            describe_quotes(source));
 
     result = set_defaults(config);
     assert(result == 0 || strcmp(config->error, "out of memory") == 0);

@@ -3,14 +3,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-static bool is_blank(char c)
+static bool is_property_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\f' || c == '\r';
 }
 
 static char *skip_blanks(char *at)
 {
-    while (is_blank(*at))
+    while (is_property_blank(*at))
         at++;
     return at;
 }
@@ -52,7 +52,7 @@ static char *take_line(char *start, char *end, unsigned *lines)
         to--;
         if (!newline)
             break;
-        while (at < end && is_blank(*at))
+        while (at < end && is_property_blank(*at))
             at++;
     }
     *to = '\0';
@@ -88,7 +88,7 @@ static char *split_key(char *key)
 {
     char *at = key;
 
-    while (*at && *at != '=' && *at != ':' && !is_blank(*at))
+    while (*at && *at != '=' && *at != ':' && !is_property_blank(*at))
         at += at[0] == '\\' && at[1] ? 2 : 1;
     char *key_end = at;
     at = skip_blanks(at);
@@ -102,7 +102,8 @@ static void drop_trailing_blanks(char *text)
 {
     size_t size = strlen(text);
 
-    while (size > 0 && is_blank(text[size - 1]) && !ends_in_backslash(text, text + size - 1))
+    while (size > 0 && is_property_blank(text[size - 1]) &&
+           !ends_in_backslash(text, text + size - 1))
         text[--size] = '\0';
 }
 

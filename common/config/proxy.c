@@ -12,7 +12,7 @@
 
 /* ---- the proxy's URL */
 
-static int hex_digit(char c)
+static int proxy_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -27,8 +27,8 @@ static char *decode_credentials(const char *text, size_t size)
     size_t fill = 0;
 
     for (size_t i = 0; i < size; i++) {
-        int high = text[i] == '%' && i + 2 < size ? hex_digit(text[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+        int high = text[i] == '%' && i + 2 < size ? proxy_hex_digit(text[i + 1]) : -1;
+        int low = high >= 0 ? proxy_hex_digit(text[i + 2]) : -1;
         out[fill] = low >= 0 ? (char)(high << 4 | low) : text[i];
         if (out[fill] == '\0' || (text[i] == '%' && low < 0)) {
             byte_wipe(out, size);
@@ -43,7 +43,7 @@ static char *decode_credentials(const char *text, size_t size)
     return out;
 }
 
-static const char *take_scheme(const char **text, struct proxy *out)
+static const char *take_proxy_scheme(const char **text, struct proxy *out)
 {
     const char *end = strstr(*text, "://");
 
@@ -89,7 +89,7 @@ static const char *take_url(const char *text, struct proxy *out)
 {
     const char *error;
 
-    error = take_scheme(&text, out);
+    error = take_proxy_scheme(&text, out);
     if (error)
         return error;
     size_t size = strcspn(text, "/?#");

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *take_scheme(const char **text, struct url *out)
+static const char *take_url_scheme(const char **text, struct url *out)
 {
     static const struct {
         const char *name;
@@ -99,7 +99,7 @@ static const char *take_path(const char *text, struct url *out)
 
 const char *url_parse(const char *text, struct url *out)
 {
-    const char *error = take_scheme(&text, out);
+    const char *error = take_url_scheme(&text, out);
 
     if (!error)
         error = take_authority(&text, out);

@@ -217,7 +217,7 @@ void http_call_cancel(struct http_call *call)
     free(call);
 }
 
-static void answer(struct http_call *call, enum http_hop hop)
+static void answer_call(struct http_call *call, enum http_hop hop)
 {
     struct transport *transport = call->transport;
     bool keep = hop == HTTP_HOP_NONE && call->request.upgrade && call->response.status == 101;
@@ -253,7 +253,7 @@ void http_call_prefix(const struct http_call_request *request, const struct http
 }
 
 __attribute__((format(printf, 3, 4))) static enum http_hop
-explain(struct http_call *call, enum http_hop hop, const char *format, ...)
+explain_call(struct http_call *call, enum http_hop hop, const char *format, ...)
 {
     va_list arguments;
 
@@ -270,14 +270,15 @@ explain(struct http_call *call, enum http_hop hop, const char *format, ...)
 static enum http_hop explain_connect(struct http_call *call, const char *error)
 {
     if (call->trace.proxy[0])
-        return explain(call, HTTP_HOP_PROXY,
-                       "no connection to the proxy: %s; is its address right (--proxy, "
-                       "HTTPS_PROXY), and is it running?",
-                       error);
-    return explain(call, HTTP_HOP_TCP,
-                   "no connection: %s; is the server running, and does a firewall allow it? If "
-                   "this network requires a proxy, set --proxy",
-                   error);
+        return explain_call(call, HTTP_HOP_PROXY,
+                            "no connection to the proxy: %s; is its address right (--proxy, "
+                            "HTTPS_PROXY), and is it running?",
+                            error);
+    return explain_call(
+        call, HTTP_HOP_TCP,
+        "no connection: %s; is the server running, and does a firewall allow it? If "
+        "this network requires a proxy, set --proxy",
+        error);
 }
 
 /* The proxy's answer was not 2xx. */
@@ -289,12 +290,13 @@ static enum http_hop explain_refusal(struct http_call *call)
     if (status == 407) {
         http_response_header(&call->response, "Proxy-Authenticate", wants, sizeof wants);
         if (call->proxy.credentials)
-            return explain(call, HTTP_HOP_PROXY,
-                           "the proxy does not accept this user name and password (407; it offers: "
-                           "%s); check them in --proxy http://USER:PASSWORD@HOST:PORT",
-                           wants);
+            return explain_call(
+                call, HTTP_HOP_PROXY,
+                "the proxy does not accept this user name and password (407; it offers: "
+                "%s); check them in --proxy http://USER:PASSWORD@HOST:PORT",
+                wants);
         bool basic = strstr(wants, "Basic") || strstr(wants, "basic") || !wants[0];
-        return explain(
+        return explain_call(
             call, HTTP_HOP_PROXY,
             basic ? "the proxy requires a login (407; it offers: %s); give it as --proxy "
                     "http://USER:PASSWORD@HOST:PORT, in TUNNEL_PROXY or in the configuration file"
@@ -303,17 +305,19 @@ static enum http_hop explain_refusal(struct http_call *call)
             wants);
     }
     if (status == 401 || status == 403)
-        return explain(call, HTTP_HOP_PROXY,
-                       "the proxy does not allow a connection there (%d); ask its administrator to "
-                       "allow CONNECT to that host and port",
-                       status);
+        return explain_call(
+            call, HTTP_HOP_PROXY,
+            "the proxy does not allow a connection there (%d); ask its administrator to "
+            "allow CONNECT to that host and port",
+            status);
     if (status >= 500)
-        return explain(call, HTTP_HOP_PROXY,
-                       "the proxy cannot reach the server (%d); is the name right (%s), and can "
-                       "the proxy reach it?",
-                       status, call->request.named_by);
-    return explain(call, HTTP_HOP_PROXY, "the proxy answered %d to CONNECT; is it an HTTP proxy?",
-                   status);
+        return explain_call(
+            call, HTTP_HOP_PROXY,
+            "the proxy cannot reach the server (%d); is the name right (%s), and can "
+            "the proxy reach it?",
+            status, call->request.named_by);
+    return explain_call(call, HTTP_HOP_PROXY,
+                        "the proxy answered %d to CONNECT; is it an HTTP proxy?", status);
 }
 
 /* Of the TLS handshake under way: the certificate is not to be trusted. */
@@ -323,7 +327,7 @@ static enum http_hop explain_trust(struct http_call *call, enum http_hop hop, co
 
     tls_verdict_explain(transport_verdict(call->transport), whose, "--ca", time(NULL), text,
                         sizeof text);
-    return explain(call, hop, "%s", text);
+    return explain_call(call, hop, "%s", text);
 }
 
 /* TLS with an HTTPS proxy. */
@@ -334,14 +338,14 @@ static enum http_hop explain_proxy_tls(struct http_call *call, const char *error
     case TLS_FAILURE_DATES:
         return explain_trust(call, HTTP_HOP_PROXY, "proxy");
     case TLS_FAILURE_NAME:
-        return explain(call, HTTP_HOP_PROXY,
-                       "the proxy's certificate is for another host name; check the name in "
-                       "--proxy or HTTPS_PROXY");
+        return explain_call(call, HTTP_HOP_PROXY,
+                            "the proxy's certificate is for another host name; check the name in "
+                            "--proxy or HTTPS_PROXY");
     default:
-        return explain(call, HTTP_HOP_PROXY,
-                       "TLS with the proxy failed: %s; does it speak TLS, or is it "
-                       "http://HOST:PORT?",
-                       error);
+        return explain_call(call, HTTP_HOP_PROXY,
+                            "TLS with the proxy failed: %s; does it speak TLS, or is it "
+                            "http://HOST:PORT?",
+                            error);
     }
 }
 
@@ -354,17 +358,20 @@ static enum http_hop explain_alert(struct http_call *call, const char *error)
 
     if (!strstr(error, "certificate") && !strstr(error, " CA") && !strstr(error, " ca") &&
         !strstr(error, "handshake failure"))
-        return explain(call, HTTP_HOP_TLS,
-                       "the TLS handshake failed: %s; does the port speak TLS (https)?", error);
+        return explain_call(call, HTTP_HOP_TLS,
+                            "the TLS handshake failed: %s; does the port speak TLS (https)?",
+                            error);
     if (shown)
-        return explain(call, HTTP_HOP_TLS,
-                       "the TLS handshake failed: %s; does the server require a client certificate "
-                       "from a CA other than that of --cert, or has --cert expired?",
-                       error);
-    return explain(call, HTTP_HOP_TLS,
-                   "the TLS handshake failed: %s; does the server require a client certificate? "
-                   "Give one with --cert and --key",
-                   error);
+        return explain_call(
+            call, HTTP_HOP_TLS,
+            "the TLS handshake failed: %s; does the server require a client certificate "
+            "from a CA other than that of --cert, or has --cert expired?",
+            error);
+    return explain_call(
+        call, HTTP_HOP_TLS,
+        "the TLS handshake failed: %s; does the server require a client certificate? "
+        "Give one with --cert and --key",
+        error);
 }
 
 static enum http_hop explain_tls(struct http_call *call, const char *error)
@@ -373,18 +380,20 @@ static enum http_hop explain_tls(struct http_call *call, const char *error)
 
     switch (call->trace.tls_failure) {
     case TLS_FAILURE_NAME:
-        return explain(call, HTTP_HOP_TLS,
-                       "the server's certificate is for another host name: %s; check the name in "
-                       "%s",
-                       certificate, call->request.named_by);
+        return explain_call(
+            call, HTTP_HOP_TLS,
+            "the server's certificate is for another host name: %s; check the name in "
+            "%s",
+            certificate, call->request.named_by);
     case TLS_FAILURE_TRUST:
     case TLS_FAILURE_DATES:
         return explain_trust(call, HTTP_HOP_TLS, "server");
     case TLS_FAILURE_ALERT:
         return explain_alert(call, error);
     default:
-        return explain(call, HTTP_HOP_TLS,
-                       "the TLS handshake failed: %s; does the port speak TLS (https)?", error);
+        return explain_call(call, HTTP_HOP_TLS,
+                            "the TLS handshake failed: %s; does the port speak TLS (https)?",
+                            error);
     }
 }
 
@@ -395,18 +404,20 @@ static enum http_hop explain_silence(struct http_call *call, const char *error)
     case STAGE_PROXY_TLS:
         return explain_proxy_tls(call, error);
     case STAGE_PROXY_ANSWER:
-        return explain(call, HTTP_HOP_PROXY, "%s, after CONNECT was sent; is it an HTTP proxy?",
-                       error);
+        return explain_call(call, HTTP_HOP_PROXY,
+                            "%s, after CONNECT was sent; is it an HTTP proxy?", error);
     case STAGE_TLS:
-        return explain(call, HTTP_HOP_TLS,
-                       "%s during the TLS handshake; does the port speak TLS (https/wss)?", error);
+        return explain_call(call, HTTP_HOP_TLS,
+                            "%s during the TLS handshake; does the port speak TLS (https/wss)?",
+                            error);
     case STAGE_ANSWER:
         if (!call->request.upgrade)
-            return explain(call, HTTP_HOP_HTTP, "%s after the request was sent", error);
-        return explain(call, HTTP_HOP_UPGRADE,
-                       "%s after the WebSocket request was sent; is it tunnel-server, and does "
-                       "everything in between pass WebSockets?",
-                       error);
+            return explain_call(call, HTTP_HOP_HTTP, "%s after the request was sent", error);
+        return explain_call(
+            call, HTTP_HOP_UPGRADE,
+            "%s after the WebSocket request was sent; is it tunnel-server, and does "
+            "everything in between pass WebSockets?",
+            error);
     default:
         return explain_connect(call, error);
     }
@@ -427,7 +438,7 @@ static void keep_failure(struct http_call *call, enum http_hop hop)
 }
 
 /* This address led nowhere. */
-static void attempt_failed(struct http_call *call, enum http_hop hop)
+static void call_attempt_failed(struct http_call *call, enum http_hop hop)
 {
     bool answered = call->response.head_done;
 
@@ -444,12 +455,12 @@ static void attempt_failed(struct http_call *call, enum http_hop hop)
         call->trace = call->furthest->trace;
         memcpy(call->reason, call->furthest->reason, sizeof call->reason);
     }
-    answer(call, hop);
+    answer_call(call, hop);
 }
 
 static void fail_silent(struct http_call *call, const char *error)
 {
-    attempt_failed(call, explain_silence(call, error));
+    call_attempt_failed(call, explain_silence(call, error));
 }
 
 static uint64_t elapsed_us(const struct http_call *call)
@@ -471,7 +482,7 @@ static void connection_failed(struct http_call *call, long result)
     call->trace.tls_failure = transport_failure(call->transport);
     bool tls = call->stage == STAGE_TLS ||
                (call->stage == STAGE_ANSWER && call->trace.tls_failure == TLS_FAILURE_ALERT);
-    attempt_failed(call, tls ? explain_tls(call, error) : explain_silence(call, error));
+    call_attempt_failed(call, tls ? explain_tls(call, error) : explain_silence(call, error));
 }
 
 /* The certificate is asked for once the handshake is over, either way. */
@@ -557,12 +568,12 @@ static int step_send(struct http_call *call)
 static int proxy_answered(struct http_call *call, bool more)
 {
     if (call->response.status / 100 != 2) {
-        attempt_failed(call, explain_refusal(call));
+        call_attempt_failed(call, explain_refusal(call));
         return -1;
     }
     if (more) {
-        attempt_failed(
-            call, explain(call, HTTP_HOP_PROXY, "the proxy sent more than its answer to CONNECT"));
+        call_attempt_failed(call, explain_call(call, HTTP_HOP_PROXY,
+                                               "the proxy sent more than its answer to CONNECT"));
         return -1;
     }
     call->trace.proxied_us = elapsed_us(call);
@@ -577,11 +588,12 @@ static int answered(struct http_call *call, bool more)
         return proxy_answered(call, more);
     call->trace.answered_us = elapsed_us(call);
     if (more && call->response.status == 101)
-        attempt_failed(
-            call, explain(call, HTTP_HOP_UPGRADE,
-                          "the server sent something before the request; is it tunnel-server?"));
+        call_attempt_failed(
+            call,
+            explain_call(call, HTTP_HOP_UPGRADE,
+                         "the server sent something before the request; is it tunnel-server?"));
     else
-        answer(call, HTTP_HOP_NONE);
+        answer_call(call, HTTP_HOP_NONE);
     return -1;
 }
 
@@ -589,10 +601,11 @@ static int malformed(struct http_call *call)
 {
     bool proxy = call->stage == STAGE_PROXY_ANSWER;
 
-    attempt_failed(call, explain(call, proxy ? HTTP_HOP_PROXY : HTTP_HOP_HTTP,
-                                 proxy ? "the proxy's answer is not HTTP; is it an HTTP proxy?"
-                                       : "the answer is not HTTP; does the port speak something "
-                                         "else, or is TLS needed (https)?"));
+    call_attempt_failed(
+        call, explain_call(call, proxy ? HTTP_HOP_PROXY : HTTP_HOP_HTTP,
+                           proxy ? "the proxy's answer is not HTTP; is it an HTTP proxy?"
+                                 : "the answer is not HTTP; does the port speak something "
+                                   "else, or is TLS needed (https)?"));
     return -1;
 }
 
@@ -633,16 +646,16 @@ static int step_receive(struct http_call *call)
     }
 }
 
-static void on_next_turn(struct worker_later *later);
+static void on_call_next_turn(struct worker_later *later);
 
-static void go_on(struct http_call *call)
+static void go_on_with_call(struct http_call *call)
 {
     int result = 1;
 
     for (unsigned steps = 0; result == 1; steps++) {
         if (steps == READS_A_TURN) {
             watch_want(call->writable, false);
-            worker_later(call->worker, &call->later, on_next_turn);
+            worker_later(call->worker, &call->later, on_call_next_turn);
             return;
         }
         if (call->stage == STAGE_PROXY_TLS || call->stage == STAGE_TLS) {
@@ -661,14 +674,14 @@ static void go_on(struct http_call *call)
     watch_want(call->writable, blocked);
 }
 
-static void on_next_turn(struct worker_later *later)
+static void on_call_next_turn(struct worker_later *later)
 {
-    go_on(list_entry(later, struct http_call, later));
+    go_on_with_call(list_entry(later, struct http_call, later));
 }
 
-static void on_ready(void *argument)
+static void on_call_ready(void *argument)
 {
-    go_on(argument);
+    go_on_with_call(argument);
 }
 
 static void forget_address(struct http_call *call, const struct socket_address *address)
@@ -683,7 +696,7 @@ static void forget_address(struct http_call *call, const struct socket_address *
     }
 }
 
-static void on_connected(void *context, const struct connector_result *result)
+static void on_call_connected(void *context, const struct connector_result *result)
 {
     struct http_call *call = context;
 
@@ -691,7 +704,7 @@ static void on_connected(void *context, const struct connector_result *result)
     if (result->fd < 0) {
         call->timed_out = result->timed_out;
         call->left.count = 0; /* all of them have been tried */
-        attempt_failed(call, explain_connect(call, result->error));
+        call_attempt_failed(call, explain_connect(call, result->error));
         return;
     }
     forget_address(call, &result->address);
@@ -699,8 +712,8 @@ static void on_connected(void *context, const struct connector_result *result)
     socket_format(&result->address, call->trace.address);
     call->trace.connected_us = elapsed_us(call);
     call->transport = transport_new(result->fd);
-    call->readable = watch_new(call->worker, result->fd, WATCH_READ, on_ready, call);
-    call->writable = watch_new(call->worker, result->fd, WATCH_WRITE, on_ready, call);
+    call->readable = watch_new(call->worker, result->fd, WATCH_READ, on_call_ready, call);
+    call->writable = watch_new(call->worker, result->fd, WATCH_WRITE, on_call_ready, call);
     watch_want(call->readable, true);
     if (call->left.count > 0)
         timer_start_ms(call->patience, ATTEMPT_MAX_MS);
@@ -713,7 +726,7 @@ static void on_connected(void *context, const struct connector_result *result)
     } else {
         begin_tls(call);
     }
-    go_on(call);
+    go_on_with_call(call);
 }
 
 static void begin_attempt(struct http_call *call)
@@ -726,7 +739,7 @@ static void begin_attempt(struct http_call *call)
     trace->certificate[0] = trace->protection[0] = '\0';
     trace->tls_failure = TLS_FAILURE_OTHER;
     call->connector = connector_start_known(call->worker, call->left.addresses, call->left.count,
-                                            RESOLVER_NO_TIMEOUT, on_connected, call);
+                                            RESOLVER_NO_TIMEOUT, on_call_connected, call);
 }
 
 static void note_addresses(struct http_call *call)
@@ -748,21 +761,21 @@ static void note_addresses(struct http_call *call)
     socket_format(&trace->tried, trace->address);
 }
 
-static void on_resolved(void *context, const struct resolver_result *result)
+static void on_call_resolved(void *context, const struct resolver_result *result)
 {
     struct http_call *call = context;
 
     call->query = NULL;
     if (result->error) {
         if (call->trace.proxy[0])
-            answer(call, explain(call, HTTP_HOP_PROXY,
-                                 "the proxy's name did not resolve: %s; check --proxy or "
-                                 "HTTPS_PROXY",
-                                 result->error));
+            answer_call(call, explain_call(call, HTTP_HOP_PROXY,
+                                           "the proxy's name did not resolve: %s; check --proxy or "
+                                           "HTTPS_PROXY",
+                                           result->error));
         else
-            answer(call, explain(call, HTTP_HOP_DNS,
-                                 "the name did not resolve: %s; check %s and the network",
-                                 result->error, call->request.named_by));
+            answer_call(call, explain_call(call, HTTP_HOP_DNS,
+                                           "the name did not resolve: %s; check %s and the network",
+                                           result->error, call->request.named_by));
         return;
     }
     call->left = *result;
@@ -782,7 +795,7 @@ static void on_patience(void *argument)
         fail_silent(call, "no answer came");
 }
 
-static void on_deadline(void *argument)
+static void on_call_deadline(void *argument)
 {
     struct http_call *call = argument;
 
@@ -790,8 +803,8 @@ static void on_deadline(void *argument)
     if (call->query) {
         resolver_cancel(call->query);
         call->query = NULL;
-        answer(call, explain(call, call->trace.proxy[0] ? HTTP_HOP_PROXY : HTTP_HOP_DNS,
-                             "the name did not resolve in time"));
+        answer_call(call, explain_call(call, call->trace.proxy[0] ? HTTP_HOP_PROXY : HTTP_HOP_DNS,
+                                       "the name did not resolve in time"));
         return;
     }
     connector_cancel(call->connector);
@@ -806,7 +819,7 @@ static void on_deadline(void *argument)
 /* ---- life */
 
 /* Looks for the way; begins, or answers with what is wrong with it. */
-static void on_next(void *argument)
+static void on_call_next(void *argument)
 {
     struct http_call *call = argument;
     const struct http_call_request *request = &call->request;
@@ -816,15 +829,17 @@ static void on_next(void *argument)
 
     const char *why = http_way_proxy(call->way, host, port, request->tls, &call->proxy);
     if (why) {
-        answer(call, explain(call, HTTP_HOP_PROXY,
-                             "the proxy in HTTPS_PROXY (or http_proxy, ALL_PROXY): %s; --proxy "
-                             "none uses no proxy",
-                             why));
+        answer_call(call,
+                    explain_call(call, HTTP_HOP_PROXY,
+                                 "the proxy in HTTPS_PROXY (or http_proxy, ALL_PROXY): %s; --proxy "
+                                 "none uses no proxy",
+                                 why));
         return;
     }
     if (call->size > REQUEST_MAX) {
-        answer(call, explain(call, HTTP_HOP_AUTH, "the request would be larger than %d KiB",
-                             REQUEST_MAX / 1024));
+        answer_call(call,
+                    explain_call(call, HTTP_HOP_AUTH, "the request would be larger than %d KiB",
+                                 REQUEST_MAX / 1024));
         return;
     }
     if (call->proxy.host[0]) {
@@ -833,10 +848,10 @@ static void on_next(void *argument)
         address_format(host, port, call->trace.proxy);
     }
     if (http_way_override(call->way, host, port, &known))
-        on_resolved(call, &known);
+        on_call_resolved(call, &known);
     else
         call->query =
-            resolver_lookup(call->worker, host, port, RESOLVER_NO_TIMEOUT, on_resolved, call);
+            resolver_lookup(call->worker, host, port, RESOLVER_NO_TIMEOUT, on_call_resolved, call);
 }
 
 struct http_call *http_call_start(struct http_way *way, const struct http_call_request *request,
@@ -851,9 +866,9 @@ struct http_call *http_call_start(struct http_way *way, const struct http_call_r
     call->context = context;
     call->begun_us = clock_now_us();
     call->body = memory_new_array(1, request->answer_max + 1);
-    call->deadline = timer_new(call->worker, on_deadline, call);
+    call->deadline = timer_new(call->worker, on_call_deadline, call);
     call->patience = timer_new(call->worker, on_patience, call);
-    call->next = timer_new(call->worker, on_next, call);
+    call->next = timer_new(call->worker, on_call_next, call);
     list_init(&call->later.node);
     make_request(call);
     call->request.headers = NULL;

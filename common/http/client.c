@@ -34,8 +34,8 @@ struct http_client {
 /* ---- the answer */
 
 __attribute__((format(printf, 4, 5))) static enum http_hop
-explain(struct http_client *client, const struct http_call_result *result, enum http_hop hop,
-        const char *format, ...)
+explain_upgrade(struct http_client *client, const struct http_call_result *result,
+                enum http_hop hop, const char *format, ...)
 {
     const struct http_call_request request = {.host = client->settings.host,
                                               .port = client->settings.port};
@@ -75,7 +75,7 @@ static enum http_hop explain_status(struct http_client *client,
     char text[HTTP_REASON_MAX];
     enum http_hop hop = http_refusal_explain(&request, result->response, text, sizeof text);
 
-    return explain(client, result, hop, "%s", text);
+    return explain_upgrade(client, result, hop, "%s", text);
 }
 
 /* 101: is it a WebSocket's? (RFC 6455, 4.1) */
@@ -90,16 +90,18 @@ static enum http_hop check_upgrade(struct http_client *client,
     if (!http_response_has(response, "upgrade", "websocket") ||
         !http_response_has(response, "connection", "upgrade") ||
         strcmp(accept, client->accept) != 0)
-        return explain(client, result, HTTP_HOP_UPGRADE,
-                       "the answer was 101, but not a WebSocket's; something in between answers "
-                       "in the server's place");
+        return explain_upgrade(
+            client, result, HTTP_HOP_UPGRADE,
+            "the answer was 101, but not a WebSocket's; something in between answers "
+            "in the server's place");
     if (http_response_header(response, "sec-websocket-extensions", value, sizeof value))
-        return explain(client, result, HTTP_HOP_UPGRADE,
-                       "the answer names a WebSocket extension that was not requested (%s)", value);
+        return explain_upgrade(client, result, HTTP_HOP_UPGRADE,
+                               "the answer names a WebSocket extension that was not requested (%s)",
+                               value);
     /* An ingress may take the name of the protocol out; another one is another service's. */
     if (http_response_header(response, "sec-websocket-protocol", value, sizeof value) &&
         strcmp(value, PROTOCOL) != 0)
-        return explain(
+        return explain_upgrade(
             client, result, HTTP_HOP_UPGRADE,
             "the server is not tunnel-server: its WebSocket speaks another protocol (%s)", value);
     return HTTP_HOP_NONE;
@@ -119,7 +121,7 @@ static unsigned retry_after_ms(const struct http_response *response)
     return seconds < RETRY_AFTER_MAX_S ? (unsigned)seconds * 1000 : RETRY_AFTER_MAX_S * 1000;
 }
 
-static void on_called(void *context, const struct http_call_result *result)
+static void on_upgrade_called(void *context, const struct http_call_result *result)
 {
     struct http_client *client = context;
     struct http_dial_result mine = {
@@ -180,7 +182,7 @@ void http_client_dial(struct http_client *client, const char *const *headers, un
     client->origin_sent = is_sent(headers, "origin");
     client->callback = callback;
     client->context = context;
-    client->call = http_call_start(client->way, &request, timeout_ms, on_called, client);
+    client->call = http_call_start(client->way, &request, timeout_ms, on_upgrade_called, client);
 }
 
 struct http_client *http_client_new(struct http_way *way,

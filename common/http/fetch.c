@@ -33,7 +33,7 @@ static int64_t read_date(const struct http_response *response)
     return (int64_t)timegm(&tm);
 }
 
-static void on_called(void *context, const struct http_call_result *result)
+static void on_fetch_called(void *context, const struct http_call_result *result)
 {
     struct http_fetch *fetch = context;
     char location[300] = "";
@@ -85,7 +85,7 @@ struct http_fetch *http_fetch_start(struct http_way *way, const struct http_fetc
         .body_size = request->content_type ? request->body_size : 0,
         .answer_max = HTTP_FETCH_BODY_MAX,
     };
-    fetch->call = http_call_start(way, &call, timeout_ms, on_called, fetch);
+    fetch->call = http_call_start(way, &call, timeout_ms, on_fetch_called, fetch);
     return fetch;
 }
 

@@ -100,7 +100,7 @@ static bool read_status_line(struct http_response *response)
 }
 
 /* false: the lengths that the header gives differ, or are none. */
-static bool read_length(struct http_response *response, bool *given)
+static bool read_content_length(struct http_response *response, bool *given)
 {
     struct http_fields fields = headers(response);
     struct http_field field;
@@ -136,7 +136,7 @@ static enum http_response_result begin_body(struct http_response *response)
     bool given;
 
     if (!read_status_line(response) || !headers_are_whole(response) ||
-        !read_length(response, &given))
+        !read_content_length(response, &given))
         return HTTP_RESPONSE_MALFORMED;
     if (response->status / 100 == 1 && response->status != 101) {
         /* An interim answer: the real one is still to come. */
@@ -186,7 +186,7 @@ static enum http_response_result receive_head(struct http_response *response, ch
 
 /* ---- the body */
 
-static void keep(struct http_response *response, const uint8_t *bytes, size_t size)
+static void keep_body(struct http_response *response, const uint8_t *bytes, size_t size)
 {
     size_t room = response->body_max - response->body_size;
 
@@ -202,17 +202,17 @@ static void keep(struct http_response *response, const uint8_t *bytes, size_t si
 }
 
 /* Takes what of size belongs to the body or chunk. */
-static size_t take(struct http_response *response, const uint8_t *bytes, size_t size)
+static size_t take_body(struct http_response *response, const uint8_t *bytes, size_t size)
 {
     if (!response->until_end && size > response->left)
         size = (size_t)response->left;
-    keep(response, bytes, size);
+    keep_body(response, bytes, size);
     if (!response->until_end)
         response->left -= size;
     return size;
 }
 
-static int hex_digit(char c)
+static int response_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -228,7 +228,7 @@ static enum http_response_result receive_between(struct http_response *response,
 
     switch (response->state) {
     case STATE_CHUNK_SIZE:
-        digit = hex_digit(byte);
+        digit = response_hex_digit(byte);
         if (digit >= 0 && response->left <= CHUNK_MAX >> 4) {
             response->left = response->left << 4 | (uint64_t)digit;
             response->line_end = 1;
@@ -267,7 +267,7 @@ enum http_response_result http_response_receive(struct http_response *response,
 
     while (at < size && result == HTTP_RESPONSE_MORE) {
         if (response->state == STATE_BODY || response->state == STATE_CHUNK) {
-            at += take(response, bytes + at, size - at);
+            at += take_body(response, bytes + at, size - at);
             if (response->until_end || response->left > 0)
                 continue;
             if (response->state == STATE_BODY) {

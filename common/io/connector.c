@@ -54,7 +54,7 @@ void connector_cancel(struct connector *connector)
     free(connector);
 }
 
-static void answer(struct connector *connector, struct connector_result *result)
+static void answer_connector(struct connector *connector, struct connector_result *result)
 {
     connector_callback callback = connector->callback;
     void *context = connector->context;
@@ -63,17 +63,18 @@ static void answer(struct connector *connector, struct connector_result *result)
     callback(context, result);
 }
 
-static void fail(struct connector *connector, bool timed_out, bool name_failed, const char *error)
+static void fail_connector(struct connector *connector, bool timed_out, bool name_failed,
+                           const char *error)
 {
     struct connector_result result = {
         .fd = -1, .timed_out = timed_out, .name_failed = name_failed, .error = error};
 
-    answer(connector, &result);
+    answer_connector(connector, &result);
 }
 
 static void begin_next(struct connector *connector);
 
-static void attempt_failed(struct attempt *attempt, int error)
+static void connector_attempt_failed(struct attempt *attempt, int error)
 {
     struct connector *connector = attempt->connector;
 
@@ -83,10 +84,10 @@ static void attempt_failed(struct attempt *attempt, int error)
     if (connector->begun < connector->count)
         begin_next(connector);
     else if (connector->failed == connector->count)
-        fail(connector, error == ETIMEDOUT, false, connector->error);
+        fail_connector(connector, error == ETIMEDOUT, false, connector->error);
 }
 
-static void on_connected(void *argument)
+static void on_connector_connected(void *argument)
 {
     struct attempt *attempt = argument;
     struct connector_result result = {.fd = attempt->fd, .address = attempt->address};
@@ -96,12 +97,12 @@ static void on_connected(void *argument)
     if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         error = errno;
     if (error != 0) {
-        attempt_failed(attempt, error);
+        connector_attempt_failed(attempt, error);
         return;
     }
     attempt->fd = -1;
     socket_tune(result.fd);
-    answer(attempt->connector, &result);
+    answer_connector(attempt->connector, &result);
 }
 
 static void begin_next(struct connector *connector)
@@ -110,23 +111,23 @@ static void begin_next(struct connector *connector)
 
     attempt->fd = socket_new(attempt->address.storage.ss_family);
     if (attempt->fd < 0) {
-        attempt_failed(attempt, errno);
+        connector_attempt_failed(attempt, errno);
         return;
     }
     if (connect(attempt->fd, (struct sockaddr *)&attempt->address.storage, attempt->address.size) !=
             0 &&
         errno != EINPROGRESS && errno != EINTR) {
-        attempt_failed(attempt, errno);
+        connector_attempt_failed(attempt, errno);
         return;
     }
     attempt->connected =
-        watch_new(connector->worker, attempt->fd, WATCH_WRITE, on_connected, attempt);
+        watch_new(connector->worker, attempt->fd, WATCH_WRITE, on_connector_connected, attempt);
     watch_want(attempt->connected, true);
     if (connector->begun < connector->count)
         timer_start_us(connector->next, NEXT_ATTEMPT_US);
 }
 
-static void on_next(void *argument)
+static void on_connector_next(void *argument)
 {
     struct connector *connector = argument;
 
@@ -134,11 +135,11 @@ static void on_next(void *argument)
         begin_next(connector);
 }
 
-static void on_deadline(void *argument)
+static void on_connector_deadline(void *argument)
 {
     struct connector *connector = argument;
 
-    fail(connector, true, connector->query != NULL, "no answer in time");
+    fail_connector(connector, true, connector->query != NULL, "no answer in time");
 }
 
 static void set_addresses(struct connector *connector, const struct socket_address *addresses,
@@ -152,21 +153,22 @@ static void set_addresses(struct connector *connector, const struct socket_addre
     }
 }
 
-static void on_resolved(void *context, const struct resolver_result *result)
+static void on_connector_resolved(void *context, const struct resolver_result *result)
 {
     struct connector *connector = context;
 
     connector->query = NULL;
     if (result->error) {
-        fail(connector, false, true, result->error);
+        fail_connector(connector, false, true, result->error);
         return;
     }
     set_addresses(connector, result->addresses, result->count);
     if (connector->count > 0)
         begin_next(connector);
     else
-        answer(connector, &(struct connector_result){
-                              .fd = -1, .forbidden = true, .error = "the address is forbidden"});
+        answer_connector(connector,
+                         &(struct connector_result){
+                             .fd = -1, .forbidden = true, .error = "the address is forbidden"});
 }
 
 static struct connector *connector_new(struct worker *worker, unsigned timeout_ms,
@@ -177,8 +179,8 @@ static struct connector *connector_new(struct worker *worker, unsigned timeout_m
     connector->worker = worker;
     connector->callback = callback;
     connector->context = context;
-    connector->deadline = timer_new(worker, on_deadline, connector);
-    connector->next = timer_new(worker, on_next, connector);
+    connector->deadline = timer_new(worker, on_connector_deadline, connector);
+    connector->next = timer_new(worker, on_connector_next, connector);
     if (timeout_ms != RESOLVER_NO_TIMEOUT)
         timer_start_ms(connector->deadline, timeout_ms);
     return connector;
@@ -189,7 +191,8 @@ struct connector *connector_start(struct worker *worker, const char *host, uint1
 {
     struct connector *connector = connector_new(worker, timeout_ms, callback, context);
 
-    connector->query = resolver_lookup(worker, host, port, timeout_ms, on_resolved, connector);
+    connector->query =
+        resolver_lookup(worker, host, port, timeout_ms, on_connector_resolved, connector);
     return connector;
 }
 

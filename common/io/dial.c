@@ -40,7 +40,7 @@ void dial_cancel(struct dial *dial)
     free(dial);
 }
 
-static void answer(struct dial *dial, const struct dial_result *result)
+static void answer_dial(struct dial *dial, const struct dial_result *result)
 {
     dial_callback callback = dial->callback;
     void *context = dial->context;
@@ -52,12 +52,13 @@ static void answer(struct dial *dial, const struct dial_result *result)
     free(dial);
 }
 
-static void fail_tls(struct dial *dial, enum tls_failure failure, bool timed_out, const char *error)
+static void fail_dial_tls(struct dial *dial, enum tls_failure failure, bool timed_out,
+                          const char *error)
 {
-    answer(dial, &(struct dial_result){.failure = DIAL_FAILURE_TLS,
-                                       .tls = failure,
-                                       .timed_out = timed_out,
-                                       .error = error});
+    answer_dial(dial, &(struct dial_result){.failure = DIAL_FAILURE_TLS,
+                                            .tls = failure,
+                                            .timed_out = timed_out,
+                                            .error = error});
 }
 
 static void handshake_done(struct dial *dial)
@@ -65,10 +66,10 @@ static void handshake_done(struct dial *dial)
     struct dial_result result = {.transport = dial->transport};
 
     dial->transport = NULL;
-    answer(dial, &result);
+    answer_dial(dial, &result);
 }
 
-static void go_on(struct dial *dial)
+static void go_on_with_dial(struct dial *dial)
 {
     switch (transport_handshake(dial->transport)) {
     case 1:
@@ -78,22 +79,23 @@ static void go_on(struct dial *dial)
         watch_want(dial->writable, transport_busy(dial->transport));
         break;
     case TRANSPORT_EOF:
-        fail_tls(dial, TLS_FAILURE_NOT_TLS, false,
-                 "the connection was closed during the TLS handshake");
+        fail_dial_tls(dial, TLS_FAILURE_NOT_TLS, false,
+                      "the connection was closed during the TLS handshake");
         break;
     default:
-        fail_tls(dial, transport_failure(dial->transport), false, transport_error(dial->transport));
+        fail_dial_tls(dial, transport_failure(dial->transport), false,
+                      transport_error(dial->transport));
     }
 }
 
-static void on_ready(void *argument)
+static void on_dial_ready(void *argument)
 {
-    go_on(argument);
+    go_on_with_dial(argument);
 }
 
-static void on_deadline(void *argument)
+static void on_dial_deadline(void *argument)
 {
-    fail_tls(argument, TLS_FAILURE_NOT_TLS, true, "no answer during the TLS handshake");
+    fail_dial_tls(argument, TLS_FAILURE_NOT_TLS, true, "no answer during the TLS handshake");
 }
 
 static void start_handshake(struct dial *dial)
@@ -104,14 +106,14 @@ static void start_handshake(struct dial *dial)
 
     dial->transport = transport_secure(dial->transport, dial->tls.context,
                                        dial->tls.server_name ? dial->tls.server_name : dial->host);
-    dial->readable = watch_new(dial->worker, fd, WATCH_READ, on_ready, dial);
-    dial->writable = watch_new(dial->worker, fd, WATCH_WRITE, on_ready, dial);
-    dial->deadline = timer_new(dial->worker, on_deadline, dial);
+    dial->readable = watch_new(dial->worker, fd, WATCH_READ, on_dial_ready, dial);
+    dial->writable = watch_new(dial->worker, fd, WATCH_WRITE, on_dial_ready, dial);
+    dial->deadline = timer_new(dial->worker, on_dial_deadline, dial);
     watch_want(dial->readable, true);
     timer_start_us(dial->deadline, left_us);
 }
 
-static void on_connected(void *context, const struct connector_result *result)
+static void on_dial_connected(void *context, const struct connector_result *result)
 {
     struct dial *dial = context;
 
@@ -120,14 +122,14 @@ static void on_connected(void *context, const struct connector_result *result)
         dial->transport = transport_new(result->fd);
         if (dial->tls.context)
             start_handshake(dial);
-        go_on(dial);
+        go_on_with_dial(dial);
         return;
     }
-    answer(dial, &(struct dial_result){.failure = result->name_failed ? DIAL_FAILURE_NAME
-                                                  : result->forbidden ? DIAL_FAILURE_FORBIDDEN
-                                                                      : DIAL_FAILURE_TCP,
-                                       .timed_out = result->timed_out,
-                                       .error = result->error});
+    answer_dial(dial, &(struct dial_result){.failure = result->name_failed ? DIAL_FAILURE_NAME
+                                                       : result->forbidden ? DIAL_FAILURE_FORBIDDEN
+                                                                           : DIAL_FAILURE_TCP,
+                                            .timed_out = result->timed_out,
+                                            .error = result->error});
 }
 
 struct dial *dial_start(struct worker *worker, const char *host, uint16_t port,
@@ -146,7 +148,7 @@ struct dial *dial_start(struct worker *worker, const char *host, uint16_t port,
     if (dial->tls.context)
         SSL_CTX_up_ref(dial->tls.context);
     dial->deadline_us = clock_now_us() + (uint64_t)timeout_ms * 1000;
-    dial->connector = connector_start(worker, host, port, timeout_ms, on_connected, dial);
+    dial->connector = connector_start(worker, host, port, timeout_ms, on_dial_connected, dial);
     return dial;
 }
 

@@ -104,7 +104,7 @@ void listener_take_all(struct listener *listener)
     take_waiting(listener, BACKLOG);
 }
 
-static void on_readable(void *argument)
+static void on_listener_readable(void *argument)
 {
     take_waiting(argument, ACCEPTS_A_TURN);
 }
@@ -155,7 +155,7 @@ static struct listener *make_listener(struct worker *worker, const char *name,
     listener->address = *address;
     listener->address.size = sizeof listener->address.storage;
     getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.size);
-    listener->readable = watch_new(worker, fd, WATCH_READ, on_readable, listener);
+    listener->readable = watch_new(worker, fd, WATCH_READ, on_listener_readable, listener);
     listener->resume = timer_new(worker, on_resume, listener);
     watch_want(listener->readable, true);
     return listener;

@@ -153,7 +153,7 @@ static void answer_query(struct resolver_query *query, struct resolver_result *r
     callback(context, result);
 }
 
-static void collect(struct resolver_result *result, const struct addrinfo *found)
+static void collect_addresses(struct resolver_result *result, const struct addrinfo *found)
 {
     for (; found && result->count < RESOLVER_ADDRESSES_MAX; found = found->ai_next) {
         struct socket_address *address = &result->addresses[result->count];
@@ -174,7 +174,7 @@ static void read_job(const struct job *job, struct resolver_result *result)
     else if (job->status != 0)
         result->error = gai_strerror(job->status);
     else
-        collect(result, job->found);
+        collect_addresses(result, job->found);
     if (!result->error && result->count == 0)
         result->error = "the name has no address";
 }

@@ -74,7 +74,7 @@ static bool must_wait(void)
 
 /* ---- what is under the TLS: as readv() and send() */
 
-static ssize_t receive(struct transport *transport, const struct iovec *spaces, size_t count)
+static ssize_t receive_below(struct transport *transport, const struct iovec *spaces, size_t count)
 {
     struct transport *below = transport->below;
 
@@ -106,7 +106,7 @@ static ssize_t transmit(struct transport *transport, const uint8_t *bytes, size_
     return -1;
 }
 
-/* Why receive() or transmit() failed. */
+/* Why receive_below() or transmit() failed. */
 static const char *reason_below(const struct transport *transport)
 {
     const char *reason = transport->below ? transport_error(transport->below) : "";
@@ -180,7 +180,7 @@ static ssize_t read_ahead(struct transport *transport, char *bytes, size_t size)
     }
     tls->ahead_at = tls->ahead_fill = 0;
     const struct iovec spaces[] = {{bytes, size}, {tls->ahead, READ_AHEAD}};
-    ssize_t got = receive(transport, spaces, 2);
+    ssize_t got = receive_below(transport, spaces, 2);
     tls->drained = got > 0 && (size_t)got < size + READ_AHEAD;
     if (got > (ssize_t)size) {
         tls->ahead_fill = (size_t)got - size;
@@ -342,7 +342,7 @@ static void close_tls(struct transport *transport)
 }
 
 /* All but the descriptor. */
-static void release(struct transport *transport)
+static void release_tls(struct transport *transport)
 {
     if (transport->tls) {
         SSL_free(transport->tls->ssl);
@@ -366,7 +366,7 @@ void transport_free(struct transport *transport)
         transport_free(transport->below);
     else
         close(transport->fd);
-    release(transport);
+    release_tls(transport);
 }
 
 void transport_reset(struct transport *transport)
@@ -377,7 +377,7 @@ void transport_reset(struct transport *transport)
         transport_reset(transport->below);
     else
         socket_reset(transport->fd);
-    release(transport);
+    release_tls(transport);
 }
 
 void transport_shutdown(struct transport *transport)
@@ -435,7 +435,7 @@ static long fail_errno(struct transport *transport)
     return TRANSPORT_ERROR;
 }
 
-static long fail_tls(struct transport *transport)
+static long fail_transport_tls(struct transport *transport)
 {
     struct transport_tls *tls = transport->tls;
     unsigned long code = ERR_peek_last_error();
@@ -480,7 +480,7 @@ int transport_handshake(struct transport *transport)
         ERR_clear_error();
         return TRANSPORT_EOF;
     }
-    fail_tls(transport);
+    fail_transport_tls(transport);
     if (SSL_get_verify_result(tls->ssl) != X509_V_OK)
         snprintf(tls->error, sizeof tls->error, "%s",
                  X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
@@ -520,7 +520,7 @@ static long read_tls(struct transport *transport, int (*read)(SSL *, void *, int
         return TRANSPORT_EOF;
     default:
         if (!tls->ended)
-            return fail_tls(transport);
+            return fail_transport_tls(transport);
         ERR_clear_error();
         return TRANSPORT_EOF;
     }
@@ -641,7 +641,7 @@ static int encrypt(struct transport *transport, const uint8_t *bytes, size_t siz
     while (size > 0) {
         int put = SSL_write(transport->tls->ssl, bytes, (int)size);
         if (put <= 0)
-            return (int)fail_tls(transport);
+            return (int)fail_transport_tls(transport);
         bytes += put;
         size -= (size_t)put;
     }

@@ -51,7 +51,7 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void on_tick(void *argument)
+static void on_wake_tick(void *argument)
 {
     struct wake *wake = argument;
     uint64_t now = wall_ms();
@@ -146,7 +146,7 @@ struct wake *wake_new(struct worker *worker, wake_callback callback, void *conte
     wake->callback = callback;
     wake->context = context;
     wake->last_ms = wall_ms();
-    wake->tick = timer_new(worker, on_tick, wake);
+    wake->tick = timer_new(worker, on_wake_tick, wake);
     wake->settled = timer_new(worker, on_settled, wake);
     timer_repeat_ms(wake->tick, TICK_S * 1000);
     watch_far_away(wake);

@@ -31,7 +31,7 @@ static void on_reap(evutil_socket_t fd, short what, void *argument)
 }
 
 /* Whoever wants to go on after this waits for the next turn. */
-static void on_next_turn(evutil_socket_t fd, short what, void *argument)
+static void on_worker_next_turn(evutil_socket_t fd, short what, void *argument)
 {
     struct worker *worker = argument;
     struct list now;
@@ -83,7 +83,7 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     list_init(&worker->kept);
     list_init(&worker->later);
     worker->reaper = new_event(worker, on_reap);
-    worker->next_turn = new_event(worker, on_next_turn);
+    worker->next_turn = new_event(worker, on_worker_next_turn);
     return true;
 }
 

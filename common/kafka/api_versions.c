@@ -12,7 +12,7 @@
 
 enum { UNSUPPORTED_VERSION = 35, NEWEST_KNOWN = 5 };
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method api_versions_method(int16_t version)
 {
     (void)version;
     return KAFKA_HOLD_FRAME;
@@ -38,7 +38,7 @@ static void clamp(struct kafka_rewrite *r)
     r->copied = r->in.at;
 }
 
-static int rewrite(struct kafka_rewrite *r)
+static int rewrite_api_versions(struct kafka_rewrite *r)
 {
     int16_t error = (int16_t)byte_reader_u16(&r->in);
 
@@ -56,4 +56,5 @@ static int rewrite(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_api_versions_handler = {method, NULL, rewrite};
+const struct kafka_handler kafka_api_versions_handler = {api_versions_method, NULL,
+                                                         rewrite_api_versions};

@@ -47,7 +47,7 @@ size_t kafka_bootstrap_request(enum kafka_endpoint_type type, uint8_t *buffer,
     return byte_writer_size(&w);
 }
 
-static enum kafka_bootstrap_result fail(const char **reason, const char *why)
+static enum kafka_bootstrap_result fail_bootstrap(const char **reason, const char *why)
 {
     *reason = why;
     return KAFKA_BOOTSTRAP_EFRAME;
@@ -107,17 +107,17 @@ static enum kafka_bootstrap_result read_header(const uint8_t *bytes, size_t size
     enum kafka_sniff sniffed = kafka_sniff(bytes, size);
 
     if (sniffed != KAFKA_SNIFF_KAFKA && sniffed != KAFKA_SNIFF_MORE)
-        return fail(reason, kafka_sniff_broker_advice(sniffed));
+        return fail_bootstrap(reason, kafka_sniff_broker_advice(sniffed));
     if (size < 4)
         return KAFKA_BOOTSTRAP_MORE;
     int32_t length = (int32_t)byte_load_u32(bytes);
     if (length < 4 || length > KAFKA_BOOTSTRAP_RESPONSE_MAX - 4)
-        return fail(reason, "the broker's answer has an invalid length");
+        return fail_bootstrap(reason, "the broker's answer has an invalid length");
     if (size - 4 < (size_t)length)
         return KAFKA_BOOTSTRAP_MORE;
     byte_reader_init(r, bytes + 4, (size_t)length);
     if ((int32_t)byte_reader_u32(r) != correlation_id)
-        return fail(reason, "the broker's answer does not match the request");
+        return fail_bootstrap(reason, "the broker's answer does not match the request");
     return KAFKA_BOOTSTRAP_OK;
 }
 
@@ -134,10 +134,11 @@ enum kafka_bootstrap_result kafka_bootstrap_response(
         return result;
     const char *why = controllers ? read_describe_cluster(&r) : NULL;
     if (why)
-        return fail(reason, why);
+        return fail_bootstrap(reason, why);
     if (!read_nodes(r, controllers, NULL, NULL))
-        return fail(reason, controllers ? "the broker's DescribeCluster response is malformed"
-                                        : "the broker's Metadata response is malformed");
+        return fail_bootstrap(reason, controllers
+                                          ? "the broker's DescribeCluster response is malformed"
+                                          : "the broker's Metadata response is malformed");
     read_nodes(r, controllers, node, context);
     return KAFKA_BOOTSTRAP_OK;
 }
@@ -193,7 +194,7 @@ enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *byt
     uint16_t error = byte_reader_u16(&r);
     *apis = (struct kafka_bootstrap_apis){.count = byte_reader_u32(&r)};
     if (r.failed || apis->count > byte_reader_left(&r) / VERSIONS_ENTRY)
-        return fail(reason, "the broker's ApiVersions response is malformed");
+        return fail_bootstrap(reason, "the broker's ApiVersions response is malformed");
     for (uint32_t i = 0; i < apis->count; i++) {
         uint16_t key = byte_reader_u16(&r);
         byte_reader_u32(&r); /* the lowest and the highest version */
@@ -201,7 +202,7 @@ enum kafka_bootstrap_result kafka_bootstrap_versions_response(const uint8_t *byt
         apis->describe_cluster |= key == KAFKA_KEY_DESCRIBE_CLUSTER;
     }
     return error == 0 ? KAFKA_BOOTSTRAP_OK
-                      : fail(reason, "it answered an ApiVersions request with an error");
+                      : fail_bootstrap(reason, "it answered an ApiVersions request with an error");
 }
 
 size_t kafka_bootstrap_proof_request(uint8_t *buffer, int32_t correlation_id)
@@ -250,7 +251,7 @@ enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes,
 
     if (result == KAFKA_BOOTSTRAP_MORE && size >= 4 &&
         byte_load_u32(bytes) > KAFKA_BOOTSTRAP_PROOF_MAX - 4)
-        return fail(reason, "its answer is not an ApiVersions response");
+        return fail_bootstrap(reason, "its answer is not an ApiVersions response");
     if (result != KAFKA_BOOTSTRAP_OK)
         return result;
     int16_t error = (int16_t)byte_reader_u16(&r);
@@ -258,8 +259,8 @@ enum kafka_bootstrap_result kafka_bootstrap_proof_response(const uint8_t *bytes,
      * brokers): what counts is that the request was read. */
     if (r.failed || error < UNKNOWN_SERVER_ERROR || error > ERROR_MAX ||
         (error == 0 && !is_list_of_apis(&r)))
-        return fail(reason, "its answer is not an ApiVersions response");
+        return fail_bootstrap(reason, "its answer is not an ApiVersions response");
     if (size > (size_t)4 + byte_load_u32(bytes))
-        return fail(reason, "it sent more than it was asked for");
+        return fail_bootstrap(reason, "it sent more than it was asked for");
     return KAFKA_BOOTSTRAP_OK;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Room for size more bytes; false: over max bytes in all, or no memory. */
-static bool reserve(struct kafka_buffer *b, size_t size, size_t max)
+static bool reserve_buffer(struct kafka_buffer *b, size_t size, size_t max)
 {
     size_t capacity = b->capacity > 0 ? b->capacity : 512;
 
@@ -24,7 +24,7 @@ static bool reserve(struct kafka_buffer *b, size_t size, size_t max)
 
 bool kafka_buffer_append(struct kafka_buffer *b, const void *bytes, size_t size, size_t max)
 {
-    if (!reserve(b, size, max))
+    if (!reserve_buffer(b, size, max))
         return false;
     if (size > 0)
         memcpy(b->bytes + b->size, bytes, size);

@@ -5,13 +5,13 @@
 #include "kafka/api.h"
 #include "kafka/rewrite.h"
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method describe_cluster_method(int16_t version)
 {
     (void)version;
     return KAFKA_HOLD_FRAME;
 }
 
-static int rewrite(struct kafka_rewrite *r)
+static int rewrite_describe_cluster(struct kafka_rewrite *r)
 {
     enum kafka_endpoint_type type = KAFKA_ENDPOINT_BROKER;
     size_t size;
@@ -36,4 +36,5 @@ static int rewrite(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_describe_cluster_handler = {method, NULL, rewrite};
+const struct kafka_handler kafka_describe_cluster_handler = {describe_cluster_method, NULL,
+                                                             rewrite_describe_cluster};

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method fetch_method(int16_t version)
 {
     return version >= 16 ? KAFKA_HOLD_TAIL : KAFKA_PASS;
 }
@@ -29,7 +29,7 @@ static const struct kafka_step layout_16[] = {
 };
 /* clang-format on */
 
-static const struct kafka_step *layout(int16_t version)
+static const struct kafka_step *fetch_version_layout(int16_t version)
 {
     (void)version;
     return layout_16;
@@ -75,7 +75,7 @@ static void erase_endpoints(struct kafka_rewrite *r, struct kafka_tags_used *use
     }
 }
 
-static int rewrite(struct kafka_rewrite *r)
+static int rewrite_fetch(struct kafka_rewrite *r)
 {
     struct kafka_tags_used used;
     struct byte_reader start = r->in;
@@ -98,4 +98,5 @@ static int rewrite(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_fetch_handler = {method, layout, rewrite};
+const struct kafka_handler kafka_fetch_handler = {fetch_method, fetch_version_layout,
+                                                  rewrite_fetch};

@@ -99,14 +99,14 @@ static void pass(struct turn *t, size_t size)
     t->end = t->used;
 }
 
-static void take(struct turn *t, size_t size)
+static void use_up(struct turn *t, size_t size)
 {
     t->used += size;
     if (t->start == t->end)
         t->start = t->end = t->used;
 }
 
-static size_t smaller(uint64_t a, size_t b)
+static size_t filter_smaller(uint64_t a, size_t b)
 {
     return a < b ? (size_t)a : b;
 }
@@ -152,8 +152,8 @@ void kafka_filter_free(struct kafka_filter *f)
 }
 
 /* "<API> v<version> <direction> (correlation id <id>, client id "<id>") <what>" */
-static int fail(struct kafka_filter *f, int error, const struct kafka_request *request,
-                const char *direction, const char *what)
+static int fail_filter(struct kafka_filter *f, int error, const struct kafka_request *request,
+                       const char *direction, const char *what)
 {
     const char *client_id = f->reader.client_id;
     char name[64] = "the", where[48] = "", who[96] = "";
@@ -178,7 +178,7 @@ static int fail(struct kafka_filter *f, int error, const struct kafka_request *r
     return error;
 }
 
-static int fail_protocol(struct kafka_filter *f, const char *sentence)
+static int fail_filter_protocol(struct kafka_filter *f, const char *sentence)
 {
     snprintf(f->reason, sizeof f->reason, "%s", sentence);
     f->failure = KAFKA_FILTER_EPROTOCOL;
@@ -187,7 +187,7 @@ static int fail_protocol(struct kafka_filter *f, const char *sentence)
 
 static int fail_response(struct kafka_filter *f, int error, const char *what)
 {
-    return fail(f, error, &f->request, "response", what);
+    return fail_filter(f, error, &f->request, "response", what);
 }
 
 static void report(struct kafka_filter *f, enum kafka_filter_event type,
@@ -219,7 +219,7 @@ static int check_version(struct kafka_filter *f, const struct kafka_request *req
              "has a version unknown to the tunnel (it knows 0 to %d), so the broker addresses in "
              "its response could not be replaced",
              api->known_max);
-    return fail(f, KAFKA_FILTER_EVERSION, request, "request", what);
+    return fail_filter(f, KAFKA_FILTER_EVERSION, request, "request", what);
 }
 
 static bool is_login(const struct kafka_request *request)
@@ -235,7 +235,8 @@ static int enter_request(struct kafka_filter *f)
 
     f->beyond_login |= !is_login(request);
     if (f->only_login && f->beyond_login)
-        return fail(f, KAFKA_FILTER_ELOGIN, request, "request", "comes after the end of the login");
+        return fail_filter(f, KAFKA_FILTER_ELOGIN, request, "request",
+                           "comes after the end of the login");
     if (request->type == KAFKA_REQUEST_TOKEN)
         report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
     else if (check_version(f, request) < 0)
@@ -250,11 +251,11 @@ static int enter_request(struct kafka_filter *f)
     case 0:
         return 0;
     case KAFKA_REQUESTS_EFULL:
-        return fail(f, KAFKA_FILTER_ELIMIT, request, "request",
-                    "exceeds the limit of requests without a response");
+        return fail_filter(f, KAFKA_FILTER_ELIMIT, request, "request",
+                           "exceeds the limit of requests without a response");
     default:
-        return fail(f, KAFKA_FILTER_EMEMORY, request, "request",
-                    "could not be handled: out of memory");
+        return fail_filter(f, KAFKA_FILTER_EMEMORY, request, "request",
+                           "could not be handled: out of memory");
     }
 }
 
@@ -264,11 +265,11 @@ static int read_requests(struct kafka_filter *f, const uint8_t *bytes, size_t si
     int result = kafka_request_reader_run(&f->reader, &f->sasl, bytes, size, used);
 
     if (result == KAFKA_REQUEST_EPROTOCOL)
-        return fail_protocol(f, f->reader.reason);
+        return fail_filter_protocol(f, f->reader.reason);
     if (result < 0)
-        return fail(f, KAFKA_FILTER_EFRAME,
-                    f->reader.request.api_key >= 0 ? &f->reader.request : NULL, "request",
-                    f->reader.reason);
+        return fail_filter(f, KAFKA_FILTER_EFRAME,
+                           f->reader.request.api_key >= 0 ? &f->reader.request : NULL, "request",
+                           f->reader.reason);
     return result == KAFKA_REQUEST_READY ? enter_request(f) : 0;
 }
 
@@ -341,14 +342,14 @@ static int fix_length(struct kafka_filter *f, size_t before)
 }
 
 /* After a part: the rest of a frame whose prefix it was, or the next frame. */
-static void go_on(struct kafka_filter *f)
+static void go_on_with_filter(struct kafka_filter *f)
 {
     f->left = f->method == KAFKA_HOLD_PREFIX ? f->walk.left : 0;
     f->state = f->left > 0 ? PASS : HEAD;
 }
 
 /* Rewrites a complete part: an enum kafka_rewrite_result, with the result in out, or an error. */
-static int settle(struct kafka_filter *f, const uint8_t *bytes, size_t size)
+static int settle_held_part(struct kafka_filter *f, const uint8_t *bytes, size_t size)
 {
     struct kafka_rewrite r = {
         .version = f->request.version,
@@ -370,14 +371,14 @@ static int settle(struct kafka_filter *f, const uint8_t *bytes, size_t size)
     account(f, &r);
     if (result == KAFKA_REWRITE_CHANGED && fix_length(f, size) < 0)
         return f->failure;
-    go_on(f);
+    go_on_with_filter(f);
     return result;
 }
 
 /* The same for the part in held. */
 static int settle_held(struct kafka_filter *f)
 {
-    int result = settle(f, f->held.bytes, f->held.size);
+    int result = settle_held_part(f, f->held.bytes, f->held.size);
 
     f->retry = false;
     if (result == KAFKA_REWRITE_BLOCKED)
@@ -393,19 +394,19 @@ static int hold(struct kafka_filter *f, struct turn *t, size_t size)
 {
     if (!kafka_buffer_append(&f->held, next(t), size, max_held(f)))
         return fail_response(f, KAFKA_FILTER_ELIMIT, "is too large to be held for rewriting");
-    take(t, size);
+    use_up(t, size);
     return 0;
 }
 
 /* The next size bytes are a whole part: no need to copy it, unless the map does not know a node. */
 static int settle_in_place(struct kafka_filter *f, struct turn *t, size_t size)
 {
-    int result = settle(f, next(t), size);
+    int result = settle_held_part(f, next(t), size);
 
     if (result == KAFKA_REWRITE_SAME) {
         pass(t, size);
     } else if (result == KAFKA_REWRITE_CHANGED) {
-        take(t, size);
+        use_up(t, size);
         f->owed = (struct kafka_span){f->out.bytes, f->out.size};
     } else if (result == KAFKA_REWRITE_BLOCKED) {
         f->held.size = 0;
@@ -423,7 +424,7 @@ static enum kafka_method choose(const struct kafka_filter *f)
 }
 
 /* Finds out what a response with this head is, and what becomes of it. */
-static int begin(struct kafka_filter *f, const uint8_t *head)
+static int begin_filter(struct kafka_filter *f, const uint8_t *head)
 {
     int32_t length = (int32_t)byte_load_u32(head);
     int32_t correlation_id = (int32_t)byte_load_u32(head + 4);
@@ -434,7 +435,7 @@ static int begin(struct kafka_filter *f, const uint8_t *head)
     case KAFKA_REQUESTS_UNKNOWN:
         snprintf(what, sizeof what, "with correlation id %d does not answer any request",
                  (int)correlation_id);
-        return fail(f, KAFKA_FILTER_ECORRELATION, NULL, "response", what);
+        return fail_filter(f, KAFKA_FILTER_ECORRELATION, NULL, "response", what);
     case KAFKA_REQUESTS_OUT_OF_ORDER:
         report(f, KAFKA_FILTER_EVENT_OUT_OF_ORDER, &f->request);
         break;
@@ -472,7 +473,7 @@ static int dispatch(struct kafka_filter *f, struct turn *t, bool in_place)
     const uint8_t *head = in_place ? next(t) : f->head;
 
     f->head_size = 0;
-    if (begin(f, head) < 0)
+    if (begin_filter(f, head) < 0)
         return f->failure;
     if (f->method == KAFKA_PASS || f->method == KAFKA_HOLD_TAIL) {
         begin_pass(f);
@@ -519,24 +520,24 @@ static int check_length(struct kafka_filter *f, const uint8_t *head, bool token)
 
     f->any = true;
     if (sniffed != KAFKA_SNIFF_KAFKA)
-        return fail_protocol(f, kafka_sniff_broker_advice(sniffed));
+        return fail_filter_protocol(f, kafka_sniff_broker_advice(sniffed));
     if (length >= (token ? 0 : 4))
         return 0;
     snprintf(what, sizeof what, "has the invalid length %d", (int)length);
-    return fail(f, KAFKA_FILTER_EFRAME, NULL, "response", what);
+    return fail_filter(f, KAFKA_FILTER_EFRAME, NULL, "response", what);
 }
 
-static int run_head(struct kafka_filter *f, struct turn *t)
+static int run_response_head(struct kafka_filter *f, struct turn *t)
 {
     bool token = kafka_requests_front_is_token(&f->requests) && f->head_size <= 4;
     unsigned need = token ? 4 : KAFKA_HEAD_SIZE;
     bool in_place = f->head_size == 0 && available(t) >= need;
 
     if (!in_place) {
-        size_t some = smaller(need - f->head_size, available(t));
+        size_t some = filter_smaller(need - f->head_size, available(t));
         memcpy(f->head + f->head_size, next(t), some);
         f->head_size += (unsigned)some;
-        take(t, some);
+        use_up(t, some);
     }
     if ((in_place || f->head_size >= 4) && check_length(f, in_place ? next(t) : f->head, token) < 0)
         return f->failure;
@@ -547,7 +548,7 @@ static int run_head(struct kafka_filter *f, struct turn *t)
 
 static int run_pass(struct kafka_filter *f, struct turn *t)
 {
-    size_t some = smaller(f->left, available(t));
+    size_t some = filter_smaller(f->left, available(t));
 
     pass(t, some);
     f->left -= some;
@@ -600,7 +601,7 @@ static int run_hold_prefix(struct kafka_filter *f, struct turn *t)
 
 static int run_hold(struct kafka_filter *f, struct turn *t)
 {
-    size_t some = smaller(f->left, available(t));
+    size_t some = filter_smaller(f->left, available(t));
 
     if (hold(f, t, some) < 0)
         return f->failure;
@@ -608,11 +609,11 @@ static int run_hold(struct kafka_filter *f, struct turn *t)
     return f->left == 0 ? settle_held(f) : 0;
 }
 
-static int run(struct kafka_filter *f, struct turn *t)
+static int run_responses(struct kafka_filter *f, struct turn *t)
 {
     switch (f->state) {
     case HEAD:
-        return run_head(f, t);
+        return run_response_head(f, t);
     case PASS:
         return run_pass(f, t);
     case WALK:
@@ -691,7 +692,7 @@ int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t 
     /* A run that cannot grow is yielded before anything else comes. */
     while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && t.used < t.size &&
            (t.start == t.end || t.used == t.end) && !is_tired(f))
-        run(f, &t);
+        run_responses(f, &t);
     return yield(f, &t, consumed, out);
 }
 

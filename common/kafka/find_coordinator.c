@@ -6,7 +6,7 @@
 #include "kafka/api.h"
 #include "kafka/rewrite.h"
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method find_coordinator_method(int16_t version)
 {
     (void)version;
     return KAFKA_HOLD_FRAME;
@@ -37,7 +37,7 @@ static void rewrite_all(struct kafka_rewrite *r)
     }
 }
 
-static int rewrite(struct kafka_rewrite *r)
+static int rewrite_find_coordinator(struct kafka_rewrite *r)
 {
     if (r->flexible)
         kafka_wire_skip_tags(&r->in);
@@ -52,4 +52,5 @@ static int rewrite(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_find_coordinator_handler = {method, NULL, rewrite};
+const struct kafka_handler kafka_find_coordinator_handler = {find_coordinator_method, NULL,
+                                                             rewrite_find_coordinator};

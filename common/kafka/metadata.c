@@ -7,7 +7,7 @@
 #include "kafka/api.h"
 #include "kafka/rewrite.h"
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method metadata_method(int16_t version)
 {
     (void)version;
     return KAFKA_HOLD_PREFIX;
@@ -42,7 +42,7 @@ static const struct kafka_step layout_9[] = {
 };
 /* clang-format on */
 
-static const struct kafka_step *layout(int16_t version)
+static const struct kafka_step *metadata_version_layout(int16_t version)
 {
     if (version == 0)
         return layout_0;
@@ -51,7 +51,7 @@ static const struct kafka_step *layout(int16_t version)
     return version < 9 ? layout_3 : layout_9;
 }
 
-static int rewrite(struct kafka_rewrite *r)
+static int rewrite_metadata(struct kafka_rewrite *r)
 {
     size_t size;
 
@@ -71,4 +71,5 @@ static int rewrite(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_metadata_handler = {method, layout, rewrite};
+const struct kafka_handler kafka_metadata_handler = {metadata_method, metadata_version_layout,
+                                                     rewrite_metadata};

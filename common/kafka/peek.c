@@ -12,7 +12,7 @@ void kafka_peek_init(struct kafka_peek *peek)
     *peek = (struct kafka_peek){0};
 }
 
-static void keep(char *text, const uint8_t *bytes, size_t size)
+static void keep_peeked(char *text, const uint8_t *bytes, size_t size)
 {
     if (size > KAFKA_PEEK_TEXT)
         size = KAFKA_PEEK_TEXT;
@@ -27,7 +27,7 @@ static void keep_string(char *text, struct byte_reader *r, bool flexible)
     const uint8_t *bytes = kafka_wire_string(r, flexible, &size);
 
     if (!r->failed && bytes)
-        keep(text, bytes, size);
+        keep_peeked(text, bytes, size);
 }
 
 /* The frame is whole, or as much of it as is looked at. */

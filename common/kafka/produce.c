@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method produce_method(int16_t version)
 {
     return version >= 10 ? KAFKA_HOLD_FRAME : KAFKA_PASS;
 }
@@ -66,7 +66,7 @@ static void rewrite_tag(struct kafka_rewrite *r)
     }
 }
 
-static int rewrite(struct kafka_rewrite *r)
+static int rewrite_produce(struct kafka_rewrite *r)
 {
     struct kafka_walk walk;
     size_t used, size;
@@ -93,4 +93,4 @@ static int rewrite(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_produce_handler = {method, NULL, rewrite};
+const struct kafka_handler kafka_produce_handler = {produce_method, NULL, rewrite_produce};

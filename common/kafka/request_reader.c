@@ -34,13 +34,13 @@ void kafka_request_reader_init(struct kafka_request_reader *r)
     *r = (struct kafka_request_reader){0};
 }
 
-static enum kafka_request_result fail(struct kafka_request_reader *r, const char *reason)
+static enum kafka_request_result fail_request(struct kafka_request_reader *r, const char *reason)
 {
     r->reason = reason;
     return KAFKA_REQUEST_EFRAME;
 }
 
-static size_t smaller(uint64_t a, size_t b)
+static size_t request_smaller(uint64_t a, size_t b)
 {
     return a < b ? (size_t)a : b;
 }
@@ -49,7 +49,7 @@ static size_t smaller(uint64_t a, size_t b)
 static bool gather(struct kafka_request_reader *r, struct input *in, uint8_t *to, unsigned *have,
                    unsigned size)
 {
-    size_t some = smaller(size - *have, in->size - in->at);
+    size_t some = request_smaller(size - *have, in->size - in->at);
 
     if (some > 0)
         memcpy(to + *have, in->bytes + in->at, some);
@@ -62,7 +62,7 @@ static bool gather(struct kafka_request_reader *r, struct input *in, uint8_t *to
 /* What is not printable becomes '?': the text is for the log. */
 static bool gather_text(struct kafka_request_reader *r, struct input *in)
 {
-    size_t some = smaller(r->text_left, in->size - in->at);
+    size_t some = request_smaller(r->text_left, in->size - in->at);
 
     for (size_t i = 0; r->text && i < some && r->text_size < r->text_max; i++) {
         r->text[r->text_size++] = kafka_wire_plain(in->bytes[in->at + i]);
@@ -90,7 +90,8 @@ static enum kafka_request_result ready(struct kafka_request_reader *r)
 }
 
 /* The length is there, and as much of the frame as it takes to know what it is. */
-static enum kafka_request_result begin(struct kafka_request_reader *r, struct kafka_sasl *sasl)
+static enum kafka_request_result begin_request_frame(struct kafka_request_reader *r,
+                                                     struct kafka_sasl *sasl)
 {
     bool first = !r->any;
     r->any = true;
@@ -100,7 +101,7 @@ static enum kafka_request_result begin(struct kafka_request_reader *r, struct ka
         return ready(r);
     }
     if (r->length < HEADER_MIN)
-        return fail(r, "is too short for a request");
+        return fail_request(r, "is too short for a request");
     r->request = (struct kafka_request){
         .type = KAFKA_REQUEST_ANSWERED,
         .api_key = (int16_t)byte_load_u16(r->head + 4),
@@ -113,15 +114,15 @@ static enum kafka_request_result begin(struct kafka_request_reader *r, struct ka
     bool looked_into =
         r->request.api_key == KAFKA_KEY_PRODUCE || r->request.api_key == KAFKA_KEY_SASL_HANDSHAKE;
     if (!fits && looked_into)
-        return fail(r, "has a client id that extends beyond its end");
+        return fail_request(r, "has a client id that extends beyond its end");
     expect_text(r, fits && client_id > 0 ? (uint64_t)client_id : 0,
                 r->client_id[0] == '\0' ? r->client_id : NULL, KAFKA_CLIENT_ID_MAX);
     r->state = CLIENT_ID;
     return KAFKA_REQUEST_MORE;
 }
 
-static enum kafka_request_result run_head(struct kafka_request_reader *r, struct kafka_sasl *sasl,
-                                          struct input *in)
+static enum kafka_request_result run_request_head(struct kafka_request_reader *r,
+                                                  struct kafka_sasl *sasl, struct input *in)
 {
     if (r->head_size < 4) {
         r->left = 4;
@@ -136,13 +137,13 @@ static enum kafka_request_result run_head(struct kafka_request_reader *r, struct
         r->length = (int32_t)byte_load_u32(r->head);
         r->request = (struct kafka_request){.api_key = -1};
         if (r->length < 0)
-            return fail(r, "has a negative length");
+            return fail_request(r, "has a negative length");
         r->left = (uint64_t)r->length;
     }
     unsigned look = r->length < KAFKA_SASL_LOOK ? (unsigned)r->length : KAFKA_SASL_LOOK;
     if (!gather(r, in, r->head, &r->head_size, 4 + look))
         return KAFKA_REQUEST_MORE;
-    return begin(r, sasl);
+    return begin_request_frame(r, sasl);
 }
 
 /* acks stands after the header's tags (v9+) and the transactional id (v3+). */
@@ -164,7 +165,7 @@ static enum kafka_request_result after_client_id(struct kafka_request_reader *r)
     }
     if (r->request.api_key == KAFKA_KEY_SASL_HANDSHAKE && version == 0) {
         r->state = MECHANISM_SIZE;
-        return r->left < 2 ? fail(r, "ends before the mechanism") : KAFKA_REQUEST_MORE;
+        return r->left < 2 ? fail_request(r, "ends before the mechanism") : KAFKA_REQUEST_MORE;
     }
     return ready(r);
 }
@@ -178,11 +179,11 @@ static enum kafka_request_result run_produce(struct kafka_request_reader *r, str
     in->at += used;
     r->left -= used;
     if (result == KAFKA_WALK_FAILED)
-        return fail(r, r->walk.reason);
+        return fail_request(r, r->walk.reason);
     if (result == KAFKA_WALK_DONE) {
         r->state = ACKS;
         if (r->left < 2)
-            return fail(r, "ends before acks");
+            return fail_request(r, "ends before acks");
     }
     return KAFKA_REQUEST_MORE;
 }
@@ -198,7 +199,7 @@ static enum kafka_request_result run_number(struct kafka_request_reader *r, stru
         return ready(r);
     }
     if (number < 0 || (uint64_t)number > r->left)
-        return fail(r, "has a mechanism that extends beyond its end");
+        return fail_request(r, "has a mechanism that extends beyond its end");
     r->mechanism[0] = '\0';
     expect_text(r, (uint64_t)number, r->mechanism, sizeof r->mechanism - 1);
     r->state = MECHANISM;
@@ -210,7 +211,7 @@ static enum kafka_request_result run_state(struct kafka_request_reader *r, struc
 {
     switch (r->state) {
     case HEAD:
-        return run_head(r, sasl, in);
+        return run_request_head(r, sasl, in);
     case CLIENT_ID:
         return gather_text(r, in) ? after_client_id(r) : KAFKA_REQUEST_MORE;
     case PRODUCE:
@@ -224,7 +225,7 @@ static enum kafka_request_result run_state(struct kafka_request_reader *r, struc
         kafka_sasl_asked(sasl, r->mechanism);
         return ready(r);
     default: {
-        size_t some = smaller(r->left, in->size - in->at);
+        size_t some = request_smaller(r->left, in->size - in->at);
         in->at += some;
         r->left -= some;
         if (r->left == 0)

@@ -141,7 +141,7 @@ static struct kafka_requests_line *line_of(struct kafka_requests *q, uint32_t at
     return q->entries[at].request.type == KAFKA_REQUEST_OPTIONAL ? &q->optional : &q->owed;
 }
 
-static int grow(struct kafka_requests *q)
+static int grow_requests(struct kafka_requests *q)
 {
     uint32_t capacity = q->capacity > 0 ? q->capacity * 2 : 16;
     struct kafka_requests_entry *entries = realloc(q->entries, capacity * sizeof *entries);
@@ -251,7 +251,7 @@ int kafka_requests_push(struct kafka_requests *q, const struct kafka_request *re
         remove_entry(q, q->optional.first);
     }
     if (q->vacant == NOWHERE && q->used == q->capacity) {
-        int error = grow(q);
+        int error = grow_requests(q);
         if (error)
             return error;
     }

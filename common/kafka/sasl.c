@@ -75,7 +75,7 @@ bool kafka_sasl_is_token(struct kafka_sasl *s, const uint8_t *look, int32_t leng
     return over(s);
 }
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method sasl_method(int16_t version)
 {
     return version == 0 ? KAFKA_HOLD_FRAME : KAFKA_PASS;
 }
@@ -90,4 +90,4 @@ static int handshake(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_sasl_handshake_handler = {method, NULL, handshake};
+const struct kafka_handler kafka_sasl_handshake_handler = {sasl_method, NULL, handshake};

@@ -9,7 +9,7 @@
 #include "kafka/rewrite.h"
 #include "kafka/tags.h"
 
-static enum kafka_method method(int16_t version)
+static enum kafka_method share_method(int16_t version)
 {
     (void)version;
     return KAFKA_HOLD_TAIL;
@@ -100,7 +100,7 @@ static void replace_endpoints(struct kafka_rewrite *r, struct byte_reader sectio
     r->copied = r->bytes + r->size;
 }
 
-static int rewrite(struct kafka_rewrite *r)
+static int rewrite_share(struct kafka_rewrite *r)
 {
     kafka_rewrite_node_endpoints(r, true);
     struct byte_reader section = r->in;
@@ -112,5 +112,6 @@ static int rewrite(struct kafka_rewrite *r)
     return kafka_rewrite_finish(r);
 }
 
-const struct kafka_handler kafka_share_fetch_handler = {method, fetch_layout, rewrite};
-const struct kafka_handler kafka_share_acknowledge_handler = {method, acknowledge_layout, rewrite};
+const struct kafka_handler kafka_share_fetch_handler = {share_method, fetch_layout, rewrite_share};
+const struct kafka_handler kafka_share_acknowledge_handler = {share_method, acknowledge_layout,
+                                                              rewrite_share};

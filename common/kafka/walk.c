@@ -15,16 +15,16 @@ void kafka_walk_start(struct kafka_walk *w, const struct kafka_step *layout, uin
     *w = (struct kafka_walk){.step = layout, .left = size};
 }
 
-static enum kafka_walk_result fail(struct kafka_walk *w, const char *reason)
+static enum kafka_walk_result fail_walk(struct kafka_walk *w, const char *reason)
 {
     w->reason = reason;
     return KAFKA_WALK_FAILED;
 }
 
-static enum kafka_walk_result take(struct kafka_walk *w, struct input *in, uint8_t *byte)
+static enum kafka_walk_result take_walked(struct kafka_walk *w, struct input *in, uint8_t *byte)
 {
     if (w->left == 0)
-        return fail(w, "ends in the middle of a field");
+        return fail_walk(w, "ends in the middle of a field");
     if (in->at == in->size)
         return KAFKA_WALK_MORE;
     *byte = in->bytes[in->at++];
@@ -37,7 +37,7 @@ static enum kafka_walk_result take_int(struct kafka_walk *w, struct input *in, u
 {
     while (w->number_size < size) {
         uint8_t byte;
-        enum kafka_walk_result result = take(w, in, &byte);
+        enum kafka_walk_result result = take_walked(w, in, &byte);
         if (result != KAFKA_WALK_DONE)
             return result;
         w->number = w->number << 8 | byte;
@@ -52,14 +52,14 @@ static enum kafka_walk_result take_uvarint(struct kafka_walk *w, struct input *i
 
     do {
         if (w->number_size == KAFKA_UVARINT_MAX)
-            return fail(w, "has a varint of more than 5 bytes");
-        enum kafka_walk_result result = take(w, in, &byte);
+            return fail_walk(w, "has a varint of more than 5 bytes");
+        enum kafka_walk_result result = take_walked(w, in, &byte);
         if (result != KAFKA_WALK_DONE)
             return result;
         w->number |= (uint64_t)(byte & 0x7f) << (7 * w->number_size++);
     } while (byte & 0x80);
     if (w->number > UINT32_MAX)
-        return fail(w, "has a varint of more than 32 bits");
+        return fail_walk(w, "has a varint of more than 32 bits");
     return KAFKA_WALK_DONE;
 }
 
@@ -75,7 +75,7 @@ static uint64_t take_number(struct kafka_walk *w)
 static enum kafka_walk_result skip(struct kafka_walk *w, uint64_t size)
 {
     if (size > w->left)
-        return fail(w, "has a field that extends beyond the frame");
+        return fail_walk(w, "has a field that extends beyond the frame");
     w->skip = size;
     return KAFKA_WALK_DONE;
 }
@@ -103,7 +103,7 @@ static enum kafka_walk_result take_length(struct kafka_walk *w, struct input *in
         number = (int64_t)take_number(w) - 1;
     }
     if (number < -1)
-        return fail(w, "has a negative length");
+        return fail_walk(w, "has a negative length");
     *length = number > 0 ? (uint64_t)number : 0;
     return KAFKA_WALK_DONE;
 }
@@ -128,7 +128,7 @@ static enum kafka_walk_result open_array(struct kafka_walk *w, struct input *in)
     if (result != KAFKA_WALK_DONE)
         return result;
     if (count > w->left)
-        return fail(w, "has an array that the frame cannot hold");
+        return fail_walk(w, "has an array that the frame cannot hold");
     if (count == 0) {
         w->step = after_close(w->step);
         return KAFKA_WALK_DONE;
@@ -166,7 +166,7 @@ static enum kafka_walk_result walk_tags(struct kafka_walk *w, struct input *in)
     switch (w->tag_phase) {
     case TAG_COUNT:
         if (number > w->left)
-            return fail(w, "has more tags than the frame can hold");
+            return fail_walk(w, "has more tags than the frame can hold");
         w->tags = (uint32_t)number;
         w->tag_phase = TAG_NUMBER;
         return KAFKA_WALK_DONE;

@@ -169,7 +169,7 @@ static size_t put_data(struct mux_session *session, struct mux_stream *stream,
  * never waits behind one that always has more. A stream that has sent its first frame goes to the
  * back of the others even when it is empty, so that sending in small pieces earns no second turn.
  */
-static void put_streams(struct mux_session *session, struct byte_writer *w)
+static void put_stream_frames(struct mux_session *session, struct byte_writer *w)
 {
     for (;;) {
         struct list *node = !list_empty(&session->fresh) ? session->fresh.next : session->busy.next;
@@ -220,7 +220,7 @@ size_t mux_session_pull(struct mux_session *session, uint8_t *buffer, size_t siz
         ;
     /* A stream's frames must not overtake the message that opens it. */
     if (byte_queue_unread(&session->control.send) == 0 && put_credits(session, &w))
-        put_streams(session, &w);
+        put_stream_frames(session, &w);
 end:
     if (byte_writer_size(&w) == 0)
         session->output_pending = false;

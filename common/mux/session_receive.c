@@ -497,7 +497,8 @@ static int receive_frame(struct mux_session *session, const struct mux_frame *fr
  * Collects a frame header, with the offset when it is DATA, or a whole small frame: up to want
  * bytes in input->bytes, which has all of them when input->fill is want. Returns the bytes taken.
  */
-static size_t collect(struct mux_frame_input *input, const uint8_t *bytes, size_t size, size_t want)
+static size_t collect_frame(struct mux_frame_input *input, const uint8_t *bytes, size_t size,
+                            size_t want)
 {
     size_t part = want - input->fill < size ? want - input->fill : size;
 
@@ -549,7 +550,7 @@ static int receive_step(struct mux_session *session, const uint8_t *bytes, size_
         }
     }
     if (input->fill < MUX_FRAME_HEADER) {
-        *taken = collect(input, bytes, size, MUX_FRAME_HEADER);
+        *taken = collect_frame(input, bytes, size, MUX_FRAME_HEADER);
         if (input->fill < MUX_FRAME_HEADER)
             return 0;
         mux_frame_decode_header(input->bytes, &frame);
@@ -558,7 +559,7 @@ static int receive_step(struct mux_session *session, const uint8_t *bytes, size_
             return mux_core_broken(session, wrong);
     } else {
         mux_frame_decode_header(input->bytes, &frame);
-        *taken = collect(input, bytes, size, frame_wanted(&frame));
+        *taken = collect_frame(input, bytes, size, frame_wanted(&frame));
     }
     if (input->fill < frame_wanted(&frame))
         return 0;

@@ -43,7 +43,7 @@ static uint64_t room_to_grow(const struct memory_share *share)
 }
 
 /* Gives back what is charged for more than there is. */
-static void settle(struct mux_window *window, struct memory_share *share)
+static void settle_credit(struct mux_window *window, struct memory_share *share)
 {
     uint64_t charge = mux_window_charge(window);
 
@@ -104,7 +104,7 @@ enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes
     window->consumed += bytes;
     window->active_us = now_us;
     measure(window, now_us, rtt_us, limits, share);
-    settle(window, share);
+    settle_credit(window, share);
     /* In large steps: a peer that is told of each byte sends each byte in a frame. */
     uint64_t whole = window->size < credit ? window->size : credit;
     return window->consumed - window->announced >= whole / 4 ? MUX_WINDOW_NOW : MUX_WINDOW_LATER;
@@ -166,6 +166,6 @@ bool mux_window_limited(struct mux_window *window, uint64_t limit, struct memory
         return false;
     window->shrinking = false;
     window->limit = limit;
-    settle(window, share);
+    settle_credit(window, share);
     return true;
 }

@@ -89,7 +89,7 @@ static void start_watchdog(struct notify *notify, const char *usec, const char *
     timer_repeat_us(notify->watchdog, interval);
 }
 
-static struct notify *start(struct worker *worker, const char *name)
+static struct notify *start_notifying(struct worker *worker, const char *name)
 {
     struct notify *notify = memory_new(sizeof *notify);
 
@@ -112,7 +112,7 @@ static struct notify *start(struct worker *worker, const char *name)
 struct notify *notify_new(struct worker *worker)
 {
     const char *name = getenv("NOTIFY_SOCKET");
-    struct notify *notify = name && name[0] ? start(worker, name) : NULL;
+    struct notify *notify = name && name[0] ? start_notifying(worker, name) : NULL;
 
     if (notify)
         start_watchdog(notify, getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID"));

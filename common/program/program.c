@@ -92,8 +92,8 @@ static int usage(const struct program *program, const char *error)
  * Loads the options and sets up log and worker. false: *exit_code says how to exit; what there is
  * to say (help, version, a usage error) has been printed.
  */
-static bool begin(struct program *program, const struct program_parts *parts, int argc, char **argv,
-                  int *exit_code)
+static bool begin_program(struct program *program, const struct program_parts *parts, int argc,
+                          char **argv, int *exit_code)
 {
     const struct config_program *description = parts->description;
 
@@ -126,7 +126,7 @@ static bool begin(struct program *program, const struct program_parts *parts, in
     return false;
 }
 
-static void end(struct program *program)
+static void end_program(struct program *program)
 {
     notify_free(program->notify);
     worker_clear(&program->worker);
@@ -197,7 +197,7 @@ static void on_hangup(struct run *run, bool from_kernel)
     look_soon(run);
 }
 
-static void on_signal(void *context, int number, bool from_terminal)
+static void on_program_signal(void *context, int number, bool from_terminal)
 {
     struct run *run = context;
 
@@ -221,7 +221,7 @@ static bool watch_signals(struct run *run, struct program *program,
     run->look = timer_new(worker, on_terminal_look, run);
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
     run->signals = signals_new(worker, numbers, run->passes_signals ? passed_on : 3,
-                               run->passes_signals, on_signal, run);
+                               run->passes_signals, on_program_signal, run);
     return run->signals != NULL;
 }
 
@@ -310,12 +310,12 @@ int program_main(const struct program_parts *parts, int argc, char **argv)
     char error[ERROR_MAX];
     int exit_code;
 
-    if (!begin(&program, parts, argc, argv, &exit_code))
+    if (!begin_program(&program, parts, argc, argv, &exit_code))
         return exit_code;
     if (!parts->check(parts->options, error, sizeof error))
         exit_code = usage(&program, error);
     else if (!parts->instead || !parts->instead(parts->options, &program.worker, &exit_code))
         exit_code = work(&program, parts);
-    end(&program);
+    end_program(&program);
     return exit_code;
 }

@@ -43,7 +43,7 @@ static bool is_from_terminal(const siginfo_t *info)
 #endif
 }
 
-static void on_signal(int number, siginfo_t *info, void *context)
+static void handle_signal(int number, siginfo_t *info, void *context)
 {
     const int kept = errno;
     const struct note note = {(unsigned char)number, is_from_terminal(info)};
@@ -55,7 +55,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     errno = kept;
 }
 
-static void on_readable(void *argument)
+static void on_signals_readable(void *argument)
 {
     struct signals *signals = argument;
     struct note note;
@@ -66,7 +66,7 @@ static void on_readable(void *argument)
 
 static void catch_signal(struct signals *signals, int number, bool keep_ignored)
 {
-    struct sigaction catch = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction catch = {.sa_sigaction = handle_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
     struct sigaction before;
 
     if (sigaction(number, NULL, &before) != 0 || signals->count == SIGNALS_MAX)
@@ -94,7 +94,8 @@ struct signals *signals_new(struct worker *worker, const int *numbers, size_t co
     }
     signals->callback = callback;
     signals->context = context;
-    signals->readable = watch_new(worker, signals->ends[0], WATCH_READ, on_readable, signals);
+    signals->readable =
+        watch_new(worker, signals->ends[0], WATCH_READ, on_signals_readable, signals);
     watch_want(signals->readable, true);
     handler_pipe = signals->ends[1];
     for (size_t i = 0; i < count; i++)

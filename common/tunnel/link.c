@@ -67,10 +67,10 @@ static void start_closing(struct link *link, uint16_t code, const char *reason);
 
 /* ---- life */
 
-static void on_readable(void *argument);
-static void on_writable(void *argument);
+static void on_link_readable(void *argument);
+static void on_link_writable(void *argument);
 static void on_flush(void *argument);
-static void on_timer(void *argument);
+static void on_link_timer(void *argument);
 
 static struct link *link_new(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context, bool client)
@@ -90,10 +90,10 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
     socket_tune(fd);
     socket_bound_unsent(fd, UNSENT_IN_KERNEL);
-    link->readable = watch_new(worker, fd, WATCH_READ, on_readable, link);
-    link->writable = watch_new(worker, fd, WATCH_WRITE, on_writable, link);
+    link->readable = watch_new(worker, fd, WATCH_READ, on_link_readable, link);
+    link->writable = watch_new(worker, fd, WATCH_WRITE, on_link_writable, link);
     link->flush = timer_new(worker, on_flush, link);
-    link->timer = timer_new(worker, on_timer, link);
+    link->timer = timer_new(worker, on_link_timer, link);
     watch_want(link->readable, true);
     /* TLS may have read ahead what no event will announce. */
     if (transport_pending(transport))
@@ -150,7 +150,7 @@ static void link_free(struct link *link)
     free(link);
 }
 
-static void finish(struct link *link)
+static void finish_link(struct link *link)
 {
     if (link->session)
         mux_session_detach(link->session);
@@ -390,7 +390,7 @@ static int send_batches(struct link *link)
     if (sent != TRANSPORT_ERROR)
         return 0;
     set_end(link, LINK_END_LOST, transport_error(link->transport));
-    finish(link);
+    finish_link(link);
     return -1;
 }
 
@@ -414,7 +414,7 @@ struct mux_output link_output(struct link *link)
     return (struct mux_output){.ready = send_soon, .link = link};
 }
 
-static void on_writable(void *argument)
+static void on_link_writable(void *argument)
 {
     struct link *link = argument;
 
@@ -429,7 +429,7 @@ static void on_flush(void *argument)
     /* While the kernel holds enough unsent bytes, more would only wait there, out of order's reach.
      */
     if (!watch_is_wanted(link->writable))
-        on_writable(argument);
+        on_link_writable(argument);
 }
 
 /* ---- input */
@@ -477,12 +477,12 @@ static void hand_on(struct link *link)
         start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session is gone");
 }
 
-static void on_forward_readable(void *context)
+static void on_link_forward_readable(void *context)
 {
     send_soon(context);
 }
 
-static void on_forward_writable(void *context)
+static void on_link_forward_writable(void *context)
 {
     struct link *link = context;
 
@@ -490,8 +490,8 @@ static void on_forward_writable(void *context)
     link_update(link);
 }
 
-static const struct forward_owner forward_owner = {.readable = on_forward_readable,
-                                                   .writable = on_forward_writable};
+static const struct forward_owner forward_owner = {.readable = on_link_forward_readable,
+                                                   .writable = on_link_forward_writable};
 
 void link_forward(struct link *link, struct transport *transport)
 {
@@ -638,7 +638,7 @@ static bool is_full(const struct link *link)
     return link->forward && forward_is_full(link->forward) && !link->closing;
 }
 
-static void on_readable(void *argument)
+static void on_link_readable(void *argument)
 {
     struct link *link = argument;
     long got = 0;
@@ -659,7 +659,7 @@ static void on_readable(void *argument)
         set_end(link, LINK_END_LOST,
                 got == TRANSPORT_EOF ? "the connection was closed without a WebSocket close frame"
                                      : transport_error(link->transport));
-        finish(link);
+        finish_link(link);
         return;
     }
     link_update(link);
@@ -712,7 +712,7 @@ static void link_update(struct link *link)
     }
 }
 
-static void on_timer(void *argument)
+static void on_link_timer(void *argument)
 {
     struct link *link = argument;
     uint64_t now = clock_now_us();
@@ -722,7 +722,7 @@ static void on_timer(void *argument)
         if (!link->session && !link->closing)
             set_end(link, LINK_END_PROTOCOL, "no HELLO within the time allowed");
         set_end(link, LINK_END_CLOSED, "closed");
-        finish(link);
+        finish_link(link);
         return;
     }
     if (link->session && !link->closing) {

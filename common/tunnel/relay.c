@@ -150,7 +150,7 @@ static void close_socket(struct relay *relay, bool reset)
 
 /* Nothing happens to the relay any more; its memory stays until no call of it can be on the stack.
  */
-static void release(struct relay *relay, bool reset)
+static void release_ended(struct relay *relay, bool reset)
 {
     assert(!relay->ended);
     relay->ended = true;
@@ -169,41 +169,42 @@ static void release(struct relay *relay, bool reset)
     worker_release(relay->worker, &relay->release, free_relay);
 }
 
-static void end(struct relay *relay, enum relay_end how, enum mux_code code, struct mux_text reason)
+static void end_relay(struct relay *relay, enum relay_end how, enum mux_code code,
+                      struct mux_text reason)
 {
-    release(relay, how != RELAY_END_COMPLETE);
+    release_ended(relay, how != RELAY_END_COMPLETE);
     relay->owner->ended(relay->context, relay, how, code, reason);
 }
 
 /* The socket's side is the reason: tell the peer, then the owner. */
-static void cut(struct relay *relay, enum mux_code code, const char *reason,
-                enum mux_reset_mode mode)
+static void cut_relay(struct relay *relay, enum mux_code code, const char *reason,
+                      enum mux_reset_mode mode)
 {
     if (relay->stream)
         mux_stream_reset(relay->stream, code, reason, mode, clock_now_us());
-    end(relay, RELAY_END_RESET, code, (struct mux_text){reason, strlen(reason)});
+    end_relay(relay, RELAY_END_RESET, code, (struct mux_text){reason, strlen(reason)});
 }
 
 void relay_cut(struct relay *relay, enum mux_code code, const char *reason)
 {
     if (relay->stream)
         mux_stream_reset(relay->stream, code, reason, MUX_RESET_NOW, clock_now_us());
-    release(relay, true);
+    release_ended(relay, true);
 }
 
 void relay_fail(struct relay *relay, enum mux_code code, const char *reason)
 {
-    cut(relay, code, reason, MUX_RESET_NOW);
+    cut_relay(relay, code, reason, MUX_RESET_NOW);
 }
 
 void relay_break(struct relay *relay, enum mux_code code, const char *reason)
 {
-    cut(relay, code, reason, MUX_RESET_AFTER_DATA);
+    cut_relay(relay, code, reason, MUX_RESET_AFTER_DATA);
 }
 
 void relay_abandon(struct relay *relay)
 {
-    release(relay, true);
+    release_ended(relay, true);
 }
 
 /* ---- stream to socket */
@@ -230,7 +231,7 @@ static void stop_writing(struct relay *relay)
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
     if (relay->read_ended) {
-        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
+        cut_relay(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
         return;
     }
     if (dropped > 0 && relay->stream)
@@ -418,7 +419,7 @@ static void on_stream_reset(void *owner, struct mux_stream *stream, enum mux_cod
 
     (void)stream;
     relay->stream = NULL;
-    end(relay, RELAY_END_RESET, code, reason);
+    end_relay(relay, RELAY_END_RESET, code, reason);
 }
 
 static void on_stream_over(void *owner, struct mux_stream *stream)
@@ -428,7 +429,7 @@ static void on_stream_over(void *owner, struct mux_stream *stream)
     (void)stream;
     relay->stream = NULL;
     finish_writing(relay);
-    end(relay, RELAY_END_COMPLETE, MUX_CODE_NONE, (struct mux_text){"", 0});
+    end_relay(relay, RELAY_END_COMPLETE, MUX_CODE_NONE, (struct mux_text){"", 0});
 }
 
 /* ---- socket to stream */
@@ -467,8 +468,8 @@ static void read_failed(struct relay *relay)
         relay->bytes_from_socket == 0 && transport_failure(relay->transport) == TLS_FAILURE_ALERT;
 
     snprintf(reason, sizeof reason, "%s", transport_error(relay->transport));
-    cut(relay, refused ? MUX_CODE_UPSTREAM_UNREACHABLE : MUX_CODE_PEER_RESET, reason,
-        MUX_RESET_AFTER_DATA);
+    cut_relay(relay, refused ? MUX_CODE_UPSTREAM_UNREACHABLE : MUX_CODE_PEER_RESET, reason,
+              MUX_RESET_AFTER_DATA);
 }
 
 /* Reads more at a time while reads come back full, less when they do not. */
@@ -503,7 +504,7 @@ static bool after_read(struct relay *relay, long got, size_t wanted)
     return false;
 }
 
-static void show(struct relay *relay, const struct iovec *spans, size_t size)
+static void show_relay(struct relay *relay, const struct iovec *spans, size_t size)
 {
     for (size_t i = 0; size > 0 && relay->look; i++) {
         size_t some = spans[i].iov_len < size ? spans[i].iov_len : size;
@@ -528,7 +529,7 @@ static void read_raw(struct relay *relay, size_t writable)
     }
     long got = transport_readv(relay->transport, spaces, count);
     if (got > 0)
-        show(relay, spaces, (size_t)got);
+        show_relay(relay, spaces, (size_t)got);
     mux_stream_commit(relay->stream, got > 0 ? (size_t)got : 0);
     after_read(relay, got, wanted);
 }
@@ -604,7 +605,7 @@ static bool can_take(const struct relay *relay)
     return !relay->filter || relay->filter->operations->can_take(relay->filter);
 }
 
-static void on_readable(void *argument)
+static void on_relay_readable(void *argument)
 {
     struct relay *relay = argument;
     size_t writable = mux_stream_want_write(relay->stream);
@@ -618,7 +619,7 @@ static void on_readable(void *argument)
     relay_go_on(relay);
 }
 
-static void on_writable(void *argument)
+static void on_relay_writable(void *argument)
 {
     struct relay *relay = argument;
 
@@ -649,7 +650,7 @@ static void on_half_closed(void *argument)
     /* Its end of file has been read, so nothing else would tell. */
     if (relay->read_ended && relay->transport &&
         socket_has_failed(transport_fd(relay->transport))) {
-        cut(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_NOW);
+        cut_relay(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_NOW);
         return;
     }
     relay->still_s = moved == relay->moved && may_move(relay) ? relay->still_s + 1 : 0;
@@ -738,8 +739,8 @@ void relay_connect(struct relay *relay, struct transport *transport)
 
     assert(!relay->transport && relay->stream);
     relay->transport = transport;
-    relay->readable = watch_new(relay->worker, fd, WATCH_READ, on_readable, relay);
-    relay->writable = watch_new(relay->worker, fd, WATCH_WRITE, on_writable, relay);
+    relay->readable = watch_new(relay->worker, fd, WATCH_READ, on_relay_readable, relay);
+    relay->writable = watch_new(relay->worker, fd, WATCH_WRITE, on_relay_writable, relay);
     if (write_queue(relay))
         finish_writing(relay);
     relay_go_on(relay);

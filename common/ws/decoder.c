@@ -15,16 +15,16 @@ void ws_decoder_init(struct ws_decoder *d, enum ws_role role)
     d->header_needed = SHORTEST_HEADER;
 }
 
-static int fail(struct ws_decoder *d, enum ws_close_code code, const char *error)
+static int fail_ws(struct ws_decoder *d, enum ws_close_code code, const char *error)
 {
     d->error_code = (uint16_t)code;
     d->error = error;
     return -1;
 }
 
-static int fail_protocol(struct ws_decoder *d, const char *error)
+static int fail_ws_protocol(struct ws_decoder *d, const char *error)
 {
-    return fail(d, WS_CLOSE_PROTOCOL_ERROR, error);
+    return fail_ws(d, WS_CLOSE_PROTOCOL_ERROR, error);
 }
 
 static uint8_t frame_opcode(const struct ws_decoder *d)
@@ -56,33 +56,33 @@ static uint8_t frame_short_length(const struct ws_decoder *d)
 static int check_start(struct ws_decoder *d)
 {
     if (d->header[0] & 0x70)
-        return fail_protocol(d, "a reserved bit is set, but no extension was negotiated");
+        return fail_ws_protocol(d, "a reserved bit is set, but no extension was negotiated");
     switch (frame_opcode(d)) {
     case WS_OPCODE_CONTINUATION:
         if (!d->in_message)
-            return fail_protocol(d, "a continuation frame without a message to continue");
+            return fail_ws_protocol(d, "a continuation frame without a message to continue");
         break;
     case WS_OPCODE_TEXT:
-        return fail(d, WS_CLOSE_UNSUPPORTED, "a text frame; only binary frames are supported");
+        return fail_ws(d, WS_CLOSE_UNSUPPORTED, "a text frame; only binary frames are supported");
     case WS_OPCODE_BINARY:
         if (d->in_message)
-            return fail_protocol(d, "a new message inside a fragmented message");
+            return fail_ws_protocol(d, "a new message inside a fragmented message");
         break;
     case WS_OPCODE_CLOSE:
     case WS_OPCODE_PING:
     case WS_OPCODE_PONG:
         if (!frame_is_final(d))
-            return fail_protocol(d, "a fragmented control frame");
+            return fail_ws_protocol(d, "a fragmented control frame");
         if (frame_short_length(d) > WS_CONTROL_PAYLOAD_MAX)
-            return fail_protocol(d, "a control frame of more than 125 bytes");
+            return fail_ws_protocol(d, "a control frame of more than 125 bytes");
         break;
     default:
-        return fail_protocol(d, "a reserved opcode");
+        return fail_ws_protocol(d, "a reserved opcode");
     }
     if (d->role == WS_ROLE_SERVER && !frame_is_masked(d))
-        return fail_protocol(d, "a frame from a client without a mask");
+        return fail_ws_protocol(d, "a frame from a client without a mask");
     if (d->role == WS_ROLE_CLIENT && frame_is_masked(d))
-        return fail_protocol(d, "a frame from a server with a mask");
+        return fail_ws_protocol(d, "a frame from a server with a mask");
     return 0;
 }
 
@@ -93,7 +93,7 @@ static uint8_t length_bytes(const struct ws_decoder *d)
     return frame_short_length(d) == 126 ? 2 : 8;
 }
 
-static int read_length(struct ws_decoder *d)
+static int read_payload_length(struct ws_decoder *d)
 {
     switch (length_bytes(d)) {
     case 0:
@@ -102,14 +102,14 @@ static int read_length(struct ws_decoder *d)
     case 2:
         d->payload_size = byte_load_u16(d->header + 2);
         if (d->payload_size < 126)
-            return fail_protocol(d, "a length that is not in its shortest form");
+            return fail_ws_protocol(d, "a length that is not in its shortest form");
         return 0;
     default:
         d->payload_size = byte_load_u64(d->header + 2);
         if (d->payload_size > INT64_MAX)
-            return fail_protocol(d, "a length of 2^63 or more");
+            return fail_ws_protocol(d, "a length of 2^63 or more");
         if (d->payload_size <= UINT16_MAX)
-            return fail_protocol(d, "a length that is not in its shortest form");
+            return fail_ws_protocol(d, "a length that is not in its shortest form");
         return 0;
     }
 }
@@ -135,14 +135,14 @@ static int read_close(struct ws_decoder *d, struct ws_event *event)
     if (event->size == 0)
         return WS_CLOSE;
     if (event->size == 1)
-        return fail_protocol(d, "a close frame with half a code");
+        return fail_ws_protocol(d, "a close frame with half a code");
     event->code = byte_load_u16(event->bytes);
     event->bytes += 2;
     event->size -= 2;
     if (!is_sendable_code(event->code))
-        return fail_protocol(d, "a close frame with a code that may not be sent");
+        return fail_ws_protocol(d, "a close frame with a code that may not be sent");
     if (!utf8_valid(event->bytes, event->size))
-        return fail(d, WS_CLOSE_INVALID_DATA, "a close frame with a reason that is not UTF-8");
+        return fail_ws(d, WS_CLOSE_INVALID_DATA, "a close frame with a reason that is not UTF-8");
     return WS_CLOSE;
 }
 
@@ -166,7 +166,7 @@ static int finish_control(struct ws_decoder *d, struct ws_event *event)
 
 static int finish_header(struct ws_decoder *d, struct ws_event *event)
 {
-    if (read_length(d) < 0)
+    if (read_payload_length(d) < 0)
         return -1;
     if (frame_is_masked(d))
         memcpy(d->key, d->header + SHORTEST_HEADER + length_bytes(d), 4);
@@ -182,7 +182,7 @@ static int finish_header(struct ws_decoder *d, struct ws_event *event)
     return WS_NEED_MORE;
 }
 
-static size_t smaller(uint64_t a, size_t b)
+static size_t ws_frame_smaller(uint64_t a, size_t b)
 {
     return a < b ? (size_t)a : b;
 }
@@ -191,7 +191,7 @@ static int take_header(struct ws_decoder *d, const uint8_t *bytes, size_t size, 
                        struct ws_event *event)
 {
     size_t missing = (size_t)d->header_needed - d->header_size;
-    size_t part = smaller(missing, size);
+    size_t part = ws_frame_smaller(missing, size);
 
     memcpy(d->header + d->header_size, bytes, part);
     d->header_size += (uint8_t)part;
@@ -212,7 +212,7 @@ static int take_header(struct ws_decoder *d, const uint8_t *bytes, size_t size, 
 static int take_payload(struct ws_decoder *d, uint8_t *bytes, size_t size, size_t *taken,
                         struct ws_event *event)
 {
-    size_t part = smaller(d->payload_size - d->payload_done, size);
+    size_t part = ws_frame_smaller(d->payload_size - d->payload_done, size);
 
     *taken = part;
     if (frame_is_control(d)) {

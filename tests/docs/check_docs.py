@@ -51,7 +51,7 @@ SPAN = re.compile(r"``(.+?)``|`([^`\n]+)`")
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 OPTION = re.compile(r"(?<![\w-])--(?:\[no-\])?([a-z][a-z-]*[a-z])")
 FILE = re.compile(r"^(?:[\w.-]+/)+[\w.-]+\.(?:c|h|py|md|sql|yaml|yml|pml|toml|json)\b")
-LOGGED = re.compile(r"\b(?:log_(error|warning|info|debug|event|always)|say)\s*\(")  # say: tunnel-client/run/run.c
+LOGGED = re.compile(r"\b(?:log_(error|warning|info|debug|event|always)|say_why_not_run)\s*\(")  # say_why_not_run: tunnel-client/run/run.c
 PICTURE = re.compile("[\u2500-\u257f]")
 
 

@@ -199,11 +199,37 @@ def check(root):
         if room in ROOMS and not any(f"The room {room}/" in re.sub(r"\s*\n \* ?", " ", p.read_text(encoding="utf-8"))
                                      for p in files if p.suffix == ".h"):
             problems.append(f'common/{room}: no header says what "The room {room}/" is for')
+    problems += check_names(root)
     problems += [f"{' and '.join(circle)} include each other" for circle in circles(modules(root))]
     for path in (root / "common").iterdir():
         if path.is_dir() and path.name not in ROOMS:
             problems.append(f"common/{path.name}: a room that tests/rooms/check_rooms.py does not know")
     return problems
+
+
+# From the line of its name to the brace that ends it; a definition's first lines begin in the first column.
+FUNCTION = re.compile(r"^(?P<head>\w[^\n;{}=]*\([^;{}=]*\))\n\{\n(?P<body>.*?)^\}", re.M | re.S)
+NAME = re.compile(r"(\w+)\(")
+
+
+def functions(text):
+    """(name, whether it is static, lines) of each function that is defined."""
+    for match in FUNCTION.finditer(text):
+        head = re.sub(r"__attribute__\(\(.*?\)\)\)?|STACK_OF\(\w+\)", "", match["head"], flags=re.S)
+        name = NAME.search(head)
+        if name:
+            yield name[1], "static" in match["head"].split(name[1])[0], match[0].count("\n") + 1
+
+
+def check_names(root):
+    """A breakpoint, a profile and a search find one function by its name, though it be static."""
+    places = {}
+    for top in ["common", *PROGRAMS]:
+        for path in sorted((root / top).rglob("*.c")):
+            for name, static, _ in functions(path.read_text(encoding="utf-8")):
+                if static:
+                    places.setdefault(name, []).append(path.relative_to(root).as_posix())
+    return [f"{name}() is there more than once: {' '.join(at)}" for name, at in sorted(places.items()) if len(at) > 1]
 
 
 def modules(root):
@@ -282,6 +308,7 @@ BREAKS = [
     ("common/http/response.c", '#include "io/socket.h"', "response.c is sans-I/O and may not use io/socket.h"),
     ("common/http/response.c", '#include "base/log.h"', "http/ does not log"),
     ("common/base/text.h", '#include "base/json.h"', "common/base/json and common/base/text include each other"),
+    ("common/base/text.c", "static void find_child(void)\n{\n}", "find_child() is there more than once"),
     ("common/tls/tls.c", '#include "io/worker.h"', "tls/ may not use io/"),
     ("common/io/worker.c", '#include "monitoring/telemetry.h"', "io/ may not use monitoring/"),
     ("common/tunnel/link.c", "#include <event2/event.h>", "only io/ knows libevent"),

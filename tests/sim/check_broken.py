@@ -47,7 +47,7 @@ BROKEN = {
     "share: bytes for which there is no memory are kept": (
         "window.c", "            window->received -= bytes;\n            return false;", "            return true;"),
     "share: consumed bytes stay charged": (
-        "window.c", "    measure(window, now_us, rtt_us, limits, share);\n    settle(window, share);", "    measure(window, now_us, rtt_us, limits, share);"),
+        "window.c", "    measure(window, now_us, rtt_us, limits, share);\n    settle_credit(window, share);", "    measure(window, now_us, rtt_us, limits, share);"),
     "share: nobody gives way": (
         "../base/share.c", "SHARE_ENTITLED : SHARE_REFUSED", "SHARE_REFUSED : SHARE_REFUSED"),
     "ids: one is used twice": (

@@ -8,7 +8,7 @@
 #include "credentials/snowflake_jwt.h"
 #include "io/socket.h"
 
-static bool fail(char *error, size_t size, const char *what, const char *why)
+static bool fail_credential_option(char *error, size_t size, const char *what, const char *why)
 {
     snprintf(error, size, "%s: %s", what, why);
     return false;
@@ -133,7 +133,7 @@ static bool set_token_url(struct options *options, char *error, size_t size)
     if (!why && !is_protected(&options->token_url))
         why = "the credentials would be sent unencrypted: use https://";
     /* The URL may hold a password: it is not repeated. */
-    return why ? fail(error, size, "--snowflake-url", why) : true;
+    return why ? fail_credential_option(error, size, "--snowflake-url", why) : true;
 }
 
 static bool check_pair(struct options *options, char *error, size_t size)
@@ -154,13 +154,13 @@ static bool check_pair(struct options *options, char *error, size_t size)
         return false;
     why = snowflake_check_account(options->snowflake_account);
     if (why)
-        return fail(error, size, "--snowflake-account", why);
+        return fail_credential_option(error, size, "--snowflake-account", why);
     why = snowflake_check_user(options->snowflake_user);
     if (why)
-        return fail(error, size, "--snowflake-user", why);
+        return fail_credential_option(error, size, "--snowflake-user", why);
     why = options->snowflake_role ? snowflake_check_role(options->snowflake_role) : NULL;
     if (why)
-        return fail(error, size, "--snowflake-role", why);
+        return fail_credential_option(error, size, "--snowflake-role", why);
     return set_token_url(options, error, size);
 }
 

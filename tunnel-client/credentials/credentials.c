@@ -64,7 +64,8 @@ static void free_headers(char **headers)
 
 /* ---- the answer */
 
-static void fail(struct credentials *credentials, const struct credentials_result *result)
+static void fail_credentials(struct credentials *credentials,
+                             const struct credentials_result *result)
 {
     credentials_callback callback = credentials->callback;
 
@@ -83,7 +84,8 @@ static void succeed(struct credentials *credentials, const char *text)
 
     if (why) {
         snprintf(reason, sizeof reason, "the token %s", why);
-        fail(credentials, &(struct credentials_result){.hop = "auth", .reason = reason});
+        fail_credentials(credentials,
+                         &(struct credentials_result){.hop = "auth", .reason = reason});
         return;
     }
     char **headers = make_headers(credentials->options, token, size);
@@ -98,10 +100,10 @@ static void on_token(void *context, const struct token_result *result)
     if (result->token)
         succeed(context, result->token);
     else
-        fail(context, &(struct credentials_result){.hop = result->hop,
-                                                   .status = result->status,
-                                                   .reason = result->reason,
-                                                   .refused = result->refused});
+        fail_credentials(context, &(struct credentials_result){.hop = result->hop,
+                                                               .status = result->status,
+                                                               .reason = result->reason,
+                                                               .refused = result->refused});
 }
 
 /* ---- the question */
@@ -127,7 +129,7 @@ static void ask_file(struct credentials *credentials)
     if (token)
         succeed(credentials, token);
     else
-        fail(credentials, &(struct credentials_result){.hop = "auth", .reason = error});
+        fail_credentials(credentials, &(struct credentials_result){.hop = "auth", .reason = error});
     secret_free(token);
 }
 

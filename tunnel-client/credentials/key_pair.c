@@ -114,7 +114,7 @@ static void end_question(struct key_pair *pair)
     pair->callback = NULL;
 }
 
-static void answer(struct key_pair *pair, const struct token_result *result)
+static void answer_key_pair(struct key_pair *pair, const struct token_result *result)
 {
     token_callback callback = pair->callback;
     void *context = pair->context;
@@ -124,11 +124,11 @@ static void answer(struct key_pair *pair, const struct token_result *result)
     callback(context, result);
 }
 
-static void fail(struct key_pair *pair, const char *hop, int status, bool refused,
-                 const char *reason)
+static void fail_key_pair(struct key_pair *pair, const char *hop, int status, bool refused,
+                          const char *reason)
 {
-    answer(pair, &(struct token_result){
-                     .hop = hop, .status = status, .refused = refused, .reason = reason});
+    answer_key_pair(pair, &(struct token_result){
+                              .hop = hop, .status = status, .refused = refused, .reason = reason});
 }
 
 /* The endpoint has not said no, it has said nothing: the last token does as well. */
@@ -139,14 +139,14 @@ static void do_without(struct key_pair *pair, const char *hop, int status, const
 
     if (left < STILL_GOOD_S) {
         key_pair_forget(pair);
-        fail(pair, hop, status, false, reason);
+        fail_key_pair(pair, hop, status, false, reason);
         return;
     }
     log_warning(pair->worker->log, "token_reused",
                 "Could not get a new token; using the last one, which is still valid",
                 log_str("reason", reason), log_i64("good_for_s", left));
     token = memory_text(pair->kept);
-    answer(pair, &(struct token_result){.token = token});
+    answer_key_pair(pair, &(struct token_result){.token = token});
     secret_free(token);
 }
 
@@ -159,7 +159,7 @@ static void use_token(struct key_pair *pair, const struct http_fetch_result *res
     if (!token)
         abort();
     keep_token(pair, token, size, result->date);
-    answer(pair, &(struct token_result){.token = token});
+    answer_key_pair(pair, &(struct token_result){.token = token});
     secret_free(token);
 }
 
@@ -195,7 +195,7 @@ static void on_fetched(void *context, const struct http_fetch_result *result)
         break;
     default:
         key_pair_forget(pair);
-        fail(pair, "auth", result->status, true, sentence);
+        fail_key_pair(pair, "auth", result->status, true, sentence);
     }
 }
 
@@ -212,7 +212,7 @@ void key_pair_ask(struct key_pair *pair, unsigned timeout_ms, token_callback cal
     pair->callback = callback;
     pair->context = context;
     if (!key) {
-        fail(pair, "auth", 0, false, error);
+        fail_key_pair(pair, "auth", 0, false, error);
         return;
     }
     snowflake_fingerprint(key, pair->fingerprint);

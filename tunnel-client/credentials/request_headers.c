@@ -25,7 +25,7 @@ static const char *value_of(const char *entry, size_t name, size_t *size)
     return secret_trim(value, size);
 }
 
-static bool has_control(const char *text, size_t size)
+static bool has_control_in_header(const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
@@ -33,12 +33,12 @@ static bool has_control(const char *text, size_t size)
     return false;
 }
 
-static const char *check(const char *entry, size_t name, bool with_token)
+static const char *check_header(const char *entry, size_t name, bool with_token)
 {
     size_t size;
     const char *value = value_of(entry, name, &size);
 
-    if (has_control(value, size))
+    if (has_control_in_header(value, size))
         return "its value contains a line break or another control character";
     if (is_named(entry, name, "Authorization") && with_token)
         return "this header carries the token; give one or the other";
@@ -65,7 +65,7 @@ bool request_headers_check(const struct config_list *list, bool with_token, char
                      i + 1);
             return false;
         }
-        const char *why = check(entry, name, with_token);
+        const char *why = check_header(entry, name, with_token);
         total += strlen(entry) + sizeof ": \r\n" - 1;
         if (!why && total > REQUEST_HEADERS_MAX)
             why = "all of them together are larger than 4 KiB";

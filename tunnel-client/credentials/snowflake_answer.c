@@ -26,7 +26,7 @@ enum {
 
 /* token68 (RFC 9110 section 11.2), and the colon of Snowflake's session tokens (ver:1-hint:...).
  * Nothing of it can end the quoted string that the token becomes in the header. */
-static bool is_token_character(char c)
+static bool may_be_in_snowflake_token(char c)
 {
     return c != '\0' &&
            (((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || strchr("0123456789-._~+/=:", c) != NULL);
@@ -39,7 +39,7 @@ const char *snowflake_token_check(const char *token, size_t size)
     if (size > SECRET_TOKEN_MAX)
         return "is longer than 12 KiB";
     for (size_t i = 0; i < size; i++)
-        if (!is_token_character(token[i]))
+        if (!may_be_in_snowflake_token(token[i]))
             return "contains characters that no token has";
     return NULL;
 }

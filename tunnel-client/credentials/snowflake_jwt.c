@@ -42,7 +42,7 @@ const char *snowflake_check_account(const char *account)
     return NULL;
 }
 
-static bool has_control(const char *text)
+static bool has_control_in_claim(const char *text)
 {
     for (; *text; text++)
         if ((unsigned char)*text < 0x20 || *text == 0x7f)
@@ -56,7 +56,7 @@ const char *snowflake_check_user(const char *user)
 
     if (strlen(user) > SNOWFLAKE_USER_MAX)
         return "is too long for a user";
-    if (has_control(user))
+    if (has_control_in_claim(user))
         return "a user's name has no control characters";
     text = json_string(user);
     json_decref(text);
@@ -67,7 +67,7 @@ const char *snowflake_check_role(const char *role)
 {
     if (strlen(role) > SNOWFLAKE_ROLE_MAX)
         return "is too long for a role";
-    if (has_control(role) || strchr(role, ' '))
+    if (has_control_in_claim(role) || strchr(role, ' '))
         return "a role name must not contain spaces or control characters";
     return NULL;
 }
@@ -237,7 +237,7 @@ static char *put_encoded(char *at, const char *text)
     return at;
 }
 
-static char *put(char *at, const char *text)
+static char *put_claim_text(char *at, const char *text)
 {
     return stpcpy(at, text);
 }
@@ -249,14 +249,14 @@ char *snowflake_token_form(const char *jwt, const char *role, const char *endpoi
     char *form = memory_raw(size);
     char *at = form;
 
-    at = put_encoded(put(at, "grant_type="), GRANT);
-    at = put(at, "&scope=");
+    at = put_encoded(put_claim_text(at, "grant_type="), GRANT);
+    at = put_claim_text(at, "&scope=");
     if (role) {
         at = put_encoded(at, "session:role:");
         at = put_encoded(at, role);
         at = put_encoded(at, " ");
     }
     at = put_encoded(at, endpoint_host);
-    put_encoded(put(at, "&assertion="), jwt);
+    put_encoded(put_claim_text(at, "&assertion="), jwt);
     return form;
 }

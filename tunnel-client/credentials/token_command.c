@@ -111,8 +111,8 @@ static bool read_once(struct token_command *command, int fd,
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-static void drain(struct token_command *command, int fd,
-                  void (*take)(struct token_command *, const char *, size_t))
+static void drain_token_command(struct token_command *command, int fd,
+                                void (*take)(struct token_command *, const char *, size_t))
 {
     /* A child of the command may write for ever. */
     for (int i = 0; fd >= 0 && i < OUTPUT_MAX / 4096; i++) {
@@ -200,7 +200,7 @@ static void end_run(struct token_command *command)
     command->line_ended = command->line_cut = command->complaints_cut = false;
 }
 
-static void answer(struct token_command *command, bool with_token)
+static void answer_token_command(struct token_command *command, bool with_token)
 {
     char line[sizeof command->line];
     char reason[sizeof command->reason];
@@ -217,10 +217,10 @@ static void answer(struct token_command *command, bool with_token)
     byte_wipe(line, sizeof line);
 }
 
-static void fail(struct token_command *command, const char *what)
+static void fail_token_command(struct token_command *command, const char *what)
 {
     snprintf(command->reason, sizeof command->reason, "--token-command %s", what);
-    answer(command, false);
+    answer_token_command(command, false);
 }
 
 /* The last line that it wrote to standard error, for the sentence about its failure. */
@@ -256,8 +256,8 @@ static void on_exited(struct token_command *command, int status)
     char what[COMPLAINT_LINE_MAX + 100];
 
     command->pid = 0;
-    drain(command, command->output_fd, take_output);
-    drain(command, command->complaints_fd, take_complaints);
+    drain_token_command(command, command->output_fd, take_output);
+    drain_token_command(command, command->complaints_fd, take_complaints);
     size_t size = command->line_size;
     const char *token = secret_trim(command->line, &size);
     const char *why = command->line_cut ? "is longer than 12 KiB" : secret_check_token(token, size);
@@ -265,16 +265,17 @@ static void on_exited(struct token_command *command, int status)
     command->line[size] = '\0';
     if (status != 0) {
         explain_end(command, status, what, sizeof what);
-        fail(command, what);
+        fail_token_command(command, what);
     } else if (size == 0) {
-        fail(command, command->line_ended
-                          ? "printed an empty line; the first line of its output is the token"
-                          : "succeeded but printed nothing; it must print the token");
+        fail_token_command(command,
+                           command->line_ended
+                               ? "printed an empty line; the first line of its output is the token"
+                               : "succeeded but printed nothing; it must print the token");
     } else if (why) {
         snprintf(what, sizeof what, "did not print a token: the first line of its output %s", why);
-        fail(command, what);
+        fail_token_command(command, what);
     } else {
-        answer(command, true);
+        answer_token_command(command, true);
     }
 }
 
@@ -300,11 +301,11 @@ static void on_child(void *context, pid_t pid, int status)
         on_exited(command, status);
     } else {
         command->pid = 0;
-        fail(command, "has ended, and the system did not say how");
+        fail_token_command(command, "has ended, and the system did not say how");
     }
 }
 
-static void on_deadline(void *argument)
+static void on_token_command_deadline(void *argument)
 {
     struct token_command *command = argument;
     char text[COMPLAINT_LINE_MAX + 100];
@@ -315,7 +316,7 @@ static void on_deadline(void *argument)
     snprintf(text, sizeof text, "did not end within %u.%u s (--dial-timeout) and was killed%s%s",
              command->timeout_ms / 1000, command->timeout_ms % 1000 / 100, said[0] ? ": " : "",
              said);
-    fail(command, text);
+    fail_token_command(command, text);
 }
 
 static void on_output(void *argument)
@@ -326,8 +327,9 @@ static void on_output(void *argument)
         stop_reading(&command->output, &command->output_fd);
     } else if (command->output_size > OUTPUT_MAX) {
         kill_run(command);
-        fail(command,
-             "printed more than 64 KiB and was killed; print only the token, on the first line");
+        fail_token_command(
+            command,
+            "printed more than 64 KiB and was killed; print only the token, on the first line");
     }
 }
 
@@ -340,9 +342,9 @@ static void on_complaints(void *argument)
 }
 
 /* It could not be started: command->reason says why. */
-static void on_answer(void *argument)
+static void on_token_command_answer(void *argument)
 {
-    answer(argument, false);
+    answer_token_command(argument, false);
 }
 
 /* ends[0] is ours and does not block, ends[1] the command's. */
@@ -428,7 +430,7 @@ static struct watch *start_reading(struct token_command *command, int fd,
 }
 
 /* Returns 0 or an error number. */
-static int run(struct token_command *command)
+static int run_shell(struct token_command *command)
 {
     int output[2];
     int complaints[2];
@@ -468,7 +470,7 @@ void token_command_start(struct token_command *command, unsigned timeout_ms,
         timer_fire(command->answer);
         return;
     }
-    error = run(command);
+    error = run_shell(command);
     if (error != 0) {
         snprintf(command->reason, sizeof command->reason,
                  "--token-command could not be started: %s", strerror(error));
@@ -508,8 +510,8 @@ struct token_command *token_command_new(struct worker *worker, const char *text,
     command->environment = copy_environment(environment);
     command->output_fd = command->complaints_fd = -1;
     children_begin(worker);
-    command->deadline = timer_new(worker, on_deadline, command);
-    command->answer = timer_new(worker, on_answer, command);
+    command->deadline = timer_new(worker, on_token_command_deadline, command);
+    command->answer = timer_new(worker, on_token_command_answer, command);
     return command;
 }
 

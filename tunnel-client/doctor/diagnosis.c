@@ -55,7 +55,7 @@ void diagnosis_clear(struct diagnosis *diagnosis)
     free(diagnosis->checks);
 }
 
-static void write_line(const struct diagnosis *diagnosis, const struct diagnosis_check *check)
+static void write_check_line(const struct diagnosis *diagnosis, const struct diagnosis_check *check)
 {
     char took[24] = "";
     char detail[SHOWN_MAX];
@@ -86,10 +86,11 @@ void diagnosis_add(struct diagnosis *diagnosis, enum diagnosis_layer layer, enum
     *check = (struct diagnosis_check){layer, verdict, took_us, memory_text(detail)};
     diagnosis->count++;
     if (!diagnosis->json)
-        write_line(diagnosis, check);
+        write_check_line(diagnosis, check);
 }
 
-static const struct diagnosis_check *find(const struct diagnosis *diagnosis, enum verdict verdict)
+static const struct diagnosis_check *find_diagnosis(const struct diagnosis *diagnosis,
+                                                    enum verdict verdict)
 {
     for (size_t i = 0; i < diagnosis->count; i++)
         if (diagnosis->checks[i].verdict == verdict)
@@ -132,8 +133,8 @@ static void write_json(const struct diagnosis *diagnosis, const struct diagnosis
 
 int diagnosis_end(struct diagnosis *diagnosis)
 {
-    const struct diagnosis_check *failed = find(diagnosis, VERDICT_FAILED);
-    const struct diagnosis_check *warning = find(diagnosis, VERDICT_WARNING);
+    const struct diagnosis_check *failed = find_diagnosis(diagnosis, VERDICT_FAILED);
+    const struct diagnosis_check *warning = find_diagnosis(diagnosis, VERDICT_WARNING);
     char sentence[DIAGNOSIS_DETAIL_MAX + 100];
     char shown[SHOWN_MAX];
 

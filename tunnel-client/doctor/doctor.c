@@ -69,7 +69,7 @@ struct doctor {
     size_t node_total;
 };
 
-static void finish(struct doctor *doctor)
+static void finish_doctor(struct doctor *doctor)
 {
     doctor->over = true;
     timer_stop(doctor->deadline);
@@ -125,7 +125,7 @@ static void add_stages(struct doctor *doctor, const struct http_dial_result *res
                       "%d%s%s", result->status, server[0] ? " from " : "", server);
 }
 
-static void on_dialled(void *context, const struct http_dial_result *result)
+static void on_doctor_dialled(void *context, const struct http_dial_result *result)
 {
     struct doctor *doctor = context;
     struct diagnosis *diagnosis = &doctor->diagnosis;
@@ -135,7 +135,7 @@ static void on_dialled(void *context, const struct http_dial_result *result)
     if (result->hop != HTTP_HOP_NONE) {
         if (result->hop == HTTP_HOP_UPGRADE && result->status != 0)
             diagnosis_add(diagnosis, LAYER_AUTH, VERDICT_OK, -1, "not refused");
-        return; /* on_failed() says what it was */
+        return; /* on_doctor_failed() says what it was */
     }
     diagnosis_add(diagnosis, LAYER_AUTH, VERDICT_OK, -1, "admitted %s%s",
                   options_has_token(options) ? "with a token" : "without a token",
@@ -143,7 +143,7 @@ static void on_dialled(void *context, const struct http_dial_result *result)
     diagnosis_add(diagnosis, LAYER_UPGRADE, VERDICT_OK, -1, "the connection is a WebSocket");
 }
 
-static bool on_failed(void *context, const char *hop, const char *reason, bool refused)
+static bool on_doctor_failed(void *context, const char *hop, const char *reason, bool refused)
 {
     struct doctor *doctor = context;
 
@@ -151,11 +151,11 @@ static bool on_failed(void *context, const char *hop, const char *reason, bool r
     if (doctor->over)
         return true;
     diagnosis_add(&doctor->diagnosis, diagnosis_layer_of(hop), VERDICT_FAILED, -1, "%s", reason);
-    finish(doctor);
+    finish_doctor(doctor);
     return true;
 }
 
-static void on_lost(void *context, bool announced)
+static void on_doctor_lost(void *context, bool announced)
 {
     struct doctor *doctor = context;
 
@@ -165,7 +165,7 @@ static void on_lost(void *context, bool announced)
     diagnosis_add(&doctor->diagnosis, LAYER_TUNNEL, VERDICT_FAILED, -1,
                   "the WebSocket was lost during the checks; does something in between cut it? "
                   "--log-level info says why");
-    finish(doctor);
+    finish_doctor(doctor);
 }
 
 /* ---- questions */
@@ -192,7 +192,7 @@ static int64_t took(const struct doctor *doctor)
     return since(clock_now_us(), doctor->asked_us);
 }
 
-static void ask(struct doctor *doctor)
+static void ask_question(struct doctor *doctor)
 {
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
     size_t size = doctor->question == QUESTION_METADATA
@@ -206,8 +206,8 @@ static void ask(struct doctor *doctor)
 
 static const struct mux_stream_callbacks stream_callbacks;
 
-static void open_stream(struct doctor *doctor, enum question question, enum mux_target_kind kind,
-                        const char *name, int32_t node)
+static void open_probe_stream(struct doctor *doctor, enum question question,
+                              enum mux_target_kind kind, const char *name, int32_t node)
 {
     const struct mux_target target = {kind, {name, strlen(name)}, node};
     struct mux_session *session = uplink_session(doctor->uplink);
@@ -218,13 +218,13 @@ static void open_stream(struct doctor *doctor, enum question question, enum mux_
                                                &stream_callbacks, doctor)
                              : NULL;
     if (!doctor->stream) {
-        finish(doctor);
+        finish_doctor(doctor);
         return;
     }
     if (question == QUESTION_TARGET)
         set_deadline(doctor);
     else
-        ask(doctor);
+        ask_question(doctor);
 }
 
 /* A broker is out of the question: so are those that come after it. */
@@ -274,7 +274,7 @@ static void question_failed(struct doctor *doctor, enum diagnosis_layer layer, c
     next_question(doctor);
 }
 
-static void note_node(void *context, int32_t id, const struct kafka_address *address)
+static void note_listed_node(void *context, int32_t id, const struct kafka_address *address)
 {
     struct doctor *doctor = context;
     char host[ADDRESS_HOST_MAX + 1];
@@ -332,7 +332,7 @@ static void question_answered(struct doctor *doctor, const struct kafka_bootstra
                       (unsigned)apis->count);
         if (apis->metadata) {
             doctor->question = QUESTION_METADATA;
-            ask(doctor);
+            ask_question(doctor);
             return;
         }
         tell_of_controllers(doctor, apis);
@@ -375,7 +375,7 @@ static void on_opened(void *owner, struct mux_stream *stream)
     next_question(doctor);
 }
 
-static void keep(struct doctor *doctor, const uint8_t *bytes, size_t size)
+static void keep_answer(struct doctor *doctor, const uint8_t *bytes, size_t size)
 {
     while (doctor->answer_size + size > doctor->answer_room) {
         doctor->answer_room = doctor->answer_room ? 2 * doctor->answer_room : ANSWER_FIRST;
@@ -395,12 +395,12 @@ static void on_data(void *owner, struct mux_stream *stream, const uint8_t *bytes
     mux_stream_consume(stream, size, clock_now_us());
     if (stream != doctor->stream || doctor->question == QUESTION_TARGET || doctor->over)
         return;
-    keep(doctor, bytes, size);
+    keep_answer(doctor, bytes, size);
     if (doctor->question == QUESTION_METADATA) {
         doctor->node_total = 0;
         result =
             kafka_bootstrap_response(KAFKA_ENDPOINT_BROKER, doctor->answer, doctor->answer_size,
-                                     CORRELATION_ID, note_node, doctor, &reason);
+                                     CORRELATION_ID, note_listed_node, doctor, &reason);
     } else {
         result = kafka_bootstrap_versions_response(doctor->answer, doctor->answer_size,
                                                    CORRELATION_ID, &apis, &reason);
@@ -443,7 +443,7 @@ static const struct mux_stream_callbacks stream_callbacks = {
     .reset = on_reset,
 };
 
-static void on_deadline(void *argument)
+static void on_doctor_deadline(void *argument)
 {
     struct doctor *doctor = argument;
 
@@ -462,8 +462,8 @@ static bool is_known(const struct doctor *doctor, int32_t id)
 }
 
 /* The ports that the client would give to nodes; no listener is opened. */
-static void receive_expose(struct doctor *doctor, struct mux_session *session,
-                           const uint8_t *payload, size_t size)
+static void answer_expose_request(struct doctor *doctor, struct mux_session *session,
+                                  const uint8_t *payload, size_t size)
 {
     const struct options *options = doctor->options;
     const struct node_ports *bootstrap = &doctor->listeners[doctor->cluster];
@@ -489,7 +489,7 @@ static void receive_expose(struct doctor *doctor, struct mux_session *session,
     mux_session_send_message(session, MUX_EXPOSED, answer, mux_expose_end(&writer));
 }
 
-static void receive_addresses(struct doctor *doctor, const uint8_t *payload, size_t size)
+static void note_broker_addresses(struct doctor *doctor, const uint8_t *payload, size_t size)
 {
     struct mux_expose_reader reader;
     struct mux_exposed_node told;
@@ -519,21 +519,21 @@ static void note_trouble(struct doctor *doctor, const uint8_t *payload, size_t s
         (int)cluster.size, cluster.bytes, (int)what.size, what.bytes);
 }
 
-static void on_message(void *context, struct mux_session *session, uint8_t type,
-                       const uint8_t *payload, size_t size)
+static void on_doctor_message(void *context, struct mux_session *session, uint8_t type,
+                              const uint8_t *payload, size_t size)
 {
     if (type == MUX_EXPOSE)
-        receive_expose(context, session, payload, size);
+        answer_expose_request(context, session, payload, size);
     else if (type == MUX_ADDRESSES)
-        receive_addresses(context, payload, size);
+        note_broker_addresses(context, payload, size);
     else if (type == MUX_TROUBLE)
         note_trouble(context, payload, size);
 }
 
 /* ---- one after the other */
 
-static bool is_offered(const struct mux_welcome *welcome, enum mux_target_kind kind,
-                       const char *wanted)
+static bool is_target_offered(const struct mux_welcome *welcome, enum mux_target_kind kind,
+                              const char *wanted)
 {
     struct mux_text rest = welcome->offers;
     struct mux_text name;
@@ -545,7 +545,7 @@ static bool is_offered(const struct mux_welcome *welcome, enum mux_target_kind k
     return false;
 }
 
-static void list_offers(const struct mux_welcome *welcome, char *text, size_t size)
+static void describe_offers(const struct mux_welcome *welcome, char *text, size_t size)
 {
     struct mux_text rest = welcome->offers;
     struct mux_text name;
@@ -570,7 +570,7 @@ static bool check_names(struct doctor *doctor, const struct mux_welcome *welcome
         bool cluster = i < options->cluster_count;
         const char *name =
             cluster ? options->clusters[i].name : options->targets[i - options->cluster_count].name;
-        if (is_offered(welcome, cluster ? MUX_TARGET_CLUSTER : MUX_TARGET_TCP, name))
+        if (is_target_offered(welcome, cluster ? MUX_TARGET_CLUSTER : MUX_TARGET_TCP, name))
             continue;
         good = false;
         diagnosis_add(&doctor->diagnosis, LAYER_SERVER, VERDICT_FAILED, -1,
@@ -580,7 +580,7 @@ static bool check_names(struct doctor *doctor, const struct mux_welcome *welcome
     return good;
 }
 
-static void on_up(void *context, const struct mux_welcome *welcome)
+static void on_doctor_up(void *context, const struct mux_welcome *welcome)
 {
     struct doctor *doctor = context;
     char offers[400];
@@ -591,9 +591,9 @@ static void on_up(void *context, const struct mux_welcome *welcome)
                   "protocol version %u, %.*s; connections survive a lost link for %u s",
                   (unsigned)welcome->version, (int)welcome->software.size, welcome->software.bytes,
                   (unsigned)(welcome->resume_window_ms / 1000));
-    list_offers(welcome, offers, sizeof offers);
+    describe_offers(welcome, offers, sizeof offers);
     if (!check_names(doctor, welcome, offers)) {
-        finish(doctor);
+        finish_doctor(doctor);
         return;
     }
     diagnosis_add(&doctor->diagnosis, LAYER_SERVER, VERDICT_OK, -1,
@@ -608,33 +608,34 @@ static void next_question(struct doctor *doctor)
     const struct options *options = doctor->options;
 
     if (doctor->nodes_are_due && doctor->node < doctor->node_count) {
-        open_stream(doctor, QUESTION_NODE, MUX_TARGET_BROKER, cluster_name(doctor),
-                    doctor->nodes[doctor->node].id);
+        open_probe_stream(doctor, QUESTION_NODE, MUX_TARGET_BROKER, cluster_name(doctor),
+                          doctor->nodes[doctor->node].id);
         return;
     }
     doctor->cluster += doctor->nodes_are_due;
     doctor->nodes_are_due = false;
     doctor->node_count = doctor->node = 0;
     if (doctor->cluster < options->cluster_count) {
-        open_stream(doctor, QUESTION_VERSIONS, MUX_TARGET_CLUSTER, cluster_name(doctor), -1);
+        open_probe_stream(doctor, QUESTION_VERSIONS, MUX_TARGET_CLUSTER, cluster_name(doctor), -1);
         return;
     }
     size_t target = doctor->cluster - options->cluster_count;
     if (target < options->target_count) {
-        open_stream(doctor, QUESTION_TARGET, MUX_TARGET_TCP, options->targets[target].name, -1);
+        open_probe_stream(doctor, QUESTION_TARGET, MUX_TARGET_TCP, options->targets[target].name,
+                          -1);
         return;
     }
     diagnosis_add(&doctor->diagnosis, LAYER_TUNNEL, VERDICT_OK,
                   (int64_t)uplink_rtt_us(doctor->uplink), "a round trip to the server");
-    finish(doctor);
+    finish_doctor(doctor);
 }
 
 static const struct uplink_owner uplink_owner = {
-    .dialled = on_dialled,
-    .message = on_message,
-    .up = on_up,
-    .lost = on_lost,
-    .failed = on_failed,
+    .dialled = on_doctor_dialled,
+    .message = on_doctor_message,
+    .up = on_doctor_up,
+    .lost = on_doctor_lost,
+    .failed = on_doctor_failed,
 };
 
 /* ---- this machine */
@@ -690,7 +691,7 @@ static void look_at_ports(struct doctor *doctor)
 }
 
 /* Lets the last frames leave. */
-static void say_goodbye(struct doctor *doctor)
+static void say_goodbye_and_wait(struct doctor *doctor)
 {
     uint64_t limit_us = clock_now_us() + GOODBYE_MS * 1000;
 
@@ -711,7 +712,7 @@ int doctor_run(struct worker *worker, const struct options *options)
 
     doctor->worker = worker;
     doctor->options = options;
-    doctor->deadline = timer_new(worker, on_deadline, doctor);
+    doctor->deadline = timer_new(worker, on_doctor_deadline, doctor);
     address_format(options->url.host, options->url.port, server);
     diagnosis_begin(&doctor->diagnosis, stdout, options->json, server);
     plan_listeners(doctor);
@@ -725,7 +726,7 @@ int doctor_run(struct worker *worker, const struct options *options)
                       options->target_count, options->target_count == 1 ? "" : "s");
         uplink_start(doctor->uplink);
         worker_run(worker);
-        say_goodbye(doctor);
+        say_goodbye_and_wait(doctor);
     } else {
         diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_FAILED, -1, "%s", error);
     }

@@ -38,7 +38,7 @@ struct nodes {
     char first[300];
 };
 
-static void note_node(void *context, int32_t node, const struct kafka_address *address)
+static void note_direct_node(void *context, int32_t node, const struct kafka_address *address)
 {
     struct nodes *nodes = context;
     struct socket_address parsed;
@@ -57,7 +57,7 @@ static void note_node(void *context, int32_t node, const struct kafka_address *a
 }
 
 /* Reads until the answer is whole; false: it is none. */
-static bool receive(int fd, struct nodes *nodes)
+static bool receive_response(int fd, struct nodes *nodes)
 {
     static uint8_t answer[ANSWER_MAX];
     const char *reason;
@@ -69,7 +69,7 @@ static bool receive(int fd, struct nodes *nodes)
             return false;
         fill += (size_t)got;
         switch (kafka_bootstrap_response(KAFKA_ENDPOINT_BROKER, answer, fill, CORRELATION_ID,
-                                         note_node, nodes, &reason)) {
+                                         note_direct_node, nodes, &reason)) {
         case KAFKA_BOOTSTRAP_OK:
             return true;
         case KAFKA_BOOTSTRAP_MORE:
@@ -82,7 +82,7 @@ static bool receive(int fd, struct nodes *nodes)
 }
 
 /* Asks as a Kafka client would. false: no Kafka answers. */
-static bool ask(const struct socket_address *address, struct nodes *nodes)
+static bool ask_port_holder(const struct socket_address *address, struct nodes *nodes)
 {
     const struct timeval patience = {PATIENCE_S, 0};
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
@@ -96,7 +96,7 @@ static bool ask(const struct socket_address *address, struct nodes *nodes)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (connect(fd, (const struct sockaddr *)&address->storage, address->size) == 0 &&
         send(fd, request, size, 0) == (ssize_t)size)
-        answered = receive(fd, nodes);
+        answered = receive_response(fd, nodes);
     close(fd);
     return answered;
 }
@@ -109,7 +109,7 @@ enum local_port local_port_look(const char *host, uint16_t port, const char *adv
 
     if (port == 0 || !socket_parse(host, port, &address) || is_free(&address, why, size))
         return LOCAL_PORT_FREE;
-    if (!ask(&address, &nodes)) {
+    if (!ask_port_holder(&address, &nodes)) {
         snprintf(why, size,
                  "another program has it (or a tunnel-client without a link), and it does not "
                  "answer as a Kafka "

@@ -55,7 +55,7 @@ void ports_clear(struct ports *ports)
     }
 }
 
-static void on_accept(void *context, int fd, const struct socket_address *peer)
+static void on_port_accept(void *context, int fd, const struct socket_address *peer)
 {
     struct port *port = context;
 
@@ -69,7 +69,8 @@ static int bind_port(struct port *port, uint16_t number)
     struct socket_address other;
 
     socket_parse(port->host, number, &address);
-    port->listeners[0] = listener_new(port->ports->worker, port->label, &address, on_accept, port);
+    port->listeners[0] =
+        listener_new(port->ports->worker, port->label, &address, on_port_accept, port);
     if (!port->listeners[0])
         return errno;
     port->number = listener_port(port->listeners[0]);
@@ -77,7 +78,8 @@ static int bind_port(struct port *port, uint16_t number)
     if (!v4 && strcmp(port->host, "::1") != 0)
         return 0;
     socket_parse(v4 ? "::1" : "127.0.0.1", port->number, &other);
-    port->listeners[1] = listener_new(port->ports->worker, port->label, &other, on_accept, port);
+    port->listeners[1] =
+        listener_new(port->ports->worker, port->label, &other, on_port_accept, port);
     int failed = port->listeners[1] ? 0 : errno;
     /* A machine may have no IPv6; a port that somebody else has there would be a trap, though. */
     if (failed != EADDRINUSE && failed != EMFILE && failed != ENFILE)
@@ -178,7 +180,7 @@ static void log_node_ports(const struct port *bootstrap)
              log_str("name", bootstrap->name), log_str("ports", text));
 }
 
-static void set_node_ports(struct port *bootstrap, const struct address_ports *ports)
+static void apply_node_ports(struct port *bootstrap, const struct address_ports *ports)
 {
     if (ports->first == 0)
         return;
@@ -206,7 +208,7 @@ void ports_plan(struct ports *ports)
     node_ports_plan(all, count);
     i = 0;
     list_each(at, &ports->all)
-        set_node_ports(list_entry(at, struct port, node), &all[i++].nodes);
+        apply_node_ports(list_entry(at, struct port, node), &all[i++].nodes);
     free(all);
 }
 

@@ -39,7 +39,8 @@ struct run {
 /* ---- what is said */
 
 /* The program's own sentence: for people as plain text, for machines as an event. */
-static void say(struct run *run, const char *event, const char *message, const char *reason)
+static void say_why_not_run(struct run *run, const char *event, const char *message,
+                            const char *reason)
 {
     terminal_quiet(run->terminal);
     if (run->options->shared.log_format == LOG_FORMAT_JSON) {
@@ -56,7 +57,7 @@ static void say(struct run *run, const char *event, const char *message, const c
     fputs(shown, stderr);
 }
 
-static void end(struct run *run, int exit_code)
+static void end_with(struct run *run, int exit_code)
 {
     run->over = true;
     run->exit_code = exit_code;
@@ -66,8 +67,9 @@ static void end(struct run *run, int exit_code)
 
 static void give_up(struct run *run, const char *reason)
 {
-    say(run, "not_ready", "the tunnel did not come up, so the command was not run", reason);
-    end(run, 1);
+    say_why_not_run(run, "not_ready", "the tunnel did not come up, so the command was not run",
+                    reason);
+    end_with(run, 1);
 }
 
 /* ---- the command's environment */
@@ -164,10 +166,10 @@ static void cannot_execute(struct run *run, int error)
     char message[300];
 
     snprintf(message, sizeof message, "cannot execute %s", run->options->call.arguments[0]);
-    say(run, "not_executed", message,
-        error == ENOENT ? "no such command or file; is it installed, and is it in PATH?"
-                        : strerror(error));
-    end(run, error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE);
+    say_why_not_run(run, "not_executed", message,
+                    error == ENOENT ? "no such command or file; is it installed, and is it in PATH?"
+                                    : strerror(error));
+    end_with(run, error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE);
 }
 
 static void on_command_ended(void *context, const struct child_end *ended)
@@ -182,7 +184,7 @@ static void on_command_ended(void *context, const struct child_end *ended)
                                                : WEXITSTATUS(ended->status);
     log_info(run->worker->log, "command_ended", "The command has ended",
              log_i64("exit_code", exit_code));
-    end(run, exit_code);
+    end_with(run, exit_code);
 }
 
 void run_ready(struct run *run)
@@ -203,7 +205,7 @@ void run_ready(struct run *run)
 
 /* ---- until it starts */
 
-static void on_deadline(void *argument)
+static void on_command_deadline(void *argument)
 {
     struct run *run = argument;
     char limit[48];
@@ -238,7 +240,7 @@ bool run_is_waiting(const struct run *run)
 bool run_signalled(struct run *run, int number, bool from_terminal)
 {
     if (run_is_waiting(run)) {
-        end(run, EXIT_SIGNAL + number);
+        end_with(run, EXIT_SIGNAL + number);
         return false;
     }
     if (run->over)
@@ -268,7 +270,7 @@ struct run *run_new(const struct program_context *context, const struct options 
     run->terminal = terminal;
     /* If something else ends the program, the command has not run. */
     run->exit_code = 1;
-    run->deadline = timer_new(run->worker, on_deadline, run);
+    run->deadline = timer_new(run->worker, on_command_deadline, run);
     timer_start_ms(run->deadline, options->ready_timeout_ms);
     return run;
 }

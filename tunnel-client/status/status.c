@@ -132,7 +132,7 @@ static size_t list_length(const struct list *list)
     return count;
 }
 
-static void put_streams(const struct client *client, struct json_writer *json)
+static void put_stream_list(const struct client *client, struct json_writer *json)
 {
     const struct list *all = &client->connections;
     uint64_t now_us = clock_now_us();
@@ -172,7 +172,7 @@ static const char *not_ready(const struct client *client, const struct uplink_vi
     return strcmp(view->state, "up") == 0 ? NULL : "there is no link to the server\n";
 }
 
-static void put_status(struct client *client, struct pages_answer *answer)
+static void put_client_status(struct client *client, struct pages_answer *answer)
 {
     struct json_writer json;
     struct uplink_view view;
@@ -192,7 +192,7 @@ static void put_status(struct client *client, struct pages_answer *answer)
     size_t listeners = put_listeners(client, &json);
     json_put_u64(&json, "listeners_not_shown",
                  listeners > LISTENERS_SHOWN ? listeners - LISTENERS_SHOWN : 0);
-    put_streams(client, &json);
+    put_stream_list(client, &json);
     put_journal(view.journal, &json);
     json_put_end(&json);
     text_bytes(&answer->body, "\n", 1);
@@ -200,7 +200,7 @@ static void put_status(struct client *client, struct pages_answer *answer)
 
 /* ---- the other pages */
 
-static void on_collect(void *context)
+static void on_client_status_collect(void *context)
 {
     const struct status *status = context;
     struct client *client = status->client;
@@ -255,7 +255,8 @@ static bool put_file(const char *path, struct pages_answer *answer)
     return false;
 }
 
-static bool on_page(void *context, const struct pages_request *request, struct pages_answer *answer)
+static bool on_client_status_page(void *context, const struct pages_request *request,
+                                  struct pages_answer *answer)
 {
     struct status *status = context;
     struct client *client = status->client;
@@ -274,7 +275,7 @@ static bool on_page(void *context, const struct pages_request *request, struct p
         return false;
     uplink_view(client->uplink, &view);
     if (strcmp(request->path, "/status.json") == 0)
-        put_status(client, answer);
+        put_client_status(client, answer);
     else if (strcmp(request->path, "/readyz") == 0)
         put_probe(answer, !not_ready(client, &view), "ready\n", not_ready(client, &view));
     else if (strcmp(request->path, "/startupz") == 0)
@@ -284,7 +285,8 @@ static bool on_page(void *context, const struct pages_request *request, struct p
     return true;
 }
 
-static const struct pages_owner pages_owner = {.collect = on_collect, .page = on_page};
+static const struct pages_owner pages_owner = {.collect = on_client_status_collect,
+                                               .page = on_client_status_page};
 
 bool status_start(struct status *status, struct client *client, char *error, size_t size)
 {
