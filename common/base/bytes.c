@@ -35,6 +35,15 @@ void byte_store_u64(uint8_t *at, uint64_t value)
     byte_store_u32(at + 4, (uint32_t)value);
 }
 
+int bytes_hex_digit(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
 void byte_reader_init(struct byte_reader *r, const void *bytes, size_t size)
 {
     static const uint8_t nothing[1];

@@ -16,6 +16,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* How many of left bytes size holds: the smaller of both. */
+static inline size_t bytes_at_most(uint64_t left, size_t size)
+{
+    return left < size ? (size_t)left : size;
+}
+
+/* Of a hexadecimal digit in ASCII, 0 to 15; -1: it is none. */
+int bytes_hex_digit(char digit);
+
 struct byte_reader {
     const uint8_t *at;
     const uint8_t *end;

@@ -1,7 +1,6 @@
 #include "config/proxy.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,14 +11,6 @@
 
 /* ---- the proxy's URL */
 
-static int proxy_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* What stands before the @, decoded; NULL: a % without two digits, or a NUL. */
 static char *decode_credentials(const char *text, size_t size)
 {
@@ -27,8 +18,8 @@ static char *decode_credentials(const char *text, size_t size)
     size_t fill = 0;
 
     for (size_t i = 0; i < size; i++) {
-        int high = text[i] == '%' && i + 2 < size ? proxy_hex_digit(text[i + 1]) : -1;
-        int low = high >= 0 ? proxy_hex_digit(text[i + 2]) : -1;
+        int high = text[i] == '%' && i + 2 < size ? bytes_hex_digit(text[i + 1]) : -1;
+        int low = high >= 0 ? bytes_hex_digit(text[i + 2]) : -1;
         out[fill] = low >= 0 ? (char)(high << 4 | low) : text[i];
         if (out[fill] == '\0' || (text[i] == '%' && low < 0)) {
             byte_wipe(out, size);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "http/field.h"
 
 enum state {
@@ -212,15 +213,6 @@ static size_t take_body(struct http_response *response, const uint8_t *bytes, si
     return size;
 }
 
-static int response_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* A byte of what surrounds chunks. line_end counts digits of a size, or bytes of a trailer line. */
 static enum http_response_result receive_between(struct http_response *response, char byte)
 {
@@ -228,7 +220,7 @@ static enum http_response_result receive_between(struct http_response *response,
 
     switch (response->state) {
     case STATE_CHUNK_SIZE:
-        digit = response_hex_digit(byte);
+        digit = bytes_hex_digit(byte);
         if (digit >= 0 && response->left <= CHUNK_MAX >> 4) {
             response->left = response->left << 4 | (uint64_t)digit;
             response->line_end = 1;

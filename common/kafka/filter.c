@@ -106,11 +106,6 @@ static void use_up(struct turn *t, size_t size)
         t->start = t->end = t->used;
 }
 
-static size_t filter_smaller(uint64_t a, size_t b)
-{
-    return a < b ? (size_t)a : b;
-}
-
 static const struct hash_key no_secret;
 
 struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callbacks, void *context,
@@ -534,7 +529,7 @@ static int run_response_head(struct kafka_filter *f, struct turn *t)
     bool in_place = f->head_size == 0 && available(t) >= need;
 
     if (!in_place) {
-        size_t some = filter_smaller(need - f->head_size, available(t));
+        size_t some = bytes_at_most(need - f->head_size, available(t));
         memcpy(f->head + f->head_size, next(t), some);
         f->head_size += (unsigned)some;
         use_up(t, some);
@@ -548,7 +543,7 @@ static int run_response_head(struct kafka_filter *f, struct turn *t)
 
 static int run_pass(struct kafka_filter *f, struct turn *t)
 {
-    size_t some = filter_smaller(f->left, available(t));
+    size_t some = bytes_at_most(f->left, available(t));
 
     pass(t, some);
     f->left -= some;
@@ -601,7 +596,7 @@ static int run_hold_prefix(struct kafka_filter *f, struct turn *t)
 
 static int run_hold(struct kafka_filter *f, struct turn *t)
 {
-    size_t some = filter_smaller(f->left, available(t));
+    size_t some = bytes_at_most(f->left, available(t));
 
     if (hold(f, t, some) < 0)
         return f->failure;

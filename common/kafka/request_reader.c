@@ -40,16 +40,11 @@ static enum kafka_request_result fail_request(struct kafka_request_reader *r, co
     return KAFKA_REQUEST_EFRAME;
 }
 
-static size_t request_smaller(uint64_t a, size_t b)
-{
-    return a < b ? (size_t)a : b;
-}
-
 /* Up to size bytes of the frame into place, over as many calls as it takes; false: more to come. */
 static bool gather(struct kafka_request_reader *r, struct input *in, uint8_t *to, unsigned *have,
                    unsigned size)
 {
-    size_t some = request_smaller(size - *have, in->size - in->at);
+    size_t some = bytes_at_most(size - *have, in->size - in->at);
 
     if (some > 0)
         memcpy(to + *have, in->bytes + in->at, some);
@@ -62,7 +57,7 @@ static bool gather(struct kafka_request_reader *r, struct input *in, uint8_t *to
 /* What is not printable becomes '?': the text is for the log. */
 static bool gather_text(struct kafka_request_reader *r, struct input *in)
 {
-    size_t some = request_smaller(r->text_left, in->size - in->at);
+    size_t some = bytes_at_most(r->text_left, in->size - in->at);
 
     for (size_t i = 0; r->text && i < some && r->text_size < r->text_max; i++) {
         r->text[r->text_size++] = kafka_wire_plain(in->bytes[in->at + i]);
@@ -225,7 +220,7 @@ static enum kafka_request_result run_state(struct kafka_request_reader *r, struc
         kafka_sasl_asked(sasl, r->mechanism);
         return ready(r);
     default: {
-        size_t some = request_smaller(r->left, in->size - in->at);
+        size_t some = bytes_at_most(r->left, in->size - in->at);
         in->at += some;
         r->left -= some;
         if (r->left == 0)

@@ -182,16 +182,11 @@ static int finish_header(struct ws_decoder *d, struct ws_event *event)
     return WS_NEED_MORE;
 }
 
-static size_t ws_frame_smaller(uint64_t a, size_t b)
-{
-    return a < b ? (size_t)a : b;
-}
-
 static int take_header(struct ws_decoder *d, const uint8_t *bytes, size_t size, size_t *taken,
                        struct ws_event *event)
 {
     size_t missing = (size_t)d->header_needed - d->header_size;
-    size_t part = ws_frame_smaller(missing, size);
+    size_t part = bytes_at_most(missing, size);
 
     memcpy(d->header + d->header_size, bytes, part);
     d->header_size += (uint8_t)part;
@@ -212,7 +207,7 @@ static int take_header(struct ws_decoder *d, const uint8_t *bytes, size_t size, 
 static int take_payload(struct ws_decoder *d, uint8_t *bytes, size_t size, size_t *taken,
                         struct ws_event *event)
 {
-    size_t part = ws_frame_smaller(d->payload_size - d->payload_done, size);
+    size_t part = bytes_at_most(d->payload_size - d->payload_done, size);
 
     *taken = part;
     if (frame_is_control(d)) {
