@@ -83,7 +83,7 @@ def test_everything_wants_a_descriptor_and_there_is_none(pair, peer, tmp_path):
     sockets = []
     for _ in range(80):
         sockets.append(raw.connect(port, None, timeout=5))
-    assert "kept" in client.wait_for("accept_paused")["reason"]
+    assert "reserved" in client.wait_for("accept_paused")["reason"]
     scrapes = [subprocess.Popen(["curl", "-s", "-m", "3", f"http://{page.host}:{page.port}/metrics"],
                                 stdout=subprocess.DEVNULL) for _ in range(4)]
     server.kill()
