@@ -217,6 +217,9 @@ static enum step linger_on(struct http_connection *connection)
 {
     long got;
 
+    /* TLS's close_notify may wait behind the answer, and the end of file behind that. */
+    if (transport_flush(connection->transport) == TRANSPORT_ERROR)
+        return shut_connection(connection);
     do {
         got = transport_discard(connection->transport);
         connection->dropped += got > 0 ? (size_t)got : 0;

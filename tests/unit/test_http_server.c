@@ -38,6 +38,8 @@ static struct {
     char identity[HTTP_IDENTITY_MAX];
     char authorization[64]; /* as authorize() saw it */
     bool certified;
+    char *large; /* a page of large_size bytes; NULL: there is none */
+    size_t large_size;
 } door;
 
 static int on_authorize(void *context, const struct http_upgrade *upgrade, char *identity,
@@ -76,6 +78,8 @@ static void on_page(void *context, const struct http_request *request, const cha
         page->body = "ok\n";
     }
     page->size = strlen(page->body);
+    if (door.large && strcmp(path, "/large") == 0)
+        *page = (struct http_page){.status = 200, .body = door.large, .size = door.large_size};
 }
 
 static const struct http_server_owner owner = {
@@ -619,6 +623,59 @@ static void key_updates_are_answered(void **state)
     assert_key_updates_are_answered(9000);
 }
 
+/* Reads to TLS's end. Returns what ended it: SSL_ERROR_ZERO_RETURN for a close_notify. */
+static int read_to_the_end(SSL *ssl, size_t *size)
+{
+    char bytes[4096];
+
+    *size = 0;
+    for (int turns = 0; turns < 200; turns++) {
+        int got = SSL_read(ssl, bytes, sizeof bytes);
+        *size += got > 0 ? (size_t)got : 0;
+        int error = SSL_get_error(ssl, got);
+        if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ)
+            return error;
+        turn();
+    }
+    return SSL_ERROR_WANT_READ;
+}
+
+/* Whatever its size: it may just have filled the socket, which then takes no close_notify. */
+static void a_large_answer_ends_in_good_order(void **state)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    static const char request[] = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct socket_address address;
+    char page[6 * 1024];
+    size_t size;
+
+    (void)state;
+    open_door(PATIENT_MS);
+    use_tls();
+    memset(page, 'x', sizeof page);
+    door.large = page;
+    assert_true(socket_parse("192.0.2.1", 1, &address));
+    for (door.large_size = 512; door.large_size <= sizeof page; door.large_size += 512) {
+        int ends[2];
+        pair_make(ends);
+        http_server_adopt(door.server, ends[0], &address);
+        SSL *ssl = secure(ends[1], context);
+        assert_true(SSL_is_init_finished(ssl));
+        setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int)); /* the smallest */
+        assert_int_equal(SSL_write(ssl, request, sizeof request - 1), sizeof request - 1);
+        for (int i = 0; i < 3; i++)
+            turn();
+        if (read_to_the_end(ssl, &size) != SSL_ERROR_ZERO_RETURN)
+            fail_msg("a page of %zu bytes: %zu came, and no close_notify", door.large_size, size);
+        assert_true(size > door.large_size);
+        SSL_free(ssl);
+        close(ends[1]);
+        turn();
+    }
+    ERR_clear_error();
+    SSL_CTX_free(context);
+}
+
 static void a_new_certificate_is_for_new_connections(void **state)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
@@ -672,6 +729,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(client_certificates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(key_updates_without_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(key_updates_are_answered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_large_answer_ends_in_good_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_certificate_is_for_new_connections, set_up,
                                         tear_down),
     };
