@@ -55,6 +55,8 @@ struct carrier {
     struct timer *resume; /* the server forgets the session when this fires */
     struct timer *sweep;  /* looks whether the last stream has gone, outside of callbacks */
     uint64_t link_since_us;
+    bool up;      /* this link has come as far as WELCOME; the session does not know any more when
+                     it ends */
     bool known;   /* a WELCOME has come: streams may exist */
     bool leaving; /* it ends with its last stream */
 };
@@ -464,7 +466,7 @@ static void on_uplink_link_ended(void *context, struct link *link, enum link_end
     if (link != carrier->link)
         return;
     carrier->link = NULL;
-    if (carrier == uplink->current && mux_session_established(carrier->session))
+    if (carrier == uplink->current && carrier->up)
         uplink->since_us = telemetry_wall_clock_us();
     if (carrier != uplink->current) {
         on_left(carrier, reason);
@@ -515,6 +517,7 @@ static void on_uplink_dialled(void *context, const struct http_dial_result *resu
     carrier->link =
         link_new_client(uplink->worker, result->transport, carrier->session, &link_owner, carrier);
     carrier->link_since_us = clock_now_us();
+    carrier->up = false;
     mux_session_limit_messages(carrier->session, (uint32_t)uplink->frames.max);
     link_limit_frames(carrier->link, uplink->frames.max);
     metrics_observe(uplink->worker->metrics, METRIC_DIAL_DURATION, 0,
@@ -596,6 +599,7 @@ static void on_established(void *context, const struct mux_welcome *welcome)
     struct uplink *uplink = carrier->uplink;
 
     timer_stop(carrier->resume);
+    carrier->up = true;
     carrier->known = true;
     uplink->stops_us = 0;
     uplink->said[0] = '\0';

@@ -224,9 +224,14 @@ def test_probes_follow_the_link(pair, peer):
         between.targets = [("127.0.0.1", server.port)]
         client.wait_for("ready", 30)
         assert probes() == (200, 200, 200)
+        up_since = pages.json()["link"]["since_ms"]
         between.targets = []
         between.drop()
         wait.until(lambda: probes() == (200, 503, 200), 20, "a client that is not ready")
+        down = pages.json()["link"]
+        assert down["since_ms"] > up_since
+        wait.until(lambda: pages.json()["link"]["failed_dials"] > down["failed_dials"], 20, "another dial that fails")
+        assert pages.json()["link"]["since_ms"] == down["since_ms"]
         events = [e["event"] for e in pages.json()["events"]]
         assert "up" in events and "link_lost" in events and "dial_failed" in events
         between.targets = [("127.0.0.1", server.port)]
