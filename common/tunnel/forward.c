@@ -46,14 +46,14 @@ void forward_free(struct forward *forward)
     free(forward);
 }
 
-static void on_forward_forward_readable(void *argument)
+static void on_forward_readable(void *argument)
 {
     struct forward *forward = argument;
 
     forward->owner->readable(forward->context);
 }
 
-static void on_forward_forward_writable(void *argument)
+static void on_forward_writable(void *argument)
 {
     struct forward *forward = argument;
 
@@ -66,10 +66,8 @@ void forward_connect(struct forward *forward, struct transport *transport)
 
     assert(!forward->transport);
     forward->transport = transport;
-    forward->readable =
-        watch_new(forward->worker, fd, WATCH_READ, on_forward_forward_readable, forward);
-    forward->writable =
-        watch_new(forward->worker, fd, WATCH_WRITE, on_forward_forward_writable, forward);
+    forward->readable = watch_new(forward->worker, fd, WATCH_READ, on_forward_readable, forward);
+    forward->writable = watch_new(forward->worker, fd, WATCH_WRITE, on_forward_writable, forward);
 }
 
 void forward_put(struct forward *forward, const uint8_t *bytes, size_t size)
