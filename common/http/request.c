@@ -246,6 +246,12 @@ enum http_request_result http_request_receive(struct http_request *request, cons
 
 /* ---- what it says */
 
+bool http_request_is_head(const struct http_request *request)
+{
+    return request->target > 0 && request->method_size == 4 &&
+           memcmp(request->head, "HEAD", 4) == 0;
+}
+
 const char *http_request_method(const struct http_request *request)
 {
     return request->head;

@@ -48,6 +48,10 @@ enum http_request_result http_request_receive(struct http_request *request, cons
 /* After MALFORMED: what is wrong, for people: "a header line is folded". */
 const char *http_request_problem(const struct http_request *request);
 
+/* Whether the method is HEAD, whose answers have no body (RFC 9110, 9.3.2); any time, so also of a
+ * request that is malformed behind that. */
+bool http_request_is_head(const struct http_request *request);
+
 /* ---- After DONE: */
 
 const char *http_request_method(const struct http_request *request);

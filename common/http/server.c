@@ -268,11 +268,6 @@ static void put_answer(struct http_connection *connection, const char *bytes, si
     transport_commit(connection->transport, (const uint8_t *)bytes, size);
 }
 
-static bool asks_for_head(const struct http_connection *connection)
-{
-    return connection->head && strcmp(http_request_method(&connection->request), "HEAD") == 0;
-}
-
 /* The beginning of the page, for the packet that has the head. */
 static size_t take_page(struct http_page *page, char *bytes, size_t room)
 {
@@ -288,7 +283,7 @@ static size_t take_page(struct http_page *page, char *bytes, size_t room)
 
 /* Takes page->owned. */
 static void answer_page(struct http_connection *connection, enum http_server_end end,
-                        const struct http_page *page, bool head)
+                        const struct http_page *page)
 {
     char bytes[HTTP_ANSWER_HEAD_MAX + SENTENCE_MAX];
     char date[DATE_SIZE];
@@ -302,7 +297,7 @@ static void answer_page(struct http_connection *connection, enum http_server_end
     write_date(date);
     connection->end = end;
     connection->page = *page;
-    if (head)
+    if (connection->head && http_request_is_head(&connection->request))
         connection->page.size = 0;
     size_t fill = http_answer_head(&what, bytes);
     fill += take_page(&connection->page, bytes + fill, sizeof bytes - fill);
@@ -311,11 +306,11 @@ static void answer_page(struct http_connection *connection, enum http_server_end
 }
 
 static enum step answer_request(struct http_connection *connection, enum http_server_end end,
-                                int status, const char *body, bool head)
+                                int status, const char *body)
 {
     const struct http_page page = {.status = status, .body = body, .size = strlen(body)};
 
-    answer_page(connection, end, &page, head);
+    answer_page(connection, end, &page);
     return STEP_ON;
 }
 
@@ -336,10 +331,10 @@ static void log_refusal(const struct http_connection *connection, int status, co
 
 /* body: a sentence, which is also the reason in the log. */
 static enum step refuse_request(struct http_connection *connection, enum http_server_end end,
-                                int status, const char *body, bool head)
+                                int status, const char *body)
 {
     log_refusal(connection, status, body, strlen(body));
-    return answer_request(connection, end, status, body, head);
+    return answer_request(connection, end, status, body);
 }
 
 static enum step refuse_malformed(struct http_connection *connection, const char *problem)
@@ -347,7 +342,7 @@ static enum step refuse_malformed(struct http_connection *connection, const char
     char body[SENTENCE_MAX];
 
     snprintf(body, sizeof body, "malformed: %s\n", problem);
-    return refuse_request(connection, HTTP_SERVER_MALFORMED, 400, body, false);
+    return refuse_request(connection, HTTP_SERVER_MALFORMED, 400, body);
 }
 
 static enum step refuse_too_large(struct http_connection *connection)
@@ -364,7 +359,7 @@ static enum step refuse_too_large(struct http_connection *connection)
                     log_str("peer", peer), log_u64("limit", server->settings.head_max));
     snprintf(body, sizeof body, "the request line and headers are larger than %zu bytes\n",
              server->settings.head_max);
-    return answer_request(connection, HTTP_SERVER_TOO_LARGE, 431, body, false);
+    return answer_request(connection, HTTP_SERVER_TOO_LARGE, 431, body);
 }
 
 /* ---- the upgrade (RFC 6455, 4.2) */
@@ -397,7 +392,7 @@ static bool refuse_origin(struct http_connection *connection)
                 "pages of an origin",
                 log_str("peer", peer), log_str("origin", readable ? origin : "(unreadable)"));
     answer_request(connection, HTTP_SERVER_REFUSED, 403,
-                   "pages of that origin may not open a tunnel\n", false);
+                   "pages of that origin may not open a tunnel\n");
     return true;
 }
 
@@ -431,9 +426,8 @@ static enum step authorize(struct http_connection *connection, const char *key)
     socket_format(&connection->address, peer);
     int status = server->owner->authorize(server->context, &upgrade, identity, &body);
     X509_free(upgrade.certificate);
-    enum step step = status == 101
-                         ? grant(connection, key, identity)
-                         : answer_request(connection, HTTP_SERVER_REFUSED, status, body, false);
+    enum step step = status == 101 ? grant(connection, key, identity)
+                                   : answer_request(connection, HTTP_SERVER_REFUSED, status, body);
     forget_head(connection);
     return step;
 }
@@ -441,33 +435,31 @@ static enum step authorize(struct http_connection *connection, const char *key)
 static enum step upgrade(struct http_connection *connection)
 {
     const struct http_request *request = &connection->request;
-    bool head = asks_for_head(connection);
+    bool head = http_request_is_head(request);
     char version[8];
     char key[WEBSOCKET_KEY_SIZE];
 
     if (!head && strcmp(http_request_method(request), "GET") != 0)
-        return refuse_request(connection, HTTP_SERVER_REFUSED, 405, "use GET to open a tunnel\n",
-                              false);
+        return refuse_request(connection, HTTP_SERVER_REFUSED, 405, "use GET to open a tunnel\n");
     if (head || !http_request_has(request, "upgrade", "websocket"))
         return refuse_request(
             connection, HTTP_SERVER_REFUSED, 426,
-            "this is a tunnel for Kafka: connect with tunnel-client (WebSocket)\n", head);
+            "this is a tunnel for Kafka: connect with tunnel-client (WebSocket)\n");
     if (http_request_minor(request) == 0)
         return refuse_request(connection, HTTP_SERVER_REFUSED, 400,
-                              "an upgrade requires HTTP/1.1\n", false);
+                              "an upgrade requires HTTP/1.1\n");
     if (!http_request_has(request, "connection", "upgrade"))
         return refuse_request(
             connection, HTTP_SERVER_REFUSED, 400,
-            "Upgrade without Connection: Upgrade: something in between has removed the latter\n",
-            false);
+            "Upgrade without Connection: Upgrade: something in between has removed the latter\n");
     if (!http_request_header(request, "sec-websocket-version", version, sizeof version) ||
         strcmp(version, "13") != 0)
         return refuse_request(connection, HTTP_SERVER_REFUSED, 426,
-                              "the WebSocket version must be 13\n", false);
+                              "the WebSocket version must be 13\n");
     if (!http_request_header(request, "sec-websocket-key", key, sizeof key) ||
         !websocket_key_valid(key))
         return refuse_request(connection, HTTP_SERVER_REFUSED, 400,
-                              "Sec-WebSocket-Key is missing or malformed\n", false);
+                              "Sec-WebSocket-Key is missing or malformed\n");
     if (refuse_origin(connection))
         return STEP_ON;
     return authorize(connection, key);
@@ -479,14 +471,13 @@ static enum step serve_page(struct http_connection *connection, const char *path
 {
     struct http_server *server = connection->server;
     struct http_page page = {.status = 404};
-    bool head = asks_for_head(connection);
 
     server->owner->page(server->context, &connection->request, path, &page);
     /* 503 is what a probe asks for. */
     bool refused = page.status >= 400 && page.status != 503;
     if (refused)
         log_refusal(connection, page.status, page.body, page.size);
-    answer_page(connection, refused ? HTTP_SERVER_REFUSED : HTTP_SERVER_PAGE, &page, head);
+    answer_page(connection, refused ? HTTP_SERVER_REFUSED : HTTP_SERVER_PAGE, &page);
     return STEP_ON;
 }
 
@@ -526,13 +517,12 @@ static enum step respond(struct http_connection *connection)
         return refuse_request(connection, HTTP_SERVER_REFUSED, 413,
                               connection->server->settings.body_max > 0
                                   ? "the body is too large\n"
-                                  : "requests with a body are not supported\n",
-                              asks_for_head(connection));
+                                  : "requests with a body are not supported\n");
     if (http_request_header_count(request, "expect") > 0 &&
         (!http_request_header(request, "expect", expect, sizeof expect) ||
          strcasecmp(expect, "100-continue") != 0))
         return refuse_request(connection, HTTP_SERVER_REFUSED, 417,
-                              "expectations are not supported\n", asks_for_head(connection));
+                              "expectations are not supported\n");
     copy_path(request, path);
     return is_tunnel(connection->server, path) ? upgrade(connection) : serve_page(connection, path);
 }
@@ -588,7 +578,7 @@ static enum step take_head(struct http_connection *connection, uint8_t *bytes, s
         return refuse_too_large(connection);
     case HTTP_REQUEST_VERSION:
         return refuse_request(connection, HTTP_SERVER_MALFORMED, 505,
-                              "only HTTP/1.1 is supported\n", false);
+                              "only HTTP/1.1 is supported\n");
     default:
         return refuse_malformed(connection, http_request_problem(&connection->request));
     }
@@ -659,7 +649,7 @@ static enum step refuse_scheme(struct http_connection *connection, const char *w
     socket_format(&connection->address, peer);
     if (!connection->server->settings.quiet)
         log_info(connection->server->worker->log, "wrong_scheme", what, log_str("peer", peer));
-    return answer_request(connection, HTTP_SERVER_MALFORMED, 400, body, false);
+    return answer_request(connection, HTTP_SERVER_MALFORMED, 400, body);
 }
 
 /* The first byte says what is spoken. */
@@ -748,7 +738,7 @@ static bool say_last_word(struct http_connection *connection, int status, const 
     if (connection->phase != PHASE_READING || !connection->head ||
         transport_busy(connection->transport))
         return false;
-    answer_request(connection, connection->end, status, body, false);
+    answer_request(connection, connection->end, status, body);
     return true;
 }
 

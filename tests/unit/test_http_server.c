@@ -227,6 +227,32 @@ static void whatever_is_known_at_once_is_answered_at_once(void **state)
     }
 }
 
+/* However little of the request is understood. */
+static void answers_to_head_have_no_body(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *status;
+    } cases[] = {
+        {"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "200"},
+        {"HEAD /tunnel HTTP/1.1\r\nHost: x\r\n\r\n", "426"},
+        {"HEAD * HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
+        {"HEAD / HTTP/2.0\r\n", "505"},
+        {"HEAD / HTTP/1.1\r\n\r\n", "400"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int fd = arrive("192.0.2.1");
+        say(fd, cases[i].text);
+        const char *answer = hear(fd);
+        assert_status(answer, cases[i].status);
+        assert_string_equal(answer + strlen(answer) - 4, "\r\n\r\n");
+        close(fd);
+        turn();
+    }
+}
+
 static void who_hangs_up_is_gone_without_a_turn_of_the_loop(void **state)
 {
     struct socket_address address;
@@ -715,6 +741,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(whatever_is_known_at_once_is_answered_at_once, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(answers_to_head_have_no_body, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_hangs_up_is_gone_without_a_turn_of_the_loop, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_connection_is_handed_over_with_what_follows_the_request,
