@@ -5,11 +5,13 @@
 
 #include "base/chunk.h"
 #include "base/memory.h"
+#include "io/clock.h"
 #include "io/watch.h"
 
 enum {
     HELD_MAX = 1 << 20, /* for another instance; the client is not read while there is more */
     HELD_SPANS = 16,
+    STALL_US = 30 * 1000 * 1000,
 };
 
 struct forward {
@@ -18,6 +20,7 @@ struct forward {
     void *context;
     struct transport *transport; /* to the instance that has the session; NULL: not there yet */
     struct byte_queue held;      /* for it */
+    uint64_t progress_us;        /* when something was held again, or handed on */
     struct watch *readable;
     struct watch *writable;
 };
@@ -72,6 +75,8 @@ void forward_connect(struct forward *forward, struct transport *transport)
 
 void forward_put(struct forward *forward, const uint8_t *bytes, size_t size)
 {
+    if (byte_queue_unread(&forward->held) == 0)
+        forward->progress_us = clock_now_us();
     byte_queue_append(&forward->held, bytes, size);
 }
 
@@ -84,6 +89,7 @@ int forward_flush(struct forward *forward)
         size_t count = byte_queue_peek(&forward->held, spans, HELD_SPANS);
         written = transport_writev(forward->transport, spans, count);
         if (written > 0) {
+            forward->progress_us = clock_now_us();
             byte_queue_skip(&forward->held, (uint64_t)written);
             byte_queue_drop(&forward->held, forward->held.read);
         }
@@ -94,6 +100,11 @@ int forward_flush(struct forward *forward)
 bool forward_is_full(const struct forward *forward)
 {
     return byte_queue_unread(&forward->held) > HELD_MAX;
+}
+
+uint64_t forward_deadline(const struct forward *forward)
+{
+    return forward->progress_us + STALL_US;
 }
 
 long forward_read(struct forward *forward, uint8_t *buffer, size_t size)

@@ -29,6 +29,9 @@ void forward_put(struct forward *forward, const uint8_t *bytes, size_t size);
 int forward_flush(struct forward *forward);
 /* So much is held that the client is to be read no further. */
 bool forward_is_full(const struct forward *forward);
+/* While it is full: when it has taken nothing for too long, by clock_now_us(). Nobody hears the
+ * client leave meanwhile, as it is not read. */
+uint64_t forward_deadline(const struct forward *forward);
 /* What the other instance says: bytes, or 0 for none now; -1: it has closed the connection. */
 long forward_read(struct forward *forward, uint8_t *buffer, size_t size);
 /* What to wait for: reads, or nothing at all when the link is closing. */

@@ -677,6 +677,8 @@ static uint64_t next_deadline(const struct link *link)
         deadline = mux_session_deadline(link->session);
     if (link->close_us != 0 && link->close_us < deadline)
         deadline = link->close_us;
+    if (is_full(link) && forward_deadline(link->forward) < deadline)
+        deadline = forward_deadline(link->forward);
     return deadline;
 }
 
@@ -725,6 +727,8 @@ static void on_link_timer(void *argument)
         finish_link(link);
         return;
     }
+    if (is_full(link) && now >= forward_deadline(link->forward))
+        start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session takes nothing");
     if (link->session && !link->closing) {
         int error = mux_session_tick(link->session, now);
         if (error)

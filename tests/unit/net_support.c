@@ -16,7 +16,7 @@
 #include "io/clock.h"
 
 enum {
-    PATIENCE_S = 20, /* valgrind on a busy machine */
+    PATIENCE_S = 100, /* valgrind on a busy machine */
     DESCRIPTORS = 512,
     WORKER_MEMORY = 16 << 20,
     SOCKET_BUFFER = 8 * 1024,

@@ -875,19 +875,16 @@ static void the_other_instance_ends(void **state)
     }
 }
 
-/* What is held for another instance that is not there yet is bounded; who sends more waits. */
-static void what_is_held_is_bounded(void **state)
+/* Says HELLO and one endless frame, as much of it as is taken; how much that was. */
+static size_t fill_what_is_held(void)
 {
     static uint8_t bytes[32768];
     size_t sent = 0;
     unsigned stuck = 0;
 
-    (void)state;
-    begin(false, false);
     one.hands_on = true;
     say_hello(0);
     NET_UNTIL(one.hellos == 1);
-    /* One endless frame. */
     put("\x82\xff\0\0\0\0\x10\0\0\0\0\0\0\0", 14);
     while (stuck < 50) {
         ssize_t some = send(one.fd, bytes, sizeof bytes, MSG_NOSIGNAL);
@@ -895,6 +892,15 @@ static void what_is_held_is_bounded(void **state)
         sent += some > 0 ? (size_t)some : 0;
         stuck = some > 0 ? 0 : stuck + 1;
     }
+    return sent;
+}
+
+/* What is held for another instance that is not there yet is bounded; who sends more waits. */
+static void what_is_held_is_bounded(void **state)
+{
+    (void)state;
+    begin(false, false);
+    size_t sent = fill_what_is_held();
     assert_in_range(sent, 1 << 20, (1 << 20) + 4 * WORKER_READ_SIZE + 65536);
     assert_true(net.near.pool.allocated <= (1 << 20) + 5 * WORKER_READ_SIZE);
     link_reject(one.link,
@@ -904,6 +910,25 @@ static void what_is_held_is_bounded(void **state)
     assert_int_equal(net.near.pool.allocated, 0);
     shutdown(one.fd, SHUT_WR);
     expect_end(LINK_END_REJECTED, "refused");
+    end_all();
+}
+
+/* Who waits so is not read, and could be gone: the wait has an end. */
+static void what_is_not_taken_ends_the_link(void **state)
+{
+    (void)state;
+    begin(false, false);
+    fill_what_is_held();
+    shutdown(one.fd, SHUT_WR);
+    net_jump_ms(29 * 1000);
+    net_turns(20);
+    assert_int_equal(one.ended, 0);
+    assert_int_equal(one.closes, 0);
+    net_jump_ms(1500);
+    NET_UNTIL(one.closes == 1);
+    net_jump_ms(3000);
+    NET_UNTIL(one.ended == 1);
+    assert_int_equal(net.near.pool.allocated, 0);
     end_all();
 }
 
@@ -956,6 +981,7 @@ int main(void)
         NET_TEST(a_link_is_handed_on),
         NET_TEST(the_other_instance_ends),
         NET_TEST(what_is_held_is_bounded),
+        NET_TEST(what_is_not_taken_ends_the_link),
         NET_TEST(a_newer_link_takes_over),
     };
 

@@ -80,7 +80,7 @@ static void open_pipe(enum kind kind, bool tcp)
 
     memset(&pipes, 0, sizeof pipes);
     pipes.inner = -1;
-    pipes.buffer = malloc(WORKER_READ_SIZE);
+    pipes.buffer = calloc(1, WORKER_READ_SIZE);
     assert_non_null(pipes.buffer);
     net_wire_open(&pipes.wire, ends, tcp);
     net.step = step_wire;
