@@ -109,6 +109,10 @@ class Process:
     def rss_mib(self):
         return self.status_kib() / 1024
 
+    def is_sanitized(self):
+        """AddressSanitizer maps terabytes, and what it keeps of freed memory says nothing of the program."""
+        return self.status_kib("VmSize") > 1 << 30
+
     def cpu_seconds(self):
         with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
             fields = f.read().rsplit(")", 1)[1].split()
