@@ -677,8 +677,8 @@ static const struct mux_session_callbacks session_callbacks = {
 
 /* ---- life */
 
-static struct http_way *make_way_for_uplink(struct worker *worker, const struct options *options,
-                                            char *error, size_t size)
+static struct http_way *new_uplink_way(struct worker *worker, const struct options *options,
+                                       char *error, size_t size)
 {
     const struct http_way_settings settings = {
         .files = {.cert_option = "cert",
@@ -715,7 +715,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     list_init(&uplink->leaving);
     frame_limit_init(&uplink->frames, options->shared.max_frame);
     uplink->since_us = telemetry_wall_clock_us();
-    uplink->way = make_way_for_uplink(worker, options, error, size);
+    uplink->way = new_uplink_way(worker, options, error, size);
     if (!uplink->way) {
         free(uplink);
         return NULL;

@@ -92,7 +92,7 @@ static void note_learned_node(void *context, int32_t node, const struct kafka_ad
     cluster_announce(learner->cluster, learner->type, node, address);
 }
 
-static void grow_learner(struct learner *learner)
+static void grow_response_room(struct learner *learner)
 {
     size_t capacity = learner->capacity ? learner->capacity * 2 : FIRST_BUFFER;
     uint8_t *response = memory_grow(learner->response, capacity);
@@ -107,7 +107,7 @@ static bool read_some(struct learner *learner)
     char why[120];
 
     if (learner->size == learner->capacity)
-        grow_learner(learner);
+        grow_response_room(learner);
     long got = transport_read(learner->connection, learner->response + learner->size,
                               learner->capacity - learner->size);
     if (got > 0)

@@ -24,7 +24,7 @@ static size_t home(const struct idmap *map, uint32_t id)
 }
 
 /* The slot of id, or the free slot where it would go. */
-static size_t find_idmap(const struct idmap *map, uint32_t id)
+static size_t find_place_of_id(const struct idmap *map, uint32_t id)
 {
     size_t at = home(map, id);
 
@@ -35,7 +35,7 @@ static size_t find_idmap(const struct idmap *map, uint32_t id)
 
 void *idmap_get(const struct idmap *map, uint32_t id)
 {
-    return map->count ? map->slots[find_idmap(map, id)].value : NULL;
+    return map->count ? map->slots[find_place_of_id(map, id)].value : NULL;
 }
 
 static void grow_idmap(struct idmap *map)
@@ -46,7 +46,7 @@ static void grow_idmap(struct idmap *map)
     map->slots = memory_new_array(map->capacity, sizeof *map->slots);
     for (size_t i = 0; i < old.capacity; i++)
         if (old.slots[i].value)
-            map->slots[find_idmap(map, old.slots[i].id)] = old.slots[i];
+            map->slots[find_place_of_id(map, old.slots[i].id)] = old.slots[i];
     free(old.slots);
 }
 
@@ -55,7 +55,7 @@ void idmap_put(struct idmap *map, uint32_t id, void *value)
     assert(value);
     if (map->count * 4 >= map->capacity * 3)
         grow_idmap(map);
-    struct idmap_slot *slot = &map->slots[find_idmap(map, id)];
+    struct idmap_slot *slot = &map->slots[find_place_of_id(map, id)];
     if (!slot->value)
         map->count++;
     *slot = (struct idmap_slot){id, value};
@@ -65,7 +65,7 @@ void idmap_remove(struct idmap *map, uint32_t id)
 {
     if (!map->count)
         return;
-    size_t hole = find_idmap(map, id);
+    size_t hole = find_place_of_id(map, id);
     if (!map->slots[hole].value)
         return;
     map->count--;

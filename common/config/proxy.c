@@ -14,7 +14,7 @@
 /* What stands before the @, decoded; NULL: a % without two digits, or a NUL. */
 static char *decode_credentials(const char *text, size_t size)
 {
-    char *out = memory_new_array(1, size + 2);
+    char *out = memory_new(size + 2);
     size_t fill = 0;
 
     for (size_t i = 0; i < size; i++) {

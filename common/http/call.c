@@ -865,7 +865,7 @@ struct http_call *http_call_start(struct http_way *way, const struct http_call_r
     call->callback = callback;
     call->context = context;
     call->begun_us = clock_now_us();
-    call->body = memory_new_array(1, request->answer_max + 1);
+    call->body = memory_new(request->answer_max + 1);
     call->deadline = timer_new(call->worker, on_call_deadline, call);
     call->patience = timer_new(call->worker, on_patience, call);
     call->next = timer_new(call->worker, on_call_next, call);

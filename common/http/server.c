@@ -806,7 +806,7 @@ static struct http_connection *find_victim(const struct http_server *server)
 }
 
 /* Frees a slot; false: all who have one have proven who they are. */
-static bool make_way_for_door(struct http_server *server)
+static bool free_a_slot(struct http_server *server)
 {
     struct http_connection *connection = find_victim(server);
     char peer[SOCKET_TEXT_MAX];
@@ -846,7 +846,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
     uint64_t time_us = server->stopping ? STOP_US : server->settings.handshake_timeout_ms * 1000;
     struct http_connection *connection;
 
-    if (slots_full(&server->slots) && !make_way_for_door(server)) {
+    if (slots_full(&server->slots) && !free_a_slot(server)) {
         if (!server->settings.quiet)
             log_warning(server->worker->log, "handshake_refused",
                         "A connection is refused: too many handshakes are in progress",

@@ -131,8 +131,7 @@ static bool prepare_out(struct transport *transport, size_t size)
         return true;
     size_t most = transport->tls ? OUT_SIZE : WORKER_WRITE_SIZE;
     size_t capacity = transport->out_fill + size <= OUT_SMALL ? OUT_SMALL : most;
-    uint8_t *out = memory_grow(transport->out, capacity);
-    transport->out = out;
+    transport->out = memory_grow(transport->out, capacity);
     transport->out_capacity = capacity;
     return true;
 }
@@ -175,9 +174,8 @@ static ssize_t read_ahead(struct transport *transport, char *bytes, size_t size)
 {
     struct transport_tls *tls = transport->tls;
 
-    if (!tls->ahead) {
+    if (!tls->ahead)
         tls->ahead = memory_raw(READ_AHEAD);
-    }
     tls->ahead_at = tls->ahead_fill = 0;
     const struct iovec spaces[] = {{bytes, size}, {tls->ahead, READ_AHEAD}};
     ssize_t got = receive_below(transport, spaces, 2);
@@ -196,7 +194,6 @@ static int bio_read(BIO *bio, char *bytes, int size)
     struct transport *transport = BIO_get_data(bio);
     struct transport_tls *tls = transport->tls;
     size_t have = take_ahead(tls, bytes, (size_t)size);
-
     bool spent = tls->drained || tls->reads == READS_A_CALL;
 
     BIO_clear_retry_flags(bio);

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "io/clock.h"
 
-static void destroy(struct list *node)
+static void destroy_node(struct list *node)
 {
     struct worker_release *release = list_entry(node, struct worker_release, node);
 
@@ -18,7 +18,7 @@ static void destroy(struct list *node)
 static void reap(struct worker *worker)
 {
     for (struct list *node; (node = list_pop(&worker->released));)
-        destroy(node);
+        destroy_node(node);
 }
 
 static void on_reap(evutil_socket_t fd, short what, void *argument)
@@ -47,12 +47,6 @@ static void on_worker_next_turn(evutil_socket_t fd, short what, void *argument)
     }
 }
 
-static uint8_t *allocate(size_t size)
-{
-    uint8_t *memory = memory_raw(size);
-    return memory;
-}
-
 /* The loop's own; timers (io/timer.h) stand on the worker. */
 static struct event *new_event(struct worker *worker, event_callback_fn callback)
 {
@@ -75,9 +69,9 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     chunk_pool_init(&worker->pool);
     memory_budget_init(&worker->budget, memory);
     memory_share_init(&worker->share, &worker->budget);
-    worker->link_bytes = allocate(WORKER_READ_SIZE);
-    worker->socket_bytes = allocate(WORKER_READ_SIZE);
-    worker->staging = allocate(WORKER_WRITE_SIZE);
+    worker->link_bytes = memory_raw(WORKER_READ_SIZE);
+    worker->socket_bytes = memory_raw(WORKER_READ_SIZE);
+    worker->staging = memory_raw(WORKER_WRITE_SIZE);
     list_init(&worker->turn_ends);
     list_init(&worker->released);
     list_init(&worker->kept);
@@ -119,7 +113,7 @@ void worker_clear(struct worker *worker)
     while (!list_empty(&worker->kept)) {
         struct list *last = worker->kept.previous;
         list_remove(last);
-        destroy(last);
+        destroy_node(last);
     }
     event_free(worker->reaper);
     event_free(worker->next_turn);
@@ -131,17 +125,17 @@ void worker_clear(struct worker *worker)
 }
 
 void worker_release(struct worker *worker, struct worker_release *release,
-                    void (*destroy_it)(struct worker_release *release))
+                    void (*destroy)(struct worker_release *release))
 {
-    release->destroy = destroy_it;
+    release->destroy = destroy;
     list_append(&worker->released, &release->node);
     event_active(worker->reaper, EV_TIMEOUT, 0);
 }
 
 void worker_keep(struct worker *worker, struct worker_release *release,
-                 void (*destroy_it)(struct worker_release *release))
+                 void (*destroy)(struct worker_release *release))
 {
-    release->destroy = destroy_it;
+    release->destroy = destroy;
     list_append(&worker->kept, &release->node);
 }
 

@@ -337,7 +337,7 @@ static int fix_length(struct kafka_filter *f, size_t before)
 }
 
 /* After a part: the rest of a frame whose prefix it was, or the next frame. */
-static void go_on_with_filter(struct kafka_filter *f)
+static void after_part(struct kafka_filter *f)
 {
     f->left = f->method == KAFKA_HOLD_PREFIX ? f->walk.left : 0;
     f->state = f->left > 0 ? PASS : HEAD;
@@ -366,7 +366,7 @@ static int settle_held_part(struct kafka_filter *f, const uint8_t *bytes, size_t
     account(f, &r);
     if (result == KAFKA_REWRITE_CHANGED && fix_length(f, size) < 0)
         return f->failure;
-    go_on_with_filter(f);
+    after_part(f);
     return result;
 }
 
@@ -419,7 +419,7 @@ static enum kafka_method choose(const struct kafka_filter *f)
 }
 
 /* Finds out what a response with this head is, and what becomes of it. */
-static int begin_filter(struct kafka_filter *f, const uint8_t *head)
+static int begin_response(struct kafka_filter *f, const uint8_t *head)
 {
     int32_t length = (int32_t)byte_load_u32(head);
     int32_t correlation_id = (int32_t)byte_load_u32(head + 4);
@@ -468,7 +468,7 @@ static int dispatch(struct kafka_filter *f, struct turn *t, bool in_place)
     const uint8_t *head = in_place ? next(t) : f->head;
 
     f->head_size = 0;
-    if (begin_filter(f, head) < 0)
+    if (begin_response(f, head) < 0)
         return f->failure;
     if (f->method == KAFKA_PASS || f->method == KAFKA_HOLD_TAIL) {
         begin_pass(f);

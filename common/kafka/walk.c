@@ -21,7 +21,8 @@ static enum kafka_walk_result fail_walk(struct kafka_walk *w, const char *reason
     return KAFKA_WALK_FAILED;
 }
 
-static enum kafka_walk_result take_walked(struct kafka_walk *w, struct input *in, uint8_t *byte)
+static enum kafka_walk_result take_walked_byte(struct kafka_walk *w, struct input *in,
+                                               uint8_t *byte)
 {
     if (w->left == 0)
         return fail_walk(w, "ends in the middle of a field");
@@ -37,7 +38,7 @@ static enum kafka_walk_result take_int(struct kafka_walk *w, struct input *in, u
 {
     while (w->number_size < size) {
         uint8_t byte;
-        enum kafka_walk_result result = take_walked(w, in, &byte);
+        enum kafka_walk_result result = take_walked_byte(w, in, &byte);
         if (result != KAFKA_WALK_DONE)
             return result;
         w->number = w->number << 8 | byte;
@@ -53,7 +54,7 @@ static enum kafka_walk_result take_uvarint(struct kafka_walk *w, struct input *i
     do {
         if (w->number_size == KAFKA_UVARINT_MAX)
             return fail_walk(w, "has a varint of more than 5 bytes");
-        enum kafka_walk_result result = take_walked(w, in, &byte);
+        enum kafka_walk_result result = take_walked_byte(w, in, &byte);
         if (result != KAFKA_WALK_DONE)
             return result;
         w->number |= (uint64_t)(byte & 0x7f) << (7 * w->number_size++);

@@ -127,7 +127,7 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
     if (final < stream->window.received || final > stream->window.limit ||
         (stream->receive_half == MUX_HALF_FINISHING && final != stream->receive_final))
         return mux_core_broken(session, "RESET at an invalid position");
-    stream->reset_reason = memory_new_array(1, message->u.reset.reason.size + 1);
+    stream->reset_reason = memory_new(message->u.reset.reason.size + 1);
     if (message->u.reset.reason.size > 0)
         memcpy(stream->reset_reason, message->u.reset.reason.bytes, message->u.reset.reason.size);
     stream->reset_code = message->u.reset.code;

@@ -77,12 +77,12 @@ void relay_drain(struct relay *relay);
  * reset. ended() is not called.
  */
 void relay_cut(struct relay *relay, enum mux_code code, const char *reason);
-/* The same, and ended() is called. */
+/* As relay_cut(), but ended() is called. */
 void relay_fail(struct relay *relay, enum mux_code code, const char *reason);
+/* As relay_cut(), when the stream is gone already, refused for example. */
+void relay_abandon(struct relay *relay);
 /* Takes the socket's side for ended in good order. */
 void relay_hang_up(struct relay *relay);
-/* The same when the stream is gone already, refused for example. */
-void relay_abandon(struct relay *relay);
 
 /* NULL when the stream is gone. */
 struct mux_stream *relay_stream(const struct relay *relay);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "mux/protocol.h"
+
 struct relay;
 struct relay_filter;
 struct relay_owner;

@@ -9,6 +9,7 @@
 
 #include "../lib/cmocka.h"
 
+#include "io/resolver.h"
 #include "io/socket.h"
 #include "io/transport.h"
 #include "io/worker.h"
@@ -136,6 +137,12 @@ void net_peer_open(struct net_peer *peer, int fd, uint32_t out, uint32_t in, uin
 void net_peer_step(struct net_peer *peer);
 void net_peer_close(struct net_peer *peer);
 void net_peer_reset(struct net_peer *peer);
+
+/* ---- names */
+
+/* For resolver_replace(): nobody knows the name. */
+int net_no_such_name(const char *host, const char *service, const struct addrinfo *hints,
+                     struct addrinfo **found);
 
 /* ---- TLS */
 

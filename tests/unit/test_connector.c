@@ -234,20 +234,10 @@ static void names_and_numbers(void **state)
     close(listener);
 }
 
-static int no_such_name(const char *host, const char *service, const struct addrinfo *hints,
-                        struct addrinfo **found)
-{
-    (void)host;
-    (void)service;
-    (void)hints;
-    (void)found;
-    return EAI_NONAME;
-}
-
 static void a_name_that_nobody_knows(void **state)
 {
     (void)state;
-    resolver_replace(&net.near, no_such_name);
+    resolver_replace(&net.near, net_no_such_name);
     start_name("nowhere.example", 1);
     NET_UNTIL(got.answers > 0);
     assert_int_equal(got.result.fd, -1);

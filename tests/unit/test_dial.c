@@ -222,16 +222,6 @@ static bool permit_nothing(void *context, const struct socket_address *to)
     return false;
 }
 
-static int no_such_name(const char *host, const char *service, const struct addrinfo *hints,
-                        struct addrinfo **found)
-{
-    (void)host;
-    (void)service;
-    (void)hints;
-    (void)found;
-    return EAI_NONAME;
-}
-
 static void before_tls(void **state)
 {
     const struct dial_tls tls = {net_tls_client(), "localhost"};
@@ -244,7 +234,7 @@ static void before_tls(void **state)
     expect_failure(DIAL_FAILURE_TCP, TLS_FAILURE_OTHER, false, strerror(ECONNREFUSED));
     dial_guard(start("127.0.0.1", &tls, 5000), permit_nothing);
     expect_failure(DIAL_FAILURE_FORBIDDEN, TLS_FAILURE_OTHER, false, "forbidden");
-    resolver_replace(&net.near, no_such_name);
+    resolver_replace(&net.near, net_no_such_name);
     start("nowhere.example", &tls, 5000);
     expect_failure(DIAL_FAILURE_NAME, TLS_FAILURE_OTHER, false, "");
     net_hanging_port(&address, hanging);

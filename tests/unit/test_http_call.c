@@ -1183,20 +1183,10 @@ static void taken_back(void **state)
 
 /* ---- names, several addresses */
 
-static int no_such_name(const char *host, const char *service, const struct addrinfo *hints,
-                        struct addrinfo **found)
-{
-    (void)host;
-    (void)service;
-    (void)hints;
-    (void)found;
-    return EAI_NONAME;
-}
-
 static void names_that_nobody_knows(void **state)
 {
     (void)state;
-    resolver_replace(&net.near, no_such_name);
+    resolver_replace(&net.near, net_no_such_name);
     lead(DIRECT);
     request.host = "nowhere.example";
     run();
@@ -1221,7 +1211,7 @@ static int slow_name(const char *host, const char *service, const struct addrinf
     while (read(gate[0], &byte, 1) < 0 && errno == EINTR)
         continue;
     atomic_fetch_add(&look_ups_ended, 1);
-    return no_such_name(host, service, hints, found);
+    return net_no_such_name(host, service, hints, found);
 }
 
 static void names_that_take_too_long(void **state)

@@ -111,8 +111,8 @@ static bool read_once(struct token_command *command, int fd,
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-static void drain_token_command(struct token_command *command, int fd,
-                                void (*take)(struct token_command *, const char *, size_t))
+static void read_pipe_of_command(struct token_command *command, int fd,
+                                 void (*take)(struct token_command *, const char *, size_t))
 {
     /* A child of the command may write for ever. */
     for (int i = 0; fd >= 0 && i < OUTPUT_MAX / 4096; i++) {
@@ -256,8 +256,8 @@ static void on_exited(struct token_command *command, int status)
     char what[COMPLAINT_LINE_MAX + 100];
 
     command->pid = 0;
-    drain_token_command(command, command->output_fd, take_output);
-    drain_token_command(command, command->complaints_fd, take_complaints);
+    read_pipe_of_command(command, command->output_fd, take_output);
+    read_pipe_of_command(command, command->complaints_fd, take_complaints);
     size_t size = command->line_size;
     const char *token = secret_trim(command->line, &size);
     const char *why = command->line_cut ? "is longer than 12 KiB" : secret_check_token(token, size);

@@ -89,8 +89,8 @@ void diagnosis_add(struct diagnosis *diagnosis, enum diagnosis_layer layer, enum
         write_check_line(diagnosis, check);
 }
 
-static const struct diagnosis_check *find_diagnosis(const struct diagnosis *diagnosis,
-                                                    enum verdict verdict)
+static const struct diagnosis_check *first_with_verdict(const struct diagnosis *diagnosis,
+                                                        enum verdict verdict)
 {
     for (size_t i = 0; i < diagnosis->count; i++)
         if (diagnosis->checks[i].verdict == verdict)
@@ -133,8 +133,8 @@ static void write_json(const struct diagnosis *diagnosis, const struct diagnosis
 
 int diagnosis_end(struct diagnosis *diagnosis)
 {
-    const struct diagnosis_check *failed = find_diagnosis(diagnosis, VERDICT_FAILED);
-    const struct diagnosis_check *warning = find_diagnosis(diagnosis, VERDICT_WARNING);
+    const struct diagnosis_check *failed = first_with_verdict(diagnosis, VERDICT_FAILED);
+    const struct diagnosis_check *warning = first_with_verdict(diagnosis, VERDICT_WARNING);
     char sentence[DIAGNOSIS_DETAIL_MAX + 100];
     char shown[SHOWN_MAX];
 
