@@ -8,10 +8,12 @@
 
 #include "base/memory.h"
 #include "io/clock.h"
+#include "io/path.h"
 #include "io/socket.h"
 #include "io/timer.h"
 #include "io/watch.h"
 #include "tunnel/forward.h"
+#include "tunnel/pace.h"
 #include "ws/decoder.h"
 #include "ws/frame.h"
 #include "ws/mask.h"
@@ -21,11 +23,12 @@ enum {
     CLOSE_TIMEOUT_US = 2 * 1000 * 1000,
     PROBE_TIMEOUT_US = 3 * 1000 * 1000,
     READS_A_TURN = 4,
-    UNSENT_IN_KERNEL = 128 * 1024,
     MASK_KEYS = 64,
     /* So many frames of the least size hold what a session wants to say at least. */
     FRAMES_A_BATCH = 18,
 };
+
+_Static_assert(PACE_PULL_LEAST >= MUX_PULL_MIN, "a pull of the least size holds a frame");
 
 struct link {
     struct worker *worker;
@@ -42,6 +45,8 @@ struct link {
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
     struct ws_decoder decoder;
     size_t frame_max; /* header included */
+    struct pace pace;
+    size_t unsent_max; /* what the kernel was told of it */
     struct link_record record;
     uint64_t probe;     /* the ping whose answer proves that a frame has arrived; 0: none is out */
     size_t probed_size; /* of that frame */
@@ -72,6 +77,15 @@ static void on_link_writable(void *argument);
 static void on_flush(void *argument);
 static void on_link_timer(void *argument);
 
+static void bound_unsent(struct link *link)
+{
+    size_t most = pace_unsent(&link->pace);
+
+    if (most != link->unsent_max)
+        socket_bound_unsent(transport_fd(link->transport), (int)most);
+    link->unsent_max = most;
+}
+
 static struct link *link_new(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context, bool client)
 {
@@ -89,7 +103,8 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     link->timer_us = UINT64_MAX;
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
     socket_tune(fd);
-    socket_bound_unsent(fd, UNSENT_IN_KERNEL);
+    pace_init(&link->pace);
+    bound_unsent(link);
     link->readable = watch_new(worker, fd, WATCH_READ, on_link_readable, link);
     link->writable = watch_new(worker, fd, WATCH_WRITE, on_link_writable, link);
     link->flush = timer_new(worker, on_flush, link);
@@ -305,10 +320,11 @@ static uint8_t *put_frames(struct link *link, uint8_t *payload, size_t *size)
 }
 
 /*
- * Encodes the next batch: a pong that is due, then what the session has to say. Headers are put in
- * front of what they belong to, so the batch begins somewhere in the staging area.
+ * Encodes the next batch: a pong that is due, then what the session has to say, up to most bytes of
+ * it (PACE_PULL_LEAST or more). Headers are put in front of what they belong to, so the batch
+ * begins somewhere in the staging area.
  */
-static size_t fill_staging(struct link *link, uint8_t **start)
+static size_t fill_staging(struct link *link, size_t most, uint8_t **start)
 {
     const size_t front = WS_CONTROL_FRAME_MAX + FRAMES_A_BATCH * WS_HEADER_MAX;
     size_t room = (FRAMES_A_BATCH - 1) * (link->frame_max - WS_HEADER_MAX);
@@ -317,6 +333,8 @@ static size_t fill_staging(struct link *link, uint8_t **start)
 
     if (room > WORKER_WRITE_SIZE - front)
         room = WORKER_WRITE_SIZE - front;
+    if (room > most)
+        room = most;
     if (link->session)
         size = mux_session_pull(link->session, at, room, clock_now_us());
     else if (link->forward)
@@ -361,18 +379,36 @@ static void start_closing(struct link *link, uint16_t code, const char *reason)
         link->close_us = clock_now_us();
 }
 
-/* Encrypts what the session has to say, as much as is to leave in one call. 0 or TRANSPORT_ERROR.
- */
+/* Looks now and then how fast the link is. */
+static void measure_pace(struct link *link)
+{
+    uint64_t now = clock_now_us();
+    struct path_sample sample;
+
+    if (!pace_is_due(&link->pace, now))
+        return;
+    if (path_measure(transport_fd(link->transport), &sample))
+        pace_measured(&link->pace, sample.rate, sample.rate_is_least, now);
+    else
+        pace_give_up(&link->pace);
+    bound_unsent(link);
+}
+
+/* Encrypts what the session has to say, as much as is to leave in one call and as may wait. 0 or
+ * TRANSPORT_ERROR. */
 static int commit_batches(struct link *link)
 {
-    while (!link->closing && transport_has_room(link->transport)) {
+    size_t left = pace_pull(&link->pace);
+
+    while (!link->closing && left >= PACE_PULL_LEAST && transport_has_room(link->transport)) {
         uint8_t *batch;
-        size_t size = fill_staging(link, &batch);
+        size_t size = fill_staging(link, left, &batch);
         if (size == 0)
             return 0;
         int error = transport_commit(link->transport, batch, size);
         if (error)
             return error;
+        left -= size < left ? size : left;
     }
     return 0;
 }
@@ -384,6 +420,7 @@ static int send_batches(struct link *link)
     int sent = transport_flush(link->transport);
 
     if (sent == 1) {
+        measure_pace(link);
         int error = commit_batches(link);
         sent = error ? error : transport_flush(link->transport);
     }

@@ -6,10 +6,15 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#endif
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "io/clock.h"
+#include "io/path.h"
 #include "mux/frame.h"
 #include "ws/decoder.h"
 #include "ws/frame.h"
@@ -26,10 +31,12 @@ static struct {
     unsigned hellos;
     enum mux_code refuses; /* HELLO */
     bool hands_on;
+    uint32_t window; /* that WELCOME gives a stream at first */
     unsigned ended;
     enum link_end how;
     char reason[200];
     struct link_record record;
+    int link_fd;
 
     int fd; /* the test's */
     struct ws_decoder decoder;
@@ -239,7 +246,7 @@ static void say_welcome(void)
     uint8_t bytes[256];
     struct byte_writer w;
     const struct mux_welcome welcome = {.version = MUX_VERSION_MAX,
-                                        .initial_window = INITIAL_WINDOW,
+                                        .initial_window = one.window,
                                         .software = {"test", 4},
                                         .offers = {"", 0},
                                         .identity = {"alice", 5}};
@@ -270,10 +277,12 @@ static void begin(bool client, bool tcp)
     memset(&one, 0, sizeof one);
     one.client = client;
     one.answers = true;
+    one.window = INITIAL_WINDOW;
     if (tcp)
         net_tcp_pair(ends);
     else
         net_pair(ends);
+    one.link_fd = ends[0];
     one.fd = ends[1];
     ws_decoder_init(&one.decoder, client ? WS_ROLE_SERVER : WS_ROLE_CLIENT);
     mux_settings_default(&settings);
@@ -820,6 +829,62 @@ static void hello_limits_frames(void **state)
     end_all();
 }
 
+/* ---- what waits for a slow link */
+
+static uint64_t link_rate;
+
+/* In place of io/path.c: on loopback every path is a fast one. */
+bool path_measure(int fd, struct path_sample *sample)
+{
+    (void)fd;
+    *sample = (struct path_sample){.rate = link_rate};
+    return true;
+}
+
+#if defined __linux__ && defined SO_MAX_PACING_RATE
+
+/* The kernel sends so much a second and no more, as if the path were slow. Returns the most that
+ * waited in it unsent while the second half of the bytes left. */
+static int most_unsent(uint32_t rate)
+{
+    static uint8_t bytes[800 * 1000];
+    const struct mux_target target = {MUX_TARGET_TCP, {"t", 1}, -1};
+    int most = 0;
+
+    begin(true, true);
+    one.window = PAYLOAD_MAX;
+    greet();
+    assert_int_equal(setsockopt(one.link_fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate),
+                     0);
+    struct mux_stream *stream =
+        mux_stream_open(one.session, &target, (struct mux_text){"p", 1}, NULL, NULL);
+    mux_stream_write(stream, bytes, sizeof bytes);
+    for (uint64_t limit = net_patience(); bytes_of_data() < sizeof bytes; net_turn()) {
+        int unsent = 0;
+        net_check_patience(limit, "all is sent", __FILE__, __LINE__);
+        assert_int_equal(ioctl(one.link_fd, SIOCOUTQNSD, &unsent), 0);
+        if (bytes_of_data() >= sizeof bytes / 2 && unsent > most)
+            most = unsent;
+    }
+    end_all();
+    return most;
+}
+
+/* Most of what a session has to say stays with it, where what is urgent can overtake it. */
+static void little_waits_for_a_slow_link(void **state)
+{
+    (void)state;
+    net.turn_us = 50;
+    link_rate = 1000 * 1000;
+    /* A pull, on top of what was left when the kernel asked for it. */
+    assert_in_range(most_unsent((uint32_t)link_rate), 1, 26 * 1024);
+    /* Where nothing tells the rate, as much waits as keeps any link busy. */
+    link_rate = 0;
+    assert_in_range(most_unsent(1000 * 1000), 100 * 1024, 256 * 1024);
+}
+
+#endif
+
 /* ---- links for another instance */
 
 static struct net_tunnel tunnel;
@@ -978,6 +1043,9 @@ int main(void)
         NET_TEST(a_link_in_doubt),
         NET_TEST(frames_are_no_larger_than_allowed),
         NET_TEST(hello_limits_frames),
+#if defined __linux__ && defined SO_MAX_PACING_RATE
+        NET_TEST(little_waits_for_a_slow_link),
+#endif
         NET_TEST(a_link_is_handed_on),
         NET_TEST(the_other_instance_ends),
         NET_TEST(what_is_held_is_bounded),
