@@ -9,14 +9,17 @@
 
 static const char usage_text[] =
     "usage: load serve      --listen HOST:PORT\n"
-    "       load bulk-up    --target HOST:PORT [--streams N] [--seconds S] [--warmup S]\n"
-    "       load bulk-down  --target HOST:PORT [--streams N] [--seconds S] [--warmup S]\n"
+    "       load bulk-up    --target HOST:PORT [--streams N] [--seconds S] [--warmup S] [--check]\n"
+    "       load bulk-down  --target HOST:PORT [--streams N] [--seconds S] [--warmup S] [--check]\n"
     "       load ping       --target HOST:PORT [--size BYTES] [--seconds S]\n"
+    "       load messages   --target HOST:PORT [--size BYTES] [--seconds S] [--interval-ms MS]"
+    " [--streams N]\n"
     "       load churn      --target HOST:PORT [--streams WORKERS] [--seconds S]\n"
     "       load hold       --target HOST:PORT [--streams N]\n"
     "       load half-close --target HOST:PORT\n"
     "\n"
-    "Results are JSON, one object a line. serve, hold and bulk-* end on SIGTERM or SIGINT.\n";
+    "Results are JSON, one object a line. serve, hold, messages and bulk-* end on SIGTERM or "
+    "SIGINT.\n";
 
 static int bulk_up(const struct load_options *options)
 {
@@ -32,10 +35,10 @@ static const struct command {
     const char *name;
     int (*run)(const struct load_options *options);
 } commands[] = {
-    {"serve", load_serve},           {"bulk-up", bulk_up},
-    {"bulk-down", bulk_down},        {"ping", load_ping},
-    {"churn", load_churn},           {"hold", load_hold},
-    {"half-close", load_half_close},
+    {"serve", load_serve},       {"bulk-up", bulk_up},
+    {"bulk-down", bulk_down},    {"ping", load_ping},
+    {"messages", load_messages}, {"churn", load_churn},
+    {"hold", load_hold},         {"half-close", load_half_close},
 };
 
 static const struct command *find_command(const char *name)
@@ -66,6 +69,8 @@ static int parse_options(int argc, char **argv, struct load_options *options)
         {"seconds", required_argument, NULL, 's'},
         {"warmup", required_argument, NULL, 'w'},
         {"size", required_argument, NULL, 'b'},
+        {"interval-ms", required_argument, NULL, 'i'},
+        {"check", no_argument, NULL, 'c'},
         {NULL, 0, NULL, 0},
     };
     int letter, bad = 0;
@@ -91,6 +96,13 @@ static int parse_options(int argc, char **argv, struct load_options *options)
             options->size = (int)number("size", optarg, 1, 65536);
             bad = options->size < 0;
             break;
+        case 'i':
+            options->interval_ms = number("interval-ms", optarg, 0.1, 60000);
+            bad = options->interval_ms < 0;
+            break;
+        case 'c':
+            options->check = 1;
+            break;
         default:
             bad = 1;
         }
@@ -100,7 +112,8 @@ static int parse_options(int argc, char **argv, struct load_options *options)
 
 int main(int argc, char **argv)
 {
-    struct load_options options = {.streams = 1, .seconds = 3, .warmup = 1, .size = 128};
+    struct load_options options = {
+        .streams = 1, .seconds = 3, .warmup = 1, .size = 128, .interval_ms = 20};
     const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
 
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {

@@ -16,19 +16,43 @@ enum { STALL_S = 20 }; /* no byte for this long: the measurement has failed */
 struct stream {
     uint64_t sent;
     uint64_t arrived; /* up: as the server counted it; down: as we read it */
+    uint64_t arrived_at_ns;
     uint8_t count[8]; /* a count that has come in part */
     size_t count_length;
 };
 
 struct bulk {
-    int up, nstreams;
+    int up, check, nstreams;
     struct stream *streams;
     struct pollfd *fds; /* one for each stream, then the signals */
     int stopping;       /* up: nothing more is written */
     uint64_t arrived;   /* sum over the streams */
     uint64_t arrived_at_ns;
-    uint8_t block[LOAD_BLOCK];
+    uint64_t longest_pause_ns; /* of any stream */
+    uint8_t blocks[2 * LOAD_BLOCK];
+    uint8_t received[LOAD_BLOCK];
 };
+
+void load_fill_blocks(uint8_t *blocks)
+{
+    uint32_t random = 1;
+    for (size_t i = 0; i < LOAD_BLOCK; i++)
+        blocks[i] = (uint8_t)((random = random * 1664525u + 1013904223u) >> 24);
+    memcpy(blocks + LOAD_BLOCK, blocks, LOAD_BLOCK);
+}
+
+const uint8_t *load_find_difference(const uint8_t *blocks, uint64_t offset, const uint8_t *bytes,
+                                    size_t length)
+{
+    const uint8_t *expected = blocks + offset % LOAD_BLOCK;
+    if (memcmp(expected, bytes, length) == 0)
+        return NULL;
+    while (*expected == *bytes) {
+        expected++;
+        bytes++;
+    }
+    return bytes;
+}
 
 /* 0, or -1 after saying why the stream ended. */
 static int fail(const char *what)
@@ -36,6 +60,18 @@ static int fail(const char *what)
     fprintf(stderr, "load bulk: %s: %s\n", what,
             errno == 0 ? "the connection was closed" : strerror(errno));
     return -1;
+}
+
+static void note_arrival(struct bulk *bulk, struct stream *stream, uint64_t arrived)
+{
+    uint64_t now_ns = sock_now_ns();
+    if (arrived == stream->arrived)
+        return;
+    if (now_ns - stream->arrived_at_ns > bulk->longest_pause_ns)
+        bulk->longest_pause_ns = now_ns - stream->arrived_at_ns;
+    bulk->arrived += arrived - stream->arrived;
+    stream->arrived = arrived;
+    stream->arrived_at_ns = now_ns;
 }
 
 /* A stream of counts: the newest complete one is what the server has. */
@@ -57,30 +93,35 @@ static int read_counts(struct bulk *bulk, int i)
             continue;
         stream->count_length = 0;
         memcpy(&count, stream->count, sizeof(count));
-        count = be64toh(count);
-        bulk->arrived += count - stream->arrived;
-        stream->arrived = count;
+        note_arrival(bulk, stream, be64toh(count));
     }
     return 0;
 }
 
 static int read_block(struct bulk *bulk, int i)
 {
-    ssize_t got = read(bulk->fds[i].fd, bulk->block, LOAD_BLOCK);
+    struct stream *stream = &bulk->streams[i];
+    ssize_t got = read(bulk->fds[i].fd, bulk->received, LOAD_BLOCK);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (got <= 0) {
         errno = got == 0 ? 0 : errno;
         return fail("read");
     }
-    bulk->streams[i].arrived += (uint64_t)got;
-    bulk->arrived += (uint64_t)got;
+    if (bulk->check &&
+        load_find_difference(bulk->blocks, stream->arrived, bulk->received, (size_t)got)) {
+        fprintf(stderr, "load bulk: bytes arrived changed, from byte %llu of a stream on\n",
+                (unsigned long long)stream->arrived);
+        return -1;
+    }
+    note_arrival(bulk, stream, stream->arrived + (uint64_t)got);
     return 0;
 }
 
 static int write_block(struct bulk *bulk, int i)
 {
-    ssize_t written = send(bulk->fds[i].fd, bulk->block, LOAD_BLOCK, MSG_NOSIGNAL);
+    size_t offset = bulk->check ? bulk->streams[i].sent % LOAD_BLOCK : 0;
+    ssize_t written = send(bulk->fds[i].fd, bulk->blocks + offset, LOAD_BLOCK, MSG_NOSIGNAL);
     if (written < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : fail("write");
     bulk->streams[i].sent += (uint64_t)written;
@@ -125,6 +166,16 @@ static int run_until(struct bulk *bulk, uint64_t until_ns)
     return result;
 }
 
+/* Also of the streams on which nothing has come since. */
+static uint64_t longest_pause_ns(const struct bulk *bulk)
+{
+    uint64_t longest_ns = bulk->longest_pause_ns, now_ns = sock_now_ns();
+    for (int i = 0; i < bulk->nstreams; i++)
+        if (now_ns - bulk->streams[i].arrived_at_ns > longest_ns)
+            longest_ns = now_ns - bulk->streams[i].arrived_at_ns;
+    return longest_ns;
+}
+
 static int measure(struct bulk *bulk, const struct load_options *options)
 {
     uint64_t start_ns = sock_now_ns();
@@ -132,6 +183,9 @@ static int measure(struct bulk *bulk, const struct load_options *options)
     if (run_until(bulk, start_ns + (uint64_t)(options->warmup * 1e9)) < 0)
         return -1;
     uint64_t from_ns = bulk->arrived_at_ns, from = bulk->arrived;
+    bulk->longest_pause_ns = 0;
+    for (int i = 0; i < bulk->nstreams; i++)
+        bulk->streams[i].arrived_at_ns = from_ns;
     printf("{\"started\":true}\n");
     fflush(stdout);
 
@@ -139,8 +193,10 @@ static int measure(struct bulk *bulk, const struct load_options *options)
         return -1;
     double seconds = (double)(bulk->arrived_at_ns - from_ns) / 1e9;
     uint64_t bytes = bulk->arrived - from;
-    printf("{\"bytes\":%llu,\"seconds\":%.6f,\"gbit_per_s\":%.4f}\n", (unsigned long long)bytes,
-           seconds, seconds > 0 ? (double)bytes * 8 / 1e9 / seconds : 0.0);
+    printf("{\"bytes\":%llu,\"seconds\":%.6f,\"gbit_per_s\":%.4f,\"longest_pause_ms\":%.1f}\n",
+           (unsigned long long)bytes, seconds,
+           seconds > 0 ? (double)bytes * 8 / 1e9 / seconds : 0.0,
+           (double)longest_pause_ns(bulk) / 1e6);
     fflush(stdout);
     return 0;
 }
@@ -161,6 +217,8 @@ static int drain(struct bulk *bulk)
 static int open_streams(struct bulk *bulk, const struct load_options *options)
 {
     char mode = bulk->up ? LOAD_SINK : LOAD_SOURCE;
+    if (bulk->check)
+        mode = bulk->up ? LOAD_CHECKED_SINK : LOAD_CHECKED_SOURCE;
     for (int i = 0; i < bulk->nstreams; i++) {
         int fd = sock_connect(&options->address);
         if (fd < 0)
@@ -181,10 +239,12 @@ int load_bulk(const struct load_options *options, int up)
     int failed = -1;
 
     if (bulk != NULL && streams != NULL && fds != NULL) {
-        *bulk =
-            (struct bulk){.up = up, .nstreams = options->streams, .streams = streams, .fds = fds};
-        for (size_t i = 0; i < sizeof(bulk->block); i++)
-            bulk->block[i] = (uint8_t)((i * 2654435761u) >> 13);
+        bulk->up = up;
+        bulk->check = options->check;
+        bulk->nstreams = options->streams;
+        bulk->streams = streams;
+        bulk->fds = fds;
+        load_fill_blocks(bulk->blocks);
         for (size_t i = 0; i < nstreams; i++)
             fds[i].fd = -1;
         fds[nstreams] = (struct pollfd){.fd = sock_signal_fd(), .events = POLLIN};

@@ -19,9 +19,10 @@ enum { ACK_INTERVAL_MS = 10, MAX_EVENTS = 256 };
 
 struct conn {
     int fd;
-    int mode; /* enum load_mode, 0 until the first byte has come */
+    int mode;    /* enum load_mode, 0 until the first byte has come */
+    int checked; /* the mode, apart from that: LOAD_CHECKED_* is never in `mode` */
     uint32_t interest;
-    uint64_t received;
+    uint64_t received, sent; /* sent: of a source */
 
     /* What could not be written yet: an echo, or an 8-byte count. NULL when there is nothing. */
     uint8_t *pending;
@@ -39,7 +40,8 @@ struct server {
     struct server *bulk; /* where bulk streams go; NULL in the bulk loop */
     struct conn *unreported;
     uint64_t reported_at_ns;
-    uint8_t block[LOAD_BLOCK];
+    uint8_t blocks[2 * LOAD_BLOCK];
+    uint8_t received[LOAD_BLOCK];
 };
 
 /* What to wait for follows from the connection's state alone. */
@@ -112,6 +114,12 @@ static int send_count(struct conn *conn)
 
 static int take_bytes(struct server *server, struct conn *conn, const uint8_t *bytes, size_t length)
 {
+    if (conn->checked &&
+        load_find_difference(server->blocks, conn->received, bytes, length) != NULL) {
+        fprintf(stderr, "load serve: bytes arrived changed, from byte %llu of a stream on\n",
+                (unsigned long long)conn->received);
+        return -1;
+    }
     conn->received += length;
     if (conn->mode == LOAD_ECHO)
         return length == 0 ? 0 : send_bytes(conn, bytes, length);
@@ -131,8 +139,11 @@ static int read_mode(struct server *server, struct conn *conn, int *moved)
     ssize_t got = read(conn->fd, &mode, 1);
     if (got < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
-    if (got == 0 || memchr("eskh", mode, 4) == NULL)
+    if (got == 0 || memchr("eskhSK", mode, 6) == NULL)
         return -1;
+    conn->checked = mode == LOAD_CHECKED_SOURCE || mode == LOAD_CHECKED_SINK;
+    if (conn->checked)
+        mode = mode == LOAD_CHECKED_SOURCE ? LOAD_SOURCE : LOAD_SINK;
     conn->mode = mode;
     if (mode != LOAD_SOURCE && mode != LOAD_SINK)
         return 0;
@@ -152,7 +163,7 @@ static int readable(struct server *server, struct conn *conn)
 {
     /* The answer to an echo is kept whole when the client does not read it: bound that. */
     size_t most = conn->mode == LOAD_SINK ? LOAD_BLOCK : LOAD_BLOCK / 4;
-    ssize_t got = read(conn->fd, server->block, most);
+    ssize_t got = read(conn->fd, server->received, most);
 
     if (got < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
@@ -161,16 +172,19 @@ static int readable(struct server *server, struct conn *conn)
             send_count(conn);
         return -1;
     }
-    return take_bytes(server, conn, server->block, (size_t)got);
+    return take_bytes(server, conn, server->received, (size_t)got);
 }
 
-static int writable(struct server *server, struct conn *conn)
+static int writable(const struct server *server, struct conn *conn)
 {
     if (conn->pending != NULL)
         return flush_pending(conn);
     if (conn->mode != LOAD_SOURCE)
         return 0;
-    ssize_t written = send(conn->fd, server->block, LOAD_BLOCK, MSG_NOSIGNAL);
+    size_t offset = conn->checked ? conn->sent % LOAD_BLOCK : 0;
+    ssize_t written = send(conn->fd, server->blocks + offset, LOAD_BLOCK, MSG_NOSIGNAL);
+    if (written > 0)
+        conn->sent += (uint64_t)written;
     return written < 0 && errno != EAGAIN && errno != EINTR ? -1 : 0;
 }
 
@@ -283,10 +297,7 @@ static struct server *new_server(int listener, int signals, struct server *bulk)
         free(server);
         return NULL;
     }
-    /* Not zeros: a tunnel that compresses should find nothing to win. */
-    uint32_t random = 1;
-    for (size_t i = 0; i < sizeof(server->block); i++)
-        server->block[i] = (uint8_t)((random = random * 1664525u + 1013904223u) >> 24);
+    load_fill_blocks(server->blocks);
     return server;
 }
 

@@ -16,9 +16,9 @@ enum {
     CHURN_BYTES = 16,
 };
 
-static int compare_u32(const void *left, const void *right)
+static int compare_u64(const void *left, const void *right)
 {
-    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
     return (a > b) - (a < b);
 }
 
@@ -31,24 +31,24 @@ static int64_t round_trip(int fd, uint8_t *bytes, size_t size)
     return (int64_t)(sock_now_ns() - start_ns);
 }
 
-static void print_percentiles(uint32_t *samples, size_t count)
+void load_print_percentiles(uint64_t *samples, size_t count)
 {
     static const struct {
         const char *name;
         double rank;
     } points[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}, {"max", 1}};
 
-    qsort(samples, count, sizeof(*samples), compare_u32);
-    printf("{\"count\":%zu", count);
-    for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+    qsort(samples, count, sizeof(*samples), compare_u64);
+    printf("\"count\":%zu", count);
+    for (size_t i = 0; count > 0 && i < sizeof(points) / sizeof(points[0]); i++) {
         size_t at = (size_t)((double)(count - 1) * points[i].rank + 0.5);
-        printf(",\"%s_us\":%.1f", points[i].name, samples[at] / 1e3);
+        printf(",\"%s_us\":%.1f", points[i].name, (double)samples[at] / 1e3);
     }
     printf("}\n");
 }
 
 /* The number of samples taken, or 0 after a failure. */
-static size_t sample(int fd, const struct load_options *options, uint32_t *samples)
+static size_t sample(int fd, const struct load_options *options, uint64_t *samples)
 {
     uint8_t bytes[65536] = {0};
     size_t size = (size_t)options->size, count = 0;
@@ -64,21 +64,23 @@ static size_t sample(int fd, const struct load_options *options, uint32_t *sampl
         int64_t ns = round_trip(fd, bytes, size);
         if (ns < 0)
             return 0;
-        samples[count++] = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+        samples[count++] = (uint64_t)ns;
     } while (count < PING_SAMPLES && sock_now_ns() < end_ns);
     return count;
 }
 
 int load_ping(const struct load_options *options)
 {
-    uint32_t *samples = malloc(PING_SAMPLES * sizeof(*samples));
+    uint64_t *samples = malloc(PING_SAMPLES * sizeof(*samples));
     int fd = sock_connect(&options->address);
     size_t count = 0;
 
     if (samples != NULL && fd >= 0)
         count = sample(fd, options, samples);
-    if (count > 0)
-        print_percentiles(samples, count);
+    if (count > 0) {
+        printf("{");
+        load_print_percentiles(samples, count);
+    }
     if (fd >= 0)
         close(fd);
     free(samples);

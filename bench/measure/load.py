@@ -15,7 +15,10 @@ class Load:
     def __init__(self, build, command, address, **options):
         argv = [str(build / "bench/load"), command, "--target", address]
         for name, value in options.items():
-            argv += [f"--{name}", str(value)]
+            if value is True:
+                argv.append(f"--{name}")
+            else:
+                argv += [f"--{name.replace('_', '-')}", str(value)]
         self._what = " ".join(argv[1:])
         self._popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE)

@@ -8,6 +8,7 @@ import tomllib
 
 from measure.system import Failed
 
+OURS = "kafka-tunnel"
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -16,6 +17,12 @@ class End:
     command: list
     files: dict
 
+    def with_flags(self, flags):
+        return dataclasses.replace(self, command=[*self.command, *flags])
+
+    def of_build(self, build):
+        return dataclasses.replace(self, command=[part.replace("{build}", str(build)) for part in self.command])
+
 
 @dataclasses.dataclass
 class Profile:
@@ -23,6 +30,17 @@ class Profile:
     about: str
     server: End | None  # both None: no tunnel, straight to the target
     client: End | None
+    is_ours: bool = False
+
+    def with_flags(self, name, client, server):
+        """The same under another name, with more arguments."""
+        return dataclasses.replace(self, name=name, client=self.client.with_flags(client),
+                                   server=self.server.with_flags(server))
+
+    def of_build(self, name, build):
+        """The same under another name, with the programs of another build directory."""
+        return dataclasses.replace(self, name=name, client=self.client.of_build(build),
+                                   server=self.server.of_build(build))
 
     def missing_program(self, build):
         """The first program that is not there, or None."""
@@ -64,7 +82,7 @@ def load(path):
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Failed(f"{path}: {error}") from None
     return Profile(path.stem, table.get("about", ""), _end(table, path, "server"),
-                   _end(table, path, "client"))
+                   _end(table, path, "client"), path.stem == OURS)
 
 
 def find(names, directory):

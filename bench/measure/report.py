@@ -3,8 +3,9 @@
 import dataclasses
 import statistics
 
+from measure.profile import OURS
+
 BASELINE = "stunnel"
-OURS = "kafka-tunnel"
 
 
 @dataclasses.dataclass
@@ -87,7 +88,7 @@ def medians(rounds):
             for profile, keys in collected.items()}
 
 
-def _table(header, lines):
+def table(header, lines):
     yield "| " + " | ".join(header) + " |"
     yield "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"
     for line in lines:
@@ -115,7 +116,7 @@ def markdown(figures, profiles, rows=None, baseline=BASELINE):
             of_ratio = target if row.target and row.target.kind == "ratio" else ""
             ratios.append([row.title, *("-" if v is None else f"{v / base:.2f}" for v in values),
                            of_ratio])
-    yield from _table(["median", *profiles, "target"], absolute)
+    yield from table(["median", *profiles, "target"], absolute)
     if ratios:
         yield ""
-        yield from _table([f"multiple of {baseline}", *profiles, "target"], ratios)
+        yield from table([f"multiple of {baseline}", *profiles, "target"], ratios)

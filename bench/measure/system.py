@@ -54,9 +54,11 @@ def wait_until(condition, seconds, what):
 
 
 def port_is_listening(port):
-    """Looked up in /proc, not dialled: a stray connection is not every program's friend."""
+    """Looked up in /proc, not dialled: a stray connection is not every program's friend.
+
+    In the network namespace that the calling thread is in."""
     wanted = f":{port:04X}"
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"):
         try:
             lines = pathlib.Path(table).read_text(encoding="ascii").splitlines()[1:]
         except FileNotFoundError:
@@ -123,13 +125,13 @@ class Process:
                 continue
 
 
-def make_certificates(directory):
-    """A CA and a server certificate (P-256) for localhost and 127.0.0.1; returns their paths."""
+def make_certificates(directory, addresses=("127.0.0.1",)):
+    """A CA and a server certificate (P-256) for localhost and the addresses; returns their paths."""
     ca, ca_key = directory / "ca.pem", directory / "ca.key"
     cert, key, request = directory / "server.pem", directory / "server.key", directory / "server.csr"
     extension = directory / "server.ext"
-    extension.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
-                         encoding="ascii")
+    names = ",".join(["DNS:localhost", *(f"IP:{address}" for address in addresses)])
+    extension.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n", encoding="ascii")
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     for command in (
             ["req", "-x509", *new_key, "-keyout", ca_key, "-out", ca, "-days", "2", "-subj", "/CN=bench CA"],

@@ -1,5 +1,6 @@
 """One running tunnel between a local listener and the load server, ready for use."""
 
+import contextlib
 import socket
 
 from measure.profile import fill
@@ -8,15 +9,35 @@ from measure.system import Failed, Process, port_is_listening, wait_until
 READY_SECONDS = 20
 
 
+class Loopback:
+    """Where the two ends of a tunnel are: here, both on loopback. path.LongPath is another such place."""
+
+    far_address = "127.0.0.1"
+    far_name = "localhost"  # what the client dials
+    addresses = (far_address,)  # of certificates
+    load_bind = far_address  # of the load server
+
+    @contextlib.contextmanager
+    def near(self):
+        """What is started and connected in here is at the client's end."""
+        yield
+
+    far = near
+
+
 class Tunnel:
-    """A context manager. `address` is what the load is sent to; `ends` are its two processes.
+    """A context manager. `address` is what the load is sent to, in bench.place.near(); `ends` are its two
+    processes; the client's end dials `dialled_port`.
 
     delay_ms: that much later each way, by a delay-relay between the two ends (for the direct profile:
-    in front of the target).
+    in front of the target). in_front(tunnel, address): called when the server's end listens at the
+    address; what it returns is the address that the client's end dials instead.
     """
 
-    def __init__(self, bench, profile, delay_ms=0):
+    def __init__(self, bench, profile, delay_ms=0, in_front=None):
         self.bench = bench
+        self.place = bench.place
+        self._in_front = in_front
         self.ends = []
         self._started = []
         self._directory = bench.new_directory(profile.name)
@@ -36,7 +57,9 @@ class Tunnel:
 
     def _start(self, profile, delay_ms):
         if profile.server is None:
-            return self._delayed(self.bench.target, delay_ms)
+            port = self.bench.target.split(":")[1]
+            self.dialled_port = int(port)
+            return self._delayed(f"{self.place.far_address}:{port}", delay_ms)
         tunnel_port = self.bench.ports.take()
         listen_port = self.bench.ports.take()
         host, port = self.bench.target.split(":")
@@ -48,12 +71,19 @@ class Tunnel:
             "listen": f"127.0.0.1:{listen_port}",
             "listen_host": "127.0.0.1", "listen_port": listen_port,
             "tunnel_port": tunnel_port,
+            "tunnel_bind": self.place.far_address, "tunnel_host": self.place.far_name,
         }
-        self._start_end("server", profile.server, values)
-        self._wait_for_port(tunnel_port)
-        relay = self._delayed(f"127.0.0.1:{tunnel_port}", delay_ms)
-        self._start_end("client", profile.client, {**values, "tunnel_port": relay.split(":")[1]})
-        self._wait_for_port(listen_port)
+        with self.place.far():
+            self._start_end("server", profile.server, values)
+            self._wait_for_port(tunnel_port)
+            dialled = self._delayed(f"{self.place.far_address}:{tunnel_port}", delay_ms)
+            if self._in_front:
+                dialled = self._in_front(self, dialled)
+            self.dialled_port = int(dialled.split(":")[1])
+        with self.place.near():
+            self._start_end("client", profile.client,
+                            {**values, "tunnel_port": self.dialled_port})
+            self._wait_for_port(listen_port)
         return values["listen"]
 
     def _start_end(self, which, end, values):
@@ -80,7 +110,7 @@ class Tunnel:
 
         def listening():
             if not process.alive():
-                raise Failed(f"{process.name} ended before it listened\n{process.tail()}")
+                raise Failed(f"{process.name} ended before it listened")
             return port_is_listening(port)
         try:
             wait_until(listening, READY_SECONDS, f"{process.name} listens on port {port}")
@@ -92,7 +122,8 @@ class Tunnel:
 
         def echoes():
             try:
-                with socket.create_connection((host, int(port)), timeout=3) as probe:
+                with (self.place.near(),
+                      socket.create_connection((host, int(port)), timeout=3) as probe):
                     probe.sendall(b"e?")
                     return probe.recv(1) == b"?"
             except OSError:
