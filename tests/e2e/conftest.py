@@ -14,10 +14,11 @@ KAFKA_TUNNEL_E2E_FULL=1  all full sizes
 import json
 import os
 import pathlib
+import sys
 
 import pytest
 
-from harness import cache, kafka, matrix, process, raw, trace, tunnel
+from harness import cache, kafka, long_path, matrix, process, raw, trace, tunnel
 from harness.pki import Pki
 
 FULL = os.environ.get("KAFKA_TUNNEL_E2E_FULL") == "1"
@@ -154,6 +155,44 @@ def peer(session_processes):
 def pair(binaries, processes, pki):
     """Starts tunnel servers and clients that live as long as the test."""
     return tunnel.Tunnel(binaries, processes, pki)
+
+
+@pytest.fixture
+def make_long_path(binaries):
+    """make_long_path(delay_ms=10, loss=1, congestion_control="cubic"): the options of packet-path; as root on Linux, or the
+    test is skipped with the reason. Its namespaces live as long as the test."""
+    made = []
+
+    def make(**options):
+        if not sys.platform.startswith("linux"):
+            pytest.skip("network namespaces and tun devices are Linux's")
+        try:
+            made.append(long_path.LongPath(binaries.build / "bench" / "packet-path", **options))
+        except long_path.Impossible as reason:
+            pytest.skip(f"no long path here: {reason}")
+        return made[-1]
+    yield make
+    for path in made:
+        path.close()
+
+
+@pytest.fixture(scope="session")
+def far_certificate(pki):
+    return pki.authority.issue("far", f"IP:{long_path.FAR_ADDRESS}")
+
+
+@pytest.fixture
+def apart(make_long_path, binaries, processes, pki, far_certificate, tmp_path):
+    """apart(loss=1, server_args=[...], client_args=[...]): tunnel-server and tunnel-client on a long path (harness/long_path.py)."""
+    token_file = tmp_path / "token"
+    token_file.write_text(long_path.TOKEN, encoding="ascii")
+
+    def make(server_args=(), client_args=(), **options):
+        options.setdefault("congestion_control", "cubic")
+        path = make_long_path(**options)
+        assert path.far_address == long_path.FAR_ADDRESS
+        return long_path.Apart(path, binaries, processes, pki, far_certificate, token_file, server_args, client_args)
+    return make
 
 
 class Route:
