@@ -394,10 +394,9 @@ static void learn_frames(struct uplink *uplink, const struct link_record *record
               2);
 }
 
-static void on_rejected(struct carrier *carrier)
+static void on_rejected(struct carrier *carrier, const struct mux_reject *rejection)
 {
     struct uplink *uplink = carrier->uplink;
-    const struct mux_reject *rejection = mux_session_rejection(carrier->session);
     enum mux_code code = (enum mux_code)rejection->code;
     unsigned retry_after_ms = rejection->retry_after_ms;
     bool resumed = carrier->known;
@@ -475,7 +474,7 @@ static void on_uplink_link_ended(void *context, struct link *link, enum link_end
     if (uplink->stopping || (uplink->draining && mux_session_stream_count(carrier->session) == 0))
         return;
     if (end == LINK_END_REJECTED) {
-        on_rejected(carrier);
+        on_rejected(carrier, link_rejection(link));
     } else if (!was_up || mux_session_is_broken(carrier->session)) {
         dial_failed(uplink, "tunnel", 101, reason, PATIENCE_USUAL, 0);
         /* No link can carry a broken session on, also if it broke before it ever was up. */
@@ -569,10 +568,11 @@ static void note_up(struct carrier *carrier, const struct mux_welcome *welcome)
     note(uplink, welcome->resumed ? JOURNAL_RESUMED : JOURNAL_UP, "", 0);
 }
 
-static void on_uplink_measured(void *context, uint64_t rtt_us)
+static void on_uplink_measured(void *context, struct mux_link *link, uint64_t rtt_us)
 {
     struct carrier *carrier = context;
 
+    (void)link;
     metrics_observe(carrier->uplink->worker->metrics, METRIC_RTT, 0, rtt_us);
 }
 
@@ -593,11 +593,12 @@ static void obey_frames(struct carrier *carrier, uint32_t message_max)
     link_limit_frames(carrier->link, uplink->frames.max);
 }
 
-static void on_established(void *context, const struct mux_welcome *welcome)
+static void on_established(void *context, struct mux_link *link, const struct mux_welcome *welcome)
 {
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
 
+    (void)link;
     timer_stop(carrier->resume);
     carrier->up = true;
     carrier->known = true;
@@ -770,6 +771,13 @@ static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
 
 /* ---- what there is to see */
 
+static uint64_t link_rtt_at_us(const struct carrier *carrier)
+{
+    const struct mux_link *lead = mux_session_lead(carrier->session);
+
+    return lead ? mux_link_facts(lead).rtt_at_us : 0;
+}
+
 static bool is_up(const struct carrier *carrier)
 {
     return carrier->link && mux_session_established(carrier->session);
@@ -802,7 +810,7 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view)
         .journal = &uplink->journal,
     };
     if (view->rtt_us > 0)
-        view->rtt_age_us = clock_now_us() - mux_session_rtt_at_us(current->session);
+        view->rtt_age_us = clock_now_us() - link_rtt_at_us(current);
     list_each(at, &uplink->leaving) {
         view->sessions++;
         view->links += is_up(list_entry(at, struct carrier, node));
@@ -814,11 +822,11 @@ void uplink_measure(struct uplink *uplink)
     const struct carrier *current = uplink->current;
     uint64_t now = clock_now_us();
 
-    if (!is_up(current) || now - mux_session_rtt_at_us(current->session) < MEASURE_US ||
+    if (!is_up(current) || now - link_rtt_at_us(current) < MEASURE_US ||
         now - uplink->measure_us < MEASURE_US)
         return;
     uplink->measure_us = now;
-    mux_session_ping(current->session, now);
+    mux_link_ping(link_mux(current->link), now);
 }
 
 void uplink_start(struct uplink *uplink)

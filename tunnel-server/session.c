@@ -85,10 +85,11 @@ static void on_session_goaway(void *context, enum mux_code code, struct mux_text
     broker_streams_drain(&session->streams);
 }
 
-static void on_session_measured(void *context, uint64_t rtt_us)
+static void on_session_measured(void *context, struct mux_link *link, uint64_t rtt_us)
 {
     const struct session *session = context;
 
+    (void)link;
     metrics_observe(session->host->worker->metrics, METRIC_RTT, 0, rtt_us);
 }
 
@@ -249,7 +250,7 @@ bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSIO
     return find_session(host, id) != NULL;
 }
 
-static struct mux_session *reject_with(struct mux_reject *reject, enum mux_code code,
+static struct mux_link *reject_with(struct mux_reject *reject, enum mux_code code,
                                        const char *reason)
 {
     *reject = (struct mux_reject){.code = (uint16_t)code, .reason = {reason, strlen(reason)}};
@@ -419,7 +420,7 @@ static void note_link(struct session *session, const struct mux_hello *hello)
     metrics_add(metrics, hello->resume ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0, 1);
 }
 
-struct mux_session *session_hello(struct session_host *host, struct link *link,
+struct mux_link *session_hello(struct session_host *host, struct link *link,
                                   struct tenant *tenant, const char *identity, const char *peer,
                                   const struct mux_hello *hello, struct mux_reject *reject,
                                   struct session **out)
@@ -454,15 +455,14 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
     set_link(session, link);
     limit_frames(session, hello);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
-    if (mux_session_accept(session->mux, hello, host->offer_count, host->offers, link_output(link),
-                           clock_now_us()) != 0) {
+    struct mux_link *accepted = mux_link_accept(session->mux, hello, host->offer_count, host->offers,
+                                                link_output(link), clock_now_us());
+    if (!accepted) {
         set_link(session, NULL);
         session_end(session, MUX_CODE_VERSION, "HELLO asks for what this server does not offer");
         return reject_with(reject, MUX_CODE_VERSION,
                            "HELLO asks for what this server does not offer");
     }
-    if (host->draining)
-        mux_session_goaway(session->mux, MUX_CODE_GOING_AWAY, STOPPING);
     note_link(session, hello);
     log_info(host->worker->log, hello->resume ? "session_resumed" : "session_up",
              hello->resume ? "A session continues over a new link" : "A session is up",
@@ -470,7 +470,7 @@ struct mux_session *session_hello(struct session_host *host, struct link *link,
              log_str("peer", peer), log_str("protection", link_protection(link)),
              log_bytes("software", hello->software.bytes, hello->software.size));
     *out = session;
-    return session->mux;
+    return accepted;
 }
 
 void session_link_lost(struct session *session, struct link *link, enum link_end end,

@@ -31,8 +31,8 @@ struct session_host {
     void *context;
 };
 
-/* A link has sent HELLO: the session it belongs to, new or resumed; NULL: *reject says why not. */
-struct mux_session *session_hello(struct session_host *host, struct link *link,
+/* A link has sent HELLO, for a new session or one that there is; NULL: *reject says why not. */
+struct mux_link *session_hello(struct session_host *host, struct link *link,
                                   struct tenant *tenant, const char *identity, const char *peer,
                                   const struct mux_hello *hello, struct mux_reject *reject,
                                   struct session **session);

@@ -264,3 +264,41 @@ void byte_queue_rewind(struct byte_queue *queue, uint64_t offset)
     queue->read = offset;
     queue->read_chunk = NULL;
 }
+
+void byte_queue_copy(const struct byte_queue *queue, uint64_t offset, void *bytes, size_t size)
+{
+    const struct chunk *chunk = queue->first;
+    uint64_t skip = offset - queue->start + queue->first_skip;
+    uint8_t *to = bytes;
+
+    assert(queue->start <= offset && offset + size <= queue->end);
+    for (; size > 0; chunk = chunk->next) {
+        if (skip >= chunk->fill) {
+            skip -= chunk->fill;
+            continue;
+        }
+        size_t part = chunk->fill - (size_t)skip;
+        if (part > size)
+            part = size;
+        memcpy(to, chunk->bytes + skip, part);
+        to += part;
+        size -= part;
+        skip = 0;
+    }
+}
+
+void byte_queue_join(struct byte_queue *queue, struct byte_queue *next)
+{
+    assert(queue->pool == next->pool && !queue->spare && !next->spare);
+    assert(next->first_skip == 0 && next->read == next->start);
+    if (!next->first)
+        return;
+    if (queue->last)
+        queue->last->next = next->first;
+    else
+        queue->first = next->first;
+    queue->last = next->last;
+    queue->end += next->end - next->start;
+    next->first = next->last = next->read_chunk = NULL;
+    next->start = next->read = next->end;
+}

@@ -94,3 +94,8 @@ void byte_queue_skip(struct byte_queue *queue, uint64_t size);
 void byte_queue_drop(struct byte_queue *queue, uint64_t offset);
 /* Sets read back to offset (start <= offset <= end). */
 void byte_queue_rewind(struct byte_queue *queue, uint64_t offset);
+/* Copies size bytes that begin at offset (start <= offset, offset + size <= end); read stays. */
+void byte_queue_copy(const struct byte_queue *queue, uint64_t offset, void *bytes, size_t size);
+/* Appends what next holds, which is empty then. Of next, nothing was dropped or read yet; both are
+ * of one pool, and nothing is reserved in either. */
+void byte_queue_join(struct byte_queue *queue, struct byte_queue *next);

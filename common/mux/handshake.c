@@ -4,7 +4,7 @@
 
 #include "mux/frame.h"
 
-enum { FLAG_RESUME = 1 };
+enum { FLAG_RESUME = 1, FLAG_JOIN = 2 };
 
 /* Writes a frame header whose size is filled in by end_frame(). */
 static size_t begin_frame(struct byte_writer *w, enum mux_frame_type type)
@@ -71,7 +71,7 @@ void mux_hello_encode(struct byte_writer *w, const struct mux_hello *hello)
     byte_writer_u32(w, MUX_MAGIC);
     byte_writer_u16(w, hello->version_min);
     byte_writer_u16(w, hello->version_max);
-    byte_writer_u16(w, hello->resume ? FLAG_RESUME : 0);
+    byte_writer_u16(w, hello->join ? FLAG_JOIN : hello->resume ? FLAG_RESUME : 0);
     byte_writer_u32(w, hello->attempt);
     byte_writer_u32(w, hello->initial_window);
     write_key(w, &hello->key);
@@ -90,7 +90,9 @@ bool mux_hello_decode(const uint8_t *payload, size_t size, struct mux_hello *hel
         return false;
     hello->version_min = byte_reader_u16(&r);
     hello->version_max = byte_reader_u16(&r);
-    hello->resume = byte_reader_u16(&r) & FLAG_RESUME;
+    uint16_t flags = byte_reader_u16(&r);
+    hello->resume = flags & FLAG_RESUME;
+    hello->join = !hello->resume && (flags & FLAG_JOIN);
     hello->attempt = byte_reader_u32(&r);
     hello->initial_window = byte_reader_u32(&r);
     read_key(&r, &hello->key);
@@ -104,7 +106,7 @@ void mux_welcome_encode(struct byte_writer *w, const struct mux_welcome *welcome
     size_t at = begin_frame(w, MUX_WELCOME);
 
     byte_writer_u16(w, welcome->version);
-    byte_writer_u16(w, welcome->resumed ? FLAG_RESUME : 0);
+    byte_writer_u16(w, welcome->joined ? FLAG_JOIN : welcome->resumed ? FLAG_RESUME : 0);
     byte_writer_u32(w, welcome->initial_window);
     byte_writer_u32(w, welcome->resume_window_ms);
     write_key(w, &welcome->key);
@@ -124,7 +126,9 @@ bool mux_welcome_decode(const uint8_t *payload, size_t size, struct mux_welcome 
     memset(welcome, 0, sizeof *welcome);
     byte_reader_init(&r, payload, size);
     welcome->version = byte_reader_u16(&r);
-    welcome->resumed = byte_reader_u16(&r) & FLAG_RESUME;
+    uint16_t flags = byte_reader_u16(&r);
+    welcome->resumed = flags & FLAG_RESUME;
+    welcome->joined = flags & FLAG_JOIN;
     welcome->initial_window = byte_reader_u32(&r);
     welcome->resume_window_ms = byte_reader_u32(&r);
     read_key(&r, &welcome->key);
@@ -167,7 +171,7 @@ int mux_hello_receive(const uint8_t *bytes, size_t size, struct mux_hello *hello
     if (size < MUX_FRAME_HEADER)
         return MUX_HELLO_NEED_MORE;
     mux_frame_decode_header(bytes, &frame);
-    *reason = mux_frame_check(&frame);
+    *reason = mux_frame_check(&frame, MUX_VERSION_MIN);
     if (!*reason && frame.type != MUX_HELLO)
         *reason = "the first frame is not HELLO";
     if (*reason)

@@ -18,6 +18,7 @@ struct mux_hello {
     uint16_t version_min;
     uint16_t version_max;
     bool resume;             /* key names a session that this link is to carry on */
+    bool join;               /* key names one that has links; this is another one */
     uint32_t attempt;        /* counts the links that the client has made for the session, from 1 */
     uint32_t initial_window; /* credit of a stream before the first WINDOW, bytes */
     struct mux_session_key key;
@@ -28,6 +29,7 @@ struct mux_hello {
 struct mux_welcome {
     uint16_t version;
     bool resumed;
+    bool joined;
     uint32_t initial_window;
     uint32_t resume_window_ms; /* how long the server keeps the session without a link */
     struct mux_session_key key;

@@ -15,7 +15,8 @@
 #pragma once
 
 #define MUX_VERSION_MIN 1
-#define MUX_VERSION_MAX 1
+#define MUX_VERSION_MAX 2
+#define MUX_VERSION_LINKS 2 /* the first one with several links in a session */
 #define MUX_MAGIC 0x4b54554eu /* "KTUN" */
 #define MUX_MAY_IGNORE 0x80u
 
@@ -44,6 +45,10 @@ enum mux_frame_type {
     MUX_GOAWAY = 9,   /* the sender wants to stop: come back on another link */
     MUX_SHRINK = 10,  /* limit u64: receiver asks for unused credit back */
     MUX_LIMIT = 11,   /* limit u64: the answer to SHRINK, the limit from now on */
+    /* From version 2 on: */
+    MUX_GONE = 12,       /* attempt u32: I have given that link up */
+    MUX_SUSPECT = 13,    /* attempt u32: I do not hear from you on that link */
+    MUX_MORE_LINKS = 14, /* links u32: so many would help me to send */
 };
 
 enum mux_message_type {

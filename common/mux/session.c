@@ -5,9 +5,13 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "mux/scheduler.h"
 #include "mux/session_control.h"
 #include "mux/session_core.h"
 #include "mux/stream_internal.h"
+
+/* So long after a segment was sent again a path counts as one that loses. */
+enum { LOSSY_US = 10 * 1000 * 1000 };
 
 void mux_settings_default(struct mux_settings *settings)
 {
@@ -19,6 +23,7 @@ void mux_settings_default(struct mux_settings *settings)
     settings->dead_after_us = 10 * 1000 * 1000;
     settings->window_idle_us = 10 * 1000 * 1000;
     settings->resume_window_ms = 120 * 1000;
+    settings->links_max = 8;
 }
 
 struct mux_session *mux_session_new(const struct mux_settings *settings,
@@ -37,7 +42,10 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
     session->share = share;
     idmap_init(&session->streams, &session->settings.hash_key);
     list_init(&session->fresh);
+    list_init(&session->unknown);
     list_init(&session->busy);
+    list_init(&session->lost);
+    list_init(&session->doubled);
     list_init(&session->credits);
     list_init(&session->positions);
     list_init(&session->starved);
@@ -48,6 +56,8 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
     session->control.send_limit = MUX_CONTROL_WINDOW;
     session->control.window.limit = MUX_CONTROL_WINDOW;
     session->control.window.size = MUX_CONTROL_WINDOW;
+    mux_growth_init(&session->growth);
+    session->links_told = 1;
     return session;
 }
 
@@ -57,6 +67,7 @@ void mux_session_free(struct mux_session *session)
 
     if (!session)
         return;
+    assert(session->link_count == 0);
     for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
         mux_stream_release(stream);
         list_append(&session->zombies, &stream->active);
@@ -64,126 +75,109 @@ void mux_session_free(struct mux_session *session)
     mux_core_reap(session);
     idmap_clear(&session->streams);
     mux_stream_drop_sent(&session->control);
+    mux_reassembly_clear(&session->control.reassembly);
     byte_wipe(&session->key, sizeof session->key);
     free(session);
 }
 
-/* ---- links */
+/* ---- time */
 
-static void reset_link(struct mux_session *session, struct mux_output output, uint64_t now_us)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-    session->output = output;
-    session->now_us = session->heard_us = now_us;
-    session->doubted_us = 0;
-    session->greeting_us = now_us;
-    session->asked_us = session->ping_us = 0;
-    session->pings = (struct mux_pings){0, 0};
-    session->progress = 0;
-    session->rtt_us = session->rtt_min_us = 0;
-    session->hello_due = session->welcome_due = session->pong_due = session->ping_due = false;
-    session->output_pending = false;
-    session->reason = NULL;
-    session->input.fill = 0;
-    session->input.data_left = 0;
+    return b != 0 && b < a ? b : a;
 }
 
-/* Every stream tells the peer where it stands, stream 0 last. */
-static void queue_positions(struct mux_session *session)
+uint64_t mux_session_deadline(const struct mux_session *session)
+{
+    uint64_t deadline = earlier(UINT64_MAX, session->sweep_us);
+
+    if (session->up_count > 0) {
+        uint64_t growth = mux_growth_deadline(&session->growth);
+        deadline = earlier(deadline, session->credit_us);
+        if (session->version >= MUX_VERSION_LINKS && growth < deadline)
+            deadline = growth;
+    }
+    if (!list_empty(&session->lingering)) {
+        const struct mux_stream *stream =
+            list_entry(session->lingering.next, struct mux_stream, linger);
+        deadline = earlier(deadline, stream->linger_until_us);
+    }
+    return earlier(deadline, session->starved_us);
+}
+
+static void sweep_idle_windows(struct mux_session *session)
 {
     struct mux_stream *stream;
+    uint64_t next = 0;
 
     for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
-        list_remove(&stream->credit);
-        if (!stream->orphan)
-            list_append(&session->positions, &stream->credit);
+        if (stream->window.limit - stream->window.consumed <= session->settings.window.initial)
+            continue;
+        next = session->now_us + session->settings.window_idle_us;
+        if (stream->receive_half == MUX_HALF_OPEN && session->up_count > 0 &&
+            mux_window_shrink(&stream->window, session->now_us, session->settings.window_idle_us,
+                              &session->settings.window)) {
+            stream->shrink_due = true;
+            stream->shrinks++;
+            mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
+        }
     }
-    list_remove(&session->control.credit);
-    list_append(&session->positions, &session->control.credit);
+    session->sweep_us = next;
 }
 
-/*
- * What was sent on the old link and did not arrive must be sent again. Where the peer stands is not
- * known yet: start from what it has surely consumed; its POSITION moves that forward.
- */
-static void rewind_streams(struct mux_session *session)
+static void end_lingering(struct mux_session *session)
 {
-    struct mux_stream *stream;
-
-    for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
-        byte_queue_rewind(&stream->send, stream->send.start);
-        mux_stream_activate(stream);
+    while (!list_empty(&session->lingering)) {
+        struct mux_stream *stream = list_entry(session->lingering.next, struct mux_stream, linger);
+        if (stream->linger_until_us > session->now_us)
+            return;
+        mux_stream_cut(stream, (enum mux_code)stream->reset_code,
+                       mux_text_of(stream->reset_reason ? stream->reset_reason : ""));
     }
-    byte_queue_rewind(&session->control.send, session->control.send.start);
-    session->unacknowledged = 0;
 }
 
-void mux_session_attach(struct mux_session *session, struct mux_output output, uint64_t now_us)
+/* Would more links help? */
+static void look_at_growth(struct mux_session *session)
 {
-    assert(session->settings.role == MUX_CLIENT);
+    struct mux_growth_facts facts = {
+        .now_us = session->now_us,
+        .lossy = session->lossy_us != 0 && session->now_us - session->lossy_us < LOSSY_US,
+        .links = session->up_count,
+        .most = session->settings.links_max,
+    };
+
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        const struct mux_link *link = session->links[i];
+        if (link && link->rtt_min_us > 0 && (facts.rtt_us == 0 || link->rtt_min_us < facts.rtt_us))
+            facts.rtt_us = link->rtt_min_us;
+    }
+    if (mux_growth_look(&session->growth, &facts))
+        mux_schedule_tell_wanted(session);
+}
+
+int mux_session_tick(struct mux_session *session, uint64_t now_us)
+{
     mux_core_reap(session);
-    reset_link(session, output, now_us);
-    session->attempt++;
-    session->phase = MUX_PHASE_GREETING;
-    session->hello_due = true;
-    if (session->known_to_server) {
-        rewind_streams(session);
-        queue_positions(session);
+    session->now_us = now_us;
+    end_lingering(session);
+    if (session->starved_us != 0 && now_us >= session->starved_us)
+        mux_stream_feed_starved(session);
+    if (session->sweep_us != 0 && now_us >= session->sweep_us)
+        sweep_idle_windows(session);
+    if (session->link_count == 0)
+        return 0;
+    if (session->control_overflow)
+        return mux_core_broken(session, "the peer does not read the control stream");
+    if (session->up_count == 0)
+        return 0;
+    if (session->credit_us != 0 && now_us >= session->credit_us) {
+        /* The next pull carries them, whenever the link has room for one. */
+        session->credit_us = 0;
+        mux_core_output_lead(session);
     }
-    mux_core_output(session);
-}
-
-bool mux_session_is_newer(const struct mux_session *session, const struct mux_hello *hello)
-{
-    return hello->attempt > session->attempt;
-}
-
-int mux_session_accept(struct mux_session *session, const struct mux_hello *hello,
-                       uint16_t offer_count, struct mux_text offers, struct mux_output output,
-                       uint64_t now_us)
-{
-    uint16_t version = mux_version_choose(hello->version_min, hello->version_max);
-
-    assert(session->settings.role == MUX_SERVER);
-    mux_core_reap(session);
-    if (session->broken)
-        return MUX_ERROR_PROTOCOL;
-    if (version == 0) {
-        session->reason = "no protocol version in common";
-        return MUX_ERROR_PROTOCOL;
-    }
-    /* A link that the client has given up may come to life after the one that took its place. */
-    if (!mux_session_is_newer(session, hello)) {
-        session->reason = "the link is older than the one that carries the session";
-        return MUX_ERROR_PROTOCOL;
-    }
-    reset_link(session, output, now_us);
-    session->attempt = hello->attempt;
-    session->welcome_version = version;
-    session->offer_count = offer_count;
-    session->offers = offers;
-    session->welcome_due = true;
-    session->resumed = hello->resume;
-    session->peer_initial_window = hello->initial_window;
-    session->phase = hello->resume ? MUX_PHASE_POSITIONS : MUX_PHASE_UP;
-    if (hello->resume) {
-        rewind_streams(session);
-        queue_positions(session);
-    } else {
-        mux_core_ask(session);
-        if (session->callbacks->established)
-            session->callbacks->established(session->context, NULL);
-    }
-    mux_core_output(session);
+    if (session->version >= MUX_VERSION_LINKS && now_us >= mux_growth_deadline(&session->growth))
+        look_at_growth(session);
     return 0;
-}
-
-void mux_session_detach(struct mux_session *session)
-{
-    session->phase = MUX_PHASE_NONE;
-    session->output = (struct mux_output){NULL, NULL};
-    session->output_pending = false;
-    while (list_pop(&session->positions))
-        ;
 }
 
 /* ---- the owner's questions and wishes */
@@ -213,15 +207,27 @@ int mux_session_send_message(struct mux_session *session, uint8_t type, const ui
 
 void mux_session_goaway(struct mux_session *session, enum mux_code code, const char *reason)
 {
-    session->goaway_due = true;
+    session->going_away = true;
     session->goaway_code = code;
     strncpy(session->goaway_reason, reason, sizeof session->goaway_reason - 1);
-    mux_core_output(session);
+    /* Over each link, for it counts once: none of them has to arrive. */
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        if (!session->links[i])
+            continue;
+        session->links[i]->goaway_due = true;
+        mux_core_output(session->links[i]);
+    }
 }
 
-bool mux_session_wants_output(const struct mux_session *session)
+bool mux_session_is_newer(const struct mux_session *session, const struct mux_hello *hello)
 {
-    return session->output_pending;
+    return hello->attempt > session->attempt;
+}
+
+bool mux_session_may_join(const struct mux_session *session)
+{
+    return session->version >= MUX_VERSION_LINKS && session->up_count > 0 &&
+           session->link_count < session->settings.links_max;
 }
 
 bool mux_session_is_broken(const struct mux_session *session)
@@ -234,11 +240,6 @@ const char *mux_session_reason(const struct mux_session *session)
     return session->reason ? session->reason : "";
 }
 
-const struct mux_reject *mux_session_rejection(const struct mux_session *session)
-{
-    return &session->rejection;
-}
-
 const struct mux_session_key *mux_session_key(const struct mux_session *session)
 {
     return &session->key;
@@ -246,22 +247,22 @@ const struct mux_session_key *mux_session_key(const struct mux_session *session)
 
 bool mux_session_established(const struct mux_session *session)
 {
-    return session->phase == MUX_PHASE_UP;
+    return session->up_count > 0;
+}
+
+unsigned mux_session_links_up(const struct mux_session *session)
+{
+    return session->up_count;
+}
+
+const struct mux_link *mux_session_lead(const struct mux_session *session)
+{
+    return session->lead;
 }
 
 size_t mux_session_stream_count(const struct mux_session *session)
 {
     return session->streams.count;
-}
-
-struct mux_pings mux_session_pings(const struct mux_session *session)
-{
-    return (struct mux_pings){session->pings.asked + session->ping_due, session->pings.answered};
-}
-
-uint64_t mux_session_progress(const struct mux_session *session)
-{
-    return session->progress;
 }
 
 void mux_session_limit_messages(struct mux_session *session, uint32_t message_max)
@@ -281,10 +282,15 @@ uint64_t mux_session_charged(const struct mux_session *session, enum memory_way 
 
 uint64_t mux_session_rtt_us(const struct mux_session *session)
 {
-    return session->rtt_us;
+    return session->lead ? session->lead->rtt_us : 0;
 }
 
-uint64_t mux_session_rtt_at_us(const struct mux_session *session)
+uint64_t mux_session_held_out_of_order(const struct mux_session *session)
 {
-    return session->rtt_at_us;
+    const struct mux_stream *stream;
+    uint64_t held = session->control.reassembly.held;
+
+    for (size_t at = 0; (stream = idmap_next(&session->streams, &at));)
+        held += stream->reassembly.held;
+    return held;
 }

@@ -15,7 +15,7 @@ static void control_append(struct mux_session *session, const uint8_t *bytes, si
     }
     byte_queue_append(queue, bytes, size);
     mux_core_charge_sent(&session->control);
-    mux_core_output(session);
+    mux_core_output_lead(session);
 }
 
 void mux_control_send(struct mux_session *session, const struct mux_message *message)

@@ -2,13 +2,56 @@
 
 #include <stdlib.h>
 
-void mux_core_output(struct mux_session *session)
+void mux_core_output(struct mux_link *link)
 {
-    if (session->output_pending || session->phase == MUX_PHASE_NONE)
+    if (link->output_pending)
         return;
-    session->output_pending = true;
-    if (session->output.ready)
-        session->output.ready(session->output.link);
+    link->output_pending = true;
+    link->pending_us = link->session->now_us;
+    if (link->output.ready)
+        link->output.ready(link->output.link);
+}
+
+void mux_core_output_all(struct mux_session *session)
+{
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++)
+        if (session->links[i] && session->links[i]->phase == MUX_PHASE_UP)
+            mux_core_output(session->links[i]);
+}
+
+void mux_core_output_lead(struct mux_session *session)
+{
+    /* One that has not taken all of what it was told of before may give way. */
+    if (session->lead && session->lead->output_pending && mux_core_has_choice(session))
+        mux_core_output_all(session);
+    else if (session->lead)
+        mux_core_output(session->lead);
+}
+
+void mux_core_enter(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+
+    if (mux_core_has_choice(session) && !mux_core_is_small(stream) && mux_core_is_known(stream)) {
+        list_append(&session->busy, &stream->active);
+        mux_core_output_all(session);
+        return;
+    }
+    stream->fresh = true;
+    list_append(&session->fresh, &stream->active);
+    mux_core_output_lead(session);
+}
+
+uint64_t mux_core_distance_us(const struct mux_session *session)
+{
+    uint64_t longest = 0;
+
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        const struct mux_link *link = session->links[i];
+        if (link && !link->suspect && link->rtt_min_us > longest)
+            longest = link->rtt_min_us;
+    }
+    return longest;
 }
 
 int mux_core_broken(struct mux_session *session, const char *reason)
@@ -18,13 +61,15 @@ int mux_core_broken(struct mux_session *session, const char *reason)
     return MUX_ERROR_PROTOCOL;
 }
 
-void mux_core_ask(struct mux_session *session)
+void mux_core_ask(struct mux_link *link)
 {
-    session->ping_due = true;
+    const uint64_t now_us = link->session->now_us;
+
+    link->ping_due = true;
     /* Counts from here, not from the pull: a link that takes no more bytes is dead, too. */
-    if (session->asked_us == 0)
-        session->asked_us = session->now_us ? session->now_us : 1;
-    mux_core_output(session);
+    if (link->asked_us == 0)
+        link->asked_us = now_us ? now_us : 1;
+    mux_core_output(link);
 }
 
 void mux_core_reap(struct mux_session *session)

@@ -1,12 +1,12 @@
-/* The receiving side of a session: frames of the link, messages of the control stream. */
-#include <assert.h>
+#include "mux/session_receive.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "mux/session.h"
+#include "mux/scheduler.h"
 #include "mux/session_control.h"
-#include "mux/session_core.h"
+#include "mux/stream.h"
 #include "mux/stream_internal.h"
 
 /* A frame for a stream that is not there: it was forgotten while the frame was under way, or it
@@ -92,6 +92,7 @@ static int receive_finish(struct mux_session *session, struct mux_stream *stream
     if (stream->orphan)
         return 0;
     if (final < stream->window.received || final > stream->window.limit ||
+        final < mux_reassembly_end(&stream->reassembly) ||
         !mux_half_step(&stream->receive_half, MUX_EVENT_FINISH))
         return mux_core_broken(session, "FINISH at an invalid position");
     stream->receive_final = final;
@@ -125,6 +126,7 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
         return 0;
     }
     if (final < stream->window.received || final > stream->window.limit ||
+        final < mux_reassembly_end(&stream->reassembly) ||
         (stream->receive_half == MUX_HALF_FINISHING && final != stream->receive_final))
         return mux_core_broken(session, "RESET at an invalid position");
     stream->reset_reason = memory_new(message->u.reset.reason.size + 1);
@@ -225,19 +227,26 @@ static int receive_control(struct mux_session *session, const uint8_t *bytes, si
 
 /* ---- data */
 
-static int receive_stream_data(struct mux_session *session, uint32_t id, const uint8_t *bytes,
-                               size_t size)
+/* More was promised to peers than there is memory for. */
+static void cut_for_memory(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+    const struct mux_text reason =
+        mux_text_of(limited(session, stream->id, MUX_LIMIT_MEMORY));
+
+    mux_control_send_reset(session, MUX_RESET, stream->id, 0, MUX_CODE_LIMIT, reason);
+    mux_stream_cut(stream, MUX_CODE_LIMIT, reason);
+}
+
+/* Bytes that begin where the stream stands. false: the stream is over, for this or another reason.
+ */
+static bool deliver(struct mux_session *session, uint32_t id, const uint8_t *bytes, size_t size)
 {
     struct mux_stream *stream = idmap_get(&session->streams, id);
 
-    if (!stream || stream->orphan)
-        return 0;
-    /* More was promised to peers than there is memory for. */
     if (!mux_window_receive(&stream->window, size, session->share)) {
-        const struct mux_text reason = mux_text_of(limited(session, id, MUX_LIMIT_MEMORY));
-        mux_control_send_reset(session, MUX_RESET, id, 0, MUX_CODE_LIMIT, reason);
-        mux_stream_cut(stream, MUX_CODE_LIMIT, reason);
-        return 0;
+        cut_for_memory(stream);
+        return false;
     }
     if (stream->callbacks->data)
         stream->callbacks->data(stream->owner, stream, bytes, size);
@@ -245,29 +254,104 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, const u
         mux_stream_consume(stream, size, session->now_us);
     /* The callback may have ended the stream. */
     stream = idmap_get(&session->streams, id);
-    if (stream)
-        tell_finish(session, stream);
+    return stream && !stream->orphan;
+}
+
+/* What has waited for the bytes that have just come. false: as deliver(). */
+static bool deliver_held(struct mux_session *session, uint32_t id)
+{
+    uint8_t bytes[4096];
+
+    for (;;) {
+        struct mux_stream *stream = idmap_get(&session->streams, id);
+        size_t size = mux_reassembly_take(&stream->reassembly, stream->window.received, bytes,
+                                          sizeof bytes);
+        /* It is let go of before it is received: never charged twice. */
+        mux_window_hold(&stream->window, mux_reassembly_cost(&stream->reassembly), session->share);
+        if (size == 0)
+            return true;
+        if (!deliver(session, id, bytes, size))
+            return false;
+    }
+}
+
+/* Bytes behind a gap wait for what is in front of them. */
+static int hold(struct mux_stream *stream, uint64_t offset, const uint8_t *bytes, size_t size)
+{
+    struct mux_session *session = stream->session;
+
+    if (!mux_reassembly_add(&stream->reassembly, session->pool, offset, bytes, size))
+        return mux_core_broken(session, "DATA in more pieces than any sender makes");
+    if (!mux_window_hold(&stream->window, mux_reassembly_cost(&stream->reassembly), session->share))
+        cut_for_memory(stream);
     return 0;
 }
 
-static int receive_data_bytes(struct mux_session *session, const uint8_t *bytes, size_t size)
+static int receive_stream_data(struct mux_session *session, uint32_t id, uint64_t offset,
+                               const uint8_t *bytes, size_t size)
 {
-    session->progress += size;
-    if (session->input.data.stream != MUX_CONTROL_STREAM)
-        return receive_stream_data(session, session->input.data.stream, bytes, size);
+    struct mux_stream *stream = idmap_get(&session->streams, id);
 
+    if (!stream || stream->orphan || stream->receive_half == MUX_HALF_OVER)
+        return 0;
+    uint64_t received = stream->window.received;
+    if (offset > received)
+        return hold(stream, offset, bytes, size);
+    if (received - offset >= size)
+        return 0; /* it came over another link */
+    bytes += received - offset;
+    size -= (size_t)(received - offset);
+    if (!deliver(session, id, bytes, size))
+        return 0;
+    if (stream->reassembly.count > 0 && !deliver_held(session, id))
+        return 0;
+    if (session->version >= MUX_VERSION_LINKS && stream->receive_half == MUX_HALF_OPEN)
+        mux_stream_owe_credit(stream, MUX_WINDOW_LATER);
+    tell_finish(session, stream);
+    return 0;
+}
+
+static int receive_control_data(struct mux_session *session, uint64_t offset, const uint8_t *bytes,
+                                size_t size)
+{
     struct mux_stream *control = &session->control;
-    control->window.received += size;
-    control->window.consumed += size;
-    mux_stream_owe_credit(control, control->window.consumed - control->window.announced >
-                                           MUX_CONTROL_WINDOW / 4
-                                       ? MUX_WINDOW_NOW
-                                       : MUX_WINDOW_LATER);
-    return receive_control(session, bytes, size);
+    struct mux_window *window = &control->window;
+    uint8_t held[4096];
+
+    if (offset > window->received)
+        return mux_reassembly_add(&control->reassembly, session->pool, offset, bytes, size)
+                   ? 0
+                   : mux_core_broken(session, "DATA in more pieces than any sender makes");
+    if (window->received - offset >= size)
+        return 0;
+    bytes += window->received - offset;
+    size -= (size_t)(window->received - offset);
+    do {
+        window->received += size;
+        window->consumed += size;
+        mux_stream_owe_credit(control, window->consumed - window->announced > MUX_CONTROL_WINDOW / 4
+                                           ? MUX_WINDOW_NOW
+                                           : MUX_WINDOW_LATER);
+        int error = receive_control(session, bytes, size);
+        if (error)
+            return error;
+        bytes = held;
+        size = mux_reassembly_take(&control->reassembly, window->received, held, sizeof held);
+    } while (size > 0);
+    return 0;
+}
+
+int mux_session_receive_data(struct mux_session *session, uint32_t stream, uint64_t offset,
+                             const uint8_t *bytes, size_t size)
+{
+    if (stream == MUX_CONTROL_STREAM)
+        return receive_control_data(session, offset, bytes, size);
+    return receive_stream_data(session, stream, offset, bytes, size);
 }
 
 /* Checks a DATA frame against the stream before any of its bytes is taken. */
-static int check_data(struct mux_session *session, const struct mux_frame *frame, uint64_t offset)
+int mux_session_check_data(struct mux_session *session, const struct mux_frame *frame,
+                           uint64_t offset)
 {
     uint64_t size = frame->size - 8u;
     const struct mux_stream *stream = &session->control;
@@ -278,122 +362,52 @@ static int check_data(struct mux_session *session, const struct mux_frame *frame
         return known(session, frame);
     if (stream->orphan)
         return 0;
-    if (offset != stream->window.received)
+    if (session->version < MUX_VERSION_LINKS && offset != stream->window.received)
         return mux_core_broken(session, "DATA at an unexpected offset");
-    if (size > stream->window.limit - offset)
+    if (offset > stream->window.limit || size > stream->window.limit - offset)
         return mux_core_broken(session, "DATA beyond the credit that was granted");
     if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
         return mux_core_broken(session, "DATA beyond the end of the stream");
     return 0;
 }
 
-static int begin_data(struct mux_session *session, const struct mux_frame *frame, uint64_t offset)
-{
-    int error = check_data(session, frame, offset);
+/* ---- credit */
 
-    if (!error) {
-        session->input.data = *frame;
-        session->input.data_left = frame->size - 8u;
-    }
-    return error;
-}
-
-/* ---- other frames */
-
-static int receive_welcome(struct mux_session *session, const uint8_t *payload, size_t size)
-{
-    struct mux_welcome welcome;
-
-    if (session->settings.role != MUX_CLIENT || session->phase != MUX_PHASE_GREETING)
-        return mux_core_broken(session, "WELCOME at the wrong time");
-    if (!mux_welcome_decode(payload, size, &welcome) || welcome.version < MUX_VERSION_MIN ||
-        welcome.version > MUX_VERSION_MAX || welcome.resumed != session->known_to_server)
-        return mux_core_broken(session, "WELCOME is malformed or contradicts HELLO");
-    session->known_to_server = true;
-    session->peer_initial_window = welcome.initial_window;
-    session->key = welcome.key;
-    session->greeting_us = session->now_us;
-    session->phase = welcome.resumed ? MUX_PHASE_POSITIONS : MUX_PHASE_UP;
-    if (!welcome.resumed)
-        mux_core_ask(session);
-    if (session->callbacks->established)
-        session->callbacks->established(session->context, &welcome);
-    mux_core_output(session);
-    return 0;
-}
-
-static int receive_reject(struct mux_session *session, const uint8_t *payload, size_t size)
-{
-    if (session->settings.role != MUX_CLIENT || session->phase != MUX_PHASE_GREETING ||
-        !mux_reject_decode(payload, size, &session->rejection))
-        return mux_core_broken(session, "REJECT is malformed or at the wrong time");
-    struct mux_text *text = &session->rejection.reason;
-    size_t kept = text->size < MUX_REASON_MAX ? text->size : MUX_REASON_MAX;
-    memcpy(session->rejection_reason, text->bytes ? text->bytes : "", kept);
-    *text = (struct mux_text){session->rejection_reason, kept};
-    session->reason = "the server rejected the session";
-    return MUX_ERROR_REJECTED;
-}
-
-static int receive_position(struct mux_session *session, const struct mux_frame *frame,
-                            struct byte_reader *r)
+int mux_session_receive_window(struct mux_session *session, const struct mux_frame *frame,
+                               struct mux_credit *credit)
 {
     struct mux_stream *stream = &session->control;
-    uint64_t received = byte_reader_u64(r);
-    uint64_t consumed = byte_reader_u64(r);
-    uint64_t limit = byte_reader_u64(r);
-
-    if (session->phase != MUX_PHASE_POSITIONS)
-        return mux_core_broken(session, "POSITION at the wrong time");
-    if (frame->stream != MUX_CONTROL_STREAM)
-        stream = idmap_get(&session->streams, frame->stream);
-    if (stream) {
-        struct byte_queue *queue = &stream->send;
-        if (consumed > received || received < queue->start || received > queue->end ||
-            limit < received)
-            return mux_core_broken(session, "POSITION at an invalid position");
-        session->unacknowledged -= queue->read - queue->start;
-        byte_queue_rewind(queue, received);
-        session->unacknowledged += received - queue->start;
-        if (consumed < queue->start)
-            consumed = queue->start;
-        if (!mux_stream_receive_credit(stream, consumed, limit))
-            return mux_core_broken(session, "POSITION at an invalid position");
-    }
-    if (frame->stream == MUX_CONTROL_STREAM) {
-        session->phase = MUX_PHASE_UP;
-        mux_core_ask(session);
-        if (session->settings.role == MUX_SERVER && session->callbacks->established)
-            session->callbacks->established(session->context, NULL);
-        mux_core_output(session);
-    }
-    return 0;
-}
-
-static int receive_window(struct mux_session *session, const struct mux_frame *frame,
-                          struct byte_reader *r)
-{
-    struct mux_stream *stream = &session->control;
-    uint64_t consumed = byte_reader_u64(r);
-    uint64_t limit = byte_reader_u64(r);
 
     if (frame->stream != MUX_CONTROL_STREAM)
         stream = idmap_get(&session->streams, frame->stream);
     if (!stream)
         return known(session, frame);
-    if (!mux_stream_receive_credit(stream, consumed, limit))
+    if (credit->consumed > credit->received || credit->received > mux_stream_sent(stream))
+        return mux_core_broken(session, "WINDOW acknowledges bytes that were not sent");
+    mux_schedule_acknowledged(stream, credit->received);
+    /* From before a SHRINK that was answered: what it allowed was given back. */
+    if (credit->shrinks < stream->answers)
+        credit->limit = credit->consumed;
+    if (!mux_stream_receive_credit(stream, credit->consumed, credit->limit))
         return mux_core_broken(session, "WINDOW acknowledges bytes that were not sent");
     mux_stream_feed_starved(session);
     return 0;
 }
 
-static int receive_shrink(struct mux_session *session, const struct mux_frame *frame,
-                          uint64_t limit)
+int mux_session_receive_shrink(struct mux_session *session, const struct mux_frame *frame,
+                               uint64_t limit, uint32_t number)
 {
     struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
 
     if (!stream)
         return known(session, frame);
+    if (session->version >= MUX_VERSION_LINKS) {
+        if (number < stream->answers)
+            return 0; /* an older one, over a slower link */
+        if (number == stream->answers)
+            limit = stream->send_limit; /* said again: so is the answer */
+        stream->answers = number;
+    }
     if (limit < stream->send.end)
         limit = stream->send.end;
     if (limit < stream->send_limit)
@@ -403,184 +417,24 @@ static int receive_shrink(struct mux_session *session, const struct mux_frame *f
     return 0;
 }
 
-static int receive_limit(struct mux_session *session, const struct mux_frame *frame, uint64_t limit)
+int mux_session_receive_limit(struct mux_session *session, const struct mux_frame *frame,
+                              uint64_t limit, uint32_t number)
 {
     struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
 
     if (!stream)
         return known(session, frame);
-    if (!mux_window_limited(&stream->window, limit, session->share))
+    if (session->version >= MUX_VERSION_LINKS &&
+        (number < stream->shrinks || !stream->window.shrinking))
+        return 0; /* said again, or before a later SHRINK */
+    if (limit < mux_reassembly_end(&stream->reassembly) || number > stream->shrinks ||
+        !mux_window_limited(&stream->window, limit, session->share))
         return mux_core_broken(session, "LIMIT that was not requested or is invalid");
+    stream->shrink_due = false;
     /* The peer may have used all of what it gave back: it needs new credit, or it waits for ever.
      */
     if (limit - stream->window.consumed < session->settings.window.initial &&
         stream->receive_half == MUX_HALF_OPEN)
         mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
-    return 0;
-}
-
-static int receive_pong(struct mux_session *session, uint64_t token)
-{
-    if (session->ping_us == 0 || token != session->ping_us)
-        return 0; /* the answer to a probe of an earlier link */
-    session->rtt_us = session->now_us - session->ping_us;
-    if (session->rtt_us == 0)
-        session->rtt_us = 1;
-    if (session->rtt_min_us == 0 || session->rtt_us < session->rtt_min_us)
-        session->rtt_min_us = session->rtt_us;
-    session->rtt_at_us = session->now_us;
-    session->ping_us = 0;
-    session->pings.answered = session->pings.asked;
-    session->asked_us = session->ping_due ? session->now_us : 0;
-    if (session->callbacks->measured)
-        session->callbacks->measured(session->context, session->rtt_us);
-    return 0;
-}
-
-static int receive_goaway(struct mux_session *session, struct byte_reader *r)
-{
-    uint16_t code = byte_reader_u16(r);
-    uint16_t size = byte_reader_u16(r);
-    struct mux_text reason = {.size = size};
-
-    reason.bytes = (const char *)byte_reader_bytes(r, size);
-    if (r->failed)
-        return mux_core_broken(session, "GOAWAY is malformed");
-    if (session->callbacks->goaway)
-        session->callbacks->goaway(session->context, (enum mux_code)code, reason);
-    return 0;
-}
-
-/* A whole frame other than DATA. */
-static int receive_frame(struct mux_session *session, const struct mux_frame *frame,
-                         const uint8_t *payload)
-{
-    struct byte_reader r;
-
-    if (session->phase == MUX_PHASE_GREETING && frame->type != MUX_WELCOME &&
-        frame->type != MUX_REJECT && !(frame->type & MUX_MAY_IGNORE))
-        return mux_core_broken(session, "the first frame is neither WELCOME nor REJECT");
-    if (session->phase == MUX_PHASE_POSITIONS && frame->type != MUX_POSITION &&
-        !(frame->type & MUX_MAY_IGNORE))
-        return mux_core_broken(session, "a frame comes before the peer's positions");
-    byte_reader_init(&r, payload, frame->size);
-    switch (frame->type) {
-    case MUX_WELCOME:
-        return receive_welcome(session, payload, frame->size);
-    case MUX_REJECT:
-        return receive_reject(session, payload, frame->size);
-    case MUX_POSITION:
-        return receive_position(session, frame, &r);
-    case MUX_WINDOW:
-        return receive_window(session, frame, &r);
-    case MUX_PING:
-        session->pong_due = true;
-        session->pong_token = byte_reader_u64(&r);
-        mux_core_output(session);
-        return 0;
-    case MUX_PONG:
-        return receive_pong(session, byte_reader_u64(&r));
-    case MUX_GOAWAY:
-        return receive_goaway(session, &r);
-    case MUX_SHRINK:
-        return receive_shrink(session, frame, byte_reader_u64(&r));
-    case MUX_LIMIT:
-        return receive_limit(session, frame, byte_reader_u64(&r));
-    case MUX_HELLO:
-        return mux_core_broken(session, "HELLO in the middle of a link");
-    default:
-        return 0; /* may be ignored: mux_frame_check() has looked */
-    }
-}
-
-/*
- * Collects a frame header, with the offset when it is DATA, or a whole small frame: up to want
- * bytes in input->bytes, which has all of them when input->fill is want. Returns the bytes taken.
- */
-static size_t collect_frame(struct mux_frame_input *input, const uint8_t *bytes, size_t size,
-                            size_t want)
-{
-    size_t part = want - input->fill < size ? want - input->fill : size;
-
-    memcpy(input->bytes + input->fill, bytes, part);
-    input->fill += part;
-    return part;
-}
-
-/* How many bytes the frame that begins in bytes must have before it can be acted upon. */
-static size_t frame_wanted(const struct mux_frame *frame)
-{
-    return frame->type == MUX_DATA ? MUX_DATA_HEADER : MUX_FRAME_HEADER + (size_t)frame->size;
-}
-
-static int act(struct mux_session *session, const uint8_t *bytes)
-{
-    struct mux_frame frame;
-
-    mux_frame_decode_header(bytes, &frame);
-    if (frame.type != MUX_DATA)
-        return receive_frame(session, &frame, bytes + MUX_FRAME_HEADER);
-    if (session->phase != MUX_PHASE_UP)
-        return mux_core_broken(session, "DATA before the link is up");
-    return begin_data(session, &frame, byte_load_u64(bytes + MUX_FRAME_HEADER));
-}
-
-/* One step: some bytes of a DATA frame, or of a frame's beginning. */
-static int receive_step(struct mux_session *session, const uint8_t *bytes, size_t size,
-                        size_t *taken)
-{
-    struct mux_frame_input *input = &session->input;
-    struct mux_frame frame;
-
-    if (input->data_left > 0) {
-        *taken = size < input->data_left ? size : input->data_left;
-        input->data_left -= (uint32_t)*taken;
-        return receive_data_bytes(session, bytes, *taken);
-    }
-    if (input->fill == 0 && size >= MUX_FRAME_HEADER) {
-        /* The common case: a frame's beginning lies whole in bytes. */
-        mux_frame_decode_header(bytes, &frame);
-        const char *wrong = mux_frame_check(&frame);
-        if (wrong)
-            return mux_core_broken(session, wrong);
-        size_t want = frame_wanted(&frame);
-        if (size >= want) {
-            *taken = want;
-            return act(session, bytes);
-        }
-    }
-    if (input->fill < MUX_FRAME_HEADER) {
-        *taken = collect_frame(input, bytes, size, MUX_FRAME_HEADER);
-        if (input->fill < MUX_FRAME_HEADER)
-            return 0;
-        mux_frame_decode_header(input->bytes, &frame);
-        const char *wrong = mux_frame_check(&frame);
-        if (wrong)
-            return mux_core_broken(session, wrong);
-    } else {
-        mux_frame_decode_header(input->bytes, &frame);
-        *taken = collect_frame(input, bytes, size, frame_wanted(&frame));
-    }
-    if (input->fill < frame_wanted(&frame))
-        return 0;
-    input->fill = 0;
-    return act(session, input->bytes);
-}
-
-int mux_session_receive(struct mux_session *session, const uint8_t *bytes, size_t size,
-                        uint64_t now_us)
-{
-    mux_core_reap(session);
-    assert(session->phase != MUX_PHASE_NONE);
-    session->now_us = session->heard_us = now_us;
-    session->doubted_us = 0;
-    while (size > 0) {
-        size_t taken = 0;
-        int error = receive_step(session, bytes, size, &taken);
-        if (error)
-            return error;
-        bytes += taken;
-        size -= taken;
-    }
     return 0;
 }

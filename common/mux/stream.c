@@ -22,7 +22,9 @@ void mux_stream_init(struct mux_session *session, struct mux_stream *stream, uin
     stream->callbacks = &no_callbacks;
     stream->id = id;
     list_init(&stream->active);
+    list_init(&stream->again);
     list_init(&stream->credit);
+    list_init(&stream->told);
     list_init(&stream->starved);
     list_init(&stream->linger);
     byte_queue_init(&stream->send, session->pool);
@@ -65,9 +67,11 @@ void mux_stream_drop_sent(struct mux_stream *stream)
     struct mux_session *session = stream->session;
 
     session->unacknowledged -= stream->send.read - stream->send.start;
+    mux_flight_clear(&stream->flight, session->in_flight);
     byte_queue_clear(&stream->send);
     mux_core_charge_sent(stream);
     list_remove(&stream->active);
+    list_remove(&stream->again);
     list_remove(&stream->starved);
 }
 
@@ -77,7 +81,9 @@ void mux_stream_release(struct mux_stream *stream)
     memory_share_give(stream->session->share, MEMORY_SEND, stream->send_charged);
     stream->send_charged = stream->beside = 0;
     mux_window_close(&stream->window, stream->session->share);
+    mux_reassembly_clear(&stream->reassembly);
     list_remove(&stream->credit);
+    list_remove(&stream->told);
     list_remove(&stream->linger);
 }
 
@@ -114,6 +120,7 @@ struct mux_stream *mux_stream_open(struct mux_session *session, const struct mux
     message.u.open.target = *target;
     message.u.open.peer = peer;
     mux_control_send(session, &message);
+    stream->known_at = session->control.send.end;
     return stream;
 }
 
@@ -122,6 +129,7 @@ void mux_stream_accept(struct mux_stream *stream)
     assert(!stream->answered);
     stream->answered = true;
     mux_control_send_simple(stream->session, MUX_OPENED, stream->id);
+    stream->known_at = stream->session->control.send.end;
 }
 
 void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char *reason)
@@ -150,7 +158,7 @@ uint64_t mux_stream_acknowledged(const struct mux_stream *stream)
 
 bool mux_stream_linked(const struct mux_stream *stream)
 {
-    return stream->session->phase == MUX_PHASE_UP;
+    return stream->session->up_count > 0;
 }
 
 uint64_t mux_stream_charged(const struct mux_stream *stream, enum memory_way way)
@@ -176,13 +184,16 @@ bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes)
 
 void mux_stream_activate(struct mux_stream *stream)
 {
+    struct mux_session *session = stream->session;
+
     if (byte_queue_unread(&stream->send) == 0)
         return;
-    if (stream->id != MUX_CONTROL_STREAM && list_empty(&stream->active)) {
-        stream->fresh = true;
-        list_append(&stream->session->fresh, &stream->active);
-    }
-    mux_core_output(stream->session);
+    if (stream->id == MUX_CONTROL_STREAM)
+        mux_core_output_lead(session);
+    else if (list_empty(&stream->active))
+        mux_core_enter(stream);
+    else
+        mux_core_output_all(session);
 }
 
 static void note_stall(struct mux_stream *stream, enum mux_stall stall)
@@ -250,11 +261,17 @@ void mux_stream_finish(struct mux_stream *stream)
     mux_control_send(stream->session, &message);
 }
 
+uint64_t mux_stream_sent(const struct mux_stream *stream)
+{
+    /* A new lead says again what of the control stream may not have come. */
+    return stream->id == MUX_CONTROL_STREAM ? stream->send.end : stream->send.read;
+}
+
 bool mux_stream_receive_credit(struct mux_stream *stream, uint64_t consumed, uint64_t limit)
 {
     struct mux_session *session = stream->session;
 
-    if (consumed > stream->send.read || limit < consumed)
+    if (consumed > mux_stream_sent(stream) || limit < consumed)
         return false;
     /* An old announcement may come after a newer POSITION; it changes nothing. */
     if (consumed > stream->send.start) {
@@ -262,9 +279,6 @@ bool mux_stream_receive_credit(struct mux_stream *stream, uint64_t consumed, uin
         byte_queue_drop(&stream->send, consumed);
         session->unacknowledged -= freed;
         mux_core_charge_sent(stream);
-        /* What POSITION frees came over an earlier link. */
-        if (session->phase == MUX_PHASE_UP)
-            session->progress += freed;
     }
     if (limit > stream->send_limit) {
         stream->send_limit = limit;
@@ -308,7 +322,7 @@ void mux_stream_owe_credit(struct mux_stream *stream, enum mux_window_due due)
     if (list_empty(&stream->credit))
         list_append(&session->credits, &stream->credit);
     if (due == MUX_WINDOW_NOW) {
-        mux_core_output(session);
+        mux_core_output_lead(session);
     } else if (session->credit_us == 0) {
         session->credit_us = session->now_us + CREDIT_DELAY_US;
     }
@@ -320,8 +334,9 @@ void mux_stream_consume(struct mux_stream *stream, size_t size, uint64_t now_us)
 
     assert(size <= stream->window.received - stream->window.consumed);
     session->now_us = now_us;
-    enum mux_window_due due = mux_window_consume(&stream->window, size, now_us, session->rtt_min_us,
-                                                 &session->settings.window, session->share);
+    enum mux_window_due due =
+        mux_window_consume(&stream->window, size, now_us, mux_core_distance_us(session),
+                           &session->settings.window, session->share);
     if (stream->receive_half == MUX_HALF_OPEN)
         mux_stream_owe_credit(stream, due);
     else

@@ -13,7 +13,10 @@ struct mux_stream *mux_stream_new(struct mux_session *session, uint32_t id, enum
 
 /* Puts the stream in line if it has bytes that may be sent. */
 void mux_stream_activate(struct mux_stream *stream);
-/* The peer has consumed up to offset and allows sending up to limit; false: it cannot be. */
+/* Where what was sent ends, or may end. */
+uint64_t mux_stream_sent(const struct mux_stream *stream);
+/* The peer has received all that it has consumed, which mux_schedule_acknowledged() knows; it has
+ * consumed up to offset and allows sending up to limit; false: it cannot be. */
 bool mux_stream_receive_credit(struct mux_stream *stream, uint64_t consumed, uint64_t limit);
 /* Tells streams that waited for memory that they can write, as far as there is some. */
 void mux_stream_feed_starved(struct mux_session *session);

@@ -3,26 +3,45 @@
  * are the types of mux/session.h and mux/stream.h, which include this, apart from the functions:
  * the files behind those headers stand on each other, and none of them calls one above it.
  *
- *     session.c, session_receive.c, session_pull.c, session_timers.c    links and verbs
- *     stream.c (stream_internal.h)                                      the life of a stream
- *     session_control.c                                                 the queue of messages
- *     session_core.c                                                    the structs, and their sums
+ *     link.c, link_receive.c, link_pull.c, link_timers.c    a link and its verbs
+ *     session.c, session_receive.c, scheduler.c             the session, what it makes of frames,
+ *                                                           and which link carries what
+ *     stream.c (stream_internal.h)                          the life of a stream
+ *     session_control.c                                     the queue of messages
+ *     session_core.c                                        the structs, and their sums
+ *     flight.c, reassembly.c, window.c, growth.c            one question each; they know no session
  */
 #pragma once
 
 #include "base/hash.h"
+#include "mux/growth.h"
 #include "mux/handshake.h"
 #include "mux/message.h"
 #include "mux/window.h"
 
 struct mux_stream;
+struct mux_link;
 
 enum mux_role { MUX_CLIENT, MUX_SERVER };
 
 enum mux_error {
-    MUX_ERROR_PROTOCOL = -1, /* the peer broke the protocol */
-    MUX_ERROR_DEAD = -2,     /* silence for too long */
-    MUX_ERROR_REJECTED = -3, /* the server refused the session; see mux_session_rejection() */
+    MUX_ERROR_PROTOCOL = -1, /* the peer broke the protocol: the session has ended */
+    MUX_ERROR_DEAD = -2,     /* silence for too long, or the peer has given the link up */
+    MUX_ERROR_REJECTED = -3, /* the server refused the link; see mux_link_rejection() */
+};
+
+/* What a link is to its session. */
+enum mux_entry {
+    MUX_ENTRY_FIRST,  /* it begins the session */
+    MUX_ENTRY_RESUME, /* all links were gone: it takes over */
+    MUX_ENTRY_JOIN,   /* it is one more */
+};
+
+/* What the kernel knows of the path of a link; 0 is unknown. */
+struct mux_path {
+    uint64_t rate;          /* bytes/s that it delivers */
+    uint64_t retransmitted; /* segments, in all */
+    uint32_t unsent;        /* bytes in the kernel's queue */
 };
 
 struct mux_settings {
@@ -36,6 +55,7 @@ struct mux_settings {
     uint64_t window_idle_us;   /* a window falls back after this long without data */
     uint32_t resume_window_ms; /* told to the peer in WELCOME */
     uint32_t message_max; /* told to the peer: no message of a link is larger; 0: nothing is told */
+    unsigned links_max; /* links of the session at a time; 1 to MUX_LINKS_MAX */
     struct mux_text software;
     struct mux_text identity; /* server: of the client, for WELCOME; must live as long */
 };
@@ -48,8 +68,13 @@ enum mux_limit {
 
 /* What the owner of a session hears of; what happens to a stream, its own owner hears. */
 struct mux_session_callbacks {
-    /* The link is up: HELLO and WELCOME are exchanged. welcome is NULL on the server. */
-    void (*established)(void *context, const struct mux_welcome *welcome);
+    /* The session is up, or up again, over this link: HELLO and WELCOME are exchanged. welcome is
+     * NULL on the server. */
+    void (*established)(void *context, struct mux_link *link, const struct mux_welcome *welcome);
+    /* Client: another link is up, too. */
+    void (*joined)(void *context, struct mux_link *link, const struct mux_welcome *welcome);
+    /* Client: so many links would help now, to send or to receive. Called when that changes. */
+    void (*links_wanted)(void *context, unsigned links);
     /* Server: the peer opens a stream. The owner gives it callbacks (mux_stream_set_callbacks())
      * and answers, now or later, with mux_stream_accept(), or with mux_stream_refuse(). NULL: each
      * one is refused. */
@@ -66,14 +91,16 @@ struct mux_session_callbacks {
      * follows), because a limit is reached here. */
     void (*limited)(void *context, uint32_t stream, enum mux_limit limit, const char *reason);
     /* For figures: a ping was answered. */
-    void (*measured)(void *context, uint64_t rtt_us);
+    void (*measured)(void *context, struct mux_link *link, uint64_t rtt_us);
 };
 
 /* How a link hears that the session has something for it. */
 struct mux_output {
     /* A pull would yield something. Called once, then not again before a pull has returned 0.
-     * NULL: the link asks mux_session_wants_output(). */
+     * NULL: the link asks mux_link_wants_output(). */
     void (*ready)(void *link);
+    /* mux_link_tick() has something to say now. NULL: it is called in time anyway. */
+    void (*attend)(void *link);
     void *link;
 };
 

@@ -10,9 +10,9 @@ static uint64_t larger(uint64_t a, uint64_t b)
 uint64_t mux_window_charge(const struct mux_window *window)
 {
     uint64_t credit = window->limit - window->consumed;
-    uint64_t held = window->received - window->consumed;
+    uint64_t held = window->received - window->consumed + window->held;
 
-    if (credit > window->initial)
+    if (credit > window->initial && credit > held)
         return larger(credit, MUX_STREAM_FLOOR);
     return larger(held, MUX_STREAM_FLOOR);
 }
@@ -53,17 +53,38 @@ static void settle_credit(struct mux_window *window, struct memory_share *share)
     }
 }
 
+/* Charges for what is there now; false: there is not so much memory. */
+static bool charge_all(struct mux_window *window, struct memory_share *share)
+{
+    uint64_t charge = mux_window_charge(window);
+
+    if (charge <= window->charged)
+        return true;
+    if (!memory_share_take(share, MEMORY_RECEIVE, charge - window->charged))
+        return false;
+    window->charged = charge;
+    return true;
+}
+
 bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct memory_share *share)
 {
     window->received += bytes;
-    uint64_t charge = mux_window_charge(window);
-    if (charge > window->charged) {
-        if (!memory_share_take(share, MEMORY_RECEIVE, charge - window->charged)) {
-            window->received -= bytes;
-            return false;
-        }
-        window->charged = charge;
+    if (charge_all(window, share))
+        return true;
+    window->received -= bytes;
+    return false;
+}
+
+bool mux_window_hold(struct mux_window *window, uint64_t held, struct memory_share *share)
+{
+    uint64_t before = window->held;
+
+    window->held = held;
+    if (!charge_all(window, share)) {
+        window->held = before;
+        return false;
     }
+    settle_credit(window, share);
     return true;
 }
 

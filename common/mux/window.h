@@ -32,6 +32,7 @@ struct mux_window {
     uint64_t received;       /* bytes before it have come */
     uint64_t consumed;       /* the owner has delivered those before it */
     uint64_t limit;          /* the peer may send those before it */
+    uint64_t held;           /* what bytes behind a gap cost (mux/reassembly.h) */
     uint64_t announced;      /* consumed as last announced */
     uint64_t initial;        /* credit that costs nothing until it is used */
     uint64_t charged;        /* what the share is charged for this window */
@@ -57,6 +58,8 @@ void mux_window_close(struct mux_window *window, struct memory_share *share);
 /* Bytes have come, within the limit; false: there is no memory for them, and nothing has changed.
  */
 bool mux_window_receive(struct mux_window *window, uint64_t bytes, struct memory_share *share);
+/* The same for bytes behind a gap: what all of them cost now. */
+bool mux_window_hold(struct mux_window *window, uint64_t held, struct memory_share *share);
 enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes, uint64_t now_us,
                                        uint64_t rtt_us, const struct mux_window_limits *limits,
                                        struct memory_share *share);

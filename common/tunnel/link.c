@@ -35,7 +35,8 @@ struct link {
     const struct link_owner *owner;
     void *context;
     struct transport *transport;
-    struct mux_session *session; /* server: NULL before HELLO */
+    struct mux_session *session; /* client: to attach to, until link_start() */
+    struct mux_link *mux;        /* NULL before HELLO on a server, and when it was let go */
     struct watch *readable;
     struct watch *writable;
     struct timer
@@ -59,6 +60,8 @@ struct link {
     size_t pong_size;
     enum link_end end;
     char reason[200];
+    struct mux_reject rejection; /* client: the server's */
+    char rejection_reason[MUX_REASON_MAX];
     /* Mask keys must be unpredictable (RFC 6455, 10.3); they are drawn from OpenSSL's generator in
      * bulk. */
     uint8_t keys[MASK_KEYS][4];
@@ -128,7 +131,7 @@ struct link *link_new_client(struct worker *worker, struct transport *transport,
 
 void link_start(struct link *link)
 {
-    mux_session_attach(link->session, link_output(link), clock_now_us());
+    link->mux = mux_link_attach(link->session, link_output(link), clock_now_us());
     link_update(link);
 }
 
@@ -152,6 +155,13 @@ struct link *link_new_handed_on(struct worker *worker, struct transport *transpo
     return link;
 }
 
+/* The session goes on without this link. */
+static void link_let_go(struct link *link)
+{
+    mux_link_detach(link->mux);
+    link->mux = NULL;
+}
+
 static void link_free(struct link *link)
 {
     forward_free(link->forward);
@@ -167,8 +177,7 @@ static void link_free(struct link *link)
 
 static void finish_link(struct link *link)
 {
-    if (link->session)
-        mux_session_detach(link->session);
+    link_let_go(link);
     link->owner->ended(link->context, link, link->end, link->reason);
     link_free(link);
 }
@@ -182,6 +191,11 @@ const char *link_end_name(enum link_end end)
     };
 
     return names[end];
+}
+
+struct mux_link *link_mux(const struct link *link)
+{
+    return link->mux;
 }
 
 const char *link_protection(const struct link *link)
@@ -198,6 +212,11 @@ void link_limit_frames(struct link *link, size_t max)
         link->frame_max = limit.max;
 }
 
+const struct mux_reject *link_rejection(const struct link *link)
+{
+    return &link->rejection;
+}
+
 struct link_record link_record(const struct link *link)
 {
     return link->record;
@@ -211,13 +230,13 @@ static void probe_frames(struct link *link)
     const struct frame_record *frames = &link->record.frames;
 
     if (link->probe != 0 || frames->largest_sent <= FRAME_LIMIT_LEARNT_LEAST ||
-        frames->largest_sent <= frames->largest_answered || !mux_session_established(link->session))
+        frames->largest_sent <= frames->largest_answered || !mux_link_is_up(link->mux))
         return;
-    struct mux_pings pings = mux_session_pings(link->session);
+    struct mux_pings pings = mux_link_pings(link->mux);
     /* A ping that is under way is for the round trip, and came first. */
     if (pings.asked != pings.answered)
         return;
-    mux_session_ping(link->session, clock_now_us());
+    mux_link_ping(link->mux, clock_now_us());
     link->probe = pings.asked + 1;
     link->probed_size = frames->largest_sent;
 }
@@ -226,15 +245,15 @@ static void note_sent(struct link *link, size_t size)
 {
     if (size > link->record.frames.largest_sent)
         link->record.frames.largest_sent = size;
-    if (link->session)
+    if (link->mux)
         probe_frames(link);
 }
 
 static void note_received(struct link *link)
 {
-    struct mux_pings pings = mux_session_pings(link->session);
+    struct mux_pings pings = mux_link_pings(link->mux);
 
-    link->record.progress = mux_session_progress(link->session);
+    link->record.progress = mux_link_facts(link->mux).progress;
     link->record.answered = pings.answered > 0;
     if (link->probe != 0 && pings.answered >= link->probe) {
         link->record.frames.largest_answered = link->probed_size;
@@ -335,8 +354,8 @@ static size_t fill_staging(struct link *link, size_t most, uint8_t **start)
         room = WORKER_WRITE_SIZE - front;
     if (room > most)
         room = most;
-    if (link->session)
-        size = mux_session_pull(link->session, at, room, clock_now_us());
+    if (link->mux)
+        size = mux_link_pull(link->mux, at, room, clock_now_us());
     else if (link->forward)
         size = read_forward(link, at, room);
     if (size > 0 && link->framed)
@@ -364,8 +383,7 @@ static void start_closing(struct link *link, uint16_t code, const char *reason)
         return;
     link->closing = true;
     link->close_us = clock_now_us() + CLOSE_TIMEOUT_US;
-    if (link->session)
-        mux_session_detach(link->session);
+    link_let_go(link);
     if (!link->framed) {
         /* The end of the connection says it all; a moment for what is still on its way. */
         if (!transport_busy(link->transport))
@@ -446,9 +464,18 @@ static void send_soon(void *context)
     timer_fire(link->flush);
 }
 
+/* The session has something to say of the link itself. */
+static void attend_soon(void *context)
+{
+    struct link *link = context;
+
+    timer_fire(link->timer);
+    link->timer_us = 0;
+}
+
 struct mux_output link_output(struct link *link)
 {
-    return (struct mux_output){.ready = send_soon, .link = link};
+    return (struct mux_output){.ready = send_soon, .attend = attend_soon, .link = link};
 }
 
 static void on_link_writable(void *argument)
@@ -471,20 +498,31 @@ static void on_flush(void *argument)
 
 /* ---- input */
 
+/* The session does not keep it. */
+static void keep_rejection(struct link *link, const struct mux_reject *rejection)
+{
+    const struct mux_text reason = rejection->reason;
+
+    link->rejection = *rejection;
+    memcpy(link->rejection_reason, reason.size > 0 ? reason.bytes : "", reason.size);
+    link->rejection.reason.bytes = link->rejection_reason;
+}
+
 /* The session failed: the peer's fault, or silence. Says goodbye. */
 static void session_failed(struct link *link, int error)
 {
     switch (error) {
     case MUX_ERROR_DEAD:
-        set_end(link, LINK_END_DEAD, mux_session_reason(link->session));
+        set_end(link, LINK_END_DEAD, mux_link_reason(link->mux));
         link->close_us = clock_now_us();
         break;
     case MUX_ERROR_REJECTED:
-        set_end(link, LINK_END_REJECTED, mux_session_reason(link->session));
+        set_end(link, LINK_END_REJECTED, mux_link_reason(link->mux));
+        keep_rejection(link, mux_link_rejection(link->mux));
         start_closing(link, WS_CLOSE_NORMAL, "rejected");
         break;
     default:
-        set_end(link, LINK_END_PROTOCOL, mux_session_reason(link->session));
+        set_end(link, LINK_END_PROTOCOL, mux_link_reason(link->mux));
         start_closing(link, WS_CLOSE_PROTOCOL_ERROR, "tunnel protocol");
     }
 }
@@ -572,8 +610,8 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
     }
     link->close_us = 0;
     link_limit_frames(link, hello.message_max);
-    link->session = link->owner->hello(link->context, link, &hello, &rejection);
-    if (!link->session && rejection.code == MUX_CODE_NONE) {
+    link->mux = link->owner->hello(link->context, link, &hello, &rejection);
+    if (!link->mux && rejection.code == MUX_CODE_NONE) {
         link->forward = forward_new(link->worker, &forward_owner, link);
         forward_put(link->forward, link->hello, before);
         forward_put(link->forward, bytes, size);
@@ -583,12 +621,12 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
     link->hello = NULL;
     if (link->forward)
         return;
-    if (!link->session) {
+    if (!link->mux) {
         reject(link, &rejection);
         return;
     }
     size_t taken = consumed - before;
-    int error = mux_session_receive(link->session, bytes + taken, size - taken, clock_now_us());
+    int error = mux_link_receive(link->mux, bytes + taken, size - taken, clock_now_us());
     note_received(link);
     if (error)
         session_failed(link, error);
@@ -601,11 +639,11 @@ static void receive_payload(struct link *link, const uint8_t *bytes, size_t size
         hand_on(link);
         return;
     }
-    if (!link->session) {
+    if (!link->mux) {
         receive_hello(link, bytes, size);
         return;
     }
-    int error = mux_session_receive(link->session, bytes, size, clock_now_us());
+    int error = mux_link_receive(link->mux, bytes, size, clock_now_us());
     note_received(link);
     if (error)
         session_failed(link, error);
@@ -710,8 +748,8 @@ static uint64_t next_deadline(const struct link *link)
 {
     uint64_t deadline = UINT64_MAX;
 
-    if (link->session && !link->closing)
-        deadline = mux_session_deadline(link->session);
+    if (link->mux && !link->closing)
+        deadline = mux_link_deadline(link->mux);
     if (link->close_us != 0 && link->close_us < deadline)
         deadline = link->close_us;
     if (is_full(link) && forward_deadline(link->forward) < deadline)
@@ -738,7 +776,7 @@ static void link_update(struct link *link)
         update_forwarding(link);
     uint64_t deadline = next_deadline(link);
     bool blocked = transport_busy(link->transport) ||
-                   (link->session && !link->closing && mux_session_wants_output(link->session));
+                   (link->mux && !link->closing && mux_link_wants_output(link->mux));
 
     watch_want(link->writable, blocked);
     /* A timer that is too early costs one idle call; one that is armed anew for every byte costs
@@ -758,7 +796,7 @@ static void on_link_timer(void *argument)
 
     link->timer_us = UINT64_MAX;
     if (link->close_us != 0 && now >= link->close_us) {
-        if (!link->session && !link->closing)
+        if (!link->mux && !link->closing)
             set_end(link, LINK_END_PROTOCOL, "no HELLO within the time allowed");
         set_end(link, LINK_END_CLOSED, "closed");
         finish_link(link);
@@ -766,13 +804,13 @@ static void on_link_timer(void *argument)
     }
     if (is_full(link) && now >= forward_deadline(link->forward))
         start_closing(link, WS_CLOSE_GOING_AWAY, "the instance with the session takes nothing");
-    if (link->session && !link->closing) {
-        int error = mux_session_tick(link->session, now);
+    if (link->mux && !link->closing) {
+        int error = mux_link_tick(link->mux, now);
         if (error)
             session_failed(link, error);
     }
-    if (!transport_busy(link->transport) && link->session && !link->closing &&
-        !mux_session_wants_output(link->session))
+    if (!transport_busy(link->transport) && link->mux && !link->closing &&
+        !mux_link_wants_output(link->mux))
         transport_relax(link->transport);
     link_update(link);
 }
@@ -782,21 +820,20 @@ void link_close(struct link *link, uint16_t code, const char *reason)
     set_end(link, LINK_END_CLOSED, reason);
     send_last_batch(link);
     start_closing(link, code, reason);
-    link->session = NULL;
+    link_let_go(link);
     link_update(link);
 }
 
 void link_probe(struct link *link)
 {
-    if (!link->session || link->closing)
+    if (!link->mux || link->closing)
         return;
-    mux_session_probe(link->session, clock_now_us(), PROBE_TIMEOUT_US);
+    mux_link_probe(link->mux, clock_now_us(), PROBE_TIMEOUT_US);
     link_update(link);
 }
 
 void link_abort(struct link *link)
 {
-    if (link->session)
-        mux_session_detach(link->session);
+    link_let_go(link);
     link_free(link);
 }

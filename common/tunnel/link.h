@@ -1,7 +1,7 @@
 /*
  * The room tunnel/ joins sessions (mux/) to bytes on both sides: links below them, relays above.
  *
- * A link: one upgraded WebSocket connection, carrying one session.
+ * A link: one upgraded WebSocket connection, one link of a session.
  *
  *     transport -> WebSocket decoder -> session -> relays
  *     session's frames -> WebSocket frame (masked by a client) -> transport
@@ -26,7 +26,7 @@ enum link_end {
     LINK_END_DEAD,     /* silence for too long */
     LINK_END_GARBLED,  /* no WebSocket frame came; something between the ends may have written it */
     LINK_END_PROTOCOL, /* the peer broke the tunnel protocol */
-    LINK_END_REJECTED, /* the server refused the session: mux_session_rejection() */
+    LINK_END_REJECTED, /* the server refused the session, or the link: link_rejection() */
 };
 
 #define LINK_ENDS 6
@@ -35,13 +35,13 @@ const char *link_end_name(enum link_end end);
 
 struct link_owner {
     /*
-     * Server: HELLO has come. The owner finds or makes the session, accepts it
-     * (mux_session_accept()) and returns it; or fills in *reject and returns NULL. With
+     * Server: HELLO has come. The owner finds or makes the session, accepts the link for it
+     * (mux_link_accept()) and returns what that gave; or fills in *reject and returns NULL. With
      * MUX_CODE_NONE in it the answer comes later: link_forward() or link_reject().
      */
-    struct mux_session *(*hello)(void *context, struct link *link, const struct mux_hello *hello,
+    struct mux_link *(*hello)(void *context, struct link *link, const struct mux_hello *hello,
                                  struct mux_reject *reject);
-    /* The link is gone (freed after this call); the session is detached. reason is for the log. */
+    /* The link is gone (freed after this call), and detached from its session. reason is for the log. */
     void (*ended)(void *context, struct link *link, enum link_end end, const char *reason);
 };
 
@@ -71,8 +71,12 @@ void link_abort(struct link *link);
 /* The link may be dead without a sign of it: probes it, and gives it up after a short silence. */
 void link_probe(struct link *link);
 
-/* What the session is given with mux_session_accept(): how the link hears of output. */
+/* What the session is given with mux_link_accept(): how the link hears of output. */
 struct mux_output link_output(struct link *link);
+/* Its link of the session; NULL: it has none yet, or has let go of it. */
+struct mux_link *link_mux(const struct link *link);
+/* Client, after LINK_END_REJECTED: what the server said. */
+const struct mux_reject *link_rejection(const struct link *link);
 const char *link_protection(const struct link *link);
 /* Sends no larger WebSocket frame from here on; of several limits the smallest counts, 0 is none.
  * On a server, the one in HELLO is obeyed without this. */
@@ -80,7 +84,7 @@ void link_limit_frames(struct link *link, size_t max);
 
 /* What a link has done: whoever decides about the next one asks, in ended() at the latest. */
 struct link_record {
-    uint64_t progress; /* as mux_session_progress(): what it has carried for sure */
+    uint64_t progress; /* as in struct mux_link_facts: what it has carried for sure */
     bool answered;     /* the peer has answered a ping */
     bool going_away;   /* the peer has closed because it stops: 1001 (RFC 6455, 7.4.1) */
     struct frame_record frames;

@@ -1,0 +1,104 @@
+#include "mux/growth.h"
+
+#include <string.h>
+
+enum {
+    MS = 1000,
+    LOOK_US = 200 * MS,
+    /* A path is long from here on: a round trip of a LAN is shorter. */
+    LONG_US = 3 * MS,
+    /* More than pings and their like. */
+    LITTLE = 256,
+    TRIAL_US = 1500 * MS,
+    CONTENT_US = 60 * 1000 * MS,
+    IDLE_US = 60 * 1000 * MS,
+};
+
+void mux_growth_init(struct mux_growth *growth)
+{
+    memset(growth, 0, sizeof *growth);
+    growth->wanted = 1;
+}
+
+void mux_growth_sent(struct mux_growth *growth, uint64_t bytes)
+{
+    growth->sent += bytes;
+}
+
+void mux_growth_press(struct mux_growth *growth, bool pressed, uint64_t now_us)
+{
+    if (growth->pressed_us != 0)
+        growth->waited_us += now_us - growth->pressed_us;
+    growth->pressed_us = pressed ? now_us : 0;
+    if (growth->looked_us == 0)
+        growth->looked_us = now_us;
+}
+
+uint64_t mux_growth_deadline(const struct mux_growth *growth)
+{
+    if (growth->looked_us == 0)
+        return UINT64_MAX;
+    if (growth->sent == 0 && growth->pressed_us == 0)
+        return growth->wanted > 2 ? growth->busy_us + IDLE_US + LOOK_US : UINT64_MAX;
+    return growth->looked_us + LOOK_US;
+}
+
+/* More links would take what waits. */
+static void grow(struct mux_growth *growth, const struct mux_growth_facts *facts, uint64_t rate)
+{
+    if (facts->lossy) {
+        growth->wanted = facts->links * 2;
+        growth->trial_us = 0;
+        return;
+    }
+    if (growth->trial_us != 0) {
+        if (facts->now_us - growth->trial_us < TRIAL_US)
+            return;
+        growth->trial_us = 0;
+        if (rate < growth->rate_before + growth->rate_before / 10)
+            growth->content_us = facts->now_us + CONTENT_US;
+    }
+    if (facts->now_us < growth->content_us)
+        return;
+    growth->rate_before = rate;
+    growth->trial_us = facts->now_us;
+    growth->wanted = facts->links + 1;
+}
+
+static void decide(struct mux_growth *growth, const struct mux_growth_facts *facts,
+                   uint64_t passed_us)
+{
+    bool helps = facts->rtt_us >= LONG_US || (facts->lossy && facts->rtt_us > 0);
+    bool pressed = growth->waited_us > passed_us / 2;
+    uint64_t rate = growth->sent * 1000 * MS / passed_us;
+
+    if (growth->sent > LITTLE)
+        growth->busy_us = facts->now_us;
+    if (!helps || growth->busy_us == 0)
+        return;
+    if (facts->now_us - growth->busy_us >= IDLE_US) {
+        growth->wanted = growth->wanted > 2 ? 2 : growth->wanted;
+        return;
+    }
+    if (growth->wanted < 2)
+        growth->wanted = 2;
+    /* Only when those that were asked for have come: otherwise they cannot be had. */
+    else if (pressed && facts->links >= growth->wanted)
+        grow(growth, facts, rate);
+}
+
+bool mux_growth_look(struct mux_growth *growth, const struct mux_growth_facts *facts)
+{
+    unsigned before = growth->wanted;
+    uint64_t passed_us = facts->now_us - growth->looked_us;
+
+    if (growth->looked_us == 0 || passed_us == 0)
+        return false;
+    mux_growth_press(growth, growth->pressed_us != 0, facts->now_us);
+    decide(growth, facts, passed_us);
+    if (growth->wanted > facts->most)
+        growth->wanted = facts->most;
+    growth->looked_us = facts->now_us;
+    growth->waited_us = growth->sent = 0;
+    return growth->wanted != before;
+}

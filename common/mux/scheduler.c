@@ -1,0 +1,448 @@
+#include "mux/scheduler.h"
+
+#include "mux/stream_internal.h"
+
+enum {
+    MS = 1000,
+    /* So long after something small the lead is kept free. */
+    QUICK_US = 1000 * MS,
+    /* A lead that takes nothing for so long gives way to a link that does. */
+    BLOCKED_US = 10 * MS,
+    /* A frame with less is not worth its header, when there is more to say. */
+    LEAST = 256,
+    /* Streams at the head of a list that this link cannot serve, before it looks elsewhere. */
+    LOOKS = 8,
+    PATIENCE_LEAST_US = 40 * MS,
+    PATIENCE_UNKNOWN_US = 1000 * MS,
+    /* What may be sent a second time. */
+    DOUBLE_SHARE = 16,
+    DOUBLE_PER_MS = 32,
+    DOUBLE_MOST = 256 * 1024,
+    DOUBLE_MESSAGE = 2 * 1024,
+    LOSSY_US = 10 * 1000 * MS,
+};
+
+static bool is_healthy(const struct mux_link *link)
+{
+    return link && link->phase == MUX_PHASE_UP && !link->suspect;
+}
+
+bool mux_schedule_has_other(const struct mux_link *link)
+{
+    const struct mux_session *session = link->session;
+
+    for (unsigned i = 0; i < MUX_LINKS_MAX && mux_core_has_choice(session); i++)
+        if (session->links[i] != link && is_healthy(session->links[i]))
+            return true;
+    return false;
+}
+
+/* ---- the lead */
+
+static uint64_t distance_us(const struct mux_link *link)
+{
+    return link->rtt_smooth_us ? link->rtt_smooth_us : (uint64_t)PATIENCE_UNKNOWN_US;
+}
+
+/* Whether a is the better one for what is small. */
+static bool is_better(const struct mux_link *a, const struct mux_link *b)
+{
+    if (a->suspect != b->suspect)
+        return b->suspect;
+    if (a->output_pending != b->output_pending)
+        return b->output_pending;
+    return distance_us(a) < distance_us(b);
+}
+
+static struct mux_link *find_best(const struct mux_session *session, const struct mux_link *except)
+{
+    struct mux_link *best = NULL;
+
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        struct mux_link *link = session->links[i];
+        if (!link || link->phase != MUX_PHASE_UP || link == except)
+            continue;
+        if (!best || is_better(link, best))
+            best = link;
+    }
+    return best;
+}
+
+/* What the old lead may not have delivered of the control stream is said again. */
+static void set_lead(struct mux_session *session, struct mux_link *link)
+{
+    struct mux_stream *control = &session->control;
+
+    if (session->lead == link)
+        return;
+    session->lead = link;
+    if (!link)
+        return;
+    session->unacknowledged -= control->send.read - control->acknowledged;
+    byte_queue_rewind(&control->send, control->acknowledged);
+    mux_core_output(link);
+}
+
+/* A lead whose kernel takes nothing gives way. */
+static void change_blocked_lead(struct mux_session *session)
+{
+    const struct mux_link *lead = session->lead;
+
+    if (!lead || !mux_core_has_choice(session) || !lead->output_pending ||
+        session->now_us - lead->pending_us < BLOCKED_US)
+        return;
+    struct mux_link *best = find_best(session, lead);
+    if (is_healthy(best) && !best->output_pending)
+        set_lead(session, best);
+}
+
+/* ---- credits: WINDOW, SHRINK and LIMIT are said again when they may not have come */
+
+static void say_again(struct mux_session *session, struct list *told)
+{
+    for (struct list *node; (node = list_pop(told));) {
+        struct mux_stream *stream = list_entry(node, struct mux_stream, told);
+        if (session->up_count == 0)
+            continue; /* positions will */
+        stream->shrink_due = stream->shrink_due || stream->window.shrinking;
+        stream->limit_due = stream->limit_due || stream->answers > 0;
+        mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
+    }
+}
+
+/* ---- what is sent a second time */
+
+static void earn(struct mux_session *session, uint64_t bytes)
+{
+    uint64_t passed_us = session->now_us - session->double_us;
+
+    session->double_budget += bytes / DOUBLE_SHARE + passed_us / MS * DOUBLE_PER_MS;
+    session->double_us += passed_us / MS * MS;
+    if (session->double_budget > DOUBLE_MOST)
+        session->double_budget = DOUBLE_MOST;
+}
+
+static void want_again(struct mux_stream *stream, uint8_t slot)
+{
+    struct mux_session *session = stream->session;
+
+    earn(session, 0);
+    session->double_budget -= mux_flight_want_again(&stream->flight, slot, session->double_budget);
+    if (stream->flight.wanted == 0)
+        return;
+    if (list_empty(&stream->again))
+        list_append(&session->doubled, &stream->again);
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++)
+        if (is_healthy(session->links[i]) && i != slot)
+            mux_core_output(session->links[i]);
+}
+
+/* The stream waits for bytes that a suspect link has. */
+static void rescue(struct mux_stream *stream)
+{
+    const struct mux_session *session = stream->session;
+    const struct mux_run *head = mux_flight_head(&stream->flight);
+
+    if (!head || head->slot == MUX_SLOT_NONE || head->again != MUX_SLOT_NONE)
+        return;
+    const struct mux_link *link = session->links[head->slot];
+    if (link && link->suspect && mux_schedule_has_other(link))
+        want_again(stream, head->slot);
+}
+
+/* ---- links come and go */
+
+void mux_schedule_link_up(struct mux_link *link)
+{
+    struct mux_session *session = link->session;
+
+    link->phase = MUX_PHASE_UP;
+    session->up_count++;
+    if (session->up_count == 1) {
+        session->double_us = session->now_us;
+        session->double_budget = DOUBLE_MOST / 4;
+    }
+    if (!session->lead)
+        set_lead(session, link);
+    mux_core_ask(link);
+    mux_core_output(link);
+}
+
+void mux_schedule_link_gone(struct mux_link *link)
+{
+    struct mux_session *session = link->session;
+    struct mux_stream *stream;
+    bool was_up = link->phase == MUX_PHASE_UP;
+
+    session->up_count -= was_up;
+    if (session->lead == link) {
+        session->lead = NULL;
+        set_lead(session, find_best(session, link));
+    }
+    say_again(session, &link->told_before);
+    say_again(session, &link->told);
+    if (!was_up || session->up_count == 0)
+        return;
+    for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
+        if (!mux_flight_link_lost(&stream->flight, link->slot, session->in_flight))
+            continue;
+        list_remove(&stream->again);
+        list_append(&session->lost, &stream->again);
+    }
+    if (!link->given_up && session->gone_count < MUX_LINKS_MAX)
+        session->gone[session->gone_count++] = link->attempt;
+    session->more_links_due = session->settings.role == MUX_SERVER && session->links_told > 1;
+    mux_core_output_all(session);
+}
+
+uint64_t mux_schedule_patience(const struct mux_link *link)
+{
+    uint64_t slack_us = 4 * link->rtt_variation_us;
+
+    if (link->rtt_smooth_us == 0)
+        return PATIENCE_UNKNOWN_US;
+    if (slack_us < PATIENCE_LEAST_US)
+        slack_us = PATIENCE_LEAST_US;
+    return link->rtt_smooth_us + slack_us;
+}
+
+void mux_schedule_suspect(struct mux_link *link, bool by_peer)
+{
+    struct mux_session *session = link->session;
+    struct mux_stream *stream;
+
+    if (link->suspect || link->phase != MUX_PHASE_UP || !mux_schedule_has_other(link))
+        return;
+    link->suspect = true;
+    link->suspect_due = !by_peer;
+    if (by_peer)
+        mux_core_ask(link);
+    if (session->lead == link)
+        set_lead(session, find_best(session, link));
+    say_again(session, &link->told_before);
+    say_again(session, &link->told);
+    for (size_t at = 0; session->in_flight[link->slot] > 0 &&
+                        (stream = idmap_next(&session->streams, &at));)
+        rescue(stream);
+    mux_core_output_all(session);
+}
+
+void mux_schedule_trust(struct mux_link *link)
+{
+    struct mux_session *session = link->session;
+
+    if (link->suspect) {
+        link->suspect = link->suspect_due = false;
+        mux_core_output(link);
+    }
+    if (session->lead != link && mux_core_has_choice(session) && !link->output_pending &&
+        (!session->lead || session->lead->suspect ||
+         2 * distance_us(link) < distance_us(session->lead)))
+        set_lead(session, link);
+}
+
+void mux_schedule_tell_wanted(struct mux_session *session)
+{
+    unsigned wanted = session->growth.wanted;
+
+    if (wanted < session->links_asked)
+        wanted = session->links_asked;
+    if (wanted > session->settings.links_max)
+        wanted = session->settings.links_max;
+    if (wanted == session->links_told)
+        return;
+    session->links_told = wanted;
+    if (session->settings.role == MUX_SERVER) {
+        session->more_links_due = true;
+        mux_core_output_lead(session);
+    } else if (session->callbacks->links_wanted) {
+        session->callbacks->links_wanted(session->context, wanted);
+    }
+}
+
+void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset)
+{
+    struct mux_session *session = stream->session;
+    uint64_t carried[MUX_LINKS_MAX] = {0};
+
+    if (offset <= stream->acknowledged)
+        return;
+    if (stream->id == MUX_CONTROL_STREAM) {
+        if (session->lead)
+            session->lead->progress += offset - stream->acknowledged;
+        stream->acknowledged = offset;
+        if (stream->send.read < offset) {
+            session->unacknowledged += offset - stream->send.read;
+            byte_queue_rewind(&stream->send, offset);
+        }
+        if (!list_empty(&session->unknown))
+            mux_core_output_all(session);
+        return;
+    }
+    stream->acknowledged = offset;
+    mux_flight_received(&stream->flight, offset, session->in_flight, carried);
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++)
+        if (carried[i] > 0 && session->links[i])
+            session->links[i]->progress += carried[i];
+    if (stream->flight.lost == 0 && stream->flight.wanted == 0)
+        list_remove(&stream->again);
+    rescue(stream);
+}
+
+/* ---- what a link sends next */
+
+/* The lead is kept free of bulk while it is used for what is small. */
+static bool takes_bulk(const struct mux_link *link)
+{
+    const struct mux_session *session = link->session;
+
+    return link != session->lead || session->up_count < 3 || session->quick_us == 0 ||
+           session->now_us - session->quick_us >= QUICK_US || !mux_schedule_has_other(link);
+}
+
+static bool may_carry(const struct mux_link *link, const struct mux_stream *stream)
+{
+    if (link != link->session->lead && !mux_core_is_known(stream))
+        return false;
+    return mux_core_is_small(stream) || takes_bulk(link);
+}
+
+/* From a list of streams that have something to send once more. */
+static bool next_again(struct mux_link *link, struct list *streams, enum mux_turn_kind kind,
+                       struct mux_turn *turn)
+{
+    for (unsigned looks = 0; looks < LOOKS && !list_empty(streams); looks++) {
+        struct mux_stream *stream = list_entry(streams->next, struct mux_stream, again);
+        const struct mux_flight *flight = &stream->flight;
+        const struct mux_run *run = kind == MUX_TURN_LOST
+                                        ? mux_flight_next_lost(flight, link->slot)
+                                        : mux_flight_next_wanted(flight, link->slot);
+        if (run && may_carry(link, stream)) {
+            *turn = (struct mux_turn){kind, stream, run, run->from, run->to - run->from};
+            return true;
+        }
+        list_remove(&stream->again);
+        if (flight->lost > 0)
+            list_append(&link->session->lost, &stream->again);
+        else if (flight->wanted > 0)
+            list_append(&link->session->doubled, &stream->again);
+    }
+    return false;
+}
+
+static uint64_t sendable(const struct mux_stream *stream)
+{
+    uint64_t unread = byte_queue_unread(&stream->send);
+    uint64_t credit =
+        stream->send_limit > stream->send.read ? stream->send_limit - stream->send.read : 0;
+
+    return unread < credit ? unread : credit;
+}
+
+/* Where a stream stands after its frame, or when this link cannot have one: with several links what
+ * is small stays with the lead. */
+static void queue_up(struct mux_stream *stream, bool was_fresh)
+{
+    struct mux_session *session = stream->session;
+    bool more = byte_queue_unread(&stream->send) > 0;
+
+    list_remove(&stream->active);
+    stream->fresh = false;
+    if (!mux_core_has_choice(session)) {
+        /* Also when it is empty: sending in small pieces earns no second turn. */
+        if (was_fresh || more)
+            list_append(&session->busy, &stream->active);
+        return;
+    }
+    if (!more)
+        return;
+    if (!mux_core_is_known(stream)) {
+        list_append(&session->unknown, &stream->active);
+    } else if (mux_core_is_small(stream)) {
+        stream->fresh = true;
+        list_append(&session->fresh, &stream->active);
+    } else {
+        list_append(&session->busy, &stream->active);
+    }
+}
+
+/* The first stream of the list that this link may send for. */
+static bool next_new(struct mux_link *link, struct list *streams, size_t room,
+                     struct mux_turn *turn)
+{
+    for (unsigned looks = 0; !list_empty(streams);) {
+        struct mux_stream *stream = list_entry(streams->next, struct mux_stream, active);
+        uint64_t size = sendable(stream);
+        if (size == 0) {
+            /* Nothing, or no credit: its WINDOW brings it back. */
+            list_remove(&stream->active);
+            stream->fresh = false;
+            continue;
+        }
+        if (!may_carry(link, stream) || !mux_flight_may_send(&stream->flight, link->slot)) {
+            if (++looks == LOOKS)
+                return false;
+            list_remove(&stream->active);
+            list_append(mux_core_is_known(stream) ? streams : &link->session->unknown,
+                        &stream->active);
+            continue;
+        }
+        if (room < LEAST && room < size)
+            return false;
+        *turn = (struct mux_turn){MUX_TURN_NEW, stream, NULL, stream->send.read, size};
+        return true;
+    }
+    return false;
+}
+
+bool mux_schedule_next(struct mux_link *link, size_t room, struct mux_turn *turn)
+{
+    struct mux_session *session = link->session;
+
+    if (room == 0 || (link->suspect && mux_schedule_has_other(link)))
+        return false;
+    change_blocked_lead(session);
+    if (next_again(link, &session->lost, MUX_TURN_LOST, turn) ||
+        next_again(link, &session->doubled, MUX_TURN_AGAIN, turn))
+        return true;
+    if (link == session->lead && (next_new(link, &session->fresh, room, turn) ||
+                                  next_new(link, &session->unknown, room, turn)))
+        return true;
+    return takes_bulk(link) && next_new(link, &session->busy, room, turn);
+}
+
+/* Something small that would be late if its segment got lost. */
+static void double_message(struct mux_link *link, struct mux_stream *stream, size_t size)
+{
+    struct mux_session *session = link->session;
+
+    session->quick_us = session->now_us;
+    if (size <= DOUBLE_MESSAGE && session->lossy_us != 0 &&
+        session->now_us - session->lossy_us < LOSSY_US && mux_schedule_has_other(link))
+        want_again(stream, link->slot);
+}
+
+void mux_schedule_sent(struct mux_link *link, const struct mux_turn *turn, size_t size)
+{
+    struct mux_session *session = link->session;
+    struct mux_stream *stream = turn->stream;
+    uint64_t end = turn->offset + size;
+
+    link->used = true;
+    if (turn->kind != MUX_TURN_NEW) {
+        mux_flight_sent_again(&stream->flight, turn->run, end, link->slot, session->in_flight);
+        link->sent_again += size;
+        return;
+    }
+    bool was_fresh = stream->fresh;
+    mux_flight_sent(&stream->flight, turn->offset, end, link->slot, session->in_flight);
+    session->unacknowledged += size;
+    mux_growth_sent(&session->growth, size);
+    queue_up(stream, was_fresh);
+    if (!mux_core_has_choice(session))
+        return;
+    if (mux_core_is_small(stream) && link == session->lead)
+        double_message(link, stream, size);
+    else
+        earn(session, size);
+}
