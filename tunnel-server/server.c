@@ -73,14 +73,13 @@ static bool search_elsewhere(struct server_link *entry, const struct mux_hello *
 /* ---- links */
 
 static struct mux_link *on_hello(void *context, struct link *link, const struct mux_hello *hello,
-                                    struct mux_reject *reject)
+                                 struct mux_reject *reject)
 {
     struct server_link *entry = context;
     entry->greeted = true;
     tenant_give(entry->tenant, TENANT_GREETINGS);
-    struct mux_link *mux =
-        session_hello(&entry->server->host, link, entry->tenant, entry->identity, entry->peer,
-                      hello, reject, &entry->session);
+    struct mux_link *mux = session_hello(&entry->server->host, link, entry->tenant, entry->identity,
+                                         entry->peer, hello, reject, &entry->session);
 
     if (!mux && !search_elsewhere(entry, hello, reject))
         say_rejected(entry, reject->reason);

@@ -251,7 +251,7 @@ bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSIO
 }
 
 static struct mux_link *reject_with(struct mux_reject *reject, enum mux_code code,
-                                       const char *reason)
+                                    const char *reason)
 {
     *reject = (struct mux_reject){.code = (uint16_t)code, .reason = {reason, strlen(reason)}};
     return NULL;
@@ -420,10 +420,10 @@ static void note_link(struct session *session, const struct mux_hello *hello)
     metrics_add(metrics, hello->resume ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0, 1);
 }
 
-struct mux_link *session_hello(struct session_host *host, struct link *link,
-                                  struct tenant *tenant, const char *identity, const char *peer,
-                                  const struct mux_hello *hello, struct mux_reject *reject,
-                                  struct session **out)
+struct mux_link *session_hello(struct session_host *host, struct link *link, struct tenant *tenant,
+                               const char *identity, const char *peer,
+                               const struct mux_hello *hello, struct mux_reject *reject,
+                               struct session **out)
 {
     struct session *session;
     const char *limited;
@@ -455,8 +455,8 @@ struct mux_link *session_hello(struct session_host *host, struct link *link,
     set_link(session, link);
     limit_frames(session, hello);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
-    struct mux_link *accepted = mux_link_accept(session->mux, hello, host->offer_count, host->offers,
-                                                link_output(link), clock_now_us());
+    struct mux_link *accepted = mux_link_accept(session->mux, hello, host->offer_count,
+                                                host->offers, link_output(link), clock_now_us());
     if (!accepted) {
         set_link(session, NULL);
         session_end(session, MUX_CODE_VERSION, "HELLO asks for what this server does not offer");

@@ -32,10 +32,10 @@ struct session_host {
 };
 
 /* A link has sent HELLO, for a new session or one that there is; NULL: *reject says why not. */
-struct mux_link *session_hello(struct session_host *host, struct link *link,
-                                  struct tenant *tenant, const char *identity, const char *peer,
-                                  const struct mux_hello *hello, struct mux_reject *reject,
-                                  struct session **session);
+struct mux_link *session_hello(struct session_host *host, struct link *link, struct tenant *tenant,
+                               const char *identity, const char *peer,
+                               const struct mux_hello *hello, struct mux_reject *reject,
+                               struct session **session);
 /* Whether there is a session of that id, whoever began it. */
 bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE]);
 /* A link of the session is gone; its newest, or one that was replaced. */

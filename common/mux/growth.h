@@ -30,10 +30,10 @@ struct mux_growth {
 /* What a look goes by. */
 struct mux_growth_facts {
     uint64_t now_us;
-    uint64_t rtt_us;   /* the shortest of any link; 0: unknown */
-    bool lossy;        /* segments were sent again lately */
-    unsigned links;    /* that are up */
-    unsigned most;     /* that are allowed */
+    uint64_t rtt_us; /* the shortest of any link; 0: unknown */
+    bool lossy;      /* segments were sent again lately */
+    unsigned links;  /* that are up */
+    unsigned most;   /* that are allowed */
 };
 
 void mux_growth_init(struct mux_growth *growth);

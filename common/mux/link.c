@@ -72,14 +72,13 @@ static void rewind_streams(struct mux_session *session)
 
 static bool has_room(const struct mux_session *session)
 {
-    return session->link_count < session->settings.links_max &&
-           session->link_count < MUX_LINKS_MAX;
+    return session->link_count < session->settings.links_max && session->link_count < MUX_LINKS_MAX;
 }
 
 struct mux_link *mux_link_attach(struct mux_session *session, struct mux_output output,
                                  uint64_t now_us)
 {
-    enum mux_entry entry = session->up_count > 0     ? MUX_ENTRY_JOIN
+    enum mux_entry entry = session->up_count > 0      ? MUX_ENTRY_JOIN
                            : session->known_to_server ? MUX_ENTRY_RESUME
                                                       : MUX_ENTRY_FIRST;
 
@@ -102,7 +101,7 @@ static const char *find_objection(const struct mux_session *session, const struc
                                   uint16_t version)
 {
     if (session->broken)
-        return "the session has ended with an error";
+        return session->reason;
     if (version == 0)
         return "no protocol version in common";
     /* A link that the client has given up may come to life after the one that took its place. */

@@ -29,16 +29,17 @@ struct mux_link;
 /*
  * Client: a link is there. HELLO is the first thing that pull yields. output is told until
  * mux_link_detach(). The first link begins the session; one that comes while the session has no
- * other resumes it; one that comes while another is up joins it, which needs mux_session_may_join().
+ * other resumes it; one that comes while another is up joins it, which needs
+ * mux_session_may_join().
  */
 struct mux_link *mux_link_attach(struct mux_session *session, struct mux_output output,
                                  uint64_t now_us);
 /* Bound of a server's offers, encoded. */
 #define MUX_OFFERS_MAX 8192u
 /*
- * Server: a link with this HELLO belongs to the session (the caller has compared keys, and has asked
- * mux_session_is_newer()). offers is what WELCOME lists (mux_offer_write()); it must live as long
- * as the session. Before a resume the caller detaches all links that the session had. NULL: it
+ * Server: a link with this HELLO belongs to the session (the caller has compared keys, and has
+ * asked mux_session_is_newer()). offers is what WELCOME lists (mux_offer_write()); it must live as
+ * long as the session. Before a resume the caller detaches all links that the session had. NULL: it
  * cannot be; mux_session_reason() says why, and nothing has changed.
  */
 struct mux_link *mux_link_accept(struct mux_session *session, const struct mux_hello *hello,
@@ -77,12 +78,12 @@ void mux_link_observe(struct mux_link *link, const struct mux_path *path, uint64
 
 struct mux_link_facts {
     bool up;
-    bool lead;         /* carries what is small, and the session's own messages */
-    bool suspect;      /* has not answered for longer than is usual */
-    uint64_t rtt_us;   /* the latest round trip; 0: none was measured */
-    uint64_t rtt_at_us; /* when it was measured */
-    uint64_t progress; /* bytes of streams that it has carried for sure: that the peer has
-                          acknowledged, or that came */
+    bool lead;           /* carries what is small, and the session's own messages */
+    bool suspect;        /* has not answered for longer than is usual */
+    uint64_t rtt_us;     /* the latest round trip; 0: none was measured */
+    uint64_t rtt_at_us;  /* when it was measured */
+    uint64_t progress;   /* bytes of streams that it has carried for sure: that the peer has
+                            acknowledged, or that came */
     uint64_t in_flight;  /* bytes of streams that are on their way to the peer */
     uint64_t sent_again; /* bytes of streams that went over it a second time */
     struct mux_path path;

@@ -118,8 +118,8 @@ static void smooth(struct mux_link *link)
         link->rtt_variation_us = rtt_us / 2;
         return;
     }
-    uint64_t off = link->rtt_smooth_us > rtt_us ? link->rtt_smooth_us - rtt_us
-                                                : rtt_us - link->rtt_smooth_us;
+    uint64_t off =
+        link->rtt_smooth_us > rtt_us ? link->rtt_smooth_us - rtt_us : rtt_us - link->rtt_smooth_us;
     link->rtt_variation_us = (3 * link->rtt_variation_us + off) / 4;
     link->rtt_smooth_us = (7 * link->rtt_smooth_us + rtt_us) / 8;
 }
@@ -306,8 +306,7 @@ static int act(struct mux_link *link, const uint8_t *bytes)
 }
 
 /* One step: some bytes of a DATA frame, or of a frame's beginning. */
-static int receive_step(struct mux_link *link, const uint8_t *bytes, size_t size,
-                        size_t *taken)
+static int receive_step(struct mux_link *link, const uint8_t *bytes, size_t size, size_t *taken)
 {
     struct mux_frame_input *input = &link->input;
     struct mux_frame frame;

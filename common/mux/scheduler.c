@@ -221,8 +221,8 @@ void mux_schedule_suspect(struct mux_link *link, bool by_peer)
         set_lead(session, find_best(session, link));
     say_again(session, &link->told_before);
     say_again(session, &link->told);
-    for (size_t at = 0; session->in_flight[link->slot] > 0 &&
-                        (stream = idmap_next(&session->streams, &at));)
+    for (size_t at = 0;
+         session->in_flight[link->slot] > 0 && (stream = idmap_next(&session->streams, &at));)
         rescue(stream);
     mux_core_output_all(session);
 }

@@ -36,7 +36,8 @@ void mux_schedule_trust(struct mux_link *link);
 /* How long an answer on this link may take before it is suspect. */
 uint64_t mux_schedule_patience(const struct mux_link *link);
 
-/* Tells the owner of a client how many links are wanted, and a server's peer, if that has changed. */
+/* Tells the owner of a client how many links are wanted, and a server's peer, if that has changed.
+ */
 void mux_schedule_tell_wanted(struct mux_session *session);
 
 /* The peer has received all bytes of the stream before offset. */

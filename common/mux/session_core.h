@@ -16,11 +16,11 @@
 #include "mux/types.h"
 
 struct mux_stream {
-    struct list active; /* in one of session->fresh, ->unknown, ->busy while it has bytes that may
-                           be sent */
-    struct list again;  /* in session->lost or ->doubled while some are to be sent once more */
-    struct list credit; /* in session->credits while a WINDOW is owed, in ->positions on resume */
-    struct list told;   /* in a link's told while its latest WINDOW there may not have come */
+    struct list active;  /* in one of session->fresh, ->unknown, ->busy while it has bytes that may
+                            be sent */
+    struct list again;   /* in session->lost or ->doubled while some are to be sent once more */
+    struct list credit;  /* in session->credits while a WINDOW is owed, in ->positions on resume */
+    struct list told;    /* in a link's told while its latest WINDOW there may not have come */
     struct list starved; /* in session->starved while memory, not credit, keeps it from writing */
     struct list linger;  /* in session->lingering while a reset waits for its data */
     struct mux_session *session;
@@ -42,7 +42,7 @@ struct mux_stream {
     char *reset_reason; /* receiving half FINISHING towards a reset; else NULL */
     uint64_t receive_final;
     uint64_t linger_until_us;
-    uint64_t known_at;   /* when the peer has the control stream up to here, it knows the stream */
+    uint64_t known_at; /* when the peer has the control stream up to here, it knows the stream */
     uint64_t send_limit;
     uint64_t acknowledged; /* the peer has received everything before it */
     uint64_t send_charged; /* what the share is charged for the queue, never less than that holds,
@@ -101,18 +101,18 @@ struct mux_link {
     uint64_t greeting_us; /* when the present part of the link's greeting began */
     uint64_t asked_us;    /* since when a PING waits for its answer, or to be sent; 0: none does */
     uint64_t ping_us;     /* when the latest unanswered PING was sent; 0: none */
-    uint64_t next_ping_us; /* when a link that is used is pinged next */
-    uint64_t progress;     /* see struct mux_link_facts */
-    uint64_t sent_again;   /* bytes that went over it a second time */
+    uint64_t next_ping_us;  /* when a link that is used is pinged next */
+    uint64_t progress;      /* see struct mux_link_facts */
+    uint64_t sent_again;    /* bytes that went over it a second time */
     struct mux_pings pings; /* asked: without the one that is due */
     uint64_t rtt_us;
-    uint64_t rtt_at_us;  /* when it was measured */
-    uint64_t rtt_min_us; /* of this link */
+    uint64_t rtt_at_us;        /* when it was measured */
+    uint64_t rtt_min_us;       /* of this link */
     uint64_t rtt_smooth_us;    /* RFC 6298: SRTT */
     uint64_t rtt_variation_us; /* RTTVAR */
     struct mux_path path;      /* what the kernel knows */
-    struct list told; /* struct mux_stream: WINDOWs that were sent after the latest ping */
-    struct list told_before; /* the same, before it: its answer proves that they have come */
+    struct list told;          /* struct mux_stream: WINDOWs that were sent after the latest ping */
+    struct list told_before;   /* the same, before it: its answer proves that they have come */
 
     const char *reason;
     struct mux_reject rejection;
@@ -131,7 +131,8 @@ struct mux_session {
     struct mux_link *links[MUX_LINKS_MAX]; /* by slot; NULL: none */
     unsigned link_count;                   /* of them */
     unsigned up_count;                     /* of those, links that are up */
-    struct mux_link *lead; /* carries the control stream, WINDOWs, and what is small; NULL: none up */
+    struct mux_link
+        *lead; /* carries the control stream, WINDOWs, and what is small; NULL: none up */
     uint64_t in_flight[MUX_LINKS_MAX]; /* bytes of streams that are on their way, by slot */
 
     struct idmap streams;
@@ -167,11 +168,11 @@ struct mux_session {
     uint64_t quick_us;       /* when something small was sent last */
     uint64_t lossy_us;       /* when a link's kernel sent something again last; 0: never */
     struct mux_growth growth;
-    unsigned links_told;     /* wanted, as the owner was told last */
-    unsigned links_asked;    /* client: wanted by the peer */
-    bool more_links_due;     /* server: the peer is to be told */
-    uint64_t double_budget;  /* bytes that may be sent a second time */
-    uint64_t double_us;      /* up to when that was earned by time */
+    unsigned links_told;          /* wanted, as the owner was told last */
+    unsigned links_asked;         /* client: wanted by the peer */
+    bool more_links_due;          /* server: the peer is to be told */
+    uint64_t double_budget;       /* bytes that may be sent a second time */
+    uint64_t double_us;           /* up to when that was earned by time */
     uint32_t gone[MUX_LINKS_MAX]; /* attempts of links of whose end the peer is to be told */
     unsigned gone_count;
 

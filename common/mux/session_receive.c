@@ -231,8 +231,7 @@ static int receive_control(struct mux_session *session, const uint8_t *bytes, si
 static void cut_for_memory(struct mux_stream *stream)
 {
     struct mux_session *session = stream->session;
-    const struct mux_text reason =
-        mux_text_of(limited(session, stream->id, MUX_LIMIT_MEMORY));
+    const struct mux_text reason = mux_text_of(limited(session, stream->id, MUX_LIMIT_MEMORY));
 
     mux_control_send_reset(session, MUX_RESET, stream->id, 0, MUX_CODE_LIMIT, reason);
     mux_stream_cut(stream, MUX_CODE_LIMIT, reason);
@@ -264,8 +263,8 @@ static bool deliver_held(struct mux_session *session, uint32_t id)
 
     for (;;) {
         struct mux_stream *stream = idmap_get(&session->streams, id);
-        size_t size = mux_reassembly_take(&stream->reassembly, stream->window.received, bytes,
-                                          sizeof bytes);
+        size_t size =
+            mux_reassembly_take(&stream->reassembly, stream->window.received, bytes, sizeof bytes);
         /* It is let go of before it is received: never charged twice. */
         mux_window_hold(&stream->window, mux_reassembly_cost(&stream->reassembly), session->share);
         if (size == 0)
@@ -424,10 +423,12 @@ int mux_session_receive_limit(struct mux_session *session, const struct mux_fram
 
     if (!stream)
         return known(session, frame);
+    if (number > stream->shrinks)
+        return mux_core_broken(session, "LIMIT that was not requested or is invalid");
     if (session->version >= MUX_VERSION_LINKS &&
         (number < stream->shrinks || !stream->window.shrinking))
         return 0; /* said again, or before a later SHRINK */
-    if (limit < mux_reassembly_end(&stream->reassembly) || number > stream->shrinks ||
+    if (limit < mux_reassembly_end(&stream->reassembly) ||
         !mux_window_limited(&stream->window, limit, session->share))
         return mux_core_broken(session, "LIMIT that was not requested or is invalid");
     stream->shrink_due = false;

@@ -40,8 +40,9 @@ struct link_owner {
      * MUX_CODE_NONE in it the answer comes later: link_forward() or link_reject().
      */
     struct mux_link *(*hello)(void *context, struct link *link, const struct mux_hello *hello,
-                                 struct mux_reject *reject);
-    /* The link is gone (freed after this call), and detached from its session. reason is for the log. */
+                              struct mux_reject *reject);
+    /* The link is gone (freed after this call), and detached from its session. reason is for the
+     * log. */
     void (*ended)(void *context, struct link *link, enum link_end end, const char *reason);
 };
 

@@ -34,35 +34,51 @@ static void frame_headers_round_trip(void **state)
     assert_int_equal(back.stream, frame.stream);
 }
 
-static void every_type_has_its_sizes(void **state)
-{
-    (void)state;
-    static const struct {
-        uint8_t type;
-        unsigned low, high;
-        bool link;
-    } rules[] = {
-        {MUX_HELLO, 1, 16384, true},   {MUX_WELCOME, 1, 16384, true}, {MUX_REJECT, 1, 16384, true},
-        {MUX_POSITION, 24, 24, false}, {MUX_DATA, 9, 16384, false},   {MUX_WINDOW, 16, 16, false},
-        {MUX_PING, 8, 8, true},        {MUX_PONG, 8, 8, true},        {MUX_GOAWAY, 4, 16384, true},
-        {MUX_SHRINK, 8, 8, false},     {MUX_LIMIT, 8, 8, false},
-    };
+struct rule {
+    uint8_t type;
+    unsigned low, high;
+    bool link;
+};
 
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+static void assert_sizes(const struct rule *rules, size_t count, unsigned version)
+{
+    for (size_t i = 0; i < count; i++) {
         for (unsigned size = 0; size <= UINT16_MAX; size++) {
             struct mux_frame frame = {.type = rules[i].type, .size = (uint16_t)size};
             bool good = size >= rules[i].low && size <= rules[i].high;
-            assert_int_equal(mux_frame_check(&frame) == NULL, good);
+            assert_int_equal(mux_frame_check(&frame, version) == NULL, good);
             frame.stream = 7;
-            assert_int_equal(mux_frame_check(&frame) == NULL, good && !rules[i].link);
+            assert_int_equal(mux_frame_check(&frame, version) == NULL, good && !rules[i].link);
         }
     }
-    for (unsigned type = 0; type < 256; type++) {
-        struct mux_frame frame = {.type = (uint8_t)type, .size = 24};
-        if (type == 0 || (type > MUX_LIMIT && type < MUX_MAY_IGNORE))
-            assert_non_null(mux_frame_check(&frame));
-        if (type >= MUX_MAY_IGNORE)
-            assert_null(mux_frame_check(&frame));
+}
+
+static void every_type_has_its_sizes(void **state)
+{
+    (void)state;
+    static const struct rule same[] = {
+        {MUX_HELLO, 1, 16384, true},   {MUX_WELCOME, 1, 16384, true}, {MUX_REJECT, 1, 16384, true},
+        {MUX_POSITION, 24, 24, false}, {MUX_DATA, 9, 16384, false},   {MUX_PING, 8, 8, true},
+        {MUX_PONG, 8, 8, true},        {MUX_GOAWAY, 4, 16384, true},
+    };
+    static const struct rule first[] = {
+        {MUX_WINDOW, 16, 16, false}, {MUX_SHRINK, 8, 8, false}, {MUX_LIMIT, 8, 8, false}};
+    static const struct rule second[] = {{MUX_WINDOW, 28, 28, false}, {MUX_SHRINK, 12, 12, false},
+                                         {MUX_LIMIT, 12, 12, false},  {MUX_GONE, 4, 4, true},
+                                         {MUX_SUSPECT, 4, 4, true},   {MUX_MORE_LINKS, 4, 4, true}};
+    static const uint8_t last[] = {0, MUX_LIMIT, MUX_MORE_LINKS};
+
+    assert_sizes(first, sizeof first / sizeof first[0], 1);
+    assert_sizes(second, sizeof second / sizeof second[0], 2);
+    for (unsigned version = 1; version <= MUX_VERSION_MAX; version++) {
+        assert_sizes(same, sizeof same / sizeof same[0], version);
+        for (unsigned type = 0; type < 256; type++) {
+            struct mux_frame frame = {.type = (uint8_t)type, .size = 24};
+            if (type == 0 || (type > last[version] && type < MUX_MAY_IGNORE))
+                assert_non_null(mux_frame_check(&frame, version));
+            if (type >= MUX_MAY_IGNORE)
+                assert_null(mux_frame_check(&frame, version));
+        }
     }
 }
 
@@ -336,8 +352,9 @@ static void the_highest_common_version_is_chosen(void **state)
 {
     (void)state;
     assert_int_equal(mux_version_choose(1, 1), 1);
-    assert_int_equal(mux_version_choose(0, 9), 1);
-    assert_int_equal(mux_version_choose(2, 9), 0);
+    assert_int_equal(mux_version_choose(0, 9), 2);
+    assert_int_equal(mux_version_choose(2, 9), 2);
+    assert_int_equal(mux_version_choose(3, 9), 0);
     assert_int_equal(mux_version_choose(0, 0), 0);
     assert_int_equal(mux_version_choose(5, 1), 0);
 }

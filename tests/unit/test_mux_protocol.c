@@ -14,6 +14,7 @@
 struct side {
     char name;
     struct mux_session *session;
+    struct mux_link *link;
     struct mux_stream *stream;
 };
 
@@ -53,9 +54,9 @@ static void carry(struct side *from, struct side *to)
     static uint8_t wire[MUX_PULL_MIN];
     size_t size;
 
-    while ((size = mux_session_pull(from->session, wire, sizeof wire, 1000)) > 0) {
+    while ((size = mux_link_pull(from->link, wire, sizeof wire, 1000)) > 0) {
         record(from->name, wire, size);
-        assert_int_equal(mux_session_receive(to->session, wire, size, 1000), 0);
+        assert_int_equal(mux_link_receive(to->link, wire, size, 1000), 0);
     }
 }
 
@@ -67,15 +68,15 @@ static void greet(struct side *client, struct side *server)
     const char *reason = NULL;
     size_t consumed;
 
-    mux_session_attach(client->session, (struct mux_output){0}, 1000);
-    size_t size = mux_session_pull(client->session, wire, sizeof wire, 1000);
+    client->link = mux_link_attach(client->session, (struct mux_output){0}, 1000);
+    size_t size = mux_link_pull(client->link, wire, sizeof wire, 1000);
     record('C', wire, size);
     assert_int_equal(mux_hello_receive(wire, size, &hello, &consumed, &reason), 0);
     assert_int_equal(consumed, size);
-    assert_int_equal(mux_session_accept(server->session, &hello, 1,
-                                        (struct mux_text){offers, sizeof offers - 1},
-                                        (struct mux_output){0}, 1000),
-                     0);
+    server->link =
+        mux_link_accept(server->session, &hello, 1, (struct mux_text){offers, sizeof offers - 1},
+                        (struct mux_output){0}, 1000);
+    assert_non_null(server->link);
     carry(server, client);
 }
 
@@ -125,6 +126,8 @@ static void play(void)
     scene(&client, &server);
     assert_int_equal(mux_session_stream_count(client.session), 0);
     assert_int_equal(mux_session_stream_count(server.session), 0);
+    mux_link_detach(client.link);
+    mux_link_detach(server.link);
     mux_session_free(client.session);
     mux_session_free(server.session);
     chunk_pool_clear(&pool);
