@@ -410,6 +410,12 @@ static void measure_pace(struct link *link)
     else
         pace_give_up(&link->pace);
     bound_unsent(link);
+    if (link->mux) {
+        const struct mux_path path = {.rate = sample.rate,
+                                      .retransmitted = sample.retransmitted_segments,
+                                      .unsent = sample.unsent};
+        mux_link_observe(link->mux, &path, now);
+    }
 }
 
 /* Encrypts what the session has to say, as much as is to leave in one call and as may wait. 0 or
