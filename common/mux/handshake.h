@@ -72,5 +72,7 @@ uint16_t mux_version_choose(uint16_t peer_min, uint16_t peer_max);
 /* Walks the offers of a WELCOME: start with *rest = welcome->offers; false at the end or when
  * malformed. */
 bool mux_offer_next(struct mux_text *rest, enum mux_target_kind *kind, struct mux_text *name);
+/* Bound of a server's offers, encoded. */
+#define MUX_OFFERS_MAX 8192u
 /* Appends an offer for struct mux_welcome.offers. */
 void mux_offer_write(struct byte_writer *w, enum mux_target_kind kind, struct mux_text name);

@@ -70,7 +70,7 @@ static void rewind_streams(struct mux_session *session)
     session->unacknowledged = 0;
 }
 
-static bool has_room(const struct mux_session *session)
+static bool may_have_link(const struct mux_session *session)
 {
     return session->link_count < session->settings.links_max && session->link_count < MUX_LINKS_MAX;
 }
@@ -113,7 +113,8 @@ static const char *find_objection(const struct mux_session *session, const struc
         return "no protocol version in common";
     if (session->up_count == 0)
         return "the session has no link to join";
-    return has_room(session) ? NULL : "the session has as many links as are allowed (--max-links)";
+    return may_have_link(session) ? NULL
+                                  : "the session has as many links as are allowed (--max-links)";
 }
 
 struct mux_link *mux_link_accept(struct mux_session *session, const struct mux_hello *hello,

@@ -34,8 +34,6 @@ struct mux_link;
  */
 struct mux_link *mux_link_attach(struct mux_session *session, struct mux_output output,
                                  uint64_t now_us);
-/* Bound of a server's offers, encoded. */
-#define MUX_OFFERS_MAX 8192u
 /*
  * Server: a link with this HELLO belongs to the session (the caller has compared keys, and has
  * asked mux_session_is_newer()). offers is what WELCOME lists (mux_offer_write()); it must live as

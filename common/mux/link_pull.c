@@ -263,7 +263,7 @@ static bool all_links_pending(const struct mux_session *session)
     return true;
 }
 
-static void put_frames(struct mux_link *link, struct byte_writer *w)
+static void put_session_frames(struct mux_link *link, struct byte_writer *w)
 {
     struct mux_session *session = link->session;
 
@@ -303,7 +303,7 @@ size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64
     if (link->welcome_due)
         put_welcome(link, &w);
     if (put_positions(link, &w) && link->phase == MUX_PHASE_UP)
-        put_frames(link, &w);
+        put_session_frames(link, &w);
     if (byte_writer_size(&w) == 0)
         link->output_pending = false;
     if (link->phase == MUX_PHASE_UP)

@@ -95,8 +95,8 @@ static void take_piece_out(struct mux_reassembly *reassembly, unsigned index)
     memmove(at, at + 1, (reassembly->count - index) * sizeof(struct mux_piece *));
 }
 
-static void append(struct mux_reassembly *reassembly, struct mux_piece *piece, const uint8_t *bytes,
-                   size_t size)
+static void append_to_piece(struct mux_reassembly *reassembly, struct mux_piece *piece,
+                            const uint8_t *bytes, size_t size)
 {
     reassembly->held += size;
     while (size > 0) {
@@ -131,7 +131,7 @@ bool mux_reassembly_add(struct mux_reassembly *reassembly, struct chunk_pool *po
         size_t part = size;
         if (next && next->from - offset < part)
             part = (size_t)(next->from - offset);
-        append(reassembly, piece, bytes, part);
+        append_to_piece(reassembly, piece, bytes, part);
         bytes += part;
         offset += part;
         size -= part;

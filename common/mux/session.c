@@ -82,27 +82,27 @@ void mux_session_free(struct mux_session *session)
 
 /* ---- time */
 
-static uint64_t earlier(uint64_t a, uint64_t b)
+static uint64_t earliest(uint64_t a, uint64_t b)
 {
     return b != 0 && b < a ? b : a;
 }
 
 uint64_t mux_session_deadline(const struct mux_session *session)
 {
-    uint64_t deadline = earlier(UINT64_MAX, session->sweep_us);
+    uint64_t deadline = earliest(UINT64_MAX, session->sweep_us);
 
     if (session->up_count > 0) {
         uint64_t growth = mux_growth_deadline(&session->growth);
-        deadline = earlier(deadline, session->credit_us);
+        deadline = earliest(deadline, session->credit_us);
         if (session->version >= MUX_VERSION_LINKS && growth < deadline)
             deadline = growth;
     }
     if (!list_empty(&session->lingering)) {
         const struct mux_stream *stream =
             list_entry(session->lingering.next, struct mux_stream, linger);
-        deadline = earlier(deadline, stream->linger_until_us);
+        deadline = earliest(deadline, stream->linger_until_us);
     }
-    return earlier(deadline, session->starved_us);
+    return earliest(deadline, session->starved_us);
 }
 
 static void sweep_idle_windows(struct mux_session *session)

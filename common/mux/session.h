@@ -26,7 +26,6 @@
 #include "base/hash.h"
 #include "base/memory_budget.h"
 #include "mux/handshake.h"
-#include "mux/link.h"
 #include "mux/message.h"
 #include "mux/stream.h"
 #include "mux/types.h"

@@ -275,7 +275,7 @@ static bool deliver_held(struct mux_session *session, uint32_t id)
 }
 
 /* Bytes behind a gap wait for what is in front of them. */
-static int hold(struct mux_stream *stream, uint64_t offset, const uint8_t *bytes, size_t size)
+static int hold_data(struct mux_stream *stream, uint64_t offset, const uint8_t *bytes, size_t size)
 {
     struct mux_session *session = stream->session;
 
@@ -295,7 +295,7 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, uint64_
         return 0;
     uint64_t received = stream->window.received;
     if (offset > received)
-        return hold(stream, offset, bytes, size);
+        return hold_data(stream, offset, bytes, size);
     if (received - offset >= size)
         return 0; /* it came over another link */
     bytes += received - offset;

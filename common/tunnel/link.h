@@ -15,6 +15,7 @@
 
 #include "io/transport.h"
 #include "io/worker.h"
+#include "mux/link.h"
 #include "mux/session.h"
 #include "tunnel/frame_limit.h"
 

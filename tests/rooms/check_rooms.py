@@ -67,7 +67,7 @@ LOG_USERS = {"base", "http", "io", "monitoring", "program", "tunnel"} | set(PROG
 # Only these headers of a room are for others.
 DOORS = {
     "kafka": {"filter.h", "addresses.h", "sniff.h", "bootstrap.h", "catalog.h", "peek.h"},
-    "mux": {"session.h", "stream.h", "types.h", "handshake.h", "message.h", "protocol.h"},
+    "mux": {"session.h", "link.h", "stream.h", "types.h", "handshake.h", "message.h", "protocol.h"},
     "tunnel": {"link.h", "relay.h", "relay_kafka.h", "frame_limit.h"},
 }
 
@@ -80,7 +80,9 @@ LAYERS = {
         {"session_core"},
         {"session_control"},
         {"stream", "stream_internal"},
-        {"session", "session_pull", "session_receive", "session_timers"},
+        {"scheduler"},
+        {"session_receive"},
+        {"session", "link", "link_pull", "link_receive", "link_timers"},
     ],
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mux/frame.h"
+#include "mux/link.h"
 #include "mux/session.h"
 
 struct side {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mux/link.h"
 #include "mux/session.h"
 #include "mux/session_core.h"
 
@@ -1096,8 +1097,7 @@ static void a_greeting_has_a_deadline_that_nothing_moves(void **state)
     uint64_t begin = now;
     assert_int_equal(trickle(&client), MUX_ERROR_DEAD);
     assert_true(now == begin + 10 * SECOND);
-    assert_string_equal(mux_link_reason(client.link),
-                        "the server did not answer HELLO in time");
+    assert_string_equal(mux_link_reason(client.link), "the server did not answer HELLO in time");
     detach();
 
     assert_int_equal(link_up(), 0); /* HELLO was answered, and all positions have come but ... */
