@@ -1,0 +1,614 @@
+/* A session over several links, between two ends without a network: which link carries what, what
+ * becomes of what a link had, and what a peer may not do. */
+#include "../lib/cmocka.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mux/link.h"
+#include "mux/scheduler.h"
+#include "mux/session.h"
+#include "mux/session_core.h"
+
+enum { MS = 1000, SECOND = 1000 * 1000, LINKS = 4, RTT = 50 * MS };
+
+struct side {
+    struct mux_session *session;
+    struct mux_link *links[LINKS];
+    struct mux_settings settings;
+    struct chunk_pool pool;
+    struct memory_budget budget;
+    struct memory_share share;
+    struct mux_stream *stream; /* the latest that was opened */
+    uint64_t received;         /* of streams, together */
+    uint64_t sum;              /* of content, by offset */
+    unsigned streams;
+    unsigned over;
+    unsigned finished;
+    unsigned joined;
+    unsigned goaways;
+    unsigned attended;
+    unsigned wanted;
+    bool lazy;
+};
+
+static struct side client, server;
+static uint64_t now;
+static uint8_t wire[256 * 1024];
+static uint8_t content[4 * 1024 * 1024];
+
+static void on_data(void *owner, struct mux_stream *stream, const uint8_t *bytes, size_t size)
+{
+    struct side *side = owner;
+
+    if (side->streams == 1)
+        assert_memory_equal(bytes, content + side->received, size);
+    side->received += size;
+    if (!side->lazy)
+        mux_stream_consume(stream, size, now);
+}
+
+static void on_finished(void *owner, struct mux_stream *stream)
+{
+    (void)stream;
+    ((struct side *)owner)->finished++;
+}
+
+static void on_over(void *owner, struct mux_stream *stream)
+{
+    (void)stream;
+    ((struct side *)owner)->over++;
+}
+
+static const struct mux_stream_callbacks stream_callbacks = {
+    .data = on_data, .finished = on_finished, .over = on_over};
+
+static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
+                    struct mux_text peer)
+{
+    struct side *side = context;
+
+    (void)target;
+    (void)peer;
+    side->stream = stream;
+    side->streams++;
+    mux_stream_set_callbacks(stream, &stream_callbacks, side);
+    mux_stream_accept(stream);
+}
+
+static void on_joined(void *context, struct mux_link *link, const struct mux_welcome *welcome)
+{
+    assert_true(mux_link_is_up(link) && welcome->joined);
+    ((struct side *)context)->joined++;
+}
+
+static void on_wanted(void *context, unsigned links)
+{
+    ((struct side *)context)->wanted = links;
+}
+
+static void on_goaway(void *context, enum mux_code code, struct mux_text reason)
+{
+    (void)code;
+    (void)reason;
+    ((struct side *)context)->goaways++;
+}
+
+static const struct mux_session_callbacks session_callbacks = {
+    .open = on_open, .joined = on_joined, .links_wanted = on_wanted, .goaway = on_goaway};
+
+static void on_attend(void *link)
+{
+    ((struct side *)link)->attended++;
+}
+
+static void set_up(struct side *side, enum mux_role role)
+{
+    struct mux_session_key key = {{(uint8_t)role}, {7}};
+
+    memset(side, 0, sizeof *side);
+    mux_settings_default(&side->settings);
+    side->settings.role = role;
+    side->settings.links_max = LINKS;
+    side->settings.window.initial = side->settings.window.base = 1024 * 1024;
+    side->settings.software = (struct mux_text){"test", 4};
+    memory_budget_init(&side->budget, 64 * 1024 * 1024);
+    memory_share_init(&side->share, &side->budget);
+    chunk_pool_init(&side->pool);
+    side->session =
+        mux_session_new(&side->settings, &session_callbacks, side, &key, &side->pool, &side->share);
+}
+
+/* Bytes of a link that are on their way. */
+struct flying {
+    size_t size;
+    uint8_t bytes[64 * 1024];
+};
+
+static size_t pull(struct side *side, unsigned at, struct flying *flying)
+{
+    flying->size = mux_link_pull(side->links[at], flying->bytes, sizeof flying->bytes, now);
+    return flying->size;
+}
+
+static int land(struct side *side, unsigned at, const struct flying *flying)
+{
+    return mux_link_receive(side->links[at], flying->bytes, flying->size, now);
+}
+
+/* Carries all there is on a link, one way. */
+static void carry(struct side *from, struct side *to, unsigned at)
+{
+    size_t size;
+
+    while ((size = mux_link_pull(from->links[at], wire, MUX_PULL_MIN * 2, now)) > 0)
+        if (mux_link_receive(to->links[at], wire, size, now) != 0)
+            fail_msg("link %u: %s", at, mux_link_reason(to->links[at]));
+}
+
+static void exchange(void)
+{
+    for (int round = 0; round < 6; round++)
+        for (unsigned at = 0; at < LINKS; at++)
+            if (client.links[at] && server.links[at]) {
+                carry(&client, &server, at);
+                carry(&server, &client, at);
+            }
+}
+
+static struct mux_link *accept_link(const struct mux_hello *hello)
+{
+    const struct mux_output output = {.attend = on_attend, .link = &server};
+
+    return mux_link_accept(server.session, hello, 0, (struct mux_text){"", 0}, output, now);
+}
+
+/* What came with the latest HELLO. */
+static struct flying first;
+static size_t hello_size;
+
+/* HELLO of a link is on its way. */
+static struct mux_hello dial(unsigned at)
+{
+    const struct mux_output output = {.attend = on_attend, .link = &client};
+    struct mux_hello hello;
+    const char *reason = NULL;
+    size_t consumed = 0;
+
+    client.links[at] = mux_link_attach(client.session, output, now);
+    pull(&client, at, &first);
+    assert_int_equal(mux_hello_receive(first.bytes, first.size, &hello, &consumed, &reason), 0);
+    hello_size = consumed;
+    return hello;
+}
+
+static void add_link(unsigned at)
+{
+    struct mux_hello hello = dial(at);
+
+    server.links[at] = accept_link(&hello);
+    assert_non_null(server.links[at]);
+    assert_int_equal(
+        mux_link_receive(server.links[at], first.bytes + hello_size, first.size - hello_size, now),
+        0);
+    exchange();
+    assert_true(mux_link_is_up(client.links[at]) && mux_link_is_up(server.links[at]));
+}
+
+static void drop(unsigned at)
+{
+    mux_link_detach(client.links[at]);
+    mux_link_detach(server.links[at]);
+    client.links[at] = server.links[at] = NULL;
+}
+
+static int connect_three(void **state)
+{
+    (void)state;
+    now = SECOND;
+    for (size_t i = 0; i < sizeof content; i++)
+        content[i] = (uint8_t)(i * 31 + i / 251);
+    set_up(&client, MUX_CLIENT);
+    set_up(&server, MUX_SERVER);
+    for (unsigned at = 0; at < 3; at++)
+        add_link(at);
+    assert_int_equal(client.joined, 2);
+    assert_int_equal(mux_session_links_up(client.session), 3);
+    return 0;
+}
+
+static int part(void **state)
+{
+    struct side *sides[] = {&client, &server};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        for (unsigned at = 0; at < LINKS; at++)
+            mux_link_detach(sides[i]->links[at]);
+        for (unsigned at = 0; at < MUX_LINKS_MAX; at++)
+            assert_true(sides[i]->session->links[at] == NULL);
+        mux_session_free(sides[i]->session);
+        assert_true(sides[i]->budget.send.used == 0 && sides[i]->budget.receive.used == 0);
+        chunk_pool_clear(&sides[i]->pool);
+    }
+    return 0;
+}
+
+static void open_stream(void)
+{
+    const struct mux_target target = {MUX_TARGET_TCP, {"x", 1}, -1};
+
+    client.stream = mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
+                                    &stream_callbacks, &client);
+    client.streams++;
+    assert_non_null(client.stream);
+    exchange();
+    now += 20 * MS;
+    assert_int_equal(mux_session_tick(server.session, now), 0);
+    exchange();
+    assert_true(mux_core_is_known(client.stream));
+}
+
+static unsigned lead_of(const struct side *side)
+{
+    for (unsigned at = 0; at < LINKS; at++)
+        if (side->links[at] && mux_link_facts(side->links[at]).lead)
+            return at;
+    fail_msg("there is no lead");
+    return LINKS;
+}
+
+/* A link that is not the lead. */
+static unsigned other_than(unsigned a)
+{
+    return (a + 1) % 3;
+}
+
+static void bulk_goes_over_all_links_and_arrives_in_order(void **state)
+{
+    (void)state;
+    static struct flying flying[3];
+
+    open_stream();
+    mux_stream_write(client.stream, content, 600 * 1024);
+    mux_stream_finish(client.stream);
+    for (unsigned at = 0; at < 3; at++)
+        assert_true(pull(&client, at, &flying[at]) > 60 * 1024);
+    /* They come in another order than they left in. */
+    for (unsigned at = 3; at-- > 0;)
+        assert_int_equal(land(&server, at, &flying[at]), 0);
+    exchange();
+    assert_int_equal(server.received, 600 * 1024);
+    assert_int_equal(server.finished, 1);
+    assert_int_equal(mux_session_held_out_of_order(server.session), 0);
+}
+
+static void what_a_lost_link_had_goes_over_the_others(void **state)
+{
+    (void)state;
+    static struct flying gone;
+    unsigned victim;
+
+    open_stream();
+    victim = other_than(lead_of(&client));
+    mux_stream_write(client.stream, content, 600 * 1024);
+    assert_true(pull(&client, victim, &gone) > 60 * 1024);
+    drop(victim);
+    exchange();
+    assert_int_equal(server.received, 600 * 1024);
+    assert_int_equal(mux_session_links_up(client.session), 2);
+}
+
+static void a_lost_lead_takes_no_message_along(void **state)
+{
+    (void)state;
+    static struct flying gone;
+    unsigned lead;
+
+    open_stream();
+    lead = lead_of(&client);
+    mux_stream_write(client.stream, content, 100);
+    mux_stream_finish(client.stream);
+    assert_true(pull(&client, lead, &gone) > 100);
+    drop(lead);
+    assert_int_not_equal(lead_of(&client), lead);
+    exchange();
+    assert_int_equal(server.received, 100);
+    assert_int_equal(server.finished, 1);
+}
+
+static void a_stream_stays_on_the_lead_until_it_is_known(void **state)
+{
+    (void)state;
+    const struct mux_target target = {MUX_TARGET_TCP, {"x", 1}, -1};
+    static struct flying flying[3];
+    unsigned lead = lead_of(&client);
+
+    client.stream = mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
+                                    &stream_callbacks, &client);
+    mux_stream_write(client.stream, content, 500 * 1024);
+    for (unsigned at = 0; at < 3; at++) {
+        pull(&client, at, &flying[at]);
+        assert_true(at == lead ? flying[at].size > 60 * 1024 : flying[at].size < 100);
+    }
+    /* Not even when the lead changes: the new one says OPEN again first. */
+    drop(lead);
+    unsigned next = lead_of(&client);
+    pull(&client, next, &flying[next]);
+    assert_int_equal(land(&server, next, &flying[next]), 0);
+    assert_int_equal(server.streams, 1);
+    exchange();
+    assert_int_equal(server.received, 500 * 1024);
+}
+
+/* Two links of three stop answering; what they have is sent a second time. */
+static void a_silent_link_is_suspect_and_what_it_has_goes_again(void **state)
+{
+    (void)state;
+    static struct flying lost;
+    unsigned lead;
+
+    open_stream();
+    for (unsigned at = 0; at < 3; at++) {
+        client.links[at]->rtt_smooth_us = RTT;
+        client.links[at]->next_ping_us = now;
+    }
+    lead = lead_of(&client);
+    mux_stream_write(client.stream, content, 100);
+    pull(&client, lead, &lost); /* with a ping, for the link is used */
+    assert_true(client.links[lead]->ping_us == now);
+    uint64_t due = mux_link_deadline(client.links[lead]);
+    assert_true(due <= now + RTT + 40 * MS);
+    while (now < due) {
+        now = mux_link_deadline(client.links[lead]);
+        assert_int_equal(mux_link_tick(client.links[lead], now), 0);
+    }
+    assert_true(mux_link_facts(client.links[lead]).suspect);
+    unsigned next = lead_of(&client);
+    assert_int_not_equal(next, lead);
+    for (unsigned at = 0; at < 3; at++)
+        if (at != lead)
+            carry(&client, &server, at);
+    assert_int_equal(server.received, 100);
+    /* The server was told, and does not use the link either. */
+    assert_true(mux_link_facts(server.links[lead]).suspect);
+    assert_int_not_equal(lead_of(&server), lead);
+    /* When it comes after all it does no harm, and the link is trusted again. */
+    assert_int_equal(land(&server, lead, &lost), 0);
+    assert_int_equal(server.received, 100);
+    exchange();
+    assert_false(mux_link_facts(client.links[lead]).suspect);
+    assert_false(mux_link_facts(server.links[lead]).suspect);
+}
+
+static void small_messages_go_twice_where_segments_get_lost(void **state)
+{
+    (void)state;
+    static struct flying flying[3];
+    const struct mux_path path = {.retransmitted = 1};
+    unsigned twice = 0;
+
+    open_stream();
+    mux_link_observe(client.links[0], &path, now);
+    mux_stream_write(client.stream, content, 1000);
+    pull(&client, lead_of(&client), &flying[0]);
+    for (unsigned at = 0; at < 3; at++)
+        if (at != lead_of(&client))
+            twice += pull(&client, at, &flying[at]) > 1000 ? at + 1 : 0;
+    assert_true(twice > 0 && twice <= 3);
+    drop(lead_of(&client));
+    assert_int_equal(land(&server, twice - 1, &flying[twice - 1]), 0);
+    assert_int_equal(server.received, 1000);
+}
+
+/* A WINDOW that was lost is said again; without it the client would wait for ever. */
+static void a_window_that_was_lost_is_said_again(void **state)
+{
+    (void)state;
+    static struct flying gone;
+    unsigned lead;
+
+    open_stream();
+    lead = lead_of(&server);
+    mux_stream_write(client.stream, content, 1024 * 1024);
+    for (int round = 0; round < 40; round++)
+        for (unsigned at = 0; at < 3; at++)
+            carry(&client, &server, at);
+    assert_int_equal(mux_stream_want_write(client.stream), 0);
+    assert_true(pull(&server, lead, &gone) > 0);
+    drop(lead);
+    exchange();
+    assert_true(mux_stream_want_write(client.stream) > 512 * 1024);
+}
+
+static void a_window_from_before_a_shrink_gives_nothing_back(void **state)
+{
+    (void)state;
+    static struct flying old;
+    unsigned lead = lead_of(&server);
+
+    open_stream();
+    mux_stream_write(client.stream, content, 300 * 1024);
+    for (unsigned at = 0; at < 3; at++)
+        carry(&client, &server, at);
+    assert_true(pull(&server, lead, &old) > 0); /* on its way for long */
+    /* So long that the stream is idle, and the link suspect. */
+    now += 20 * SECOND;
+    server.session->settings.window.initial = 64 * 1024;
+    server.session->sweep_us = now;
+    assert_int_equal(mux_session_tick(server.session, now), 0);
+    mux_schedule_suspect(server.links[lead], false);
+    carry(&server, &client, lead_of(&server));
+    assert_int_equal(client.stream->answers, 1);
+    uint64_t limit = client.stream->send_limit;
+    assert_true(limit < 1024 * 1024);
+    assert_int_equal(land(&client, lead, &old), 0);
+    assert_int_equal(client.stream->send_limit, limit);
+    /* Credit that is given after the answer counts. */
+    exchange();
+    mux_stream_write(client.stream, content + 300 * 1024, mux_stream_want_write(client.stream));
+    exchange();
+    assert_true(client.stream->send_limit > limit);
+}
+
+static void a_link_that_the_peer_has_given_up_ends(void **state)
+{
+    (void)state;
+    unsigned victim = other_than(lead_of(&server));
+
+    mux_link_detach(server.links[victim]);
+    server.links[victim] = NULL;
+    carry(&server, &client, lead_of(&server));
+    assert_int_equal(client.attended, 1);
+    assert_true(mux_link_deadline(client.links[victim]) <= now);
+    assert_int_equal(mux_link_tick(client.links[victim], now), MUX_ERROR_DEAD);
+    assert_string_equal(mux_link_reason(client.links[victim]), "the peer has given this link up");
+}
+
+static void goaway_comes_over_each_link(void **state)
+{
+    (void)state;
+    mux_session_goaway(server.session, MUX_CODE_GOING_AWAY, "bye");
+    exchange();
+    assert_int_equal(client.goaways, 3);
+    add_link(3);
+    assert_int_equal(client.goaways, 4);
+}
+
+static void joins_are_looked_at(void **state)
+{
+    (void)state;
+    struct mux_hello hello = dial(3);
+    struct mux_hello wrong = hello;
+
+    assert_true(hello.join && !hello.resume && hello.version_min == 2);
+    wrong.version_min = wrong.version_max = 1;
+    assert_null(accept_link(&wrong));
+    wrong = hello;
+    wrong.attempt = 3; /* it is the third link's */
+    assert_null(accept_link(&wrong));
+    assert_string_equal(mux_session_reason(server.session),
+                        "the link is older than the one that carries the session");
+    server.links[3] = accept_link(&hello);
+    assert_non_null(server.links[3]);
+    wrong.attempt = 99;
+    assert_null(accept_link(&wrong));
+    assert_string_equal(mux_session_reason(server.session),
+                        "the session has as many links as are allowed (--max-links)");
+    /* Nobody was hurt. */
+    exchange();
+    assert_int_equal(mux_session_links_up(server.session), 4);
+    assert_false(mux_session_may_join(client.session));
+}
+
+static void a_rejected_join_hurts_nobody(void **state)
+{
+    (void)state;
+    struct byte_writer w;
+    struct mux_reject reject = {.code = MUX_CODE_LIMIT, .reason = {"full", 4}};
+
+    open_stream();
+    dial(3);
+    byte_writer_init(&w, wire, sizeof wire);
+    mux_reject_encode(&w, &reject);
+    assert_int_equal(mux_link_receive(client.links[3], wire, byte_writer_size(&w), now),
+                     MUX_ERROR_REJECTED);
+    assert_int_equal(mux_link_rejection(client.links[3])->code, MUX_CODE_LIMIT);
+    mux_link_detach(client.links[3]);
+    client.links[3] = NULL;
+    mux_stream_write(client.stream, content, 100);
+    exchange();
+    assert_int_equal(server.received, 100);
+}
+
+static void all_links_lost_is_a_resume(void **state)
+{
+    (void)state;
+    static struct flying gone;
+
+    open_stream();
+    mux_stream_write(client.stream, content, 500 * 1024);
+    for (unsigned at = 0; at < 3; at++)
+        pull(&client, at, &gone);
+    assert_int_equal(land(&server, 2, &gone), 0); /* the last one's, behind a gap */
+    assert_true(mux_session_held_out_of_order(server.session) > 0);
+    for (unsigned at = 0; at < 3; at++)
+        drop(at);
+    assert_false(mux_session_may_join(client.session));
+    add_link(0);
+    assert_int_equal(mux_link_entry(client.links[0]), MUX_ENTRY_RESUME);
+    add_link(1);
+    exchange();
+    assert_int_equal(server.received, 500 * 1024);
+}
+
+/* It wants more on a long path that is full, and the client is told; on a short one it does not. */
+static void a_full_link_of_a_long_path_wants_more(void **state)
+{
+    (void)state;
+    static struct flying flying;
+
+    drop(2);
+    drop(1);
+    open_stream();
+    client.links[0]->rtt_min_us = RTT;
+    for (int round = 0; round < 40; round++) {
+        size_t room = mux_stream_want_write(client.stream);
+        client.received = 0;
+        if (room > 100 * 1024) {
+            mux_stream_write(client.stream, content, 100 * 1024);
+            server.received = 0;
+        }
+        if (pull(&client, 0, &flying) > 0) /* the rest waits for the kernel */
+            assert_int_equal(land(&server, 0, &flying), 0);
+        now += 20 * MS;
+        assert_int_equal(mux_link_tick(client.links[0], now), 0);
+        assert_int_equal(mux_link_tick(server.links[0], now), 0);
+        carry(&server, &client, 0);
+        server.streams = 2; /* the content is looked at elsewhere */
+    }
+    assert_int_equal(client.wanted, 2);
+}
+
+static void on_a_short_path_one_link_is_enough(void **state)
+{
+    (void)state;
+    drop(2);
+    drop(1);
+    open_stream();
+    client.links[0]->rtt_min_us = MS;
+    server.streams = 2;
+    for (int round = 0; round < 40; round++) {
+        if (mux_stream_want_write(client.stream) > 100 * 1024)
+            mux_stream_write(client.stream, content, 100 * 1024);
+        exchange();
+        now += 20 * MS;
+        assert_int_equal(mux_link_tick(client.links[0], now), 0);
+        assert_int_equal(mux_link_tick(server.links[0], now), 0);
+    }
+    assert_int_equal(client.wanted, 0);
+}
+
+#define WITH_LINKS(test) cmocka_unit_test_setup_teardown(test, connect_three, part)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_LINKS(bulk_goes_over_all_links_and_arrives_in_order),
+        WITH_LINKS(what_a_lost_link_had_goes_over_the_others),
+        WITH_LINKS(a_lost_lead_takes_no_message_along),
+        WITH_LINKS(a_stream_stays_on_the_lead_until_it_is_known),
+        WITH_LINKS(a_silent_link_is_suspect_and_what_it_has_goes_again),
+        WITH_LINKS(small_messages_go_twice_where_segments_get_lost),
+        WITH_LINKS(a_window_that_was_lost_is_said_again),
+        WITH_LINKS(a_window_from_before_a_shrink_gives_nothing_back),
+        WITH_LINKS(a_link_that_the_peer_has_given_up_ends),
+        WITH_LINKS(goaway_comes_over_each_link),
+        WITH_LINKS(joins_are_looked_at),
+        WITH_LINKS(a_rejected_join_hurts_nobody),
+        WITH_LINKS(all_links_lost_is_a_resume),
+        WITH_LINKS(a_full_link_of_a_long_path_wants_more),
+        WITH_LINKS(on_a_short_path_one_link_is_enough),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
