@@ -19,12 +19,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What is wrong -> (file in common/mux, its text, the text instead).
 BROKEN = {
     "resume: the sender goes on where it was, not where the receiver stands": (
-        "session_receive.c", "byte_queue_rewind(queue, received);", ""),
+        "link_receive.c", "byte_queue_rewind(queue, received);", ""),
     "resume: the receiver states what it has consumed as received": (
-        "session_pull.c", "stream->id, window->received, window->consumed, window->limit);",
+        "link_pull.c", "stream->id, window->received, window->consumed, window->limit);",
         "stream->id, window->consumed, window->consumed, window->limit);"),
     "resume: credit that a position states is not taken": (
-        "session_receive.c", "        if (!mux_stream_receive_credit(stream, consumed, limit))",
+        "link_receive.c", "        if (!mux_stream_receive_credit(stream, consumed, limit))",
         "        if (!mux_stream_receive_credit(stream, consumed, stream->send_limit))"),
     "resume: the server takes an old link": (
         "session.c", "return hello->attempt > session->attempt;", "return true;"),
@@ -43,9 +43,9 @@ BROKEN = {
     "window: SHRINK is answered with less than what was written": (
         "session_receive.c", "    if (limit < stream->send.end)\n        limit = stream->send.end;\n", ""),
     "resume: a session that broke the protocol is carried on": (
-        "session.c", "if (session->broken)\n        return MUX_ERROR_PROTOCOL;", ""),
+        "link.c", "if (session->broken)\n        return \"the session has ended with an error\";", ""),
     "share: bytes for which there is no memory are kept": (
-        "window.c", "            window->received -= bytes;\n            return false;", "            return true;"),
+        "window.c", "    window->received -= bytes;\n    return false;", "    return true;"),
     "share: consumed bytes stay charged": (
         "window.c", "    measure(window, now_us, rtt_us, limits, share);\n    settle_credit(window, share);", "    measure(window, now_us, rtt_us, limits, share);"),
     "share: nobody gives way": (
@@ -58,13 +58,13 @@ BROKEN = {
     "ids: a client does not say that it has none left": (
         "stream.c", "session->ids_used_up = session->last_stream == UINT32_MAX;", ""),
     "liveness: bytes that nobody consumes are a question": (
-        "session_timers.c", "    else if (since == 0)\n        return UINT64_MAX;\n", ""),
+        "link_timers.c", "    else if (since == 0)\n        return UINT64_MAX;\n", ""),
     "liveness: an answered ping is waited for": (
-        "session_receive.c", "session->asked_us = session->ping_due ? session->now_us : 0;", ""),
+        "link_receive.c", "link->asked_us = link->ping_due ? session->now_us : 0;", ""),
     "liveness: whatever comes gives a greeting more time": (
-        "session_timers.c", "since = session->greeting_us;", "since = session->heard_us;"),
+        "link_timers.c", "since = link->greeting_us;", "since = link->heard_us;"),
     "liveness: a link that is silent is never given up": (
-        "session_timers.c", "if (now_us >= dead_at(session)) {", "if (false && now_us >= dead_at(session)) {"),
+        "link_timers.c", "if (now_us >= dead_at(link)) {", "if (false && now_us >= dead_at(link)) {"),
 }
 
 

@@ -35,12 +35,19 @@ static struct app *place(struct end *end, struct mux_stream *stream)
 
 static void on_output(void *context)
 {
-    ((struct end *)context)->wants_pull = true;
+    ((struct side *)context)->wants_pull = true;
 }
 
-static struct mux_output output_of(struct end *end)
+/* What the session has of its link. */
+static struct side *side_of(struct end *end)
 {
-    return (struct mux_output){.ready = on_output, .link = end};
+    return &end->world->links[0].sides[end->which];
+}
+
+static struct mux_output output_of(struct side *side)
+{
+    side->wants_pull = false;
+    return (struct mux_output){.ready = on_output, .link = side};
 }
 
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
@@ -304,21 +311,23 @@ static void add_small(struct end *end, struct byte_writer *w)
         mux_frame_write_position(w, id, received, consumed, guess(r, read + 65536));
         break;
     case 1:
-        mux_frame_write_u64(w, MUX_PING, 0, random_next(r));
+        mux_frame_write_u64(w, MUX_PING, random_next(r));
         break;
     case 2:
-        mux_frame_write_u64(w, MUX_PONG, 0, guess(r, end->session->ping_us));
+        mux_frame_write_u64(w, MUX_PONG, guess(r, side_of(end)->mux->ping_us));
         break;
     case 3:
-        mux_frame_write_u64(w, MUX_SHRINK, id, guess(r, read));
+        mux_frame_write_limit(w, 1, MUX_SHRINK, id, guess(r, read), 0);
         break;
     case 4:
-        mux_frame_write_u64(w, MUX_LIMIT, id, guess(r, stream ? stream->window.shrink_to : 0));
+        mux_frame_write_limit(w, 1, MUX_LIMIT, id, guess(r, stream ? stream->window.shrink_to : 0),
+                              0);
         break;
     default:
         consumed = guess(r, random_chance(r, 500) ? read : start);
         limit = read + random_scaled(r, 0, 1000000);
-        mux_frame_write_window(w, id, consumed, guess(r, limit));
+        mux_frame_write_window(w, 1, id,
+                               &(struct mux_credit){consumed, consumed, guess(r, limit), 0});
         break;
     }
 }
@@ -419,14 +428,16 @@ static void add_fitting_credit(struct end *end, struct byte_writer *w)
         stream->send.start + random_below(r, stream->send.read - stream->send.start + 1);
     uint64_t limit = stream->send.read + random_scaled(r, 0, 200000);
     if (stream->window.shrinking && random_chance(r, 500))
-        mux_frame_write_u64(
-            w, MUX_LIMIT, stream->id,
+        mux_frame_write_limit(
+            w, 1, MUX_LIMIT, stream->id,
             stream->window.received +
-                random_below(r, stream->window.limit - stream->window.received + 1));
+                random_below(r, stream->window.limit - stream->window.received + 1),
+            0);
     else if (stream->id != 0 && random_chance(r, 200))
-        mux_frame_write_u64(w, MUX_SHRINK, stream->id, consumed);
+        mux_frame_write_limit(w, 1, MUX_SHRINK, stream->id, consumed, 0);
     else
-        mux_frame_write_window(w, stream->id, consumed, limit);
+        mux_frame_write_window(w, 1, stream->id,
+                               &(struct mux_credit){consumed, consumed, limit, 0});
 }
 
 static void add_fitting_position(struct end *end, struct byte_writer *w)
@@ -452,7 +463,7 @@ static void add_fitting(struct end *end, struct byte_writer *w)
 {
     struct random *r = &end->world->random;
 
-    if (end->session->phase == MUX_PHASE_POSITIONS)
+    if (side_of(end)->mux->phase == MUX_PHASE_POSITIONS)
         add_fitting_position(end, w);
     else if (random_chance(r, 350))
         add_fitting_data(end, w);
@@ -461,8 +472,8 @@ static void add_fitting(struct end *end, struct byte_writer *w)
     else if (random_chance(r, 800))
         add_fitting_credit(end, w);
     else
-        mux_frame_write_u64(w, random_chance(r, 500) ? MUX_PING : MUX_PONG, 0,
-                            end->session->ping_us);
+        mux_frame_write_u64(w, random_chance(r, 500) ? MUX_PING : MUX_PONG,
+                            side_of(end)->mux->ping_us);
 }
 
 /* Everything that a turn of the peer sends. Frames are made one by one against the state. */
@@ -483,7 +494,7 @@ static int attack(struct end *end)
         add_small(end, &w);
     for (size_t at = 0; at < byte_writer_size(&w);) {
         size_t part = 1 + (size_t)random_below(r, byte_writer_size(&w) - at);
-        int error = mux_session_receive(end->session, bytes + at, part, end->world->now_us);
+        int error = mux_link_receive(side_of(end)->mux, bytes + at, part, end->world->now_us);
         if (error)
             return error;
         at += part;
@@ -499,7 +510,8 @@ static void greet(struct end *end, const struct mux_session_key *key, bool resum
     uint8_t bytes[512];
     struct byte_writer w;
 
-    end->wants_pull = false;
+    struct side *side = side_of(end);
+
     end->greeted_us = end->world->now_us;
     end->withholds = resume && random_chance(&end->world->random, 300);
     if (end->which == SERVER) {
@@ -509,16 +521,16 @@ static void greet(struct end *end, const struct mux_session_key *key, bool resum
                                   .attempt = end->session->attempt + 1,
                                   .initial_window = (uint32_t)random_next(&end->world->random),
                                   .key = *key};
-        mux_session_accept(end->session, &hello, 0, (struct mux_text){"", 0}, output_of(end),
-                           end->world->now_us);
+        side->mux = mux_link_accept(end->session, &hello, 0, (struct mux_text){"", 0},
+                                    output_of(side), end->world->now_us);
         return;
     }
     struct mux_welcome welcome = {.version = 1, .initial_window = 70000, .key = *key};
     welcome.resumed = end->session->known_to_server;
-    mux_session_attach(end->session, output_of(end), end->world->now_us);
+    side->mux = mux_link_attach(end->session, output_of(side), end->world->now_us);
     byte_writer_init(&w, bytes, sizeof bytes);
     mux_welcome_encode(&w, &welcome);
-    if (mux_session_receive(end->session, bytes, byte_writer_size(&w), end->world->now_us))
+    if (mux_link_receive(side->mux, bytes, byte_writer_size(&w), end->world->now_us))
         violate(end->world, "a good WELCOME was not taken: %s", mux_session_reason(end->session));
 }
 
@@ -526,10 +538,12 @@ static void pull(struct end *end)
 {
     static _Thread_local uint8_t buffer[64 * 1024];
 
-    if (!end->wants_pull || random_chance(&end->world->random, 200))
+    struct side *side = side_of(end);
+
+    if (!side->wants_pull || random_chance(&end->world->random, 200))
         return;
-    if (mux_session_pull(end->session, buffer, sizeof buffer, end->world->now_us) == 0)
-        end->wants_pull = false;
+    if (mux_link_pull(side->mux, buffer, sizeof buffer, end->world->now_us) == 0)
+        side->wants_pull = false;
 }
 
 /* One session until the peer has earned an error; 0: it never did. */
@@ -541,7 +555,7 @@ static int run_session(struct end *end)
         world->now_us += random_scaled(&world->random, 1, SECOND / 4);
         int error = attack(end);
         if (!error)
-            error = mux_session_tick(end->session, world->now_us);
+            error = mux_link_tick(side_of(end)->mux, world->now_us);
         if (error)
             return error;
         take_turn(end);
@@ -549,11 +563,11 @@ static int run_session(struct end *end)
             take_part(end, random_chance(&world->random, 500) ? MEMORY_RECEIVE : MEMORY_SEND);
         pull(end);
         check_session(world, end);
-        if (end->session->phase != MUX_PHASE_UP &&
+        if (side_of(end)->mux->phase != MUX_PHASE_UP &&
             world->now_us - end->greeted_us >= end->settings.dead_after_us)
             violate(world, "the peer's positions may take as long as it likes");
         if (random_chance(&world->random, 5)) {
-            mux_session_detach(end->session);
+            mux_link_detach(side_of(end)->mux);
             greet(end, mux_session_key(end->session), true);
         }
     }
@@ -567,13 +581,14 @@ static void check_broken(struct end *end, int error)
 
     if (mux_session_is_broken(end->session) != (error == MUX_ERROR_PROTOCOL))
         violate(end->world, "the session does not know whether it has ended");
-    mux_session_detach(end->session);
+    mux_link_detach(side_of(end)->mux);
     if (end->which != SERVER)
         return;
-    end->wants_pull = false;
     hello.attempt = end->session->attempt + 1;
-    bool resumed = mux_session_accept(end->session, &hello, 0, (struct mux_text){"", 0},
-                                      output_of(end), end->world->now_us) == 0;
+    struct mux_link *link = mux_link_accept(end->session, &hello, 0, (struct mux_text){"", 0},
+                                            output_of(side_of(end)), end->world->now_us);
+    bool resumed = link != NULL;
+    mux_link_detach(link);
     if (resumed != (error != MUX_ERROR_PROTOCOL))
         violate(end->world, "resume after error %d: %d", error, resumed);
 }
@@ -611,6 +626,7 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
     unsigned which = (unsigned)random_below(&world->random, ENDS);
     struct end *end = &world->ends[which];
     set_up(world, end, which);
+    side_of(end)->end = end;
     for (unsigned i = 0; i < 10 && !world->violation[0]; i++) {
         memset(end->apps, 0, sizeof end->apps);
         end->last_open = 0;

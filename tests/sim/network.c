@@ -25,7 +25,8 @@ static void pipe_clear(struct pipe *pipe)
 
 void link_open(struct world *world, struct link *link)
 {
-    memset(link, 0, sizeof *link);
+    link->cut = link->greeted = link->spoil_version = false;
+    link->greeting_fill = 0;
     for (unsigned end = 0; end < ENDS; end++) {
         pipe_init(world, &link->to[end]);
         link->open[end] = true;

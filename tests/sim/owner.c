@@ -45,21 +45,29 @@ static void init_app(struct end *end, struct app *app, struct mux_stream *stream
 
 static void on_output(void *context)
 {
-    struct end *end = context;
+    struct side *side = context;
 
-    if (end->wants_pull)
-        violate(end->world, "ready() was called twice without a pull that returned 0");
-    end->wants_pull = true;
+    if (side->wants_pull)
+        violate(side->end->world, "ready() was called twice without a pull that returned 0");
+    side->wants_pull = true;
 }
 
-struct mux_output owner_output(struct end *end)
+static void on_attend(void *context)
 {
-    return (struct mux_output){.ready = on_output, .link = end};
+    ((struct side *)context)->attended = true;
 }
 
-static void on_established(void *context, const struct mux_welcome *welcome)
+struct mux_output owner_output(struct side *side)
+{
+    side->wants_pull = side->attended = false;
+    return (struct mux_output){.ready = on_output, .attend = on_attend, .link = side};
+}
+
+static void on_established(void *context, struct mux_link *link, const struct mux_welcome *welcome)
 {
     struct end *end = context;
+
+    (void)link;
 
     trace(end->world, "%u established", end->which);
     if ((welcome != NULL) != (end->which == CLIENT))
@@ -422,10 +430,13 @@ void owner_act(struct end *end)
             act(end, &end->apps[i]);
     if (end->messages_sent < world->plan.messages && random_chance(&world->random, 300))
         send_message(end);
-    if (random_chance(&world->random, 5))
-        mux_session_ping(end->session, world->now_us);
-    if (random_chance(&world->random, 2))
-        mux_session_probe(end->session, world->now_us, PROBE_US);
+    for (unsigned i = 0; i < MAX_LINKS; i++) {
+        struct mux_link *link = world->links[i].sides[end->which].mux;
+        if (link && random_chance(&world->random, 5))
+            mux_link_ping(link, world->now_us);
+        if (link && random_chance(&world->random, 2))
+            mux_link_probe(link, world->now_us, PROBE_US);
+    }
     if (random_chance(&world->random, 2))
         mux_session_goaway(end->session, MUX_CODE_GOING_AWAY, "bye");
 }
@@ -435,6 +446,5 @@ void owner_new_session(struct end *end)
 {
     memset(end->apps, 0, sizeof end->apps);
     end->messages_sent = end->messages_seen = 0;
-    end->wants_pull = false;
     end->idle = true;
 }

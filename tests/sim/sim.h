@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mux/link.h"
 #include "mux/session.h"
 #include "mux/session_control.h"
 #include "mux/session_core.h"
@@ -56,7 +57,7 @@ static inline bool random_chance(struct random *r, unsigned in_thousand)
 }
 
 enum { CLIENT = 0, SERVER = 1, ENDS = 2 };
-enum { MAX_STREAMS = 96, MAX_LINKS = 8, GREETING_MAX = 1024 };
+enum { MAX_STREAMS = 96, MAX_LINKS = 24, GREETING_MAX = 1024 };
 #define NEVER UINT64_MAX
 
 struct packet {
@@ -76,8 +77,18 @@ struct pipe {
     uint64_t cut_after; /* the link is lost when so many bytes have arrived */
 };
 
+/* What one end has of a link. */
+struct side {
+    struct end *end;
+    struct link *link;
+    struct mux_link *mux; /* NULL: none yet, or no longer */
+    bool wants_pull;
+    bool attended; /* attend() was called */
+};
+
 struct link {
-    struct pipe to[ENDS];     /* towards that end */
+    struct pipe to[ENDS]; /* towards that end */
+    struct side sides[ENDS];
     bool open[ENDS];          /* the end still holds it */
     uint64_t learns_us[ENDS]; /* when the end hears that the link is gone; NEVER: it does not */
     uint64_t delay_us;
@@ -120,9 +131,7 @@ struct end {
     struct memory_budget budget;
     struct memory_share share;
     struct memory_share others; /* hostile: of somebody who wants no more than a part */
-    struct link *link;
-    bool wants_pull;
-    bool idle; /* no stream has been opened since idle() */
+    bool idle;                  /* no stream has been opened since idle() */
     uint32_t messages_sent;
     uint32_t messages_seen;
     uint64_t greeted_us;          /* hostile: when the present link began */
@@ -152,6 +161,7 @@ struct plan {
     bool lose_session; /* the server forgets the session once */
     uint32_t ids_left; /* a session has so many ids of streams; 0: all */
     bool spoil_version;
+    bool version_1; /* the client speaks no later one */
 };
 
 struct totals {
@@ -217,7 +227,7 @@ struct packet *link_arrive(struct world *world, struct link *link, unsigned towa
 
 /* owner.c */
 extern const struct mux_session_callbacks owner_callbacks;
-struct mux_output owner_output(struct end *end);
+struct mux_output owner_output(struct side *side);
 void owner_act(struct end *end);
 void owner_new_session(struct end *end);
 void content_init(void);

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "mux/link.h"
 #include "mux/session.h"
 
 enum { PULL = 64 * 1024, READ = 128 * 1024 };
 
 struct side {
     struct mux_session *session;
+    struct mux_link *link;
     struct mux_stream *stream;
     uint64_t received;
     uint64_t now_us;
@@ -46,8 +48,8 @@ static void carry(struct side *from, struct side *to)
     static uint8_t wire[PULL];
     size_t size;
 
-    while ((size = mux_session_pull(from->session, wire, sizeof wire, ++from->now_us)) > 0)
-        if (mux_session_receive(to->session, wire, size, ++to->now_us))
+    while ((size = mux_link_pull(from->link, wire, sizeof wire, ++from->now_us)) > 0)
+        if (mux_link_receive(to->link, wire, size, ++to->now_us))
             abort();
 }
 
@@ -58,11 +60,13 @@ static void link_up(struct side *client, struct side *server)
     const char *reason = NULL;
     size_t consumed;
 
-    mux_session_attach(client->session, (struct mux_output){0}, 1);
-    size_t size = mux_session_pull(client->session, wire, sizeof wire, 1);
-    if (mux_hello_receive(wire, size, &hello, &consumed, &reason) ||
-        mux_session_accept(server->session, &hello, 0, (struct mux_text){"", 0},
-                           (struct mux_output){0}, 1))
+    client->link = mux_link_attach(client->session, (struct mux_output){0}, 1);
+    size_t size = mux_link_pull(client->link, wire, sizeof wire, 1);
+    if (mux_hello_receive(wire, size, &hello, &consumed, &reason))
+        abort();
+    server->link = mux_link_accept(server->session, &hello, 0, (struct mux_text){"", 0},
+                                   (struct mux_output){0}, 1);
+    if (!server->link)
         abort();
     carry(server, client);
 }
@@ -127,6 +131,8 @@ static void measure(uint32_t window, uint64_t bytes)
     }
     double taken = seconds() - start;
     printf("window %5u KiB: %.1f GB/s\n", window / 1024, (double)server.received / taken / 1e9);
+    mux_link_detach(client.link);
+    mux_link_detach(server.link);
     mux_session_free(client.session);
     mux_session_free(server.session);
     chunk_pool_clear(&pool);

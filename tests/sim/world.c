@@ -66,6 +66,7 @@ static void plan_owners(struct plan *plan, struct random *r)
     plan->lose_session = random_chance(r, 60);
     plan->ids_left = random_chance(r, 100) ? (uint32_t)random_scaled(r, 1, 2 * MAX_STREAMS) : 0;
     plan->spoil_version = random_chance(r, 30);
+    plan->version_1 = random_chance(r, 150);
 }
 
 static void plan_end(struct world *world, struct end *end)
@@ -142,24 +143,46 @@ static void lose_session(struct end *end)
     world->losing = false;
 }
 
-static void detach(struct end *end)
+static bool has_link(const struct end *end)
 {
-    if (!end->link)
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        if (end->world->links[i].sides[end->which].mux)
+            return true;
+    return false;
+}
+
+static void detach(struct side *side)
+{
+    struct end *end = side->end;
+
+    if (!side->mux)
         return;
-    mux_session_detach(end->session);
-    end->wants_pull = false;
-    end->link = NULL;
+    mux_link_detach(side->mux);
+    side->mux = NULL;
+    side->wants_pull = false;
     if (end->which == CLIENT)
         end->world->dial_us =
             end->world->now_us + random_scaled(&end->world->random, 0, SECOND / 2);
 }
 
-static void drop_link(struct end *end)
+static void drop_link(struct side *side)
 {
-    struct link *link = end->link;
+    struct link *link = side->link;
 
-    detach(end);
-    link_close(end->world, link, end->which);
+    detach(side);
+    link_close(side->end->world, link, side->end->which);
+}
+
+static void drop_links(struct end *end)
+{
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        if (end->world->links[i].sides[end->which].mux)
+            drop_link(&end->world->links[i].sides[end->which]);
+}
+
+static void attach(struct side *side)
+{
+    side->mux = mux_link_attach(side->end->session, owner_output(side), side->end->world->now_us);
 }
 
 static void dial(struct world *world)
@@ -178,9 +201,7 @@ static void dial(struct world *world)
         world->plan.spoil_version = false;
         if (!client->session)
             new_session(client);
-        client->link = link;
-        client->wants_pull = false;
-        mux_session_attach(client->session, owner_output(client), world->now_us);
+        attach(&link->sides[CLIENT]);
         return;
     }
     world->dial_us = world->now_us + SECOND; /* the server still holds all the old ones */
@@ -203,7 +224,6 @@ static void reject(struct world *world, struct link *link, enum mux_code code)
 static void greet(struct world *world, struct link *link, const struct mux_hello *hello)
 {
     struct end *server = &world->ends[SERVER];
-    struct link *old = server->link;
 
     if (mux_version_choose(hello->version_min, hello->version_max) == 0) {
         reject(world, link, MUX_CODE_VERSION);
@@ -219,64 +239,70 @@ static void greet(struct world *world, struct link *link, const struct mux_hello
         link_close(world, link, SERVER); /* a session that nobody will ever use */
         return;
     }
-    if (!hello->resume) {
-        if (old)
-            drop_link(server);
-        old = NULL;
-        lose_session(server);
-        new_session(server);
-    }
-    bool pulled = server->wants_pull;
-    server->wants_pull = false;
-    if (mux_session_accept(server->session, hello, 0, (struct mux_text){"", 0},
-                           owner_output(server), world->now_us)) {
-        server->wants_pull = pulled;
+    if (hello->resume && !mux_session_is_newer(server->session, hello)) {
         if (link->open[CLIENT])
             violate(world, "the client's link was taken for an old one");
         link_close(world, link, SERVER);
         return;
     }
+    drop_links(server);
+    if (!hello->resume) {
+        lose_session(server);
+        new_session(server);
+    }
+    struct side *side = &link->sides[SERVER];
+    side->mux = mux_link_accept(server->session, hello, 0, (struct mux_text){"", 0},
+                                owner_output(side), world->now_us);
+    if (!side->mux) {
+        violate(world, "a good link was not accepted: %s", mux_session_reason(server->session));
+        return;
+    }
     trace(world, "server accepts, resume %d", hello->resume);
     world->totals->resumes += hello->resume;
-    if (old)
-        link_close(world, old, SERVER);
-    server->link = link;
 }
 
-static void session_error(struct end *end, int error)
+static void link_error(struct side *side, int error)
 {
+    struct end *end = side->end;
+    struct link *link = side->link;
     struct world *world = end->world;
 
-    trace(world, "%u: error %d: %s", end->which, error, mux_session_reason(end->session));
+    trace(world, "%u: error %d: %s", end->which, error, mux_link_reason(side->mux));
     if (error == MUX_ERROR_PROTOCOL)
         violate(world, "%u takes an honest peer for a broken one: %s", end->which,
-                mux_session_reason(end->session));
+                mux_link_reason(side->mux));
     /* Who has not asked has no right to an answer; one that could be sent has been. */
-    bool works = !end->link->cut && end->link->open[1 - end->which];
-    if (error == MUX_ERROR_DEAD && works && end->session->phase == MUX_PHASE_UP &&
-        end->session->ping_us == 0 &&
-        (!end->session->ping_due || link_room(world, end->link, end->which)))
+    bool works = !link->cut && link->open[1 - end->which];
+    if (error == MUX_ERROR_DEAD && works && mux_link_is_up(side->mux) && side->mux->ping_us == 0 &&
+        (!side->mux->ping_due || link_room(world, link, end->which)))
         violate(world, "%u takes a link for dead on which it has asked nothing", end->which);
-    drop_link(end);
+    drop_link(side);
     if (error != MUX_ERROR_REJECTED)
         return;
     world->totals->sessions_lost++;
     lose_session(end);
     lose_session(&world->ends[SERVER]);
-    if (world->ends[SERVER].link)
+    if (has_link(&world->ends[SERVER]))
         violate(world, "a session was rejected that the server still has");
     owner_new_session(&world->ends[SERVER]);
     world->opened_before += world->opened;
     world->opened = 0;
 }
 
-static void spoil(struct link *link, uint8_t *hello)
+/* HELLO says what versions the client speaks. */
+static void edit_hello(struct link *link, uint8_t *hello)
 {
-    if (!link->spoil_version)
+    const struct world *world = link->sides[CLIENT].end->world;
+
+    if (hello[0] != MUX_HELLO)
         return;
-    byte_store_u16(hello + MUX_FRAME_HEADER + 4, 7);
-    byte_store_u16(hello + MUX_FRAME_HEADER + 6, 9);
-    link->spoil_version = false;
+    if (link->spoil_version) {
+        byte_store_u16(hello + MUX_FRAME_HEADER + 4, 7);
+        byte_store_u16(hello + MUX_FRAME_HEADER + 6, 9);
+        link->spoil_version = false;
+    } else if (world->plan.version_1) {
+        byte_store_u16(hello + MUX_FRAME_HEADER + 6, 1);
+    }
 }
 
 /* Takes bytes of a link that no session has yet. Returns how many belong to the greeting. */
@@ -307,20 +333,20 @@ static size_t receive_greeting(struct world *world, struct link *link, const uin
 static void deliver(struct world *world, struct link *link, unsigned towards, const uint8_t *bytes,
                     size_t size)
 {
-    struct end *end = &world->ends[towards];
+    struct side *side = &link->sides[towards];
 
     if (towards == SERVER && !link->greeted && size > 0) {
         size_t taken = receive_greeting(world, link, bytes, size);
         bytes += taken;
         size -= taken;
     }
-    while (size > 0 && end->link == link && !world->violation[0]) {
+    while (size > 0 && side->mux && !world->violation[0]) {
         size_t part = random_chance(&world->random, 500)
                           ? size
                           : (size_t)random_scaled(&world->random, 1, size);
-        int error = mux_session_receive(end->session, bytes, part, world->now_us);
+        int error = mux_link_receive(side->mux, bytes, part, world->now_us);
         if (error) {
-            session_error(end, error);
+            link_error(side, error);
             return;
         }
         bytes += part;
@@ -340,22 +366,22 @@ static void count_frames(struct world *world, const uint8_t *bytes, size_t size)
         violate(world, "pull() gave half a frame");
 }
 
-static void pull(struct end *end)
+static void pull(struct side *side)
 {
     static _Thread_local uint8_t buffer[PULL_MAX];
-    struct world *world = end->world;
+    struct world *world = side->end->world;
 
-    while (end->wants_pull && end->link && link_room(world, end->link, end->which)) {
+    while (side->wants_pull && side->mux && link_room(world, side->link, side->end->which)) {
         size_t room = (size_t)random_scaled(&world->random, MUX_PULL_MIN, PULL_MAX);
-        size_t size = mux_session_pull(end->session, buffer, room, world->now_us);
+        size_t size = mux_link_pull(side->mux, buffer, room, world->now_us);
         if (size == 0) {
-            end->wants_pull = false;
+            side->wants_pull = false;
             return;
         }
         count_frames(world, buffer, size);
-        if (end->which == CLIENT)
-            spoil(end->link, buffer);
-        link_send(world, end->link, end->which, buffer, size);
+        if (side->end->which == CLIENT)
+            edit_hello(side->link, buffer);
+        link_send(world, side->link, side->end->which, buffer, size);
     }
 }
 
@@ -372,10 +398,13 @@ static uint64_t next_event(const struct world *world)
 
     for (unsigned end = 0; end < ENDS; end++) {
         for (unsigned i = 0; i < MAX_LINKS; i++) {
-            if (!world->links[i].open[end])
+            const struct link *link = &world->links[i];
+            if (!link->open[end])
                 continue;
-            next = earlier(next, world->links[i].learns_us[end]);
-            next = earlier(next, link_next(&world->links[i], end));
+            next = earlier(next, link->learns_us[end]);
+            next = earlier(next, link_next(link, end));
+            if (link->sides[end].mux)
+                next = earlier(next, mux_link_deadline(link->sides[end].mux));
         }
         if (world->ends[end].session)
             next = earlier(next, mux_session_deadline(world->ends[end].session));
@@ -393,21 +422,35 @@ static void run_link(struct world *world, struct link *link, unsigned end)
     if (!link->open[end] || link->learns_us[end] > world->now_us)
         return;
     trace(world, "%u hears that a link is gone", end);
-    if (world->ends[end].link == link)
-        detach(&world->ends[end]);
+    detach(&link->sides[end]);
     link->learns_us[end] = NEVER;
     link_close(world, link, end);
+}
+
+static void tick_link(struct side *side)
+{
+    struct world *world = side->end->world;
+
+    if (!side->mux || mux_link_deadline(side->mux) > world->now_us)
+        return;
+    int error = mux_link_tick(side->mux, world->now_us);
+    if (error)
+        link_error(side, error);
+    else if (mux_link_deadline(side->mux) <= world->now_us)
+        violate(world, "%u: the deadline of a link has not moved after tick()", side->end->which);
 }
 
 static void tick(struct end *end)
 {
     struct world *world = end->world;
 
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        tick_link(&world->links[i].sides[end->which]);
     if (!end->session || mux_session_deadline(end->session) > world->now_us)
         return;
-    int error = mux_session_tick(end->session, world->now_us);
-    if (error)
-        session_error(end, error);
+    if (mux_session_tick(end->session, world->now_us))
+        violate(world, "%u: tick() of the session failed: %s", end->which,
+                mux_session_reason(end->session));
     else if (mux_session_deadline(end->session) <= world->now_us)
         violate(world, "%u: the deadline has not moved after tick()", end->which);
 }
@@ -423,8 +466,7 @@ static void wake(struct world *world)
     if (world->plan.lose_session && server->session && random_chance(&world->random, 10)) {
         trace(world, "server loses the session");
         world->plan.lose_session = false;
-        if (server->link)
-            drop_link(server);
+        drop_links(server);
         lose_session(server);
     }
 }
@@ -455,8 +497,9 @@ static void step(struct world *world)
     tick(&world->ends[SERVER]);
     if (world->now_us >= world->wake_us)
         wake(world);
-    pull(&world->ends[CLIENT]);
-    pull(&world->ends[SERVER]);
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        for (unsigned end = 0; end < ENDS; end++)
+            pull(&world->links[i].sides[end]);
     check_world(world);
     if (world->now_us - world->progress_us <= PATIENCE)
         return;
@@ -480,6 +523,7 @@ static void finish_world(struct world *world)
 {
     for (unsigned i = 0; i < ENDS; i++) {
         struct end *end = &world->ends[i];
+        drop_links(end);
         mux_session_free(end->session);
         end->session = NULL;
         check_empty(world, end);
@@ -503,6 +547,9 @@ bool world_run(struct world *world, uint64_t seed, bool trace_on, struct totals 
     for (unsigned i = 0; i < ENDS; i++) {
         world->ends[i].which = i;
         plan_end(world, &world->ends[i]);
+        for (unsigned j = 0; j < MAX_LINKS; j++)
+            world->links[j].sides[i] =
+                (struct side){&world->ends[i], &world->links[j], NULL, false, false};
     }
     bound_work(world);
     if (world->plan.ids_left > 0)
