@@ -10,10 +10,11 @@
 
 /* ---- sessions */
 
-static void on_established(void *context, const struct mux_welcome *welcome)
+static void on_established(void *context, struct mux_link *link, const struct mux_welcome *welcome)
 {
     struct net_tunnel *tunnel = context;
 
+    (void)link;
     assert_non_null(welcome);
     tunnel->established++;
 }
@@ -227,8 +228,8 @@ static void on_far_link_ended(void *context, struct link *link, enum link_end ho
     note_link_end(&tunnel->far, link, how, reason);
 }
 
-static struct mux_session *on_hello(void *context, struct link *link, const struct mux_hello *hello,
-                                    struct mux_reject *reject)
+static struct mux_link *on_hello(void *context, struct link *link, const struct mux_hello *hello,
+                                 struct mux_reject *reject)
 {
     static const char no[] = "not you";
     struct net_tunnel *tunnel = context;
@@ -249,10 +250,10 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
     if (tunnel->far.link && tunnel->far.link != link)
         link_close(tunnel->far.link, 1001, "the session continues over a newer link");
     tunnel->far.link = link;
-    assert_int_equal(mux_session_accept(tunnel->server, hello, 0, (struct mux_text){"", 0},
-                                        link_output(link), clock_now_us()),
-                     0);
-    return tunnel->server;
+    struct mux_link *accepted = mux_link_accept(tunnel->server, hello, 0, (struct mux_text){"", 0},
+                                                link_output(link), clock_now_us());
+    assert_non_null(accepted);
+    return accepted;
 }
 
 static const struct link_owner near_link_owner = {.ended = on_near_link_ended};
@@ -314,8 +315,11 @@ void net_tunnel_forward(struct net_tunnel *tunnel)
 
 static bool is_answered(const struct mux_session *session)
 {
-    struct mux_pings pings = mux_session_pings(session);
+    const struct mux_link *lead = mux_session_lead(session);
 
+    if (!lead)
+        return true;
+    struct mux_pings pings = mux_link_pings(lead);
     return pings.asked == pings.answered;
 }
 

@@ -37,6 +37,7 @@ static struct {
     char reason[200];
     struct link_record record;
     int link_fd;
+    uint16_t rejection; /* the code of the server's REJECT */
 
     int fd; /* the test's */
     struct ws_decoder decoder;
@@ -57,8 +58,8 @@ static struct {
 
 static void say(const void *bytes, size_t size);
 
-static struct mux_session *on_hello(void *context, struct link *link, const struct mux_hello *hello,
-                                    struct mux_reject *reject)
+static struct mux_link *on_hello(void *context, struct link *link, const struct mux_hello *hello,
+                                 struct mux_reject *reject)
 {
     assert_ptr_equal(context, &one);
     assert_ptr_equal(link, one.link);
@@ -70,10 +71,8 @@ static struct mux_session *on_hello(void *context, struct link *link, const stru
             .code = (uint16_t)one.refuses, .retry_after_ms = 77, .reason = {"no room", 7}};
         return NULL;
     }
-    assert_int_equal(mux_session_accept(one.session, hello, 0, (struct mux_text){"", 0},
-                                        link_output(link), clock_now_us()),
-                     0);
-    return one.session;
+    return mux_link_accept(one.session, hello, 0, (struct mux_text){"", 0}, link_output(link),
+                           clock_now_us());
 }
 
 static void on_ended(void *context, struct link *link, enum link_end how, const char *reason)
@@ -82,6 +81,7 @@ static void on_ended(void *context, struct link *link, enum link_end how, const 
     one.ended++;
     one.how = how;
     one.record = link_record(link);
+    one.rejection = link_rejection(link)->code;
     snprintf(one.reason, sizeof one.reason, "%s", reason);
     one.link = NULL;
 }
@@ -299,6 +299,12 @@ static void begin(bool client, bool tcp)
     }
 }
 
+static struct mux_pings pings(void)
+{
+    return one.link && link_mux(one.link) ? mux_link_pings(link_mux(one.link))
+                                          : (struct mux_pings){0};
+}
+
 /* The link is up, and no ping is under way. */
 static void greet(void)
 {
@@ -306,8 +312,7 @@ static void greet(void)
         say_welcome();
     else
         say_hello(0);
-    NET_UNTIL(mux_session_established(one.session) &&
-              mux_session_pings(one.session).answered == mux_session_pings(one.session).asked);
+    NET_UNTIL(mux_session_established(one.session) && pings().answered == pings().asked);
 }
 
 static void open_link(bool client)
@@ -714,7 +719,7 @@ static void the_server_refuses(void **state)
     NET_UNTIL(one.closes == 1);
     say_close(1000, "");
     expect_end(LINK_END_REJECTED, "rejected");
-    assert_int_equal(mux_session_rejection(one.session)->code, MUX_CODE_UNKNOWN_SESSION);
+    assert_int_equal(one.rejection, MUX_CODE_UNKNOWN_SESSION);
     end_all();
 }
 
@@ -727,9 +732,9 @@ static void a_dead_link(void **state)
     for (int client = 0; client < 2; client++) {
         open_link(client);
         for (int i = 0; i < 5; i++) {
-            uint64_t asked = mux_session_pings(one.session).asked;
+            uint64_t asked = pings().asked;
             net_jump_ms(20 * 1000);
-            NET_UNTIL(mux_session_pings(one.session).answered > asked);
+            NET_UNTIL(pings().answered > asked);
         }
         one.answers = false;
         net_jump_ms(20 * 1000);
@@ -752,7 +757,7 @@ static void a_link_in_doubt(void **state)
     for (int client = 0; client < 2; client++) {
         open_link(client);
         link_probe(one.link);
-        NET_UNTIL(mux_session_pings(one.session).answered >= 2);
+        NET_UNTIL(pings().answered >= 2);
         net_jump_ms(5000);
         net_turns(5);
         assert_int_equal(one.ended, 0);
