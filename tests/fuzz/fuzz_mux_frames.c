@@ -8,12 +8,17 @@
 
 #include "check.h"
 #include "mux/frame.h"
+#include "mux/link.h"
 #include "mux/session.h"
 
 struct owner {
     uint64_t now_us;
     unsigned calls;
     struct mux_session *session;
+    struct mux_link *links[2];
+    enum mux_role role;
+    uint16_t version;
+    uint32_t attempts;
 };
 
 static void on_data(void *context, struct mux_stream *stream, const uint8_t *bytes, size_t size)
@@ -102,26 +107,34 @@ static const struct mux_session_callbacks callbacks = {
 };
 
 /* A link whose peer has greeted; a resumed one still waits for positions. */
-static void greet(struct mux_session *session, enum mux_role role, bool resume, uint32_t attempt)
+static struct mux_link *greet(struct owner *owner, enum mux_entry entry)
 {
+    struct mux_session *session = owner->session;
     uint8_t bytes[512];
     struct byte_writer w;
-    struct mux_hello hello = {.version_min = 1,
-                              .version_max = 1,
-                              .resume = resume,
-                              .attempt = attempt,
+    struct mux_hello hello = {.version_min = owner->version,
+                              .version_max = owner->version,
+                              .resume = entry == MUX_ENTRY_RESUME,
+                              .join = entry == MUX_ENTRY_JOIN,
+                              .attempt = ++owner->attempts,
                               .initial_window = 5000};
-    struct mux_welcome welcome = {.version = 1, .resumed = resume, .initial_window = 5000};
+    struct mux_welcome welcome = {.version = owner->version,
+                                  .resumed = entry == MUX_ENTRY_RESUME,
+                                  .joined = entry == MUX_ENTRY_JOIN,
+                                  .initial_window = 5000};
+    struct mux_link *link;
 
-    if (role == MUX_SERVER) {
-        CHECK(mux_session_accept(session, &hello, 0, (struct mux_text){"", 0},
-                                 (struct mux_output){0}, 1) == 0);
-        return;
+    if (owner->role == MUX_SERVER) {
+        link = mux_link_accept(session, &hello, 0, (struct mux_text){"", 0}, (struct mux_output){0},
+                               1);
+        CHECK(link);
+        return link;
     }
-    mux_session_attach(session, (struct mux_output){0}, 1);
+    link = mux_link_attach(session, (struct mux_output){0}, 1);
     byte_writer_init(&w, bytes, sizeof bytes);
     mux_welcome_encode(&w, &welcome);
-    CHECK(mux_session_receive(session, bytes, byte_writer_size(&w), 1) == 0);
+    CHECK(mux_link_receive(link, bytes, byte_writer_size(&w), 1) == 0);
+    return link;
 }
 
 static void use_streams(struct mux_session *session, struct owner *owner)
@@ -140,24 +153,25 @@ static void use_streams(struct mux_session *session, struct owner *owner)
     }
 }
 
-static void run(struct mux_session *session, struct owner *owner, const uint8_t *bytes, size_t size,
-                uint32_t step)
+/* In parts, over one link or the other. */
+static void run(struct owner *owner, const uint8_t *bytes, size_t size, uint32_t step)
 {
     static uint8_t out[MUX_PULL_MIN * 2];
 
     while (size > 0) {
+        struct mux_link *link = owner->links[owner->links[1] && step & 0x20000];
         size_t part = 1 + (step >> 8) % 97;
         if (part > size)
             part = size;
         uint8_t *copy = malloc(part); /* so that a read beyond the part is seen */
         CHECK(copy);
         memcpy(copy, bytes, part);
-        int error = mux_session_receive(session, copy, part, ++owner->now_us);
+        int error = mux_link_receive(link, copy, part, ++owner->now_us);
         free(copy);
-        if (error || mux_session_tick(session, owner->now_us += step & 0xffff))
+        if (error || mux_link_tick(link, owner->now_us += step & 0xffff))
             return;
         if (step & 0x10000)
-            mux_session_pull(session, out, sizeof out, owner->now_us);
+            mux_link_pull(link, out, sizeof out, owner->now_us);
         bytes += part;
         size -= part;
         step = step * 1664525u + 1013904223u;
@@ -166,6 +180,7 @@ static void run(struct mux_session *session, struct owner *owner, const uint8_t 
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
+/* The first byte: 1 server, 2 resumed, 4 version 2, 8 with a second link. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct mux_settings settings;
@@ -184,20 +199,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     memory_budget_init(&budget, 1024 * 1024);
     memory_share_init(&share, &budget);
     chunk_pool_init(&pool);
-    struct mux_session *session =
-        mux_session_new(&settings, &callbacks, &owner, &key, &pool, &share);
-    owner.session = session;
-    greet(session, settings.role, false, 1);
+    owner.role = settings.role;
+    owner.version = bytes[0] & 4 ? 2 : 1;
+    owner.session = mux_session_new(&settings, &callbacks, &owner, &key, &pool, &share);
+    owner.links[0] = greet(&owner, MUX_ENTRY_FIRST);
     if (settings.role == MUX_CLIENT)
-        use_streams(session, &owner);
+        use_streams(owner.session, &owner);
     if (bytes[0] & 2) {
-        mux_session_detach(session);
-        greet(session, settings.role, true, 2);
+        mux_link_detach(owner.links[0]);
+        owner.links[0] = greet(&owner, MUX_ENTRY_RESUME);
+    } else if ((bytes[0] & 12) == 12) {
+        owner.links[1] = greet(&owner, MUX_ENTRY_JOIN);
     }
-    run(session, &owner, bytes + 1, size - 1, bytes[0] * 2654435761u);
+    run(&owner, bytes + 1, size - 1, bytes[0] * 2654435761u);
     CHECK(budget.receive.used <= budget.receive.total);
     CHECK(pool.allocated < 20 * 1024 * 1024);
-    mux_session_free(session);
+    mux_link_detach(owner.links[0]);
+    mux_link_detach(owner.links[1]);
+    mux_session_free(owner.session);
     CHECK(budget.send.used == 0 && budget.receive.used == 0);
     chunk_pool_clear(&pool);
     return 0;

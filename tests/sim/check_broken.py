@@ -43,7 +43,7 @@ BROKEN = {
     "window: SHRINK is answered with less than what was written": (
         "session_receive.c", "    if (limit < stream->send.end)\n        limit = stream->send.end;\n", ""),
     "resume: a session that broke the protocol is carried on": (
-        "link.c", "if (session->broken)\n        return \"the session has ended with an error\";", ""),
+        "link.c", "if (session->broken)\n        return session->reason;", ""),
     "share: bytes for which there is no memory are kept": (
         "window.c", "    window->received -= bytes;\n    return false;", "    return true;"),
     "share: consumed bytes stay charged": (
