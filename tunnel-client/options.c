@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "config/proxy.h"
+#include "io/congestion.h"
 #include "io/socket.h"
 #include "listeners/node_ports.h"
 #include "monitoring/pages.h"
@@ -502,6 +503,15 @@ static bool check_status(struct options *options, char *error, size_t size)
         "anyone who reaches that address could see who uses the tunnel: give one on loopback");
 }
 
+static bool check_client_congestion(const struct options *options, char *error, size_t size)
+{
+    const char *name = options->shared.congestion_control;
+    char why[600];
+
+    return !name || congestion_check(name, why, sizeof why) ||
+           fail_client_option(error, size, "congestion-control", name, why);
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
     if (options->call.command == COMMAND_WAIT)
@@ -527,7 +537,8 @@ bool options_check(struct options *options, char *error, size_t size)
          !check_variables("tcp", options->targets, options->target_count, "ADDRESS", error, size)))
         return false;
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
-           check_resolve(options, error, size) && check_status(options, error, size);
+           check_resolve(options, error, size) && check_status(options, error, size) &&
+           check_client_congestion(options, error, size);
 }
 
 bool options_has_token(const struct options *options)

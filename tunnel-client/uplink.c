@@ -597,6 +597,7 @@ static void on_established(void *context, struct mux_link *link, const struct mu
 {
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
+    char congestion_control[CONGESTION_NAME_SIZE];
 
     (void)link;
     timer_stop(carrier->resume);
@@ -609,11 +610,13 @@ static void on_established(void *context, struct mux_link *link, const struct mu
         uplink->resume_window_ms = (uint32_t)uplink->options->shared.resume_window_ms;
     note_up(carrier, welcome);
     obey_frames(carrier, welcome->message_max);
+    link_congestion_control(carrier->link, congestion_control);
     log_info(uplink->worker->log, welcome->resumed ? "link_resumed" : "link_up",
              welcome->resumed ? "The link to the server is back; connections continue"
                               : "The link to the server is up",
              log_str("server", uplink->options->server),
              log_str("protection", link_protection(carrier->link)),
+             log_str("congestion_control", congestion_control),
              log_bytes("software", welcome->software.bytes, welcome->software.size));
     if (uplink->draining) {
         mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
@@ -692,6 +695,7 @@ static struct http_way *new_uplink_way(struct worker *worker, const struct optio
                   .ca_file = options->ca},
         .proxy = options->proxy,
         .overrides = &options->resolve,
+        .congestion_control = options->shared.congestion_control,
     };
 
     return http_way_new(worker, &settings, error, size);

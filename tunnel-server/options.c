@@ -9,6 +9,7 @@
 #include "certificate_identity.h"
 #include "config/url.h"
 #include "http/field.h"
+#include "io/congestion.h"
 #include "io/socket.h"
 #include "monitoring/pages.h"
 #include "mux/session.h"
@@ -563,6 +564,15 @@ static bool check_origins(const struct options *options, char *error, size_t siz
     return true;
 }
 
+static bool check_server_congestion(const struct options *options, char *error, size_t size)
+{
+    const char *name = options->shared.congestion_control;
+    char why[600];
+
+    return !name || congestion_check(name, why, sizeof why) ||
+           fail_server_option(error, size, "congestion-control", name, why);
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
     const char *why = address_parse_listen(options->listen, &options->listen_address);
@@ -589,7 +599,7 @@ bool options_check(struct options *options, char *error, size_t size)
         return false;
     return parse_peers(options, error, size) && check_tls(options, error, size) &&
            check_identity(options, error, size) && check_broker_tls(options, error, size) &&
-           check_access(options, error, size);
+           check_access(options, error, size) && check_server_congestion(options, error, size);
 }
 
 void options_free(struct options *options)

@@ -430,6 +430,16 @@ static bool start_broker_tls(struct server *server, char *error, size_t size)
     return server->broker_files != NULL;
 }
 
+static bool choose_congestion_control(struct server *server, char *error, size_t size)
+{
+    const char *name = server->options->shared.congestion_control;
+
+    if (!name || listener_use_congestion_control(server->listener, name))
+        return true;
+    snprintf(error, size, "--congestion-control %s: %s", name, strerror(errno));
+    return false;
+}
+
 static bool start_listening(struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
@@ -441,7 +451,7 @@ static bool start_listening(struct server *server, char *error, size_t size)
     }
     server->listener = listener_new(server->worker, "tunnel", &address, on_server_accept, server);
     if (server->listener)
-        return true;
+        return choose_congestion_control(server, error, size);
     if (errno == EADDRINUSE)
         snprintf(error, size,
                  "--listen %s: the port is in use, probably by another "
@@ -456,10 +466,13 @@ static void say_ready(const struct server *server)
 {
     const struct options *options = server->options;
     char listen[SOCKET_TEXT_MAX];
+    char congestion_control[CONGESTION_NAME_SIZE];
 
     listener_format(server->listener, listen);
+    listener_congestion_control(server->listener, congestion_control);
     log_info(server->worker->log, "ready", "tunnel-server is ready", log_str("listen", listen),
              log_str("path", options->path), log_bool("tls", options->tls_cert != NULL),
+             log_str("congestion_control", congestion_control),
              log_u64("clusters", options->cluster_count), log_u64("targets", options->target_count),
              log_str("version", KAFKA_TUNNEL_VERSION));
     notify_ready(server->notify);

@@ -16,6 +16,7 @@ struct shared_options {
     int log_level;        /* index into shared_log_levels, which is enum log_level */
     bool log_level_given; /* it is not the default */
     const char *status;
+    const char *congestion_control; /* NULL: the system's */
 };
 
 extern const char *const shared_log_formats[];
@@ -83,6 +84,16 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
             .default_value = "64KiB",                                                              \
             .min = 1024,                                                                           \
             .max = 64 * 1024,                                                                      \
+        },                                                                                         \
+        {                                                                                          \
+            .name = "congestion-control",                                                          \
+            .metavar = "NAME",                                                                     \
+            .kind = CONFIG_STRING,                                                                 \
+            .offset = offsetof(type, shared.congestion_control),                                   \
+            .group = "Tunnel",                                                                     \
+            .help = "Congestion control of the links, for what this end sends; Linux only. On a "  \
+                    "long path that loses packets, bbr is much faster than cubic. Without it, "    \
+                    "the system chooses (sysctl net.ipv4.tcp_congestion_control).",                \
         },                                                                                         \
     {                                                                                              \
         .name = "drain-timeout", .metavar = "S", .kind = CONFIG_DURATION,                          \

@@ -740,6 +740,9 @@ static void begin_attempt(struct http_call *call)
     trace->tls_failure = TLS_FAILURE_OTHER;
     call->connector = connector_start_known(call->worker, call->left.addresses, call->left.count,
                                             RESOLVER_NO_TIMEOUT, on_call_connected, call);
+    /* What ends with its answer has no use for another one. */
+    if (call->request.upgrade)
+        connector_use_congestion_control(call->connector, call->way->congestion_control);
 }
 
 static void note_addresses(struct http_call *call)

@@ -40,6 +40,7 @@ struct http_way *http_way_new(struct worker *worker, const struct http_way_setti
     struct tls_error tls;
 
     way->worker = worker;
+    way->congestion_control = settings->congestion_control;
     way->from_environment = !settings->proxy;
     if (settings->overrides)
         load_overrides(way, settings->overrides);

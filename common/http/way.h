@@ -16,6 +16,9 @@ struct http_way_settings {
     struct tls_files files;
     const char *proxy; /* a URL, or "none"; NULL: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY */
     const struct config_list *overrides; /* of --resolve, checked */
+    /* Of connections that are upgraded (io/congestion.h); it must live as long as the way. NULL:
+     * the system's. */
+    const char *congestion_control;
 };
 
 /* Made by http_way_new(); or, to plain HTTP without a proxy: {.worker = worker}. */
@@ -28,6 +31,7 @@ struct http_way {
     struct proxy proxy;     /* of the option */
     bool has_proxy;
     bool from_environment; /* the option says nothing */
+    const char *congestion_control;
     struct address_override *overrides;
     size_t override_count;
 };

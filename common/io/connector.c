@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "io/congestion.h"
 #include "io/timer.h"
 #include "io/watch.h"
 
@@ -23,6 +24,7 @@ struct connector {
     connector_callback callback;
     connector_permit permit; /* NULL: all addresses are */
     void *context;
+    const char *congestion_control; /* NULL: the system's */
     struct resolver_query *query;
     struct timer *deadline;
     struct timer *next;
@@ -114,6 +116,8 @@ static void begin_next(struct connector *connector)
         connector_attempt_failed(attempt, errno);
         return;
     }
+    if (connector->congestion_control)
+        congestion_choose(attempt->fd, connector->congestion_control);
     if (connect(attempt->fd, (struct sockaddr *)&attempt->address.storage, attempt->address.size) !=
             0 &&
         errno != EINPROGRESS && errno != EINTR) {
@@ -199,6 +203,11 @@ struct connector *connector_start(struct worker *worker, const char *host, uint1
 void connector_guard(struct connector *connector, connector_permit permit)
 {
     connector->permit = permit;
+}
+
+void connector_use_congestion_control(struct connector *connector, const char *name)
+{
+    connector->congestion_control = name;
 }
 
 struct connector *connector_start_known(struct worker *worker,

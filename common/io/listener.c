@@ -175,6 +175,16 @@ struct listener *listener_new_for_pages(struct worker *worker, const char *name,
     return make_listener(worker, name, address, callback, context, true);
 }
 
+bool listener_use_congestion_control(struct listener *listener, const char *name)
+{
+    return congestion_choose(listener->fd, name);
+}
+
+void listener_congestion_control(const struct listener *listener, char name[CONGESTION_NAME_SIZE])
+{
+    congestion_name(listener->fd, name);
+}
+
 void listener_free(struct listener *listener)
 {
     if (!listener)

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "io/congestion.h"
 #include "io/socket.h"
 #include "io/worker.h"
 
@@ -28,6 +29,11 @@ struct listener *listener_new(struct worker *worker, const char *name,
 struct listener *listener_new_for_pages(struct worker *worker, const char *name,
                                         const struct socket_address *address,
                                         listener_callback callback, void *context);
+/* Connections that are accepted from here on have that congestion control (io/congestion.h). false:
+ * errno. */
+bool listener_use_congestion_control(struct listener *listener, const char *name);
+/* The one that they have. */
+void listener_congestion_control(const struct listener *listener, char name[CONGESTION_NAME_SIZE]);
 void listener_free(struct listener *listener);
 /* Accepts what waits in the kernel's queue now. */
 void listener_take_all(struct listener *listener);

@@ -203,6 +203,11 @@ const char *link_protection(const struct link *link)
     return transport_protection(link->transport);
 }
 
+void link_congestion_control(const struct link *link, char name[CONGESTION_NAME_SIZE])
+{
+    congestion_name(transport_fd(link->transport), name);
+}
+
 void link_limit_frames(struct link *link, size_t max)
 {
     struct frame_limit limit;

@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "io/congestion.h"
 #include "io/transport.h"
 #include "io/worker.h"
 #include "mux/link.h"
@@ -80,6 +81,8 @@ struct mux_link *link_mux(const struct link *link);
 /* Client, after LINK_END_REJECTED: what the server said. */
 const struct mux_reject *link_rejection(const struct link *link);
 const char *link_protection(const struct link *link);
+/* As congestion_name() (io/congestion.h). */
+void link_congestion_control(const struct link *link, char name[CONGESTION_NAME_SIZE]);
 /* Sends no larger WebSocket frame from here on; of several limits the smallest counts, 0 is none.
  * On a server, the one in HELLO is obeyed without this. */
 void link_limit_frames(struct link *link, size_t max);

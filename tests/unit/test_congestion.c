@@ -1,0 +1,132 @@
+/* The congestion control of sockets: chosen, inherited, refused. */
+#include "net_support.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/congestion.h"
+#include "io/connector.h"
+#include "io/listener.h"
+
+#ifdef __linux__
+
+/* Which every Linux has and lets everybody use; and what it calls that of a socket that was told
+ * nothing. */
+#define ANYBODYS "reno"
+
+static char usual[CONGESTION_NAME_SIZE];
+static int accepted = -1;
+static int connected = -1;
+
+static void on_congestion_accepted(void *context, int fd, const struct socket_address *peer)
+{
+    (void)context;
+    (void)peer;
+    accepted = fd;
+}
+
+static void on_congestion_connected(void *context, const struct connector_result *result)
+{
+    (void)context;
+    assert_true(result->fd >= 0);
+    connected = result->fd;
+}
+
+static void assert_has(int fd, const char *name)
+{
+    char has[CONGESTION_NAME_SIZE];
+
+    congestion_name(fd, has);
+    assert_string_equal(has, name);
+}
+
+/* Connects two sockets, either of which is told what to use; NULL: it is not. */
+static void connect_with(const char *near, const char *far)
+{
+    struct socket_address address;
+    char name[CONGESTION_NAME_SIZE];
+
+    assert_true(socket_parse("127.0.0.1", 0, &address));
+    struct listener *listener =
+        listener_new(&net.near, "test", &address, on_congestion_accepted, NULL);
+    assert_non_null(listener);
+    if (far)
+        assert_true(listener_use_congestion_control(listener, far));
+    listener_congestion_control(listener, name);
+    assert_string_equal(name, far ? far : usual);
+    socket_set_port(&address, listener_port(listener));
+    accepted = connected = -1;
+    struct connector *connector =
+        connector_start_known(&net.near, &address, 1, 10000, on_congestion_connected, NULL);
+    connector_use_congestion_control(connector, near);
+    NET_UNTIL(accepted >= 0 && connected >= 0);
+    assert_has(connected, near ? near : usual);
+    assert_has(accepted, far ? far : usual);
+    close(accepted);
+    close(connected);
+    listener_free(listener);
+}
+
+static void connections_have_what_was_chosen(void **state)
+{
+    (void)state;
+    int fd = socket_new(AF_INET);
+
+    congestion_name(fd, usual);
+    close(fd);
+    if (strcmp(usual, ANYBODYS) == 0)
+        skip(); /* nothing would show */
+    connect_with(ANYBODYS, NULL);
+    connect_with(NULL, ANYBODYS);
+    connect_with(ANYBODYS, ANYBODYS);
+    connect_with(NULL, NULL);
+}
+
+static void what_the_kernel_has_is_named(void **state)
+{
+    static const char *const none[] = {"", "no-such-control", "reno-and-much-more", "Reno", "/"};
+    char error[600];
+
+    (void)state;
+    assert_true(congestion_check(ANYBODYS, error, sizeof error));
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        assert_false(congestion_check(none[i], error, sizeof error));
+        assert_non_null(strstr(error, "no congestion control of this name"));
+        assert_non_null(strstr(error, "it has "));
+        assert_non_null(strstr(error, ANYBODYS));
+        assert_null(strchr(error, '\n'));
+    }
+}
+
+#endif
+
+static void what_is_no_tcp_has_none(void **state)
+{
+    (void)state;
+    int ends[2];
+    char name[CONGESTION_NAME_SIZE];
+
+    net_pair(ends);
+    congestion_name(ends[0], name);
+    assert_string_equal(name, "unknown");
+    assert_false(congestion_choose(ends[0], "reno"));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#ifdef __linux__
+        NET_TEST(connections_have_what_was_chosen),
+        NET_TEST(what_the_kernel_has_is_named),
+#endif
+        NET_TEST(what_is_no_tcp_has_none),
+    };
+
+    return NET_RUN(tests);
+}
