@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define MUX_LINKS_MAX 16
-#define MUX_FLIGHT_RUNS 256
+#define MUX_FLIGHT_RUNS 1024
 /* No link: the run is lost; or it was not sent a second time. */
 #define MUX_SLOT_NONE 0xff
 /* It is to be sent a second time. */

@@ -14,7 +14,7 @@
 
 #include "base/chunk.h"
 
-#define MUX_PIECES_MAX 1024
+#define MUX_PIECES_MAX 2048
 
 struct mux_piece;
 

@@ -6,7 +6,7 @@
 
 #include "mux/flight.h"
 
-enum { BYTES = 600, LINKS = 4 };
+enum { BYTES = 2 * MUX_FLIGHT_RUNS + 100, LINKS = 4 };
 
 /* By offset: on which links a byte is; or that it is lost. */
 struct model {
