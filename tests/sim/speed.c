@@ -1,6 +1,8 @@
 /*
  * How fast bytes go through two sessions on one core, without a network: write into the client's
- * stream, pull 64 KiB, receive at the server. Not a test; usage: mux-speed [GIGABYTES]
+ * stream, pull 64 KiB, receive at the server; over one link, and over several, where the scheduler
+ * has a choice and every other batch arrives before its turn. Not a test; usage: mux-speed
+ * [GIGABYTES]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +12,12 @@
 #include "mux/link.h"
 #include "mux/session.h"
 
-enum { PULL = 64 * 1024, READ = 128 * 1024 };
+enum { PULL = 64 * 1024, READ = 128 * 1024, LINKS = 8 };
 
 struct side {
     struct mux_session *session;
-    struct mux_link *link;
+    struct mux_link *links[LINKS];
+    unsigned link_count;
     struct mux_stream *stream;
     uint64_t received;
     uint64_t now_us;
@@ -43,14 +46,27 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
 
 static const struct mux_session_callbacks session_callbacks = {.open = on_open};
 
+/* A batch over each link; the last one's comes first. */
+static bool carry_batches(struct side *from, struct side *to)
+{
+    static uint8_t wire[LINKS][PULL];
+    size_t size[LINKS];
+    bool any = false;
+
+    for (unsigned i = 0; i < from->link_count; i++)
+        size[i] = mux_link_pull(from->links[i], wire[i], PULL, ++from->now_us);
+    for (unsigned i = from->link_count; i-- > 0;) {
+        if (size[i] > 0 && mux_link_receive(to->links[i], wire[i], size[i], ++to->now_us))
+            abort();
+        any = any || size[i] > 0;
+    }
+    return any;
+}
+
 static void carry(struct side *from, struct side *to)
 {
-    static uint8_t wire[PULL];
-    size_t size;
-
-    while ((size = mux_link_pull(from->link, wire, sizeof wire, ++from->now_us)) > 0)
-        if (mux_link_receive(to->link, wire, size, ++to->now_us))
-            abort();
+    while (carry_batches(from, to))
+        ;
 }
 
 static void link_up(struct side *client, struct side *server)
@@ -60,15 +76,18 @@ static void link_up(struct side *client, struct side *server)
     const char *reason = NULL;
     size_t consumed;
 
-    client->link = mux_link_attach(client->session, (struct mux_output){0}, 1);
-    size_t size = mux_link_pull(client->link, wire, sizeof wire, 1);
+    struct mux_link *link = mux_link_attach(client->session, (struct mux_output){0}, 1);
+    size_t size = mux_link_pull(link, wire, sizeof wire, 1);
     if (mux_hello_receive(wire, size, &hello, &consumed, &reason))
         abort();
-    server->link = mux_link_accept(server->session, &hello, 0, (struct mux_text){"", 0},
-                                   (struct mux_output){0}, 1);
-    if (!server->link)
+    client->links[client->link_count++] = link;
+    link = mux_link_accept(server->session, &hello, 0, (struct mux_text){"", 0},
+                           (struct mux_output){0}, 1);
+    if (!link)
         abort();
+    server->links[server->link_count++] = link;
     carry(server, client);
+    carry(client, server);
 }
 
 /* As a relay does: reserve, let the kernel fill (here: copy, as readv() does), commit. */
@@ -100,7 +119,7 @@ static double seconds(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static void measure(uint32_t window, uint64_t bytes)
+static void measure(uint32_t window, unsigned links, uint64_t bytes)
 {
     struct chunk_pool pool;
     struct memory_budget budget;
@@ -120,7 +139,8 @@ static void measure(uint32_t window, uint64_t bytes)
     client.session = mux_session_new(&settings, &session_callbacks, &client, &key, &pool, &share);
     settings.role = MUX_SERVER;
     server.session = mux_session_new(&settings, &session_callbacks, &server, &key, &pool, &share);
-    link_up(&client, &server);
+    for (unsigned i = 0; i < links; i++)
+        link_up(&client, &server);
     client.stream = mux_stream_open(client.session, &target, (struct mux_text){"", 0},
                                     &stream_callbacks, &client);
     double start = seconds();
@@ -130,9 +150,12 @@ static void measure(uint32_t window, uint64_t bytes)
         carry(&server, &client);
     }
     double taken = seconds() - start;
-    printf("window %5u KiB: %.1f GB/s\n", window / 1024, (double)server.received / taken / 1e9);
-    mux_link_detach(client.link);
-    mux_link_detach(server.link);
+    printf("window %5u KiB, %u link%s: %.1f GB/s\n", window / 1024, links, links > 1 ? "s" : "",
+           (double)server.received / taken / 1e9);
+    for (unsigned i = 0; i < links; i++) {
+        mux_link_detach(client.links[i]);
+        mux_link_detach(server.links[i]);
+    }
     mux_session_free(client.session);
     mux_session_free(server.session);
     chunk_pool_clear(&pool);
@@ -143,6 +166,8 @@ int main(int argc, char **argv)
     uint64_t bytes = (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000 * 1000 * 1000;
 
     for (uint32_t window = 256 * 1024; window <= 1024 * 1024; window *= 2)
-        measure(window, bytes);
+        measure(window, 1, bytes);
+    for (unsigned links = 2; links <= LINKS; links *= 2)
+        measure(1024 * 1024, links, bytes);
     return 0;
 }
