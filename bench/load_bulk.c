@@ -189,9 +189,12 @@ static int measure(struct bulk *bulk, const struct load_options *options)
     printf("{\"started\":true}\n");
     fflush(stdout);
 
-    if (run_until(bulk, from_ns + (uint64_t)(options->seconds * 1e9)) < 0)
+    int ended = run_until(bulk, from_ns + (uint64_t)(options->seconds * 1e9));
+    if (ended < 0)
         return -1;
-    double seconds = (double)(bulk->arrived_at_ns - from_ns) / 1e9;
+    /* A signal may come in the middle of a pause, which belongs to the measurement. */
+    uint64_t until_ns = ended > 0 ? sock_now_ns() : bulk->arrived_at_ns;
+    double seconds = (double)(until_ns - from_ns) / 1e9;
     uint64_t bytes = bulk->arrived - from;
     printf("{\"bytes\":%llu,\"seconds\":%.6f,\"gbit_per_s\":%.4f,\"longest_pause_ms\":%.1f}\n",
            (unsigned long long)bytes, seconds,

@@ -15,7 +15,8 @@ import struct
 import sys
 import threading
 
-CHUNK = 1 << 18
+CHUNK = 1 << 16
+HELD_MAX = 1 << 17  # bytes, of what comes from the target and of what waits to be sent
 HEAD_MAX = 64 << 10
 DIAL_SECONDS = 10
 
@@ -85,10 +86,16 @@ class Limited:
 
     def _pass_on(self, sock, host):
         try:
-            with socket.create_connection(self.target, timeout=DIAL_SECONDS) as inner:
+            with socket.socket() as inner:
+                inner.settimeout(DIAL_SECONDS)
+                inner.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HELD_MAX)
+                inner.connect(self.target)
                 for one in (sock, inner):
                     one.settimeout(None)
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    # Otherwise megabytes wait here, as much as the kernel once thought useful, and what is
+                    # measured is this queue.
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HELD_MAX)
                 back = threading.Thread(target=_copy, args=(inner, sock), daemon=True)
                 back.start()
                 _copy(sock, inner)
