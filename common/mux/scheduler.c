@@ -302,8 +302,8 @@ static bool takes_bulk(const struct mux_link *link)
 
 static bool may_carry(const struct mux_link *link, const struct mux_stream *stream)
 {
-    if (link != link->session->lead && !mux_core_is_known(stream))
-        return false;
+    if (!mux_core_is_known(stream))
+        return link == link->session->lead;
     return mux_core_is_small(stream) || takes_bulk(link);
 }
 
@@ -366,6 +366,18 @@ static void queue_up(struct mux_stream *stream, bool was_fresh)
     }
 }
 
+/* To those who may send for it: the lead, if the peer may not know it yet; else all others. */
+static void leave_to_others(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+    bool known = mux_core_is_known(stream);
+
+    list_remove(&stream->active);
+    stream->fresh = false;
+    list_append(known ? &session->busy : &session->unknown, &stream->active);
+    mux_core_output_all(session);
+}
+
 /* The first stream of the list that this link may send for. */
 static bool next_new(struct mux_link *link, struct list *streams, size_t room,
                      struct mux_turn *turn)
@@ -382,9 +394,7 @@ static bool next_new(struct mux_link *link, struct list *streams, size_t room,
         if (!may_carry(link, stream) || !mux_flight_may_send(&stream->flight, link->slot)) {
             if (++looks == LOOKS)
                 return false;
-            list_remove(&stream->active);
-            list_append(mux_core_is_known(stream) ? streams : &link->session->unknown,
-                        &stream->active);
+            leave_to_others(stream);
             continue;
         }
         if (room < LEAST && room < size)

@@ -341,6 +341,44 @@ static void a_stream_stays_on_the_lead_until_it_is_known(void **state)
     assert_int_equal(server.received, 500 * 1024);
 }
 
+/* The lead is kept free of bulk after something small: a stream that begins small and goes on large
+ * must not wait for it. */
+static void a_stream_that_grows_leaves_the_lead_to_others(void **state)
+{
+    (void)state;
+    unsigned lead;
+
+    open_stream();
+    lead = lead_of(&client);
+    mux_stream_write(client.stream, content, 2000);
+    carry(&client, &server, lead);
+    assert_int_equal(server.received, 2000);
+    mux_stream_write(client.stream, content + 2000, 10 * 1024); /* still small: for the lead */
+    mux_stream_write(client.stream, content + 12240, 50 * 1024);
+    for (unsigned at = 0; at < 3; at++)
+        carry(&client, &server, at);
+    for (unsigned at = 0; at < 3; at++)
+        if (at != lead)
+            carry(&client, &server, at);
+    assert_int_equal(server.received, 12240 + 50 * 1024);
+}
+
+/* Not even one that the peer may not know yet, which no other link can carry. */
+static void a_new_stream_that_grows_stays_on_the_lead(void **state)
+{
+    (void)state;
+    const struct mux_target target = {MUX_TARGET_TCP, {"x", 1}, -1};
+    unsigned lead = lead_of(&client);
+
+    client.stream = mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
+                                    &stream_callbacks, &client);
+    mux_stream_write(client.stream, content, 2000);
+    carry(&client, &server, lead);
+    mux_stream_write(client.stream, content + 2000, 60 * 1024);
+    carry(&client, &server, lead);
+    assert_int_equal(server.received, 2000 + 60 * 1024);
+}
+
 /* Two links of three stop answering; what they have is sent a second time. */
 static void a_silent_link_is_suspect_and_what_it_has_goes_again(void **state)
 {
@@ -598,6 +636,8 @@ int main(void)
         WITH_LINKS(what_a_lost_link_had_goes_over_the_others),
         WITH_LINKS(a_lost_lead_takes_no_message_along),
         WITH_LINKS(a_stream_stays_on_the_lead_until_it_is_known),
+        WITH_LINKS(a_stream_that_grows_leaves_the_lead_to_others),
+        WITH_LINKS(a_new_stream_that_grows_stays_on_the_lead),
         WITH_LINKS(a_silent_link_is_suspect_and_what_it_has_goes_again),
         WITH_LINKS(small_messages_go_twice_where_segments_get_lost),
         WITH_LINKS(a_window_that_was_lost_is_said_again),
