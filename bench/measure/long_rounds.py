@@ -181,7 +181,7 @@ FAULTS = {
     "slower": Fault(f"one link is {2 * SLOWER_MS} ms slower", _one_slower),
     "all-cut": Fault("all links are reset at once", _all_cut),
     "dead": Fault(f"the path is dead for {DEAD_S} s", _dead_for_a_while),
-    "two-only": Fault(f"an ingress resets the third connection", refuse="reset"),
+    "two-only": Fault("an ingress resets the third connection", refuse="reset"),
     "429": Fault("an ingress answers the third with 429", refuse="429"),
     "503": Fault("an ingress answers the third with 503", refuse="503"),
 }
@@ -225,8 +225,8 @@ FAULT_GROUPS = {name: _under_fault(name) for name in FAULTS}
 
 
 def rows(groups, settings):
-    """[(group, [Row])]: what each table has, in order."""
-    tables = []
+    """[[Row]]: what each table has, in order; the faults share one."""
+    tables, of_faults = [], []
     for name in groups:
         if name == "bulk":
             listed = [Row(f"{d}{n}", f"{n} stream{'s' * (n > 1)} {d}, Mbit/s") for n in settings.streams
@@ -247,5 +247,8 @@ def rows(groups, settings):
                 ("up", "bulk up, Mbit/s", 1), ("down", "bulk down, Mbit/s", 1),
                 ("up_pause", "longest pause up, ms", 0), ("down_pause", "longest pause down, ms", 0),
                 ("dials", "TCP connections on the path", 0), ("refused", "of them refused", 0))]
-        tables.append((name, listed))
-    return tables
+        if name in FAULTS:
+            of_faults += listed
+        else:
+            tables.append(listed)
+    return [*tables, of_faults]
