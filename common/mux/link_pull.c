@@ -292,6 +292,8 @@ size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64
     mux_core_reap(session);
     session->now_us = now_us;
     assert(size >= MUX_PULL_MIN);
+    if (session->broken)
+        return 0;
     if (session->ids_used_up) {
         session->ids_used_up = false;
         if (session->callbacks->goaway)

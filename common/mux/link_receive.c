@@ -354,6 +354,8 @@ int mux_link_receive(struct mux_link *link, const uint8_t *bytes, size_t size, u
     mux_core_reap(link->session);
     link->session->now_us = link->heard_us = now_us;
     link->doubted_us = 0;
+    if (link->session->broken)
+        return MUX_ERROR_PROTOCOL;
     while (size > 0) {
         size_t taken = 0;
         int error = receive_step(link, bytes, size, &taken);

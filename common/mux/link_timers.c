@@ -69,6 +69,8 @@ uint64_t mux_link_deadline(const struct mux_link *link)
     uint64_t deadline = dead_at(link);
     uint64_t other = probe_at(link);
 
+    if (link->session->broken)
+        return 0;
     if (other < deadline)
         deadline = other;
     other = suspect_at(link);

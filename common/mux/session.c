@@ -159,6 +159,8 @@ int mux_session_tick(struct mux_session *session, uint64_t now_us)
 {
     mux_core_reap(session);
     session->now_us = now_us;
+    if (session->broken)
+        return MUX_ERROR_PROTOCOL;
     end_lingering(session);
     if (session->starved_us != 0 && now_us >= session->starved_us)
         mux_stream_feed_starved(session);

@@ -58,6 +58,11 @@ int mux_core_broken(struct mux_session *session, const char *reason)
 {
     session->broken = true;
     session->reason = reason;
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        const struct mux_link *link = session->links[i];
+        if (link && link->output.attend)
+            link->output.attend(link->output.link);
+    }
     return MUX_ERROR_PROTOCOL;
 }
 

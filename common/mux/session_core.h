@@ -186,8 +186,8 @@ void mux_core_output(struct mux_link *link);
 void mux_core_output_lead(struct mux_session *session);
 /* For every link that is up. */
 void mux_core_output_all(struct mux_session *session);
-/* The peer broke the protocol: the session has ended, whatever becomes of its link. Returns
- * MUX_ERROR_PROTOCOL. */
+/* The peer broke the protocol: the session has ended, and so has each of its links, from its next
+ * verb on. Returns MUX_ERROR_PROTOCOL. */
 int mux_core_broken(struct mux_session *session, const char *reason);
 /* A PING goes out with what is sent next; from here on its answer is awaited. */
 void mux_core_ask(struct mux_link *link);
