@@ -12,6 +12,7 @@
 #include "io/socket.h"
 #include "listeners/node_ports.h"
 #include "monitoring/pages.h"
+#include "mux/protocol.h"
 
 static const char *const auth_schemes[] = {"auto", "snowflake", "bearer", NULL};
 
@@ -203,6 +204,19 @@ static const struct config_option table[] = {
      .default_value = "15s",
      .min = 100,
      .max = 600 * 1000},
+    {.name = "links",
+     .metavar = "N",
+     .kind = CONFIG_INTEGER,
+     .offset = offsetof(struct options, links),
+     .group = "Tunnel",
+     .help = "Maximum number of links (WebSockets) to the server at a time. The client adds links "
+             "only where they help: on a path that is long or loses packets. Each is "
+             "authenticated like the first one. The server's --max-links may allow fewer. 1: only "
+             "one link.",
+     .default_value = "8",
+     .min = 1,
+     .max = MUX_LINKS_MAX,
+     .unit = "links"},
     SHARED_TUNNEL_OPTIONS(struct options),
     SHARED_STOP_DELAY_OPTION(struct options, CONFIG_WITH(COMMAND_NONE)),
     SHARED_STATUS_OPTION(struct options, CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN) |

@@ -39,6 +39,7 @@ struct options {
     const char *private_key_passphrase_file;
     uint64_t connect_wait_ms;
     uint64_t dial_timeout_ms;
+    int64_t links; /* of a session, at a time */
     uint64_t ready_timeout_ms;
     uint64_t max_ms;
     bool json;

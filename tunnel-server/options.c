@@ -12,6 +12,7 @@
 #include "io/congestion.h"
 #include "io/socket.h"
 #include "monitoring/pages.h"
+#include "mux/protocol.h"
 #include "mux/session.h"
 
 enum { IDENTITY_HEADER_MAX = 80 };
@@ -242,6 +243,17 @@ static const struct config_option table[] = {
      .min = 1,
      .max = 1000000,
      .unit = "connections"},
+    {.name = "max-links",
+     .metavar = "N",
+     .kind = CONFIG_INTEGER,
+     .offset = offsetof(struct options, max_links),
+     .group = "Limits",
+     .help = "Maximum number of links (WebSockets) that one session may have at a time. A client "
+             "adds links only where they help; --links of the client says how many. 1: none.",
+     .default_value = "8",
+     .min = 1,
+     .max = MUX_LINKS_MAX,
+     .unit = "links"},
     {.name = "max-handshakes",
      .metavar = "N",
      .kind = CONFIG_INTEGER,

@@ -49,6 +49,7 @@ struct options {
     int64_t max_streams_of;  /* the same */
     int64_t max_dials;       /* of an identity, in a minute */
     int64_t max_handshakes;
+    int64_t max_links; /* of a session */
     bool audit;
     struct shared_options shared;
 

@@ -20,6 +20,8 @@ struct server_link {
     struct session *session;    /* NULL: before HELLO, or the session has ended */
     struct peer_search *search; /* another instance may have the session */
     bool greeted;               /* HELLO has come */
+    bool joins;                 /* a session that has other links */
+    bool joined;                /* and has a place of TENANT_JOINS */
     bool handed_on;             /* it is another instance's client */
     bool forwarded;             /* it is another instance's session */
     char identity[HTTP_IDENTITY_MAX];
@@ -30,9 +32,17 @@ struct server_link {
 
 static void say_rejected(const struct server_link *entry, struct mux_text reason)
 {
-    log_warning(entry->server->worker->log, "session_rejected", "A session was refused",
-                log_str("peer", entry->peer), log_str("identity", entry->identity),
-                log_bytes("reason", reason.bytes, reason.size));
+    struct log *log = entry->server->worker->log;
+    const struct log_field fields[] = {log_str("peer", entry->peer),
+                                       log_str("identity", entry->identity),
+                                       log_bytes("reason", reason.bytes, reason.size)};
+
+    /* Nobody misses a link while there are others. */
+    if (entry->joins)
+        log_event(log, LOG_LEVEL_INFO, "join_refused", "One more link of a session was refused",
+                  fields, 3);
+    else
+        log_event(log, LOG_LEVEL_WARNING, "session_rejected", "A session was refused", fields, 3);
 }
 
 static void on_searched(void *context, struct transport *transport)
@@ -77,17 +87,27 @@ static struct mux_link *on_hello(void *context, struct link *link, const struct 
 {
     struct server_link *entry = context;
     entry->greeted = true;
+    entry->joins = hello->join;
     tenant_give(entry->tenant, TENANT_GREETINGS);
     struct mux_link *mux = session_hello(&entry->server->host, link, entry->tenant, entry->identity,
                                          entry->peer, hello, reject, &entry->session);
 
+    entry->joined = mux && hello->join;
     if (!mux && !search_elsewhere(entry, hello, reject))
         say_rejected(entry, reject->reason);
     return mux;
 }
 
+static void leave_joins(struct server_link *entry)
+{
+    if (entry->joined)
+        tenant_give(entry->tenant, TENANT_JOINS);
+    entry->joined = false;
+}
+
 static void entry_free(struct server_link *entry)
 {
+    leave_joins(entry);
     if (!entry->greeted)
         tenant_give(entry->tenant, TENANT_GREETINGS);
     tenant_give(entry->tenant, TENANT_LINKS);
@@ -159,9 +179,31 @@ static bool drop_link(struct server *server, const struct tenant *tenant, bool g
     return false;
 }
 
+/* A link that its session can do without. */
+static bool close_joined(struct server *server, struct tenant *tenant)
+{
+    struct link *link = session_give_way_link(tenant);
+
+    list_each(at, &server->links) {
+        struct server_link *entry = list_entry(at, struct server_link, node);
+        if (!link || entry->link != link)
+            continue;
+        log_info(server->worker->log, "join_gave_way",
+                 "One of a session's links is closed: its identity has more than its share of "
+                 "links",
+                 log_str("peer", entry->peer), log_str("identity", entry->identity));
+        leave_joins(entry);
+        link_close(link, 1013, "its place is needed by others with less than their share");
+        return true;
+    }
+    return false;
+}
+
 static bool on_give_way(void *context, struct tenant *from, enum tenant_thing thing)
 {
     switch (thing) {
+    case TENANT_JOINS:
+        return close_joined(context, from);
     case TENANT_SESSIONS:
         return session_give_way(from);
     case TENANT_STREAMS:

@@ -27,7 +27,8 @@ struct session {
     struct tenant *tenant;
     struct session_host *host;
     struct mux_session *mux;
-    struct link *link; /* NULL: lost, may come back */
+    struct link *links[MUX_LINKS_MAX]; /* in no order; none: all are lost, it may come back */
+    size_t link_count;
     char identity[HTTP_IDENTITY_MAX];
     char peer[SOCKET_TEXT_MAX];
     char id[2 * MUX_SESSION_ID_SIZE + 1]; /* for the log: it is no secret */
@@ -35,7 +36,7 @@ struct session {
     struct broker_streams streams;
     struct timer *resume_timer;
     uint64_t began_us;
-    uint64_t links; /* that have carried it */
+    uint64_t links_ever; /* that have carried it */
     struct frame_limit frames;
     char software[64];
     bool leaving; /* the client has said that it stops */
@@ -50,10 +51,38 @@ static struct log *log_of_session(const struct session *session)
     return session->host->worker->log;
 }
 
-static void set_link(struct session *session, struct link *link)
+static bool is_linked(const struct session *session)
 {
-    session->link = link;
-    session->listeners.linked = link != NULL;
+    return session->link_count > 0;
+}
+
+static void add_session_link(struct session *session, struct link *link)
+{
+    assert(session->link_count < MUX_LINKS_MAX);
+    session->links[session->link_count++] = link;
+    session->listeners.linked = true;
+}
+
+/* false: it is none of the session's, or no longer. */
+static bool remove_session_link(struct session *session, const struct link *link)
+{
+    for (size_t i = 0; i < session->link_count; i++) {
+        if (session->links[i] != link)
+            continue;
+        session->links[i] = session->links[--session->link_count];
+        session->listeners.linked = is_linked(session);
+        return true;
+    }
+    return false;
+}
+
+static void close_session_links(struct session *session, uint16_t code, const char *reason)
+{
+    while (is_linked(session)) {
+        struct link *link = session->links[0];
+        remove_session_link(session, link);
+        link_close(link, code, reason);
+    }
 }
 
 static void on_open(void *context, struct mux_stream *stream, const struct mux_target *target,
@@ -134,6 +163,7 @@ static struct mux_session *new_mux(struct session *session)
     settings.max_streams = (uint32_t)options->shared.max_streams;
     settings.ping_interval_us = options->shared.ping_interval_ms * 1000;
     settings.resume_window_ms = (uint32_t)options->shared.resume_window_ms;
+    settings.links_max = (unsigned)options->max_links;
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
     settings.identity = (struct mux_text){session->identity, strlen(session->identity)};
@@ -201,7 +231,7 @@ static void note_session_end(const struct session *session, enum mux_code code, 
         log_str("reason", reason),
         log_u64("streams_opened", streams->opened),
         log_u64("streams_reset", streams_reset),
-        log_u64("links", session->links),
+        log_u64("links", session->links_ever),
         log_u64("bytes_up", streams->bytes_up),
         log_u64("bytes_down", streams->bytes_down),
         log_ms("duration", (clock_now_us() - session->began_us) / 1000),
@@ -216,6 +246,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
 
     size_t streams_reset = mux_session_stream_count(session->mux);
 
+    assert(!is_linked(session));
     host->ended(host->context, session);
     mux_session_reset_streams(session->mux, code, reason);
     assert(list_empty(&session->streams.all));
@@ -258,8 +289,8 @@ static struct mux_link *reject_with(struct mux_reject *reject, enum mux_code cod
 }
 
 /* Secret and identity must be those of the client that began the session. */
-static struct session *find_resumable(struct session_host *host, const char *identity,
-                                      const struct mux_hello *hello)
+static struct session *find_owned(struct session_host *host, const char *identity,
+                                  const struct mux_hello *hello)
 {
     struct session *session = find_session(host, hello->key.id);
 
@@ -274,7 +305,7 @@ static struct session *find_resumable(struct session_host *host, const char *ide
 /* How little a session is missed: one that has a link, streams, and was there first, most. */
 static unsigned worth(const struct session *session)
 {
-    return (session->link ? 2 : 0) + (mux_session_stream_count(session->mux) > 0);
+    return (is_linked(session) ? 2 : 0) + (mux_session_stream_count(session->mux) > 0);
 }
 
 /* The session of the tenant that is worth least, the newest of several; NULL: it has none. */
@@ -294,14 +325,11 @@ static void end_for_others(struct session *session)
 {
     static const char reason[] =
         "its place is needed by others with less than their share (--max-sessions)";
-    struct link *link = session->link;
 
     log_warning(log_of_session(session), "session_gave_way",
                 "A session is ended: its identity has more than its share of sessions",
                 log_str("session", session->id), log_str("identity", session->identity));
-    set_link(session, NULL);
-    if (link)
-        link_close(link, 1013, reason);
+    close_session_links(session, 1013, reason);
     session_end(session, MUX_CODE_LIMIT, reason);
 }
 
@@ -388,11 +416,35 @@ bool session_give_way_memory(struct tenant *tenant, enum memory_way way)
                        "this connection's memory is needed by others with less than their share");
 }
 
+struct link *session_give_way_link(struct tenant *tenant)
+{
+    struct session *most = NULL;
+
+    list_each(at, &tenant->sessions) {
+        struct session *session = list_entry(at, struct session, of);
+        if (mux_session_links_up(session->mux) > (most ? mux_session_links_up(most->mux) : 1))
+            most = session;
+    }
+    for (size_t i = 0; most && i < most->link_count; i++) {
+        struct link *link = most->links[i];
+        const struct mux_link *mux = link_mux(link);
+        if (!mux || mux_link_entry(mux) != MUX_ENTRY_JOIN || mux == mux_session_lead(most->mux))
+            continue;
+        remove_session_link(most, link);
+        return link;
+    }
+    return NULL;
+}
+
 /* A link is gone, or its client has given it up for another one. */
-static void learn_session_frames(struct session *session, const struct link *link)
+static void learn_session_frames(struct session *session, const struct link *link,
+                                 enum link_end end)
 {
     const struct link_record record = link_record(link);
 
+    /* A client closes links that it does not need any more. */
+    if (end == LINK_END_CLOSED && is_linked(session) && !record.frames.refused)
+        return;
     if (frame_limit_learn(&session->frames, &record.frames))
         log_warning(log_of_session(session), "smaller_frames",
                     "Something in between cuts large WebSocket messages; trying smaller frames",
@@ -402,22 +454,94 @@ static void learn_session_frames(struct session *session, const struct link *lin
 }
 
 /* How large frames may be, by what this session has met, and by what the client says. */
-static void limit_frames(struct session *session, const struct mux_hello *hello)
+static void limit_frames(struct session *session, struct link *link, const struct mux_hello *hello)
 {
     frame_limit_lower(&session->frames, hello->message_max);
-    link_limit_frames(session->link, session->frames.max);
+    link_limit_frames(link, session->frames.max);
     mux_session_limit_messages(session->mux, (uint32_t)session->frames.max);
 }
 
-static void note_link(struct session *session, const struct mux_hello *hello)
+static void note_link(struct session *session, struct link *link, const struct mux_hello *hello)
 {
     struct metrics *metrics = session->host->worker->metrics;
 
-    session->links++;
+    session->links_ever++;
     snprintf(session->software, sizeof session->software, "%.*s", (int)hello->software.size,
              hello->software.size > 0 ? hello->software.bytes : "");
     metrics_add(metrics, METRIC_LINKS_OPENED, 0, 0, 1);
-    metrics_add(metrics, hello->resume ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0, 1);
+    if (!hello->join)
+        metrics_add(metrics, hello->resume ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0,
+                    1);
+    log_info(log_of_session(session),
+             hello->join     ? "link_joined"
+             : hello->resume ? "session_resumed"
+                             : "session_up",
+             hello->join     ? "A session has one more link"
+             : hello->resume ? "A session continues over a new link"
+                             : "A session is up",
+             log_str("session", session->id), log_str("identity", session->identity),
+             log_str("peer", session->peer), log_str("protection", link_protection(link)),
+             log_u64("links", session->link_count),
+             log_bytes("software", hello->software.bytes, hello->software.size));
+}
+
+/* A place for one more link of a session that has some; NULL, or why there is none. */
+static const char *admit_join(const struct session *session, struct tenant *tenant)
+{
+    struct tenants *tenants = session->host->tenants;
+
+    if (!mux_session_established(session->mux))
+        return "the session has no link that others could join";
+    if (session->link_count >= (size_t)session->host->options->max_links)
+        return "the session has as many links as the server allows (--max-links)";
+    if (tenant_take(tenant, TENANT_JOINS))
+        return NULL;
+    tenant_limited(tenants, METRICS_LIMIT_LINKS);
+    return "the server has as many links beyond the first of each session as it allows "
+           "(--max-sessions, --max-links, ulimit -n)";
+}
+
+/* The session that HELLO carries on, ready for its link; NULL: *reject says why not. */
+static struct session *continue_session(struct session_host *host, struct tenant *tenant,
+                                        const char *identity, const struct mux_hello *hello,
+                                        struct mux_reject *reject)
+{
+    struct session *session = find_owned(host, identity, hello);
+    const char *limited = NULL;
+
+    if (!session)
+        reject_with(reject, MUX_CODE_UNKNOWN_SESSION, "unknown or expired session");
+    else if (!mux_session_is_newer(session->mux, hello))
+        limited = "a later link carries the session already";
+    else if (hello->join)
+        limited = admit_join(session, tenant);
+    if (limited)
+        reject_with(reject, MUX_CODE_LIMIT, limited);
+    if (!session || limited)
+        return NULL;
+    if (!hello->join) {
+        for (size_t i = 0; i < session->link_count; i++)
+            learn_session_frames(session, session->links[i], LINK_END_LOST);
+        close_session_links(session, 1001, "the session continues over a newer link");
+        timer_stop(session->resume_timer);
+    }
+    return session;
+}
+
+static struct session *begin_session(struct session_host *host, struct tenant *tenant,
+                                     const char *identity, const char *peer,
+                                     struct mux_reject *reject)
+{
+    if (host->draining) {
+        reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
+        return NULL;
+    }
+    const char *limited = admit_session(host, tenant);
+    if (limited) {
+        reject_with(reject, MUX_CODE_LIMIT, limited);
+        return NULL;
+    }
+    return session_new(host, tenant, identity, peer);
 }
 
 struct mux_link *session_hello(struct session_host *host, struct link *link, struct tenant *tenant,
@@ -425,52 +549,41 @@ struct mux_link *session_hello(struct session_host *host, struct link *link, str
                                const struct mux_hello *hello, struct mux_reject *reject,
                                struct session **out)
 {
-    struct session *session;
-    const char *limited;
+    static const char not_offered[] = "HELLO asks for what this server does not offer";
 
     if (mux_version_choose(hello->version_min, hello->version_max) == 0)
         return reject_with(
             reject, MUX_CODE_VERSION,
             "client and server speak different versions of the tunnel protocol: update "
             "the older of them");
-    if (hello->resume) {
-        session = find_resumable(host, identity, hello);
-        if (!session)
-            return reject_with(reject, MUX_CODE_UNKNOWN_SESSION, "unknown or expired session");
-        if (!mux_session_is_newer(session->mux, hello))
-            return reject_with(reject, MUX_CODE_LIMIT, "a later link carries the session already");
-        if (session->link) {
-            learn_session_frames(session, session->link);
-            link_close(session->link, 1001, "the session continues over a newer link");
-        }
-        timer_stop(session->resume_timer);
-    } else {
-        if (host->draining)
-            return reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
-        limited = admit_session(host, tenant);
-        if (limited)
-            return reject_with(reject, MUX_CODE_LIMIT, limited);
-        session = session_new(host, tenant, identity, peer);
-    }
-    set_link(session, link);
-    limit_frames(session, hello);
-    snprintf(session->peer, sizeof session->peer, "%s", peer);
+    bool begun = hello->resume || hello->join;
+    struct session *session = begun ? continue_session(host, tenant, identity, hello, reject)
+                                    : begin_session(host, tenant, identity, peer, reject);
+    if (!session)
+        return NULL;
+    limit_frames(session, link, hello);
     struct mux_link *accepted = mux_link_accept(session->mux, hello, host->offer_count,
                                                 host->offers, link_output(link), clock_now_us());
     if (!accepted) {
-        set_link(session, NULL);
-        session_end(session, MUX_CODE_VERSION, "HELLO asks for what this server does not offer");
-        return reject_with(reject, MUX_CODE_VERSION,
-                           "HELLO asks for what this server does not offer");
+        if (hello->join)
+            tenant_give(tenant, TENANT_JOINS);
+        else
+            session_end(session, MUX_CODE_VERSION, not_offered);
+        return reject_with(reject, MUX_CODE_VERSION, not_offered);
     }
-    note_link(session, hello);
-    log_info(host->worker->log, hello->resume ? "session_resumed" : "session_up",
-             hello->resume ? "A session continues over a new link" : "A session is up",
-             log_str("session", session->id), log_str("identity", session->identity),
-             log_str("peer", peer), log_str("protection", link_protection(link)),
-             log_bytes("software", hello->software.bytes, hello->software.size));
+    add_session_link(session, link);
+    snprintf(session->peer, sizeof session->peer, "%s", peer);
+    note_link(session, link, hello);
     *out = session;
     return accepted;
+}
+
+/* One of several. */
+static void note_left(const struct session *session, enum link_end end, const char *reason)
+{
+    log_info(log_of_session(session), "link_left", "A session goes on without one of its links",
+             log_str("session", session->id), log_str("end", link_end_name(end)),
+             log_str("reason", reason), log_u64("links", session->link_count));
 }
 
 void session_link_lost(struct session *session, struct link *link, enum link_end end,
@@ -478,12 +591,17 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
 {
     uint64_t keep_ms = session->host->options->shared.resume_window_ms;
 
-    if (session->link != link)
+    if (!remove_session_link(session, link))
         return;
-    set_link(session, NULL);
-    learn_session_frames(session, link);
-    /* Whoever broke the protocol once is not trusted to know where the streams stand. A session
-     * without streams is kept as well: the request to open one may be what was lost. */
+    learn_session_frames(session, link, end);
+    /* Whoever broke the protocol once is not trusted to know where the streams stand. */
+    if (end == LINK_END_PROTOCOL)
+        close_session_links(session, 1002, "tunnel protocol");
+    else if (is_linked(session)) {
+        note_left(session, end, reason);
+        return;
+    }
+    /* A session without streams is kept as well: the request to open one may be what was lost. */
     if (end == LINK_END_PROTOCOL || keep_ms == 0 || session->host->stopping ||
         (session->leaving && end == LINK_END_CLOSED) ||
         (session->host->draining && mux_session_stream_count(session->mux) == 0)) {
@@ -504,7 +622,7 @@ void session_drain_all(struct session_host *host)
         next = at->next;
         mux_session_goaway(session->mux, MUX_CODE_GOING_AWAY, STOPPING);
         broker_streams_drain(&session->streams);
-        if (!session->link && mux_session_stream_count(session->mux) == 0)
+        if (!is_linked(session) && mux_session_stream_count(session->mux) == 0)
             session_end(session, MUX_CODE_GOING_AWAY, STOPPING);
     }
 }
@@ -514,10 +632,7 @@ void session_stop_all(struct session_host *host)
     host->draining = host->stopping = true;
     while (!list_empty(&host->sessions)) {
         struct session *session = list_entry(host->sessions.next, struct session, node);
-        struct link *link = session->link;
-        set_link(session, NULL);
-        if (link)
-            link_close(link, 1001, STOPPING);
+        close_session_links(session, 1001, STOPPING);
         session_end(session, MUX_CODE_GOING_AWAY, STOPPING);
     }
 }
@@ -534,9 +649,9 @@ static void write_session(const struct session *session, struct json_writer *jso
     json_put_string(json, "identity", session->identity);
     json_put_string(json, "peer", session->peer);
     json_put_string(json, "software", session->software);
-    json_put_bool(json, "linked", session->link != NULL);
-    json_put_u64(json, "links", session->links);
-    json_put_u64(json, "rtt_us", session->link ? mux_session_rtt_us(session->mux) : 0);
+    json_put_bool(json, "linked", is_linked(session));
+    json_put_u64(json, "links", session->links_ever);
+    json_put_u64(json, "rtt_us", mux_session_rtt_us(session->mux));
     json_put_u64(json, "age_ms", (clock_now_us() - session->began_us) / 1000);
     json_put_u64(json, "stream_count", mux_session_stream_count(session->mux));
     json_put_u64(json, "streams_opened", session->streams.opened);
@@ -563,6 +678,6 @@ size_t session_link_count(const struct session_host *host)
     size_t count = 0;
 
     list_each(at, &host->sessions)
-        count += list_entry(at, struct session, node)->link != NULL;
+        count += list_entry(at, struct session, node)->link_count;
     return count;
 }

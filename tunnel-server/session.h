@@ -31,14 +31,15 @@ struct session_host {
     void *context;
 };
 
-/* A link has sent HELLO, for a new session or one that there is; NULL: *reject says why not. */
+/* A link has sent HELLO, for a new session or one that there is; NULL: *reject says why not. One
+ * that joins others takes a place of TENANT_JOINS, which the caller gives back. */
 struct mux_link *session_hello(struct session_host *host, struct link *link, struct tenant *tenant,
                                const char *identity, const char *peer,
                                const struct mux_hello *hello, struct mux_reject *reject,
                                struct session **session);
 /* Whether there is a session of that id, whoever began it. */
 bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE]);
-/* A link of the session is gone; its newest, or one that was replaced. */
+/* A link of the session is gone; one that carries it, or one that was replaced. */
 void session_link_lost(struct session *session, struct link *link, enum link_end end,
                        const char *reason);
 /* Ends a session of the tenant's, the one that is least missed; false: it has none. */
@@ -46,12 +47,15 @@ bool session_give_way(struct tenant *tenant);
 /* Cuts its newest stream, or the one that is charged most for memory. */
 bool session_give_way_stream(struct tenant *tenant);
 bool session_give_way_memory(struct tenant *tenant, enum memory_way way);
+/* A link that has joined a session of the tenant's, the one with the most: it carries that no
+ * longer, and is to be closed. NULL: there is none. */
+struct link *session_give_way_link(struct tenant *tenant);
 /* Tells all clients that the server is about to stop, and drains their streams: a client leaves
  * when it has none left. */
 void session_drain_all(struct session_host *host);
 /* The array "sessions" of /status.json. */
 void session_write_all(const struct session_host *host, struct json_writer *json);
-/* Sessions that have a link now. */
+/* Links that carry sessions now. */
 size_t session_link_count(const struct session_host *host);
 /* Ends all sessions: what streams they have are reset. */
 void session_stop_all(struct session_host *host);

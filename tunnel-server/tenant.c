@@ -22,14 +22,27 @@ enum {
 
 static bool give_way_memory(void *context, const struct memory_share *to, enum memory_way way);
 
+static uint64_t descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_MAX)
+        return (uint64_t)limit.rlim_cur;
+    return DESCRIPTORS_MAX;
+}
+
+/* Of the descriptors, a quarter at the most is for what sessions can do without. */
+static uint64_t joins_allowed(const struct options *options)
+{
+    uint64_t wanted = (uint64_t)options->max_sessions * (uint64_t)(options->max_links - 1);
+
+    return wanted < descriptors() / 4 ? wanted : descriptors() / 4;
+}
+
 /* Of the descriptors, what links do not need; half of them at the least. */
 static uint64_t streams_allowed(uint64_t links)
 {
-    struct rlimit limit;
-    uint64_t all = DESCRIPTORS_MAX;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_MAX)
-        all = (uint64_t)limit.rlim_cur;
+    uint64_t all = descriptors();
     uint64_t others = links + OTHER_DESCRIPTORS;
     return all > 2 * others ? all - others : all / 2;
 }
@@ -37,13 +50,15 @@ static uint64_t streams_allowed(uint64_t links)
 void tenants_init(struct tenants *tenants, struct worker *worker, const struct options *options,
                   const struct tenants_owner *owner, void *context)
 {
-    uint64_t links = (uint64_t)(options->max_sessions + options->max_handshakes);
+    uint64_t joins = joins_allowed(options);
+    uint64_t links = (uint64_t)(options->max_sessions + options->max_handshakes) + joins;
 
     *tenants =
         (struct tenants){.worker = worker, .options = options, .owner = owner, .context = context};
     tenants->supplies[TENANT_SESSIONS].total = (uint64_t)options->max_sessions;
     tenants->supplies[TENANT_STREAMS].total = streams_allowed(links);
     tenants->supplies[TENANT_LINKS].total = links;
+    tenants->supplies[TENANT_JOINS].total = joins;
     tenants->supplies[TENANT_GREETINGS].total = (uint64_t)options->max_handshakes;
     for (size_t i = 0; i < TENANT_BUCKETS; i++)
         list_init(&tenants->buckets[i]);

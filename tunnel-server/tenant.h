@@ -20,9 +20,10 @@ enum tenant_thing {
     TENANT_SESSIONS, /* --max-sessions */
     TENANT_STREAMS,  /* connections to brokers and targets: of the descriptors */
     TENANT_LINKS,    /* upgraded connections, also those that are closing */
+    TENANT_JOINS,    /* of these, links that have joined a session that had one */
     TENANT_GREETINGS /* links that have not said HELLO: --max-handshakes */
 };
-#define TENANT_THINGS 4
+#define TENANT_THINGS 5
 #define TENANT_BUCKETS 256
 #define TENANT_KEY_MAX (HTTP_IDENTITY_MAX + SOCKET_TEXT_MAX)
 

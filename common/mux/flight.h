@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MUX_LINKS_MAX 16
+#include "mux/protocol.h"
+
 #define MUX_FLIGHT_RUNS 1024
 /* No link: the run is lost; or it was not sent a second time. */
 #define MUX_SLOT_NONE 0xff

@@ -17,6 +17,7 @@
 #define MUX_VERSION_MIN 1
 #define MUX_VERSION_MAX 2
 #define MUX_VERSION_LINKS 2   /* the first one with several links in a session */
+#define MUX_LINKS_MAX 16      /* links of a session at a time, however many are asked for */
 #define MUX_MAGIC 0x4b54554eu /* "KTUN" */
 #define MUX_MAY_IGNORE 0x80u
 

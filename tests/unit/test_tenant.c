@@ -2,6 +2,7 @@
 #include "../lib/cmocka.h"
 
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../../tunnel-server/access.h"
@@ -43,7 +44,8 @@ static int set_up(void **state)
     log_init(&quiet, &(struct log_settings){.level = LOG_LEVEL_ERROR, .fd = STDERR_FILENO});
     worker_init(&worker, &quiet, 20000);
     telemetry_start(&worker, METRIC_SERVER, &(struct telemetry_names){0});
-    options = (struct options){.max_sessions = 4, .max_handshakes = 8, .max_dials = 60};
+    options =
+        (struct options){.max_sessions = 4, .max_handshakes = 8, .max_links = 3, .max_dials = 60};
     tenants_init(&tenants, &worker, &options, &owner, NULL);
     asked = NULL;
     willing = true;
@@ -120,6 +122,55 @@ static void whoever_has_most_gives_way(void **state)
     tenant_release(carol);
 }
 
+/* However many links have joined sessions, there is a place for each session's first one, and for
+ * each that has not said which it is for. */
+static void joined_links_keep_nobody_out(void **state)
+{
+    (void)state;
+    struct tenant *alice = tenant_use(&tenants, "alice", "");
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+
+    for (int i = 0; i < 8; i++) {
+        assert_true(tenant_take(alice, TENANT_LINKS));
+        assert_true(tenant_take(alice, TENANT_JOINS));
+    }
+    assert_false(tenant_take(alice, TENANT_JOINS));
+    assert_null(asked);
+    for (int i = 0; i < 12; i++)
+        assert_true(tenant_take(alice, TENANT_LINKS));
+    assert_false(tenant_take(alice, TENANT_LINKS));
+    assert_true(tenant_take(bob, TENANT_JOINS));
+    assert_true(asked == alice);
+    tenant_give(bob, TENANT_JOINS);
+    while (alice->holdings[TENANT_JOINS].used > 0)
+        tenant_give(alice, TENANT_JOINS);
+    while (alice->holdings[TENANT_LINKS].used > 0)
+        tenant_give(alice, TENANT_LINKS);
+    tenant_release(alice);
+    tenant_release(bob);
+}
+
+static void joined_links_take_few_descriptors(void **state)
+{
+    struct rlimit before;
+    struct rlimit few;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 100;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    tear_down(state);
+    assert_int_equal(set_up(state), 0);
+    assert_int_equal(tenants.supplies[TENANT_JOINS].total, 8);
+    tear_down(state);
+    options.max_sessions = 1000;
+    worker_init(&worker, &quiet, 20000);
+    tenants_init(&tenants, &worker, &options, &owner, NULL);
+    assert_int_equal(tenants.supplies[TENANT_JOINS].total, 25);
+    assert_int_equal(tenants.supplies[TENANT_STREAMS].total, 50);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void memory_is_taken_from_whom_it_is_too_much(void **state)
 {
     (void)state;
@@ -172,6 +223,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PREPARED(strangers_are_told_apart_by_address),
         PREPARED(whoever_has_most_gives_way),
+        PREPARED(joined_links_keep_nobody_out),
+        PREPARED(joined_links_take_few_descriptors),
         PREPARED(memory_is_taken_from_whom_it_is_too_much),
         PREPARED(dials_count_for_a_minute_whoever_refers_to_them),
     };
