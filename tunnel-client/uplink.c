@@ -7,11 +7,13 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
+#include "carrier.h"
 #include "credentials/credentials.h"
 #include "http/client.h"
 #include "io/clock.h"
 #include "io/timer.h"
 #include "io/wake.h"
+#include "joining.h"
 #include "monitoring/telemetry.h"
 
 enum {
@@ -44,23 +46,6 @@ enum patience { PATIENCE_USUAL, PATIENCE_AUTH, PATIENCE_SHORT };
 
 static const char STOPPING[] = "tunnel-client stops";
 
-struct uplink;
-
-/* A session and the link that carries it. */
-struct carrier {
-    struct list node; /* in uplink->leaving, once the server has said that it stops */
-    struct uplink *uplink;
-    struct mux_session *session;
-    struct link *link;
-    struct timer *resume; /* the server forgets the session when this fires */
-    struct timer *sweep;  /* looks whether the last stream has gone, outside of callbacks */
-    uint64_t link_since_us;
-    bool up;      /* this link has come as far as WELCOME; the session does not know any more when
-                     it ends */
-    bool known;   /* a WELCOME has come: streams may exist */
-    bool leaving; /* it ends with its last stream */
-};
-
 struct uplink {
     struct worker *worker;
     const struct options *options;
@@ -73,6 +58,9 @@ struct uplink {
     struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
     struct timer *redial;
     struct timer *look; /* runs while the redial waits for better credentials */
+    struct timer
+        *join; /* looks whether there should be more links, or fewer, outside of callbacks */
+    struct joining joining;
     struct wake *wake;
     unsigned failures; /* dials in a row that did not lead to a link that worked */
     struct frame_limit frames;
@@ -82,6 +70,7 @@ struct uplink {
     uint64_t stops_us; /* when the server has said that it stops; 0: it has not, or another is up */
     unsigned pause_ms; /* before the next dial */
     bool pause_stays;  /* the server wants it, or it has refused us: no network takes it away */
+    bool dialling;     /* asking for a token included */
     uint64_t asked_us; /* when the last dial began, with the question for a token */
     uint64_t dial_us;  /* when it went on to the server */
     uint64_t since_us; /* by the wall clock: up or down since */
@@ -112,11 +101,13 @@ static void new_session(struct carrier *carrier)
     settings.hash_key = uplink->worker->hash_key;
     settings.max_streams = (uint32_t)uplink->options->shared.max_streams;
     settings.ping_interval_us = uplink->options->shared.ping_interval_ms * 1000;
+    settings.links_max = (unsigned)uplink->options->links;
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
     carrier->session = mux_session_new(&settings, &session_callbacks, carrier, &none,
                                        &uplink->worker->pool, &uplink->worker->share);
-    carrier->known = false;
+    carrier->known = carrier->worked = false;
+    carrier->wanted = 1;
 }
 
 static struct carrier *carrier_new(struct uplink *uplink)
@@ -125,6 +116,7 @@ static struct carrier *carrier_new(struct uplink *uplink)
 
     carrier->uplink = uplink;
     list_init(&carrier->node);
+    list_init(&carrier->links);
     carrier->resume = timer_new(uplink->worker, on_resume_expired, carrier);
     carrier->sweep = timer_new(uplink->worker, on_sweep, carrier);
     new_session(carrier);
@@ -135,8 +127,7 @@ static struct carrier *carrier_new(struct uplink *uplink)
 static void carrier_free(struct carrier *carrier, enum mux_code code, const char *reason)
 {
     mux_session_reset_streams(carrier->session, code, reason);
-    if (carrier->link)
-        link_abort(carrier->link);
+    carrier_abort_links(carrier);
     mux_session_free(carrier->session);
     timer_free(carrier->resume);
     timer_free(carrier->sweep);
@@ -160,6 +151,7 @@ static void lose_session(struct carrier *carrier, const char *reason)
                     "The session could not be resumed: its connections are reset",
                     log_str("reason", reason), log_u64("connections", streams));
     }
+    carrier_dismiss_all(carrier, 1000, "the session has ended");
     mux_session_reset_streams(carrier->session, MUX_CODE_SESSION_LOST, reason);
     mux_session_free(carrier->session);
     timer_stop(carrier->resume);
@@ -170,7 +162,7 @@ struct mux_session *uplink_session(struct uplink *uplink)
 {
     const struct carrier *carrier = uplink->current;
 
-    return carrier->known && carrier->link && !mux_session_is_broken(carrier->session)
+    return carrier->known && carrier_is_linked(carrier) && !mux_session_is_broken(carrier->session)
                ? carrier->session
                : NULL;
 }
@@ -191,7 +183,9 @@ uint64_t uplink_rtt_us(const struct uplink *uplink)
 
 const char *uplink_protection(const struct uplink *uplink)
 {
-    return uplink->current->link ? link_protection(uplink->current->link) : "";
+    const struct link *lead = carrier_lead(uplink->current);
+
+    return lead ? link_protection(lead) : "";
 }
 
 /* A session that ends with its last stream: is it time? */
@@ -202,10 +196,12 @@ static void on_sweep(void *argument)
 
     if (mux_session_stream_count(carrier->session) > 0)
         return;
-    if (carrier->link) {
+    if (carrier_is_linked(carrier)) {
         /* So that the server does not keep the session for a link that will not come. */
         mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, "no connections are left");
-        link_close(carrier->link, 1000, "no connections are left");
+        carrier_dismiss_all(carrier, 1000, "no connections are left");
+    } else if (!list_empty(&carrier->links)) {
+        return; /* they are being closed */
     } else if (carrier != uplink->current) {
         carrier_free(carrier, MUX_CODE_GOING_AWAY, "the server stops");
     } else {
@@ -251,8 +247,24 @@ static unsigned backoff_ms(struct uplink *uplink, enum patience patience)
     return BACKOFF_MIN_MS + random_below(cap - BACKOFF_MIN_MS + 1);
 }
 
+static void cancel_dial(struct uplink *uplink)
+{
+    uplink->dialling = false;
+    credentials_cancel(uplink->credentials);
+    http_client_cancel(uplink->http);
+}
+
+/* A dial that has just begun, for one more link, is as good as another one. */
+static bool has_just_dialled(const struct uplink *uplink)
+{
+    return uplink->dialling && clock_now_us() - uplink->asked_us < PACE_US;
+}
+
 static void redial_in(struct uplink *uplink, unsigned wait_ms)
 {
+    /* One for one more link of a session that is gone, or has none. */
+    if (uplink->dialling)
+        cancel_dial(uplink);
     uplink->pause_ms = wait_ms;
     uplink->pause_stays = false;
     if (!uplink->stopping)
@@ -354,22 +366,109 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
         timer_repeat_ms(uplink->look, LOOK_MS);
 }
 
+/* ---- more links */
+
+/* One more is dialled for when nothing else is under way. */
+static bool may_join(const struct uplink *uplink)
+{
+    const struct carrier *current = uplink->current;
+
+    return !uplink->stopping && !uplink->draining && !uplink->dialling &&
+           !timer_is_running(uplink->redial) && !carrier_greeting(current) &&
+           mux_session_may_join(current->session);
+}
+
+static void close_surplus(struct uplink *uplink)
+{
+    const struct carrier *current = uplink->current;
+    struct carrier_link *surplus;
+
+    while (carrier_welcomed(current) > current->wanted && (surplus = carrier_surplus(current))) {
+        carrier_dismiss(surplus, 1000, "fewer links are needed");
+        log_info(uplink->worker->log, "link_closed",
+                 "One of the links to the server is closed: fewer are needed now",
+                 log_u64("lived_ms", (clock_now_us() - surplus->since_us) / 1000),
+                 log_u64("links", carrier_welcomed(current)));
+    }
+}
+
+static void on_join(void *argument)
+{
+    struct uplink *uplink = argument;
+    const struct carrier *current = uplink->current;
+    uint64_t now = clock_now_us();
+
+    if (!uplink->stopping)
+        close_surplus(uplink);
+    if (!may_join(uplink))
+        return;
+    uint64_t due_us = joining_due(&uplink->joining, current->wanted, carrier_welcomed(current));
+    if (due_us <= now)
+        dial(uplink);
+    else if (due_us != UINT64_MAX)
+        timer_start_us(uplink->join, due_us - now);
+}
+
+static void look_at_links(struct uplink *uplink)
+{
+    timer_fire(uplink->join);
+}
+
+static enum joining_failure join_failure(int status, const struct mux_reject *rejection)
+{
+    if (rejection && rejection->code == MUX_CODE_UNKNOWN_SESSION)
+        return JOINING_UNKNOWN;
+    return rejection || status != 0 ? JOINING_REFUSED : JOINING_FAILED;
+}
+
+/* Nobody misses the link. rejection: NULL if the server did not send one. */
+static void join_failed(struct uplink *uplink, const char *hop, int status,
+                        const struct mux_reject *rejection, const char *reason, unsigned asked_ms)
+{
+    unsigned links = carrier_welcomed(uplink->current);
+    char text[JOINING_REASON_MAX];
+
+    snprintf(text, sizeof text, "%.16s: %.170s", hop, reason);
+    bool again = strcmp(text, uplink->joining.reason) == 0;
+    uint64_t wait_ms = joining_failed(&uplink->joining, join_failure(status, rejection), text,
+                                      rejection ? rejection->retry_after_ms : asked_ms, links,
+                                      random_below(UINT32_MAX), clock_now_us());
+    log_event(uplink->worker->log, again ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "join_failed",
+              "The client has tried to open one more link to the server, without success; "
+              "connections go on over the links that are up",
+              (const struct log_field[]){log_str("hop", hop), log_str("reason", reason),
+                                         log_u64("status", (uint64_t)status),
+                                         log_u64("links", links), log_u64("retry_ms", wait_ms)},
+              5);
+    look_at_links(uplink);
+}
+
 /* ---- the link */
 
 /* Whether it was worth the dial; only what the server has acknowledged or sent tells. */
-static bool has_worked(const struct carrier *carrier, const struct link_record *record)
+static bool has_worked(const struct carrier_link *at, const struct link_record *record)
 {
-    uint64_t lived_us = clock_now_us() - carrier->link_since_us;
+    uint64_t lived_us = clock_now_us() - at->since_us;
 
     return record->progress >= LINK_PROVEN_BYTES ||
            (record->progress > 0 && lived_us >= LINK_PROVEN_US) ||
            (record->answered && lived_us >= LINK_PROVEN_IDLE_US);
 }
 
-/* The link is lost or left: it counts as a failure if it did not do anything. */
-static void count_link(const struct carrier *carrier, const struct link_record *record)
+static void note_work(const struct carrier_link *at)
 {
-    if (has_worked(carrier, record))
+    const struct link_record record = link_record(at->link);
+
+    if (has_worked(at, &record))
+        at->carrier->worked = true;
+}
+
+/* The session's links are lost or left: they count as a failure if none of them did anything. */
+static void count_links(const struct carrier *carrier)
+{
+    list_each(node, &carrier->links)
+        note_work(list_entry(node, struct carrier_link, node));
+    if (carrier->worked)
         carrier->uplink->failures = 0;
     else
         carrier->uplink->failures++;
@@ -428,17 +527,20 @@ static void on_left(struct carrier *carrier, const char *reason)
     carrier_free(carrier, MUX_CODE_GOING_AWAY, "the server stops");
 }
 
-static void on_link_lost(struct carrier *carrier, const struct link_record *record,
-                         const char *reason)
+/* The last one. */
+static void on_link_lost(const struct carrier_link *at, const char *reason)
 {
+    struct carrier *carrier = at->carrier;
     struct uplink *uplink = carrier->uplink;
-    uint64_t lived_us = clock_now_us() - carrier->link_since_us;
+    const struct link_record record = link_record(at->link);
+    uint64_t lived_us = clock_now_us() - at->since_us;
 
-    count_link(carrier, record);
-    learn_frames(uplink, record);
-    if (record->going_away)
+    count_links(carrier);
+    learn_frames(uplink, &record);
+    if (record.going_away)
         uplink->stops_us = clock_now_us();
-    unsigned wait_ms = backoff_ms(uplink, PATIENCE_SHORT);
+    bool dials = has_just_dialled(uplink);
+    unsigned wait_ms = dials ? 0 : backoff_ms(uplink, PATIENCE_SHORT);
     note(uplink, JOURNAL_LINK_LOST, reason, lived_us / 1000);
     log_warning(uplink->worker->log, "link_lost",
                 "The link to the server is lost; connecting again", log_str("reason", reason),
@@ -451,39 +553,108 @@ static void on_link_lost(struct carrier *carrier, const struct link_record *reco
     } else {
         timer_start_ms(carrier->resume, uplink->resume_window_ms);
     }
-    redial_in(uplink, wait_ms);
+    if (!dials)
+        redial_in(uplink, wait_ms);
 }
 
-static void on_uplink_link_ended(void *context, struct link *link, enum link_end end,
-                                 const char *reason)
+/* One of several. */
+static void on_link_left(const struct carrier_link *at, enum link_end end, const char *reason)
 {
-    struct carrier *carrier = context;
+    struct carrier *carrier = at->carrier;
     struct uplink *uplink = carrier->uplink;
-    bool was_up = carrier->known;
+    const struct link_record record = link_record(at->link);
+    unsigned links = carrier_welcomed(carrier);
 
-    metrics_add(uplink->worker->metrics, METRIC_LINK_ENDS, end, 0, 1);
-    if (link != carrier->link)
+    note_work(at);
+    learn_frames(uplink, &record);
+    log_info(uplink->worker->log, "link_left",
+             "One of the links to the server is lost; connections go on over the others",
+             log_str("end", link_end_name(end)), log_str("reason", reason),
+             log_u64("lived_ms", (clock_now_us() - at->since_us) / 1000), log_u64("links", links));
+    if (carrier != uplink->current)
         return;
-    carrier->link = NULL;
-    if (carrier == uplink->current && carrier->up)
-        uplink->since_us = telemetry_wall_clock_us();
-    if (carrier != uplink->current) {
-        on_left(carrier, reason);
-        return;
+    joining_lost(&uplink->joining, links, has_worked(at, &record), uplink->asked_us,
+                 random_below(UINT32_MAX), clock_now_us());
+    look_at_links(uplink);
+}
+
+/* A link that was to be one more. */
+static void on_join_ended(struct uplink *uplink, const struct carrier_link *at, enum link_end end,
+                          const char *reason)
+{
+    const struct mux_reject *rejection = end == LINK_END_REJECTED ? link_rejection(at->link) : NULL;
+    char text[300];
+
+    if (rejection && rejection->code == MUX_CODE_UNKNOWN_SESSION) {
+        reason = "the instance of the server that answered does not have the session: the ingress "
+                 "spreads links over several instances; see --peers of tunnel-server";
+    } else if (rejection) {
+        snprintf(text, sizeof text, "the server refused the link: %.*s",
+                 (int)rejection->reason.size, rejection->reason.bytes);
+        reason = text;
     }
+    join_failed(uplink, "tunnel", 101, rejection, reason, 0);
+}
+
+/* Nothing carries the session that new streams are opened on. */
+static void on_unlinked(const struct carrier_link *at, enum link_end end, const char *reason)
+{
+    struct carrier *carrier = at->carrier;
+    struct uplink *uplink = carrier->uplink;
+    struct carrier_link *greeting = carrier_greeting(carrier);
+
+    /* What it has said is no longer so. */
+    if (greeting)
+        carrier_dismiss(greeting, 1000, "the links that it was to join are gone");
+    if (at->welcomed)
+        uplink->since_us = telemetry_wall_clock_us();
     if (uplink->stopping || (uplink->draining && mux_session_stream_count(carrier->session) == 0))
         return;
     if (end == LINK_END_REJECTED) {
-        on_rejected(carrier, link_rejection(link));
-    } else if (!was_up || mux_session_is_broken(carrier->session)) {
+        on_rejected(carrier, link_rejection(at->link));
+    } else if (!carrier->known || mux_session_is_broken(carrier->session)) {
         dial_failed(uplink, "tunnel", 101, reason, PATIENCE_USUAL, 0);
         /* No link can carry a broken session on, also if it broke before it ever was up. */
         if (mux_session_is_broken(carrier->session))
             lose_session(carrier, reason);
     } else {
-        const struct link_record record = link_record(link);
-        on_link_lost(carrier, &record, reason);
+        on_link_lost(at, reason);
     }
+}
+
+static void on_carrier_link_ended(struct carrier_link *at, enum link_end end, const char *reason)
+{
+    struct carrier *carrier = at->carrier;
+    struct uplink *uplink = carrier->uplink;
+    bool broken = mux_session_is_broken(carrier->session);
+    bool dismissed = at->dismissed;
+
+    at->dismissed = true;
+    if (dismissed)
+        look_at_links(uplink);
+    else if (carrier_welcomed(carrier) > 0 && !broken && at->welcomed)
+        on_link_left(at, end, reason);
+    else if (carrier != uplink->current)
+        return;
+    else if (carrier_welcomed(carrier) > 0 && !broken)
+        on_join_ended(uplink, at, end, reason);
+    else
+        on_unlinked(at, end, reason);
+}
+
+static void on_uplink_link_ended(void *context, struct link *link, enum link_end end,
+                                 const char *reason)
+{
+    struct carrier_link *at = context;
+    struct carrier *carrier = at->carrier;
+    struct uplink *uplink = carrier->uplink;
+
+    (void)link;
+    metrics_add(uplink->worker->metrics, METRIC_LINK_ENDS, end, 0, 1);
+    on_carrier_link_ended(at, end, reason);
+    carrier_link_free(at);
+    if (carrier != uplink->current && list_empty(&carrier->links))
+        on_left(carrier, reason);
 }
 
 static const struct link_owner link_owner = {.ended = on_uplink_link_ended};
@@ -492,36 +663,46 @@ static void on_resume_expired(void *argument)
 {
     struct carrier *carrier = argument;
 
-    if (!carrier->link)
+    if (!carrier_is_linked(carrier))
         lose_session(carrier, "there was no link for longer than the server keeps a session");
+}
+
+static void on_dial_failed(struct uplink *uplink, const struct http_dial_result *result)
+{
+    const char *hop = http_hop_name(result->hop);
+    bool who = result->hop == HTTP_HOP_AUTH || result->status == 407;
+
+    if (result->hop == HTTP_HOP_AUTH)
+        credentials_refused(uplink->credentials);
+    if (carrier_welcomed(uplink->current) > 0)
+        join_failed(uplink, hop, result->status, NULL, result->reason, result->retry_after_ms);
+    else
+        dial_failed(uplink, hop, result->status, result->reason,
+                    who ? PATIENCE_AUTH : PATIENCE_USUAL, result->retry_after_ms);
 }
 
 static void on_uplink_dialled(void *context, const struct http_dial_result *result)
 {
     struct uplink *uplink = context;
     struct carrier *carrier = uplink->current;
+    bool joins = carrier_welcomed(carrier) > 0;
 
-    if (uplink->owner->dialled)
+    uplink->dialling = false;
+    if (uplink->owner->dialled && !joins)
         uplink->owner->dialled(uplink->context, result);
     wake_watch(uplink->wake, &result->trace->tried);
     if (result->hop != HTTP_HOP_NONE) {
-        if (result->hop == HTTP_HOP_AUTH)
-            credentials_refused(uplink->credentials);
-        dial_failed(uplink, http_hop_name(result->hop), result->status, result->reason,
-                    result->hop == HTTP_HOP_AUTH || result->status == 407 ? PATIENCE_AUTH
-                                                                          : PATIENCE_USUAL,
-                    result->retry_after_ms);
+        on_dial_failed(uplink, result);
         return;
     }
-    carrier->link =
-        link_new_client(uplink->worker, result->transport, carrier->session, &link_owner, carrier);
-    carrier->link_since_us = clock_now_us();
-    carrier->up = false;
-    mux_session_limit_messages(carrier->session, (uint32_t)uplink->frames.max);
-    link_limit_frames(carrier->link, uplink->frames.max);
     metrics_observe(uplink->worker->metrics, METRIC_DIAL_DURATION, 0,
-                    carrier->link_since_us - uplink->dial_us);
-    link_start(carrier->link);
+                    clock_now_us() - uplink->dial_us);
+    /* So many are not wanted any more. */
+    if (joins && !may_join(uplink)) {
+        transport_free(result->transport);
+        return;
+    }
+    carrier_add(carrier, uplink->worker, result->transport, &link_owner, uplink->frames.max);
 }
 
 /* ---- dialling */
@@ -531,8 +712,13 @@ static void on_credentials(void *context, const struct credentials_result *resul
     struct uplink *uplink = context;
 
     if (!result->headers) {
-        dial_failed(uplink, result->hop, result->status, result->reason,
-                    result->refused ? PATIENCE_AUTH : PATIENCE_USUAL, 0);
+        uplink->dialling = false;
+        if (carrier_welcomed(uplink->current) > 0)
+            join_failed(uplink, result->hop, result->status, NULL, result->reason,
+                        result->refused ? BACKOFF_AUTH_MS : 0);
+        else
+            dial_failed(uplink, result->hop, result->status, result->reason,
+                        result->refused ? PATIENCE_AUTH : PATIENCE_USUAL, 0);
         return;
     }
     log_debug(uplink->worker->log, "dialling", "Connecting to the server",
@@ -545,6 +731,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
 static void dial(struct uplink *uplink)
 {
     timer_stop(uplink->look);
+    uplink->dialling = true;
     metrics_add(uplink->worker->metrics, METRIC_DIALS, 0, 0, 1);
     uplink->asked_us = clock_now_us();
     credentials_ask(uplink->credentials, on_credentials, uplink);
@@ -552,13 +739,20 @@ static void dial(struct uplink *uplink)
 
 /* ---- the session's callbacks, with the carrier as context */
 
+static void note_welcome(struct carrier_link *at)
+{
+    struct metrics *metrics = at->carrier->uplink->worker->metrics;
+
+    at->welcomed = true;
+    metrics_observe(metrics, METRIC_HANDSHAKE_DURATION, 0, clock_now_us() - at->since_us);
+    metrics_add(metrics, METRIC_LINKS_OPENED, 0, 0, 1);
+}
+
 static void note_up(struct carrier *carrier, const struct mux_welcome *welcome)
 {
     struct uplink *uplink = carrier->uplink;
     struct metrics *metrics = uplink->worker->metrics;
 
-    metrics_observe(metrics, METRIC_HANDSHAKE_DURATION, 0, clock_now_us() - carrier->link_since_us);
-    metrics_add(metrics, METRIC_LINKS_OPENED, 0, 0, 1);
     metrics_add(metrics, welcome->resumed ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0,
                 1);
     snprintf(uplink->software, sizeof uplink->software, "%.*s", (int)welcome->software.size,
@@ -590,19 +784,21 @@ static void obey_frames(struct carrier *carrier, uint32_t message_max)
                  "The server requires smaller WebSocket frames",
                  log_u64("max_frame", uplink->frames.max));
     }
-    link_limit_frames(carrier->link, uplink->frames.max);
+    carrier_limit_frames(carrier, uplink->frames.max);
 }
 
 static void on_established(void *context, struct mux_link *link, const struct mux_welcome *welcome)
 {
     struct carrier *carrier = context;
     struct uplink *uplink = carrier->uplink;
+    struct carrier_link *at = carrier_find(carrier, link);
     char congestion_control[CONGESTION_NAME_SIZE];
 
-    (void)link;
     timer_stop(carrier->resume);
-    carrier->up = true;
     carrier->known = true;
+    carrier->worked = false;
+    note_welcome(at);
+    joining_succeeded(&uplink->joining, 1, clock_now_us());
     uplink->stops_us = 0;
     uplink->said[0] = '\0';
     uplink->resume_window_ms = welcome->resume_window_ms;
@@ -610,12 +806,12 @@ static void on_established(void *context, struct mux_link *link, const struct mu
         uplink->resume_window_ms = (uint32_t)uplink->options->shared.resume_window_ms;
     note_up(carrier, welcome);
     obey_frames(carrier, welcome->message_max);
-    link_congestion_control(carrier->link, congestion_control);
+    link_congestion_control(at->link, congestion_control);
     log_info(uplink->worker->log, welcome->resumed ? "link_resumed" : "link_up",
              welcome->resumed ? "The link to the server is back; connections continue"
                               : "The link to the server is up",
              log_str("server", uplink->options->server),
-             log_str("protection", link_protection(carrier->link)),
+             log_str("protection", link_protection(at->link)),
              log_str("congestion_control", congestion_control),
              log_bytes("software", welcome->software.bytes, welcome->software.size));
     if (uplink->draining) {
@@ -624,6 +820,34 @@ static void on_established(void *context, struct mux_link *link, const struct mu
         return;
     }
     uplink->owner->up(uplink->context, welcome);
+    look_at_links(uplink);
+}
+
+/* One more link is up. */
+static void on_joined(void *context, struct mux_link *link, const struct mux_welcome *welcome)
+{
+    struct carrier *carrier = context;
+    struct uplink *uplink = carrier->uplink;
+    struct carrier_link *at = carrier_find(carrier, link);
+
+    note_welcome(at);
+    obey_frames(carrier, welcome->message_max);
+    log_info(uplink->worker->log, "link_joined", "One more link to the server is up",
+             log_str("protection", link_protection(at->link)),
+             log_u64("links", carrier_welcomed(carrier)));
+    if (carrier != uplink->current)
+        return;
+    joining_succeeded(&uplink->joining, carrier_welcomed(carrier), clock_now_us());
+    look_at_links(uplink);
+}
+
+static void on_links_wanted(void *context, unsigned links)
+{
+    struct carrier *carrier = context;
+
+    carrier->wanted = links;
+    if (carrier == carrier->uplink->current)
+        look_at_links(carrier->uplink);
 }
 
 /* The server stops, or this session has used up all numbers of streams: new ones go over a new
@@ -650,8 +874,7 @@ static void on_uplink_goaway(void *context, enum mux_code code, struct mux_text 
         uplink->stops_us = clock_now_us();
     carrier->leaving = true;
     list_append(&uplink->leaving, &carrier->node);
-    const struct link_record record = link_record(carrier->link);
-    count_link(carrier, &record);
+    count_links(carrier);
     uplink->current = carrier_new(uplink);
     uplink->owner->lost(uplink->context, true);
     redial_in(uplink, backoff_ms(uplink, PATIENCE_SHORT));
@@ -673,6 +896,8 @@ static void on_idle(void *context)
 
 static const struct mux_session_callbacks session_callbacks = {
     .established = on_established,
+    .joined = on_joined,
+    .links_wanted = on_links_wanted,
     .idle = on_idle,
     .message = on_uplink_message,
     .goaway = on_uplink_goaway,
@@ -734,6 +959,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->http = http_client_new(uplink->way, &settings);
     uplink->redial = timer_new(worker, on_redial, uplink);
     uplink->look = timer_new(worker, on_credentials_look, uplink);
+    uplink->join = timer_new(worker, on_join, uplink);
     uplink->current = carrier_new(uplink);
     return uplink;
 }
@@ -753,6 +979,13 @@ static unsigned pace_ms(const struct uplink *uplink)
     return passed_us < PACE_US ? (unsigned)((PACE_US - passed_us) / 1000) : 0;
 }
 
+/* What kept more links from coming may be over. */
+static void forget_refusals(struct uplink *uplink)
+{
+    joining_forget(&uplink->joining);
+    look_at_links(uplink);
+}
+
 /* A link may have died unnoticed; and what kept the last dial from working may be over. */
 static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
 {
@@ -762,14 +995,12 @@ static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
              reason == WAKE_SLEPT ? "The machine has slept; checking the link"
                                   : "The network has changed; checking the link",
              log_ms("slept", slept_ms));
-    list_each(at, &uplink->leaving) {
-        struct carrier *carrier = list_entry(at, struct carrier, node);
-        if (carrier->link)
-            link_probe(carrier->link);
-    }
-    if (uplink->current->link)
-        link_probe(uplink->current->link);
-    else if (is_over_with(uplink, reason, slept_ms))
+    list_each(at, &uplink->leaving)
+        carrier_probe(list_entry(at, struct carrier, node));
+    carrier_probe(uplink->current);
+    if (reason == WAKE_NETWORK)
+        forget_refusals(uplink);
+    if (!carrier_is_linked(uplink->current) && is_over_with(uplink, reason, slept_ms))
         redial_in(uplink, pace_ms(uplink));
 }
 
@@ -784,7 +1015,7 @@ static uint64_t link_rtt_at_us(const struct carrier *carrier)
 
 static bool is_up(const struct carrier *carrier)
 {
-    return carrier->link && mux_session_established(carrier->session);
+    return mux_session_established(carrier->session);
 }
 
 static const char *state_name(const struct uplink *uplink)
@@ -804,20 +1035,23 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view)
     *view = (struct uplink_view){
         .state = state_name(uplink),
         .since_us = uplink->since_us,
-        .protection = up ? link_protection(current->link) : "",
+        .protection = up ? uplink_protection(uplink) : "",
         .software = up ? uplink->software : "",
         .rtt_us = up ? mux_session_rtt_us(current->session) : 0,
         .failures = uplink->failures,
         .frame_max = uplink->frames.max,
         .sessions = current->known,
-        .links = up,
+        .links = mux_session_links_up(current->session),
+        .links_wanted = current->wanted,
+        .join_failure = current->wanted > 1 ? uplink->joining.reason : "",
+        .is_spread = uplink->joining.is_spread,
         .journal = &uplink->journal,
     };
     if (view->rtt_us > 0)
         view->rtt_age_us = clock_now_us() - link_rtt_at_us(current);
     list_each(at, &uplink->leaving) {
         view->sessions++;
-        view->links += is_up(list_entry(at, struct carrier, node));
+        view->links += mux_session_links_up(list_entry(at, struct carrier, node)->session);
     }
 }
 
@@ -830,7 +1064,7 @@ void uplink_measure(struct uplink *uplink)
         now - uplink->measure_us < MEASURE_US)
         return;
     uplink->measure_us = now;
-    mux_link_ping(link_mux(current->link), now);
+    mux_link_ping(link_mux(carrier_lead(current)), now);
 }
 
 void uplink_start(struct uplink *uplink)
@@ -846,6 +1080,7 @@ void uplink_reload(struct uplink *uplink, struct reload *reload)
     /* Whoever asks has mended what a dial has failed for. */
     if (timer_is_running(uplink->redial))
         redial_in(uplink, 0);
+    forget_refusals(uplink);
 }
 
 void uplink_drain(struct uplink *uplink)
@@ -862,9 +1097,9 @@ void uplink_drain(struct uplink *uplink)
 
 static void say_goodbye_to_server(struct carrier *carrier)
 {
-    if (carrier->link) {
+    if (carrier_is_linked(carrier)) {
         mux_session_goaway(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
-        link_close(carrier->link, 1000, STOPPING);
+        carrier_dismiss_all(carrier, 1000, STOPPING);
     }
     mux_session_reset_streams(carrier->session, MUX_CODE_GOING_AWAY, STOPPING);
 }
@@ -874,7 +1109,8 @@ void uplink_stop(struct uplink *uplink)
     uplink->stopping = true;
     timer_stop(uplink->redial);
     timer_stop(uplink->look);
-    credentials_cancel(uplink->credentials);
+    timer_stop(uplink->join);
+    cancel_dial(uplink);
     timer_stop(uplink->current->resume);
     list_each(at, &uplink->leaving)
         say_goodbye_to_server(list_entry(at, struct carrier, node));
@@ -883,7 +1119,7 @@ void uplink_stop(struct uplink *uplink)
 
 bool uplink_stopped(const struct uplink *uplink)
 {
-    return !uplink->current->link && list_empty(&uplink->leaving) &&
+    return list_empty(&uplink->current->links) && list_empty(&uplink->leaving) &&
            mux_session_stream_count(uplink->current->session) == 0;
 }
 
@@ -901,5 +1137,6 @@ void uplink_free(struct uplink *uplink)
     wake_free(uplink->wake);
     timer_free(uplink->redial);
     timer_free(uplink->look);
+    timer_free(uplink->join);
     free(uplink);
 }

@@ -1,7 +1,7 @@
 /*
- * The client's way to the server: dials, keeps a link, carries the session over from one link to
- * the next, backs off. When the server says that it is about to stop, new streams go over a new
- * session, and the old one ends with its last stream.
+ * The client's way to the server: dials, keeps a link, or several where they help, carries the
+ * session over from one link to the next, backs off. When the server says that it is about to stop,
+ * new streams go over a new session, and the old one ends with its last stream.
  */
 #pragma once
 
@@ -15,8 +15,8 @@
 struct uplink;
 
 struct uplink_owner {
-    /* A dial has ended, well or not, before anything else is made of it. NULL: nobody wants to
-     * know. */
+    /* A dial has ended, well or not, before anything else is made of it; not one for one more link.
+     * NULL: nobody wants to know. */
     void (*dialled)(void *context, const struct http_dial_result *result);
     /* An EXPOSE or later message; answers go to the same session. */
     void (*message)(void *context, struct mux_session *session, uint8_t type,
@@ -51,10 +51,13 @@ struct uplink_view {
     const char *software;   /* the server's */
     uint64_t rtt_us;        /* 0: not measured yet */
     uint64_t rtt_age_us;
-    unsigned failures; /* in a row: dials, and links that carried nothing */
-    size_t frame_max;  /* the largest WebSocket frame that is sent */
-    size_t sessions;   /* two while a server that stops ends connections */
-    size_t links;
+    unsigned failures;     /* in a row: dials, and links that carried nothing */
+    size_t frame_max;      /* the largest WebSocket frame that is sent */
+    size_t sessions;       /* two while a server that stops ends connections */
+    size_t links;          /* that are up */
+    unsigned links_wanted; /* of the session that new streams are opened on: so many would help */
+    const char *join_failure; /* why there are not so many; "": no dial for one more has failed */
+    bool is_spread;           /* it is that the ingress spreads links over several instances */
     const struct journal *journal;
 };
 void uplink_view(const struct uplink *uplink, struct uplink_view *view);

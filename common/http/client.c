@@ -185,6 +185,12 @@ void http_client_dial(struct http_client *client, const char *const *headers, un
     client->call = http_call_start(client->way, &request, timeout_ms, on_upgrade_called, client);
 }
 
+void http_client_cancel(struct http_client *client)
+{
+    http_call_cancel(client->call);
+    client->call = NULL;
+}
+
 struct http_client *http_client_new(struct http_way *way,
                                     const struct http_client_settings *settings)
 {

@@ -39,3 +39,5 @@ void http_client_free(struct http_client *client);
  */
 void http_client_dial(struct http_client *client, const char *const *headers, unsigned timeout_ms,
                       http_dial_callback callback, void *context);
+/* The callback does not come. Nothing may be under way. */
+void http_client_cancel(struct http_client *client);

@@ -12,7 +12,8 @@ const struct metric metrics_table[METRICS] = {
                       .kind = METRIC_GAUGE,
                       .place = METRIC_BOTH},
     [METRIC_LINKS_OPENED] = {.name = "links_opened_total",
-                             .help = "Links that started to carry a session, new or resumed",
+                             .help = "Links that started to carry a session, new, resumed or "
+                                     "beside others",
                              .kind = METRIC_COUNTER,
                              .place = METRIC_BOTH},
     [METRIC_LINK_ENDS] = {.name = "link_ends_total",
@@ -28,7 +29,8 @@ const struct metric metrics_table[METRICS] = {
                       .kind = METRIC_COUNTER,
                       .place = METRIC_CLIENT},
     [METRIC_DIAL_FAILURES] = {.name = "dial_failures_total",
-                              .help = "Attempts that failed, by the hop that failed",
+                              .help = "Attempts that failed, by the hop that failed; not those for "
+                                      "one more link beside others",
                               .kind = METRIC_COUNTER,
                               .place = METRIC_CLIENT,
                               .labels = {{"hop", METRICS_HOP}}},
