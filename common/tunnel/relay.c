@@ -35,6 +35,7 @@ struct relay {
     struct watch *writable;
     struct iovec spans[SPANS_MAX]; /* of the link's buffer, this turn only */
     size_t span_count;
+    bool copied;                /* bytes have come into incoming that no write has been tried for */
     size_t unwanted;            /* bytes of this turn that the filter keeps from the socket */
     struct byte_queue incoming; /* from the stream, the socket did not take it yet */
     size_t read_size;           /* how much to try to read: follows what came lately */
@@ -349,6 +350,9 @@ static void on_turn_end(struct worker_turn *turn)
     struct relay *relay = list_entry(turn, struct relay, turn);
 
     flush_spans(relay);
+    if (relay->copied && !relay->ended && relay->transport)
+        write_queue(relay);
+    relay->copied = false;
     if (!relay->ended)
         finish_writing(relay);
     relay_go_on(relay);
@@ -375,6 +379,29 @@ struct transport *relay_take_transport(struct relay *relay)
     return transport;
 }
 
+/* Only the link's buffer stays as it is until the turn ends. What came before its turn, the session
+ * has kept elsewhere. */
+static bool is_in_link_buffer(const struct relay *relay, const uint8_t *bytes)
+{
+    const uint8_t *buffer = relay->worker->link_bytes;
+
+    return bytes >= buffer && bytes < buffer + WORKER_READ_SIZE;
+}
+
+static void copy_incoming(struct relay *relay, const uint8_t *bytes, size_t size)
+{
+    flush_spans(relay);
+    if (relay->ended)
+        return;
+    if (relay->discards) {
+        consumed(relay, size);
+        return;
+    }
+    byte_queue_append(&relay->incoming, bytes, size);
+    relay->copied = true;
+    touch(relay);
+}
+
 static void on_stream_data(void *owner, struct mux_stream *stream, const uint8_t *bytes,
                            size_t size)
 {
@@ -392,6 +419,10 @@ static void on_stream_data(void *owner, struct mux_stream *stream, const uint8_t
         }
         if (size == 0)
             return;
+    }
+    if (!is_in_link_buffer(relay, bytes)) {
+        copy_incoming(relay, bytes, size);
+        return;
     }
     if (relay->span_count == SPANS_MAX) {
         flush_spans(relay);
