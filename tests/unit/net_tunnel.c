@@ -216,16 +216,18 @@ static void on_near_link_ended(void *context, struct link *link, enum link_end h
                                const char *reason)
 {
     struct net_tunnel *tunnel = context;
+    bool joined = link == tunnel->near_joined.link;
 
-    note_link_end(&tunnel->near, link, how, reason);
+    note_link_end(joined ? &tunnel->near_joined : &tunnel->near, link, how, reason);
 }
 
 static void on_far_link_ended(void *context, struct link *link, enum link_end how,
                               const char *reason)
 {
     struct net_tunnel *tunnel = context;
+    bool joined = link == tunnel->far_joined.link;
 
-    note_link_end(&tunnel->far, link, how, reason);
+    note_link_end(joined ? &tunnel->far_joined : &tunnel->far, link, how, reason);
 }
 
 static struct mux_link *on_hello(void *context, struct link *link, const struct mux_hello *hello,
@@ -245,11 +247,14 @@ static struct mux_link *on_hello(void *context, struct link *link, const struct 
         tunnel->handed_on = link;
         return NULL;
     }
-    assert_int_equal(hello->resume, tunnel->established > 0);
+    assert_int_equal(hello->resume || hello->join, tunnel->established > 0);
     /* The link that the client has given up may still be there. */
-    if (tunnel->far.link && tunnel->far.link != link)
+    if (!hello->join && tunnel->far.link && tunnel->far.link != link)
         link_close(tunnel->far.link, 1001, "the session continues over a newer link");
-    tunnel->far.link = link;
+    if (hello->join)
+        tunnel->far_joined.link = link;
+    else
+        tunnel->far.link = link;
     struct mux_link *accepted = mux_link_accept(tunnel->server, hello, 0, (struct mux_text){"", 0},
                                                 link_output(link), clock_now_us());
     assert_non_null(accepted);
@@ -297,6 +302,20 @@ void net_tunnel_link(struct net_tunnel *tunnel)
     link_start(tunnel->near.link);
 }
 
+void net_tunnel_join(struct net_tunnel *tunnel)
+{
+    int ends[2];
+
+    net_wire_cut(&tunnel->wire_joined, false);
+    net_wire_open(&tunnel->wire_joined, ends, tunnel->tcp);
+    link_new_server(&net.far, transport_new(ends[1]), &far_link_owner, tunnel);
+    tunnel->near_joined.link = link_new_client(&net.near, transport_new(ends[0]), tunnel->client,
+                                               &near_link_owner, tunnel);
+    link_start(tunnel->near_joined.link);
+    NET_UNTIL(mux_session_links_up(tunnel->client) == 2 &&
+              mux_session_links_up(tunnel->server) == 2);
+}
+
 void net_tunnel_relink(struct net_tunnel *tunnel)
 {
     net_tunnel_link(tunnel);
@@ -340,6 +359,8 @@ void net_tunnel_step(void *context)
     }
     for (uint32_t steps = net_random(4); steps > 0; steps--)
         net_wire_step(&tunnel->wire);
+    for (uint32_t steps = net_random(4); steps > 0; steps--)
+        net_wire_step(&tunnel->wire_joined);
 }
 
 void net_tunnel_prepare(struct net_tunnel *tunnel, bool tls, bool tcp)
@@ -358,7 +379,7 @@ void net_tunnel_prepare(struct net_tunnel *tunnel, bool tls, bool tcp)
     memset(tunnel, 0, sizeof *tunnel);
     tunnel->tls = tls;
     tunnel->tcp = tcp;
-    tunnel->wire.is_cut = true;
+    tunnel->wire.is_cut = tunnel->wire_joined.is_cut = true;
     mux_settings_default(&settings);
     settings.software = (struct mux_text){"test", 4};
     settings.identity = (struct mux_text){"alice", 5};
@@ -400,10 +421,13 @@ void net_tunnel_close(struct net_tunnel *tunnel)
 {
     if (tunnel->near.link)
         link_abort(tunnel->near.link);
-    tunnel->near.link = NULL;
+    if (tunnel->near_joined.link)
+        link_abort(tunnel->near_joined.link);
+    tunnel->near.link = tunnel->near_joined.link = NULL;
     net_wire_cut(&tunnel->wire, false);
+    net_wire_cut(&tunnel->wire_joined, false);
     /* The server's links are told that they are gone. */
-    for (uint64_t limit = net_patience(); tunnel->far.link; net_turn())
+    for (uint64_t limit = net_patience(); tunnel->far.link || tunnel->far_joined.link; net_turn())
         net_check_patience(limit, "the server's link ends", __FILE__, __LINE__);
     for (size_t i = 0; i < tunnel->count; i++)
         close_flow(&tunnel->flows[i]);

@@ -55,6 +55,10 @@ struct net_tunnel {
     struct net_link_end near;
     struct net_link_end far;
     struct net_wire wire;
+    /* Of a link that has joined the first one: net_tunnel_join(). */
+    struct net_link_end near_joined;
+    struct net_link_end far_joined;
+    struct net_wire wire_joined;
     struct net_flow flows[NET_FLOWS];
     size_t count;
     unsigned established; /* how often the client was told */
@@ -75,6 +79,8 @@ void net_tunnel_step(void *context);
 void net_tunnel_relink(struct net_tunnel *tunnel);
 /* The same without waiting. */
 void net_tunnel_link(struct net_tunnel *tunnel);
+/* Another link beside the first one. Waits until it stands. */
+void net_tunnel_join(struct net_tunnel *tunnel);
 /* The instance that has the session gets the link that was handed on. */
 void net_tunnel_forward(struct net_tunnel *tunnel);
 /* No ping is under way: time may jump, and the link lives on. */

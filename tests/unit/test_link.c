@@ -1027,6 +1027,69 @@ static void a_newer_link_takes_over(void **state)
     }
 }
 
+/* Every byte at its place, whichever link it takes. */
+static void two_links_carry_a_stream(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        net_tunnel_open(&tunnel, false, false);
+        net_tunnel_join(&tunnel);
+        struct net_flow *flow = net_flow_open(&tunnel, 1000000, 1000000);
+        struct net_flow *other = net_flow_open(&tunnel, 300000, 3000);
+        NET_UNTIL(net_flow_is_complete(flow) && net_flow_is_complete(other));
+        assert_true(tunnel.wire.carried[0] > 100000 && tunnel.wire_joined.carried[0] > 100000);
+        assert_true(tunnel.wire.carried[1] > 100000 && tunnel.wire_joined.carried[1] > 100000);
+        net_tunnel_close(&tunnel);
+    }
+}
+
+/* A stream goes on when either is lost, without another one. */
+static void one_of_two_links_is_lost(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        net_tunnel_open(&tunnel, false, true);
+        net_tunnel_join(&tunnel);
+        struct net_flow *flow = net_flow_open(&tunnel, 600000, 600000);
+        NET_UNTIL(flow->target.received > 100000 && flow->client.received > 100000);
+        net_wire_cut(first ? &tunnel.wire : &tunnel.wire_joined, true);
+        NET_UNTIL(net_flow_is_complete(flow));
+        assert_int_equal(tunnel.established, 1);
+        assert_int_equal(mux_session_links_up(tunnel.client), 1);
+        assert_int_equal(mux_session_links_up(tunnel.server), 1);
+        net_tunnel_close(&tunnel);
+    }
+}
+
+static bool is_quiet(const struct link *link)
+{
+    struct mux_pings asked = mux_link_pings(link_mux(link));
+
+    return asked.asked == asked.answered;
+}
+
+/* Then none of its links carries the session on, at either end. */
+static void one_of_two_links_breaks_the_protocol(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        net_tunnel_open(&tunnel, false, false);
+        net_tunnel_join(&tunnel);
+        struct net_wire *wire = first ? &tunnel.wire : &tunnel.wire_joined;
+        NET_UNTIL(is_quiet(tunnel.near.link) && is_quiet(tunnel.far.link) &&
+                  is_quiet(tunnel.near_joined.link) && is_quiet(tunnel.far_joined.link));
+        /* To the server: a WebSocket frame with a mask of 0, in it an unknown frame. */
+        assert_true(send(wire->ends[1], "\x82\x88\0\0\0\0\x7f\0\0\0\0\0\0\0", 14, 0) == 14);
+        NET_UNTIL(mux_session_is_broken(tunnel.server));
+        NET_UNTIL(!tunnel.far.link && !tunnel.far_joined.link);
+        assert_int_equal(tunnel.far.how, LINK_END_PROTOCOL);
+        assert_int_equal(tunnel.far_joined.how, LINK_END_PROTOCOL);
+        assert_string_equal(tunnel.far.reason, tunnel.far_joined.reason);
+        NET_UNTIL(!tunnel.near.link && !tunnel.near_joined.link);
+        net_tunnel_close(&tunnel);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1056,6 +1119,9 @@ int main(void)
         NET_TEST(what_is_held_is_bounded),
         NET_TEST(what_is_not_taken_ends_the_link),
         NET_TEST(a_newer_link_takes_over),
+        NET_TEST(two_links_carry_a_stream),
+        NET_TEST(one_of_two_links_is_lost),
+        NET_TEST(one_of_two_links_breaks_the_protocol),
     };
 
     return NET_RUN(tests);
