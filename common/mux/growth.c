@@ -5,13 +5,15 @@
 enum {
     MS = 1000,
     LOOK_US = 200 * MS,
-    /* A path is long from here on: a round trip of a LAN is shorter. */
-    LONG_US = 3 * MS,
     /* More than pings and their like. */
     LITTLE = 256,
     TRIAL_US = 1500 * MS,
     CONTENT_US = 60 * 1000 * MS,
     IDLE_US = 60 * 1000 * MS,
+    SHORT_US = 60 * 1000 * MS,
+    /* Bytes, about. */
+    SEGMENT = 1448,
+    RETRANSMITTED_LEAST = 3,
 };
 
 void mux_growth_init(struct mux_growth *growth)
@@ -65,15 +67,27 @@ static void grow(struct mux_growth *growth, const struct mux_growth_facts *facts
     growth->wanted = facts->links + 1;
 }
 
+/* On a short path a lost segment costs little: only many of them are worth another link. Loopback
+ * loses none, but a kernel sends some again when an acknowledgement is late. */
+static bool loses_much(const struct mux_growth *growth, const struct mux_growth_facts *facts)
+{
+    return facts->rtt_us > 0 && facts->retransmitted >= RETRANSMITTED_LEAST &&
+           facts->retransmitted > growth->sent / SEGMENT / 1000;
+}
+
 static void decide(struct mux_growth *growth, const struct mux_growth_facts *facts,
                    uint64_t passed_us)
 {
-    bool helps = facts->rtt_us >= LONG_US || (facts->lossy && facts->rtt_us > 0);
+    bool helps = facts->rtt_us >= MUX_GROWTH_LONG_US || loses_much(growth, facts);
     bool pressed = growth->waited_us > passed_us / 2;
     uint64_t rate = growth->sent * 1000 * MS / passed_us;
 
     if (growth->sent > LITTLE)
         growth->busy_us = facts->now_us;
+    if (helps)
+        growth->helped_us = facts->now_us;
+    else if (growth->wanted > 1 && facts->now_us - growth->helped_us >= SHORT_US)
+        growth->wanted = 1;
     if (!helps || growth->busy_us == 0)
         return;
     if (facts->now_us - growth->busy_us >= IDLE_US) {

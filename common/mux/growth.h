@@ -8,16 +8,24 @@
  *   - While bytes wait and no link is free, more are asked for: twice as many where segments get
  *     lost, since there each link has its own share; one at a time otherwise, and none any more for
  *     a while when the last one has not helped.
- *   - When little was sent for a minute, the second one stays and the others go.
+ *   - When little was sent for a minute, the second one stays and the others go. When it has not
+ *     been so for a minute that more than one helps, they all go but one: a busy machine can make a
+ *     short path look long.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A path is long from here on: a round trip of a LAN is shorter. */
+#define MUX_GROWTH_LONG_US 3000
+/* So many pings say the same before it is believed. */
+#define MUX_GROWTH_PINGS 5
+
 struct mux_growth {
     unsigned wanted;      /* links, 1 at least */
     uint64_t looked_us;   /* when the present look began; 0: there was none */
+    uint64_t helped_us;   /* when the path was long, or lost something, last */
     uint64_t busy_us;     /* when more than a little was sent last */
     uint64_t pressed_us;  /* since when bytes wait and no link is free; 0: not now */
     uint64_t waited_us;   /* how long they did, in this look */
@@ -30,10 +38,11 @@ struct mux_growth {
 /* What a look goes by. */
 struct mux_growth_facts {
     uint64_t now_us;
-    uint64_t rtt_us; /* the shortest of any link; 0: unknown */
-    bool lossy;      /* segments were sent again lately */
-    unsigned links;  /* that are up */
-    unsigned most;   /* that are allowed */
+    uint64_t rtt_us;        /* the shortest of any link; 0: not known well */
+    bool lossy;             /* segments were sent again lately */
+    uint64_t retransmitted; /* segments, in this look */
+    unsigned links;         /* that are up */
+    unsigned most;          /* that are allowed */
 };
 
 void mux_growth_init(struct mux_growth *growth);

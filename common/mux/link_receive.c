@@ -142,6 +142,10 @@ static int receive_pong(struct mux_link *link, uint64_t token)
     link->asked_us = link->ping_due ? session->now_us : 0;
     while (list_pop(&link->told_before))
         ;
+    /* It may have been slow by chance. */
+    if (session->version >= MUX_VERSION_LINKS && link->pings.answered < MUX_GROWTH_PINGS &&
+        link->rtt_min_us >= MUX_GROWTH_LONG_US)
+        mux_core_ask(link);
     mux_schedule_trust(link);
     if (session->callbacks->measured)
         session->callbacks->measured(session->context, link, link->rtt_us);

@@ -98,8 +98,10 @@ void mux_link_probe(struct mux_link *link, uint64_t now_us, uint64_t dead_after_
 
 void mux_link_observe(struct mux_link *link, const struct mux_path *path, uint64_t now_us)
 {
-    if (path->retransmitted > link->path.retransmitted)
+    if (path->retransmitted > link->path.retransmitted) {
         link->session->lossy_us = now_us;
+        link->session->retransmitted += path->retransmitted - link->path.retransmitted;
+    }
     link->path = *path;
 }
 

@@ -136,21 +136,30 @@ static void end_lingering(struct mux_session *session)
     }
 }
 
+/* The machine may have been busy; a short round trip is one all the same. */
+static bool is_rtt_known(const struct mux_link *link)
+{
+    return link->pings.answered >= MUX_GROWTH_PINGS ||
+           (link->rtt_min_us > 0 && link->rtt_min_us < MUX_GROWTH_LONG_US);
+}
+
 /* Would more links help? */
 static void look_at_growth(struct mux_session *session)
 {
     struct mux_growth_facts facts = {
         .now_us = session->now_us,
         .lossy = session->lossy_us != 0 && session->now_us - session->lossy_us < LOSSY_US,
+        .retransmitted = session->retransmitted,
         .links = session->up_count,
         .most = session->settings.links_max,
     };
 
     for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
         const struct mux_link *link = session->links[i];
-        if (link && link->rtt_min_us > 0 && (facts.rtt_us == 0 || link->rtt_min_us < facts.rtt_us))
+        if (link && is_rtt_known(link) && (facts.rtt_us == 0 || link->rtt_min_us < facts.rtt_us))
             facts.rtt_us = link->rtt_min_us;
     }
+    session->retransmitted = 0;
     if (mux_growth_look(&session->growth, &facts))
         mux_schedule_tell_wanted(session);
 }

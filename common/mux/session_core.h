@@ -167,6 +167,7 @@ struct mux_session {
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
     uint64_t quick_us;       /* when something small was sent last */
     uint64_t lossy_us;       /* when a link's kernel sent something again last; 0: never */
+    uint64_t retransmitted;  /* segments, by links' kernels, since growth looked last */
     struct mux_growth growth;
     unsigned links_told;          /* wanted, as the owner was told last */
     unsigned links_asked;         /* client: wanted by the peer */

@@ -590,6 +590,7 @@ static void a_full_link_of_a_long_path_wants_more(void **state)
     drop(1);
     open_stream();
     client.links[0]->rtt_min_us = RTT;
+    client.links[0]->pings.asked = client.links[0]->pings.answered = MUX_GROWTH_PINGS;
     for (int round = 0; round < 40; round++) {
         size_t room = mux_stream_want_write(client.stream);
         client.received = 0;
