@@ -69,6 +69,8 @@ BAD_SERVER = {
     "origin without a scheme": (SERVER + ["--allow-origin", "example.com"], ["--allow-origin", "SCHEME://HOST"]),
     "any origin": (SERVER + ["--allow-origin", "*"], ["--allow-origin", "SCHEME://HOST"]),
     "stray word": (SERVER + ["stray"], ["argument 5"]),
+    "more links than there can be": (SERVER + ["--max-links", "17"], ["--max-links", "16 links"]),
+    "no link": (SERVER + ["--max-links", "0"], ["--max-links", "1"]),
     "congestion control that does not exist": (SERVER + ["--congestion-control", "nope"], ["--congestion-control nope", "it has .*reno"]),
     "number with a tail": (SERVER + ["--ping-interval", "20x"], ["20x"]),
 }
@@ -115,6 +117,8 @@ BAD_CLIENT = {
     "role with a blank": (CLIENT + PAIR + ["--snowflake-role", "a b"], ["--snowflake-role", "spaces"]),
     "token URL with a path": (CLIENT + PAIR + ["--snowflake-url", "https://x.example/oauth"], ["--snowflake-url", "without a path"]),
     "token URL without TLS": (CLIENT + PAIR + ["--snowflake-url", "http://x.example"], ["--snowflake-url", "https://"]),
+    "more links than there can be": (CLIENT + ["--links", "17"], ["--links", "16 links"]),
+    "no link": (CLIENT + ["--links", "0"], ["--links", "1"]),
     "congestion control that does not exist": (CLIENT + ["--congestion-control", "nope"], ["--congestion-control nope", "it has .*reno"]),
     "header without a colon": (CLIENT + ["--header", "abc"], ["entry 1", "NAME:VALUE"]),
     "header of the handshake": (CLIENT + ["--header", "Sec-WebSocket-Key: x"], ["--header Sec-WebSocket-Key", "handshake"]),
