@@ -4,16 +4,19 @@
 
 #include "base/memory.h"
 #include "io/clock.h"
+#include "monitoring/telemetry.h"
 
 struct carrier_link *carrier_add(struct carrier *carrier, struct worker *worker,
                                  struct transport *transport, const struct link_owner *owner,
                                  size_t frame_max)
 {
     struct carrier_link *at = memory_new(sizeof *at);
+    const struct link_counters counters = telemetry_link(worker);
 
     at->carrier = carrier;
     at->since_us = clock_now_us();
     at->link = link_new_client(worker, transport, carrier->session, owner, at);
+    link_count(at->link, &counters);
     list_append(&carrier->links, &at->node);
     mux_session_limit_messages(carrier->session, (uint32_t)frame_max);
     link_limit_frames(at->link, frame_max);

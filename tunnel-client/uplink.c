@@ -414,6 +414,11 @@ static void look_at_links(struct uplink *uplink)
     timer_fire(uplink->join);
 }
 
+static void count_join(const struct uplink *uplink, enum metrics_join result)
+{
+    metrics_add(uplink->worker->metrics, METRIC_LINK_JOINS, result, 0, 1);
+}
+
 static enum joining_failure join_failure(int status, const struct mux_reject *rejection)
 {
     if (rejection && rejection->code == MUX_CODE_UNKNOWN_SESSION)
@@ -426,11 +431,15 @@ static void join_failed(struct uplink *uplink, const char *hop, int status,
                         const struct mux_reject *rejection, const char *reason, unsigned asked_ms)
 {
     unsigned links = carrier_welcomed(uplink->current);
+    enum joining_failure failure = join_failure(status, rejection);
     char text[JOINING_REASON_MAX];
 
     snprintf(text, sizeof text, "%.16s: %.170s", hop, reason);
+    count_join(uplink, rejection                    ? telemetry_join(rejection->code)
+                       : failure == JOINING_REFUSED ? METRICS_JOIN_REFUSED
+                                                    : METRICS_JOIN_FAILED);
     bool again = strcmp(text, uplink->joining.reason) == 0;
-    uint64_t wait_ms = joining_failed(&uplink->joining, join_failure(status, rejection), text,
+    uint64_t wait_ms = joining_failed(&uplink->joining, failure, text,
                                       rejection ? rejection->retry_after_ms : asked_ms, links,
                                       random_below(UINT32_MAX), clock_now_us());
     log_event(uplink->worker->log, again ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "join_failed",
@@ -831,6 +840,7 @@ static void on_joined(void *context, struct mux_link *link, const struct mux_wel
     struct carrier_link *at = carrier_find(carrier, link);
 
     note_welcome(at);
+    count_join(uplink, METRICS_JOIN_JOINED);
     obey_frames(carrier, welcome->message_max);
     log_info(uplink->worker->log, "link_joined", "One more link to the server is up",
              log_str("protection", link_protection(at->link)),
@@ -1053,6 +1063,13 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view)
         view->sessions++;
         view->links += mux_session_links_up(list_entry(at, struct carrier, node)->session);
     }
+}
+
+void uplink_sum_up(const struct uplink *uplink, struct telemetry_sessions *sum)
+{
+    telemetry_add_session(sum, uplink->current->session);
+    list_each(at, &uplink->leaving)
+        telemetry_add_session(sum, list_entry(at, struct carrier, node)->session);
 }
 
 void uplink_measure(struct uplink *uplink)

@@ -9,6 +9,7 @@
 #include "io/reload.h"
 #include "io/worker.h"
 #include "journal.h"
+#include "monitoring/telemetry.h"
 #include "options.h"
 #include "tunnel/link.h"
 
@@ -61,6 +62,8 @@ struct uplink_view {
     const struct journal *journal;
 };
 void uplink_view(const struct uplink *uplink, struct uplink_view *view);
+/* Adds its sessions. */
+void uplink_sum_up(const struct uplink *uplink, struct telemetry_sessions *sum);
 /* Has the round trip measured, if that was not done lately: somebody looks. */
 void uplink_measure(struct uplink *uplink);
 /* The session, when streams can be opened: it has been up before and has a link; else NULL. */

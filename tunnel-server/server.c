@@ -30,13 +30,16 @@ struct server_link {
 
 /* ---- other instances */
 
-static void say_rejected(const struct server_link *entry, struct mux_text reason)
+static void say_rejected(const struct server_link *entry, const struct mux_reject *reject)
 {
     struct log *log = entry->server->worker->log;
-    const struct log_field fields[] = {log_str("peer", entry->peer),
-                                       log_str("identity", entry->identity),
-                                       log_bytes("reason", reason.bytes, reason.size)};
+    const struct log_field fields[] = {
+        log_str("peer", entry->peer), log_str("identity", entry->identity),
+        log_bytes("reason", reject->reason.bytes, reject->reason.size)};
 
+    if (entry->joins)
+        metrics_add(entry->server->worker->metrics, METRIC_LINK_JOINS, telemetry_join(reject->code),
+                    0, 1);
     /* Nobody misses a link while there are others. */
     if (entry->joins)
         log_event(log, LOG_LEVEL_INFO, "join_refused", "One more link of a session was refused",
@@ -54,7 +57,7 @@ static void on_searched(void *context, struct transport *transport)
 
     entry->search = NULL;
     if (!transport) {
-        say_rejected(entry, reject.reason);
+        say_rejected(entry, &reject);
         link_reject(entry->link, &reject);
         return;
     }
@@ -93,8 +96,10 @@ static struct mux_link *on_hello(void *context, struct link *link, const struct 
                                          entry->peer, hello, reject, &entry->session);
 
     entry->joined = mux && hello->join;
+    if (entry->joined)
+        metrics_add(entry->server->worker->metrics, METRIC_LINK_JOINS, METRICS_JOIN_JOINED, 0, 1);
     if (!mux && !search_elsewhere(entry, hello, reject))
-        say_rejected(entry, reject->reason);
+        say_rejected(entry, reject);
     return mux;
 }
 
@@ -246,6 +251,7 @@ static bool admit_link(struct server *server, struct tenant *tenant, const char 
 static void add_link(struct server *server, struct transport *transport, const char *identity,
                      const char *peer, bool handed_on)
 {
+    const struct link_counters counters = telemetry_link(server->worker);
     struct server_link *entry;
 
     struct tenant *tenant = tenant_use(&server->tenants, identity, peer);
@@ -264,6 +270,7 @@ static void add_link(struct server *server, struct transport *transport, const c
     entry->handed_on = handed_on;
     entry->link = handed_on ? link_new_handed_on(server->worker, transport, &link_owner, entry)
                             : link_new_server(server->worker, transport, &link_owner, entry);
+    link_count(entry->link, &counters);
     link_limit_frames(entry->link, server->options->shared.max_frame);
 }
 

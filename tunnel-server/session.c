@@ -673,11 +673,8 @@ void session_write_all(const struct session_host *host, struct json_writer *json
     json_put_end(json);
 }
 
-size_t session_link_count(const struct session_host *host)
+void session_sum_up(const struct session_host *host, struct telemetry_sessions *sum)
 {
-    size_t count = 0;
-
     list_each(at, &host->sessions)
-        count += list_entry(at, struct session, node)->link_count;
-    return count;
+        telemetry_add_session(sum, list_entry(at, struct session, node)->mux);
 }

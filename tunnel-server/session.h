@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/list.h"
 #include "cluster.h"
+#include "monitoring/telemetry.h"
 #include "options.h"
 #include "tenant.h"
 #include "tunnel/link.h"
@@ -55,7 +56,7 @@ struct link *session_give_way_link(struct tenant *tenant);
 void session_drain_all(struct session_host *host);
 /* The array "sessions" of /status.json. */
 void session_write_all(const struct session_host *host, struct json_writer *json);
-/* Links that carry sessions now. */
-size_t session_link_count(const struct session_host *host);
+/* Adds all sessions. */
+void session_sum_up(const struct session_host *host, struct telemetry_sessions *sum);
 /* Ends all sessions: what streams they have are reset. */
 void session_stop_all(struct session_host *host);

@@ -36,9 +36,11 @@ static void on_server_status_collect(void *context)
     const struct status *status = context;
     const struct server *server = status->server;
     struct metrics *metrics = server->worker->metrics;
+    struct telemetry_sessions sum = {0};
 
     telemetry_collect(server->telemetry);
-    metrics_set(metrics, METRIC_LINKS, 0, 0, session_link_count(&server->host));
+    session_sum_up(&server->host, &sum);
+    telemetry_collect_sessions(server->telemetry, &sum);
     metrics_set(metrics, METRIC_HANDSHAKES, 0, 0, http_server_count(server->http));
     metrics_set(metrics, METRIC_SESSIONS, 0, 0, server->host.session_count);
     size_t broker = 0; /* in METRICS_BROKER */

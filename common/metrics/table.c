@@ -11,6 +11,58 @@ const struct metric metrics_table[METRICS] = {
                               "now",
                       .kind = METRIC_GAUGE,
                       .place = METRIC_BOTH},
+    [METRIC_LINKS_BY_ROLE] =
+        {.name = "links_by_role",
+         .help =
+             "The same links by what they are to their session now: lead (carries what is small, "
+             "and the session's own messages; one for each session with a link), other, suspect "
+             "(does not answer, and carries nothing until it does)",
+         .kind = METRIC_GAUGE,
+         .place = METRIC_BOTH,
+         .labels = {{"role", METRICS_LINK_ROLE}}},
+    [METRIC_LINKS_WANTED] = {.name = "links_wanted",
+                             .help =
+                                 "Links that would help now, for all sessions together: one for "
+                                 "each, and more on a path that is long or loses packets",
+                             .kind = METRIC_GAUGE,
+                             .place = METRIC_BOTH},
+    [METRIC_LINK_JOINS] =
+        {.name = "link_joins_total",
+         .help = "Attempts to add a link to a session that had one, by result: joined, limit (the "
+                 "server allows no more), unknown_session (an instance answered that does not have "
+                 "the session), refused (any other answer that is a refusal, also by something in "
+                 "between), failed (no answer; at the client only)",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_BOTH,
+         .labels = {{"result", METRICS_JOIN}}},
+    [METRIC_LINK_SENT_BYTES] =
+        {.name = "link_sent_bytes_total",
+         .help = "Bytes that sessions sent over links, before WebSocket and TLS, by what the link "
+                 "was then; roles as in links_by_role",
+         .kind = METRIC_COUNTER,
+         .unit = METRIC_BYTES,
+         .place = METRIC_BOTH,
+         .labels = {{"role", METRICS_LINK_ROLE}}},
+    [METRIC_RESENT_BYTES] =
+        {.name = "resent_bytes_total",
+         .help = "Bytes of streams that went over a link a second time: what a lost "
+                 "or suspect link had, and short messages on a path that loses "
+                 "packets. What a resumed session sends again is not counted",
+         .kind = METRIC_COUNTER,
+         .unit = METRIC_BYTES,
+         .place = METRIC_BOTH},
+    [METRIC_OUT_OF_ORDER_BYTES] =
+        {.name = "out_of_order_bytes",
+         .help = "Bytes held because others before them are still on their way over another link",
+         .kind = METRIC_GAUGE,
+         .unit = METRIC_BYTES,
+         .place = METRIC_BOTH},
+    [METRIC_RETRANSMITTED_SEGMENTS] =
+        {.name = "link_retransmitted_segments_total",
+         .help = "TCP segments of links that this end's kernel sent again (Linux, macOS): the path "
+                 "loses packets, or is full",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_BOTH},
     [METRIC_LINKS_OPENED] = {.name = "links_opened_total",
                              .help = "Links that started to carry a session, new, resumed or "
                                      "beside others",

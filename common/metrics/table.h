@@ -8,6 +8,13 @@
 enum metric_id {
     METRIC_BUILD_INFO,
     METRIC_LINKS,
+    METRIC_LINKS_BY_ROLE,
+    METRIC_LINKS_WANTED,
+    METRIC_LINK_JOINS,
+    METRIC_LINK_SENT_BYTES,
+    METRIC_RESENT_BYTES,
+    METRIC_OUT_OF_ORDER_BYTES,
+    METRIC_RETRANSMITTED_SEGMENTS,
     METRIC_LINKS_OPENED,
     METRIC_LINK_ENDS,
     METRIC_DIALS,
@@ -70,6 +77,8 @@ enum metrics_set {
     METRICS_NO_SET,
     METRICS_RELEASE,      /* the program's version */
     METRICS_LINK_END,     /* enum link_end */
+    METRICS_LINK_ROLE,    /* enum link_role */
+    METRICS_JOIN,         /* enum metrics_join */
     METRICS_HOP,          /* where a dial failed: enum http_hop, "tunnel" */
     METRICS_DOOR,         /* how a connection left the door: enum http_server_end */
     METRICS_CLUSTER,      /* of the configuration */
@@ -105,6 +114,16 @@ enum metrics_limit {
     METRICS_LIMIT_GAVE_WAY, /* ended, for somebody who had less */
 };
 #define METRICS_LIMITS 9
+
+/* What became of an attempt to add a link. */
+enum metrics_join {
+    METRICS_JOIN_JOINED,
+    METRICS_JOIN_LIMIT,
+    METRICS_JOIN_UNKNOWN_SESSION,
+    METRICS_JOIN_REFUSED,
+    METRICS_JOIN_FAILED,
+};
+#define METRICS_JOINS 5
 
 enum metrics_latency { METRICS_LATENCY_PRODUCE, METRICS_LATENCY_FETCH };
 

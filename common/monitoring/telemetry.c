@@ -28,6 +28,7 @@ struct telemetry {
     uint64_t started_us;
     const char *release[1];
     const char *link_ends[LINK_ENDS];
+    const char *link_roles[LINK_ROLES];
     const char *hops[HOPS];
     const char *door[HTTP_SERVER_ENDS];
     const char *results[RESULTS];
@@ -88,6 +89,8 @@ static void fill_fixed_names(struct telemetry *telemetry)
     telemetry->release[0] = KAFKA_TUNNEL_VERSION;
     for (size_t i = 0; i < LINK_ENDS; i++)
         telemetry->link_ends[i] = link_end_name((enum link_end)i);
+    for (size_t i = 0; i < LINK_ROLES; i++)
+        telemetry->link_roles[i] = link_role_name((enum link_role)i);
     for (size_t i = 0; i < HOPS - 1; i++)
         telemetry->hops[i] = http_hop_name((enum http_hop)i);
     telemetry->hops[HOPS - 1] = "tunnel";
@@ -134,6 +137,12 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_LIMIT_DIALS] = "dials",
         [METRICS_LIMIT_MEMORY] = "memory",
         [METRICS_LIMIT_GAVE_WAY] = "gave_way"};
+    static const char *const joins[METRICS_JOINS] = {[METRICS_JOIN_JOINED] = "joined",
+                                                     [METRICS_JOIN_LIMIT] = "limit",
+                                                     [METRICS_JOIN_UNKNOWN_SESSION] =
+                                                         "unknown_session",
+                                                     [METRICS_JOIN_REFUSED] = "refused",
+                                                     [METRICS_JOIN_FAILED] = "failed"};
     static const char *const levels[LEVELS] = {"error", "warning", "info", "debug"};
     struct telemetry *telemetry = memory_new(sizeof *telemetry);
 
@@ -149,6 +158,8 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
     const struct metrics_names sets[METRICS_SETS] = {
         [METRICS_RELEASE] = {telemetry->release, 1, false},
         [METRICS_LINK_END] = {telemetry->link_ends, LINK_ENDS, false},
+        [METRICS_LINK_ROLE] = {telemetry->link_roles, LINK_ROLES, false},
+        [METRICS_JOIN] = {joins, METRICS_JOINS, false},
         [METRICS_HOP] = {telemetry->hops, HOPS, true},
         [METRICS_DOOR] = {telemetry->door, HTTP_SERVER_ENDS, false},
         [METRICS_CLUSTER] = {telemetry->targets, clusters, false},
@@ -267,4 +278,53 @@ struct relay_counters telemetry_relay(const struct worker *worker, size_t target
         .from_socket = metrics_at(metrics, METRIC_STREAM_BYTES, target, from_socket),
         .stalls = {[MUX_STALL_CREDIT] = metrics_at(metrics, METRIC_WINDOW_STALLS, 0, 0),
                    [MUX_STALL_MEMORY] = metrics_at(metrics, METRIC_MEMORY_STALLS, 0, 0)}};
+}
+
+struct link_counters telemetry_link(const struct worker *worker)
+{
+    struct metrics *metrics = worker->metrics;
+    struct link_counters counters = {.sent_again = metrics_at(metrics, METRIC_RESENT_BYTES, 0, 0),
+                                     .retransmitted =
+                                         metrics_at(metrics, METRIC_RETRANSMITTED_SEGMENTS, 0, 0)};
+
+    for (size_t i = 0; i < LINK_ROLES; i++)
+        counters.sent[i] = metrics_at(metrics, METRIC_LINK_SENT_BYTES, i, 0);
+    return counters;
+}
+
+enum metrics_join telemetry_join(uint16_t code)
+{
+    switch (code) {
+    case MUX_CODE_LIMIT:
+        return METRICS_JOIN_LIMIT;
+    case MUX_CODE_UNKNOWN_SESSION:
+        return METRICS_JOIN_UNKNOWN_SESSION;
+    default:
+        return METRICS_JOIN_REFUSED;
+    }
+}
+
+/* ---- sessions */
+
+void telemetry_add_session(struct telemetry_sessions *sum, const struct mux_session *session)
+{
+    const struct mux_link *link;
+
+    sum->links_wanted += mux_session_links_wanted(session);
+    sum->out_of_order += mux_session_held_out_of_order(session);
+    for (unsigned at = 0; (link = mux_session_next_link(session, &at));) {
+        sum->links++;
+        sum->by_role[link_role(link)]++;
+    }
+}
+
+void telemetry_collect_sessions(struct telemetry *telemetry, const struct telemetry_sessions *sum)
+{
+    struct metrics *metrics = telemetry->metrics;
+
+    metrics_set(metrics, METRIC_LINKS, 0, 0, sum->links);
+    metrics_set(metrics, METRIC_LINKS_WANTED, 0, 0, sum->links_wanted);
+    metrics_set(metrics, METRIC_OUT_OF_ORDER_BYTES, 0, 0, sum->out_of_order);
+    for (size_t i = 0; i < LINK_ROLES; i++)
+        metrics_set(metrics, METRIC_LINKS_BY_ROLE, i, 0, sum->by_role[i]);
 }

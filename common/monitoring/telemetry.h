@@ -9,6 +9,7 @@
 
 #include "io/worker.h"
 #include "metrics/metrics.h"
+#include "tunnel/link.h"
 #include "tunnel/relay.h"
 
 struct telemetry;
@@ -50,3 +51,20 @@ void telemetry_collect(struct telemetry *telemetry);
 /* Where a relay counts, by its target (in METRICS_TARGET) and by where its socket leads: METRICS_UP
  * or METRICS_DOWN. */
 struct relay_counters telemetry_relay(const struct worker *worker, size_t target, size_t to_socket);
+
+/* Where a link counts. */
+struct link_counters telemetry_link(const struct worker *worker);
+/* What REJECT with this code makes of an attempt to add a link. */
+enum metrics_join telemetry_join(uint16_t code);
+
+/* All sessions of a program, together. */
+struct telemetry_sessions {
+    uint64_t links;
+    uint64_t by_role[LINK_ROLES];
+    uint64_t links_wanted;
+    uint64_t out_of_order; /* bytes */
+};
+
+/* Begin with zeros. Linear in the session's streams: for when somebody asks for the page. */
+void telemetry_add_session(struct telemetry_sessions *sum, const struct mux_session *session);
+void telemetry_collect_sessions(struct telemetry *telemetry, const struct telemetry_sessions *sum);

@@ -266,6 +266,30 @@ unsigned mux_session_links_up(const struct mux_session *session)
     return session->up_count;
 }
 
+unsigned mux_session_links_wanted(const struct mux_session *session)
+{
+    return session->links_told;
+}
+
+enum mux_want mux_session_want(const struct mux_session *session)
+{
+    if (session->links_told < 2)
+        return MUX_WANT_NONE;
+    if (session->links_asked > session->growth.wanted)
+        return MUX_WANT_PEER;
+    return session->growth.wanted > 2 ? MUX_WANT_ROOM : MUX_WANT_SPARE;
+}
+
+const struct mux_link *mux_session_next_link(const struct mux_session *session, unsigned *at)
+{
+    while (*at < MUX_LINKS_MAX) {
+        const struct mux_link *link = session->links[(*at)++];
+        if (link && link->phase == MUX_PHASE_UP)
+            return link;
+    }
+    return NULL;
+}
+
 const struct mux_link *mux_session_lead(const struct mux_session *session)
 {
     return session->lead;

@@ -57,6 +57,12 @@ const struct mux_session_key *mux_session_key(const struct mux_session *session)
 /* A link is up. */
 bool mux_session_established(const struct mux_session *session);
 unsigned mux_session_links_up(const struct mux_session *session);
+/* So many would help, in either direction. */
+unsigned mux_session_links_wanted(const struct mux_session *session);
+enum mux_want mux_session_want(const struct mux_session *session);
+/* The links that are up, one after the other; *at is 0 before the first. NULL: that was the last.
+ */
+const struct mux_link *mux_session_next_link(const struct mux_session *session, unsigned *at);
 /* The link that carries what is small; NULL: none is up. */
 const struct mux_link *mux_session_lead(const struct mux_session *session);
 /* The latest round trip of that one, 0 while there is none. */

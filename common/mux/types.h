@@ -37,6 +37,14 @@ enum mux_entry {
     MUX_ENTRY_JOIN,   /* it is one more */
 };
 
+/* Why a session wants more than one link. */
+enum mux_want {
+    MUX_WANT_NONE,  /* one is enough */
+    MUX_WANT_SPARE, /* the path is long or loses: another one stands by */
+    MUX_WANT_ROOM,  /* bytes waited, and no link had room */
+    MUX_WANT_PEER,  /* the other end has asked for it, for what that sends */
+};
+
 /* What the kernel knows of the path of a link; 0 is unknown. */
 struct mux_path {
     uint64_t rate;          /* bytes/s that it delivers */

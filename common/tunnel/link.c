@@ -49,6 +49,9 @@ struct link {
     struct pace pace;
     size_t unsent_max; /* what the kernel was told of it */
     struct link_record record;
+    struct link_counters counters;
+    uint64_t sent_again;    /* counted so far */
+    uint64_t retransmitted; /* the same */
     uint64_t probe;     /* the ping whose answer proves that a frame has arrived; 0: none is out */
     size_t probed_size; /* of that frame */
     bool client;
@@ -162,8 +165,22 @@ static void link_let_go(struct link *link)
     link->mux = NULL;
 }
 
+static void count_retransmitted(struct link *link, const struct path_sample *sample)
+{
+    uint64_t now = sample->retransmitted_segments;
+
+    if (link->counters.retransmitted && now > link->retransmitted) {
+        *link->counters.retransmitted += now - link->retransmitted;
+        link->retransmitted = now;
+    }
+}
+
 static void link_free(struct link *link)
 {
+    struct path_sample sample;
+
+    if (link->counters.retransmitted && path_measure(transport_fd(link->transport), &sample))
+        count_retransmitted(link, &sample);
     forward_free(link->forward);
     watch_free(link->readable);
     watch_free(link->writable);
@@ -191,6 +208,31 @@ const char *link_end_name(enum link_end end)
     };
 
     return names[end];
+}
+
+const char *link_role_name(enum link_role role)
+{
+    static const char *const names[LINK_ROLES] = {
+        [LINK_ROLE_LEAD] = "lead",
+        [LINK_ROLE_OTHER] = "other",
+        [LINK_ROLE_SUSPECT] = "suspect",
+    };
+
+    return names[role];
+}
+
+enum link_role link_role(const struct mux_link *link)
+{
+    const struct mux_link_facts facts = mux_link_facts(link);
+
+    if (facts.suspect)
+        return LINK_ROLE_SUSPECT;
+    return facts.lead ? LINK_ROLE_LEAD : LINK_ROLE_OTHER;
+}
+
+void link_count(struct link *link, const struct link_counters *counters)
+{
+    link->counters = *counters;
 }
 
 struct mux_link *link_mux(const struct link *link)
@@ -268,6 +310,17 @@ static void note_received(struct link *link)
 }
 
 /* ---- output */
+
+/* Of what has just been pulled. */
+static void count_pulled(struct link *link, size_t size)
+{
+    if (size == 0 || !link->counters.sent_again || !mux_link_is_up(link->mux))
+        return;
+    uint64_t sent_again = mux_link_facts(link->mux).sent_again;
+    *link->counters.sent[link_role(link->mux)] += size;
+    *link->counters.sent_again += sent_again - link->sent_again;
+    link->sent_again = sent_again;
+}
 
 static const uint8_t *mask_key(struct link *link)
 {
@@ -359,10 +412,12 @@ static size_t fill_staging(struct link *link, size_t most, uint8_t **start)
         room = WORKER_WRITE_SIZE - front;
     if (room > most)
         room = most;
-    if (link->mux)
+    if (link->mux) {
         size = mux_link_pull(link->mux, at, room, clock_now_us());
-    else if (link->forward)
+        count_pulled(link, size);
+    } else if (link->forward) {
         size = read_forward(link, at, room);
+    }
     if (size > 0 && link->framed)
         at = put_frames(link, at, &size);
     else if (size > 0)
@@ -415,6 +470,7 @@ static void measure_pace(struct link *link)
     else
         pace_give_up(&link->pace);
     bound_unsent(link);
+    count_retransmitted(link, &sample);
     if (link->mux) {
         const struct mux_path path = {.rate = sample.rate,
                                       .retransmitted = sample.retransmitted_segments,

@@ -35,6 +35,25 @@ enum link_end {
 /* "closed", "lost", ...: for figures and records. */
 const char *link_end_name(enum link_end end);
 
+/* What a link is to its session at the moment. */
+enum link_role {
+    LINK_ROLE_LEAD, /* carries what is small, and the session's own messages */
+    LINK_ROLE_OTHER,
+    LINK_ROLE_SUSPECT, /* does not answer, and carries nothing until it does */
+};
+
+#define LINK_ROLES 3
+/* "lead", "other", "suspect". */
+const char *link_role_name(enum link_role role);
+enum link_role link_role(const struct mux_link *link);
+
+/* Where links count beside their records; all live as long as the worker. */
+struct link_counters {
+    uint64_t *sent[LINK_ROLES]; /* bytes, by what the link was then */
+    uint64_t *sent_again;       /* bytes of streams that went over a link a second time */
+    uint64_t *retransmitted;    /* segments that the kernel sent again, where it tells */
+};
+
 struct link_owner {
     /*
      * Server: HELLO has come. The owner finds or makes the session, accepts the link for it
@@ -70,6 +89,9 @@ void link_close(struct link *link, uint16_t code, const char *reason);
 
 /* Frees at once; ended() is not called. */
 void link_abort(struct link *link);
+
+/* For links that are lost as well. */
+void link_count(struct link *link, const struct link_counters *counters);
 
 /* The link may be dead without a sign of it: probes it, and gives it up after a short silence. */
 void link_probe(struct link *link);

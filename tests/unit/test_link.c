@@ -16,6 +16,7 @@
 #include "io/clock.h"
 #include "io/path.h"
 #include "mux/frame.h"
+#include "mux/session_core.h"
 #include "ws/decoder.h"
 #include "ws/frame.h"
 #include "ws/mask.h"
@@ -439,6 +440,41 @@ static void noise(void **state)
         NET_UNTIL(one.ended > 0);
         end_all();
     }
+}
+
+/* ---- counting */
+
+static void what_is_sent_counts_by_role(void **state)
+{
+    uint64_t sent[LINK_ROLES] = {0};
+    uint64_t sent_again = 0;
+    uint64_t retransmitted = 0;
+    const struct link_counters counters = {
+        {&sent[LINK_ROLE_LEAD], &sent[LINK_ROLE_OTHER], &sent[LINK_ROLE_SUSPECT]},
+        &sent_again,
+        &retransmitted};
+
+    (void)state;
+    for (int client = 0; client < 2; client++) {
+        begin(client, true);
+        link_count(one.link, &counters);
+        greet();
+        /* A ping, at least. */
+        assert_true(sent[LINK_ROLE_LEAD] >= MUX_FRAME_HEADER + 8);
+        assert_int_equal(sent[LINK_ROLE_OTHER] + sent[LINK_ROLE_SUSPECT] + sent_again, 0);
+        link_mux(one.link)->sent_again = 500;
+        link_mux(one.link)->suspect = true;
+        mux_link_ping(link_mux(one.link), clock_now_us());
+        NET_UNTIL(sent[LINK_ROLE_SUSPECT] == MUX_FRAME_HEADER + 8);
+        NET_UNTIL(pings().answered == pings().asked);
+        mux_link_ping(link_mux(one.link), clock_now_us());
+        NET_UNTIL(pings().answered == pings().asked);
+        assert_int_equal(sent_again, 500);
+        end_all();
+        memset(sent, 0, sizeof sent);
+        sent_again = 0;
+    }
+    assert_string_equal(link_role_name(LINK_ROLE_SUSPECT), "suspect");
 }
 
 /* ---- control frames */
@@ -1096,6 +1132,7 @@ int main(void)
         NET_TEST(frames_that_clients_may_not_send),
         NET_TEST(frames_that_servers_may_not_send),
         NET_TEST(noise),
+        NET_TEST(what_is_sent_counts_by_role),
         NET_TEST(pings_are_answered),
         NET_TEST(many_pings_at_once),
         NET_TEST(the_peer_closes),

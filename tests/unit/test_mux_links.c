@@ -607,6 +607,28 @@ static void a_full_link_of_a_long_path_wants_more(void **state)
         server.streams = 2; /* the content is looked at elsewhere */
     }
     assert_int_equal(client.wanted, 2);
+    assert_int_equal(mux_session_links_wanted(client.session), 2);
+    assert_int_equal(mux_session_want(client.session), MUX_WANT_SPARE);
+    client.session->growth.wanted = 3;
+    assert_int_equal(mux_session_want(client.session), MUX_WANT_ROOM);
+    client.session->links_asked = 4;
+    assert_int_equal(mux_session_want(client.session), MUX_WANT_PEER);
+}
+
+static void only_links_that_are_up_are_listed(void **state)
+{
+    const struct mux_link *link;
+    unsigned count = 0;
+
+    (void)state;
+    client.links[3] = mux_link_attach(client.session, (struct mux_output){0}, now);
+    for (unsigned at = 0; (link = mux_session_next_link(client.session, &at)); count++)
+        assert_ptr_equal(link, client.links[count]);
+    assert_int_equal(count, 3);
+    mux_link_detach(client.links[3]);
+    client.links[3] = NULL;
+    assert_int_equal(mux_session_want(client.session), MUX_WANT_NONE);
+    assert_int_equal(mux_session_links_wanted(client.session), 1);
 }
 
 static void on_a_short_path_one_link_is_enough(void **state)
@@ -650,6 +672,7 @@ int main(void)
         WITH_LINKS(all_links_lost_is_a_resume),
         WITH_LINKS(a_full_link_of_a_long_path_wants_more),
         WITH_LINKS(on_a_short_path_one_link_is_enough),
+        WITH_LINKS(only_links_that_are_up_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,12 +205,14 @@ static void on_client_status_collect(void *context)
     const struct status *status = context;
     struct client *client = status->client;
     struct metrics *metrics = client->worker->metrics;
+    struct telemetry_sessions sum = {0};
     struct uplink_view view;
 
     telemetry_collect(client->telemetry);
     uplink_measure(client->uplink);
     uplink_view(client->uplink, &view);
-    metrics_set(metrics, METRIC_LINKS, 0, 0, view.links);
+    uplink_sum_up(client->uplink, &sum);
+    telemetry_collect_sessions(client->telemetry, &sum);
     metrics_set(metrics, METRIC_SESSIONS, 0, 0, view.sessions);
     metrics_set(metrics, METRIC_LISTENERS, 0, 0, list_length(&client->ports.all));
     metrics_set(metrics, METRIC_WAITING_CONNECTIONS, 0, 0, list_length(&client->waiting));
