@@ -8,7 +8,7 @@
 
 struct carrier_link *carrier_add(struct carrier *carrier, struct worker *worker,
                                  struct transport *transport, const struct link_owner *owner,
-                                 size_t frame_max)
+                                 size_t frame_max, enum link_cause cause)
 {
     struct carrier_link *at = memory_new(sizeof *at);
     const struct link_counters counters = telemetry_link(worker);
@@ -22,6 +22,10 @@ struct carrier_link *carrier_add(struct carrier *carrier, struct worker *worker,
     link_limit_frames(at->link, frame_max);
     link_start(at->link);
     at->entry = mux_link_entry(link_mux(at->link));
+    at->number = mux_link_attempt(link_mux(at->link));
+    at->cause = at->entry == MUX_ENTRY_JOIN     ? cause
+                : at->entry == MUX_ENTRY_RESUME ? LINK_CAUSE_RESUME
+                                                : LINK_CAUSE_SESSION;
     return at;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "io/worker.h"
+#include "link_history.h"
 #include "tunnel/link.h"
 
 struct carrier;
@@ -17,6 +18,8 @@ struct carrier_link {
     struct link *link;
     uint64_t since_us; /* of the upgrade */
     enum mux_entry entry;
+    uint32_t number; /* in its session */
+    enum link_cause cause;
     bool welcomed;  /* WELCOME has come */
     bool dismissed; /* closed by this end: it carries nothing, and its end is no news */
 };
@@ -35,10 +38,10 @@ struct carrier {
 };
 
 /* Takes the transport; the link says HELLO. owner's context is the struct carrier_link, which is to
- * be freed with carrier_link_free() when that ends. */
+ * be freed with carrier_link_free() when that ends. cause: of a link that joins others. */
 struct carrier_link *carrier_add(struct carrier *carrier, struct worker *worker,
                                  struct transport *transport, const struct link_owner *owner,
-                                 size_t frame_max);
+                                 size_t frame_max, enum link_cause cause);
 void carrier_link_free(struct carrier_link *at);
 /* Frees the links that are left, without a word. */
 void carrier_abort_links(struct carrier *carrier);

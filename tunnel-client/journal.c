@@ -13,42 +13,65 @@ const char *journal_kind_name(enum journal_kind kind)
         [JOURNAL_SESSION_LOST] = "session_lost",
         [JOURNAL_DIAL_FAILED] = "dial_failed",
         [JOURNAL_GOING_AWAY] = "server_going_away",
+        [JOURNAL_LINK_JOINED] = "link_joined",
+        [JOURNAL_LINK_LEFT] = "link_left",
+        [JOURNAL_JOIN_FAILED] = "join_failed",
         [JOURNAL_SMALLER_FRAMES] = "smaller_frames",
     };
 
     return names[kind];
 }
 
-const struct journal_entry *journal_get(const struct journal *journal, size_t index)
+/* How many of the latest entries are looked at for the same; 0: it is always an entry of its own.
+ */
+static size_t looks_back(enum journal_kind kind)
 {
-    if (index >= journal->count)
-        return NULL;
-    return &journal->entries[(journal->next + 2 * JOURNAL_ENTRIES - 1 - index) % JOURNAL_ENTRIES];
+    switch (kind) {
+    case JOURNAL_DIAL_FAILED:
+        return 1;
+    /* They take turns: a link is lost, and another one comes. */
+    case JOURNAL_LINK_JOINED:
+    case JOURNAL_LINK_LEFT:
+    case JOURNAL_JOIN_FAILED:
+        return 3;
+    default:
+        return 0;
+    }
 }
 
-/* Many dials that fail alike must not push out what happened before them. */
-static bool joins(struct journal_entry *last, const struct journal_entry *entry)
+static size_t entry_slot(const struct journal *journal, size_t index)
 {
-    if (!last || entry->kind != JOURNAL_DIAL_FAILED || last->kind != entry->kind ||
-        strcmp(last->reason, entry->reason) != 0)
-        return false;
-    last->times++;
-    last->time_us = entry->time_us;
-    last->ms = entry->ms;
-    return true;
+    return (journal->next + 2 * JOURNAL_ENTRIES - 1 - index) % JOURNAL_ENTRIES;
+}
+
+const struct journal_entry *journal_get(const struct journal *journal, size_t index)
+{
+    return index < journal->count ? &journal->entries[entry_slot(journal, index)] : NULL;
+}
+
+/* The newest one is last. */
+static bool counts_only(struct journal *journal, struct journal_entry *entry)
+{
+    for (size_t i = 0; i < looks_back(entry->kind) && i < journal->count; i++) {
+        const struct journal_entry *same = &journal->entries[entry_slot(journal, i)];
+        if (same->kind != entry->kind || strcmp(same->reason, entry->reason) != 0)
+            continue;
+        entry->times += same->times;
+        for (; i > 0; i--)
+            journal->entries[entry_slot(journal, i)] = journal->entries[entry_slot(journal, i - 1)];
+        journal->entries[entry_slot(journal, 0)] = *entry;
+        return true;
+    }
+    return false;
 }
 
 void journal_add(struct journal *journal, uint64_t time_us, enum journal_kind kind,
                  const char *reason, uint64_t ms)
 {
     struct journal_entry entry = {.time_us = time_us, .kind = kind, .ms = ms, .times = 1};
-    struct journal_entry *last =
-        journal->count > 0
-            ? &journal->entries[(journal->next + JOURNAL_ENTRIES - 1) % JOURNAL_ENTRIES]
-            : NULL;
 
     snprintf(entry.reason, sizeof entry.reason, "%s", reason);
-    if (joins(last, &entry))
+    if (counts_only(journal, &entry))
         return;
     journal->entries[journal->next] = entry;
     journal->next = (journal->next + 1) % JOURNAL_ENTRIES;

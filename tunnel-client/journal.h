@@ -1,4 +1,10 @@
-/* The last things that happened to the link, for the status page: a ring of a fixed size. */
+/*
+ * The last things that happened to the links, for the status page: a ring of a fixed size.
+ *
+ * What happens again and again must not push out what happened before. A dial that fails as the one
+ * before it only counts. So does what happens to one of several links, if the same is among the
+ * latest entries.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -8,12 +14,15 @@
 #define JOURNAL_REASON_MAX 160
 
 enum journal_kind {
-    JOURNAL_UP,             /* a new session began */
-    JOURNAL_RESUMED,        /* the session goes on over a new link */
-    JOURNAL_LINK_LOST,      /* ms: how long it had lived */
-    JOURNAL_SESSION_LOST,   /* its connections were reset */
-    JOURNAL_DIAL_FAILED,    /* ms: the pause before the next dial; the same again only counts */
-    JOURNAL_GOING_AWAY,     /* the server is about to stop */
+    JOURNAL_UP,           /* a new session began */
+    JOURNAL_RESUMED,      /* the session goes on over a new link */
+    JOURNAL_LINK_LOST,    /* ms: how long it had lived */
+    JOURNAL_SESSION_LOST, /* its connections were reset */
+    JOURNAL_DIAL_FAILED,  /* ms: the pause before the next dial */
+    JOURNAL_GOING_AWAY,   /* the server is about to stop */
+    JOURNAL_LINK_JOINED,  /* the session has one more link */
+    JOURNAL_LINK_LEFT,    /* one of several is lost; ms: how long it had lived */
+    JOURNAL_JOIN_FAILED,  /* no more links can be had; ms: the pause before the next dial for one */
     JOURNAL_SMALLER_FRAMES, /* something on the way cuts large ones */
 };
 

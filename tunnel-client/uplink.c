@@ -61,6 +61,8 @@ struct uplink {
     struct timer
         *join; /* looks whether there should be more links, or fewer, outside of callbacks */
     struct joining joining;
+    enum link_cause join_cause; /* of the dial for one more link that is under way */
+    bool replaces;              /* that a link was lost is why there are too few */
     struct wake *wake;
     unsigned failures; /* dials in a row that did not lead to a link that worked */
     struct frame_limit frames;
@@ -77,6 +79,7 @@ struct uplink {
     uint64_t measure_us;
     char software[64]; /* the server's */
     struct journal journal;
+    struct link_history history;
     bool draining; /* the program is about to stop: streams end one by one */
     bool stopping; /* it stops now */
 };
@@ -392,6 +395,26 @@ static void close_surplus(struct uplink *uplink)
     }
 }
 
+static enum link_cause join_cause(const struct uplink *uplink)
+{
+    if (uplink->replaces)
+        return LINK_CAUSE_REPLACE;
+    switch (mux_session_want(uplink->current->session)) {
+    case MUX_WANT_PEER:
+        return LINK_CAUSE_SERVER;
+    case MUX_WANT_ROOM:
+        return LINK_CAUSE_ROOM;
+    default:
+        return LINK_CAUSE_SPARE;
+    }
+}
+
+static void dial_for_one_more(struct uplink *uplink)
+{
+    uplink->join_cause = join_cause(uplink);
+    dial(uplink);
+}
+
 static void on_join(void *argument)
 {
     struct uplink *uplink = argument;
@@ -404,7 +427,7 @@ static void on_join(void *argument)
         return;
     uint64_t due_us = joining_due(&uplink->joining, current->wanted, carrier_welcomed(current));
     if (due_us <= now)
-        dial(uplink);
+        dial_for_one_more(uplink);
     else if (due_us != UINT64_MAX)
         timer_start_us(uplink->join, due_us - now);
 }
@@ -449,6 +472,7 @@ static void join_failed(struct uplink *uplink, const char *hop, int status,
                                          log_u64("status", (uint64_t)status),
                                          log_u64("links", links), log_u64("retry_ms", wait_ms)},
               5);
+    note(uplink, JOURNAL_JOIN_FAILED, text, wait_ms);
     look_at_links(uplink);
 }
 
@@ -580,8 +604,10 @@ static void on_link_left(const struct carrier_link *at, enum link_end end, const
              "One of the links to the server is lost; connections go on over the others",
              log_str("end", link_end_name(end)), log_str("reason", reason),
              log_u64("lived_ms", (clock_now_us() - at->since_us) / 1000), log_u64("links", links));
+    note(uplink, JOURNAL_LINK_LEFT, reason, (clock_now_us() - at->since_us) / 1000);
     if (carrier != uplink->current)
         return;
+    uplink->replaces = true;
     joining_lost(&uplink->joining, links, has_worked(at, &record), uplink->asked_us,
                  random_below(UINT32_MAX), clock_now_us());
     look_at_links(uplink);
@@ -651,6 +677,20 @@ static void on_carrier_link_ended(struct carrier_link *at, enum link_end end, co
         on_unlinked(at, end, reason);
 }
 
+static void record_end(struct uplink *uplink, const struct carrier_link *at, enum link_end end,
+                       const char *reason)
+{
+    const struct link_history_entry entry = {
+        .number = at->number,
+        .cause = at->cause,
+        .time_us = telemetry_wall_clock_us(),
+        .lived_ms = (clock_now_us() - at->since_us) / 1000,
+        .end = link_end_name(end),
+    };
+
+    link_history_add(&uplink->history, &entry, reason);
+}
+
 static void on_uplink_link_ended(void *context, struct link *link, enum link_end end,
                                  const char *reason)
 {
@@ -660,6 +700,8 @@ static void on_uplink_link_ended(void *context, struct link *link, enum link_end
 
     (void)link;
     metrics_add(uplink->worker->metrics, METRIC_LINK_ENDS, end, 0, 1);
+    if (at->welcomed)
+        record_end(uplink, at, end, reason);
     on_carrier_link_ended(at, end, reason);
     carrier_link_free(at);
     if (carrier != uplink->current && list_empty(&carrier->links))
@@ -711,7 +753,8 @@ static void on_uplink_dialled(void *context, const struct http_dial_result *resu
         transport_free(result->transport);
         return;
     }
-    carrier_add(carrier, uplink->worker, result->transport, &link_owner, uplink->frames.max);
+    carrier_add(carrier, uplink->worker, result->transport, &link_owner, uplink->frames.max,
+                uplink->join_cause);
 }
 
 /* ---- dialling */
@@ -808,6 +851,7 @@ static void on_established(void *context, struct mux_link *link, const struct mu
     carrier->worked = false;
     note_welcome(at);
     joining_succeeded(&uplink->joining, 1, clock_now_us());
+    uplink->replaces = false;
     uplink->stops_us = 0;
     uplink->said[0] = '\0';
     uplink->resume_window_ms = welcome->resume_window_ms;
@@ -845,8 +889,10 @@ static void on_joined(void *context, struct mux_link *link, const struct mux_wel
     log_info(uplink->worker->log, "link_joined", "One more link to the server is up",
              log_str("protection", link_protection(at->link)),
              log_u64("links", carrier_welcomed(carrier)));
+    note(uplink, JOURNAL_LINK_JOINED, "", 0);
     if (carrier != uplink->current)
         return;
+    uplink->replaces = carrier_welcomed(carrier) < carrier->wanted && uplink->replaces;
     joining_succeeded(&uplink->joining, carrier_welcomed(carrier), clock_now_us());
     look_at_links(uplink);
 }
@@ -1037,6 +1083,15 @@ static const char *state_name(const struct uplink *uplink)
     return timer_is_running(uplink->redial) ? "waiting" : "connecting";
 }
 
+static uint64_t join_retry_ms(const struct uplink *uplink)
+{
+    const struct carrier *current = uplink->current;
+    uint64_t now_us = clock_now_us();
+    uint64_t due_us = joining_due(&uplink->joining, current->wanted, carrier_welcomed(current));
+
+    return due_us != UINT64_MAX && due_us > now_us ? (due_us - now_us + 999) / 1000 : 0;
+}
+
 void uplink_view(const struct uplink *uplink, struct uplink_view *view)
 {
     const struct carrier *current = uplink->current;
@@ -1055,7 +1110,11 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view)
         .links_wanted = current->wanted,
         .join_failure = current->wanted > 1 ? uplink->joining.reason : "",
         .is_spread = uplink->joining.is_spread,
+        .join_retry_ms = join_retry_ms(uplink),
         .journal = &uplink->journal,
+        .history = &uplink->history,
+        .current = current,
+        .leaving = &uplink->leaving,
     };
     if (view->rtt_us > 0)
         view->rtt_age_us = clock_now_us() - link_rtt_at_us(current);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "carrier.h"
 #include "http/client.h"
 #include "io/reload.h"
 #include "io/worker.h"
@@ -59,7 +60,11 @@ struct uplink_view {
     unsigned links_wanted; /* of the session that new streams are opened on: so many would help */
     const char *join_failure; /* why there are not so many; "": no dial for one more has failed */
     bool is_spread;           /* it is that the ingress spreads links over several instances */
+    uint64_t join_retry_ms;   /* until the next dial for one more; 0: none waits */
     const struct journal *journal;
+    const struct link_history *history;
+    const struct carrier *current; /* the session of new streams, with its links */
+    const struct list *leaving;    /* struct carrier: others, which end with their streams */
 };
 void uplink_view(const struct uplink *uplink, struct uplink_view *view);
 /* Adds its sessions. */

@@ -11,6 +11,7 @@
 #include "http/server.h"
 #include "io/clock.h"
 #include "io/timer.h"
+#include "monitoring/link_status.h"
 #include "monitoring/telemetry.h"
 #include "node_listeners.h"
 #include "tunnel/relay.h"
@@ -637,6 +638,21 @@ void session_stop_all(struct session_host *host)
     }
 }
 
+/* As many as a session may have. */
+static void write_session_links(const struct session *session, struct json_writer *json)
+{
+    uint64_t now_us = clock_now_us();
+
+    json_put_u64(json, "links_wanted", mux_session_links_wanted(session->mux));
+    json_put_array(json, "links_now");
+    for (size_t i = 0; i < session->link_count; i++) {
+        json_put_object(json, NULL);
+        link_status_put(session->links[i], now_us, json);
+        json_put_end(json);
+    }
+    json_put_end(json);
+}
+
 static void write_session(const struct session *session, struct json_writer *json,
                           size_t *streams_left)
 {
@@ -653,6 +669,7 @@ static void write_session(const struct session *session, struct json_writer *jso
     json_put_u64(json, "links", session->links_ever);
     json_put_u64(json, "rtt_us", mux_session_rtt_us(session->mux));
     json_put_u64(json, "age_ms", (clock_now_us() - session->began_us) / 1000);
+    write_session_links(session, json);
     json_put_u64(json, "stream_count", mux_session_stream_count(session->mux));
     json_put_u64(json, "streams_opened", session->streams.opened);
     json_put_u64(json, "bytes_up", up);

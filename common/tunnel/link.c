@@ -8,7 +8,6 @@
 
 #include "base/memory.h"
 #include "io/clock.h"
-#include "io/path.h"
 #include "io/socket.h"
 #include "io/timer.h"
 #include "io/watch.h"
@@ -45,6 +44,7 @@ struct link {
     uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
     struct ws_decoder decoder;
+    uint64_t since_us;
     size_t frame_max; /* header included */
     struct pace pace;
     size_t unsent_max; /* what the kernel was told of it */
@@ -99,6 +99,7 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     int fd = transport_fd(transport);
 
     link->worker = worker;
+    link->since_us = clock_now_us();
     link->transport = transport;
     link->owner = owner;
     link->context = context;
@@ -248,6 +249,19 @@ const char *link_protection(const struct link *link)
 void link_congestion_control(const struct link *link, char name[CONGESTION_NAME_SIZE])
 {
     congestion_name(transport_fd(link->transport), name);
+}
+
+uint64_t link_since_us(const struct link *link)
+{
+    return link->since_us;
+}
+
+struct path_sample link_path(const struct link *link)
+{
+    struct path_sample sample;
+
+    path_measure(transport_fd(link->transport), &sample);
+    return sample;
 }
 
 void link_limit_frames(struct link *link, size_t max)

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "io/congestion.h"
+#include "io/path.h"
 #include "io/transport.h"
 #include "io/worker.h"
 #include "mux/link.h"
@@ -105,6 +106,10 @@ const struct mux_reject *link_rejection(const struct link *link);
 const char *link_protection(const struct link *link);
 /* As congestion_name() (io/congestion.h). */
 void link_congestion_control(const struct link *link, char name[CONGESTION_NAME_SIZE]);
+/* When it was made: upgraded, or handed on. */
+uint64_t link_since_us(const struct link *link);
+/* What the kernel knows of its path now; all 0: nothing. */
+struct path_sample link_path(const struct link *link);
 /* Sends no larger WebSocket frame from here on; of several limits the smallest counts, 0 is none.
  * On a server, the one in HELLO is obeyed without this. */
 void link_limit_frames(struct link *link, size_t max);

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "io/clock.h"
+#include "monitoring/link_status.h"
 #include "status-files.h"
 
 enum {
@@ -36,6 +37,60 @@ static void put_link(const struct client *client, const struct uplink_view *view
     json_put_u64(json, "rtt_age_ms", view->rtt_age_us / 1000);
     json_put_u64(json, "failed_dials", view->failures);
     json_put_u64(json, "max_frame", view->frame_max);
+    json_put_end(json);
+}
+
+static void put_link_list(const struct carrier *carrier, bool leaving, uint64_t now_us,
+                          struct json_writer *json)
+{
+    list_each(node, &carrier->links) {
+        const struct carrier_link *at = list_entry(node, struct carrier_link, node);
+        if (at->dismissed)
+            continue;
+        json_put_object(json, NULL);
+        json_put_bool(json, "leaving", leaving);
+        json_put_string(json, "cause", link_cause_name(at->cause));
+        link_status_put(at->link, now_us, json);
+        json_put_end(json);
+    }
+}
+
+static void put_ended_links(const struct link_history *history, struct json_writer *json)
+{
+    const struct link_history_entry *entry;
+
+    json_put_array(json, "links_ended");
+    for (size_t i = 0; (entry = link_history_get(history, i)); i++) {
+        json_put_object(json, NULL);
+        json_put_u64(json, "number", entry->number);
+        json_put_string(json, "cause", link_cause_name(entry->cause));
+        json_put_u64(json, "time_ms", entry->time_us / 1000);
+        json_put_u64(json, "lived_ms", entry->lived_ms);
+        json_put_string(json, "end", entry->end);
+        json_put_string(json, "reason", entry->reason);
+        json_put_end(json);
+    }
+    json_put_end(json);
+}
+
+/* A session has few, and a second session at most ends with its streams, as a rule. */
+static void put_links(const struct client *client, const struct uplink_view *view,
+                      struct json_writer *json)
+{
+    uint64_t now_us = clock_now_us();
+
+    json_put_array(json, "links");
+    put_link_list(view->current, false, now_us, json);
+    list_each(node, view->leaving)
+        put_link_list(list_entry(node, struct carrier, node), true, now_us, json);
+    json_put_end(json);
+    put_ended_links(view->history, json);
+    json_put_object(json, "more_links");
+    json_put_u64(json, "wanted", view->links_wanted);
+    json_put_u64(json, "most", (uint64_t)client->options->links);
+    json_put_string(json, "failure", view->join_failure);
+    json_put_bool(json, "spread_over_instances", view->is_spread);
+    json_put_u64(json, "retry_ms", view->join_retry_ms);
     json_put_end(json);
 }
 
@@ -188,6 +243,7 @@ static void put_client_status(struct client *client, struct pages_answer *answer
     json_put_u64(&json, "started_ms", telemetry_started_us(client->telemetry) / 1000);
     json_put_bool(&json, "ready", !not_ready(client, &view));
     put_link(client, &view, &json);
+    put_links(client, &view, &json);
     put_totals(client, &json);
     size_t listeners = put_listeners(client, &json);
     json_put_u64(&json, "listeners_not_shown",

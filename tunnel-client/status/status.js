@@ -9,10 +9,18 @@ const STATES = {
 };
 const EVENTS = {
   up: "New session", resumed: "Link back, connections continue", link_lost: "Link lost", session_lost: "Session lost, connections reset",
+  link_joined: "One more link", link_left: "One of several links lost", join_failed: "No more links to be had",
   dial_failed: "Could not connect", server_going_away: "The server is about to stop",
   smaller_frames: "Smaller frames",
 };
-const GOOD = new Set(["up", "resumed"]);
+const GOOD = new Set(["up", "resumed", "link_joined"]);
+const ROLES = {
+  lead: "lead: short messages", other: "bulk", suspect: "does not answer", greeting: "connecting",
+};
+const CAUSES = {
+  session: "the session began", resume: "all links were lost", replace: "another one was lost", spare: "the path is long or loses packets",
+  room: "no other link had room", server: "the server asked for it",
+};
 
 const samples = [];
 let before = null;
@@ -91,6 +99,30 @@ function showFigures(status, seconds) {
   show("retained", bytes(status.memory.retained));
 }
 
+function linksMore(more, up) {
+  if (more.failure) {
+    const why = more.spread_over_instances ? "The ingress spreads links over several instances, so another link reaches one without the session" : `There can be no more links now: ${more.failure}`;
+    return `${why}. ${more.wanted} links would help; ${more.retry_ms > 0 ? `the next try is in ${span(more.retry_ms)}` : "the next try comes when one is wanted"}.`;
+  }
+  if (more.most === 1) return "--links allows one link.";
+  if (more.wanted > up) return `${more.wanted} links would help; the next one is being opened.`;
+  return more.wanted > 1 ? `As many as help now; at most ${more.most}.` : `One link is enough for this path; at most ${more.most}.`;
+}
+
+function showLinks(status) {
+  fill("links", status.links.map((l) => [
+    String(l.number), [l.leaving ? "ends with its connections" : ROLES[l.role] || l.role, l.role === "suspect" ? "bad" : ""],
+    CAUSES[l.cause] || l.cause, [span(l.age_ms), "number"], [duration(l.rtt_us), "number"],
+    [l.rate > 0 ? `${bytes(l.rate)}/s` : "–", "number"], [bytes(l.in_flight), "number"], [String(l.retransmitted_segments), "number"],
+    [bytes(l.sent_again), "number"],
+  ]), "There is no link.");
+  show("links-more", status.link.state === "up" ? linksMore(status.more_links, status.links.length) : "");
+  byId("ended").hidden = status.links_ended.length === 0;
+  fill("links-ended", status.links_ended.map((l) => [
+    new Date(l.time_ms).toLocaleString(), String(l.number), CAUSES[l.cause] || l.cause, [span(l.lived_ms), "number"], l.end, l.reason,
+  ]), "");
+}
+
 function showListeners(status) {
   const counts = new Map();
   for (const s of status.streams) counts.set(s.listener, (counts.get(s.listener) || 0) + 1);
@@ -122,7 +154,7 @@ function showEvents(status) {
   fill("events", status.events.map((e) => {
     const what = (EVENTS[e.event] || e.event) + (e.times > 1 ? `, ${e.times} times` : "");
     let why = e.reason;
-    if (e.event === "link_lost") why += ` (it had lasted ${span(e.ms)})`;
+    if (e.event === "link_lost" || e.event === "link_left") why += ` (it had lasted ${span(e.ms)})`;
     return [new Date(e.time_ms).toLocaleString(), [what, GOOD.has(e.event) ? "good" : "bad"], why];
   }), "Nothing yet.");
 }
@@ -169,6 +201,7 @@ async function update() {
     const seconds = before ? (status.now_ms - before.now_ms) / 1000 : 0;
     showLink(status);
     showFigures(status, seconds);
+    showLinks(status);
     showListeners(status);
     showStreams(status, seconds);
     showEvents(status);
