@@ -56,6 +56,8 @@ bool path_measure(int fd, struct path_sample *sample)
         .lost = info.lost,
         .retransmitted = info.bytes_retrans,
         .retransmitted_segments = info.total_retrans,
+        .segments = info.data_segs_out,
+        .segment_size = info.snd_mss,
     };
     return true;
 }
@@ -83,6 +85,8 @@ bool path_measure(int fd, struct path_sample *sample)
         .unacknowledged = full ? window : info.tcpi_snd_sbbytes,
         .retransmitted = info.tcpi_txretransmitbytes,
         .retransmitted_segments = (uint32_t)info.tcpi_txretransmitpackets,
+        .segments = (uint32_t)info.tcpi_txpackets,
+        .segment_size = info.tcpi_maxseg,
     };
     return true;
 }

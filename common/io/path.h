@@ -24,6 +24,8 @@ struct path_sample {
     /* Since the connection was made. */
     uint64_t retransmitted; /* bytes */
     uint32_t retransmitted_segments;
+    uint32_t segments;     /* with data, these included */
+    uint32_t segment_size; /* bytes that one holds */
 };
 
 /* false: this is no TCP connection, or the kernel tells nothing; the sample is all 0 then. */

@@ -204,6 +204,13 @@ struct mux_pings mux_link_pings(const struct mux_link *link)
     return (struct mux_pings){link->pings.asked + link->ping_due, link->pings.answered};
 }
 
+void mux_link_pad(struct mux_link *link, uint64_t bytes)
+{
+    link->padding = bytes;
+    if (bytes > 0)
+        mux_core_output(link);
+}
+
 bool mux_link_wants_output(const struct mux_link *link)
 {
     return link->output_pending;
@@ -220,6 +227,7 @@ struct mux_link_facts mux_link_facts(const struct mux_link *link)
         .progress = link->progress,
         .in_flight = link->session->in_flight[link->slot],
         .sent_again = link->sent_again,
+        .padding = link->padding,
         .path = link->path,
     };
 }

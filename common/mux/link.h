@@ -71,6 +71,10 @@ void mux_link_ping(struct mux_link *link, uint64_t now_us);
 /* The same, when there is reason to think that the link is dead: it is after this long a silence.
  */
 void mux_link_probe(struct mux_link *link, uint64_t now_us, uint64_t dead_after_us);
+/* Sends so many bytes that mean nothing, behind whatever else there is, instead of what is left of
+ * those before: to measure the path. A ping that is asked for later is answered when what of them
+ * has left has arrived. */
+void mux_link_pad(struct mux_link *link, uint64_t bytes);
 /* What the kernel says of the link's path; worth telling every 10 ms or so while it sends. */
 void mux_link_observe(struct mux_link *link, const struct mux_path *path, uint64_t now_us);
 
@@ -84,6 +88,7 @@ struct mux_link_facts {
                             acknowledged, or that came */
     uint64_t in_flight;  /* bytes of streams that are on their way to the peer */
     uint64_t sent_again; /* bytes of streams that went over it a second time */
+    uint64_t padding;    /* bytes of mux_link_pad() that are still to be sent */
     struct mux_path path;
 };
 struct mux_link_facts mux_link_facts(const struct mux_link *link);

@@ -253,6 +253,25 @@ static void put_streams(struct mux_link *link, struct byte_writer *w)
     }
 }
 
+static void put_padding(struct mux_link *link, struct byte_writer *w)
+{
+    uint8_t header[MUX_FRAME_HEADER];
+
+    while (link->padding > 0 && room(w) > sizeof header) {
+        size_t size = room(w) - sizeof header;
+        if (size > MUX_FRAME_PAYLOAD_MAX)
+            size = MUX_FRAME_PAYLOAD_MAX;
+        if (size > link->padding)
+            size = (size_t)link->padding;
+        const struct mux_frame frame = {.type = MUX_PADDING, .size = (uint16_t)size};
+        mux_frame_encode_header(header, &frame);
+        byte_writer_bytes(w, header, sizeof header);
+        memset(w->at, 0, size);
+        w->at += size;
+        link->padding -= size;
+    }
+}
+
 static bool all_links_pending(const struct mux_session *session)
 {
     for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
@@ -281,6 +300,7 @@ static void put_session_frames(struct mux_link *link, struct byte_writer *w)
     if (mux_core_has_choice(session) && link->used && !link->ping_due && link->ping_us == 0 &&
         session->now_us >= link->next_ping_us && room(w) >= MUX_U64_FRAME)
         put_ping(link, w);
+    put_padding(link, w);
 }
 
 size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64_t now_us)

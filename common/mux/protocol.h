@@ -50,6 +50,8 @@ enum mux_frame_type {
     MUX_GONE = 12,       /* attempt u32: I have given that link up */
     MUX_SUSPECT = 13,    /* attempt u32: I do not hear from you on that link */
     MUX_MORE_LINKS = 14, /* links u32: so many would help me to send */
+    /* In any version: */
+    MUX_PADDING = MUX_MAY_IGNORE | 15, /* bytes that mean nothing: to measure a path */
 };
 
 enum mux_message_type {

@@ -104,6 +104,7 @@ struct mux_link {
     uint64_t next_ping_us;  /* when a link that is used is pinged next */
     uint64_t progress;      /* see struct mux_link_facts */
     uint64_t sent_again;    /* bytes that went over it a second time */
+    uint64_t padding;       /* bytes that mean nothing and are still to be sent */
     struct mux_pings pings; /* asked: without the one that is due */
     uint64_t rtt_us;
     uint64_t rtt_at_us;        /* when it was measured */

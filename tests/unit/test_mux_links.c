@@ -615,6 +615,40 @@ static void a_full_link_of_a_long_path_wants_more(void **state)
     assert_int_equal(mux_session_want(client.session), MUX_WANT_PEER);
 }
 
+/* It comes behind what there is to say, is skipped by the peer, and a ping behind it tells when. */
+static void padding_means_nothing(void **state)
+{
+    const uint64_t bytes = 3 * MUX_FRAME_PAYLOAD_MAX + 7;
+    static struct flying flying;
+    uint64_t size = 0;
+
+    (void)state;
+    open_stream();
+    exchange();
+    mux_link_pad(client.links[0], bytes);
+    mux_stream_write(client.stream, content, 1000);
+    assert_true(mux_link_wants_output(client.links[0]));
+    for (unsigned frames = 0; pull(&client, 0, &flying) > 0; frames++) {
+        if (frames == 0)
+            assert_int_equal(flying.bytes[0], MUX_DATA);
+        size += flying.size;
+        assert_int_equal(land(&server, 0, &flying), 0);
+    }
+    assert_in_range(size, bytes + 1000, bytes + 1000 + 200);
+    assert_int_equal(mux_link_facts(client.links[0]).padding, 0);
+    assert_int_equal(server.received, 1000);
+    struct mux_pings before = mux_link_pings(client.links[0]);
+    mux_link_pad(client.links[0], bytes);
+    mux_link_ping(client.links[0], now);
+    exchange();
+    assert_int_equal(mux_link_pings(client.links[0]).answered, before.asked + 1);
+    /* What has not left can be taken back. */
+    mux_link_pad(client.links[0], bytes);
+    mux_link_pad(client.links[0], 0);
+    assert_int_equal(pull(&client, 0, &flying), 0);
+    assert_int_equal(server.received, 1000);
+}
+
 static void only_links_that_are_up_are_listed(void **state)
 {
     const struct mux_link *link;
@@ -672,6 +706,7 @@ int main(void)
         WITH_LINKS(all_links_lost_is_a_resume),
         WITH_LINKS(a_full_link_of_a_long_path_wants_more),
         WITH_LINKS(on_a_short_path_one_link_is_enough),
+        WITH_LINKS(padding_means_nothing),
         WITH_LINKS(only_links_that_are_up_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

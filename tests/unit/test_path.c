@@ -77,6 +77,8 @@ static void what_waits_and_how_far_it_is(void **state)
     connect_pair(ends);
     size_t size = fill(ends[0]);
     assert_true(path_measure(ends[0], &sample));
+    assert_in_range(sample.segment_size, 500, 65535);
+    assert_in_range(sample.segments, 2, size);
     assert_in_range(sample.round_trip_us, 1, 1000 * 1000);
     assert_in_range(sample.shortest_round_trip_us, 1, sample.round_trip_us + 1000 * 1000);
     assert_in_range(sample.unsent, 1, size);
