@@ -1143,6 +1143,24 @@ void uplink_measure(struct uplink *uplink)
     mux_link_ping(link_mux(carrier_lead(current)), now);
 }
 
+struct link *uplink_link(const struct uplink *uplink, uint32_t number)
+{
+    list_each(node, &uplink->current->links) {
+        const struct carrier_link *at = list_entry(node, struct carrier_link, node);
+        if (at->number == number && !at->dismissed)
+            return at->link;
+    }
+    return NULL;
+}
+
+void uplink_want_links(struct uplink *uplink, unsigned links)
+{
+    if (uplink->current->wanted >= links)
+        return;
+    uplink->current->wanted = links;
+    look_at_links(uplink);
+}
+
 void uplink_start(struct uplink *uplink)
 {
     uplink->wake = wake_new(uplink->worker, on_wake, uplink);

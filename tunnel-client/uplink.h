@@ -78,5 +78,9 @@ struct mux_session *uplink_session(struct uplink *uplink);
 void uplink_tell_all(struct uplink *uplink, uint8_t type, const uint8_t *payload, size_t size);
 /* The latest round trip to the server, 0 while there is none. */
 uint64_t uplink_rtt_us(const struct uplink *uplink);
+/* A link of the session, by its number there; NULL: it is gone. */
+struct link *uplink_link(const struct uplink *uplink, uint32_t number);
+/* So many links are wanted now, whatever the path needs. */
+void uplink_want_links(struct uplink *uplink, unsigned links);
 /* How the present link is protected ("TLSv1.3 ..."); "" if there is none. */
 const char *uplink_protection(const struct uplink *uplink);

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import fakes, ingress as ingresses, pki as pkis, process, proxy as proxies, raw, tunnel, wait, wire, ws
+from harness import fakes, faults, ingress as ingresses, pki as pkis, process, proxy as proxies, raw, tunnel, wait, wire, ws
 
 pytestmark = pytest.mark.tunnel
 
@@ -51,7 +51,7 @@ def patient(pair, pki, peer, tmp_path):
 def checks(done):
     """[(verdict, layer, text)], and the last line."""
     lines = done.stdout.splitlines()
-    found = [re.match(r"(ok|warning|FAILED) +(\S+) +(?:[\d.]+ ms)? *(.*)", line) for line in lines]
+    found = [re.match(r"(ok|note|warning|FAILED) +(\S+) +(?:[\d.]+ ms)? *(.*)", line) for line in lines]
     return [m.groups() for m in found if m], lines[-1]
 
 
@@ -496,3 +496,129 @@ def test_json(works, patient):
     assert {check["verdict"] for check in found["checks"]} == ({"ok"} if works else {"ok", "failed"}), found
     assert all(check["layer"] in CODES and check["detail"] for check in found["checks"])
     assert any(check.get("took_us", 0) > 0 for check in found["checks"])
+
+
+# -- the path, and a second link
+
+
+class Gate(faults.Proxy):
+    """Lets so many connections in; what comes then gets an answer of its own."""
+
+    def __init__(self, target, most, answer):
+        self.most, self.answer = most, answer
+        super().__init__([target])
+
+    def _accept(self):
+        if self.accepted < self.most:
+            super()._accept()
+            return
+        self.accepted += 1
+        one, _ = self.listener.accept()
+        one.settimeout(5)
+        one.recv(65536)
+        one.sendall(self.answer)
+        one.close()
+
+
+def examined(patient, port, *args):
+    """(verdict, layer, text) of what the doctor says of the path; everything else must be in order."""
+    done = patient.doctor(f"http://127.0.0.1:{port}", *args)
+    found, last = checks(done)
+    assert done.returncode == 0, done.stdout
+    at = next(i for i, (_, _, text) in enumerate(found) if "a round trip to the server" in text)
+    return [check for check in found[at:] if check[1] == "tunnel"], last
+
+
+def gate(patient, most, answer):
+    server = patient.pair.server(tcp={"raw": f"{patient.peer.host}:{patient.peer.port}"}, tls=None)
+    return patient.use(contextlib.closing(Gate(("127.0.0.1", server.port), most, answer)))
+
+
+def test_path_is_measured(patient):
+    """A path of 40 ms: round trips, what one link carries, and that a second one can be had. A second at most, 8 MiB at most."""
+    server = patient.pair.server(tcp={"raw": f"{patient.peer.host}:{patient.peer.port}"}, tls=None)
+    proxy = patient.use(contextlib.closing(faults.Proxy([("127.0.0.1", server.port)])))
+    proxy.delay = 0.02
+    found, last = examined(patient, proxy.port)
+    assert [verdict for verdict, _, _ in found] == ["ok"] * 4 and last == "Everything works."
+    shortest = re.search(r"the shortest of 5 took ([\d.]+) ms", found[0][2])
+    assert 40 <= float(shortest[1]) < 400
+    carried = re.search(r"one link carried ([\d.]+) MB to the server in ([\d.]+) s: ([\d.]+) [MG]bit/s; (\d+ of \d+|the system)", found[1][2])
+    assert 0.1 < float(carried[1]) <= 8.4 and float(carried[2]) < 6
+    assert "--links" in found[2][2] and "a second link joins the session" in found[3][2]
+    assert proxy.bytes < 9 << 20 and proxy.accepted == 2
+    assert server.events("session_ended") or server.wait_for("audit_session")
+
+
+def test_one_link_is_enough_on_loopback(patient):
+    server = patient.pair.server(tcp={"raw": f"{patient.peer.host}:{patient.peer.port}"}, tls=None)
+    found, _ = examined(patient, server.port)
+    assert "one link is enough: the path is short" in found[2][2]
+
+
+NO = {
+    "429": (b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", r"http: .*429"),
+    "503": (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", r"503"),
+    "nothing": (b"", r"a second link cannot be had: "),
+}
+
+
+@pytest.mark.parametrize("answer", NO)
+def test_ingress_refuses_a_second_link(patient, answer):
+    """It is a note: the verdict stays, and so does the exit code."""
+    answer, words = NO[answer]
+    between = gate(patient, 1, answer)
+    found, last = examined(patient, between.port)
+    assert found[-1][0] == "note" and last == "Everything works."
+    assert re.search(words, found[-1][2]) and "a second link cannot be had" in found[-1][2] and "works with one" in found[-1][2]
+    assert between.accepted == 2
+
+
+def test_server_refuses_a_second_link(patient):
+    server = patient.pair.server(tcp={"raw": f"{patient.peer.host}:{patient.peer.port}"}, tls=None, args=["--max-links", "1"])
+    found, last = examined(patient, server.port)
+    assert found[-1][0] == "note" and "--max-links" in found[-1][2] and last == "Everything works."
+
+
+def test_ingress_spreads_links_over_instances(patient):
+    servers = [patient.pair.server(tcp={"raw": f"{patient.peer.host}:{patient.peer.port}"}, tls=None) for _ in range(2)]
+    proxy = patient.use(contextlib.closing(faults.Proxy([("127.0.0.1", server.port) for server in servers])))
+    found, last = examined(patient, proxy.port)
+    assert found[-1][0] == "note" and "spreads links over several instances" in found[-1][2] and "--peers" in found[-1][2]
+    assert last == "Everything works."
+
+
+def test_one_link_asked_for(patient):
+    """--links 1: no second one is tried."""
+    server = patient.pair.server(tcp={"raw": f"{patient.peer.host}:{patient.peer.port}"}, tls=None)
+    found, last = examined(patient, server.port, "--links", "1")
+    assert not [text for _, _, text in found if "second link" in text] and last == "Everything works."
+    assert server.events("session_up") and not server.events("link_joined")
+
+
+def test_link_is_lost_while_the_path_is_measured(patient):
+    """Something cuts it at the first large frame: worth a look, and the exit code is 0."""
+    server = patient.pair.server(tcp={"raw": f"{patient.peer.host}:{patient.peer.port}"}, tls=None)
+    proxy = patient.use(contextlib.closing(faults.Proxy([("127.0.0.1", server.port)])))
+    proxy.frame_max["client"] = 4000
+    done = patient.doctor(f"http://127.0.0.1:{proxy.port}")
+    found, last = checks(done)
+    assert done.returncode == 0 and last.startswith("It works, but look at tunnel: the WebSocket was lost while"), done.stdout
+
+
+LONG = {  # what the path is like: what the doctor says of several links
+    "it loses packets": (dict(loss=2), r"one link settles at about [\d.]+ [kM]bit/s \(cubic\), and several links at as many times that"),
+    "the line is full": (dict(rate_mbit=10), r"the line was full meanwhile: several links share it"),
+}
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_long_path_is_judged(apart, binaries, pki, tmp_path, path):
+    options, words = LONG[path]
+    two = apart(delay_ms=25, **options)
+    with two.path.near():
+        done = process.run([binaries.client, "doctor", "--server", f"https://{two.path.far_address}:{two.server.port}", "--ca", pki.ca,
+                            "--token-file", tmp_path / "token", "--tcp", "raw=0"], 60, check=False)
+    found, last = checks(done)
+    assert done.returncode == 0 and last == "Everything works.", done.stdout
+    assert [text for _, layer, text in found if layer == "tunnel" and re.match(words, text.removeprefix("where so many segments get lost, "))], done.stdout

@@ -28,8 +28,8 @@ static const struct {
     [LAYER_LISTENER] = {"listener", 23},
 };
 
-static const char *const verdicts[] = {"ok", "warning", "FAILED"};
-static const char *const json_verdicts[] = {"ok", "warning", "failed"};
+static const char *const verdicts[] = {"ok", "note", "warning", "FAILED"};
+static const char *const json_verdicts[] = {"ok", "note", "warning", "failed"};
 
 enum { JSON_MAX = 1 << 20, SHOWN_MAX = 2 * DIAGNOSIS_DETAIL_MAX };
 

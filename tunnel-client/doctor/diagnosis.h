@@ -28,7 +28,12 @@ enum diagnosis_layer {
     LAYER_COUNT,
 };
 
-enum verdict { VERDICT_OK, VERDICT_WARNING, VERDICT_FAILED };
+enum verdict {
+    VERDICT_OK,
+    VERDICT_NOTE, /* good to know, and nothing to do about */
+    VERDICT_WARNING,
+    VERDICT_FAILED
+};
 
 #define DIAGNOSIS_DETAIL_MAX 1400
 

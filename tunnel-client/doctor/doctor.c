@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "doctor/diagnosis.h"
+#include "doctor/path_check.h"
 #include "io/clock.h"
 #include "io/listener.h"
 #include "io/timer.h"
@@ -49,6 +50,7 @@ struct doctor {
     const struct options *options;
     struct diagnosis diagnosis;
     struct uplink *uplink;
+    struct path_check *path; /* NULL: there is no uplink */
     struct timer *deadline;
     struct node_ports *listeners; /* as in the configuration: clusters, then targets */
     bool over;                    /* nothing more is to be found out */
@@ -155,6 +157,19 @@ static bool on_doctor_failed(void *context, const char *hop, const char *reason,
     return true;
 }
 
+/* All that a Kafka client needs was found in order. */
+static void add_lost_in_trial(struct diagnosis *diagnosis, enum path_trial trial)
+{
+    if (trial == PATH_TRIAL_JOINING)
+        diagnosis_add(diagnosis, LAYER_TUNNEL, VERDICT_NOTE, -1,
+                      "a second link cannot be had: the first one was lost when the second one was "
+                      "tried; something in between may allow only one: set --links 1");
+    else
+        diagnosis_add(diagnosis, LAYER_TUNNEL, VERDICT_WARNING, -1,
+                      "the WebSocket was lost while as much was sent as it carries; does something "
+                      "in between cut it?");
+}
+
 static void on_doctor_lost(void *context, bool announced)
 {
     struct doctor *doctor = context;
@@ -162,6 +177,12 @@ static void on_doctor_lost(void *context, bool announced)
     (void)announced;
     if (doctor->over)
         return;
+    enum path_trial trial = path_check_trial(doctor->path);
+    if (trial != PATH_TRIAL_NONE) {
+        add_lost_in_trial(&doctor->diagnosis, trial);
+        finish_doctor(doctor);
+        return;
+    }
     diagnosis_add(&doctor->diagnosis, LAYER_TUNNEL, VERDICT_FAILED, -1,
                   "the WebSocket was lost during the checks; does something in between cut it? "
                   "--log-level info says why");
@@ -603,6 +624,43 @@ static void on_doctor_up(void *context, const struct mux_welcome *welcome)
     next_question(doctor);
 }
 
+/* ---- the path, when all questions are answered */
+
+static void add_join(struct diagnosis *diagnosis, enum path_join join, const char *reason)
+{
+    if (join == PATH_JOIN_UP)
+        diagnosis_add(diagnosis, LAYER_TUNNEL, VERDICT_OK, -1,
+                      "a second link joins the session: several links can be used");
+    else if (join == PATH_JOIN_FAILED)
+        diagnosis_add(diagnosis, LAYER_TUNNEL, VERDICT_NOTE, -1,
+                      "a second link cannot be had: %s; tunnel-client works with one, and tries "
+                      "again now and then",
+                      reason);
+}
+
+static void on_path_checked(void *context, const struct path_report *report, enum path_join join,
+                            const char *reason)
+{
+    struct doctor *doctor = context;
+    struct diagnosis *diagnosis = &doctor->diagnosis;
+    char text[400];
+
+    if (doctor->over)
+        return;
+    if (report->pings > 0)
+        diagnosis_add(diagnosis, LAYER_TUNNEL, VERDICT_OK, (int64_t)report->rtt_median_us,
+                      "a round trip to the server; the shortest of %u took %.1f ms", report->pings,
+                      (double)report->rtt_least_us / 1000);
+    path_report_carried(report, text, sizeof text);
+    if (text[0])
+        diagnosis_add(diagnosis, LAYER_TUNNEL, VERDICT_OK, (int64_t)report->took_us, "%s", text);
+    path_report_advice(report, text, sizeof text);
+    if (text[0])
+        diagnosis_add(diagnosis, LAYER_TUNNEL, VERDICT_OK, -1, "%s", text);
+    add_join(diagnosis, join, reason);
+    finish_doctor(doctor);
+}
+
 static void next_question(struct doctor *doctor)
 {
     const struct options *options = doctor->options;
@@ -625,9 +683,10 @@ static void next_question(struct doctor *doctor)
                           -1);
         return;
     }
-    diagnosis_add(&doctor->diagnosis, LAYER_TUNNEL, VERDICT_OK,
-                  (int64_t)uplink_rtt_us(doctor->uplink), "a round trip to the server");
-    finish_doctor(doctor);
+    if (uplink_session(doctor->uplink))
+        path_check_start(doctor->path);
+    else
+        finish_doctor(doctor);
 }
 
 static const struct uplink_owner uplink_owner = {
@@ -724,6 +783,7 @@ int doctor_run(struct worker *worker, const struct options *options)
                       options->url.tls ? "HTTPS" : "plain HTTP", options->url.path,
                       options->cluster_count, options->cluster_count == 1 ? "" : "s",
                       options->target_count, options->target_count == 1 ? "" : "s");
+        doctor->path = path_check_new(worker, doctor->uplink, options, on_path_checked, doctor);
         uplink_start(doctor->uplink);
         worker_run(worker);
         say_goodbye_and_wait(doctor);
@@ -732,6 +792,7 @@ int doctor_run(struct worker *worker, const struct options *options)
     }
     look_at_ports(doctor);
     int exit_code = diagnosis_end(&doctor->diagnosis);
+    path_check_free(doctor->path);
     uplink_free(doctor->uplink);
     diagnosis_clear(&doctor->diagnosis);
     timer_free(doctor->deadline);
