@@ -156,7 +156,7 @@ def test_all_links_are_cut_and_resumed(apart):
 
 def test_the_path_is_dead_for_a_while(apart):
     """Too short for a link to be given up: TCP sends again what was lost, and the link is the same."""
-    pair = apart(delay_ms=10)
+    pair = apart(delay_ms=10, client_args=["--links", "1"])
     with pair.connect("echo") as sock:
         before = statistics.median(echo(sock, b"x" * 100) for _ in range(5))
         pair.path.cut()
