@@ -820,6 +820,9 @@ static void on_uplink_measured(void *context, struct mux_link *link, uint64_t rt
 
     (void)link;
     metrics_observe(carrier->uplink->worker->metrics, METRIC_RTT, 0, rtt_us);
+    /* After a resume others may join as soon as the positions have come. */
+    if (carrier == carrier->uplink->current && carrier_welcomed(carrier) < carrier->wanted)
+        look_at_links(carrier->uplink);
 }
 
 /* The server has its own experience with what is in between, and its --max-frame. */
