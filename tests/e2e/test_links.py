@@ -1,6 +1,7 @@
 """Several links in a session: they come where the path is long, go and are replaced without an outage, and are not insisted on."""
 
 import contextlib
+import queue
 import socket
 import struct
 import threading
@@ -13,7 +14,7 @@ from harness import fakes, faults, mux, pages, raw, tunnel, wait, ws
 pytestmark = pytest.mark.tunnel
 MIB = 1 << 20
 UNKNOWN_SESSION, LIMIT = 12, 6
-JOIN = 2
+RESUME, JOIN = 1, 2
 
 
 class Door(fakes.Listening):
@@ -379,6 +380,24 @@ def test_somebody_else_may_not_join(pair, peer, tmp_path):
     assert Link(server, alice.key, 2, JOIN, token="alices-token-123").answer == mux.WELCOME
 
 
+def test_joined_links_give_way(pair, peer, tmp_path):
+    """They are a quarter of the descriptors at the most; whoever has fewer gets one of those that have more, whose sessions go on."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("alices-token-123 alice\nbobs-token-456 bob\n")
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, descriptors=48,
+                         args=["--token-file", tokens, "--max-links", "16", "--status", "127.0.0.1:0"])
+    alice = [Link(server, token="alices-token-123")]
+    while (link := Link(server, alice[0].key, len(alice) + 1, JOIN, token="alices-token-123")).answer == mux.WELCOME:
+        alice.append(link)
+    assert len(alice) == 1 + 48 // 4 and link.code == LIMIT and "ulimit" in link.reason, (len(alice), link.reason)
+    bob = Link(server, token="bobs-token-456")
+    second = Link(server, bob.key, 2, JOIN, token="bobs-token-456")
+    assert second.answer == mux.WELCOME
+    assert server.wait_for("join_gave_way")["identity"] == "alice"
+    assert pages.Pages(server).metrics().sum("links") == len(alice) - 1 + 2
+    no_outage(server)
+
+
 def test_a_broken_protocol_ends_all_links(pair, peer):
     """Whatever is wrong on one of them."""
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None)
@@ -403,3 +422,218 @@ def test_what_there_is_to_see(far):
         assert figures.sum("sessions") == 1 == figures.sum("sessions_opened_total")
         assert figures.sum("links_opened_total") == links(client)
     assert pages.Pages(client).json()["link"]["state"] == "up"
+
+
+# -- a server by hand --------------------------------------------------------------------------------------------------
+
+
+class Hand:
+    """A server's end of a link, from the request on: the test answers. `flags` and `attempt` are HELLO's."""
+
+    def __init__(self, sock, head):
+        self.sock, self.head, self.bytes = sock, head, b""
+        self.flags = self.attempt = self.closed = None
+
+    def upgrade(self):
+        """Answers the request, and reads HELLO."""
+        self.sock.sendall(mux.accept_upgrade(self.head))
+        _, body = self.frame(mux.HELLO)
+        self.flags, self.attempt = struct.unpack_from(">HI", body, 8)
+        return self
+
+    def welcome(self):
+        flags = {0: 0, RESUME: 1, JOIN: 2}[self.flags]
+        self.send(mux.welcome(offers=((mux.TCP, "raw"),), version=2, flags=flags))
+        if self.flags == RESUME:
+            self.send(ws.mux_frame(4, 0, struct.pack(">QQQ", 0, 0, 262144)))
+        return self
+
+    def send(self, frames):
+        self.sock.sendall(ws.frame(2, frames, mask=False))
+
+    def frame(self, wanted):
+        """(stream, payload) of the next frame of that type; pings are answered, others are not of interest."""
+        while True:
+            while len(self.bytes) >= 8:
+                kind, _, size, stream = struct.unpack_from(">BBHI", self.bytes)
+                if len(self.bytes) < 8 + size:
+                    break
+                body, self.bytes = self.bytes[8:8 + size], self.bytes[8 + size:]
+                if kind == mux.PING:
+                    self.send(ws.mux_frame(mux.PONG, 0, body))
+                if kind == wanted:
+                    return stream, body
+            self.bytes += self._message()
+
+    def end(self):
+        """The close frame's payload; b"": the connection just ended."""
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                self.frame(None)
+        return self.closed or b""
+
+    def serve(self):
+        """Answers pings from now on."""
+        threading.Thread(target=self.end, daemon=True).start()
+        return self
+
+    def cut(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.shutdown(socket.SHUT_RDWR)
+
+    def _message(self):
+        opcode, size = self._exactly(2)
+        size &= 127
+        if size > 125:
+            size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
+        key, data = self._exactly(4), self._exactly(size)
+        data = bytes(byte ^ key[i % 4] for i, byte in enumerate(data))
+        if opcode & 15 == 8:
+            self.closed = data
+            with contextlib.suppress(OSError):
+                self.sock.sendall(ws.frame(8, data, mask=False))
+            raise EOFError
+        return data if opcode & 15 in (0, 2) else b""
+
+    def _exactly(self, size):
+        data = b""
+        while len(data) < size:
+            got = self.sock.recv(size - len(data))
+            if not got:
+                raise EOFError
+            data += got
+        return data
+
+
+class Hands(fakes.Listening):
+    """Hands out each request that comes."""
+
+    def __init__(self):
+        self.requests = queue.Queue()
+        super().__init__()
+
+    def _serve(self, sock):
+        sock.settimeout(30)
+        with contextlib.suppress(OSError):
+            self.requests.put(Hand(sock, ws.read_head(sock)))
+
+    def next(self, deadline=15):
+        return self.requests.get(timeout=deadline)
+
+    def nobody(self, seconds):
+        """Nobody comes for so long."""
+        with pytest.raises(queue.Empty):
+            self.next(seconds)
+
+
+def more_links(count):
+    return ws.mux_frame(14, 0, struct.pack(">I", count))
+
+
+@pytest.fixture
+def by_hand(pair):
+    """(server, client, its first link), which is up."""
+    with Hands() as server:
+        client = pair.client(f"http://127.0.0.1:{server.port}", tcp={"raw": 0}, ready=False, args=["--log-level", "debug"])
+        first = server.next().upgrade().welcome().serve()
+        client.wait_for("link_up")
+        yield server, client, first
+
+
+def joined(server, client, number):
+    link = server.next().upgrade()
+    assert link.flags == JOIN
+    link.welcome().serve()
+    client.wait_for("link_joined", links=number)
+    return link
+
+
+def test_the_server_asks_for_links(by_hand):
+    """It gets so many, one after another; when fewer are wanted, those that are too many are closed in good order."""
+    server, client, first = by_hand
+    first.send(more_links(3))
+    links_now = [first, joined(server, client, 2), joined(server, client, 3)]
+    assert [link.attempt for link in links_now] == [1, 2, 3]
+    server.nobody(0.5)
+    first.send(more_links(1))
+    client.wait_for("link_closed", links=1)
+    wait.until(lambda: sum(link.closed is not None for link in links_now) == 2, 10, "close frames")
+    assert all(struct.unpack_from(">H", link.closed)[0] == 1000 for link in links_now if link.closed)
+    no_outage(client)
+    # And again.
+    next(link for link in links_now if link.closed is None).send(more_links(2))
+    joined(server, client, 2)
+
+
+def test_a_link_that_is_saying_hello_when_the_last_is_lost(by_hand):
+    """It has said that it joins: it is given up, and another one resumes."""
+    server, client, first = by_hand
+    first.send(more_links(2))
+    joining = server.next().upgrade()
+    assert joining.flags == JOIN
+    first.cut()
+    resumes = server.next().upgrade()
+    assert resumes.flags == RESUME and resumes.attempt == joining.attempt + 1
+    resumes.welcome().serve()
+    client.wait_for("link_resumed")
+    joined(server, client, 2)
+    assert len(client.events("link_lost")) == 1 and not client.events("session_lost")
+
+
+def test_a_dial_that_has_just_begun_when_the_last_is_lost(by_hand):
+    """It resumes."""
+    server, client, first = by_hand
+    first.send(more_links(2))
+    dialled = server.next()
+    first.cut()
+    client.wait_for("link_lost")
+    assert dialled.upgrade().flags == RESUME
+    dialled.welcome().serve()
+    client.wait_for("link_resumed")
+    joined(server, client, 2)
+
+
+def test_a_dial_that_hangs_when_the_last_is_lost(by_hand):
+    """It hangs where the lost one is gone: another one is made at once."""
+    server, client, first = by_hand
+    first.send(more_links(2))
+    server.next()
+    passes(1.2)
+    first.cut()
+    lost = client.wait_for("link_lost")
+    assert lost["retry_ms"] <= 200, lost
+    assert server.next(5).upgrade().flags == RESUME
+
+
+@pytest.mark.parametrize("code, reason", [(LIMIT, "--max-links"), (UNKNOWN_SESSION, "several instances"), (9, "stops"), (13, "what")])
+def test_a_join_that_is_rejected(code, reason, by_hand):
+    """Whatever for: the session goes on over the link that it has, and that is all."""
+    server, client, first = by_hand
+    first.send(more_links(4))
+    link = server.next().upgrade()
+    link.send(mux.reject(reason, code))
+    link.sock.close()
+    failed = client.wait_for("join_failed")
+    assert reason in failed["reason"] and failed["links"] == 1 and failed["retry_ms"] >= 30000, failed
+    server.nobody(1)
+    no_outage(client)
+    assert first.closed is None
+
+
+def test_goaway_with_two_links(by_hand):
+    """The session that ends keeps both, a new one begins; GOAWAY comes over each of them and counts once."""
+    server, client, first = by_hand
+    first.send(more_links(2))
+    second = joined(server, client, 2)
+    with raw.connect(tunnel.port(client, "raw"), None):
+        client.wait_for("connection_opened")
+        for link in (first, second):
+            link.send(mux.goaway("it stops"))
+        new = server.next().upgrade()
+        assert new.flags == 0 and new.attempt == 1
+        new.welcome().serve()
+        wait.until(lambda: len(client.events("link_up")) == 2, 10, "the new session")
+        assert len(client.events("server_going_away")) == 1
+        assert first.closed is None and second.closed is None
+        server.nobody(0.5)
+    # The connection is over with its client's reset: then so is the session.

@@ -7,7 +7,7 @@ import struct
 
 from harness import fakes, ws
 
-HELLO, WELCOME, REJECT, GOAWAY, DATA, PING, PONG = 1, 2, 3, 4, 5, 7, 8
+HELLO, WELCOME, REJECT, DATA, PING, PONG, GOAWAY = 1, 2, 3, 5, 7, 8, 9
 OPEN, OPENED, REFUSED, RESET, TROUBLE = 1, 2, 3, 6, 163
 CLUSTER, TCP = 1, 3
 
@@ -17,9 +17,17 @@ def text8(text):
     return bytes([len(data)]) + data
 
 
-def welcome(software="test", identity="alice", offers=((CLUSTER, "kafka"),)):
+def accept_upgrade(head, headers=b""):
+    """The answer to a request that asks for a WebSocket."""
+    key = next(line.split(":", 1)[1].strip() for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key"))
+    accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
+    return (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + headers + b"\r\n")
+
+
+def welcome(software="test", identity="alice", offers=((CLUSTER, "kafka"),), version=1, flags=0):
     named = b"".join(bytes([kind]) + text8(name) for kind, name in offers)
-    return ws.mux_frame(WELCOME, 0, struct.pack(">HHII", 1, 0, 65536, 120000) + bytes(range(48)) + text8(software)
+    return ws.mux_frame(WELCOME, 0, struct.pack(">HHII", version, flags, 65536, 120000) + bytes(range(48)) + text8(software)
                         + struct.pack(">HH", len(offers), len(named)) + named + text8(identity))
 
 
@@ -28,7 +36,8 @@ def reject(reason, code=6):
 
 
 def goaway(reason, code=9):
-    return ws.mux_frame(GOAWAY, 0, struct.pack(">H", code) + text8(reason))
+    data = reason if isinstance(reason, bytes) else reason.encode()
+    return ws.mux_frame(GOAWAY, 0, struct.pack(">HH", code, len(data)) + data)
 
 
 class Server(fakes.Listening):
@@ -46,11 +55,7 @@ class Server(fakes.Listening):
     def _serve(self, sock):
         with sock, contextlib.suppress(OSError, IndexError, struct.error):
             sock.settimeout(60)
-            head = ws.read_head(sock)
-            key = next(line.split(":", 1)[1].strip() for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key"))
-            accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
-            sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                         b"Sec-WebSocket-Accept: " + accept + b"\r\n" + self.headers + b"\r\n")
+            sock.sendall(accept_upgrade(ws.read_head(sock), self.headers))
             _Conversation(self, sock).run()
 
 
