@@ -59,7 +59,7 @@ def test_figures_of_links(far):
         assert m.sum("links_by_role", role="lead") + m.sum("links_by_role", role="suspect") >= 1
         assert 2 <= m.sum("links_wanted") <= 8
         assert m.sum("link_sent_bytes_total") >= 24 * MIB
-        assert m.sum("link_sent_bytes_total", role="other") > MIB
+        assert m.sum("link_sent_bytes_total", role="other") > 0
         assert m.sum("links_opened_total") == 1 + m.sum("link_joins_total", result="joined")
         assert m.sum("out_of_order_bytes") == 0
 
@@ -96,7 +96,7 @@ def test_a_stalled_link_shows(far):
         reader.start()
         writer.start()
         try:
-            wait.until(lambda: two.at_client.metrics().sum("link_sent_bytes_total", role="other") > MIB, 20, "two busy links")
+            wait.until(lambda: two.at_client.metrics().sum("link_sent_bytes_total", role="other") > 0, 20, "two busy links")
             wait.until(lambda: stalled_shows(two), 60, "a link in doubt, and its bytes on another one")
         finally:
             stop.set()
@@ -156,7 +156,7 @@ def test_page_shows_links(far, tmp_path):
         page.open(f"http://127.0.0.1:{two.at_client.port}/")
         rows = lambda table: page.evaluate(f"[...document.querySelectorAll('#{table} tbody tr')].map(r => r.innerText)") or []
         text = lambda selector: page.evaluate(f"document.querySelector({selector!r}).innerText")
-        wait.until(lambda: any("the session began" in row for row in rows("links")), 20, "the first link", 0.2)
+        wait.until(lambda: any("carries everything" in row and "the session began" in row for row in rows("links")), 20, "the first link", 0.2)
         assert "One link is enough" in text("#links-more") and page.evaluate("document.getElementById('ended').hidden")
         two.load()
         wait.until(lambda: len(rows("links")) >= 2 and any("lead" in row for row in rows("links")), 20, "another link", 0.2)

@@ -66,7 +66,7 @@ def test_page_in_a_browser(pair, peer, processes, tmp_path, request):
     worker = threading.Thread(target=kafka_work, args=(f"localhost:{tunnel.port(client, 'kafka')}", stop))
     worker.start()
     try:
-        with browser.Browser(tmp_path / "profile", height=1470 if picture else 1180) as page:
+        with browser.Browser(tmp_path / "profile", height=1690 if picture else 1180) as page:
             page.open(origin + "/")
             rows = lambda table: page.evaluate(f"[...document.querySelectorAll('#{table} tbody tr')].map(r => r.textContent)") or []
             wait.until(lambda: text_of(page, "#state-text") == "The link is up", 20, "the link's state", 0.2)

@@ -109,9 +109,14 @@ function linksMore(more, up) {
   return more.wanted > 1 ? `As many as help now; at most ${more.most}.` : `One link is enough for this path; at most ${more.most}.`;
 }
 
+function role(link, count) {
+  if (link.leaving) return "ends with its connections";
+  return link.role === "lead" && count === 1 ? "carries everything" : ROLES[link.role] || link.role;
+}
+
 function showLinks(status) {
   fill("links", status.links.map((l) => [
-    String(l.number), [l.leaving ? "ends with its connections" : ROLES[l.role] || l.role, l.role === "suspect" ? "bad" : ""],
+    String(l.number), [role(l, status.links.length), l.role === "suspect" ? "bad" : ""],
     CAUSES[l.cause] || l.cause, [span(l.age_ms), "number"], [duration(l.rtt_us), "number"],
     [l.rate > 0 ? `${bytes(l.rate)}/s` : "–", "number"], [bytes(l.in_flight), "number"], [String(l.retransmitted_segments), "number"],
     [bytes(l.sent_again), "number"],
