@@ -68,6 +68,7 @@ static void rewind_streams(struct mux_session *session)
     }
     rewind_stream(&session->control);
     session->unacknowledged = 0;
+    session->gone_count = 0; /* all of them are */
 }
 
 static bool may_have_link(const struct mux_session *session)

@@ -98,12 +98,10 @@ static void change_blocked_lead(struct mux_session *session)
 
 /* ---- credits: WINDOW, SHRINK and LIMIT are said again when they may not have come */
 
-static void say_again(struct mux_session *session, struct list *told)
+static void say_again(struct list *told)
 {
     for (struct list *node; (node = list_pop(told));) {
         struct mux_stream *stream = list_entry(node, struct mux_stream, told);
-        if (session->up_count == 0)
-            continue; /* positions will */
         stream->shrink_due = stream->shrink_due || stream->window.shrinking;
         stream->limit_due = stream->limit_due || stream->answers > 0;
         mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
@@ -179,10 +177,11 @@ void mux_schedule_link_gone(struct mux_link *link)
         session->lead = NULL;
         set_lead(session, find_best(session, link));
     }
-    say_again(session, &link->told_before);
-    say_again(session, &link->told);
-    if (!was_up || session->up_count == 0)
+    say_again(&link->told_before);
+    say_again(&link->told);
+    if (!was_up)
         return;
+    /* Also when no other is up: one that is to join may yet be, and take this one's slot. */
     for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
         if (!mux_flight_link_lost(&stream->flight, link->slot, session->in_flight))
             continue;
@@ -219,8 +218,8 @@ void mux_schedule_suspect(struct mux_link *link, bool by_peer)
         mux_core_ask(link);
     if (session->lead == link)
         set_lead(session, find_best(session, link));
-    say_again(session, &link->told_before);
-    say_again(session, &link->told);
+    say_again(&link->told_before);
+    say_again(&link->told);
     for (size_t at = 0;
          session->in_flight[link->slot] > 0 && (stream = idmap_next(&session->streams, &at));)
         rescue(stream);
