@@ -86,8 +86,9 @@ static int receive_position(struct mux_link *link, const struct mux_frame *frame
         stream = idmap_get(&session->streams, frame->stream);
     if (stream) {
         struct byte_queue *queue = &stream->send;
-        if (consumed > received || received < queue->start || received > queue->end ||
-            limit < received)
+        /* Twice for a stream, and less the second time, takes back what was let go of. */
+        if (consumed > received || received < queue->start || received < stream->acknowledged ||
+            received > queue->end || limit < received)
             return mux_core_broken(session, "POSITION at an invalid position");
         session->unacknowledged -= queue->read - queue->start;
         byte_queue_rewind(queue, received);
