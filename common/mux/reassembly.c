@@ -11,12 +11,6 @@ enum {
     PART = 1024,
 };
 
-/* The queue's own offsets count from where the piece began. */
-struct mux_piece {
-    uint64_t from;
-    struct byte_queue bytes;
-};
-
 static uint64_t piece_end(const struct mux_piece *piece)
 {
     return piece->from + byte_queue_unread(&piece->bytes);

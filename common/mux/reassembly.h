@@ -16,7 +16,11 @@
 
 #define MUX_PIECES_MAX 2048
 
-struct mux_piece;
+/* The queue's own offsets count from where the piece began. */
+struct mux_piece {
+    uint64_t from;
+    struct byte_queue bytes;
+};
 
 struct mux_reassembly {
     struct mux_piece **pieces; /* in order, with gaps between them; NULL: none was ever needed */

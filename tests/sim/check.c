@@ -1,5 +1,152 @@
 #include "sim.h"
 
+/* ---- links */
+
+static bool is_slot_up(const struct mux_session *session, uint8_t slot)
+{
+    return slot < MUX_LINKS_MAX && session->links[slot] &&
+           session->links[slot]->phase == MUX_PHASE_UP;
+}
+
+static void check_links(struct world *world, const struct end *end)
+{
+    const struct mux_session *session = end->session;
+    unsigned count = 0, up = 0;
+
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        const struct mux_link *link = session->links[i];
+        if (!link)
+            continue;
+        count++;
+        up += link->phase == MUX_PHASE_UP;
+        if (link->slot != i || link->session != session || link->attempt > session->attempt)
+            violate(world, "%u: a link is in another's place", end->which);
+        for (unsigned j = 0; j < i; j++)
+            if (session->links[j] && session->links[j]->attempt == link->attempt)
+                violate(world, "%u: two links have one number", end->which);
+    }
+    if (count != session->link_count || up != session->up_count ||
+        count > session->settings.links_max)
+        violate(world, "%u: the count of links is wrong", end->which);
+    if ((up > 0) != (session->lead != NULL) ||
+        (session->lead && !is_slot_up(session, session->lead->slot)))
+        violate(world, "%u: the lead is not a link that is up", end->which);
+    if (session->gone_count > MUX_LINKS_MAX)
+        violate(world, "%u: too many links are to be told of", end->which);
+}
+
+/* ---- what is in flight, and where */
+
+static bool is_listed(const struct list *head, const struct list *node)
+{
+    list_each(at, head)
+        if (at == node)
+            return true;
+    return false;
+}
+
+static void check_run(struct world *world, const struct mux_stream *stream,
+                      const struct mux_run *run, uint64_t *in_flight)
+{
+    const struct mux_session *session = stream->session;
+    bool lost = run->slot == MUX_SLOT_NONE;
+    bool twice = run->again < MUX_LINKS_MAX;
+
+    if (run->from >= run->to)
+        violate(world, "stream %u: an empty run", stream->id);
+    if (!lost && !is_slot_up(session, run->slot))
+        violate(world, "stream %u: bytes are believed to be on a link that is gone", stream->id);
+    if ((twice && (lost || run->again == run->slot || !is_slot_up(session, run->again))) ||
+        (lost && run->again != MUX_SLOT_NONE))
+        violate(world, "stream %u: a run is on a second link that cannot have it", stream->id);
+    if (!lost && run->slot < MUX_LINKS_MAX)
+        in_flight[run->slot] += run->to - run->from;
+    if (twice)
+        in_flight[run->again] += run->to - run->from;
+}
+
+/* Runs lie side by side, from what is acknowledged to what was sent. */
+static void check_flight(struct world *world, const struct mux_stream *stream, uint64_t *in_flight)
+{
+    const struct mux_session *session = stream->session;
+    const struct mux_flight *flight = &stream->flight;
+    uint64_t at = stream->acknowledged;
+    unsigned lost = 0, wanted = 0;
+
+    if (stream->send_half == MUX_HALF_OVER && flight->count == 0)
+        return; /* nobody needs to know any more */
+    for (unsigned i = 0; i < flight->count; i++) {
+        const struct mux_run *run = flight->runs + flight->first + i;
+        if (run->from != at)
+            violate(world, "stream %u: a gap between runs, or one over another", stream->id);
+        check_run(world, stream, run, in_flight);
+        lost += run->slot == MUX_SLOT_NONE;
+        wanted += run->slot != MUX_SLOT_NONE && run->again == MUX_SLOT_WANTED;
+        at = run->to;
+    }
+    if (at != stream->send.read || stream->acknowledged < stream->send.start)
+        violate(world, "stream %u: the runs do not end where what was sent does: %llu, acknowledged %llu, sent %llu %llu %llu half %d", stream->id, (unsigned long long)at, (unsigned long long)stream->acknowledged, (unsigned long long)stream->send.start, (unsigned long long)stream->send.read, (unsigned long long)stream->send.end, (int)stream->send_half);
+    if (lost != flight->lost || wanted != flight->wanted)
+        violate(world, "stream %u: lost runs, or wanted ones, are miscounted", stream->id);
+    if (lost > 0 && !is_listed(&session->lost, &stream->again))
+        violate(world, "stream %u: lost bytes that nobody will send again", stream->id);
+    if (wanted > 0 && list_empty(&stream->again))
+        violate(world, "stream %u: wanted bytes that nobody will send again", stream->id);
+}
+
+/* ---- what has come before its turn */
+
+static void check_reassembly(struct world *world, const struct mux_stream *stream)
+{
+    const struct mux_reassembly *reassembly = &stream->reassembly;
+    uint64_t at = stream->window.received;
+    uint64_t held = 0;
+
+    for (unsigned i = 0; i < reassembly->count; i++) {
+        const struct mux_piece *piece = reassembly->pieces[i];
+        uint64_t size = byte_queue_unread(&piece->bytes);
+        if (piece->from <= at && !stream->orphan)
+            violate(world, "stream %u: pieces overlap, or have no gap between them", stream->id);
+        if (size == 0)
+            violate(world, "stream %u: an empty piece", stream->id);
+        held += size;
+        at = piece->from + size;
+    }
+    if (held != reassembly->held)
+        violate(world, "stream %u: the bytes in pieces are miscounted", stream->id);
+    if (at > stream->window.limit)
+        violate(world, "stream %u: a piece lies beyond the limit", stream->id);
+    if (stream->id != MUX_CONTROL_STREAM && stream->window.held != mux_reassembly_cost(reassembly))
+        violate(world, "stream %u: pieces are not charged for", stream->id);
+    if (stream->receive_half != MUX_HALF_OPEN && reassembly->count > 0 && !stream->orphan &&
+        at > stream->receive_final)
+        violate(world, "stream %u: a piece lies beyond the end", stream->id);
+}
+
+/* ---- both ends */
+
+/* What one end has said and the other may not have heard will be said again if it has to. */
+static void check_told(struct world *world, const struct mux_stream *from,
+                       const struct mux_stream *to)
+{
+    const struct mux_window *window = &to->window;
+    bool will = !list_empty(&to->told) || !list_empty(&to->credit);
+
+    if (to->session->version < MUX_VERSION_LINKS || from->session->up_count == 0 ||
+        to->session->up_count == 0 || to->orphan || from->orphan ||
+        to->receive_half != MUX_HALF_OPEN || from->send_half == MUX_HALF_OVER)
+        return;
+    if (!will && from->send_limit < mux_window_told_limit(window))
+        violate(world, "stream %u: credit that was given will never be heard of", to->id);
+    if (!will && from->send.start < window->announced)
+        violate(world, "stream %u: consumed bytes will never be heard of", to->id);
+    if (!will && window->shrinking && from->answers < to->shrinks)
+        violate(world, "stream %u: SHRINK will never be heard of", to->id);
+    if (window->shrinking && from->answers == to->shrinks && list_empty(&from->told) &&
+        list_empty(&from->credit))
+        violate(world, "stream %u: LIMIT will never be heard of", to->id);
+}
+
 /* What the two ends believe of one direction of a stream that both still have. */
 static void check_pair(struct world *world, const struct mux_stream *from,
                        const struct mux_stream *to)
@@ -9,8 +156,13 @@ static void check_pair(struct world *world, const struct mux_stream *from,
 
     if (from->send_limit > window->limit && !to->orphan)
         violate(world, "stream %u: more credit is believed in than was given", from->id);
+    check_told(world, from, to);
     if (to->orphan || from->send_half == MUX_HALF_OVER)
         return;
+    if (from->acknowledged > window->received)
+        violate(world, "stream %u: bytes count as received that were not", from->id);
+    if (mux_reassembly_end(&to->reassembly) > queue->end)
+        violate(world, "stream %u: more has come than was sent", from->id);
     if (queue->start > window->consumed)
         violate(world, "stream %u: bytes were let go before they were consumed", from->id);
     if (window->received > queue->end)
@@ -27,7 +179,7 @@ static void check_stream(struct world *world, const struct end *end,
     if (window->consumed > window->received || window->received > window->limit)
         violate(world, "stream %u: consumed, received and limit are out of order", stream->id);
     if (window->charged != mux_window_charge(window) || window->charged < MUX_STREAM_FLOOR ||
-        window->charged < window->received - window->consumed)
+        window->charged < window->received - window->consumed + window->held)
         violate(world, "stream %u: the share is charged something else than it should be",
                 stream->id);
     if (window->limit - window->consumed > window->initial &&
@@ -37,6 +189,10 @@ static void check_stream(struct world *world, const struct end *end,
         violate(world, "stream %u: credit was exceeded", stream->id);
     if (other && queue->end - queue->start > other->settings.window.max)
         violate(world, "stream %u: more bytes are retained than a window holds", stream->id);
+    check_reassembly(world, stream);
+    if (byte_queue_unread(queue) > 0 && stream->send_limit > queue->read &&
+        end->session->up_count > 0 && list_empty(&stream->active))
+        violate(world, "stream %u: bytes that may be sent are in no line", stream->id);
     const struct mux_stream *peer = other ? idmap_get(&other->streams, stream->id) : NULL;
     if (peer && !world->losing)
         check_pair(world, stream, peer);
@@ -70,6 +226,8 @@ static void check_sums(struct world *world, const struct end *end)
         (control > MUX_CONTROL_QUEUE_FREE + MUX_MESSAGE_ENCODED_MAX + MUX_MESSAGE_PAYLOAD_MAX &&
          held > end->budget.send.total + MUX_CONTROL_QUEUE_FREE))
         violate(world, "%u: more is held for sending than the budget allows", end->which);
+    if (session->control.acknowledged < queue->start || session->control.acknowledged > queue->end)
+        violate(world, "%u: the control stream's acknowledgement is out of place", end->which);
     if (unacknowledged != session->unacknowledged)
         violate(world, "%u: the count of unacknowledged bytes is wrong", end->which);
     /* Chunks may be partly empty, but not without bound. */
@@ -81,12 +239,25 @@ static void check_sums(struct world *world, const struct end *end)
 
 void check_session(struct world *world, const struct end *end)
 {
+    const struct mux_session *session = end->session;
     const struct mux_stream *stream;
+    uint64_t in_flight[MUX_LINKS_MAX] = {0};
+    uint64_t held = 0;
 
-    if (!end->session)
+    if (!session)
         return;
-    for (size_t at = 0; (stream = idmap_next(&end->session->streams, &at));)
+    check_links(world, end);
+    for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {
         check_stream(world, end, stream);
+        check_flight(world, stream, in_flight);
+        held += stream->reassembly.held;
+    }
+    check_reassembly(world, &session->control);
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++)
+        if (in_flight[i] != session->in_flight[i])
+            violate(world, "%u: the bytes in flight on a link are miscounted", end->which);
+    if (held > world->totals->out_of_order)
+        world->totals->out_of_order = held;
     check_sums(world, end);
     if (end->idle != (mux_session_stream_count(end->session) == 0))
         violate(world, "%u: idle() was not called, or too early", end->which);

@@ -58,11 +58,15 @@ int main(int argc, char **argv)
         run_seed(world, from + i, trace_on, &totals);
     free(world);
     printf("%" PRIu64 " seeds, %" PRIu64 " streams, %" PRIu64 " frames, %" PRIu64 " MB, %" PRIu64
-           " virtual seconds, link losses %" PRIu64 ", resumes %" PRIu64 ", sessions lost %" PRIu64
+           " virtual seconds, link losses %" PRIu64 ", resumes %" PRIu64 ", joins %" PRIu64
+           " and %" PRIu64 " refused, freezes %" PRIu64 ", sent again %" PRIu64
+           " KB, most out of order %" PRIu64 " KB, sessions lost %" PRIu64
            ", streams without memory %" PRIu64 ", hostile links refused %" PRIu64
            ", violations %" PRIu64 "\n",
            totals.seeds, totals.streams, totals.frames, totals.bytes / 1000000,
-           totals.virtual_us / 1000000, totals.losses, totals.resumes, totals.sessions_lost,
-           totals.cut, totals.errors, totals.violations);
+           totals.virtual_us / 1000000, totals.losses, totals.resumes, totals.joins,
+           totals.refused_joins, totals.freezes, totals.sent_again / 1000,
+           totals.out_of_order / 1000, totals.sessions_lost, totals.cut, totals.errors,
+           totals.violations);
     return totals.violations ? 1 : 0;
 }

@@ -25,6 +25,7 @@ static void pipe_clear(struct pipe *pipe)
 
 void link_open(struct world *world, struct link *link)
 {
+    link->retransmitted = 0;
     link->cut = link->greeted = link->spoil_version = false;
     link->greeting_fill = 0;
     for (unsigned end = 0; end < ENDS; end++) {
@@ -33,7 +34,10 @@ void link_open(struct world *world, struct link *link)
         link->learns_us[end] = NEVER;
     }
     /* Some links take so long that the client has given them up when they arrive. */
-    link->delay_us = world->plan.delay_us;
+    uint64_t times = 1 + random_scaled(&world->random, 0, world->plan.uneven);
+    link->delay_us = world->plan.delay_us * times;
+    link->jitter_us = world->plan.jitter_us * times;
+    link->bytes_per_ms = 1 + world->plan.bytes_per_ms / times;
     if (random_chance(&world->random, world->plan.late_chance))
         link->delay_us += random_scaled(&world->random, 1, 15 * 1000 * 1000);
     if (world->plan.cuts > 0)
@@ -63,7 +67,9 @@ void link_close(struct world *world, struct link *link, unsigned by)
     uint64_t at = world->now_us + link->delay_us;
     if (link->to[other].busy_until_us + link->delay_us > at)
         at = link->to[other].busy_until_us + link->delay_us;
-    at += world->plan.jitter_us; /* after what is still under way */
+    if (link->to[other].stalled_until_us > at)
+        at = link->to[other].stalled_until_us;
+    at += at == NEVER ? 0 : link->jitter_us; /* after what is still under way */
     if (random_chance(&world->random, world->plan.silent_chance))
         at = other == SERVER && !link->greeted ? world->now_us + 10 * 1000 * 1000 : NEVER;
     if (at < link->learns_us[other])
@@ -109,9 +115,9 @@ void link_send(struct world *world, struct link *link, unsigned from, const uint
         if (!packet)
             abort();
         uint64_t start = pipe->busy_until_us > world->now_us ? pipe->busy_until_us : world->now_us;
-        pipe->busy_until_us = start + part * 1000 / world->plan.bytes_per_ms;
+        pipe->busy_until_us = start + part * 1000 / link->bytes_per_ms;
         packet->at_us = pipe->busy_until_us + link->delay_us +
-                        random_below(&world->random, world->plan.jitter_us + 1);
+                        random_below(&world->random, link->jitter_us + 1);
         packet->size = part;
         packet->next = NULL;
         memcpy(packet->bytes, bytes, part);
@@ -125,9 +131,12 @@ void link_send(struct world *world, struct link *link, unsigned from, const uint
 
 uint64_t link_next(const struct link *link, unsigned towards)
 {
-    const struct packet *packet = link->to[towards].first;
+    const struct pipe *pipe = &link->to[towards];
 
-    return packet ? packet->at_us : NEVER;
+    if (!pipe->first)
+        return NEVER;
+    return pipe->first->at_us > pipe->stalled_until_us ? pipe->first->at_us
+                                                       : pipe->stalled_until_us;
 }
 
 struct packet *link_arrive(struct world *world, struct link *link, unsigned towards)
@@ -145,4 +154,20 @@ struct packet *link_arrive(struct world *world, struct link *link, unsigned towa
         lose(world, link);
     }
     return packet;
+}
+
+void link_freeze(struct world *world, struct link *link)
+{
+    struct random *r = &world->random;
+    uint64_t until_us = world->now_us + random_scaled(r, 1000, 20 * 1000 * 1000);
+    unsigned which = (unsigned)random_below(r, ENDS + 1);
+
+    if (random_chance(r, world->plan.forever_chance))
+        until_us = NEVER;
+    trace(world, "a link freezes, direction %u, for ever %d", which, until_us == NEVER);
+    world->totals->freezes++;
+    world->plan.freezes--;
+    for (unsigned end = 0; end < ENDS; end++)
+        if (which != end && link->to[end].stalled_until_us < until_us)
+            link->to[end].stalled_until_us = until_us;
 }

@@ -74,6 +74,26 @@ static void on_established(void *context, struct mux_link *link, const struct mu
         violate(end->world, "WELCOME at the wrong end");
 }
 
+static void on_joined(void *context, struct mux_link *link, const struct mux_welcome *welcome)
+{
+    struct end *end = context;
+
+    trace(end->world, "link %u has joined", mux_link_attempt(link));
+    if (end->which != CLIENT || !welcome->joined || !mux_link_is_up(link))
+        violate(end->world, "joined() at the wrong end, or too early");
+}
+
+static void on_links_wanted(void *context, unsigned links)
+{
+    struct end *end = context;
+
+    trace(end->world, "%u links are wanted", links);
+    if (end->which != CLIENT || links == end->wanted || links == 0 ||
+        links > end->settings.links_max)
+        violate(end->world, "links_wanted() with %u", links);
+    end->wanted = links;
+}
+
 /* Both kinds of node, so that a mix-up shows. */
 static enum mux_target_kind kind_of(unsigned place)
 {
@@ -329,6 +349,8 @@ static void on_limited(void *context, uint32_t stream, enum mux_limit limit, con
 
 const struct mux_session_callbacks owner_callbacks = {
     .established = on_established,
+    .joined = on_joined,
+    .links_wanted = on_links_wanted,
     .open = on_open,
     .idle = check_idle,
     .message = on_message,
@@ -447,4 +469,5 @@ void owner_new_session(struct end *end)
     memset(end->apps, 0, sizeof end->apps);
     end->messages_sent = end->messages_seen = 0;
     end->idle = true;
+    end->wanted = 1;
 }

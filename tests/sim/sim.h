@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "mux/link.h"
 #include "mux/session.h"
 #include "mux/session_control.h"
@@ -74,7 +75,8 @@ struct pipe {
     size_t in_flight;
     uint64_t busy_until_us;
     uint64_t carried;
-    uint64_t cut_after; /* the link is lost when so many bytes have arrived */
+    uint64_t cut_after;        /* the link is lost when so many bytes have arrived */
+    uint64_t stalled_until_us; /* nothing arrives before; NEVER: nothing ever will */
 };
 
 /* What one end has of a link. */
@@ -92,6 +94,9 @@ struct link {
     bool open[ENDS];          /* the end still holds it */
     uint64_t learns_us[ENDS]; /* when the end hears that the link is gone; NEVER: it does not */
     uint64_t delay_us;
+    uint64_t jitter_us;
+    uint64_t bytes_per_ms;
+    uint64_t retransmitted; /* segments, as a kernel would tell */
     bool cut;
     bool greeted; /* the server has seen HELLO */
     bool spoil_version;
@@ -131,6 +136,7 @@ struct end {
     struct memory_budget budget;
     struct memory_share share;
     struct memory_share others; /* hostile: of somebody who wants no more than a part */
+    unsigned wanted;            /* links, as links_wanted() said */
     bool idle;                  /* no stream has been opened since idle() */
     uint32_t messages_sent;
     uint32_t messages_seen;
@@ -148,9 +154,19 @@ struct plan {
     unsigned reset_chance; /* in a thousand, each time an owner acts */
     unsigned refuse_chance;
     unsigned stall_chance;
-    unsigned silent_chance; /* that an end does not hear of a lost link */
-    unsigned late_chance;   /* that a link takes very long to get through */
-    unsigned cuts;          /* links that get lost */
+    unsigned silent_chance;  /* that an end does not hear of a lost link */
+    unsigned late_chance;    /* that a link takes very long to get through */
+    unsigned cuts;           /* links that get lost */
+    unsigned links;          /* that a session may have at a time */
+    unsigned join_chance;    /* each time the owners act, that the client makes another one */
+    unsigned part_chance;    /* that an end lets go of one that works */
+    bool heeds;              /* the client makes as many as links_wanted() says */
+    bool waits;              /* a client without a link waits for those that are to join */
+    unsigned uneven;         /* links are so many times slower and farther than others */
+    unsigned freezes;        /* times that a link carries nothing for a while */
+    unsigned freeze_chance;  /* each time the owners act */
+    unsigned forever_chance; /* that a frozen link stays so */
+    unsigned loss_chance;    /* that a link's kernel says it has sent something again */
     uint64_t cut_bytes_max;
     uint64_t delay_us;
     uint64_t jitter_us;
@@ -170,6 +186,11 @@ struct totals {
     uint64_t bytes;
     uint64_t losses;
     uint64_t resumes;
+    uint64_t joins;
+    uint64_t refused_joins;
+    uint64_t freezes;
+    uint64_t sent_again;   /* bytes */
+    uint64_t out_of_order; /* most bytes that an end has held at a time */
     uint64_t sessions_lost;
     uint64_t streams;
     uint64_t errors; /* protocol errors that a hostile peer earned */
@@ -187,6 +208,7 @@ struct world {
     uint64_t wake_us;
     uint64_t dial_us; /* when the client makes the next link */
     uint64_t progress_us;
+    uint64_t events; /* since all was over */
     struct end ends[ENDS];
     struct link links[MAX_LINKS];
     uint32_t id_base;       /* the id before a session's first stream */
@@ -224,6 +246,8 @@ void link_send(struct world *world, struct link *link, unsigned from, const uint
 uint64_t link_next(const struct link *link, unsigned towards);
 /* Takes what arrives now; the caller frees it. NULL: nothing, or the link was lost with it. */
 struct packet *link_arrive(struct world *world, struct link *link, unsigned towards);
+/* One direction, or both, carry nothing for a while, or for ever. */
+void link_freeze(struct world *world, struct link *link);
 
 /* owner.c */
 extern const struct mux_session_callbacks owner_callbacks;

@@ -5,7 +5,7 @@
 
 #include "sim.h"
 
-enum { SECOND = 1000 * 1000, PATIENCE = 200 * SECOND, QUIET = 60 * SECOND, PULL_MAX = 128 * 1024 };
+enum { SECOND = 1000 * 1000, PATIENCE = 200 * SECOND, QUIET = 150 * SECOND, PULL_MAX = 128 * 1024 };
 
 void violate(struct world *world, const char *format, ...)
 {
@@ -53,11 +53,28 @@ static void plan_network(struct plan *plan, struct random *r)
     plan->silent_chance = random_chance(r, 500) ? 0 : (unsigned)random_below(r, 1000);
 }
 
+static void plan_links(struct plan *plan, struct random *r)
+{
+    plan->links = random_chance(r, 250) ? 1 : (unsigned)random_scaled(r, 2, 8);
+    plan->join_chance = random_chance(r, 300) ? 0 : (unsigned)random_scaled(r, 1, 500);
+    plan->part_chance = random_chance(r, 500) ? 0 : (unsigned)random_scaled(r, 1, 30);
+    plan->heeds = random_chance(r, 700);
+    plan->waits = random_chance(r, 500);
+    plan->uneven = random_chance(r, 400) ? 0 : (unsigned)random_scaled(r, 1, 30);
+    plan->freezes = random_chance(r, 500) ? 0 : (unsigned)random_scaled(r, 1, 20);
+    plan->freeze_chance = (unsigned)random_scaled(r, 1, 100);
+    plan->forever_chance = (unsigned)random_below(r, 500);
+    plan->loss_chance = random_chance(r, 500) ? 0 : (unsigned)random_scaled(r, 1, 200);
+    plan->version_1 = random_chance(r, 100);
+}
+
 static void plan_owners(struct plan *plan, struct random *r)
 {
     plan->streams = (unsigned)random_scaled(r, 1, MAX_STREAMS);
     plan->concurrent = (unsigned)random_scaled(r, 1, plan->streams);
     plan->bytes_max = random_scaled(r, 0, 8 * 1000 * 1000 / plan->streams);
+    if (random_chance(r, 300))
+        plan->bytes_max = random_below(r, 2 * 1000 * 1000) / plan->streams;
     plan->messages = (uint32_t)random_scaled(r, 0, 30);
     plan->reset_chance = random_chance(r, 400) ? 0 : (unsigned)random_scaled(r, 0, 100);
     plan->refuse_chance = random_chance(r, 500) ? 0 : (unsigned)random_below(r, 300);
@@ -66,7 +83,6 @@ static void plan_owners(struct plan *plan, struct random *r)
     plan->lose_session = random_chance(r, 60);
     plan->ids_left = random_chance(r, 100) ? (uint32_t)random_scaled(r, 1, 2 * MAX_STREAMS) : 0;
     plan->spoil_version = random_chance(r, 30);
-    plan->version_1 = random_chance(r, 150);
 }
 
 static void plan_end(struct world *world, struct end *end)
@@ -77,8 +93,11 @@ static void plan_end(struct world *world, struct end *end)
 
     mux_settings_default(settings);
     settings->role = end->which == CLIENT ? MUX_CLIENT : MUX_SERVER;
+    settings->links_max = end->world->plan.links;
+    if (end->which == SERVER && random_chance(r, 100))
+        settings->links_max = 1 + (unsigned)random_below(r, settings->links_max);
     settings->software = (struct mux_text){"simulation", 10};
-    window->initial = (uint32_t)random_scaled(r, 1, 64 * 1024);
+    window->initial = (uint32_t)random_scaled(r, random_chance(r, 500) ? 4096 : 1, 64 * 1024);
     window->base = (uint32_t)random_scaled(r, window->initial, 256 * 1024);
     window->max = (uint32_t)random_scaled(r, window->base, 4 * 1024 * 1024);
     if (random_chance(r, 100))
@@ -92,7 +111,6 @@ static void plan_end(struct world *world, struct end *end)
     memory_budget_init(&end->budget, budget);
     memory_share_init(&end->share, &end->budget);
     chunk_pool_init(&end->pool);
-    end->world = world;
 }
 
 /* Tiny windows and packets are worth trying, but not with many bytes: a seed must stay cheap. */
@@ -151,18 +169,25 @@ static bool has_link(const struct end *end)
     return false;
 }
 
+static void drop_links(struct end *end);
+
 static void detach(struct side *side)
 {
     struct end *end = side->end;
+    struct world *world = end->world;
 
     if (!side->mux)
         return;
+    world->totals->sent_again += mux_link_facts(side->mux).sent_again;
     mux_link_detach(side->mux);
     side->mux = NULL;
     side->wants_pull = false;
-    if (end->which == CLIENT)
-        end->world->dial_us =
-            end->world->now_us + random_scaled(&end->world->random, 0, SECOND / 2);
+    if (end->which != CLIENT || mux_session_established(end->session))
+        return;
+    if (!world->plan.waits)
+        drop_links(end);
+    if (!has_link(end))
+        world->dial_us = world->now_us + random_scaled(&world->random, 0, SECOND / 2);
 }
 
 static void drop_link(struct side *side)
@@ -182,14 +207,23 @@ static void drop_links(struct end *end)
 
 static void attach(struct side *side)
 {
-    side->mux = mux_link_attach(side->end->session, owner_output(side), side->end->world->now_us);
+    struct end *end = side->end;
+    bool joins = mux_session_established(end->session);
+    enum mux_entry right = joins                           ? MUX_ENTRY_JOIN
+                           : end->session->known_to_server ? MUX_ENTRY_RESUME
+                                                           : MUX_ENTRY_FIRST;
+
+    side->mux = mux_link_attach(end->session, owner_output(side), end->world->now_us);
+    if (mux_link_entry(side->mux) != right)
+        violate(end->world, "a link is attached as something else than it is");
 }
 
 static void dial(struct world *world)
 {
     struct end *client = &world->ends[CLIENT];
 
-    world->dial_us = NEVER;
+    if (has_link(client) && !mux_session_may_join(client->session))
+        violate(world, "the client dials although it has links, and may not join");
     for (unsigned i = 0; i < MAX_LINKS; i++) {
         struct link *link = &world->links[i];
         if (link->open[CLIENT] || link->open[SERVER])
@@ -202,9 +236,11 @@ static void dial(struct world *world)
         if (!client->session)
             new_session(client);
         attach(&link->sides[CLIENT]);
+        world->dial_us = NEVER;
         return;
     }
-    world->dial_us = world->now_us + SECOND; /* the server still holds all the old ones */
+    if (!has_link(client))
+        world->dial_us = world->now_us + SECOND; /* the server still holds all the old ones */
 }
 
 static void reject(struct world *world, struct link *link, enum mux_code code)
@@ -220,19 +256,48 @@ static void reject(struct world *world, struct link *link, enum mux_code code)
     link_close(world, link, SERVER);
 }
 
+/* Another link of a session. */
+static void greet_join(struct world *world, struct link *link, const struct mux_hello *hello)
+{
+    struct end *server = &world->ends[SERVER];
+    struct side *side = &link->sides[SERVER];
+    bool room = server->session->link_count < server->settings.links_max;
+    bool fits = mux_session_established(server->session) && room &&
+                mux_session_is_newer(server->session, hello);
+
+    side->mux = mux_link_accept(server->session, hello, 0, (struct mux_text){"", 0},
+                                owner_output(side), world->now_us);
+    if ((side->mux != NULL) != fits)
+        violate(world, "a link joins: %d, but should: %d (%s)", side->mux != NULL, fits,
+                mux_session_reason(server->session));
+    if (side->mux) {
+        trace(world, "server lets link %u join", hello->attempt);
+        world->totals->joins++;
+        return;
+    }
+    trace(world, "no: %s", mux_session_reason(server->session));
+    world->totals->refused_joins++;
+    reject(world, link, MUX_CODE_LIMIT);
+}
+
 /* The stand-in for a server's table of sessions: which session does this HELLO belong to? */
 static void greet(struct world *world, struct link *link, const struct mux_hello *hello)
 {
     struct end *server = &world->ends[SERVER];
+    bool old = hello->resume || hello->join;
 
     if (mux_version_choose(hello->version_min, hello->version_max) == 0) {
         reject(world, link, MUX_CODE_VERSION);
         return;
     }
-    if (hello->resume &&
+    if (old &&
         (!server->session ||
          !byte_equal_secret(&hello->key, mux_session_key(server->session), sizeof hello->key))) {
         reject(world, link, MUX_CODE_UNKNOWN_SESSION);
+        return;
+    }
+    if (hello->join) {
+        greet_join(world, link, hello);
         return;
     }
     if (!hello->resume && !link->open[CLIENT]) {
@@ -257,7 +322,7 @@ static void greet(struct world *world, struct link *link, const struct mux_hello
         violate(world, "a good link was not accepted: %s", mux_session_reason(server->session));
         return;
     }
-    trace(world, "server accepts, resume %d", hello->resume);
+    trace(world, "server accepts link %u, resume %d", hello->attempt, hello->resume);
     world->totals->resumes += hello->resume;
 }
 
@@ -272,12 +337,15 @@ static void link_error(struct side *side, int error)
         violate(world, "%u takes an honest peer for a broken one: %s", end->which,
                 mux_link_reason(side->mux));
     /* Who has not asked has no right to an answer; one that could be sent has been. */
-    bool works = !link->cut && link->open[1 - end->which];
+    bool works = !link->cut && link->open[1 - end->which] && !side->mux->given_up;
     if (error == MUX_ERROR_DEAD && works && mux_link_is_up(side->mux) && side->mux->ping_us == 0 &&
         (!side->mux->ping_due || link_room(world, link, end->which)))
         violate(world, "%u takes a link for dead on which it has asked nothing", end->which);
+    if (side->mux->given_up && (link->open[1 - end->which] || !side->attended))
+        violate(world, "%u: a link is given up that the peer holds, or nobody said so", end->which);
+    bool lost = error == MUX_ERROR_REJECTED && mux_link_entry(side->mux) != MUX_ENTRY_JOIN;
     drop_link(side);
-    if (error != MUX_ERROR_REJECTED)
+    if (!lost)
         return;
     world->totals->sessions_lost++;
     lose_session(end);
@@ -455,6 +523,47 @@ static void tick(struct end *end)
         violate(world, "%u: the deadline has not moved after tick()", end->which);
 }
 
+/* A link of that end, any; NULL. */
+static struct side *any_side(struct world *world, unsigned end)
+{
+    struct side *side = NULL;
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        if (world->links[i].sides[end].mux && random_below(&world->random, ++count) == 0)
+            side = &world->links[i].sides[end];
+    return side;
+}
+
+/* Links come, go, and freeze, and kernels say that something was lost. */
+static void change_links(struct world *world)
+{
+    struct end *client = &world->ends[CLIENT];
+    struct plan *plan = &world->plan;
+    struct random *r = &world->random;
+    struct side *side;
+
+    if (client->session && mux_session_may_join(client->session) &&
+        (random_chance(r, plan->join_chance) ||
+         (plan->heeds && client->session->link_count < client->wanted && random_chance(r, 300))))
+        dial(world);
+    unsigned end = (unsigned)random_below(r, ENDS);
+    side = any_side(world, end);
+    if (side && world->ends[end].session->link_count > 1 && random_chance(r, plan->part_chance)) {
+        trace(world, "%u lets go of link %u", end, mux_link_attempt(side->mux));
+        drop_link(side);
+    }
+    side = any_side(world, end);
+    if (side && plan->freezes > 0 && random_chance(r, plan->freeze_chance))
+        link_freeze(world, side->link);
+    side = any_side(world, end);
+    if (side && random_chance(r, plan->loss_chance)) {
+        side->link->retransmitted += random_below(r, 3);
+        mux_link_observe(side->mux, &(struct mux_path){.retransmitted = side->link->retransmitted},
+                         world->now_us);
+    }
+}
+
 static void wake(struct world *world)
 {
     struct end *server = &world->ends[SERVER];
@@ -463,6 +572,7 @@ static void wake(struct world *world)
     for (unsigned end = 0; end < ENDS; end++)
         if (world->ends[end].session)
             owner_act(&world->ends[end]);
+    change_links(world);
     if (world->plan.lose_session && server->session && random_chance(&world->random, 10)) {
         trace(world, "server loses the session");
         world->plan.lose_session = false;
@@ -544,8 +654,10 @@ bool world_run(struct world *world, uint64_t seed, bool trace_on, struct totals 
     world->now_us = world->wake_us = world->progress_us = SECOND;
     plan_network(&world->plan, &world->random);
     plan_owners(&world->plan, &world->random);
+    plan_links(&world->plan, &world->random);
     for (unsigned i = 0; i < ENDS; i++) {
         world->ends[i].which = i;
+        world->ends[i].world = world;
         plan_end(world, &world->ends[i]);
         for (unsigned j = 0; j < MAX_LINKS; j++)
             world->links[j].sides[i] =
