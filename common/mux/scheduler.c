@@ -68,14 +68,32 @@ static struct mux_link *find_best(const struct mux_session *session, const struc
     return best;
 }
 
-/* What the old lead may not have delivered of the control stream is said again. */
+/* WINDOW, SHRINK and LIMIT are said again when they may not have come. */
+static void say_again(struct list *told)
+{
+    for (struct list *node; (node = list_pop(told));) {
+        struct mux_stream *stream = list_entry(node, struct mux_stream, told);
+        stream->shrink_due = stream->shrink_due || stream->window.shrinking;
+        stream->limit_due = stream->limit_due || stream->answers > 0;
+        mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
+    }
+}
+
+/* What the old lead may not have delivered of the control stream is said again, and so is credit: a
+ * WINDOW that goes over the new one says nothing of a SHRINK or LIMIT that went over the old one.
+ */
 static void set_lead(struct mux_session *session, struct mux_link *link)
 {
     struct mux_stream *control = &session->control;
+    struct mux_link *old = session->lead;
 
-    if (session->lead == link)
+    if (old == link)
         return;
     session->lead = link;
+    if (old) {
+        say_again(&old->told_before);
+        say_again(&old->told);
+    }
     if (!link)
         return;
     session->unacknowledged -= control->send.read - control->acknowledged;
@@ -94,18 +112,6 @@ static void change_blocked_lead(struct mux_session *session)
     struct mux_link *best = find_best(session, lead);
     if (is_healthy(best) && !best->output_pending)
         set_lead(session, best);
-}
-
-/* ---- credits: WINDOW, SHRINK and LIMIT are said again when they may not have come */
-
-static void say_again(struct list *told)
-{
-    for (struct list *node; (node = list_pop(told));) {
-        struct mux_stream *stream = list_entry(node, struct mux_stream, told);
-        stream->shrink_due = stream->shrink_due || stream->window.shrinking;
-        stream->limit_due = stream->limit_due || stream->answers > 0;
-        mux_stream_owe_credit(stream, MUX_WINDOW_NOW);
-    }
 }
 
 /* ---- what is sent a second time */
@@ -173,12 +179,8 @@ void mux_schedule_link_gone(struct mux_link *link)
     bool was_up = link->phase == MUX_PHASE_UP;
 
     session->up_count -= was_up;
-    if (session->lead == link) {
-        session->lead = NULL;
+    if (session->lead == link)
         set_lead(session, find_best(session, link));
-    }
-    say_again(&link->told_before);
-    say_again(&link->told);
     if (!was_up)
         return;
     /* Also when no other is up: one that is to join may yet be, and take this one's slot. */
@@ -218,8 +220,6 @@ void mux_schedule_suspect(struct mux_link *link, bool by_peer)
         mux_core_ask(link);
     if (session->lead == link)
         set_lead(session, find_best(session, link));
-    say_again(&link->told_before);
-    say_again(&link->told);
     for (size_t at = 0;
          session->in_flight[link->slot] > 0 && (stream = idmap_next(&session->streams, &at));)
         rescue(stream);
