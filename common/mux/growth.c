@@ -88,12 +88,15 @@ static void decide(struct mux_growth *growth, const struct mux_growth_facts *fac
         growth->helped_us = facts->now_us;
     else if (growth->wanted > 1 && facts->now_us - growth->helped_us >= SHORT_US)
         growth->wanted = 1;
-    if (!helps || growth->busy_us == 0)
+    if (growth->busy_us == 0)
         return;
+    /* Whatever the path is like by now: the deadline waits for it. */
     if (facts->now_us - growth->busy_us >= IDLE_US) {
         growth->wanted = growth->wanted > 2 ? 2 : growth->wanted;
         return;
     }
+    if (!helps)
+        return;
     if (growth->wanted < 2)
         growth->wanted = 2;
     /* Only when those that were asked for have come: otherwise they cannot be had. */
