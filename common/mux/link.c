@@ -51,10 +51,17 @@ static void queue_positions(struct mux_session *session)
  * POSITION moves forward. */
 static void rewind_stream(struct mux_stream *stream)
 {
-    mux_flight_clear(&stream->flight, stream->session->in_flight);
+    struct mux_session *session = stream->session;
+
+    mux_flight_clear(&stream->flight, session->in_flight);
     list_remove(&stream->again);
     byte_queue_rewind(&stream->send, stream->send.start);
     stream->acknowledged = stream->send.start;
+    /* The peer does the same, and goes on where this end stands: what has come before its turn would
+     * count as received before it is sent again. */
+    mux_reassembly_clear(&stream->reassembly);
+    if (stream->id != MUX_CONTROL_STREAM)
+        mux_window_hold(&stream->window, 0, session->share);
 }
 
 static void rewind_streams(struct mux_session *session)
