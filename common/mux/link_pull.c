@@ -286,6 +286,7 @@ static void put_session_frames(struct mux_link *link, struct byte_writer *w)
 {
     struct mux_session *session = link->session;
 
+    mux_schedule_link_takes(link);
     put_link_frames(link, w);
     if (link == session->lead) {
         put_control(link, w);
@@ -328,6 +329,7 @@ size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64
         put_session_frames(link, &w);
     if (byte_writer_size(&w) == 0)
         link->output_pending = false;
+    link->pending_us = now_us;
     if (link->phase == MUX_PHASE_UP)
         mux_growth_press(&session->growth,
                          !list_empty(&session->busy) && all_links_pending(session), now_us);

@@ -101,17 +101,24 @@ static void set_lead(struct mux_session *session, struct mux_link *link)
     mux_core_output(link);
 }
 
-/* A lead whose kernel takes nothing gives way. */
-static void change_blocked_lead(struct mux_session *session)
+/* Something waits that only the lead carries. */
+static bool waits_for_lead(const struct mux_session *session)
 {
+    return byte_queue_unread(&session->control.send) > 0 || !list_empty(&session->fresh) ||
+           !list_empty(&session->unknown) ||
+           (!list_empty(&session->credits) && session->credit_us == 0);
+}
+
+void mux_schedule_link_takes(struct mux_link *link)
+{
+    struct mux_session *session = link->session;
     const struct mux_link *lead = session->lead;
 
-    if (!lead || !mux_core_has_choice(session) || !lead->output_pending ||
-        session->now_us - lead->pending_us < BLOCKED_US)
+    if (link == lead || !lead || !lead->output_pending || !is_healthy(link) ||
+        session->now_us - lead->pending_us < BLOCKED_US || !waits_for_lead(session))
         return;
     struct mux_link *best = find_best(session, lead);
-    if (is_healthy(best) && !best->output_pending)
-        set_lead(session, best);
+    set_lead(session, is_healthy(best) && !best->output_pending ? best : link);
 }
 
 /* ---- what is sent a second time */
@@ -301,6 +308,7 @@ static bool takes_bulk(const struct mux_link *link)
 
 static bool may_carry(const struct mux_link *link, const struct mux_stream *stream)
 {
+    /* Nobody else can have what the peer may not know: it does not wait for the answer. */
     if (!mux_core_is_known(stream))
         return link == link->session->lead;
     return mux_core_is_small(stream) || takes_bulk(link);
@@ -338,8 +346,21 @@ static uint64_t sendable(const struct mux_stream *stream)
     return unread < credit ? unread : credit;
 }
 
-/* Where a stream stands after its frame, or when this link cannot have one: with several links what
- * is small stays with the lead. */
+/* With several links: what is small stays with the lead, and what the peer may not know. */
+static void get_in_line(struct mux_stream *stream)
+{
+    struct mux_session *session = stream->session;
+    bool known = mux_core_is_known(stream);
+
+    list_remove(&stream->active);
+    stream->fresh = known && mux_core_is_small(stream);
+    list_append(!known          ? &session->unknown
+                : stream->fresh ? &session->fresh
+                                : &session->busy,
+                &stream->active);
+}
+
+/* Where a stream stands after its frame. */
 static void queue_up(struct mux_stream *stream, bool was_fresh)
 {
     struct mux_session *session = stream->session;
@@ -347,34 +368,14 @@ static void queue_up(struct mux_stream *stream, bool was_fresh)
 
     list_remove(&stream->active);
     stream->fresh = false;
-    if (!mux_core_has_choice(session)) {
-        /* Also when it is empty: sending in small pieces earns no second turn. */
-        if (was_fresh || more)
-            list_append(&session->busy, &stream->active);
+    if (mux_core_has_choice(session)) {
+        if (more)
+            get_in_line(stream);
         return;
     }
-    if (!more)
-        return;
-    if (!mux_core_is_known(stream)) {
-        list_append(&session->unknown, &stream->active);
-    } else if (mux_core_is_small(stream)) {
-        stream->fresh = true;
-        list_append(&session->fresh, &stream->active);
-    } else {
+    /* Also when it is empty: sending in small pieces earns no second turn. */
+    if (was_fresh || more)
         list_append(&session->busy, &stream->active);
-    }
-}
-
-/* To those who may send for it: the lead, if the peer may not know it yet; else all others. */
-static void leave_to_others(struct mux_stream *stream)
-{
-    struct mux_session *session = stream->session;
-    bool known = mux_core_is_known(stream);
-
-    list_remove(&stream->active);
-    stream->fresh = false;
-    list_append(known ? &session->busy : &session->unknown, &stream->active);
-    mux_core_output_all(session);
 }
 
 /* The first stream of the list that this link may send for. */
@@ -393,7 +394,10 @@ static bool next_new(struct mux_link *link, struct list *streams, size_t room,
         if (!may_carry(link, stream) || !mux_flight_may_send(&stream->flight, link->slot)) {
             if (++looks == LOOKS)
                 return false;
-            leave_to_others(stream);
+            get_in_line(stream);
+            /* It may have grown too large for the lead, which alone knew of it. */
+            if (streams != &link->session->busy)
+                mux_core_output_all(link->session);
             continue;
         }
         if (room < LEAST && room < size)
@@ -410,7 +414,6 @@ bool mux_schedule_next(struct mux_link *link, size_t room, struct mux_turn *turn
 
     if (room == 0 || (link->suspect && mux_schedule_has_other(link)))
         return false;
-    change_blocked_lead(session);
     if (next_again(link, &session->lost, MUX_TURN_LOST, turn) ||
         next_again(link, &session->doubled, MUX_TURN_AGAIN, turn))
         return true;

@@ -33,6 +33,9 @@ bool mux_schedule_has_other(const struct mux_link *link);
 void mux_schedule_suspect(struct mux_link *link, bool by_peer);
 /* It does again. */
 void mux_schedule_trust(struct mux_link *link);
+/* The link has room and is about to be pulled: a lead that takes nothing gives way to it, or to one
+ * that is idle. */
+void mux_schedule_link_takes(struct mux_link *link);
 /* How long an answer on this link may take before it is suspect. */
 uint64_t mux_schedule_patience(const struct mux_link *link);
 

@@ -94,7 +94,7 @@ struct mux_link {
     uint16_t offer_count;
     struct mux_text offers;
     uint64_t pong_token;
-    uint64_t pending_us; /* since when output_pending is true */
+    uint64_t pending_us; /* since when it takes nothing, while output_pending is true */
 
     uint64_t heard_us;
     uint64_t doubted_us;  /* a probe in a hurry: dead at this time, unless something comes; 0: no */
