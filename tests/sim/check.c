@@ -85,7 +85,12 @@ static void check_flight(struct world *world, const struct mux_stream *stream, u
         at = run->to;
     }
     if (at != stream->send.read || stream->acknowledged < stream->send.start)
-        violate(world, "stream %u: the runs do not end where what was sent does: %llu, acknowledged %llu, sent %llu %llu %llu half %d", stream->id, (unsigned long long)at, (unsigned long long)stream->acknowledged, (unsigned long long)stream->send.start, (unsigned long long)stream->send.read, (unsigned long long)stream->send.end, (int)stream->send_half);
+        violate(world,
+                "stream %u: the runs do not end where what was sent does: %llu, acknowledged %llu, "
+                "sent %llu %llu %llu half %d",
+                stream->id, (unsigned long long)at, (unsigned long long)stream->acknowledged,
+                (unsigned long long)stream->send.start, (unsigned long long)stream->send.read,
+                (unsigned long long)stream->send.end, (int)stream->send_half);
     if (lost != flight->lost || wanted != flight->wanted)
         violate(world, "stream %u: lost runs, or wanted ones, are miscounted", stream->id);
     if (lost > 0 && !is_listed(&session->lost, &stream->again))
@@ -273,10 +278,47 @@ void check_idle(void *context)
     end->idle = true;
 }
 
+/* A link that answers, may carry the stream, and has been told of nothing that it could send. */
+static bool has_free_link(const struct mux_stream *stream)
+{
+    const struct mux_session *session = stream->session;
+
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        const struct mux_link *link = session->links[i];
+        if (is_slot_up(session, (uint8_t)i) && !link->suspect && !link->output_pending &&
+            (link == session->lead || mux_core_is_known(stream)))
+            return true;
+    }
+    return false;
+}
+
+/* Bytes that may be sent do not wait while a link has nothing to do. */
+static void check_idleness(struct world *world, struct end *end)
+{
+    enum { LEAD_KEPT_FREE_US = 1000 * 1000, SLACK_US = 300 * 1000 };
+    const struct mux_stream *stream;
+
+    for (size_t at = 0; end->session && (stream = idmap_next(&end->session->streams, &at));) {
+        struct app *app = &end->apps[place_of(world, stream->id)];
+        uint64_t read = stream->send.read;
+        bool waits = stream->flight.lost > 0 ||
+                     (byte_queue_unread(&stream->send) > 0 && stream->send_limit > read);
+        uint64_t stand = read + stream->acknowledged + stream->flight.lost;
+        if (!waits || stand != app->stand || !has_free_link(stream)) {
+            app->stand = stand;
+            app->stands_us = world->now_us;
+        }
+        if (world->now_us - app->stands_us > LEAD_KEPT_FREE_US + SLACK_US)
+            violate(world, "stream %u: bytes wait although a link is free", stream->id);
+    }
+}
+
 void check_world(struct world *world)
 {
-    check_session(world, &world->ends[CLIENT]);
-    check_session(world, &world->ends[SERVER]);
+    for (unsigned i = 0; i < ENDS; i++) {
+        check_session(world, &world->ends[i]);
+        check_idleness(world, &world->ends[i]);
+    }
 }
 
 static bool app_over(const struct app *app)

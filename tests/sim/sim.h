@@ -125,6 +125,8 @@ struct app {
     uint64_t consumed;
     uint64_t pace; /* bytes that the reader takes at a time */
     uint64_t stalled_until_us;
+    uint64_t stand; /* changes when the stream moves; since when it has not while it could */
+    uint64_t stands_us;
 };
 
 struct end {
