@@ -57,8 +57,8 @@ static void rewind_stream(struct mux_stream *stream)
     list_remove(&stream->again);
     byte_queue_rewind(&stream->send, stream->send.start);
     stream->acknowledged = stream->send.start;
-    /* The peer does the same, and goes on where this end stands: what has come before its turn would
-     * count as received before it is sent again. */
+    /* The peer does the same, and goes on where this end stands: what has come before its turn
+     * would count as received before it is sent again. */
     mux_reassembly_clear(&stream->reassembly);
     if (stream->id != MUX_CONTROL_STREAM)
         mux_window_hold(&stream->window, 0, session->share);

@@ -19,6 +19,11 @@ enum {
     DOUBLE_PER_MS = 32,
     DOUBLE_MOST = 256 * 1024,
     DOUBLE_MESSAGE = 2 * 1024,
+    /* Streams that wait for suspect links are looked for so often: what may be sent a second time
+     * grows, and the other link that had it may end. */
+    RESCUE_US = 50 * MS,
+    /* What a link has that has been suspect for so long is as good as lost. */
+    SURE_US = 500 * MS,
     LOSSY_US = 10 * 1000 * MS,
 };
 
@@ -133,12 +138,17 @@ static void earn(struct mux_session *session, uint64_t bytes)
         session->double_budget = DOUBLE_MOST;
 }
 
-static void want_again(struct mux_stream *stream, uint8_t slot)
+/* sure: it need not be paid for. */
+static void want_again(struct mux_stream *stream, uint8_t slot, bool sure)
 {
     struct mux_session *session = stream->session;
 
     earn(session, 0);
-    session->double_budget -= mux_flight_want_again(&stream->flight, slot, session->double_budget);
+    if (sure)
+        mux_flight_want_again(&stream->flight, slot, UINT64_MAX);
+    else
+        session->double_budget -=
+            mux_flight_want_again(&stream->flight, slot, session->double_budget);
     if (stream->flight.wanted == 0)
         return;
     if (list_empty(&stream->again))
@@ -158,7 +168,21 @@ static void rescue(struct mux_stream *stream)
         return;
     const struct mux_link *link = session->links[head->slot];
     if (link && link->suspect && mux_schedule_has_other(link))
-        want_again(stream, head->slot);
+        want_again(stream, head->slot, session->now_us - link->suspect_us >= SURE_US);
+}
+
+void mux_schedule_rescue(struct mux_session *session)
+{
+    struct mux_stream *stream;
+
+    session->rescue_us = 0;
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        const struct mux_link *link = session->links[i];
+        if (link && link->suspect && session->in_flight[i] > 0 && mux_schedule_has_other(link))
+            session->rescue_us = session->now_us + RESCUE_US;
+    }
+    for (size_t at = 0; session->rescue_us != 0 && (stream = idmap_next(&session->streams, &at));)
+        rescue(stream);
 }
 
 /* ---- links come and go */
@@ -175,6 +199,7 @@ void mux_schedule_link_up(struct mux_link *link)
     }
     if (!session->lead)
         set_lead(session, link);
+    mux_schedule_rescue(session);
     mux_core_ask(link);
     mux_core_output(link);
 }
@@ -200,6 +225,7 @@ void mux_schedule_link_gone(struct mux_link *link)
     if (!link->given_up && session->gone_count < MUX_LINKS_MAX)
         session->gone[session->gone_count++] = link->attempt;
     session->more_links_due = session->settings.role == MUX_SERVER && session->links_told > 1;
+    mux_schedule_rescue(session);
     mux_core_output_all(session);
 }
 
@@ -217,19 +243,17 @@ uint64_t mux_schedule_patience(const struct mux_link *link)
 void mux_schedule_suspect(struct mux_link *link, bool by_peer)
 {
     struct mux_session *session = link->session;
-    struct mux_stream *stream;
 
     if (link->suspect || link->phase != MUX_PHASE_UP || !mux_schedule_has_other(link))
         return;
     link->suspect = true;
+    link->suspect_us = session->now_us;
     link->suspect_due = !by_peer;
     if (by_peer)
         mux_core_ask(link);
     if (session->lead == link)
         set_lead(session, find_best(session, link));
-    for (size_t at = 0;
-         session->in_flight[link->slot] > 0 && (stream = idmap_next(&session->streams, &at));)
-        rescue(stream);
+    mux_schedule_rescue(session);
     mux_core_output_all(session);
 }
 
@@ -431,7 +455,7 @@ static void double_message(struct mux_link *link, struct mux_stream *stream, siz
     session->quick_us = session->now_us;
     if (size <= DOUBLE_MESSAGE && session->lossy_us != 0 &&
         session->now_us - session->lossy_us < LOSSY_US && mux_schedule_has_other(link))
-        want_again(stream, link->slot);
+        want_again(stream, link->slot, false);
 }
 
 void mux_schedule_sent(struct mux_link *link, const struct mux_turn *turn, size_t size)

@@ -15,7 +15,8 @@
  *   - Where segments get lost, what is small goes over two links from the start.
  *
  * What is sent a second time is bounded by a budget: a sixteenth of what is sent, and a little for
- * the time that passes.
+ * the time that passes. A link that has been suspect for half a second is as good as lost: what it
+ * has is sent again without regard to that.
  *
  * The layer above mux/stream.h; see mux/types.h.
  */
@@ -31,6 +32,9 @@ void mux_schedule_link_gone(struct mux_link *link);
 bool mux_schedule_has_other(const struct mux_link *link);
 /* The link does not answer; by_peer: the peer has said so of the other direction. */
 void mux_schedule_suspect(struct mux_link *link, bool by_peer);
+/* Sends a second time what streams wait for and suspect links have; session->rescue_us says when to
+ * look again. */
+void mux_schedule_rescue(struct mux_session *session);
 /* It does again. */
 void mux_schedule_trust(struct mux_link *link);
 /* The link has room and is about to be pulled: a lead that takes nothing gives way to it, or to one

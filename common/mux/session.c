@@ -94,6 +94,7 @@ uint64_t mux_session_deadline(const struct mux_session *session)
     if (session->up_count > 0) {
         uint64_t growth = mux_growth_deadline(&session->growth);
         deadline = earliest(deadline, session->credit_us);
+        deadline = earliest(deadline, session->rescue_us);
         if (session->version >= MUX_VERSION_LINKS && growth < deadline)
             deadline = growth;
     }
@@ -186,6 +187,8 @@ int mux_session_tick(struct mux_session *session, uint64_t now_us)
         session->credit_us = 0;
         mux_core_output_lead(session);
     }
+    if (session->rescue_us != 0 && now_us >= session->rescue_us)
+        mux_schedule_rescue(session);
     if (session->version >= MUX_VERSION_LINKS && now_us >= mux_growth_deadline(&session->growth))
         look_at_growth(session);
     return 0;

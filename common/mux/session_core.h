@@ -96,6 +96,7 @@ struct mux_link {
     uint64_t pong_token;
     uint64_t pending_us; /* since when it takes nothing, while output_pending is true */
 
+    uint64_t suspect_us; /* since when it is */
     uint64_t heard_us;
     uint64_t doubted_us;  /* a probe in a hurry: dead at this time, unless something comes; 0: no */
     uint64_t greeting_us; /* when the present part of the link's greeting began */
@@ -164,6 +165,7 @@ struct mux_session {
     uint64_t now_us;         /* of the latest call that told */
     uint64_t credit_us;      /* when the delayed credits must go out; 0: none wait */
     uint64_t starved_us;     /* when to look for memory again; 0: nobody starves */
+    uint64_t rescue_us;      /* when to look again at what suspect links have; 0: there are none */
     uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
     uint64_t quick_us;       /* when something small was sent last */

@@ -292,10 +292,24 @@ static bool has_free_link(const struct mux_stream *stream)
     return false;
 }
 
+/* The byte that the peer waits for is on a link that does not answer, and on no other. */
+static bool is_stuck(const struct mux_stream *stream)
+{
+    const struct mux_session *session = stream->session;
+    const struct mux_run *head = mux_flight_head(&stream->flight);
+    bool healthy = false;
+
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++)
+        healthy = healthy || (is_slot_up(session, (uint8_t)i) && !session->links[i]->suspect &&
+                              !session->links[i]->output_pending);
+    return healthy && head && head->again == MUX_SLOT_NONE && head->slot != MUX_SLOT_NONE &&
+           session->links[head->slot]->suspect;
+}
+
 /* Bytes that may be sent do not wait while a link has nothing to do. */
 static void check_idleness(struct world *world, struct end *end)
 {
-    enum { LEAD_KEPT_FREE_US = 1000 * 1000, SLACK_US = 300 * 1000 };
+    enum { LEAD_KEPT_FREE_US = 1000 * 1000, SLACK_US = 300 * 1000, STUCK_US = 1000 * 1000 };
     const struct mux_stream *stream;
 
     for (size_t at = 0; end->session && (stream = idmap_next(&end->session->streams, &at));) {
@@ -308,6 +322,10 @@ static void check_idleness(struct world *world, struct end *end)
             app->stand = stand;
             app->stands_us = world->now_us;
         }
+        if (!is_stuck(stream))
+            app->stuck_us = world->now_us;
+        if (world->now_us - app->stuck_us > STUCK_US)
+            violate(world, "stream %u: it waits for a link that does not answer", stream->id);
         if (world->now_us - app->stands_us > LEAD_KEPT_FREE_US + SLACK_US)
             violate(world, "stream %u: bytes wait although a link is free", stream->id);
     }
@@ -319,6 +337,22 @@ void check_world(struct world *world)
         check_session(world, &world->ends[i]);
         check_idleness(world, &world->ends[i]);
     }
+}
+
+/* All is over, and nobody has wanted anything for a while. */
+void check_quiet(struct world *world, const struct end *end)
+{
+    const struct mux_session *session = end->session;
+
+    if (!session)
+        return;
+    if (!list_empty(&session->lost) || !list_empty(&session->doubled) ||
+        !list_empty(&session->fresh) || !list_empty(&session->unknown) ||
+        !list_empty(&session->busy) || !list_empty(&session->starved) ||
+        !list_empty(&session->lingering))
+        violate(world, "%u: a stream is in line although there is none", end->which);
+    if (session->growth.wanted > 2)
+        violate(world, "%u: links are wanted although nothing is sent", end->which);
 }
 
 static bool app_over(const struct app *app)

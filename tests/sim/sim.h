@@ -127,6 +127,7 @@ struct app {
     uint64_t stalled_until_us;
     uint64_t stand; /* changes when the stream moves; since when it has not while it could */
     uint64_t stands_us;
+    uint64_t stuck_us; /* since when it has waited for a link that does not answer */
 };
 
 struct end {
@@ -262,6 +263,7 @@ void content_init(void);
 void check_world(struct world *world);
 void check_idle(void *context);
 void check_session(struct world *world, const struct end *end);
+void check_quiet(struct world *world, const struct end *end);
 void check_empty(struct world *world, struct end *end);
 bool all_over(const struct world *world);
 

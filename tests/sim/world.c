@@ -6,6 +6,8 @@
 #include "sim.h"
 
 enum { SECOND = 1000 * 1000, PATIENCE = 200 * SECOND, QUIET = 150 * SECOND, PULL_MAX = 128 * 1024 };
+/* While nobody wants anything: pings of eight links, a byte at a time. */
+enum { EVENTS_MAX = 200 * 1000 };
 
 void violate(struct world *world, const char *format, ...)
 {
@@ -625,8 +627,13 @@ static void live_quietly(struct world *world)
 
     world->wake_us = NEVER;
     world->progress_us = world->now_us;
-    while (!world->violation[0] && next_event(world) < end)
+    while (!world->violation[0] && next_event(world) < end) {
         step(world);
+        if (++world->events > EVENTS_MAX)
+            violate(world, "the ends do not come to rest");
+    }
+    check_quiet(world, &world->ends[CLIENT]);
+    check_quiet(world, &world->ends[SERVER]);
 }
 
 static void finish_world(struct world *world)
