@@ -187,6 +187,17 @@ void mux_schedule_rescue(struct mux_session *session)
 
 /* ---- links come and go */
 
+/* From now on this one can stand in for others: they may take no longer to answer than usual. */
+static void attend_others(const struct mux_link *link)
+{
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        struct mux_link *other = link->session->links[i];
+        if (other && other != link && other->ping_us != 0 && !other->suspect &&
+            other->output.attend)
+            other->output.attend(other->output.link);
+    }
+}
+
 void mux_schedule_link_up(struct mux_link *link)
 {
     struct mux_session *session = link->session;
@@ -200,6 +211,7 @@ void mux_schedule_link_up(struct mux_link *link)
     if (!session->lead)
         set_lead(session, link);
     mux_schedule_rescue(session);
+    attend_others(link);
     mux_core_ask(link);
     mux_core_output(link);
 }
@@ -263,6 +275,7 @@ void mux_schedule_trust(struct mux_link *link)
 
     if (link->suspect) {
         link->suspect = link->suspect_due = false;
+        attend_others(link);
         mux_core_output(link);
     }
     if (session->lead != link && mux_core_has_choice(session) && !link->output_pending &&
