@@ -1,5 +1,7 @@
 #include "sim.h"
 
+#include "mux/scheduler.h"
+
 /* ---- links */
 
 static bool is_slot_up(const struct mux_session *session, uint8_t slot)
@@ -19,6 +21,9 @@ static void check_links(struct world *world, const struct end *end)
             continue;
         count++;
         up += link->phase == MUX_PHASE_UP;
+        if (!link->suspect && link->ping_us != 0 && mux_schedule_has_other(link) &&
+            world->now_us > link->ping_us + mux_schedule_patience(link))
+            violate(world, "%u: a link that does not answer is trusted", end->which);
         if (link->slot != i || link->session != session || link->attempt > session->attempt)
             violate(world, "%u: a link is in another's place", end->which);
         for (unsigned j = 0; j < i; j++)

@@ -54,12 +54,16 @@ static void on_output(void *context)
 
 static void on_attend(void *context)
 {
-    ((struct side *)context)->attended = true;
+    struct side *side = context;
+
+    side->attended = true;
+    side->timer_us = 0;
 }
 
 struct mux_output owner_output(struct side *side)
 {
     side->wants_pull = side->attended = false;
+    side->timer_us = 0;
     return (struct mux_output){.ready = on_output, .attend = on_attend, .link = side};
 }
 

@@ -86,6 +86,8 @@ struct side {
     struct mux_link *mux; /* NULL: none yet, or no longer */
     bool wants_pull;
     bool attended; /* attend() was called */
+    uint64_t
+        timer_us; /* as a program has it: looked at after each verb of this link, not of others */
 };
 
 struct link {

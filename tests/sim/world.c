@@ -173,6 +173,14 @@ static bool has_link(const struct end *end)
 
 static void drop_links(struct end *end);
 
+static void arm(struct side *side)
+{
+    uint64_t deadline = mux_link_deadline(side->mux);
+
+    if (deadline < side->timer_us)
+        side->timer_us = deadline;
+}
+
 static void detach(struct side *side)
 {
     struct end *end = side->end;
@@ -422,6 +430,8 @@ static void deliver(struct world *world, struct link *link, unsigned towards, co
         bytes += part;
         size -= part;
     }
+    if (side->mux)
+        arm(side);
 }
 
 static void count_frames(struct world *world, const uint8_t *bytes, size_t size)
@@ -444,6 +454,7 @@ static void pull(struct side *side)
     while (side->wants_pull && side->mux && link_room(world, side->link, side->end->which)) {
         size_t room = (size_t)random_scaled(&world->random, MUX_PULL_MIN, PULL_MAX);
         size_t size = mux_link_pull(side->mux, buffer, room, world->now_us);
+        arm(side);
         if (size == 0) {
             side->wants_pull = false;
             return;
@@ -474,9 +485,9 @@ static uint64_t next_event(const struct world *world)
             next = earlier(next, link->learns_us[end]);
             next = earlier(next, link_next(link, end));
             if (link->sides[end].mux)
-                next = earlier(next, mux_link_deadline(link->sides[end].mux));
+                next = earlier(next, link->sides[end].timer_us);
         }
-        if (world->ends[end].session)
+        if (world->ends[end].session && !has_link(&world->ends[end]))
             next = earlier(next, mux_session_deadline(world->ends[end].session));
     }
     return next > world->now_us ? next : world->now_us;
@@ -501,12 +512,16 @@ static void tick_link(struct side *side)
 {
     struct world *world = side->end->world;
 
-    if (!side->mux || mux_link_deadline(side->mux) > world->now_us)
+    if (!side->mux || side->timer_us > world->now_us)
         return;
+    side->timer_us = NEVER;
     int error = mux_link_tick(side->mux, world->now_us);
-    if (error)
+    if (error) {
         link_error(side, error);
-    else if (mux_link_deadline(side->mux) <= world->now_us)
+        return;
+    }
+    arm(side);
+    if (mux_link_deadline(side->mux) <= world->now_us)
         violate(world, "%u: the deadline of a link has not moved after tick()", side->end->which);
 }
 
@@ -516,7 +531,7 @@ static void tick(struct end *end)
 
     for (unsigned i = 0; i < MAX_LINKS; i++)
         tick_link(&world->links[i].sides[end->which]);
-    if (!end->session || mux_session_deadline(end->session) > world->now_us)
+    if (!end->session || has_link(end) || mux_session_deadline(end->session) > world->now_us)
         return;
     if (mux_session_tick(end->session, world->now_us))
         violate(world, "%u: tick() of the session failed: %s", end->which,
@@ -668,7 +683,7 @@ bool world_run(struct world *world, uint64_t seed, bool trace_on, struct totals 
         plan_end(world, &world->ends[i]);
         for (unsigned j = 0; j < MAX_LINKS; j++)
             world->links[j].sides[i] =
-                (struct side){&world->ends[i], &world->links[j], NULL, false, false};
+                (struct side){.end = &world->ends[i], .link = &world->links[j]};
     }
     bound_work(world);
     if (world->plan.ids_left > 0)
