@@ -122,6 +122,8 @@ static void check_reassembly(struct world *world, const struct mux_stream *strea
         held += size;
         at = piece->from + size;
     }
+    if (reassembly->count > MUX_PIECES_MAX)
+        violate(world, "stream %u: more pieces than are allowed", stream->id);
     if (held != reassembly->held)
         violate(world, "stream %u: the bytes in pieces are miscounted", stream->id);
     if (at > stream->window.limit)

@@ -38,10 +38,44 @@ static void on_output(void *context)
     ((struct side *)context)->wants_pull = true;
 }
 
-/* What the session has of its link. */
-static struct side *side_of(struct end *end)
+static struct side *side_at(struct end *end, unsigned index)
 {
-    return &end->world->links[0].sides[end->which];
+    return &end->world->links[index].sides[end->which];
+}
+
+/* One of the session's links, any; NULL: it has none. */
+static struct side *any_side(struct end *end)
+{
+    struct side *side = NULL;
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < MAX_LINKS; i++)
+        if (side_at(end, i)->mux && random_below(&end->world->random, ++count) == 0)
+            side = side_at(end, i);
+    return side;
+}
+
+static struct side *free_side(struct end *end)
+{
+    unsigned i = 0;
+
+    while (side_at(end, i)->mux)
+        i++;
+    return side_at(end, i);
+}
+
+static void detach(struct side *side)
+{
+    mux_link_detach(side->mux);
+    side->mux = NULL;
+    side->wants_pull = false;
+    side->link->rest_fill = 0;
+}
+
+static void detach_all(struct end *end)
+{
+    for (struct side *side; (side = any_side(end));)
+        detach(side);
 }
 
 static struct mux_output output_of(struct side *side)
@@ -277,6 +311,19 @@ static void add_message(struct end *end, struct byte_writer *w)
         start[random_below(r, (uint64_t)(w->at - start))] = (uint8_t)random_next(r);
 }
 
+/* Where DATA for the stream may begin: mostly where it stands, or behind that. */
+static uint64_t any_offset(struct end *end, const struct mux_stream *stream)
+{
+    struct random *r = &end->world->random;
+    const struct mux_window *window = &stream->window;
+
+    if (end->session->version < MUX_VERSION_LINKS || random_chance(r, 400))
+        return window->received;
+    if (random_chance(r, 200))
+        return random_below(r, window->received + 1);
+    return window->received + random_scaled(r, 0, window->limit - window->received);
+}
+
 static void add_data(struct end *end, struct byte_writer *w)
 {
     struct random *r = &end->world->random;
@@ -291,20 +338,51 @@ static void add_data(struct end *end, struct byte_writer *w)
         add_message(end, &message);
         size = byte_writer_size(&message);
     }
-    mux_frame_write_data_header(w, id, guess(r, stream ? stream->window.received : 0), size);
+    mux_frame_write_data_header(w, id, guess(r, stream ? any_offset(end, stream) : 0), size);
     byte_writer_bytes(w, body, size);
 }
 
-static void add_small(struct end *end, struct byte_writer *w)
+/* The number of a link that there is, or was, or never will be. */
+static uint32_t any_attempt(struct end *end)
 {
     struct random *r = &end->world->random;
+    const struct side *side = any_side(end);
+
+    if (random_chance(r, 700))
+        return mux_link_attempt(side->mux);
+    return (uint32_t)guess(r, random_below(r, (uint64_t)end->session->attempt + 1));
+}
+
+static void add_news_of_links(struct end *end, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+
+    switch (random_below(r, 3)) {
+    case 0:
+        mux_frame_write_u32(w, MUX_GONE, any_attempt(end));
+        break;
+    case 1:
+        mux_frame_write_u32(w, MUX_SUSPECT, any_attempt(end));
+        break;
+    default:
+        mux_frame_write_u32(w, MUX_MORE_LINKS, (uint32_t)guess(r, 1 + random_below(r, 20)));
+        break;
+    }
+}
+
+static void add_small(struct end *end, const struct side *side, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+    unsigned version = end->session->version;
     uint32_t id;
     const struct mux_stream *stream = any_stream(end, &id);
     uint64_t start = stream ? stream->send.start : 0;
     uint64_t read = stream ? stream->send.read : 0;
+    struct mux_credit credit;
     uint64_t received, consumed, limit; /* in order: arguments are evaluated in any */
+    uint32_t number;
 
-    switch (random_below(r, 7)) {
+    switch (random_below(r, 8)) {
     case 0:
         received = guess(r, read);
         consumed = guess(r, start);
@@ -314,20 +392,26 @@ static void add_small(struct end *end, struct byte_writer *w)
         mux_frame_write_u64(w, MUX_PING, random_next(r));
         break;
     case 2:
-        mux_frame_write_u64(w, MUX_PONG, guess(r, side_of(end)->mux->ping_us));
+        mux_frame_write_u64(w, MUX_PONG, guess(r, side->mux->ping_us));
         break;
     case 3:
-        mux_frame_write_limit(w, 1, MUX_SHRINK, id, guess(r, read), 0);
+        number = (uint32_t)guess(r, stream ? stream->answers + random_below(r, 2) : 0);
+        mux_frame_write_limit(w, version, MUX_SHRINK, id, guess(r, read), number);
         break;
     case 4:
-        mux_frame_write_limit(w, 1, MUX_LIMIT, id, guess(r, stream ? stream->window.shrink_to : 0),
-                              0);
+        limit = guess(r, stream ? stream->window.shrink_to : 0);
+        number = (uint32_t)guess(r, stream ? stream->shrinks : 0);
+        mux_frame_write_limit(w, version, MUX_LIMIT, id, limit, number);
+        break;
+    case 5:
+        add_news_of_links(end, w);
         break;
     default:
-        consumed = guess(r, random_chance(r, 500) ? read : start);
-        limit = read + random_scaled(r, 0, 1000000);
-        mux_frame_write_window(w, 1, id,
-                               &(struct mux_credit){consumed, consumed, guess(r, limit), 0});
+        credit.received = guess(r, read);
+        credit.consumed = guess(r, random_chance(r, 500) ? credit.received : start);
+        credit.limit = guess(r, read + random_scaled(r, 0, 1000000));
+        credit.shrinks = (uint32_t)guess(r, stream ? stream->answers : 0);
+        mux_frame_write_window(w, version, id, &credit);
         break;
     }
 }
@@ -394,50 +478,84 @@ static void add_fitting_message(struct end *end, struct byte_writer *w)
     }
     byte_writer_init(&inner, body, sizeof body);
     mux_message_encode(&inner, &message);
-    mux_frame_write_data_header(w, 0, end->session->control.window.received,
-                                byte_writer_size(&inner));
-    byte_writer_bytes(w, body, byte_writer_size(&inner));
+    uint64_t at = end->session->control.window.received;
+    size_t size = byte_writer_size(&inner);
+    /* The end of it may come first. */
+    size_t late = end->session->version >= MUX_VERSION_LINKS
+                      ? (size_t)random_below(&end->world->random, size)
+                      : 0;
+    if (late > 0) {
+        mux_frame_write_data_header(w, 0, at + late, size - late);
+        byte_writer_bytes(w, body + late, size - late);
+    }
+    mux_frame_write_data_header(w, 0, at, late > 0 ? late : size);
+    byte_writer_bytes(w, body, late > 0 ? late : size);
+}
+
+/* Bytes with a gap after each: every one is a piece. */
+static void add_crumbs(struct end *end, const struct mux_stream *stream, struct byte_writer *w)
+{
+    uint64_t at = any_offset(end, stream);
+    uint64_t end_at =
+        stream->receive_half == MUX_HALF_OPEN ? stream->window.limit : stream->receive_final;
+
+    for (unsigned i = 0; i < 200 && at < end_at; i++, at += 2) {
+        mux_frame_write_data_header(w, stream->id, at, 1);
+        byte_writer_u8(w, 0);
+    }
 }
 
 static void add_fitting_data(struct end *end, struct byte_writer *w)
 {
     static const uint8_t zeros[4000];
+    struct random *r = &end->world->random;
     const struct mux_stream *stream = live_stream(end);
-    uint64_t end_at;
 
     if (!stream || stream->orphan)
         return;
-    end_at = stream->receive_half == MUX_HALF_OPEN ? stream->window.limit : stream->receive_final;
-    uint64_t most = end_at - stream->window.received;
-    if (most == 0)
+    if (end->session->version >= MUX_VERSION_LINKS && random_chance(r, 20)) {
+        add_crumbs(end, stream, w);
         return;
-    size_t size =
-        (size_t)random_scaled(&end->world->random, 1, most < sizeof zeros ? most : sizeof zeros);
-    mux_frame_write_data_header(w, stream->id, stream->window.received, size);
+    }
+    uint64_t at = any_offset(end, stream);
+    uint64_t end_at =
+        stream->receive_half == MUX_HALF_OPEN ? stream->window.limit : stream->receive_final;
+    if (at >= end_at)
+        return;
+    uint64_t most = end_at - at;
+    size_t size = (size_t)random_scaled(r, 1, most < sizeof zeros ? most : sizeof zeros);
+    mux_frame_write_data_header(w, stream->id, at, size);
     byte_writer_bytes(w, zeros, size);
 }
 
 static void add_fitting_credit(struct end *end, struct byte_writer *w)
 {
     struct random *r = &end->world->random;
+    unsigned version = end->session->version;
     const struct mux_stream *stream = live_stream(end);
 
     if (!stream || random_chance(r, 100))
         stream = &end->session->control;
-    uint64_t consumed =
-        stream->send.start + random_below(r, stream->send.read - stream->send.start + 1);
-    uint64_t limit = stream->send.read + random_scaled(r, 0, 200000);
-    if (stream->window.shrinking && random_chance(r, 500))
-        mux_frame_write_limit(
-            w, 1, MUX_LIMIT, stream->id,
-            stream->window.received +
-                random_below(r, stream->window.limit - stream->window.received + 1),
-            0);
-    else if (stream->id != 0 && random_chance(r, 200))
-        mux_frame_write_limit(w, 1, MUX_SHRINK, stream->id, consumed, 0);
-    else
-        mux_frame_write_window(w, 1, stream->id,
-                               &(struct mux_credit){consumed, consumed, limit, 0});
+    const struct byte_queue *queue = &stream->send;
+    const struct mux_window *window = &stream->window;
+    uint64_t consumed = queue->start + random_below(r, queue->read - queue->start + 1);
+    uint64_t low = mux_reassembly_end(&stream->reassembly);
+    if (low < window->received)
+        low = window->received;
+    if (window->shrinking && random_chance(r, 500)) {
+        mux_frame_write_limit(w, version, MUX_LIMIT, stream->id,
+                              low + random_below(r, window->limit - low + 1),
+                              stream->shrinks - random_chance(r, 100));
+    } else if (stream->id != 0 && random_chance(r, 200)) {
+        mux_frame_write_limit(w, version, MUX_SHRINK, stream->id, consumed,
+                              stream->answers + !random_chance(r, 300));
+    } else {
+        struct mux_credit credit = {.consumed = consumed, .shrinks = stream->answers};
+        credit.received = consumed + random_below(r, queue->read - consumed + 1);
+        credit.limit = queue->read + random_scaled(r, 0, 200000);
+        credit.shrinks -= credit.shrinks > 0 && random_chance(r, 200);
+        mux_frame_write_window(w, version, stream->id, &credit);
+    }
 }
 
 static void add_fitting_position(struct end *end, struct byte_writer *w)
@@ -452,18 +570,19 @@ static void add_fitting_position(struct end *end, struct byte_writer *w)
         byte_writer_bytes(w, ignored, sizeof ignored);
         return;
     }
-    uint64_t received =
-        stream->send.start + random_below(r, stream->send.end - stream->send.start + 1);
+    uint64_t low =
+        stream->acknowledged > stream->send.start ? stream->acknowledged : stream->send.start;
+    uint64_t received = low + random_below(r, stream->send.end - low + 1);
     uint64_t consumed = stream->send.start + random_below(r, received - stream->send.start + 1);
     mux_frame_write_position(w, stream->id, received, consumed,
                              received + random_scaled(r, 0, 200000));
 }
 
-static void add_fitting(struct end *end, struct byte_writer *w)
+static void add_fitting(struct end *end, const struct side *side, struct byte_writer *w)
 {
     struct random *r = &end->world->random;
 
-    if (side_of(end)->mux->phase == MUX_PHASE_POSITIONS)
+    if (side->mux->phase == MUX_PHASE_POSITIONS)
         add_fitting_position(end, w);
     else if (random_chance(r, 350))
         add_fitting_data(end, w);
@@ -471,79 +590,195 @@ static void add_fitting(struct end *end, struct byte_writer *w)
         add_fitting_message(end, w);
     else if (random_chance(r, 800))
         add_fitting_credit(end, w);
+    else if (end->session->version >= MUX_VERSION_LINKS && random_chance(r, 100))
+        mux_frame_write_u32(w, random_chance(r, 500) ? MUX_SUSPECT : MUX_GONE, any_attempt(end));
     else
-        mux_frame_write_u64(w, random_chance(r, 500) ? MUX_PING : MUX_PONG,
-                            side_of(end)->mux->ping_us);
+        mux_frame_write_u64(w, random_chance(r, 500) ? MUX_PING : MUX_PONG, side->mux->ping_us);
+}
+
+/* WELCOME for a link that is to join, or REJECT, or nothing yet. */
+static void add_welcome(struct end *end, const struct side *side, struct byte_writer *w)
+{
+    struct random *r = &end->world->random;
+    struct mux_welcome welcome = {.version = (uint16_t)end->session->version,
+                                  .resumed = side->mux->entry == MUX_ENTRY_RESUME,
+                                  .joined = side->mux->entry == MUX_ENTRY_JOIN,
+                                  .initial_window = 70000,
+                                  .key = *mux_session_key(end->session)};
+    struct mux_reject reject = {.code = MUX_CODE_LIMIT, .reason = {"no", 2}};
+
+    if (side->link->rest_fill > 0 || random_chance(r, 500))
+        return;
+    if (random_chance(r, 100))
+        mux_reject_encode(w, &reject);
+    else if (random_chance(r, 950))
+        mux_welcome_encode(w, &welcome);
+    else
+        add_noise(end, w);
+}
+
+/* Sends some of what a link has to send, often all of it: the rest comes after others' frames. */
+static int send_rest(struct end *end, struct side *side)
+{
+    struct link *link = side->link;
+    struct random *r = &end->world->random;
+    bool all = !random_chance(r, 50);
+
+    while (link->rest_fill > 0) {
+        size_t part = 1 + (size_t)random_below(r, link->rest_fill);
+        int error = mux_link_receive(side->mux, link->rest, part, end->world->now_us);
+        if (error)
+            return error;
+        memmove(link->rest, link->rest + part, link->rest_fill - part);
+        link->rest_fill -= part;
+        if (!all)
+            return 0;
+    }
+    return 0;
 }
 
 /* Everything that a turn of the peer sends. Frames are made one by one against the state. */
-static int attack(struct end *end)
+static int attack(struct end *end, struct side *side)
 {
     struct random *r = &end->world->random;
-    uint8_t bytes[8192];
+    struct link *link = side->link;
     struct byte_writer w;
 
-    byte_writer_init(&w, bytes, sizeof bytes);
-    if (!random_chance(r, 15))
-        add_fitting(end, &w);
+    if (link->rest_fill > REST_MAX / 2)
+        return send_rest(end, side);
+    byte_writer_init(&w, link->rest + link->rest_fill, REST_MAX - link->rest_fill);
+    if (side->mux->phase == MUX_PHASE_GREETING)
+        add_welcome(end, side, &w);
+    else if (!random_chance(r, 15))
+        add_fitting(end, side, &w);
     else if (random_chance(r, 100))
         add_noise(end, &w);
     else if (random_chance(r, 700))
         add_data(end, &w);
     else
-        add_small(end, &w);
-    for (size_t at = 0; at < byte_writer_size(&w);) {
-        size_t part = 1 + (size_t)random_below(r, byte_writer_size(&w) - at);
-        int error = mux_link_receive(side_of(end)->mux, bytes + at, part, end->world->now_us);
-        if (error)
-            return error;
-        at += part;
-    }
+        add_small(end, side, &w);
+    link->rest_fill += byte_writer_size(&w);
     end->world->totals->frames++;
-    return 0;
+    return send_rest(end, side);
 }
 
 /* ---- a run */
 
 static void greet(struct end *end, const struct mux_session_key *key, bool resume)
 {
+    struct random *r = &end->world->random;
     uint8_t bytes[512];
     struct byte_writer w;
+    struct side *side = free_side(end);
+    uint16_t version = random_chance(r, 700) ? MUX_VERSION_LINKS : MUX_VERSION_MIN;
 
-    struct side *side = side_of(end);
-
-    end->greeted_us = end->world->now_us;
-    end->withholds = resume && random_chance(&end->world->random, 300);
+    side->greeted_us = end->world->now_us;
+    end->withholds = resume && random_chance(r, 300);
     if (end->which == SERVER) {
         struct mux_hello hello = {.version_min = 1,
-                                  .version_max = 1,
+                                  .version_max = version,
                                   .resume = resume,
                                   .attempt = end->session->attempt + 1,
-                                  .initial_window = (uint32_t)random_next(&end->world->random),
+                                  .initial_window = (uint32_t)random_next(r),
                                   .key = *key};
         side->mux = mux_link_accept(end->session, &hello, 0, (struct mux_text){"", 0},
                                     output_of(side), end->world->now_us);
         return;
     }
-    struct mux_welcome welcome = {.version = 1, .initial_window = 70000, .key = *key};
+    struct mux_welcome welcome = {.version = version, .initial_window = 70000, .key = *key};
     welcome.resumed = end->session->known_to_server;
     side->mux = mux_link_attach(end->session, output_of(side), end->world->now_us);
     byte_writer_init(&w, bytes, sizeof bytes);
     mux_welcome_encode(&w, &welcome);
     if (mux_link_receive(side->mux, bytes, byte_writer_size(&w), end->world->now_us))
-        violate(end->world, "a good WELCOME was not taken: %s", mux_session_reason(end->session));
+        violate(end->world, "a good WELCOME was not taken: %s", mux_link_reason(side->mux));
+}
+
+/* Another link, which may have an old number or come too many. */
+static void join(struct end *end)
+{
+    struct random *r = &end->world->random;
+    const struct mux_session *session = end->session;
+    struct side *side = free_side(end);
+    struct mux_hello hello = {.version_min = 1,
+                              .version_max = (uint16_t)session->version,
+                              .join = true,
+                              .attempt = (uint32_t)guess(r, (uint64_t)session->attempt + 1),
+                              .initial_window = (uint32_t)random_next(r)};
+    bool room = session->link_count < session->settings.links_max;
+    bool fits = room && session->up_count > 0 && session->version >= MUX_VERSION_LINKS;
+
+    side->greeted_us = end->world->now_us;
+    if (end->which == CLIENT) {
+        if (mux_session_may_join(session) != fits)
+            violate(end->world, "a link may join, or not, at the wrong time");
+        if (fits)
+            side->mux = mux_link_attach(end->session, output_of(side), end->world->now_us);
+        return;
+    }
+    /* One number is for a link alone; this one would leave none. */
+    if (hello.attempt > session->attempt + 100)
+        hello.attempt = session->attempt + 2;
+    fits = fits && hello.attempt > session->attempt;
+    side->mux = mux_link_accept(end->session, &hello, 0, (struct mux_text){"", 0}, output_of(side),
+                                end->world->now_us);
+    if ((side->mux != NULL) != fits)
+        violate(end->world, "a hostile link joins: %d, but should: %d", side->mux != NULL, fits);
 }
 
 static void pull(struct end *end)
 {
     static _Thread_local uint8_t buffer[64 * 1024];
 
-    struct side *side = side_of(end);
+    for (unsigned i = 0; i < MAX_LINKS; i++) {
+        struct side *side = side_at(end, i);
+        if (!side->wants_pull || random_chance(&end->world->random, 200))
+            continue;
+        if (mux_link_pull(side->mux, buffer, sizeof buffer, end->world->now_us) == 0)
+            side->wants_pull = false;
+    }
+}
 
-    if (!side->wants_pull || random_chance(&end->world->random, 200))
-        return;
-    if (mux_link_pull(side->mux, buffer, sizeof buffer, end->world->now_us) == 0)
-        side->wants_pull = false;
+/* A link ends; the session goes on while it has another that is up. */
+static int lose_link(struct end *end, struct side *side, int error)
+{
+    if (error == MUX_ERROR_PROTOCOL || end->session->link_count == 1 ||
+        (end->session->up_count == 1 && mux_link_is_up(side->mux)))
+        return error;
+    detach(side);
+    return 0;
+}
+
+static int tick(struct end *end)
+{
+    for (unsigned i = 0; i < MAX_LINKS; i++) {
+        struct side *side = side_at(end, i);
+        int error = side->mux ? mux_link_tick(side->mux, end->world->now_us) : 0;
+        if (error)
+            error = lose_link(end, side, error);
+        if (error)
+            return error;
+        if (side->mux && side->mux->phase != MUX_PHASE_UP &&
+            end->world->now_us - side->greeted_us >= end->settings.dead_after_us)
+            violate(end->world, "the peer's greeting may take as long as it likes");
+    }
+    return 0;
+}
+
+static void change_links(struct end *end)
+{
+    struct random *r = &end->world->random;
+    struct side *side = any_side(end);
+
+    if (random_chance(r, 20))
+        join(end);
+    if (random_chance(r, 30))
+        mux_link_observe(side->mux, &(struct mux_path){.retransmitted = random_below(r, 100)},
+                         end->world->now_us);
+    if (random_chance(r, 5)) {
+        detach_all(end);
+        greet(end, mux_session_key(end->session), true);
+    }
 }
 
 /* One session until the peer has earned an error; 0: it never did. */
@@ -552,10 +787,13 @@ static int run_session(struct end *end)
     struct world *world = end->world;
 
     for (unsigned turn = 0; turn < TURNS && !world->violation[0]; turn++) {
+        struct side *side = any_side(end);
         world->now_us += random_scaled(&world->random, 1, SECOND / 4);
-        int error = attack(end);
+        int error = attack(end, side);
+        if (error)
+            error = lose_link(end, side, error);
         if (!error)
-            error = mux_link_tick(side_of(end)->mux, world->now_us);
+            error = tick(end);
         if (error)
             return error;
         take_turn(end);
@@ -563,13 +801,7 @@ static int run_session(struct end *end)
             take_part(end, random_chance(&world->random, 500) ? MEMORY_RECEIVE : MEMORY_SEND);
         pull(end);
         check_session(world, end);
-        if (side_of(end)->mux->phase != MUX_PHASE_UP &&
-            world->now_us - end->greeted_us >= end->settings.dead_after_us)
-            violate(world, "the peer's positions may take as long as it likes");
-        if (random_chance(&world->random, 5)) {
-            mux_link_detach(side_of(end)->mux);
-            greet(end, mux_session_key(end->session), true);
-        }
+        change_links(end);
     }
     return 0;
 }
@@ -581,16 +813,16 @@ static void check_broken(struct end *end, int error)
 
     if (mux_session_is_broken(end->session) != (error == MUX_ERROR_PROTOCOL))
         violate(end->world, "the session does not know whether it has ended");
-    mux_link_detach(side_of(end)->mux);
+    detach_all(end);
     if (end->which != SERVER)
         return;
     hello.attempt = end->session->attempt + 1;
-    struct mux_link *link = mux_link_accept(end->session, &hello, 0, (struct mux_text){"", 0},
-                                            output_of(side_of(end)), end->world->now_us);
-    bool resumed = link != NULL;
-    mux_link_detach(link);
-    if (resumed != (error != MUX_ERROR_PROTOCOL))
-        violate(end->world, "resume after error %d: %d", error, resumed);
+    struct side *side = side_at(end, 0);
+    side->mux = mux_link_accept(end->session, &hello, 0, (struct mux_text){"", 0}, output_of(side),
+                                end->world->now_us);
+    if ((side->mux != NULL) != (error != MUX_ERROR_PROTOCOL))
+        violate(end->world, "resume after error %d: %d", error, side->mux != NULL);
+    detach_all(end);
 }
 
 static void set_up(struct world *world, struct end *end, unsigned which)
@@ -601,6 +833,7 @@ static void set_up(struct world *world, struct end *end, unsigned which)
     end->which = which;
     mux_settings_default(&end->settings);
     end->settings.role = end->which == CLIENT ? MUX_CLIENT : MUX_SERVER;
+    end->settings.links_max = 1 + (unsigned)random_below(r, 8);
     end->settings.max_streams = (uint32_t)random_scaled(r, 1, MAX_STREAMS);
     end->settings.window.initial = (uint32_t)random_scaled(r, 1, 65536);
     end->settings.window_idle_us = random_scaled(r, 1000, 10 * SECOND);
@@ -626,7 +859,10 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
     unsigned which = (unsigned)random_below(&world->random, ENDS);
     struct end *end = &world->ends[which];
     set_up(world, end, which);
-    side_of(end)->end = end;
+    for (unsigned i = 0; i < MAX_LINKS; i++) {
+        side_at(end, i)->end = end;
+        side_at(end, i)->link = &world->links[i];
+    }
     for (unsigned i = 0; i < 10 && !world->violation[0]; i++) {
         memset(end->apps, 0, sizeof end->apps);
         end->last_open = 0;

@@ -58,7 +58,7 @@ static inline bool random_chance(struct random *r, unsigned in_thousand)
 }
 
 enum { CLIENT = 0, SERVER = 1, ENDS = 2 };
-enum { MAX_STREAMS = 96, MAX_LINKS = 24, GREETING_MAX = 1024 };
+enum { MAX_STREAMS = 96, MAX_LINKS = 24, GREETING_MAX = 1024, REST_MAX = 16 * 1024 };
 #define NEVER UINT64_MAX
 
 struct packet {
@@ -86,8 +86,9 @@ struct side {
     struct mux_link *mux; /* NULL: none yet, or no longer */
     bool wants_pull;
     bool attended; /* attend() was called */
-    uint64_t
-        timer_us; /* as a program has it: looked at after each verb of this link, not of others */
+    /* As a program has it: looked at after each verb of this link, not of others. */
+    uint64_t timer_us;
+    uint64_t greeted_us; /* hostile: when the link began */
 };
 
 struct link {
@@ -104,6 +105,8 @@ struct link {
     bool spoil_version;
     uint8_t greeting[GREETING_MAX];
     size_t greeting_fill;
+    uint8_t rest[REST_MAX]; /* hostile: of frames that were cut, to be sent later */
+    size_t rest_fill;
 };
 
 /* One end's view of one stream. */
@@ -145,7 +148,6 @@ struct end {
     bool idle;                  /* no stream has been opened since idle() */
     uint32_t messages_sent;
     uint32_t messages_seen;
-    uint64_t greeted_us;          /* hostile: when the present link began */
     bool withholds;               /* and the peer never ends its positions */
     uint32_t last_open;           /* hostile: id of the last stream that open() was called for */
     struct app apps[MAX_STREAMS]; /* by place_of() the stream */
