@@ -8,6 +8,8 @@ enum {
     QUICK_US = 1000 * MS,
     /* A lead that takes nothing for so long gives way to a link that does. */
     BLOCKED_US = 10 * MS,
+    /* What is small waits so long for the lead, then takes another link that is about as near. */
+    HELP_US = 5 * MS,
     /* A frame with less is not worth its header, when there is more to say. */
     LEAST = 256,
     /* Streams at the head of a list that this link cannot serve, before it looks elsewhere. */
@@ -391,6 +393,8 @@ static void get_in_line(struct mux_stream *stream)
 
     list_remove(&stream->active);
     stream->fresh = known && mux_core_is_small(stream);
+    if (stream->fresh && list_empty(&session->fresh))
+        session->fresh_us = session->now_us;
     list_append(!known          ? &session->unknown
                 : stream->fresh ? &session->fresh
                                 : &session->busy,
@@ -445,6 +449,39 @@ static bool next_new(struct mux_link *link, struct list *streams, size_t room,
     return false;
 }
 
+/* What is small does not wait for the lead for long, when another link is about as near. */
+static bool may_help(const struct mux_link *link)
+{
+    return is_healthy(link) && distance_us(link) / 2 <= distance_us(link->session->lead);
+}
+
+/* Much that is small may be more than the lead can carry. */
+static bool helps_lead(const struct mux_link *link)
+{
+    const struct mux_session *session = link->session;
+
+    return session->now_us - session->fresh_us >= HELP_US && may_help(link);
+}
+
+uint64_t mux_schedule_help_at(const struct mux_session *session)
+{
+    if (list_empty(&session->fresh) || !mux_core_has_choice(session))
+        return UINT64_MAX;
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        const struct mux_link *link = session->links[i];
+        if (link && link != session->lead && !link->output_pending && may_help(link))
+            return (session->help_us > session->fresh_us ? session->help_us : session->fresh_us) +
+                   HELP_US;
+    }
+    return UINT64_MAX;
+}
+
+void mux_schedule_help(struct mux_session *session)
+{
+    session->help_us = session->now_us;
+    mux_core_output_all(session);
+}
+
 bool mux_schedule_next(struct mux_link *link, size_t room, struct mux_turn *turn)
 {
     struct mux_session *session = link->session;
@@ -454,8 +491,9 @@ bool mux_schedule_next(struct mux_link *link, size_t room, struct mux_turn *turn
     if (next_again(link, &session->lost, MUX_TURN_LOST, turn) ||
         next_again(link, &session->doubled, MUX_TURN_AGAIN, turn))
         return true;
-    if (link == session->lead && (next_new(link, &session->fresh, room, turn) ||
-                                  next_new(link, &session->unknown, room, turn)))
+    if ((link == session->lead || helps_lead(link)) && next_new(link, &session->fresh, room, turn))
+        return true;
+    if (link == session->lead && next_new(link, &session->unknown, room, turn))
         return true;
     return takes_bulk(link) && next_new(link, &session->busy, room, turn);
 }

@@ -93,6 +93,8 @@ uint64_t mux_session_deadline(const struct mux_session *session)
 
     if (session->up_count > 0) {
         uint64_t growth = mux_growth_deadline(&session->growth);
+        uint64_t help = mux_schedule_help_at(session);
+        deadline = help < deadline ? help : deadline;
         deadline = earliest(deadline, session->credit_us);
         deadline = earliest(deadline, session->rescue_us);
         if (session->version >= MUX_VERSION_LINKS && growth < deadline)
@@ -187,6 +189,8 @@ int mux_session_tick(struct mux_session *session, uint64_t now_us)
         session->credit_us = 0;
         mux_core_output_lead(session);
     }
+    if (now_us >= mux_schedule_help_at(session))
+        mux_schedule_help(session);
     if (session->rescue_us != 0 && now_us >= session->rescue_us)
         mux_schedule_rescue(session);
     if (session->version >= MUX_VERSION_LINKS && now_us >= mux_growth_deadline(&session->growth))

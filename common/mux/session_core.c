@@ -38,6 +38,8 @@ void mux_core_enter(struct mux_stream *stream)
         return;
     }
     stream->fresh = true;
+    if (list_empty(&session->fresh))
+        session->fresh_us = session->now_us;
     list_append(&session->fresh, &stream->active);
     mux_core_output_lead(session);
 }

@@ -168,6 +168,8 @@ struct mux_session {
     uint64_t rescue_us;      /* when to look again at what suspect links have; 0: there are none */
     uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
+    uint64_t fresh_us;       /* since when streams have been in fresh */
+    uint64_t help_us;        /* when other links were told of that last */
     uint64_t quick_us;       /* when something small was sent last */
     uint64_t lossy_us;       /* when a link's kernel sent something again last; 0: never */
     uint64_t retransmitted;  /* segments, by links' kernels, since growth looked last */
