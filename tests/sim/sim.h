@@ -215,7 +215,7 @@ struct world {
     uint64_t wake_us;
     uint64_t dial_us; /* when the client makes the next link */
     uint64_t progress_us;
-    uint64_t events; /* since all was over */
+    uint64_t ticks; /* of links */
     struct end ends[ENDS];
     struct link links[MAX_LINKS];
     uint32_t id_base;       /* the id before a session's first stream */
