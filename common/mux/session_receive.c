@@ -286,6 +286,16 @@ static int hold_data(struct mux_stream *stream, uint64_t offset, const uint8_t *
     return 0;
 }
 
+/* Whether the bytes may not come; NULL: they may. */
+static const char *find_excess(const struct mux_stream *stream, uint64_t offset, uint64_t size)
+{
+    if (offset > stream->window.limit || size > stream->window.limit - offset)
+        return "DATA beyond the credit that was granted";
+    if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
+        return "DATA beyond the end of the stream";
+    return NULL;
+}
+
 static int receive_stream_data(struct mux_session *session, uint32_t id, uint64_t offset,
                                const uint8_t *bytes, size_t size)
 {
@@ -293,6 +303,10 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, uint64_
 
     if (!stream || stream->orphan || stream->receive_half == MUX_HALF_OVER)
         return 0;
+    /* FINISH, RESET or LIMIT may have come over another link since the frame began. */
+    const char *excess = find_excess(stream, offset, size);
+    if (excess)
+        return mux_core_broken(session, excess);
     uint64_t received = stream->window.received;
     if (offset > received)
         return hold_data(stream, offset, bytes, size);
@@ -363,11 +377,8 @@ int mux_session_check_data(struct mux_session *session, const struct mux_frame *
         return 0;
     if (session->version < MUX_VERSION_LINKS && offset != stream->window.received)
         return mux_core_broken(session, "DATA at an unexpected offset");
-    if (offset > stream->window.limit || size > stream->window.limit - offset)
-        return mux_core_broken(session, "DATA beyond the credit that was granted");
-    if (stream->receive_half != MUX_HALF_OPEN && offset + size > stream->receive_final)
-        return mux_core_broken(session, "DATA beyond the end of the stream");
-    return 0;
+    const char *excess = find_excess(stream, offset, size);
+    return excess ? mux_core_broken(session, excess) : 0;
 }
 
 /* ---- credit */
