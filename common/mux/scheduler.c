@@ -465,15 +465,22 @@ static bool helps_lead(const struct mux_link *link)
 
 uint64_t mux_schedule_help_at(const struct mux_session *session)
 {
-    if (list_empty(&session->fresh) || !mux_core_has_choice(session))
+    const struct mux_link *lead = session->lead;
+    uint64_t fresh_at = list_empty(&session->fresh) ? UINT64_MAX : session->fresh_us + HELP_US;
+    uint64_t at = UINT64_MAX;
+
+    if (!mux_core_has_choice(session) || !lead->output_pending || !waits_for_lead(session))
         return UINT64_MAX;
     for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
         const struct mux_link *link = session->links[i];
-        if (link && link != session->lead && !link->output_pending && may_help(link))
-            return (session->help_us > session->fresh_us ? session->help_us : session->fresh_us) +
-                   HELP_US;
+        if (!is_healthy(link) || link == lead || link->output_pending)
+            continue;
+        at = at < lead->pending_us + BLOCKED_US ? at : lead->pending_us + BLOCKED_US;
+        if (may_help(link) && fresh_at < at)
+            at = fresh_at;
     }
-    return UINT64_MAX;
+    /* Who was told and could not help is not told again at once. */
+    return at < session->help_us + HELP_US ? session->help_us + HELP_US : at;
 }
 
 void mux_schedule_help(struct mux_session *session)

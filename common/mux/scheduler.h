@@ -40,8 +40,8 @@ void mux_schedule_trust(struct mux_link *link);
 /* The link has room and is about to be pulled: a lead that takes nothing gives way to it, or to one
  * that is idle. */
 void mux_schedule_link_takes(struct mux_link *link);
-/* When what is small has waited for the lead for so long that others are to be told; UINT64_MAX:
- * nothing waits, or they know. */
+/* When something has waited for the lead for so long that others are to be told: they take what is
+ * small, or its place. UINT64_MAX: nothing waits, or they know. */
 uint64_t mux_schedule_help_at(const struct mux_session *session);
 void mux_schedule_help(struct mux_session *session);
 /* How long an answer on this link may take before it is suspect. */

@@ -10,6 +10,9 @@ static bool is_slot_up(const struct mux_session *session, uint8_t slot)
            session->links[slot]->phase == MUX_PHASE_UP;
 }
 
+/* As mux/scheduler.c has it. */
+enum { DOUBLE_MOST = 256 * 1024 };
+
 static void check_links(struct world *world, const struct end *end)
 {
     const struct mux_session *session = end->session;
@@ -36,6 +39,8 @@ static void check_links(struct world *world, const struct end *end)
     if ((up > 0) != (session->lead != NULL) ||
         (session->lead && !is_slot_up(session, session->lead->slot)))
         violate(world, "%u: the lead is not a link that is up", end->which);
+    if (session->double_budget > DOUBLE_MOST)
+        violate(world, "%u: more was sent a second time than was earned", end->which);
     if (session->gone_count > MUX_LINKS_MAX)
         violate(world, "%u: too many links are to be told of", end->which);
 }
@@ -313,12 +318,30 @@ static bool is_stuck(const struct mux_stream *stream)
            session->links[head->slot]->suspect;
 }
 
+/* Messages do not wait for a lead that takes nothing while another link has nothing to do. */
+static void check_control(struct world *world, struct end *end)
+{
+    enum { PATIENCE_US = 200 * 1000 };
+    const struct mux_session *session = end->session;
+    const struct byte_queue *queue = &session->control.send;
+
+    if (byte_queue_unread(queue) == 0 || queue->read >= session->control.send_limit ||
+        queue->read != end->control_stand || !has_free_link(&session->control)) {
+        end->control_stand = queue->read;
+        end->control_stands_us = world->now_us;
+    }
+    if (world->now_us - end->control_stands_us > PATIENCE_US)
+        violate(world, "%u: messages wait although a link is free", end->which);
+}
+
 /* Bytes that may be sent do not wait while a link has nothing to do. */
 static void check_idleness(struct world *world, struct end *end)
 {
     enum { LEAD_KEPT_FREE_US = 1000 * 1000, SLACK_US = 300 * 1000, STUCK_US = 1000 * 1000 };
     const struct mux_stream *stream;
 
+    if (end->session)
+        check_control(world, end);
     for (size_t at = 0; end->session && (stream = idmap_next(&end->session->streams, &at));) {
         struct app *app = &end->apps[place_of(world, stream->id)];
         uint64_t read = stream->send.read;

@@ -144,8 +144,10 @@ struct end {
     struct memory_budget budget;
     struct memory_share share;
     struct memory_share others; /* hostile: of somebody who wants no more than a part */
-    unsigned wanted;            /* links, as links_wanted() said */
-    bool idle;                  /* no stream has been opened since idle() */
+    uint64_t control_stand;     /* changes when the control stream moves; since when it has not */
+    uint64_t control_stands_us;
+    unsigned wanted; /* links, as links_wanted() said */
+    bool idle;       /* no stream has been opened since idle() */
     uint32_t messages_sent;
     uint32_t messages_seen;
     bool withholds;               /* and the peer never ends its positions */
