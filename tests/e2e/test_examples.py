@@ -78,6 +78,21 @@ def test_every_directory_is_in_the_table():
 # -- Snowpark Container Services ---------------------------------------------------------------------------------------------------------
 
 
+def test_alerts_say_what_their_test_expects():
+    """promtool would say so, too, but it is not everywhere."""
+    rules = {rule["alert"]: rule["annotations"] for group in examples.parsed("monitoring/alerts.yml")[0]["groups"]
+             for rule in group["rules"] if "alert" in rule}
+    seen = 0
+    for test in examples.parsed("monitoring/alerts-test.yml")[0]["tests"]:
+        for case in test.get("alert_rule_test", []):
+            for alert in case.get("exp_alerts", []):
+                said = {key: re.sub(r"{{ \$labels\.(\w+) }}", lambda m, a=alert: a["exp_labels"][m[1]], text)
+                        for key, text in rules[case["alertname"]].items()}
+                assert said == alert["exp_annotations"], case["alertname"]
+                seen += 1
+    assert seen >= 3
+
+
 def spec_in_sql():
     text = (ROOT / "spcs" / "setup.sql").read_text(encoding="utf-8")
     return yaml.safe_load(re.search(r"FROM SPECIFICATION \$\$\n(.*?)\$\$", text, re.S)[1])
