@@ -210,7 +210,7 @@ void mux_schedule_link_up(struct mux_link *link)
         session->double_us = session->now_us;
         session->double_budget = DOUBLE_MOST / 4;
     }
-    if (!session->lead)
+    if (!session->lead || session->lead->suspect)
         set_lead(session, link);
     mux_schedule_rescue(session);
     attend_others(link);
@@ -280,9 +280,10 @@ void mux_schedule_trust(struct mux_link *link)
         attend_others(link);
         mux_core_output(link);
     }
-    if (session->lead != link && mux_core_has_choice(session) && !link->output_pending &&
-        (!session->lead || session->lead->suspect ||
-         2 * distance_us(link) < distance_us(session->lead)))
+    const struct mux_link *lead = session->lead;
+    if (lead != link && mux_core_has_choice(session) &&
+        (!lead || lead->suspect ||
+         (!link->output_pending && 2 * distance_us(link) < distance_us(lead))))
         set_lead(session, link);
 }
 
