@@ -153,28 +153,70 @@ static void use_streams(struct mux_session *session, struct owner *owner)
     }
 }
 
-/* In parts, over one link or the other. */
-static void run(struct owner *owner, const uint8_t *bytes, size_t size, uint32_t step)
+/* Hands a part over, pulls and lets time pass. false: the link or the session has ended. */
+static bool hand_over(struct owner *owner, struct mux_link *link, const uint8_t *bytes, size_t size,
+                      uint64_t passes_us, bool pulls)
 {
     static uint8_t out[MUX_PULL_MIN * 2];
+    uint8_t *copy = malloc(size); /* so that a read beyond the part is seen */
 
+    CHECK(copy);
+    memcpy(copy, bytes, size);
+    int error = mux_link_receive(link, copy, size, ++owner->now_us);
+    free(copy);
+    if (error || mux_link_tick(link, owner->now_us += passes_us))
+        return false;
+    if (pulls)
+        mux_link_pull(link, out, sizeof out, owner->now_us);
+    return true;
+}
+
+/* Over the one link, in parts of any size. */
+static void run_one(struct owner *owner, const uint8_t *bytes, size_t size, uint32_t step)
+{
     while (size > 0) {
-        struct mux_link *link = owner->links[owner->links[1] && step & 0x20000];
         size_t part = 1 + (step >> 8) % 97;
         if (part > size)
             part = size;
-        uint8_t *copy = malloc(part); /* so that a read beyond the part is seen */
-        CHECK(copy);
-        memcpy(copy, bytes, part);
-        int error = mux_link_receive(link, copy, part, ++owner->now_us);
-        free(copy);
-        if (error || mux_link_tick(link, owner->now_us += step & 0xffff))
+        if (!hand_over(owner, owner->links[0], bytes, part, step & 0xffff, step & 0x10000))
             return;
-        if (step & 0x10000)
-            mux_link_pull(link, out, sizeof out, owner->now_us);
         bytes += part;
         size -= part;
         step = step * 1664525u + 1013904223u;
+    }
+}
+
+/* The second link ends, with whatever it has, and another joins. */
+static void change_second(struct owner *owner)
+{
+    mux_link_detach(owner->links[1]);
+    owner->links[1] = mux_session_established(owner->session) && owner->attempts < 50
+                          ? greet(owner, MUX_ENTRY_JOIN)
+                          : NULL;
+}
+
+/*
+ * Over two links, each with frames of its own, cut and interleaved. Before each part stands a byte:
+ * 1 the second link, 2 pull, 4 time passes; the five high bits say how long the part is, 31: none
+ * comes, the second link ends and another joins.
+ */
+static void run_two(struct owner *owner, const uint8_t *bytes, size_t size)
+{
+    while (size > 1) {
+        const uint8_t say = *bytes++;
+        size--;
+        if (say >> 3 == 31) {
+            change_second(owner);
+            continue;
+        }
+        struct mux_link *link = owner->links[say & 1];
+        size_t part = 1u + (size_t)(say >> 3) * (say >> 3);
+        if (part > size)
+            part = size;
+        if (!link || !hand_over(owner, link, bytes, part, say & 4 ? 70 * 1000 : 0, say & 2))
+            return;
+        bytes += part;
+        size -= part;
     }
 }
 
@@ -211,7 +253,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     } else if ((bytes[0] & 12) == 12) {
         owner.links[1] = greet(&owner, MUX_ENTRY_JOIN);
     }
-    run(&owner, bytes + 1, size - 1, bytes[0] * 2654435761u);
+    if (owner.links[1])
+        run_two(&owner, bytes + 1, size - 1);
+    else
+        run_one(&owner, bytes + 1, size - 1, bytes[0] * 2654435761u);
     CHECK(budget.receive.used <= budget.receive.total);
     CHECK(pool.allocated < 20 * 1024 * 1024);
     mux_link_detach(owner.links[0]);
