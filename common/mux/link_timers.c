@@ -11,24 +11,32 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return b != 0 && b < a ? b : a;
 }
 
-/* When silence has lasted so long that the link must be probed, or, already probed, is dead. */
+/* When silence has lasted so long, or so much was sent, that the link must be probed. */
 static uint64_t probe_at(const struct mux_link *link)
 {
     const struct mux_session *session = link->session;
 
     if (link->phase != MUX_PHASE_UP || link->ping_us != 0 || link->ping_due)
         return UINT64_MAX;
-    if (session->unacknowledged > 0)
-        return link->heard_us + BUSY_PROBE_US;
-    return link->heard_us + session->settings.ping_interval_us;
+    uint64_t at =
+        link->heard_us +
+        (session->unacknowledged > 0 ? BUSY_PROBE_US : session->settings.ping_interval_us);
+    /* What was sent since the latest ping may be lost, and then others are to send it: the link may
+     * have nothing more to send, or take nothing, so no pull will ask. */
+    if (link->used && mux_core_has_choice(session) && link->next_ping_us < at)
+        at = link->next_ping_us;
+    return at;
 }
 
 /* When a link that others can stand in for has taken too long to answer. */
 static uint64_t suspect_at(const struct mux_link *link)
 {
-    if (link->suspect || link->ping_us == 0 || !mux_schedule_has_other(link))
+    /* A ping that the link does not even take counts as well. */
+    uint64_t since = link->ping_us != 0 ? link->ping_us : link->asked_us;
+
+    if (link->suspect || since == 0 || link->phase != MUX_PHASE_UP || !mux_schedule_has_other(link))
         return UINT64_MAX;
-    return link->ping_us + mux_schedule_patience(link);
+    return since + mux_schedule_patience(link);
 }
 
 /*

@@ -419,6 +419,76 @@ static void a_silent_link_is_suspect_and_what_it_has_goes_again(void **state)
     assert_false(mux_link_facts(server.links[lead]).suspect);
 }
 
+/* All links have been pinged just now, and have answered within a round trip of RTT. */
+static void ping_all(void)
+{
+    for (unsigned at = 0; at < 3; at++) {
+        client.links[at]->rtt_smooth_us = RTT;
+        client.links[at]->next_ping_us = now + RTT;
+        client.links[at]->used = false;
+    }
+}
+
+/* Until the client's link is suspect; returns for how long. takes: bytes that the link is given
+ * leave, and are lost. */
+static uint64_t wait_for_suspicion(unsigned at, bool takes)
+{
+    static struct flying lost;
+    const uint64_t began = now;
+
+    while (!mux_link_facts(client.links[at]).suspect && now < began + 20 * SECOND) {
+        now = mux_link_deadline(client.links[at]);
+        assert_int_equal(mux_link_tick(client.links[at], now), 0);
+        while (takes && pull(&client, at, &lost) > 0)
+            ;
+    }
+    return now - began;
+}
+
+/* The last bytes for a while are lost with their link, right after it has answered a ping. */
+static void a_link_is_pinged_after_the_last_bytes(void **state)
+{
+    (void)state;
+    static struct flying lost;
+    unsigned lead;
+
+    open_stream();
+    ping_all();
+    lead = lead_of(&client);
+    mux_stream_write(client.stream, content, 100);
+    assert_true(pull(&client, lead, &lost) > 100);
+    assert_int_equal(pull(&client, lead, &lost), 0);
+    assert_int_equal(client.links[lead]->ping_us, 0);
+    assert_in_range(wait_for_suspicion(lead, true), RTT, 2 * RTT + 40 * MS);
+    for (unsigned at = 0; at < 3; at++)
+        if (at != lead)
+            carry(&client, &server, at);
+    assert_int_equal(server.received, 100);
+}
+
+/* No PING can say so: it waits behind what the link does not take. */
+static void a_link_that_takes_nothing_is_suspect(void **state)
+{
+    (void)state;
+    static struct flying lost;
+    unsigned victim;
+
+    open_stream();
+    ping_all();
+    victim = other_than(lead_of(&client));
+    mux_stream_write(client.stream, content, 600 * 1024);
+    assert_true(pull(&client, victim, &lost) > 60 * 1024);
+    assert_int_equal(client.links[victim]->ping_us, 0);
+    assert_in_range(wait_for_suspicion(victim, false), RTT, 2 * RTT + 40 * MS);
+    now += SECOND;
+    assert_int_equal(mux_session_tick(client.session, now), 0);
+    for (int round = 0; round < 4; round++)
+        for (unsigned at = 0; at < 3; at++)
+            if (at != victim)
+                carry(&client, &server, at);
+    assert_int_equal(server.received, 600 * 1024);
+}
+
 static void small_messages_go_twice_where_segments_get_lost(void **state)
 {
     (void)state;
@@ -696,6 +766,8 @@ int main(void)
         WITH_LINKS(a_stream_that_grows_leaves_the_lead_to_others),
         WITH_LINKS(a_new_stream_that_grows_stays_on_the_lead),
         WITH_LINKS(a_silent_link_is_suspect_and_what_it_has_goes_again),
+        WITH_LINKS(a_link_is_pinged_after_the_last_bytes),
+        WITH_LINKS(a_link_that_takes_nothing_is_suspect),
         WITH_LINKS(small_messages_go_twice_where_segments_get_lost),
         WITH_LINKS(a_window_that_was_lost_is_said_again),
         WITH_LINKS(a_window_from_before_a_shrink_gives_nothing_back),
