@@ -1,6 +1,7 @@
 #include "tunnel/relay.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,9 +384,7 @@ struct transport *relay_take_transport(struct relay *relay)
  * has kept elsewhere. */
 static bool is_in_link_buffer(const struct relay *relay, const uint8_t *bytes)
 {
-    const uint8_t *buffer = relay->worker->link_bytes;
-
-    return bytes >= buffer && bytes < buffer + WORKER_READ_SIZE;
+    return (uintptr_t)bytes - (uintptr_t)relay->worker->link_bytes < WORKER_READ_SIZE;
 }
 
 static void copy_incoming(struct relay *relay, const uint8_t *bytes, size_t size)
