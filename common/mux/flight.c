@@ -252,13 +252,14 @@ uint64_t mux_flight_want_again(struct mux_flight *flight, uint8_t slot, uint64_t
     return wanted;
 }
 
-void mux_flight_want_nothing(struct mux_flight *flight)
+void mux_flight_forget_second(struct mux_flight *flight, uint8_t slot, uint8_t second,
+                              uint64_t *in_flight)
 {
-    for (unsigned i = 0; flight->wanted > 0 && i < flight->count; i++) {
+    for (unsigned i = 0; i < flight->count; i++) {
         struct mux_run *run = run_at(flight, i);
-        if (run->again != MUX_SLOT_WANTED)
+        if (run->slot != slot || run->again != second)
             continue;
-        note_kind(flight, run, -1);
+        in_flight[second] -= run->to - run->from;
         run->again = MUX_SLOT_NONE;
     }
 }

@@ -65,5 +65,6 @@ void mux_flight_sent_again(struct mux_flight *flight, const struct mux_run *run,
 /* Wants up to bytes of what is on this link, and on no other, to be sent a second time, the first
  * of them first. Returns how many bytes that are. */
 uint64_t mux_flight_want_again(struct mux_flight *flight, uint8_t slot, uint64_t bytes);
-/* Nothing is to be sent a second time after all. */
-void mux_flight_want_nothing(struct mux_flight *flight);
+/* Runs that are on slot, and were sent again over second: they count as if that were not so. */
+void mux_flight_forget_second(struct mux_flight *flight, uint8_t slot, uint8_t second,
+                              uint64_t *in_flight);

@@ -160,17 +160,30 @@ static void want_again(struct mux_stream *stream, uint8_t slot, bool sure)
             mux_core_output(session->links[i]);
 }
 
-/* The stream waits for bytes that a suspect link has. */
+static bool is_as_good_as_lost(const struct mux_link *link)
+{
+    return link->suspect && link->session->now_us - link->suspect_us >= SURE_US;
+}
+
+/* The stream waits for bytes that a suspect link has, and no other one that may yet deliver them.
+ */
 static void rescue(struct mux_stream *stream)
 {
-    const struct mux_session *session = stream->session;
+    struct mux_session *session = stream->session;
     const struct mux_run *head = mux_flight_head(&stream->flight);
 
-    if (!head || head->slot == MUX_SLOT_NONE || head->again != MUX_SLOT_NONE)
+    if (!head || head->slot == MUX_SLOT_NONE || head->again == MUX_SLOT_WANTED)
         return;
-    const struct mux_link *link = session->links[head->slot];
-    if (link && link->suspect && mux_schedule_has_other(link))
-        want_again(stream, head->slot, session->now_us - link->suspect_us >= SURE_US);
+    const uint8_t slot = head->slot;
+    const struct mux_link *link = session->links[slot];
+    if (!link->suspect || !mux_schedule_has_other(link))
+        return;
+    if (head->again != MUX_SLOT_NONE) {
+        if (!is_as_good_as_lost(session->links[head->again]))
+            return;
+        mux_flight_forget_second(&stream->flight, slot, head->again, session->in_flight);
+    }
+    want_again(stream, slot, is_as_good_as_lost(link));
 }
 
 void mux_schedule_rescue(struct mux_session *session)

@@ -91,6 +91,15 @@ static void lose(uint8_t slot)
     compare();
 }
 
+static void forget_second(uint8_t slot, uint8_t second)
+{
+    mux_flight_forget_second(&flight, slot, second, in_flight);
+    for (unsigned i = model.acknowledged; i < model.sent; i++)
+        if (model.slot[i] == slot && model.again[i] == second)
+            model.again[i] = MUX_SLOT_NONE;
+    compare();
+}
+
 static void send_again(const struct mux_run *run, unsigned size, uint8_t slot)
 {
     unsigned from = (unsigned)run->from;
@@ -173,11 +182,18 @@ static void a_second_link_keeps_what_the_first_loses(void **state)
     assert_int_equal(mux_flight_next_lost(&flight, 3)->from, 6);
     lose(3);
     assert_int_equal(mux_flight_next_lost(&flight, 2)->from, 0);
-    want(2, 100);
-    mux_flight_want_nothing(&flight);
-    assert_int_equal(flight.wanted, 0);
-    assert_null(mux_flight_next_wanted(&flight, 1));
-    memset(model.again, MUX_SLOT_NONE, sizeof model.again);
+}
+
+static void a_second_link_can_be_forgotten(void **state)
+{
+    (void)state;
+    send(10, 1);
+    want(1, 6);
+    send_again(mux_flight_next_wanted(&flight, 3), 6, 3);
+    forget_second(1, 3);
+    assert_int_equal(in_flight[3], 0);
+    want(1, 10);
+    assert_int_equal(mux_flight_next_wanted(&flight, 3)->from, 0);
 }
 
 static void runs_are_bounded_and_the_first_can_always_go(void **state)
@@ -216,7 +232,7 @@ static void any_order_of_steps_is_what_the_model_says(void **state)
             uint8_t slot = (uint8_t)random_below(LINKS);
             unsigned size = 1 + random_below(20);
             const struct mux_run *run;
-            switch (random_below(6)) {
+            switch (random_below(7)) {
             case 0:
             case 1:
                 if (model.sent + size <= BYTES && mux_flight_may_send(&flight, slot))
@@ -230,6 +246,9 @@ static void any_order_of_steps_is_what_the_model_says(void **state)
                 break;
             case 4:
                 want(slot, size * 2);
+                break;
+            case 5:
+                forget_second(slot, (uint8_t)random_below(LINKS));
                 break;
             default:
                 run = random_below(2) ? mux_flight_next_lost(&flight, slot)
@@ -248,6 +267,7 @@ int main(void)
         cmocka_unit_test_teardown(neighbours_on_a_link_are_one_run, clear),
         cmocka_unit_test_teardown(what_a_lost_link_had_goes_again_in_parts, clear),
         cmocka_unit_test_teardown(a_second_link_keeps_what_the_first_loses, clear),
+        cmocka_unit_test_teardown(a_second_link_can_be_forgotten, clear),
         cmocka_unit_test_teardown(runs_are_bounded_and_the_first_can_always_go, clear),
         cmocka_unit_test_teardown(any_order_of_steps_is_what_the_model_says, clear),
     };

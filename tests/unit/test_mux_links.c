@@ -489,6 +489,31 @@ static void a_link_that_takes_nothing_is_suspect(void **state)
     assert_int_equal(server.received, 600 * 1024);
 }
 
+/* So does the one that was to make up for it. */
+static void a_second_link_may_be_silent_too(void **state)
+{
+    (void)state;
+    static struct flying lost;
+    unsigned lead;
+    unsigned second;
+
+    open_stream();
+    lead = lead_of(&client);
+    mux_stream_write(client.stream, content, 100);
+    assert_true(pull(&client, lead, &lost) > 100);
+    mux_schedule_suspect(client.links[lead], false);
+    second = lead_of(&client);
+    assert_true(pull(&client, second, &lost) > 100);
+    mux_schedule_suspect(client.links[second], false);
+    for (const uint64_t end = now + 600 * MS; now < end; now += 50 * MS) {
+        assert_int_equal(mux_session_tick(client.session, now), 0);
+        for (unsigned at = 0; at < 3; at++)
+            if (at != lead && at != second)
+                carry(&client, &server, at);
+    }
+    assert_int_equal(server.received, 100);
+}
+
 static void small_messages_go_twice_where_segments_get_lost(void **state)
 {
     (void)state;
@@ -768,6 +793,7 @@ int main(void)
         WITH_LINKS(a_silent_link_is_suspect_and_what_it_has_goes_again),
         WITH_LINKS(a_link_is_pinged_after_the_last_bytes),
         WITH_LINKS(a_link_that_takes_nothing_is_suspect),
+        WITH_LINKS(a_second_link_may_be_silent_too),
         WITH_LINKS(small_messages_go_twice_where_segments_get_lost),
         WITH_LINKS(a_window_that_was_lost_is_said_again),
         WITH_LINKS(a_window_from_before_a_shrink_gives_nothing_back),
