@@ -251,7 +251,8 @@ void mux_schedule_link_gone(struct mux_link *link)
     }
     if (!link->given_up && session->gone_count < MUX_LINKS_MAX)
         session->gone[session->gone_count++] = link->attempt;
-    session->more_links_due = session->settings.role == MUX_SERVER && session->links_told > 1;
+    /* It may have carried what was said last, also that fewer are enough. */
+    session->more_links_due = session->settings.role == MUX_SERVER;
     mux_schedule_rescue(session);
     mux_core_output_all(session);
 }

@@ -710,6 +710,25 @@ static void a_full_link_of_a_long_path_wants_more(void **state)
     assert_int_equal(mux_session_want(client.session), MUX_WANT_PEER);
 }
 
+/* Also that fewer are enough. */
+static void what_was_said_of_links_is_said_again(void **state)
+{
+    (void)state;
+    static struct flying gone;
+    unsigned lead = lead_of(&server);
+
+    server.session->growth.wanted = 3;
+    mux_schedule_tell_wanted(server.session);
+    exchange();
+    assert_int_equal(client.wanted, 3);
+    server.session->growth.wanted = 1;
+    mux_schedule_tell_wanted(server.session);
+    assert_true(pull(&server, lead, &gone) > 0);
+    drop(lead);
+    exchange();
+    assert_int_equal(client.wanted, 1);
+}
+
 /* It comes behind what there is to say, is skipped by the peer, and a ping behind it tells when. */
 static void padding_means_nothing(void **state)
 {
@@ -803,6 +822,7 @@ int main(void)
         WITH_LINKS(a_rejected_join_hurts_nobody),
         WITH_LINKS(all_links_lost_is_a_resume),
         WITH_LINKS(a_full_link_of_a_long_path_wants_more),
+        WITH_LINKS(what_was_said_of_links_is_said_again),
         WITH_LINKS(on_a_short_path_one_link_is_enough),
         WITH_LINKS(padding_means_nothing),
         WITH_LINKS(only_links_that_are_up_are_listed),
