@@ -287,17 +287,34 @@ void byte_queue_copy(const struct byte_queue *queue, uint64_t offset, void *byte
     }
 }
 
+/* Chunks with little in them do not add up: of two neighbours, one is always more than half full.
+ */
+static void move_first_chunk(struct byte_queue *queue, struct byte_queue *next)
+{
+    struct chunk *last = queue->last;
+    struct chunk *first = next->first;
+
+    if (!last || first->fill > last->capacity - last->fill)
+        return;
+    memcpy(last->bytes + last->fill, first->bytes, first->fill);
+    last->fill += first->fill;
+    next->first = first->next;
+    chunk_give(queue->pool, first);
+}
+
 void byte_queue_join(struct byte_queue *queue, struct byte_queue *next)
 {
     assert(queue->pool == next->pool && !queue->spare && !next->spare);
     assert(next->first_skip == 0 && next->read == next->start);
     if (!next->first)
         return;
-    if (queue->last)
-        queue->last->next = next->first;
-    else
+    move_first_chunk(queue, next);
+    if (!queue->last)
         queue->first = next->first;
-    queue->last = next->last;
+    else if (next->first)
+        queue->last->next = next->first;
+    if (next->first)
+        queue->last = next->last;
     queue->end += next->end - next->start;
     next->first = next->last = next->read_chunk = NULL;
     next->start = next->read = next->end;

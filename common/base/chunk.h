@@ -97,5 +97,6 @@ void byte_queue_rewind(struct byte_queue *queue, uint64_t offset);
 /* Copies size bytes that begin at offset (start <= offset, offset + size <= end); read stays. */
 void byte_queue_copy(const struct byte_queue *queue, uint64_t offset, void *bytes, size_t size);
 /* Appends what next holds, which is empty then. Of next, nothing was dropped or read yet; both are
- * of one pool, and nothing is reserved in either. */
+ * of one pool, and nothing is reserved in either. Small pieces that are joined one by one take at
+ * most twice the memory of their bytes, and one chunk. */
 void byte_queue_join(struct byte_queue *queue, struct byte_queue *next);

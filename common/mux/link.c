@@ -60,7 +60,7 @@ static void rewind_stream(struct mux_stream *stream)
     /* The peer does the same, and goes on where this end stands: what has come before its turn
      * would count as received before it is sent again. */
     mux_reassembly_clear(&stream->reassembly);
-    if (stream->id != MUX_CONTROL_STREAM)
+    if (stream->window.held > 0)
         mux_window_hold(&stream->window, 0, session->share);
 }
 

@@ -9,6 +9,8 @@ enum {
     CAPACITY_LEAST = 8,
     /* Bytes go into small chunks, so that a short piece does not take a large one. */
     PART = 1024,
+    /* An array of more than so many is given back when it is empty. */
+    CAPACITY_KEPT = 64,
 };
 
 static uint64_t piece_end(const struct mux_piece *piece)
@@ -32,7 +34,9 @@ void mux_reassembly_clear(struct mux_reassembly *reassembly)
 
 uint64_t mux_reassembly_cost(const struct mux_reassembly *reassembly)
 {
-    return reassembly->held + (uint64_t)reassembly->count * CHUNK_SMALL_SIZE;
+    const size_t piece = sizeof(struct mux_piece) + 2 * sizeof(struct mux_piece *);
+
+    return reassembly->chunks + (uint64_t)reassembly->count * piece;
 }
 
 uint64_t mux_reassembly_end(const struct mux_reassembly *reassembly)
@@ -87,6 +91,11 @@ static void take_piece_out(struct mux_reassembly *reassembly, unsigned index)
     piece_free(*at);
     reassembly->count--;
     memmove(at, at + 1, (reassembly->count - index) * sizeof(struct mux_piece *));
+    if (reassembly->count > 0 || reassembly->capacity <= CAPACITY_KEPT)
+        return;
+    free(reassembly->pieces);
+    reassembly->pieces = NULL;
+    reassembly->capacity = 0;
 }
 
 static void append_to_piece(struct mux_reassembly *reassembly, struct mux_piece *piece,
@@ -101,8 +110,8 @@ static void append_to_piece(struct mux_reassembly *reassembly, struct mux_piece 
     }
 }
 
-bool mux_reassembly_add(struct mux_reassembly *reassembly, struct chunk_pool *pool, uint64_t offset,
-                        const uint8_t *bytes, size_t size)
+static bool add_to_pieces(struct mux_reassembly *reassembly, struct chunk_pool *pool,
+                          uint64_t offset, const uint8_t *bytes, size_t size)
 {
     unsigned index = find_piece(reassembly, offset);
 
@@ -137,8 +146,18 @@ bool mux_reassembly_add(struct mux_reassembly *reassembly, struct chunk_pool *po
     return true;
 }
 
-size_t mux_reassembly_take(struct mux_reassembly *reassembly, uint64_t offset, uint8_t *bytes,
-                           size_t size)
+bool mux_reassembly_add(struct mux_reassembly *reassembly, struct chunk_pool *pool, uint64_t offset,
+                        const uint8_t *bytes, size_t size)
+{
+    size_t before = pool->allocated;
+    bool added = add_to_pieces(reassembly, pool, offset, bytes, size);
+
+    reassembly->chunks += pool->allocated - before;
+    return added;
+}
+
+static size_t take_from_pieces(struct mux_reassembly *reassembly, uint64_t offset, uint8_t *bytes,
+                               size_t size)
 {
     while (reassembly->count > 0) {
         struct mux_piece *piece = reassembly->pieces[0];
@@ -159,4 +178,17 @@ size_t mux_reassembly_take(struct mux_reassembly *reassembly, uint64_t offset, u
             return taken;
     }
     return 0;
+}
+
+size_t mux_reassembly_take(struct mux_reassembly *reassembly, uint64_t offset, uint8_t *bytes,
+                           size_t size)
+{
+    if (reassembly->count == 0)
+        return 0;
+    const struct chunk_pool *pool = reassembly->pieces[0]->bytes.pool;
+    size_t before = pool->allocated;
+    size_t taken = take_from_pieces(reassembly, offset, bytes, size);
+
+    reassembly->chunks -= before - pool->allocated;
+    return taken;
 }

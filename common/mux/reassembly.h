@@ -27,6 +27,7 @@ struct mux_reassembly {
     uint16_t count;
     uint16_t capacity;
     uint64_t held; /* bytes in all of them */
+    size_t chunks; /* bytes of the chunks that those are in */
 };
 
 void mux_reassembly_clear(struct mux_reassembly *reassembly);
@@ -38,7 +39,7 @@ bool mux_reassembly_add(struct mux_reassembly *reassembly, struct chunk_pool *po
  * out, and returns how many; 0: there are none. */
 size_t mux_reassembly_take(struct mux_reassembly *reassembly, uint64_t offset, uint8_t *bytes,
                            size_t size);
-/* What it takes of memory, as it is charged for: the bytes, and a chunk for each piece. */
+/* What it takes of memory, as it is charged for: whole chunks, and a record for each piece. */
 uint64_t mux_reassembly_cost(const struct mux_reassembly *reassembly);
 /* The offset behind the last byte; 0: there is none. */
 uint64_t mux_reassembly_end(const struct mux_reassembly *reassembly);

@@ -56,6 +56,7 @@ struct mux_session *mux_session_new(const struct mux_settings *settings,
     session->control.send_limit = MUX_CONTROL_WINDOW;
     session->control.window.limit = MUX_CONTROL_WINDOW;
     session->control.window.size = MUX_CONTROL_WINDOW;
+    session->control.window.initial = MUX_CONTROL_WINDOW;
     mux_growth_init(&session->growth);
     session->links_told = 1;
     return session;
@@ -75,6 +76,7 @@ void mux_session_free(struct mux_session *session)
     mux_core_reap(session);
     idmap_clear(&session->streams);
     mux_stream_drop_sent(&session->control);
+    mux_window_close(&session->control.window, session->share);
     mux_reassembly_clear(&session->control.reassembly);
     byte_wipe(&session->key, sizeof session->key);
     free(session);

@@ -324,6 +324,25 @@ static int receive_stream_data(struct mux_session *session, uint32_t id, uint64_
     return 0;
 }
 
+/* The control stream cannot be cut: the session ends. */
+static int charge_held_control(struct mux_session *session)
+{
+    struct mux_stream *control = &session->control;
+    uint64_t cost = mux_reassembly_cost(&control->reassembly);
+
+    if (cost == control->window.held || mux_window_hold(&control->window, cost, session->share))
+        return 0;
+    return mux_core_broken(session, "there is no memory for the control stream, out of order");
+}
+
+static int hold_control_data(struct mux_session *session, uint64_t offset, const uint8_t *bytes,
+                             size_t size)
+{
+    if (!mux_reassembly_add(&session->control.reassembly, session->pool, offset, bytes, size))
+        return mux_core_broken(session, "DATA in more pieces than any sender makes");
+    return charge_held_control(session);
+}
+
 static int receive_control_data(struct mux_session *session, uint64_t offset, const uint8_t *bytes,
                                 size_t size)
 {
@@ -332,9 +351,7 @@ static int receive_control_data(struct mux_session *session, uint64_t offset, co
     uint8_t held[4096];
 
     if (offset > window->received)
-        return mux_reassembly_add(&control->reassembly, session->pool, offset, bytes, size)
-                   ? 0
-                   : mux_core_broken(session, "DATA in more pieces than any sender makes");
+        return hold_control_data(session, offset, bytes, size);
     if (window->received - offset >= size)
         return 0;
     bytes += window->received - offset;
@@ -351,7 +368,7 @@ static int receive_control_data(struct mux_session *session, uint64_t offset, co
         bytes = held;
         size = mux_reassembly_take(&control->reassembly, window->received, held, sizeof held);
     } while (size > 0);
-    return 0;
+    return charge_held_control(session);
 }
 
 int mux_session_receive_data(struct mux_session *session, uint32_t stream, uint64_t offset,

@@ -135,7 +135,7 @@ static void check_reassembly(struct world *world, const struct mux_stream *strea
         violate(world, "stream %u: the bytes in pieces are miscounted", stream->id);
     if (at > stream->window.limit)
         violate(world, "stream %u: a piece lies beyond the limit", stream->id);
-    if (stream->id != MUX_CONTROL_STREAM && stream->window.held != mux_reassembly_cost(reassembly))
+    if (stream->window.held != mux_reassembly_cost(reassembly))
         violate(world, "stream %u: pieces are not charged for", stream->id);
     if (stream->receive_half != MUX_HALF_OPEN && reassembly->count > 0 && !stream->orphan &&
         at > stream->receive_final)
@@ -224,7 +224,7 @@ static void check_sums(struct world *world, const struct end *end)
     const struct byte_queue *queue = &session->control.send;
     uint64_t held = queue->end - queue->start;
     uint64_t unacknowledged = queue->read - queue->start;
-    uint64_t charged = 0;
+    uint64_t charged = session->control.window.charged;
     const struct mux_stream *stream;
 
     for (size_t at = 0; (stream = idmap_next(&session->streams, &at));) {

@@ -79,6 +79,23 @@ static void bytes_that_are_there_are_not_kept_twice(void **state)
     assert_int_equal(reassembly.held, 0);
 }
 
+/* Each came in a chunk of its own. */
+static void small_pieces_that_join_take_little(void **state)
+{
+    (void)state;
+    for (unsigned block = 0; block + 4000 < BYTES; block += 4000) {
+        for (unsigned i = block + 1; i < block + 4000; i += 2)
+            add(i, i + 1);
+        assert_true(mux_reassembly_cost(&reassembly) >= pool.allocated);
+        for (unsigned i = block + 2; i < block + 4001; i += 2)
+            add(i, i + 1);
+        assert_int_equal(reassembly.count, 1);
+        assert_true(pool.allocated <= 2 * reassembly.held + CHUNK_SMALL_SIZE);
+        assert_true(mux_reassembly_cost(&reassembly) >= pool.allocated);
+    }
+    assert_int_equal(take(1, 4096), 4000);
+}
+
 static void pieces_are_bounded(void **state)
 {
     (void)state;
@@ -115,6 +132,7 @@ static void any_order_comes_out_in_order(void **state)
             for (unsigned i = at; i < BYTES; i++)
                 held += there[i];
             assert_int_equal(reassembly.held, held);
+            assert_int_equal(reassembly.chunks, pool.allocated);
         }
         mux_reassembly_clear(&reassembly);
     }
@@ -125,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pieces_join_when_the_gap_closes, begin, end),
         cmocka_unit_test_setup_teardown(bytes_that_are_there_are_not_kept_twice, begin, end),
+        cmocka_unit_test_setup_teardown(small_pieces_that_join_take_little, begin, end),
         cmocka_unit_test_setup_teardown(pieces_are_bounded, begin, end),
         cmocka_unit_test_setup_teardown(any_order_comes_out_in_order, begin, end),
     };

@@ -984,6 +984,27 @@ static int send_message(struct side *to, uint64_t offset, struct mux_message mes
     return receive_by_hand(to, byte_writer_size(&w));
 }
 
+/* Bytes of it that come before their turn are charged for, and end the session when there is no
+ * memory for them. */
+static void the_control_stream_out_of_order_is_charged(void **state)
+{
+    (void)state;
+    if (version == 1)
+        return; /* it is an error */
+    open_stream();
+    const uint64_t at = server.session->control.window.received;
+    uint64_t charged = server.budget.receive.used;
+    assert_int_equal(SEND(&server, MUX_DATA, 0, 1, at + 1), 0);
+    assert_int_equal(SEND(&server, MUX_DATA, 0, 16000, at + 3), 0);
+    assert_true(server.budget.receive.used >= charged + 16000);
+    server.budget.receive.total = server.budget.receive.used + 8 * CHUNK_SMALL_SIZE;
+    unsigned pieces = 1;
+    while (SEND(&server, MUX_DATA, 0, 1, at + 16002 + 2 * pieces) == 0)
+        pieces++;
+    assert_true(pieces > 1 && pieces < 16);
+    assert_true(mux_session_is_broken(server.session));
+}
+
 static void offsets_and_credit_are_enforced(void **state)
 {
     (void)state;
@@ -1245,6 +1266,7 @@ int main(void)
         IN_A_PAIR(a_lost_session_resets_its_streams),
         IN_A_PAIR(too_many_streams_are_refused),
         IN_A_PAIR(another_version_is_rejected),
+        IN_A_PAIR(the_control_stream_out_of_order_is_charged),
         IN_A_PAIR(offsets_and_credit_are_enforced),
         IN_A_PAIR(nothing_comes_after_a_finish),
         IN_A_PAIR(impossible_messages_end_the_link),
