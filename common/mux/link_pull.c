@@ -272,11 +272,15 @@ static void put_padding(struct mux_link *link, struct byte_writer *w)
     }
 }
 
-static bool all_links_pending(const struct mux_session *session)
+/* Bytes wait, and no link that they may use is free. */
+static bool is_pressed(const struct mux_session *session)
 {
+    if (list_empty(&session->busy))
+        return false;
     for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
         const struct mux_link *link = session->links[i];
-        if (link && link->phase == MUX_PHASE_UP && !link->output_pending)
+        if (link && link->phase == MUX_PHASE_UP && !link->output_pending &&
+            mux_schedule_takes_bulk(link))
             return false;
     }
     return true;
@@ -331,7 +335,6 @@ size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64
         link->output_pending = false;
     link->pending_us = now_us;
     if (link->phase == MUX_PHASE_UP)
-        mux_growth_press(&session->growth,
-                         !list_empty(&session->busy) && all_links_pending(session), now_us);
+        mux_growth_press(&session->growth, is_pressed(session), now_us);
     return byte_writer_size(&w);
 }

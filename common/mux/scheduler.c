@@ -351,12 +351,11 @@ void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset)
 
 /* ---- what a link sends next */
 
-/* The lead is kept free of bulk while it is used for what is small. */
-static bool takes_bulk(const struct mux_link *link)
+bool mux_schedule_takes_bulk(const struct mux_link *link)
 {
     const struct mux_session *session = link->session;
 
-    return link != session->lead || session->up_count < 3 || session->quick_us == 0 ||
+    return link != session->lead || session->quick_us == 0 ||
            session->now_us - session->quick_us >= QUICK_US || !mux_schedule_has_other(link);
 }
 
@@ -365,7 +364,7 @@ static bool may_carry(const struct mux_link *link, const struct mux_stream *stre
     /* Nobody else can have what the peer may not know: it does not wait for the answer. */
     if (!mux_core_is_known(stream))
         return link == link->session->lead;
-    return mux_core_is_small(stream) || takes_bulk(link);
+    return mux_core_is_small(stream) || mux_schedule_takes_bulk(link);
 }
 
 /* From a list of streams that have something to send once more. */
@@ -517,7 +516,13 @@ bool mux_schedule_next(struct mux_link *link, size_t room, struct mux_turn *turn
         return true;
     if (link == session->lead && next_new(link, &session->unknown, room, turn))
         return true;
-    return takes_bulk(link) && next_new(link, &session->busy, room, turn);
+    return mux_schedule_takes_bulk(link) && next_new(link, &session->busy, room, turn);
+}
+
+/* Bulk that has just got its last bytes acknowledged is no message. */
+static bool was_large(const struct mux_stream *stream)
+{
+    return stream->large_us != 0 && stream->session->now_us - stream->large_us < QUICK_US;
 }
 
 /* Something small that would be late if its segment got lost. */
@@ -550,7 +555,9 @@ void mux_schedule_sent(struct mux_link *link, const struct mux_turn *turn, size_
     queue_up(stream, was_fresh);
     if (!mux_core_has_choice(session))
         return;
-    if (mux_core_is_small(stream) && link == session->lead)
+    if (!mux_core_is_small(stream))
+        stream->large_us = session->now_us;
+    if (link == session->lead && !was_large(stream))
         double_message(link, stream, size);
     else
         earn(session, size);

@@ -7,7 +7,7 @@
  *     answers soonest and has room. It changes when it ends, when it does not answer, and when
  *     its kernel takes no more while another's does.
  *   - Streams with much to send take whatever link has room, but the lead only if nothing small was
- *     sent lately or there are less than three links: a message does not wait behind bulk.
+ *     sent lately: a message does not wait behind bulk.
  *   - What was on its way on a link that is gone goes first, over any other.
  *   - A link that does not answer a ping in about two of its round trips is suspect. Nothing is
  *     entrusted to it until it answers. The bytes that streams wait for, and that it has, are sent
@@ -53,6 +53,10 @@ void mux_schedule_tell_wanted(struct mux_session *session);
 
 /* The peer has received all bytes of the stream before offset. */
 void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset);
+
+/* Whether streams with much to send may use the link: the lead is kept free of them while it is
+ * used for what is small. */
+bool mux_schedule_takes_bulk(const struct mux_link *link);
 
 /* What a link sends next. */
 enum mux_turn_kind {

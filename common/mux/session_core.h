@@ -42,6 +42,7 @@ struct mux_stream {
     char *reset_reason; /* receiving half FINISHING towards a reset; else NULL */
     uint64_t receive_final;
     uint64_t linger_until_us;
+    uint64_t large_us; /* when more than a little was sent or waited last; 0: never */
     uint64_t known_at; /* when the peer has the control stream up to here, it knows the stream */
     uint64_t send_limit;
     uint64_t acknowledged; /* the peer has received everything before it */

@@ -363,6 +363,49 @@ static void a_stream_that_grows_leaves_the_lead_to_others(void **state)
     assert_int_equal(server.received, 12240 + 50 * 1024);
 }
 
+/* What a message waits for beside bulk, when there are only two links. */
+static void of_two_links_one_is_for_messages(void **state)
+{
+    (void)state;
+    static struct flying flying;
+    const struct mux_target target = {MUX_TARGET_TCP, {"x", 1}, -1};
+    unsigned lead;
+
+    drop(2);
+    open_stream();
+    struct mux_stream *bulk = client.stream;
+    struct mux_stream *small = mux_stream_open(client.session, &target, (struct mux_text){"me", 2},
+                                               &stream_callbacks, &client);
+    lead = lead_of(&client);
+    mux_stream_write(small, content, 100);
+    exchange();
+    mux_stream_write(bulk, content, 500 * 1024);
+    assert_true(pull(&client, lead, &flying) < 300);
+    assert_true(pull(&client, lead == 0 ? 1 : 0, &flying) > 60 * 1024);
+    /* When no message has come for a while, bulk has both. */
+    now += 2 * SECOND;
+    client.links[lead]->output_pending = true;
+    assert_true(pull(&client, lead, &flying) > 60 * 1024);
+}
+
+/* A stream with much to send is none for the lead because its last bytes have just been
+ * acknowledged: the lead is not kept free for it. */
+static void bulk_that_pauses_is_no_message(void **state)
+{
+    (void)state;
+    static struct flying flying;
+
+    open_stream();
+    client.session->quick_us = 0;
+    mux_stream_write(client.stream, content, 500 * 1024);
+    exchange();
+    mux_stream_write(client.stream, content + 500 * 1024, 1000);
+    exchange();
+    assert_true(client.session->quick_us == 0);
+    mux_stream_write(client.stream, content + 501000 + 11000, 400 * 1024);
+    assert_true(pull(&client, lead_of(&client), &flying) > 60 * 1024);
+}
+
 /* Not even one that the peer may not know yet, which no other link can carry. */
 static void a_new_stream_that_grows_stays_on_the_lead(void **state)
 {
@@ -808,6 +851,8 @@ int main(void)
         WITH_LINKS(a_lost_lead_takes_no_message_along),
         WITH_LINKS(a_stream_stays_on_the_lead_until_it_is_known),
         WITH_LINKS(a_stream_that_grows_leaves_the_lead_to_others),
+        WITH_LINKS(of_two_links_one_is_for_messages),
+        WITH_LINKS(bulk_that_pauses_is_no_message),
         WITH_LINKS(a_new_stream_that_grows_stays_on_the_lead),
         WITH_LINKS(a_silent_link_is_suspect_and_what_it_has_goes_again),
         WITH_LINKS(a_link_is_pinged_after_the_last_bytes),
