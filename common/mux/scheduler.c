@@ -339,8 +339,12 @@ void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset)
             mux_core_output_all(session);
         return;
     }
+    bool was_full = stream->flight.count >= MUX_FLIGHT_RUNS;
     stream->acknowledged = offset;
     mux_flight_received(&stream->flight, offset, session->in_flight, carried);
+    /* Links had to leave it to another one; without more credit nothing else tells them. */
+    if (was_full && stream->flight.count < MUX_FLIGHT_RUNS)
+        mux_core_output_all(session);
     for (unsigned i = 0; i < MUX_LINKS_MAX; i++)
         if (carried[i] > 0 && session->links[i])
             session->links[i]->progress += carried[i];

@@ -753,6 +753,33 @@ static void a_full_link_of_a_long_path_wants_more(void **state)
     assert_int_equal(mux_session_want(client.session), MUX_WANT_PEER);
 }
 
+/* So many runs are in flight that only the link of the last one can carry more, and that stops. */
+static void a_stream_in_many_runs_goes_on_when_some_have_come(void **state)
+{
+    (void)state;
+    static struct flying flying;
+    const unsigned lead = lead_of(&client);
+    const unsigned a = other_than(lead);
+    const unsigned b = other_than(a);
+    uint8_t byte;
+
+    open_stream();
+    mux_stream_write(client.stream, content, 600 * 1024);
+    for (unsigned i = 0; i < MUX_FLIGHT_RUNS; i++) {
+        struct mux_stream *stream = client.stream;
+        const struct mux_turn turn = {MUX_TURN_NEW, stream, NULL, stream->send.read, 1};
+        byte_queue_read(&stream->send, &byte, 1);
+        mux_schedule_sent(client.links[i % 2 == 0 ? a : b], &turn, 1);
+    }
+    client.links[b]->suspect = true;
+    while (pull(&client, a, &flying) > 0)
+        ;
+    assert_false(mux_link_wants_output(client.links[a]));
+    mux_schedule_acknowledged(client.stream, 10);
+    assert_true(mux_link_wants_output(client.links[a]));
+    assert_true(pull(&client, a, &flying) > 60 * 1024);
+}
+
 /* Also that fewer are enough. */
 static void what_was_said_of_links_is_said_again(void **state)
 {
@@ -867,6 +894,7 @@ int main(void)
         WITH_LINKS(a_rejected_join_hurts_nobody),
         WITH_LINKS(all_links_lost_is_a_resume),
         WITH_LINKS(a_full_link_of_a_long_path_wants_more),
+        WITH_LINKS(a_stream_in_many_runs_goes_on_when_some_have_come),
         WITH_LINKS(what_was_said_of_links_is_said_again),
         WITH_LINKS(on_a_short_path_one_link_is_enough),
         WITH_LINKS(padding_means_nothing),
