@@ -7,9 +7,9 @@
  *     there have ever been: what is in between allows no more than there are. One more is tried in
  *     half a minute, and then after pauses that double, up to ten minutes.
  *   - Any other failure is like that of a first link: a second, doubling likewise.
- *   - A link that was lost is replaced at once, unless the last dial has just been; several times
- * in a row right after one more has come up: somebody makes room for the new by closing the old,
- *     and that is a refusal, too.
+ *   - A link that was lost is replaced at once, unless the last dial was just now. When links are
+ *     lost several times in a row right after one more has come up, somebody makes room for the new
+ *     by closing the old, and that is a refusal, too.
  *
  * No sockets and no clock: the owner dials.
  */

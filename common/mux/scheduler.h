@@ -5,7 +5,8 @@
  *   - One link is the lead. It carries the control stream, WINDOWs, the streams that the peer may
  *     not know yet (their frames must not overtake the OPEN), and what is small: the link that
  *     answers soonest and has room. It changes when it ends, when it does not answer, and when
- *     its kernel takes no more while another's does.
+ *     its kernel takes no more while another's does. What is small and has waited for it for 5 ms
+ *     takes another link that is about as near.
  *   - Streams with much to send take whatever link has room, but the lead only if nothing small was
  *     sent lately: a message does not wait behind bulk.
  *   - What was on its way on a link that is gone goes first, over any other.
@@ -16,7 +17,16 @@
  *
  * What is sent a second time is bounded by a budget: a sixteenth of what is sent, and a little for
  * the time that passes. A link that has been suspect for half a second is as good as lost: what it
- * has is sent again without regard to that.
+ * has is sent again without regard to that, over a third link if a second one is as good as lost,
+ * too.
+ *
+ * Invariants, whatever comes and goes:
+ *
+ *   - While links are up, one of them is the lead; while one of them is not suspect, it is not.
+ *   - A stream that has bytes that it may send for the first time is in one of session->fresh,
+ *     ->unknown and ->busy; one that has some to send once more, in ->lost or ->doubled.
+ *   - Of the links that may carry what waits, one at least has been told (output_pending), unless
+ *     it has just looked at many streams in a row that are not for it.
  *
  * The layer above mux/stream.h; see mux/types.h.
  */
@@ -32,11 +42,11 @@ void mux_schedule_link_gone(struct mux_link *link);
 bool mux_schedule_has_other(const struct mux_link *link);
 /* The link does not answer; by_peer: the peer has said so of the other direction. */
 void mux_schedule_suspect(struct mux_link *link, bool by_peer);
+/* The link has answered. */
+void mux_schedule_trust(struct mux_link *link);
 /* Sends a second time what streams wait for and suspect links have; session->rescue_us says when to
  * look again. */
 void mux_schedule_rescue(struct mux_session *session);
-/* It does again. */
-void mux_schedule_trust(struct mux_link *link);
 /* The link has room and is about to be pulled: a lead that takes nothing gives way to it, or to one
  * that is idle. */
 void mux_schedule_link_takes(struct mux_link *link);

@@ -17,7 +17,7 @@
 
 struct mux_stream {
     struct list active;  /* in one of session->fresh, ->unknown, ->busy while it has bytes that may
-                            be sent */
+                            be sent, and perhaps for a turn longer */
     struct list again;   /* in session->lost or ->doubled while some are to be sent once more */
     struct list credit;  /* in session->credits while a WINDOW is owed, in ->positions on resume */
     struct list told;    /* in a link's told while its latest WINDOW there may not have come */
@@ -189,7 +189,8 @@ struct mux_session {
 
 /* Tells the link that there is something for it, if it does not know. */
 void mux_core_output(struct mux_link *link);
-/* The same for the lead, if there is one. */
+/* The same for the lead, if there is one; for every link when the lead has not taken what it was
+ * told of before: another one may take its place. */
 void mux_core_output_lead(struct mux_session *session);
 /* For every link that is up. */
 void mux_core_output_all(struct mux_session *session);
