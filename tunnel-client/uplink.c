@@ -179,11 +179,6 @@ void uplink_tell_all(struct uplink *uplink, uint8_t type, const uint8_t *payload
                                  size);
 }
 
-uint64_t uplink_rtt_us(const struct uplink *uplink)
-{
-    return mux_session_rtt_us(uplink->current->session);
-}
-
 const char *uplink_protection(const struct uplink *uplink)
 {
     const struct link *lead = carrier_lead(uplink->current);

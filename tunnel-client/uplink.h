@@ -76,8 +76,6 @@ struct mux_session *uplink_session(struct uplink *uplink);
 /* Sends a message in all sessions that a server knows: that one, and those that servers which stop
  * still carry. */
 void uplink_tell_all(struct uplink *uplink, uint8_t type, const uint8_t *payload, size_t size);
-/* The latest round trip to the server, 0 while there is none. */
-uint64_t uplink_rtt_us(const struct uplink *uplink);
 /* A link of the session, by its number there; NULL: it is gone. */
 struct link *uplink_link(const struct uplink *uplink, uint32_t number);
 /* So many links are wanted now, whatever the path needs. */

@@ -131,7 +131,7 @@ void mux_flight_received(struct mux_flight *flight, uint64_t offset, uint64_t *i
             return;
         uint64_t to = run->to < offset ? run->to : offset;
         count(run, to - run->from, false, in_flight);
-        if (carried && is_slot(run->slot))
+        if (is_slot(run->slot))
             carried[run->slot] += to - run->from;
         run->from = to;
         if (run->from < run->to)

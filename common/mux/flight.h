@@ -46,8 +46,8 @@ void mux_flight_sent(struct mux_flight *flight, uint64_t from, uint64_t to, uint
                      uint64_t *in_flight);
 /* Whether there is room to write down that new bytes go over this link. */
 bool mux_flight_may_send(const struct mux_flight *flight, uint8_t slot);
-/* The peer has everything before offset. carried, by slot: what each link is known to have carried;
- * NULL: nobody wants to know. */
+/* The peer has everything before offset. Adds to carried, by slot, what each link is known to have
+ * carried. */
 void mux_flight_received(struct mux_flight *flight, uint64_t offset, uint64_t *in_flight,
                          uint64_t *carried);
 /* The run that the peer waits for; NULL: nothing is in flight. */

@@ -187,11 +187,6 @@ const struct mux_reject *mux_link_rejection(const struct mux_link *link)
     return &link->rejection;
 }
 
-struct mux_session *mux_link_session(const struct mux_link *link)
-{
-    return link->session;
-}
-
 bool mux_link_is_up(const struct mux_link *link)
 {
     return link->phase == MUX_PHASE_UP;

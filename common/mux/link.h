@@ -59,7 +59,6 @@ int mux_link_tick(struct mux_link *link, uint64_t now_us);
 
 const char *mux_link_reason(const struct mux_link *link);
 const struct mux_reject *mux_link_rejection(const struct mux_link *link);
-struct mux_session *mux_link_session(const struct mux_link *link);
 /* HELLO and WELCOME are exchanged, and positions if they had to be. */
 bool mux_link_is_up(const struct mux_link *link);
 enum mux_entry mux_link_entry(const struct mux_link *link);

@@ -120,7 +120,7 @@ BROKEN = {
     "shrink: LIMIT below what has come before its turn is believed": (
         "session_receive.c", "    if (limit < mux_reassembly_end(&stream->reassembly) ||", "    if ("),
     "flight: received bytes stay in flight": (
-        "flight.c", "        count(run, to - run->from, false, in_flight);\n        if (carried", "        if (carried"),
+        "flight.c", "        count(run, to - run->from, false, in_flight);\n        if (is_slot", "        if (is_slot"),
     "flight: a lost run keeps the link that has it as well": (
         "flight.c", "        run->again = MUX_SLOT_NONE;\n        note_kind(flight, run, 1);\n        count(", "        note_kind(flight, run, 1);\n        count("),
     "flight: a run that was sent again in part is sent again whole": (

@@ -68,7 +68,14 @@ static void send(unsigned size, uint8_t slot)
 
 static void receive(unsigned offset)
 {
-    mux_flight_received(&flight, offset, in_flight, NULL);
+    uint64_t carried[MUX_LINKS_MAX] = {0};
+    uint64_t expected[MUX_LINKS_MAX] = {0};
+
+    for (unsigned i = model.acknowledged; i < offset; i++)
+        if (model.slot[i] < MUX_LINKS_MAX)
+            expected[model.slot[i]]++;
+    mux_flight_received(&flight, offset, in_flight, carried);
+    assert_memory_equal(carried, expected, sizeof carried);
     model.acknowledged = offset;
     compare();
 }
