@@ -13,8 +13,9 @@
 #include "io/clock.h"
 #include "io/timer.h"
 #include "io/wake.h"
-#include "joining.h"
 #include "monitoring/telemetry.h"
+#include "uplink_core.h"
+#include "uplink_join.h"
 
 enum {
     BACKOFF_MIN_MS = 100,
@@ -36,7 +37,6 @@ enum {
      * be on its way back. */
     ASKED_PAUSE_MAX_MS = 60 * 1000,
     RESTART_US = 60 * 1000 * 1000,
-    MEASURE_US = 5 * 1000 * 1000,
     /* How often files are looked at while a dial waits after a refusal. */
     LOOK_MS = 1000,
 };
@@ -45,46 +45,6 @@ enum {
 enum patience { PATIENCE_USUAL, PATIENCE_AUTH, PATIENCE_SHORT };
 
 static const char STOPPING[] = "tunnel-client stops";
-
-struct uplink {
-    struct worker *worker;
-    const struct options *options;
-    const struct uplink_owner *owner;
-    void *context;
-    struct http_way *way;
-    struct http_client *http;
-    struct credentials *credentials;
-    struct carrier *current; /* what new streams are opened on */
-    struct list leaving;     /* struct carrier: the rest of what a server that stops has to do */
-    struct timer *redial;
-    struct timer *look; /* runs while the redial waits for better credentials */
-    struct timer
-        *join; /* looks whether there should be more links, or fewer, outside of callbacks */
-    struct joining joining;
-    enum link_cause join_cause; /* of the dial for one more link that is under way */
-    bool replaces;              /* that a link was lost is why there are too few */
-    struct wake *wake;
-    unsigned failures; /* dials in a row that did not lead to a link that worked */
-    struct frame_limit frames;
-    uint32_t resume_window_ms;
-    char said[200]; /* the last failure that was logged as a warning */
-    uint64_t said_us;
-    uint64_t stops_us; /* when the server has said that it stops; 0: it has not, or another is up */
-    unsigned pause_ms; /* before the next dial */
-    bool pause_stays;  /* the server wants it, or it has refused us: no network takes it away */
-    bool dialling;     /* asking for a token included */
-    uint64_t asked_us; /* when the last dial began, with the question for a token */
-    uint64_t dial_us;  /* when it went on to the server */
-    uint64_t since_us; /* by the wall clock: up or down since */
-    uint64_t measure_us;
-    char software[64]; /* the server's */
-    struct journal journal;
-    struct link_history history;
-    bool draining; /* the program is about to stop: streams end one by one */
-    bool stopping; /* it stops now */
-};
-
-static void dial(struct uplink *uplink);
 
 /* ---- the session */
 
@@ -138,7 +98,7 @@ static void carrier_free(struct carrier *carrier, enum mux_code code, const char
     free(carrier);
 }
 
-static void note(struct uplink *uplink, enum journal_kind kind, const char *reason, uint64_t ms)
+void uplink_note(struct uplink *uplink, enum journal_kind kind, const char *reason, uint64_t ms)
 {
     journal_add(&uplink->journal, telemetry_wall_clock_us(), kind, reason, ms);
 }
@@ -149,7 +109,7 @@ static void lose_session(struct carrier *carrier, const char *reason)
 
     if (carrier->known) {
         metrics_add(carrier->uplink->worker->metrics, METRIC_SESSIONS_LOST, 0, 0, 1);
-        note(carrier->uplink, JOURNAL_SESSION_LOST, reason, 0);
+        uplink_note(carrier->uplink, JOURNAL_SESSION_LOST, reason, 0);
         log_warning(carrier->uplink->worker->log, "session_lost",
                     "The session could not be resumed: its connections are reset",
                     log_str("reason", reason), log_u64("connections", streams));
@@ -177,13 +137,6 @@ void uplink_tell_all(struct uplink *uplink, uint8_t type, const uint8_t *payload
     list_each(at, &uplink->leaving)
         mux_session_send_message(list_entry(at, struct carrier, node)->session, type, payload,
                                  size);
-}
-
-const char *uplink_protection(const struct uplink *uplink)
-{
-    const struct link *lead = carrier_lead(uplink->current);
-
-    return lead ? link_protection(lead) : "";
 }
 
 /* A session that ends with its last stream: is it time? */
@@ -215,7 +168,7 @@ static void sweep_soon(struct carrier *carrier)
 
 /* ---- redialling */
 
-static unsigned random_below(unsigned bound)
+unsigned uplink_random_below(unsigned bound)
 {
     uint32_t number = 0;
 
@@ -233,16 +186,16 @@ static unsigned backoff_ms(struct uplink *uplink, enum patience patience)
     unsigned cap = BACKOFF_MIN_MS;
 
     if (patience == PATIENCE_AUTH)
-        return BACKOFF_AUTH_MS + random_below(BACKOFF_AUTH_MS / 2);
+        return BACKOFF_AUTH_MS + uplink_random_below(BACKOFF_AUTH_MS / 2);
     if (uplink->failures == 0)
         return clock_now_us() - uplink->asked_us < PACE_US
-                   ? BACKOFF_MIN_MS + random_below(BACKOFF_MIN_MS)
+                   ? BACKOFF_MIN_MS + uplink_random_below(BACKOFF_MIN_MS)
                    : 0;
     for (unsigned i = 0; i < uplink->failures && cap < max; i++)
         cap *= 2;
     if (cap > max)
         cap = max;
-    return BACKOFF_MIN_MS + random_below(cap - BACKOFF_MIN_MS + 1);
+    return BACKOFF_MIN_MS + uplink_random_below(cap - BACKOFF_MIN_MS + 1);
 }
 
 static void cancel_dial(struct uplink *uplink)
@@ -271,7 +224,7 @@ static void redial_in(struct uplink *uplink, unsigned wait_ms)
 
 static void on_redial(void *argument)
 {
-    dial(argument);
+    uplink_dial(argument);
 }
 
 /* Is what we say of who we are still what was refused? */
@@ -322,7 +275,7 @@ static unsigned at_least(unsigned wait_ms, unsigned asked_ms)
 {
     if (asked_ms > ASKED_PAUSE_MAX_MS)
         asked_ms = ASKED_PAUSE_MAX_MS;
-    return asked_ms > wait_ms ? asked_ms + random_below(asked_ms / 4 + 1) : wait_ms;
+    return asked_ms > wait_ms ? asked_ms + uplink_random_below(asked_ms / 4 + 1) : wait_ms;
 }
 
 static void dial_failed(struct uplink *uplink, const char *hop, int status, const char *reason,
@@ -357,118 +310,11 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
                 metrics_find(uplink->worker->metrics, METRICS_HOP, hop), 0, 1);
     char text[JOURNAL_REASON_MAX];
     snprintf(text, sizeof text, "%.16s: %.140s", hop, reason);
-    note(uplink, JOURNAL_DIAL_FAILED, text, wait_ms);
+    uplink_note(uplink, JOURNAL_DIAL_FAILED, text, wait_ms);
     redial_in(uplink, wait_ms);
     uplink->pause_stays = patience == PATIENCE_AUTH || asked_ms > 0;
     if (strcmp(hop, "auth") == 0)
         timer_repeat_ms(uplink->look, LOOK_MS);
-}
-
-/* ---- more links */
-
-/* One more is dialled for when nothing else is under way. */
-static bool may_join(const struct uplink *uplink)
-{
-    const struct carrier *current = uplink->current;
-
-    return !uplink->stopping && !uplink->draining && !uplink->dialling &&
-           !timer_is_running(uplink->redial) && !carrier_greeting(current) &&
-           mux_session_may_join(current->session);
-}
-
-static void close_surplus(struct uplink *uplink)
-{
-    const struct carrier *current = uplink->current;
-    struct carrier_link *surplus;
-
-    while (carrier_welcomed(current) > current->wanted && (surplus = carrier_surplus(current))) {
-        carrier_dismiss(surplus, 1000, "fewer links are needed");
-        log_info(uplink->worker->log, "link_closed",
-                 "One of the links to the server is closed: fewer are needed now",
-                 log_u64("lived_ms", (clock_now_us() - surplus->since_us) / 1000),
-                 log_u64("links", carrier_welcomed(current)));
-    }
-}
-
-static enum link_cause join_cause(const struct uplink *uplink)
-{
-    if (uplink->replaces)
-        return LINK_CAUSE_REPLACE;
-    switch (mux_session_want(uplink->current->session)) {
-    case MUX_WANT_PEER:
-        return LINK_CAUSE_SERVER;
-    case MUX_WANT_ROOM:
-        return LINK_CAUSE_ROOM;
-    default:
-        return LINK_CAUSE_SPARE;
-    }
-}
-
-static void dial_for_one_more(struct uplink *uplink)
-{
-    uplink->join_cause = join_cause(uplink);
-    dial(uplink);
-}
-
-static void on_join(void *argument)
-{
-    struct uplink *uplink = argument;
-    const struct carrier *current = uplink->current;
-    uint64_t now = clock_now_us();
-
-    if (!uplink->stopping)
-        close_surplus(uplink);
-    if (!may_join(uplink))
-        return;
-    uint64_t due_us = joining_due(&uplink->joining, current->wanted, carrier_welcomed(current));
-    if (due_us <= now)
-        dial_for_one_more(uplink);
-    else if (due_us != UINT64_MAX)
-        timer_start_us(uplink->join, due_us - now);
-}
-
-static void look_at_links(struct uplink *uplink)
-{
-    timer_fire(uplink->join);
-}
-
-static void count_join(const struct uplink *uplink, enum metrics_join result)
-{
-    metrics_add(uplink->worker->metrics, METRIC_LINK_JOINS, result, 0, 1);
-}
-
-static enum joining_failure join_failure(int status, const struct mux_reject *rejection)
-{
-    if (rejection && rejection->code == MUX_CODE_UNKNOWN_SESSION)
-        return JOINING_UNKNOWN;
-    return rejection || status != 0 ? JOINING_REFUSED : JOINING_FAILED;
-}
-
-/* Nobody misses the link. rejection: NULL if the server did not send one. */
-static void join_failed(struct uplink *uplink, const char *hop, int status,
-                        const struct mux_reject *rejection, const char *reason, unsigned asked_ms)
-{
-    unsigned links = carrier_welcomed(uplink->current);
-    enum joining_failure failure = join_failure(status, rejection);
-    char text[JOINING_REASON_MAX];
-
-    snprintf(text, sizeof text, "%.16s: %.170s", hop, reason);
-    count_join(uplink, rejection                    ? telemetry_join(rejection->code)
-                       : failure == JOINING_REFUSED ? METRICS_JOIN_REFUSED
-                                                    : METRICS_JOIN_FAILED);
-    bool again = strcmp(text, uplink->joining.reason) == 0;
-    uint64_t wait_ms = joining_failed(&uplink->joining, failure, text,
-                                      rejection ? rejection->retry_after_ms : asked_ms, links,
-                                      random_below(UINT32_MAX), clock_now_us());
-    log_event(uplink->worker->log, again ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "join_failed",
-              "The client has tried to open one more link to the server, without success; "
-              "connections go on over the links that are up",
-              (const struct log_field[]){log_str("hop", hop), log_str("reason", reason),
-                                         log_u64("status", (uint64_t)status),
-                                         log_u64("links", links), log_u64("retry_ms", wait_ms)},
-              5);
-    note(uplink, JOURNAL_JOIN_FAILED, text, wait_ms);
-    look_at_links(uplink);
 }
 
 /* ---- the link */
@@ -513,7 +359,7 @@ static void learn_frames(struct uplink *uplink, const struct link_record *record
     snprintf(text, sizeof text,
              "something in between cuts large messages; trying frames of %zu KiB",
              uplink->frames.max / 1024);
-    note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
+    uplink_note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
     log_event(uplink->worker->log, first ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "smaller_frames",
               "Something in between cuts large WebSocket messages; trying smaller frames",
               (const struct log_field[]){log_u64("was_sent", record->frames.largest_sent),
@@ -569,7 +415,7 @@ static void on_link_lost(const struct carrier_link *at, const char *reason)
         uplink->stops_us = clock_now_us();
     bool dials = has_just_dialled(uplink);
     unsigned wait_ms = dials ? 0 : backoff_ms(uplink, PATIENCE_SHORT);
-    note(uplink, JOURNAL_LINK_LOST, reason, lived_us / 1000);
+    uplink_note(uplink, JOURNAL_LINK_LOST, reason, lived_us / 1000);
     log_warning(uplink->worker->log, "link_lost",
                 "The link to the server is lost; connecting again", log_str("reason", reason),
                 log_u64("lived_ms", lived_us / 1000),
@@ -599,31 +445,13 @@ static void on_link_left(const struct carrier_link *at, enum link_end end, const
              "One of the links to the server is lost; connections go on over the others",
              log_str("end", link_end_name(end)), log_str("reason", reason),
              log_u64("lived_ms", (clock_now_us() - at->since_us) / 1000), log_u64("links", links));
-    note(uplink, JOURNAL_LINK_LEFT, reason, (clock_now_us() - at->since_us) / 1000);
+    uplink_note(uplink, JOURNAL_LINK_LEFT, reason, (clock_now_us() - at->since_us) / 1000);
     if (carrier != uplink->current)
         return;
     uplink->replaces = true;
     joining_lost(&uplink->joining, links, has_worked(at, &record), uplink->asked_us,
-                 random_below(UINT32_MAX), clock_now_us());
-    look_at_links(uplink);
-}
-
-/* A link that was to be one more. */
-static void on_join_ended(struct uplink *uplink, const struct carrier_link *at, enum link_end end,
-                          const char *reason)
-{
-    const struct mux_reject *rejection = end == LINK_END_REJECTED ? link_rejection(at->link) : NULL;
-    char text[300];
-
-    if (rejection && rejection->code == MUX_CODE_UNKNOWN_SESSION) {
-        reason = "the instance of the server that answered does not have the session: the ingress "
-                 "spreads links over several instances; see --peers of tunnel-server";
-    } else if (rejection) {
-        snprintf(text, sizeof text, "the server refused the link: %.*s",
-                 (int)rejection->reason.size, rejection->reason.bytes);
-        reason = text;
-    }
-    join_failed(uplink, "tunnel", 101, rejection, reason, 0);
+                 uplink_random_below(UINT32_MAX), clock_now_us());
+    uplink_look_at_links(uplink);
 }
 
 /* Nothing carries the session that new streams are opened on. */
@@ -661,13 +489,13 @@ static void on_carrier_link_ended(struct carrier_link *at, enum link_end end, co
 
     at->dismissed = true;
     if (dismissed)
-        look_at_links(uplink);
+        uplink_look_at_links(uplink);
     else if (carrier_welcomed(carrier) > 0 && !broken && at->welcomed)
         on_link_left(at, end, reason);
     else if (carrier != uplink->current)
         return;
     else if (carrier_welcomed(carrier) > 0 && !broken)
-        on_join_ended(uplink, at, end, reason);
+        uplink_join_ended(uplink, at, end, reason);
     else
         on_unlinked(at, end, reason);
 }
@@ -721,7 +549,8 @@ static void on_dial_failed(struct uplink *uplink, const struct http_dial_result 
     if (result->hop == HTTP_HOP_AUTH)
         credentials_refused(uplink->credentials);
     if (carrier_welcomed(uplink->current) > 0)
-        join_failed(uplink, hop, result->status, NULL, result->reason, result->retry_after_ms);
+        uplink_join_failed(uplink, hop, result->status, NULL, result->reason,
+                           result->retry_after_ms);
     else
         dial_failed(uplink, hop, result->status, result->reason,
                     who ? PATIENCE_AUTH : PATIENCE_USUAL, result->retry_after_ms);
@@ -744,7 +573,7 @@ static void on_uplink_dialled(void *context, const struct http_dial_result *resu
     metrics_observe(uplink->worker->metrics, METRIC_DIAL_DURATION, 0,
                     clock_now_us() - uplink->dial_us);
     /* So many are not wanted any more. */
-    if (joins && !may_join(uplink)) {
+    if (joins && !uplink_may_join(uplink)) {
         transport_free(result->transport);
         return;
     }
@@ -761,8 +590,8 @@ static void on_credentials(void *context, const struct credentials_result *resul
     if (!result->headers) {
         uplink->dialling = false;
         if (carrier_welcomed(uplink->current) > 0)
-            join_failed(uplink, result->hop, result->status, NULL, result->reason,
-                        result->refused ? BACKOFF_AUTH_MS : 0);
+            uplink_join_failed(uplink, result->hop, result->status, NULL, result->reason,
+                               result->refused ? BACKOFF_AUTH_MS : 0);
         else
             dial_failed(uplink, result->hop, result->status, result->reason,
                         result->refused ? PATIENCE_AUTH : PATIENCE_USUAL, 0);
@@ -775,7 +604,7 @@ static void on_credentials(void *context, const struct credentials_result *resul
                      on_uplink_dialled, uplink);
 }
 
-static void dial(struct uplink *uplink)
+void uplink_dial(struct uplink *uplink)
 {
     timer_stop(uplink->look);
     uplink->dialling = true;
@@ -806,7 +635,7 @@ static void note_up(struct carrier *carrier, const struct mux_welcome *welcome)
              welcome->software.size > 0 ? welcome->software.bytes : "");
     if (carrier == uplink->current)
         uplink->since_us = telemetry_wall_clock_us();
-    note(uplink, welcome->resumed ? JOURNAL_RESUMED : JOURNAL_UP, "", 0);
+    uplink_note(uplink, welcome->resumed ? JOURNAL_RESUMED : JOURNAL_UP, "", 0);
 }
 
 static void on_uplink_measured(void *context, struct mux_link *link, uint64_t rtt_us)
@@ -817,7 +646,7 @@ static void on_uplink_measured(void *context, struct mux_link *link, uint64_t rt
     metrics_observe(carrier->uplink->worker->metrics, METRIC_RTT, 0, rtt_us);
     /* After a resume others may join as soon as the positions have come. */
     if (carrier == carrier->uplink->current && carrier_welcomed(carrier) < carrier->wanted)
-        look_at_links(carrier->uplink);
+        uplink_look_at_links(carrier->uplink);
 }
 
 /* The server has its own experience with what is in between, and its --max-frame. */
@@ -829,7 +658,7 @@ static void obey_frames(struct carrier *carrier, uint32_t message_max)
     if (frame_limit_lower(&uplink->frames, message_max)) {
         snprintf(text, sizeof text, "the server requires frames of at most %zu KiB",
                  uplink->frames.max / 1024);
-        note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
+        uplink_note(uplink, JOURNAL_SMALLER_FRAMES, text, 0);
         log_info(uplink->worker->log, "smaller_frames",
                  "The server requires smaller WebSocket frames",
                  log_u64("max_frame", uplink->frames.max));
@@ -871,7 +700,7 @@ static void on_established(void *context, struct mux_link *link, const struct mu
         return;
     }
     uplink->owner->up(uplink->context, welcome);
-    look_at_links(uplink);
+    uplink_look_at_links(uplink);
 }
 
 /* One more link is up. */
@@ -882,17 +711,17 @@ static void on_joined(void *context, struct mux_link *link, const struct mux_wel
     struct carrier_link *at = carrier_find(carrier, link);
 
     note_welcome(at);
-    count_join(uplink, METRICS_JOIN_JOINED);
+    uplink_count_join(uplink, METRICS_JOIN_JOINED);
     obey_frames(carrier, welcome->message_max);
     log_info(uplink->worker->log, "link_joined", "One more link to the server is up",
              log_str("protection", link_protection(at->link)),
              log_u64("links", carrier_welcomed(carrier)));
-    note(uplink, JOURNAL_LINK_JOINED, "", 0);
+    uplink_note(uplink, JOURNAL_LINK_JOINED, "", 0);
     if (carrier != uplink->current)
         return;
     uplink->replaces = carrier_welcomed(carrier) < carrier->wanted && uplink->replaces;
     joining_succeeded(&uplink->joining, carrier_welcomed(carrier), clock_now_us());
-    look_at_links(uplink);
+    uplink_look_at_links(uplink);
 }
 
 static void on_links_wanted(void *context, unsigned links)
@@ -901,7 +730,7 @@ static void on_links_wanted(void *context, unsigned links)
 
     carrier->wanted = links;
     if (carrier == carrier->uplink->current)
-        look_at_links(carrier->uplink);
+        uplink_look_at_links(carrier->uplink);
 }
 
 /* The server stops, or this session has used up all numbers of streams: new ones go over a new
@@ -922,7 +751,7 @@ static void on_uplink_goaway(void *context, enum mux_code code, struct mux_text 
         log_u64("connections", mux_session_stream_count(carrier->session)));
     char text[JOURNAL_REASON_MAX];
     snprintf(text, sizeof text, "%.*s", (int)reason.size, reason.size > 0 ? reason.bytes : "");
-    note(uplink, JOURNAL_GOING_AWAY, text, 0);
+    uplink_note(uplink, JOURNAL_GOING_AWAY, text, 0);
     uplink->since_us = telemetry_wall_clock_us();
     if (code == MUX_CODE_GOING_AWAY)
         uplink->stops_us = clock_now_us();
@@ -1013,7 +842,7 @@ struct uplink *uplink_new(struct worker *worker, const struct options *options,
     uplink->http = http_client_new(uplink->way, &settings);
     uplink->redial = timer_new(worker, on_redial, uplink);
     uplink->look = timer_new(worker, on_credentials_look, uplink);
-    uplink->join = timer_new(worker, on_join, uplink);
+    uplink->join = timer_new(worker, uplink_join, uplink);
     uplink->current = carrier_new(uplink);
     return uplink;
 }
@@ -1037,7 +866,7 @@ static unsigned pace_ms(const struct uplink *uplink)
 static void forget_refusals(struct uplink *uplink)
 {
     joining_forget(&uplink->joining);
-    look_at_links(uplink);
+    uplink_look_at_links(uplink);
 }
 
 /* A link may have died unnoticed; and what kept the last dial from working may be over. */
@@ -1058,105 +887,12 @@ static void on_wake(void *context, enum wake_reason reason, uint64_t slept_ms)
         redial_in(uplink, pace_ms(uplink));
 }
 
-/* ---- what there is to see */
-
-static uint64_t link_rtt_at_us(const struct carrier *carrier)
-{
-    const struct mux_link *lead = mux_session_lead(carrier->session);
-
-    return lead ? mux_link_facts(lead).rtt_at_us : 0;
-}
-
-static bool is_up(const struct carrier *carrier)
-{
-    return mux_session_established(carrier->session);
-}
-
-static const char *state_name(const struct uplink *uplink)
-{
-    if (uplink->stopping || uplink->draining)
-        return "stopping";
-    if (is_up(uplink->current))
-        return "up";
-    return timer_is_running(uplink->redial) ? "waiting" : "connecting";
-}
-
-static uint64_t join_retry_ms(const struct uplink *uplink)
-{
-    const struct carrier *current = uplink->current;
-    uint64_t now_us = clock_now_us();
-    uint64_t due_us = joining_due(&uplink->joining, current->wanted, carrier_welcomed(current));
-
-    return due_us != UINT64_MAX && due_us > now_us ? (due_us - now_us + 999) / 1000 : 0;
-}
-
-void uplink_view(const struct uplink *uplink, struct uplink_view *view)
-{
-    const struct carrier *current = uplink->current;
-    bool up = is_up(current);
-
-    *view = (struct uplink_view){
-        .state = state_name(uplink),
-        .since_us = uplink->since_us,
-        .protection = up ? uplink_protection(uplink) : "",
-        .software = up ? uplink->software : "",
-        .rtt_us = up ? mux_session_rtt_us(current->session) : 0,
-        .failures = uplink->failures,
-        .frame_max = uplink->frames.max,
-        .sessions = current->known,
-        .links = mux_session_links_up(current->session),
-        .links_wanted = current->wanted,
-        .join_failure = current->wanted > 1 ? uplink->joining.reason : "",
-        .is_spread = uplink->joining.is_spread,
-        .join_retry_ms = join_retry_ms(uplink),
-        .journal = &uplink->journal,
-        .history = &uplink->history,
-        .current = current,
-        .leaving = &uplink->leaving,
-    };
-    if (view->rtt_us > 0)
-        view->rtt_age_us = clock_now_us() - link_rtt_at_us(current);
-    list_each(at, &uplink->leaving) {
-        view->sessions++;
-        view->links += mux_session_links_up(list_entry(at, struct carrier, node)->session);
-    }
-}
-
-void uplink_sum_up(const struct uplink *uplink, struct telemetry_sessions *sum)
-{
-    telemetry_add_session(sum, uplink->current->session);
-    list_each(at, &uplink->leaving)
-        telemetry_add_session(sum, list_entry(at, struct carrier, node)->session);
-}
-
-void uplink_measure(struct uplink *uplink)
-{
-    const struct carrier *current = uplink->current;
-    uint64_t now = clock_now_us();
-
-    if (!is_up(current) || now - link_rtt_at_us(current) < MEASURE_US ||
-        now - uplink->measure_us < MEASURE_US)
-        return;
-    uplink->measure_us = now;
-    mux_link_ping(link_mux(carrier_lead(current)), now);
-}
-
-struct link *uplink_link(const struct uplink *uplink, uint32_t number)
-{
-    list_each(node, &uplink->current->links) {
-        const struct carrier_link *at = list_entry(node, struct carrier_link, node);
-        if (at->number == number && !at->dismissed)
-            return at->link;
-    }
-    return NULL;
-}
-
 void uplink_want_links(struct uplink *uplink, unsigned links)
 {
     if (uplink->current->wanted >= links)
         return;
     uplink->current->wanted = links;
-    look_at_links(uplink);
+    uplink_look_at_links(uplink);
 }
 
 void uplink_start(struct uplink *uplink)
