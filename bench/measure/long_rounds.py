@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from measure import load
+from measure import load, long_kafka
 from measure.report import Row
 from measure.system import Failed, Process, port_is_listening, wait_until
 
@@ -240,6 +240,8 @@ def rows(groups, settings):
             listed = [Row(f"mixed_{point}", f"one of {SMALL_STREAMS} small streams beside bulk, {point}, ms")
                       for point in ("p50", "p90", "p99", "max")]
             listed.append(Row("mixed_bulk", "the bulk upload, Mbit/s"))
+        elif name in long_kafka.KAFKA_GROUPS:
+            listed = long_kafka.rows(name)
         else:
             title = FAULTS[name].title
             listed = [Row(f"{name}_{key}", f"{title}: {text}", digits) for key, text, digits in (
