@@ -21,6 +21,7 @@ SLOWER_MS = 150     # each way
 CUT_EVERY_S = 2
 DEAD_S = 3
 ADMITTED = 2        # connections that the ingress lets a client have
+UNLIMITED = 1 << 20
 LONGEST_S = 3600    # of what is ended by a signal
 SETTLE_S = 2        # between the last fault and the last look
 
@@ -61,16 +62,16 @@ def bulk(start, settings, results):
                     # What is still under way may be long in coming; it belongs to no measurement.
 
 
-def _beside_bulk(start, settings, results, key, streams):
-    """Messages on some connections beside one bulk upload."""
+def _beside_bulk(start, settings, results, key, streams, direction="up"):
+    """Messages on some connections beside one bulk stream."""
     with start() as tunnel:
-        with _load(tunnel, "bulk-up", seconds=LONGEST_S, warmup=settings.warmup) as upload:
-            upload.line(settings.warmup)
+        with _load(tunnel, f"bulk-{direction}", seconds=LONGEST_S, warmup=settings.warmup) as one:
+            one.line(settings.warmup)
             with _load(tunnel, "messages", seconds=settings.seconds, streams=streams, **MESSAGE) as messages:
                 messages.line(0)
                 result = messages.line(settings.seconds)
-            upload.ask_to_stop()
-            results[f"{key}_bulk"] = _mbit(upload.line(0))
+            one.ask_to_stop()
+            results[f"{key}_bulk"] = _mbit(one.line(0))
         _keep_messages(result, key, results)
 
 
@@ -80,6 +81,7 @@ def messages(start, settings, results):
             alone.line(0)
             _keep_messages(alone.line(settings.seconds), "alone", results)
     _beside_bulk(start, settings, results, "beside", 1)
+    _beside_bulk(start, settings, results, "beside_down", 1, "down")
 
 
 def mixed(start, settings, results):
@@ -140,10 +142,11 @@ def _nothing(_, seconds):
     time.sleep(seconds)
 
 
-class _Ingress:
-    """Called as Tunnel's in_front; counts() afterwards."""
+class Ingress:
+    """At the far end, before the tunnel's server: TCP ends in it. refuse: what a client's third connection gets, None:
+    it may have as many as it likes. Called as Tunnel's in_front; counts() afterwards."""
 
-    def __init__(self, refuse):
+    def __init__(self, refuse=None):
         self._refuse, self._process = refuse, None
 
     def __call__(self, tunnel, address):
@@ -152,7 +155,7 @@ class _Ingress:
         program = __file__.replace("long_rounds.py", "ingress.py")
         self._process = Process(
             [sys.executable, program, "--listen", f"{tunnel.place.far_address}:{port}", "--target", address,
-             "--most", ADMITTED, "--refuse", self._refuse, "--cert", bench.certificates["cert"],
+             *(["--most", ADMITTED, "--refuse", self._refuse] if self._refuse else ["--most", UNLIMITED]), "--cert", bench.certificates["cert"],
              "--key", bench.certificates["key"]], bench.new_directory("ingress") / "log", "ingress")
         wait_until(lambda: port_is_listening(port), 10, "the ingress listens")
         return f"{tunnel.place.far_address}:{port}"
@@ -192,7 +195,7 @@ def _under_fault(name):
     fault = FAULTS[name]
 
     def measure(start, settings, results):
-        ingress = _Ingress(fault.refuse) if fault.refuse else None
+        ingress = Ingress(fault.refuse) if fault.refuse else None
         with contextlib.ExitStack() as stack:
             if ingress:
                 stack.callback(ingress.stop)
@@ -233,9 +236,10 @@ def rows(groups, settings):
                       for d in settings.directions]
         elif name == "messages":
             listed = [Row(f"{key}_{point}", f"message {text}, {point}, ms")
-                      for key, text in (("alone", "alone"), ("beside", "beside a bulk upload"))
+                      for key, text in (("alone", "alone"), ("beside", "beside a bulk upload"),
+                                        ("beside_down", "beside a bulk download"))
                       for point in ("p50", "p90", "p99", "max")]
-            listed.append(Row("beside_bulk", "the bulk upload, Mbit/s"))
+            listed += [Row("beside_bulk", "the bulk upload, Mbit/s"), Row("beside_down_bulk", "the bulk download, Mbit/s")]
         elif name == "mixed":
             listed = [Row(f"mixed_{point}", f"one of {SMALL_STREAMS} small streams beside bulk, {point}, ms")
                       for point in ("p50", "p90", "p99", "max")]
