@@ -155,7 +155,8 @@ class Ingress:
         program = __file__.replace("long_rounds.py", "ingress.py")
         self._process = Process(
             [sys.executable, program, "--listen", f"{tunnel.place.far_address}:{port}", "--target", address,
-             *(["--most", ADMITTED, "--refuse", self._refuse] if self._refuse else ["--most", UNLIMITED]), "--cert", bench.certificates["cert"],
+             *(["--most", ADMITTED, "--refuse", self._refuse] if self._refuse else ["--most", UNLIMITED]),
+             "--cert", bench.certificates["cert"],
              "--key", bench.certificates["key"]], bench.new_directory("ingress") / "log", "ingress")
         wait_until(lambda: port_is_listening(port), 10, "the ingress listens")
         return f"{tunnel.place.far_address}:{port}"
@@ -239,7 +240,8 @@ def rows(groups, settings):
                       for key, text in (("alone", "alone"), ("beside", "beside a bulk upload"),
                                         ("beside_down", "beside a bulk download"))
                       for point in ("p50", "p90", "p99", "max")]
-            listed += [Row("beside_bulk", "the bulk upload, Mbit/s"), Row("beside_down_bulk", "the bulk download, Mbit/s")]
+            listed += [Row("beside_bulk", "the bulk upload, Mbit/s"),
+                       Row("beside_down_bulk", "the bulk download, Mbit/s")]
         elif name == "mixed":
             listed = [Row(f"mixed_{point}", f"one of {SMALL_STREAMS} small streams beside bulk, {point}, ms")
                       for point in ("p50", "p90", "p99", "max")]
