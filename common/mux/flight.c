@@ -91,6 +91,26 @@ static void join_with_next(struct mux_flight *flight, unsigned index)
     take_out(flight, index + 1);
 }
 
+/* The same for all runs, in one pass: there may be as many as the peer likes. */
+static void join_neighbours(struct mux_flight *flight)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 1; i < flight->count; i++) {
+        struct mux_run *last = run_at(flight, kept);
+        const struct mux_run *run = run_at(flight, i);
+        if (run->slot != last->slot || run->again != last->again) {
+            last[1] = *run;
+            kept++;
+        } else {
+            note_kind(flight, run, -1);
+            last->to = run->to;
+        }
+    }
+    if (flight->count > 0)
+        flight->count = (uint16_t)(kept + 1);
+}
+
 void mux_flight_clear(struct mux_flight *flight, uint64_t *in_flight)
 {
     for (unsigned i = 0; i < flight->count; i++) {
@@ -162,11 +182,7 @@ bool mux_flight_link_lost(struct mux_flight *flight, uint8_t slot, uint64_t *in_
         note_kind(flight, run, 1);
         count(run, run->to - run->from, true, in_flight);
     }
-    for (unsigned i = 0; i + 1 < flight->count;) {
-        unsigned before = flight->count;
-        join_with_next(flight, i);
-        i += flight->count == before;
-    }
+    join_neighbours(flight);
     return flight->lost > 0;
 }
 
