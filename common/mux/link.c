@@ -172,6 +172,8 @@ void mux_link_detach(struct mux_link *link)
     if (session->link_count == 0)
         while (list_pop(&session->positions))
             ;
+    /* Only the lead has told anybody anything, and whoever was it has said so again. */
+    assert(list_empty(&link->told) && list_empty(&link->told_before));
     free(link);
 }
 
