@@ -76,7 +76,7 @@ def far(pair, peer):
         else:
             made.append(faults.Proxy([target]))
             made[-1].delay = 0.025
-        return far_end, made[-1], pair.client(f"http://127.0.0.1:{made[-1].port}", tcp={"raw": 0},
+        return far_end, made[-1], pair.client(f"http://127.0.0.1:{made[-1].port}", tcp={"raw": 0}, several=True,
                                               args=["--log-level", "debug", *client])
     yield start
     for one in made:
@@ -141,7 +141,7 @@ def test_they_come_under_load(far):
 
 def test_not_on_loopback(pair, peer):
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None)
-    client = pair.client(server, tcp={"raw": 0})
+    client = pair.client(server, tcp={"raw": 0}, several=True)
     raw.check_both(tunnel.port(client, "raw"), 256 * MIB)
     assert not client.events("link_joined")
 
@@ -159,7 +159,7 @@ def test_a_peer_that_speaks_version_1(pair):
     with mux.Server(mux.welcome(offers=((mux.TCP, "raw"),)), on_open) as server:
         proxy = faults.Proxy([("127.0.0.1", server.port)])
         proxy.delay = 0.025
-        client = pair.client(f"http://127.0.0.1:{proxy.port}", tcp={"raw": 0})
+        client = pair.client(f"http://127.0.0.1:{proxy.port}", tcp={"raw": 0}, several=True)
         with raw.connect(tunnel.port(client, "raw"), None) as sock:
             sock.settimeout(1)
             with contextlib.suppress(socket.timeout):
@@ -260,7 +260,7 @@ def test_links_over_instances_without_stickiness(pair, peer, tmp_path):
             f"--peer-secret-file={secret}"] if handed_on else []) for port in ports]
         proxy = faults.Proxy([("127.0.0.1", s.port) for s in servers])
         proxy.delay = 0.025
-        client = pair.client(f"http://127.0.0.1:{proxy.port}", tcp={"raw": 0})
+        client = pair.client(f"http://127.0.0.1:{proxy.port}", tcp={"raw": 0}, several=True)
         with load(client):
             if handed_on:
                 client.wait_for("link_joined")
@@ -534,7 +534,7 @@ def more_links(count):
 def by_hand(pair):
     """(server, client, its first link), which is up."""
     with Hands() as server:
-        client = pair.client(f"http://127.0.0.1:{server.port}", tcp={"raw": 0}, ready=False, args=["--log-level", "debug"])
+        client = pair.client(f"http://127.0.0.1:{server.port}", tcp={"raw": 0}, several=True, ready=False, args=["--log-level", "debug"])
         first = server.next().upgrade().welcome().serve()
         client.wait_for("link_up")
         yield server, client, first

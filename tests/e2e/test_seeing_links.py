@@ -39,7 +39,7 @@ def far(pair, peer):
         proxy = faults.Proxy([("127.0.0.1", one.port)])
         proxy.delay = delay
         made.append(proxy)
-        return Far(one, proxy, pair.client(f"http://127.0.0.1:{proxy.port}", tcp={"raw": 0}, args=[*STATUS, *client]))
+        return Far(one, proxy, pair.client(f"http://127.0.0.1:{proxy.port}", tcp={"raw": 0}, several=True, args=[*STATUS, *client]))
     yield start
     for proxy in made:
         proxy.close()

@@ -29,7 +29,7 @@ class Apart:
             self.server = pair.server(tcp={"raw": f"127.0.0.1:{self.peer.port}"}, listen=f"{path.far_address}:0",
                                       tls=certificate, args=["--token-file", token_file, *server_args], **common)
         with path.near():
-            self.client = pair.client(f"https://{path.far_address}:{self.server.port}", tcp={"raw": 0},
+            self.client = pair.client(f"https://{path.far_address}:{self.server.port}", tcp={"raw": 0}, several=True,
                                       args=["--token-file", token_file, *client_args], **common)
         self.port = tunnel.port(self.client, "raw")
 

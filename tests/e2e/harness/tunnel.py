@@ -48,8 +48,10 @@ class Tunnel:
         return server
 
     def client(self, server, kafka=None, tcp=None, ca="own", args=(), ready=True, descriptors=None, secrets=(), drain="0",
-               **kw):
-        """server: a started server, or a URL. kafka: {name: "[ADDR:]PORT"} or a port; tcp: the same for raw targets."""
+               several=False, **kw):
+        """server: a started server, or a URL. kafka: {name: "[ADDR:]PORT"} or a port; tcp: the same for raw targets.
+        several: it may have several links. Most tests count connections, and on a machine that has much else to do loopback may look
+        like a long path."""
         url = server if isinstance(server, str) else f"{'https' if server.tls else 'http'}://localhost:{server.port}"
         argv = limited(descriptors, [self.binaries.client, "--server", url, "--log-format", "json"])
         for name, address in (kafka or {}).items():
@@ -59,6 +61,7 @@ class Tunnel:
         if ca and url.startswith(("https", "wss")):
             argv += ["--ca", self.pki.ca if ca == "own" else ca]
         argv += ["--drain-timeout", drain] if drain else []
+        argv += [] if several or "--links" in args else ["--links", "1"]
         client = self.processes.start(argv + list(args), "client", secrets=[*self.pki.secrets, *secrets], **kw)
         if ready:
             client.wait_for("ready")
