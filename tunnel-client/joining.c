@@ -14,6 +14,10 @@ enum {
     DISPLACED_US = 500 * MS,
     /* and so often that it is no coincidence. */
     DISPLACED_TIMES = 3,
+    /* Who wants fewer links now does not want more at once. */
+    CLOSED_US = 5 * 1000 * MS,
+    /* What goes wrong so long after a pause has nothing to do with what went wrong before it. */
+    CALM_US = 10 * 1000 * MS,
 };
 
 void joining_init(struct joining *joining)
@@ -50,7 +54,7 @@ static uint64_t pause_ms(uint64_t first_ms, unsigned times, uint64_t asked_ms, u
 static uint64_t allow_no_more(struct joining *joining, unsigned links, uint64_t asked_ms,
                               uint32_t random, uint64_t now_us)
 {
-    if (links < joining->refused_at)
+    if (links < joining->refused_at || now_us > joining->more_us + CALM_US)
         joining->refusals = 0;
     joining->refused_at = links;
     joining->refusals++;
@@ -61,6 +65,8 @@ static uint64_t allow_no_more(struct joining *joining, unsigned links, uint64_t 
 
 static uint64_t fail(struct joining *joining, uint64_t asked_ms, uint32_t random, uint64_t now_us)
 {
+    if (now_us > joining->again_us + CALM_US)
+        joining->failures = 0;
     joining->failures++;
     uint64_t pause = pause_ms(FAILED_MS, joining->failures, asked_ms, random);
     joining->again_us = now_us + pause * MS;
@@ -69,20 +75,21 @@ static uint64_t fail(struct joining *joining, uint64_t asked_ms, uint32_t random
 
 void joining_succeeded(struct joining *joining, unsigned links, uint64_t now_us)
 {
+    /* It may be closed again at once: pauses, also one that began while it was dialled for, and
+     * what makes the next one longer, go on. */
     joining->joined_us = now_us;
-    joining->failures = 0;
-    joining->again_us = 0;
     if (links > 1)
         joining->is_spread = false;
     else
         joining->displaced = 0;
     if (links > joining->most)
         joining->most = links;
-    if (links > joining->refused_at) {
-        joining->refused_at = joining->refusals = 0;
-        joining->more_us = 0;
-        joining->reason[0] = '\0';
-    }
+    if (links <= joining->refused_at || now_us < joining->more_us)
+        return;
+    joining->refused_at = 0;
+    joining->reason[0] = '\0';
+    if (joining->displaced < DISPLACED_TIMES)
+        joining->refusals = 0;
 }
 
 uint64_t joining_failed(struct joining *joining, enum joining_failure failure, const char *reason,
@@ -95,7 +102,7 @@ uint64_t joining_failed(struct joining *joining, enum joining_failure failure, c
     return fail(joining, asked_ms, random, now_us);
 }
 
-void joining_lost(struct joining *joining, unsigned links, bool worked, uint64_t dialled_us,
+bool joining_lost(struct joining *joining, unsigned links, bool worked, uint64_t dialled_us,
                   uint32_t random, uint64_t now_us)
 {
     bool displaced = joining->joined_us != 0 && now_us - joining->joined_us < DISPLACED_US;
@@ -106,10 +113,18 @@ void joining_lost(struct joining *joining, unsigned links, bool worked, uint64_t
                  "each time that another link came up, one was closed");
         allow_no_more(joining, links, 0, random, now_us);
     } else if (worked) {
+        joining->failures = 0;
         joining->again_us = later(joining->again_us, dialled_us + PACE_US);
-    } else {
-        fail(joining, 0, random, now_us);
+        return true;
+    } else if (joining->again_us <= now_us) {
+        fail(joining, 0, random, now_us); /* those that are lost together count once */
     }
+    return false;
+}
+
+void joining_closed(struct joining *joining, uint64_t now_us)
+{
+    joining->again_us = later(joining->again_us, now_us + CLOSED_US);
 }
 
 uint64_t joining_due(const struct joining *joining, unsigned wanted, unsigned links)

@@ -10,6 +10,10 @@
  *   - A link that was lost is replaced at once, unless the last dial was just now. When links are
  *     lost several times in a row right after one more has come up, somebody makes room for the new
  *     by closing the old, and that is a refusal, too.
+ *   - Links that were closed because fewer were wanted are not dialled for again for some seconds,
+ *     however often the server changes its mind.
+ *   - That a link has come up ends no pause, and makes the next one no shorter: only one that
+ *     worked does, or some time without trouble.
  *
  * No sockets and no clock: the owner dials.
  */
@@ -49,8 +53,10 @@ void joining_succeeded(struct joining *joining, unsigned links, uint64_t now_us)
 uint64_t joining_failed(struct joining *joining, enum joining_failure failure, const char *reason,
                         uint64_t asked_ms, unsigned links, uint32_t random, uint64_t now_us);
 /* One of several is lost. links: that are left; worked: it has carried something; dialled_us: when
- * the last dial began. */
-void joining_lost(struct joining *joining, unsigned links, bool worked, uint64_t dialled_us,
+ * the last dial began. false: one that is under way makes no sense any more. */
+bool joining_lost(struct joining *joining, unsigned links, bool worked, uint64_t dialled_us,
                   uint32_t random, uint64_t now_us);
+/* A link was closed, for fewer are wanted. */
+void joining_closed(struct joining *joining, uint64_t now_us);
 /* When to dial for one more; UINT64_MAX: there are as many as are wanted. */
 uint64_t joining_due(const struct joining *joining, unsigned wanted, unsigned links);

@@ -449,8 +449,10 @@ static void on_link_left(const struct carrier_link *at, enum link_end end, const
     if (carrier != uplink->current)
         return;
     uplink->replaces = true;
-    joining_lost(&uplink->joining, links, has_worked(at, &record), uplink->asked_us,
-                 uplink_random_below(UINT32_MAX), clock_now_us());
+    if (!joining_lost(&uplink->joining, links, has_worked(at, &record), uplink->asked_us,
+                      uplink_random_below(UINT32_MAX), clock_now_us()) &&
+        uplink->dialling && links > 0)
+        cancel_dial(uplink);
     uplink_look_at_links(uplink);
 }
 

@@ -25,6 +25,7 @@ static void close_surplus(struct uplink *uplink)
 
     while (carrier_welcomed(current) > current->wanted && (surplus = carrier_surplus(current))) {
         carrier_dismiss(surplus, 1000, "fewer links are needed");
+        joining_closed(&uplink->joining, clock_now_us());
         log_info(uplink->worker->log, "link_closed",
                  "One of the links to the server is closed: fewer are needed now",
                  log_u64("lived_ms", (clock_now_us() - surplus->since_us) / 1000),

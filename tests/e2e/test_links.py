@@ -637,3 +637,36 @@ def test_goaway_with_two_links(by_hand):
         assert first.closed is None and second.closed is None
         server.nobody(0.5)
     # The connection is over with its client's reset: then so is the session.
+
+
+def tell(links_now, wanted):
+    for each in links_now:
+        with contextlib.suppress(OSError):
+            each.send(more_links(wanted))
+
+
+@pytest.mark.parametrize("how", ["cut", "GONE", "MORE_LINKS"])
+def test_a_server_that_takes_back_each_link(how, by_hand):
+    """Closed as soon as it is up, or not wanted any more: the client does not dial as fast as it can."""
+    server, client, first = by_hand
+    first.send(more_links(8))
+    end, dials, links_now = time.monotonic() + 4, 0, [first]
+    while (left := end - time.monotonic()) > 0:
+        try:
+            link = server.next(left).upgrade()
+        except (queue.Empty, OSError, EOFError, StopIteration):  # a dial may be given up
+            continue
+        dials += 1
+        link.welcome().serve()
+        links_now.append(link)
+        if how == "cut":
+            link.cut()
+        elif how == "GONE":
+            first.send(ws.mux_frame(12, 0, struct.pack(">I", link.attempt)))
+        else:
+            tell(links_now, 1)
+            wait.until(lambda: sum(each.closed is None for each in links_now) == 1, 10, "one is left")
+            links_now = [each for each in links_now if each.closed is None]
+            tell(links_now, 8)
+    assert 2 <= dials <= 20, dials
+    no_outage(client)

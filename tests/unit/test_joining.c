@@ -55,6 +55,7 @@ static void who_is_refused_stays_at_what_there_is(void **state)
     assert_int_equal(joining_due(&joining, 8, 2), now + 600 * UINT64_C(1000000));
     assert_string_equal(joining.reason, "http: 429");
     /* Then there is room for a third. */
+    now += 600 * UINT64_C(1000000);
     joining_succeeded(&joining, 3, now);
     assert_true(joining_due(&joining, 8, 3) <= now);
     assert_string_equal(joining.reason, "");
@@ -82,6 +83,7 @@ static void a_link_that_was_there_comes_back_soon(void **state)
     joining_succeeded(&joining, 3, now);
     for (unsigned pause_ms = 1000; pause_ms < 600000; pause_ms *= 2)
         assert_int_equal(joining_failed(&joining, JOINING_FAILED, "tcp", 0, 1, 0, now), pause_ms);
+    now = joining_due(&joining, 8, 1);
     joining_succeeded(&joining, 2, now);
     assert_true(joining_due(&joining, 8, 2) <= now);
     /* More than there have ever been: it may be that so many are not allowed. */
@@ -140,6 +142,50 @@ static void who_loses_a_link_for_each_new_one(void **state)
     }
 }
 
+/* Whoever closes each link as soon as it is up, while the next one is dialled for. */
+static void links_that_come_up_and_go_at_once(void **state)
+{
+    const uint64_t end = start + 300 * UINT64_C(1000000);
+    unsigned dials = 0;
+
+    (void)state;
+    for (uint64_t now = start; now < end; dials++) {
+        joining_succeeded(&joining, 2, now);
+        assert_false(joining_lost(&joining, 1, false, now, 0, now + 1000));
+        /* The next one may have come so far that it comes up all the same. */
+        assert_true(joining_due(&joining, 8, 1) > now + S / 2);
+        joining_succeeded(&joining, 2, now + 2000);
+        assert_true(joining_due(&joining, 8, 2) > now + S / 2);
+        joining_lost(&joining, 1, false, now, 0, now + 3000);
+        now = joining_due(&joining, 8, 1);
+    }
+    assert_in_range(dials, 3, 10);
+    /* One that works is another matter. */
+    joining_succeeded(&joining, 2, end);
+    joining_lost(&joining, 1, true, end, 0, end + 20 * S);
+    assert_true(joining_due(&joining, 8, 1) <= end + 20 * S);
+}
+
+static void links_that_are_lost_together_count_once(void **state)
+{
+    (void)state;
+    for (unsigned links = 2; links <= 8; links++)
+        joining_succeeded(&joining, links, start);
+    for (unsigned links = 7; links > 0; links--)
+        joining_lost(&joining, links, false, start, 0, start + S);
+    assert_int_equal(joining_due(&joining, 8, 1), start + 2 * S);
+}
+
+static void whose_wishes_change_often(void **state)
+{
+    (void)state;
+    joining_succeeded(&joining, 2, start);
+    joining_closed(&joining, start + S);
+    assert_int_equal(joining_due(&joining, 8, 1), start + 6 * S);
+    joining_succeeded(&joining, 2, start + S);
+    assert_int_equal(joining_due(&joining, 8, 2), start + 6 * S);
+}
+
 #define PREPARED(test) cmocka_unit_test_setup(test, set_up)
 
 int main(void)
@@ -152,6 +198,9 @@ int main(void)
         PREPARED(instances_that_do_not_have_the_session),
         PREPARED(a_lost_link_is_replaced_at_a_pace),
         PREPARED(who_loses_a_link_for_each_new_one),
+        PREPARED(links_that_come_up_and_go_at_once),
+        PREPARED(links_that_are_lost_together_count_once),
+        PREPARED(whose_wishes_change_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
