@@ -184,24 +184,38 @@ static bool drop_link(struct server *server, const struct tenant *tenant, bool g
     return false;
 }
 
-/* A link that its session can do without. */
-static bool close_joined(struct server *server, struct tenant *tenant)
+/* A link that its session, which has most, can do without; NULL: there is none. The session itself
+ * may be another's: an anonymous client's that has come from another address. */
+static struct server_link *find_joined(const struct server *server, const struct tenant *tenant)
 {
-    struct link *link = session_give_way_link(tenant);
+    struct server_link *found = NULL;
+    unsigned most = 0;
 
     list_each(at, &server->links) {
         struct server_link *entry = list_entry(at, struct server_link, node);
-        if (!link || entry->link != link)
+        if (entry->tenant != tenant || !entry->joined || !entry->session)
             continue;
-        log_info(server->worker->log, "join_gave_way",
-                 "One of a session's links is closed: its identity has more than its share of "
-                 "links",
-                 log_str("peer", entry->peer), log_str("identity", entry->identity));
-        leave_joins(entry);
-        link_close(link, 1013, "its place is needed by others with less than their share");
-        return true;
+        unsigned links = session_spares(entry->session, entry->link);
+        if (links > most)
+            found = entry;
+        most = links > most ? links : most;
     }
-    return false;
+    return found;
+}
+
+static bool close_joined(const struct server *server, const struct tenant *tenant)
+{
+    struct server_link *entry = find_joined(server, tenant);
+
+    if (!entry)
+        return false;
+    log_info(server->worker->log, "join_gave_way",
+             "One of a session's links is closed: its identity has more than its share of links",
+             log_str("peer", entry->peer), log_str("identity", entry->identity));
+    session_spare(entry->session, entry->link);
+    leave_joins(entry);
+    link_close(entry->link, 1013, "its place is needed by others with less than their share");
+    return true;
 }
 
 static bool on_give_way(void *context, struct tenant *from, enum tenant_thing thing)

@@ -417,24 +417,20 @@ bool session_give_way_memory(struct tenant *tenant, enum memory_way way)
                        "this connection's memory is needed by others with less than their share");
 }
 
-struct link *session_give_way_link(struct tenant *tenant)
+unsigned session_spares(const struct session *session, const struct link *link)
 {
-    struct session *most = NULL;
+    const struct mux_link *mux = link_mux(link);
+    unsigned links = mux_session_links_up(session->mux);
 
-    list_each(at, &tenant->sessions) {
-        struct session *session = list_entry(at, struct session, of);
-        if (mux_session_links_up(session->mux) > (most ? mux_session_links_up(most->mux) : 1))
-            most = session;
-    }
-    for (size_t i = 0; most && i < most->link_count; i++) {
-        struct link *link = most->links[i];
-        const struct mux_link *mux = link_mux(link);
-        if (!mux || mux_link_entry(mux) != MUX_ENTRY_JOIN || mux == mux_session_lead(most->mux))
-            continue;
-        remove_session_link(most, link);
-        return link;
-    }
-    return NULL;
+    return mux && mux_link_entry(mux) == MUX_ENTRY_JOIN && mux != mux_session_lead(session->mux) &&
+                   links > 1
+               ? links
+               : 0;
+}
+
+void session_spare(struct session *session, const struct link *link)
+{
+    remove_session_link(session, link);
 }
 
 /* A link is gone, or its client has given it up for another one. */

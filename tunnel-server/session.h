@@ -48,9 +48,11 @@ bool session_give_way(struct tenant *tenant);
 /* Cuts its newest stream, or the one that is charged most for memory. */
 bool session_give_way_stream(struct tenant *tenant);
 bool session_give_way_memory(struct tenant *tenant, enum memory_way way);
-/* A link that has joined a session of the tenant's, the one with the most: it carries that no
- * longer, and is to be closed. NULL: there is none. */
-struct link *session_give_way_link(struct tenant *tenant);
+/* How many links the session has, if it can do without this one, which has joined it; 0: it cannot.
+ */
+unsigned session_spares(const struct session *session, const struct link *link);
+/* The link, which is to be closed, carries the session no longer. */
+void session_spare(struct session *session, const struct link *link);
 /* Tells all clients that the server is about to stop, and drains their streams: a client leaves
  * when it has none left. */
 void session_drain_all(struct session_host *host);

@@ -314,8 +314,8 @@ def hello(key, attempt, flags, version=2):
 class Link:
     """A link of a client by hand, in version 2."""
 
-    def __init__(self, server, key=bytes(48), attempt=1, flags=0, token=None):
-        self.sock, status, _ = ws.upgrade(server, [f"Authorization: Bearer {token}"] if token else [])
+    def __init__(self, server, key=bytes(48), attempt=1, flags=0, token=None, source=None):
+        self.sock, status, _ = ws.upgrade(server, [f"Authorization: Bearer {token}"] if token else [], source=source)
         assert status == 101
         self.sock.settimeout(20)
         self.sock.sendall(ws.frame(2, hello(key, attempt, flags)))
@@ -395,6 +395,19 @@ def test_joined_links_give_way(pair, peer, tmp_path):
     assert second.answer == mux.WELCOME
     assert server.wait_for("join_gave_way")["identity"] == "alice"
     assert pages.Pages(server).metrics().sum("links") == len(alice) - 1 + 2
+    no_outage(server)
+
+
+def test_joined_links_give_way_whosever_session_it_is(pair, peer):
+    """Who is anonymous counts by his address, and may come from two: with a session from one and its links from the other."""
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, descriptors=48, args=["--max-links", "16"])
+    greedy = [Link(server, source="127.0.0.2")]
+    while (link := Link(server, greedy[0].key, len(greedy) + 1, JOIN, source="127.0.0.3")).answer == mux.WELCOME:
+        greedy.append(link)
+    assert len(greedy) == 1 + 48 // 4
+    modest = Link(server, source="127.0.0.4")
+    assert Link(server, modest.key, 2, JOIN, source="127.0.0.4").answer == mux.WELCOME
+    assert server.wait_for("join_gave_way")["peer"].startswith("127.0.0.3:")
     no_outage(server)
 
 
