@@ -48,7 +48,7 @@ uint64_t mux_growth_deadline(const struct mux_growth *growth)
 /* More links would take what waits. */
 static void grow(struct mux_growth *growth, const struct mux_growth_facts *facts, uint64_t rate)
 {
-    if (facts->lossy) {
+    if (facts->lossy || facts->hidden) {
         growth->wanted = facts->links * 2;
         growth->trial_us = 0;
         return;

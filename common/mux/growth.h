@@ -6,8 +6,8 @@
  *   - As soon as something is sent over a long or lossy path, a second link is worth having: it
  *     stands by when the first one stalls or is lost.
  *   - While bytes wait and no link is free, more are asked for: twice as many where segments get
- *     lost, since there each link has its own share; one at a time otherwise, and none any more for
- *     a while when the last one has not helped.
+ *     lost, or may get lost unseen, since there each link has its own share; one at a time
+ *     otherwise, and none any more for a while when the last one has not helped.
  *   - When little was sent for a minute, the second one stays and the others go. When it has not
  *     been so for a minute that more than one helps, they all go but one: a busy machine can make a
  *     short path look long.
@@ -40,6 +40,7 @@ struct mux_growth_facts {
     uint64_t now_us;
     uint64_t rtt_us;        /* the shortest of any link; 0: not known well */
     bool lossy;             /* segments were sent again lately */
+    bool hidden;            /* TCP ends on the way: nobody here sees what gets lost behind that */
     uint64_t retransmitted; /* segments, in this look */
     unsigned links;         /* that are up */
     unsigned most;          /* that are allowed */

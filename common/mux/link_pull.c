@@ -150,6 +150,7 @@ static void put_ping(struct mux_link *link, struct byte_writer *w)
     link->ping_us = now_us;
     mux_frame_write_u64(w, MUX_PING, link->ping_us);
     link->pings.asked++;
+    mux_allowance_asked(&link->allowance);
     link->ping_due = link->used = false;
     link->next_ping_us =
         now_us + (link->rtt_smooth_us > PING_USED_US ? link->rtt_smooth_us : PING_USED_US);
@@ -279,7 +280,7 @@ static bool is_pressed(const struct mux_session *session)
         return false;
     for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
         const struct mux_link *link = session->links[i];
-        if (link && link->phase == MUX_PHASE_UP && !link->output_pending &&
+        if (link && link->phase == MUX_PHASE_UP && !link->suspect && !link->output_pending &&
             mux_schedule_takes_bulk(link))
             return false;
     }
@@ -303,7 +304,7 @@ static void put_session_frames(struct mux_link *link, struct byte_writer *w)
     }
     put_streams(link, w);
     if (mux_core_has_choice(session) && link->used && !link->ping_due && link->ping_us == 0 &&
-        session->now_us >= link->next_ping_us && room(w) >= MUX_U64_FRAME)
+        (session->now_us >= link->next_ping_us || link->held) && room(w) >= MUX_U64_FRAME)
         put_ping(link, w);
     put_padding(link, w);
 }

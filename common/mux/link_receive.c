@@ -137,6 +137,9 @@ static int receive_pong(struct mux_link *link, uint64_t token)
     if (link->rtt_min_us == 0 || link->rtt_us < link->rtt_min_us)
         link->rtt_min_us = link->rtt_us;
     smooth(link);
+    mux_allowance_answered(&link->allowance, link->rtt_us, link->rtt_min_us, session->now_us);
+    if (link->held)
+        mux_core_output(link);
     link->rtt_at_us = session->now_us;
     link->ping_us = 0;
     link->pings.answered = link->pings.asked;

@@ -320,6 +320,17 @@ void mux_schedule_tell_wanted(struct mux_session *session)
     }
 }
 
+/* A link on which something in between ends TCP takes anything at once: what waits there is up to
+ * this end. */
+static bool is_used_up(const struct mux_link *link)
+{
+    const struct mux_session *session = link->session;
+
+    return mux_core_is_path_hidden(link) && mux_core_has_choice(session) &&
+           mux_allowance_is_used_up(&link->allowance, session->in_flight[link->slot],
+                                    link->rtt_min_us);
+}
+
 void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset)
 {
     struct mux_session *session = stream->session;
@@ -345,9 +356,14 @@ void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset)
     /* Links had to leave it to another one; without more credit nothing else tells them. */
     if (was_full && stream->flight.count < MUX_FLIGHT_RUNS)
         mux_core_output_all(session);
-    for (unsigned i = 0; i < MUX_LINKS_MAX; i++)
-        if (carried[i] > 0 && session->links[i])
-            session->links[i]->progress += carried[i];
+    for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
+        struct mux_link *link = session->links[i];
+        if (carried[i] == 0 || !link)
+            continue;
+        link->progress += carried[i];
+        if (link->held && !is_used_up(link))
+            mux_core_output(link);
+    }
     if (stream->flight.lost == 0 && stream->flight.wanted == 0)
         list_remove(&stream->again);
     rescue(stream);
@@ -355,12 +371,17 @@ void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset)
 
 /* ---- what a link sends next */
 
-bool mux_schedule_takes_bulk(const struct mux_link *link)
+static bool is_kept_free(const struct mux_link *link)
 {
     const struct mux_session *session = link->session;
 
-    return link != session->lead || session->quick_us == 0 ||
-           session->now_us - session->quick_us >= QUICK_US || !mux_schedule_has_other(link);
+    return link == session->lead && session->quick_us != 0 &&
+           session->now_us - session->quick_us < QUICK_US && mux_schedule_has_other(link);
+}
+
+bool mux_schedule_takes_bulk(const struct mux_link *link)
+{
+    return !is_used_up(link) && !is_kept_free(link);
 }
 
 static bool may_carry(const struct mux_link *link, const struct mux_stream *stream)
@@ -513,6 +534,7 @@ bool mux_schedule_next(struct mux_link *link, size_t room, struct mux_turn *turn
 
     if (room == 0 || (link->suspect && mux_schedule_has_other(link)))
         return false;
+    link->held = is_used_up(link);
     if (next_again(link, &session->lost, MUX_TURN_LOST, turn) ||
         next_again(link, &session->doubled, MUX_TURN_AGAIN, turn))
         return true;
@@ -547,6 +569,7 @@ void mux_schedule_sent(struct mux_link *link, const struct mux_turn *turn, size_
     uint64_t end = turn->offset + size;
 
     link->used = true;
+    mux_allowance_sent(&link->allowance, size);
     if (turn->kind != MUX_TURN_NEW) {
         mux_flight_sent_again(&stream->flight, turn->run, end, link->slot, session->in_flight);
         link->sent_again += size;

@@ -65,7 +65,7 @@ void mux_schedule_tell_wanted(struct mux_session *session);
 void mux_schedule_acknowledged(struct mux_stream *stream, uint64_t offset);
 
 /* Whether streams with much to send may use the link: the lead is kept free of them while it is
- * used for what is small. */
+ * used for what is small, and a link on whose way TCP ends has an allowance. */
 bool mux_schedule_takes_bulk(const struct mux_link *link);
 
 /* What a link sends next. */

@@ -163,6 +163,8 @@ static void look_at_growth(struct mux_session *session)
         const struct mux_link *link = session->links[i];
         if (link && is_rtt_known(link) && (facts.rtt_us == 0 || link->rtt_min_us < facts.rtt_us))
             facts.rtt_us = link->rtt_min_us;
+        facts.hidden =
+            facts.hidden || (link && is_rtt_known(link) && mux_core_is_path_hidden(link));
     }
     session->retransmitted = 0;
     if (mux_growth_look(&session->growth, &facts))

@@ -114,8 +114,10 @@ struct mux_link {
     uint64_t rtt_smooth_us;    /* RFC 6298: SRTT */
     uint64_t rtt_variation_us; /* RTTVAR */
     struct mux_path path;      /* what the kernel knows */
-    struct list told;          /* struct mux_stream: WINDOWs that were sent after the latest ping */
-    struct list told_before;   /* the same, before it: its answer proves that they have come */
+    struct mux_allowance allowance;
+    bool held;               /* it had bulk to send, and no allowance for it */
+    struct list told;        /* struct mux_stream: WINDOWs that were sent after the latest ping */
+    struct list told_before; /* the same, before it: its answer proves that they have come */
 
     const char *reason;
     struct mux_reject rejection;
@@ -206,6 +208,11 @@ static inline bool mux_core_has_choice(const struct mux_session *session)
 }
 /* The longest of the links' shortest round trips, of those that answer; 0: none was measured. */
 uint64_t mux_core_distance_us(const struct mux_session *session);
+/* The kernel's round trip is to something in between that ends TCP, such as an ingress. */
+static inline bool mux_core_is_path_hidden(const struct mux_link *link)
+{
+    return link->path.round_trip_us > 0 && 2 * link->path.round_trip_us < link->rtt_min_us;
+}
 /* A stream with little to send, and little on its way: with several links it takes the best one. */
 #define MUX_SMALL (16u * 1024)
 static inline bool mux_core_is_small(const struct mux_stream *stream)

@@ -9,11 +9,13 @@
  *     stream.c (stream_internal.h)                          the life of a stream
  *     session_control.c                                     the queue of messages
  *     session_core.c                                        the structs, and their sums
- *     flight.c, reassembly.c, window.c, growth.c            one question each; they know no session
+ *     flight.c, reassembly.c, window.c, growth.c, allowance.c one question each; they know no
+ * session
  */
 #pragma once
 
 #include "base/hash.h"
+#include "mux/allowance.h"
 #include "mux/growth.h"
 #include "mux/handshake.h"
 #include "mux/message.h"
@@ -50,6 +52,7 @@ struct mux_path {
     uint64_t rate;          /* bytes/s that it delivers */
     uint64_t retransmitted; /* segments, in all */
     uint32_t unsent;        /* bytes in the kernel's queue */
+    uint32_t round_trip_us; /* of the TCP connection, the shortest */
 };
 
 struct mux_settings {

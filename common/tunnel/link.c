@@ -488,7 +488,10 @@ static void measure_pace(struct link *link)
     if (link->mux) {
         const struct mux_path path = {.rate = sample.rate,
                                       .retransmitted = sample.retransmitted_segments,
-                                      .unsent = sample.unsent};
+                                      .unsent = sample.unsent,
+                                      .round_trip_us = sample.shortest_round_trip_us
+                                                           ? sample.shortest_round_trip_us
+                                                           : sample.round_trip_us};
         mux_link_observe(link->mux, &path, now);
     }
 }

@@ -292,6 +292,12 @@ void check_idle(void *context)
     end->idle = true;
 }
 
+/* It waits for the answer to a PING, without which nobody knows what has arrived. */
+static bool is_held(const struct mux_link *link)
+{
+    return link->held && (link->ping_us != 0 || link->ping_due);
+}
+
 /* A link that answers, may carry the stream, and has been told of nothing that it could send. */
 static bool has_free_link(const struct mux_stream *stream)
 {
@@ -300,7 +306,7 @@ static bool has_free_link(const struct mux_stream *stream)
     for (unsigned i = 0; i < MUX_LINKS_MAX; i++) {
         const struct mux_link *link = session->links[i];
         if (is_slot_up(session, (uint8_t)i) && !link->suspect && !link->output_pending &&
-            (link == session->lead || mux_core_is_known(stream)))
+            !is_held(link) && (link == session->lead || mux_core_is_known(stream)))
             return true;
     }
     return false;

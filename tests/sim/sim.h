@@ -177,6 +177,7 @@ struct plan {
     unsigned freeze_chance;  /* each time the owners act */
     unsigned forever_chance; /* that a frozen link stays so */
     unsigned loss_chance;    /* that a link's kernel says it has sent something again */
+    bool hidden;             /* each link's kernel sees only the way to something in between */
     uint64_t cut_bytes_max;
     uint64_t delay_us;
     uint64_t jitter_us;

@@ -68,6 +68,7 @@ static void plan_links(struct plan *plan, struct random *r)
     plan->forever_chance = (unsigned)random_below(r, 500);
     plan->loss_chance = random_chance(r, 500) ? 0 : (unsigned)random_scaled(r, 1, 200);
     plan->version_1 = random_chance(r, 100);
+    plan->hidden = random_chance(r, 300);
 }
 
 static void plan_owners(struct plan *plan, struct random *r)
@@ -575,11 +576,14 @@ static void change_links(struct world *world)
     if (side && plan->freezes > 0 && random_chance(r, plan->freeze_chance))
         link_freeze(world, side->link);
     side = any_side(world, end);
-    if (side && random_chance(r, plan->loss_chance)) {
+    bool lost = random_chance(r, plan->loss_chance);
+    if (side && lost)
         side->link->retransmitted += random_below(r, 3);
-        mux_link_observe(side->mux, &(struct mux_path){.retransmitted = side->link->retransmitted},
+    if (side && (lost || plan->hidden))
+        mux_link_observe(side->mux,
+                         &(struct mux_path){.retransmitted = side->link->retransmitted,
+                                            .round_trip_us = plan->hidden},
                          world->now_us);
-    }
 }
 
 static void wake(struct world *world)

@@ -80,6 +80,21 @@ static void where_segments_get_lost_they_double(void **state)
     assert_int_equal(look(MIB, true), 8);
 }
 
+/* As fast where nobody can see that, but on a long path only. */
+static void where_losses_are_hidden_they_double(void **state)
+{
+    (void)state;
+    facts.hidden = true;
+    assert_int_equal(look(MIB, true), 2);
+    assert_int_equal(look_for(10 * S, MIB, false), 2);
+    assert_int_equal(look(MIB, true), 4);
+    assert_int_equal(look(MIB, true), 8);
+    mux_growth_init(&growth);
+    mux_growth_press(&growth, false, facts.now_us);
+    facts.rtt_us = 2 * MS;
+    assert_int_equal(look_for(10 * S, 100 * MIB, true), 1);
+}
+
 /* One at a time otherwise, and no more for a minute when the last one has not helped. */
 static void each_has_to_help(void **state)
 {
@@ -133,6 +148,7 @@ int main(void)
         PREPARED(a_long_path_wants_a_second_for_what_is_sent),
         PREPARED(what_a_short_path_loses),
         PREPARED(where_segments_get_lost_they_double),
+        PREPARED(where_losses_are_hidden_they_double),
         PREPARED(each_has_to_help),
         PREPARED(those_that_do_not_come_are_not_added_to),
         PREPARED(the_second_stays_when_little_is_sent),

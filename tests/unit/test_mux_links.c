@@ -283,6 +283,73 @@ static void bulk_goes_over_all_links_and_arrives_in_order(void **state)
     assert_int_equal(mux_session_held_out_of_order(server.session), 0);
 }
 
+/* All that a link has to say, at once: what is in between takes it. */
+static size_t pull_all(struct side *side, unsigned at, struct flying flying[4])
+{
+    size_t size = 0;
+
+    for (int i = 0; i < 4; i++)
+        size += pull(side, at, &flying[i]);
+    return size;
+}
+
+static void little_waits_where_tcp_ends_in_between(void **state)
+{
+    (void)state;
+    static struct flying flying[3][4];
+    const struct mux_path path = {.round_trip_us = MS};
+
+    open_stream();
+    for (unsigned at = 0; at < 3; at++) {
+        client.links[at]->rtt_min_us = RTT;
+        client.links[at]->pings = (struct mux_pings){MUX_GROWTH_PINGS, MUX_GROWTH_PINGS};
+        mux_link_observe(client.links[at], &path, now);
+    }
+    mux_stream_write(client.stream, content, 600 * 1024);
+    for (unsigned at = 0; at < 3; at++) {
+        assert_in_range(pull_all(&client, at, flying[at]), 32 * 1024, 64 * 1024);
+        assert_false(mux_link_wants_output(client.links[at]));
+    }
+    /* Bytes wait, and no link has room. */
+    assert_true(client.session->growth.pressed_us != 0);
+    /* The first link's come late, and all others after them: still each goes on when it is heard
+     * that its own have arrived. */
+    now += RTT;
+    for (unsigned at = 3; at-- > 0;) {
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(land(&server, at, &flying[at][i]), 0);
+        carry(&server, &client, at);
+        assert_true(mux_link_wants_output(client.links[at]));
+    }
+    for (int i = 0; i < 20; i++) {
+        now += RTT;
+        exchange();
+    }
+    assert_int_equal(server.received, 600 * 1024);
+}
+
+/* Bulk waits although the lead, which messages use, has nothing to do. */
+static void a_lead_that_is_kept_free_has_no_room(void **state)
+{
+    (void)state;
+    static struct flying flying;
+    struct mux_stream *bulk;
+    unsigned lead;
+
+    open_stream();
+    bulk = client.stream;
+    open_stream();
+    lead = lead_of(&client);
+    mux_stream_write(client.stream, content, 100);
+    mux_stream_write(bulk, content, 600 * 1024);
+    while (pull(&client, lead, &flying) > 0)
+        ;
+    for (unsigned at = 0; at < 3; at++)
+        if (at != lead)
+            assert_true(pull(&client, at, &flying) > 0);
+    assert_true(client.session->growth.pressed_us != 0);
+}
+
 static void what_a_lost_link_had_goes_over_the_others(void **state)
 {
     (void)state;
@@ -874,6 +941,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_LINKS(bulk_goes_over_all_links_and_arrives_in_order),
+        WITH_LINKS(little_waits_where_tcp_ends_in_between),
+        WITH_LINKS(a_lead_that_is_kept_free_has_no_room),
         WITH_LINKS(what_a_lost_link_had_goes_over_the_others),
         WITH_LINKS(a_lost_lead_takes_no_message_along),
         WITH_LINKS(a_stream_stays_on_the_lead_until_it_is_known),
