@@ -53,7 +53,8 @@ uint64_t mux_core_distance_us(const struct mux_session *session)
         if (link && !link->suspect && link->rtt_min_us > longest)
             longest = link->rtt_min_us;
     }
-    return longest;
+    /* What comes over several links waits for the one that is just sending something again. */
+    return mux_core_has_choice(session) ? 2 * longest : longest;
 }
 
 int mux_core_broken(struct mux_session *session, const char *reason)

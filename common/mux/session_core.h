@@ -206,7 +206,9 @@ static inline bool mux_core_has_choice(const struct mux_session *session)
 {
     return session->up_count > 1;
 }
-/* The longest of the links' shortest round trips, of those that answer; 0: none was measured. */
+/* How long it may take until what is sent has come, as far as that is the path's doing: the longest
+ * of the shortest round trips of links that answer, and twice that when there are several; 0: none
+ * was measured. */
 uint64_t mux_core_distance_us(const struct mux_session *session);
 /* The kernel's round trip is to something in between that ends TCP, such as an ingress. */
 static inline bool mux_core_is_path_hidden(const struct mux_link *link)

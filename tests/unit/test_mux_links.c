@@ -328,6 +328,20 @@ static void little_waits_where_tcp_ends_in_between(void **state)
     assert_int_equal(server.received, 600 * 1024);
 }
 
+/* A stream's window covers the time that it takes to send something again on one of them. */
+static void several_links_are_twice_as_far(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < 3; at++)
+        client.links[at]->rtt_min_us = RTT + at * MS;
+    assert_int_equal(mux_core_distance_us(client.session), 2 * (RTT + 2 * MS));
+    client.links[2]->suspect = true;
+    assert_int_equal(mux_core_distance_us(client.session), 2 * (RTT + MS));
+    drop(1);
+    drop(2);
+    assert_int_equal(mux_core_distance_us(client.session), RTT);
+}
+
 /* Bulk waits although the lead, which messages use, has nothing to do. */
 static void a_lead_that_is_kept_free_has_no_room(void **state)
 {
@@ -942,6 +956,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_LINKS(bulk_goes_over_all_links_and_arrives_in_order),
         WITH_LINKS(little_waits_where_tcp_ends_in_between),
+        WITH_LINKS(several_links_are_twice_as_far),
         WITH_LINKS(a_lead_that_is_kept_free_has_no_room),
         WITH_LINKS(what_a_lost_link_had_goes_over_the_others),
         WITH_LINKS(a_lost_lead_takes_no_message_along),
