@@ -24,6 +24,8 @@ enum {
     /* Streams that wait for suspect links are looked for so often: what may be sent a second time
      * grows, and the other link that had it may end. */
     RESCUE_US = 50 * MS,
+    /* But never more often than this, however often the peer says SUSPECT. */
+    RESCUE_LEAST_US = 2 * MS,
     /* What a link has that has been suspect for so long is as good as lost. */
     SURE_US = 500 * MS,
     LOSSY_US = 10 * 1000 * MS,
@@ -188,6 +190,7 @@ static void rescue(struct mux_stream *stream)
 
 void mux_schedule_rescue(struct mux_session *session)
 {
+    const uint64_t least_us = session->rescued_us + RESCUE_LEAST_US;
     struct mux_stream *stream;
 
     session->rescue_us = 0;
@@ -196,7 +199,14 @@ void mux_schedule_rescue(struct mux_session *session)
         if (link && link->suspect && session->in_flight[i] > 0 && mux_schedule_has_other(link))
             session->rescue_us = session->now_us + RESCUE_US;
     }
-    for (size_t at = 0; session->rescue_us != 0 && (stream = idmap_next(&session->streams, &at));)
+    if (session->rescue_us == 0)
+        return;
+    if (session->rescued_us != 0 && session->now_us < least_us) {
+        session->rescue_us = least_us;
+        return;
+    }
+    session->rescued_us = session->now_us;
+    for (size_t at = 0; (stream = idmap_next(&session->streams, &at));)
         rescue(stream);
 }
 

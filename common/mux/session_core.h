@@ -169,6 +169,7 @@ struct mux_session {
     uint64_t credit_us;      /* when the delayed credits must go out; 0: none wait */
     uint64_t starved_us;     /* when to look for memory again; 0: nobody starves */
     uint64_t rescue_us;      /* when to look again at what suspect links have; 0: there are none */
+    uint64_t rescued_us;     /* when they were looked at; 0: never */
     uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */
     uint64_t unacknowledged; /* bytes sent and not yet consumed by the peer, all streams */
     uint64_t fresh_us;       /* since when streams have been in fresh */

@@ -638,6 +638,30 @@ static void a_second_link_may_be_silent_too(void **state)
     assert_int_equal(server.received, 100);
 }
 
+/* All streams are looked at for it: not as often as a peer likes. */
+static void suspicions_in_a_row_cost_one_look(void **state)
+{
+    (void)state;
+    static struct flying lost;
+
+    open_stream();
+    mux_stream_write(client.stream, content, 100);
+    assert_true(pull(&client, lead_of(&client), &lost) > 100);
+    mux_schedule_suspect(client.links[lead_of(&client)], true);
+    const uint64_t looked = client.session->rescued_us;
+    assert_int_equal(looked, now);
+    now += MS;
+    client.session->now_us = now;
+    mux_schedule_suspect(client.links[lead_of(&client)], true);
+    assert_int_equal(client.session->rescued_us, looked);
+    assert_int_equal(mux_session_deadline(client.session), looked + 2 * MS);
+    now += MS;
+    assert_int_equal(mux_session_tick(client.session, now), 0);
+    assert_int_equal(client.session->rescued_us, now);
+    exchange();
+    assert_int_equal(server.received, 100);
+}
+
 static void small_messages_go_twice_where_segments_get_lost(void **state)
 {
     (void)state;
@@ -969,6 +993,7 @@ int main(void)
         WITH_LINKS(a_link_is_pinged_after_the_last_bytes),
         WITH_LINKS(a_link_that_takes_nothing_is_suspect),
         WITH_LINKS(a_second_link_may_be_silent_too),
+        WITH_LINKS(suspicions_in_a_row_cost_one_look),
         WITH_LINKS(small_messages_go_twice_where_segments_get_lost),
         WITH_LINKS(a_window_that_was_lost_is_said_again),
         WITH_LINKS(a_window_from_before_a_shrink_gives_nothing_back),
