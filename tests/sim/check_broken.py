@@ -220,7 +220,10 @@ class Builder:
 
 
 def run(program, seeds):
-    done = subprocess.run([program, "--seeds", "0", str(seeds)], capture_output=True, text=True, timeout=300, check=False)
+    try:
+        done = subprocess.run([program, "--seeds", "0", str(seeds)], capture_output=True, text=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired:
+        return None
     found = re.search(r"^seed (\d+): (.*?)(?: \(replay|$)", done.stdout, re.M)
     if found:
         return int(found.group(1)) + 1, found.group(2)

@@ -431,8 +431,10 @@ static void add_noise(struct end *end, struct byte_writer *w)
 static const struct mux_stream *live_stream(struct end *end)
 {
     const struct mux_session *session = end->session;
-    size_t skip = (size_t)random_below(&end->world->random, session->streams.count);
     size_t at = 0;
+    /* Of a peer that crumbles its bytes, the first one gets them all. */
+    size_t skip =
+        end->crumbles ? 0 : (size_t)random_below(&end->world->random, session->streams.count);
 
     for (const struct mux_stream *stream; (stream = idmap_next(&session->streams, &at));)
         if (skip-- == 0)
@@ -547,8 +549,10 @@ static void add_fitting_credit(struct end *end, struct byte_writer *w)
     if (low < window->received)
         low = window->received;
     if (window->shrinking && random_chance(r, 500)) {
-        mux_frame_write_limit(w, version, MUX_LIMIT, stream->id,
-                              low + random_below(r, window->limit - low + 1),
+        uint64_t limit = low + random_below(r, window->limit - low + 1);
+        if (random_chance(r, 30))
+            limit = random_below(r, low + 1); /* less than has come */
+        mux_frame_write_limit(w, version, MUX_LIMIT, stream->id, limit,
                               stream->shrinks - random_chance(r, 100));
     } else if (stream->id != 0 && random_chance(r, 200)) {
         mux_frame_write_limit(w, version, MUX_SHRINK, stream->id, consumed,
@@ -871,9 +875,12 @@ bool hostile_run(struct world *world, uint64_t seed, bool trace_on, struct total
         memset(end->apps, 0, sizeof end->apps);
         end->last_open = 0;
         end->idle = true;
+        struct mux_settings settings = end->settings;
+        end->crumbles = random_chance(&world->random, 50);
+        if (end->crumbles)
+            settings.window.initial = 64 * 1024;
         end->session =
-            mux_session_new(&end->settings, &session_callbacks, end, &key, &end->pool, &end->share);
-        end->crumbles = random_chance(&world->random, 30);
+            mux_session_new(&settings, &session_callbacks, end, &key, &end->pool, &end->share);
         greet(end, &key, false);
         if (random_chance(&world->random, 200))
             end->session->last_stream = UINT32_MAX - (uint32_t)random_scaled(&world->random, 0, 20);
