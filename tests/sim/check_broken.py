@@ -7,6 +7,7 @@
 Builds base/, mux/ and the simulation in DIRECTORY with each entry of BROKEN and runs up to SEEDS seeds. Says by which invariant
 the copy was caught, and after how many seeds; exits with 1 if one was not, or if the unbroken copy fails.
 """
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -204,17 +205,18 @@ class Builder:
         self._cc("-std=c11", "-D_GNU_SOURCE", "-O2", "-w", f"-I{self.directory}", "-c", "-o", to, source)
         return to
 
-    def build(self, file=None, old=None, new=None):
+    def build(self, name, file=None, old=None, new=None):
+        """name: of what this makes, so that several can be made at a time."""
         objects = dict(self.objects)
         if file:
             source = (self.directory / "mux" / file).resolve()
             text = source.read_text(encoding="utf-8")
             assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
             # Beside the whole one, for it to find what it includes.
-            broken = source.with_name("broken-" + source.name)
+            broken = source.with_name(f"broken-{name}-{source.name}")
             broken.write_text(text.replace(old, new), encoding="utf-8")
             objects[source] = self._compile(broken, broken.with_suffix(".o"))
-        program = self.directory / "sim-program"
+        program = self.directory / f"sim-program-{name}"
         self._cc("-o", program, *objects.values())
         return program
 
@@ -237,16 +239,17 @@ def main():
     seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 20000
     failed = 0
     builder = Builder(directory)
-    if run(builder.build(), min(seeds, 500)):
+    if run(builder.build("whole"), min(seeds, 500)):
         print("the copy that is not broken fails")
         failed += 1
-    for what, change in BROKEN.items():
-        caught = run(builder.build(*change), seeds)
-        if caught:
-            print(f"{what}: caught after {caught[0] or '?'} seeds: {caught[1]}")
-        else:
-            print(f"{what}: NOT CAUGHT in {seeds} seeds")
-            failed += 1
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda at: run(builder.build(at[0], *at[1]), seeds), enumerate(BROKEN.values()))
+        for what, caught in zip(BROKEN, results):
+            if caught:
+                print(f"{what}: caught after {caught[0] or '?'} seeds: {caught[1]}", flush=True)
+            else:
+                print(f"{what}: NOT CAUGHT in {seeds} seeds", flush=True)
+                failed += 1
     return 1 if failed else 0
 
 
