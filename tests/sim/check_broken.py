@@ -2,12 +2,14 @@
 """Breaks the tunnel protocol on purpose, one place at a time, and checks that the simulation notices.
 
     tests/sim/check_broken.py DIRECTORY [SEEDS]
+    tests/sim/check_broken.py --record DIRECTORY   and writes down the seeds that caught them, for the next time to begin with
     tests/sim/check_broken.py --fit            only whether each change still fits today's code
 
 Builds base/, mux/ and the simulation in DIRECTORY with each entry of BROKEN and runs up to SEEDS seeds. Says by which invariant
-the copy was caught, and after how many seeds; exits with 1 if one was not, or if the unbroken copy fails.
+the copy was caught, and by which seed; exits with 1 if one was not, or if the unbroken copy fails.
 """
 import concurrent.futures
+import json
 import os
 import pathlib
 import re
@@ -16,6 +18,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# By what is wrong. A seed does something else once the simulation, or what it simulates, has changed.
+KNOWN = ROOT / "tests/sim/broken_seeds.json"
 
 # What is wrong -> (file in common/mux, its text, the text instead).
 #
@@ -221,9 +225,9 @@ class Builder:
         return program
 
 
-def run(program, seeds):
+def run(program, seeds, first=0):
     try:
-        done = subprocess.run([program, "--seeds", "0", str(seeds)], capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run([program, "--seeds", str(first), str(seeds)], capture_output=True, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired:
         return None
     found = re.search(r"^seed (\d+): (.*?)(?: \(replay|$)", done.stdout, re.M)
@@ -232,24 +236,36 @@ def run(program, seeds):
     return (None, "it crashed: " + done.stderr.strip()[-200:]) if done.returncode not in (0, 1) else None
 
 
+def catch(program, seeds, known):
+    """At the seed that caught this copy before, if it does so still; else from the first one on."""
+    return (known is not None and run(program, 1, known)) or run(program, seeds)
+
+
 def main():
     if sys.argv[1:] == ["--fit"]:
         return fit()
-    directory = pathlib.Path(sys.argv[1]).resolve()
-    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 20000
+    record = sys.argv[1] == "--record"
+    arguments = sys.argv[2:] if record else sys.argv[1:]
+    directory = pathlib.Path(arguments[0]).resolve()
+    seeds = int(arguments[1]) if len(arguments) > 1 else 20000
     failed = 0
+    known = json.loads(KNOWN.read_text(encoding="utf-8"))
+    found = {}
     builder = Builder(directory)
     if run(builder.build("whole"), min(seeds, 500)):
         print("the copy that is not broken fails")
         failed += 1
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda at: run(builder.build(at[0], *at[1]), seeds), enumerate(BROKEN.values()))
+        results = pool.map(lambda at: catch(builder.build(at[0], *at[1][1]), seeds, known.get(at[1][0])), enumerate(BROKEN.items()))
         for what, caught in zip(BROKEN, results):
             if caught:
-                print(f"{what}: caught after {caught[0] or '?'} seeds: {caught[1]}", flush=True)
+                print(f"{what}: caught by seed {caught[0] - 1 if caught[0] else '?'}: {caught[1]}", flush=True)
+                found[what] = caught[0] - 1 if caught[0] else None
             else:
                 print(f"{what}: NOT CAUGHT in {seeds} seeds", flush=True)
                 failed += 1
+    if record:
+        KNOWN.write_text(json.dumps({what: seed for what, seed in found.items() if seed is not None}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return 1 if failed else 0
 
 
