@@ -45,25 +45,16 @@ class Client:
     def _take(self, size):
         """So many bytes of the link: the payload of WebSocket messages, whatever their boundaries."""
         while len(self.pending) < size:
-            head = self._exactly(2)
+            head = ws.exactly(self.sock, 2)
             length = head[1] & 127
             if length > 125:
-                length = int.from_bytes(self._exactly(2 if length == 126 else 8), "big")
-            payload = self._exactly(length)
+                length = int.from_bytes(ws.exactly(self.sock, 2 if length == 126 else 8), "big")
+            payload = ws.exactly(self.sock, length)
             if head[0] & 15 == 8:
                 raise EOFError(payload)
             self.pending += payload
         taken, self.pending = self.pending[:size], self.pending[size:]
         return taken
-
-    def _exactly(self, size):
-        data = b""
-        while len(data) < size:
-            got = self.sock.recv(size - len(data))
-            if not got:
-                raise EOFError
-            data += got
-        return data
 
     def frame(self, kinds):
         """(type, payload) of the next frame that is one of those."""

@@ -94,6 +94,17 @@ def accept(sock):
                  f"Sec-WebSocket-Accept: {answer}\r\n\r\n".encode())
 
 
+def exactly(sock, size):
+    """So many bytes; EOFError when the connection ends before."""
+    data = b""
+    while len(data) < size:
+        got = sock.recv(size - len(data))
+        if not got:
+            raise EOFError
+        data += got
+    return data
+
+
 def closed_within(sock, seconds):
     """True when the other side ends the connection in that time, whatever it sends before."""
     sock.settimeout(seconds)
