@@ -233,6 +233,5 @@ struct mux_link_facts mux_link_facts(const struct mux_link *link)
         .in_flight = link->session->in_flight[link->slot],
         .sent_again = link->sent_again,
         .padding = link->padding,
-        .path = link->path,
     };
 }

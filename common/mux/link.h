@@ -88,6 +88,5 @@ struct mux_link_facts {
     uint64_t in_flight;  /* bytes of streams that are on their way to the peer */
     uint64_t sent_again; /* bytes of streams that went over it a second time */
     uint64_t padding;    /* bytes of mux_link_pad() that are still to be sent */
-    struct mux_path path;
 };
 struct mux_link_facts mux_link_facts(const struct mux_link *link);

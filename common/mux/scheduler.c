@@ -28,7 +28,6 @@ enum {
     RESCUE_LEAST_US = 2 * MS,
     /* What a link has that has been suspect for so long is as good as lost. */
     SURE_US = 500 * MS,
-    LOSSY_US = 10 * 1000 * MS,
 };
 
 static bool is_healthy(const struct mux_link *link)
@@ -567,8 +566,7 @@ static void double_message(struct mux_link *link, struct mux_stream *stream, siz
     struct mux_session *session = link->session;
 
     session->quick_us = session->now_us;
-    if (size <= DOUBLE_MESSAGE && session->lossy_us != 0 &&
-        session->now_us - session->lossy_us < LOSSY_US && mux_schedule_has_other(link))
+    if (size <= DOUBLE_MESSAGE && mux_core_is_lossy(session) && mux_schedule_has_other(link))
         want_again(stream, link->slot, false);
 }
 

@@ -10,9 +10,6 @@
 #include "mux/session_core.h"
 #include "mux/stream_internal.h"
 
-/* So long after a segment was sent again a path counts as one that loses. */
-enum { LOSSY_US = 10 * 1000 * 1000 };
-
 void mux_settings_default(struct mux_settings *settings)
 {
     memset(settings, 0, sizeof *settings);
@@ -153,7 +150,7 @@ static void look_at_growth(struct mux_session *session)
 {
     struct mux_growth_facts facts = {
         .now_us = session->now_us,
-        .lossy = session->lossy_us != 0 && session->now_us - session->lossy_us < LOSSY_US,
+        .lossy = mux_core_is_lossy(session),
         .retransmitted = session->retransmitted,
         .links = session->up_count,
         .most = session->settings.links_max,

@@ -225,6 +225,12 @@ static inline bool mux_core_is_small(const struct mux_stream *stream)
 /* The stream, which is in no line, has got something to send: it gets into one, and who serves that
  * is told. */
 void mux_core_enter(struct mux_stream *stream);
+/* A segment was sent again lately: what is on its way may get lost. */
+#define MUX_LOSSY_US (10u * 1000 * 1000)
+static inline bool mux_core_is_lossy(const struct mux_session *session)
+{
+    return session->lossy_us != 0 && session->now_us - session->lossy_us < MUX_LOSSY_US;
+}
 /* Whether the peer knows the stream, in whatever order frames may reach it. */
 static inline bool mux_core_is_known(const struct mux_stream *stream)
 {

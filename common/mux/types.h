@@ -49,9 +49,7 @@ enum mux_want {
 
 /* What the kernel knows of the path of a link; 0 is unknown. */
 struct mux_path {
-    uint64_t rate;          /* bytes/s that it delivers */
     uint64_t retransmitted; /* segments, in all */
-    uint32_t unsent;        /* bytes in the kernel's queue */
     uint32_t round_trip_us; /* of the TCP connection, the shortest */
 };
 

@@ -486,9 +486,7 @@ static void measure_pace(struct link *link)
     bound_unsent(link);
     count_retransmitted(link, &sample);
     if (link->mux) {
-        const struct mux_path path = {.rate = sample.rate,
-                                      .retransmitted = sample.retransmitted_segments,
-                                      .unsent = sample.unsent,
+        const struct mux_path path = {.retransmitted = sample.retransmitted_segments,
                                       .round_trip_us = sample.shortest_round_trip_us
                                                            ? sample.shortest_round_trip_us
                                                            : sample.round_trip_us};
