@@ -58,6 +58,8 @@ struct layer {
     BIO *out;
 };
 
+enum { LAYERS_MAX = 2 };
+
 struct player {
     int listener;
     struct socket_address address;
@@ -68,7 +70,7 @@ struct player {
     size_t count;
     size_t at;
     SSL_CTX *context;
-    struct layer layers[2];
+    struct layer layers[LAYERS_MAX];
     size_t layer_count;
     bool securing;
     char *heard;
@@ -173,7 +175,7 @@ static void put_above(struct player *player, size_t level, const void *bytes, si
     uint8_t plain[16384];
     int got;
 
-    if (level == player->layer_count) {
+    if (level == player->layer_count || level >= LAYERS_MAX) {
         assert_true(player->heard_size + size <= HEARD_MAX);
         memcpy(player->heard + player->heard_size, bytes, size);
         player->heard_size += size;
