@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 
 from harness import process
@@ -85,6 +86,23 @@ def go_example():
         path = directory() / f"go-example-{_digest([source, *(HERE / 'clients' / 'go').glob('go.*')])}"
         if not path.exists():
             process.run([ROOT / "scripts" / "build-go-clients", path, source], deadline=600)
+        return path
+
+
+def old_programs(commit):
+    """The build directory of both programs as they were at a commit; None where the history is not at hand."""
+    if subprocess.run(["git", "-C", ROOT, "cat-file", "-e", f"{commit}^{{commit}}"], check=False, stderr=subprocess.DEVNULL).returncode:
+        return None
+    with Lock():
+        path = directory() / f"programs-{commit}"
+        if not path.exists():
+            with tempfile.TemporaryDirectory(dir=directory()) as source:
+                archive = subprocess.run(["git", "-C", ROOT, "archive", commit], check=True, stdout=subprocess.PIPE).stdout
+                subprocess.run(["tar", "-x", "-C", source], check=True, input=archive)
+                part = pathlib.Path(tempfile.mkdtemp(prefix="programs.part.", dir=directory()))
+                process.run(["meson", "setup", part, source], deadline=120)
+                process.run(["ninja", "-C", part, "tunnel-client/tunnel-client", "tunnel-server/tunnel-server"], deadline=600)
+            os.replace(part, path)
         return path
 
 
