@@ -12,6 +12,8 @@ static const char usage_text[] =
     "       load bulk-up    --target HOST:PORT [--streams N] [--seconds S] [--warmup S] [--check]\n"
     "       load bulk-down  --target HOST:PORT [--streams N] [--seconds S] [--warmup S] [--check]\n"
     "       load ping       --target HOST:PORT [--size BYTES] [--seconds S]\n"
+    "       load exchange   --target HOST:PORT [--size BYTES] [--seconds S] [--warmup S]"
+    " [--streams N] [--in-flight N]\n"
     "       load messages   --target HOST:PORT [--size BYTES] [--seconds S] [--interval-ms MS]"
     " [--streams N]\n"
     "       load churn      --target HOST:PORT [--streams WORKERS] [--seconds S]\n"
@@ -39,6 +41,7 @@ static const struct command {
     {"bulk-down", bulk_down},    {"ping", load_ping},
     {"messages", load_messages}, {"churn", load_churn},
     {"hold", load_hold},         {"half-close", load_half_close},
+    {"exchange", load_exchange},
 };
 
 static const struct command *find_command(const char *name)
@@ -63,15 +66,11 @@ static double number(const char *option, const char *text, double low, double hi
 static int parse_options(int argc, char **argv, struct load_options *options)
 {
     static const struct option table[] = {
-        {"listen", required_argument, NULL, 't'},
-        {"target", required_argument, NULL, 't'},
-        {"streams", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 's'},
-        {"warmup", required_argument, NULL, 'w'},
-        {"size", required_argument, NULL, 'b'},
-        {"interval-ms", required_argument, NULL, 'i'},
-        {"check", no_argument, NULL, 'c'},
-        {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 't'},    {"target", required_argument, NULL, 't'},
+        {"streams", required_argument, NULL, 'n'},   {"seconds", required_argument, NULL, 's'},
+        {"warmup", required_argument, NULL, 'w'},    {"size", required_argument, NULL, 'b'},
+        {"in-flight", required_argument, NULL, 'f'}, {"interval-ms", required_argument, NULL, 'i'},
+        {"check", no_argument, NULL, 'c'},           {NULL, 0, NULL, 0},
     };
     int letter, bad = 0;
 
@@ -96,6 +95,10 @@ static int parse_options(int argc, char **argv, struct load_options *options)
             options->size = (int)number("size", optarg, 1, 65536);
             bad = options->size < 0;
             break;
+        case 'f':
+            options->in_flight = (int)number("in-flight", optarg, 1, 1000);
+            bad = options->in_flight < 0;
+            break;
         case 'i':
             options->interval_ms = number("interval-ms", optarg, 0.1, 60000);
             bad = options->interval_ms < 0;
@@ -113,7 +116,7 @@ static int parse_options(int argc, char **argv, struct load_options *options)
 int main(int argc, char **argv)
 {
     struct load_options options = {
-        .streams = 1, .seconds = 3, .warmup = 1, .size = 128, .interval_ms = 20};
+        .streams = 1, .seconds = 3, .warmup = 1, .size = 128, .in_flight = 1, .interval_ms = 20};
     const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
 
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {

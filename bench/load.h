@@ -25,10 +25,11 @@ enum { LOAD_BLOCK = 256 * 1024 }; /* one read or write of bulk data */
 
 struct load_options {
     struct sockaddr_in address; /* to listen on (serve) or to connect to (all others) */
-    int streams;                /* bulk, messages, hold: connections; churn: workers */
+    int streams;                /* bulk, exchange, messages, hold: connections; churn: workers */
     double seconds;             /* length of the measurement */
-    double warmup;              /* bulk: seconds before the measurement */
-    int size;                   /* ping, messages: bytes */
+    double warmup;              /* bulk, exchange: seconds before the measurement */
+    int size;                   /* ping, exchange, messages: bytes */
+    int in_flight;              /* exchange: messages under way on each connection */
     double interval_ms;         /* messages: between two of a connection */
     int check;                  /* bulk: the receiver compares every byte */
 };
@@ -56,7 +57,10 @@ int load_bulk(const struct load_options *options, int up);
 /* "longest_pause_ms" of bulk: the longest time in which nothing arrived on one of the streams. */
 
 int load_messages(
-    const struct load_options *options);            /* at fixed times, until SIGTERM or the end */
+    const struct load_options *options); /* at fixed times, until SIGTERM or the end */
+/* Messages on all streams at once, each sent when an earlier one is back. Prints two lines, as
+ * load_bulk() does. */
+int load_exchange(const struct load_options *options);
 int load_ping(const struct load_options *options);  /* one round trip after another */
 int load_churn(const struct load_options *options); /* connect, echo, close, over and over */
 int load_hold(const struct load_options *options);  /* idle connections until SIGTERM */

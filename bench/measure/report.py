@@ -10,16 +10,17 @@ BASELINE = "stunnel"
 
 @dataclasses.dataclass
 class Target:
-    kind: str   # "ratio": to the baseline; "absolute"
+    kind: str   # "ratio": to a profile; "absolute"
     least: bool  # at least, or at most
     value: float
     text: str
+    to: str = BASELINE  # with "ratio": that profile
 
-    def met(self, ours, baseline):
-        """True, False, or None when it cannot be told."""
-        if ours is None or (self.kind == "ratio" and not baseline):
+    def met(self, ours, other):
+        """True, False, or None when it cannot be told. other: the figure of the profile `to`."""
+        if ours is None or (self.kind == "ratio" and not other):
             return None
-        figure = ours / baseline if self.kind == "ratio" else ours
+        figure = ours / other if self.kind == "ratio" else ours
         return figure >= self.value if self.least else figure <= self.value
 
 
@@ -40,6 +41,18 @@ def _at_most(ratio):
     return Target("ratio", False, ratio, f"<= {ratio}x {BASELINE}")
 
 
+def _small(connections, in_flight, least=None):
+    """The two rows of one count of connections."""
+    title = f"128 bytes on {connections} connection{'s' if connections > 1 else ''}, {in_flight} in flight"
+    most = Target("absolute", False, 8, "<= 8") if connections > 16 and in_flight == 1 else None
+    return [Row(f"small_{connections}_{in_flight}", f"{title}, round trips per s", 0, least),
+            Row(f"small_{connections}_{in_flight}_cpu", f"{title}, CPU s per million", 1, most)]
+
+
+def _than(ratio, profile):
+    return Target("ratio", True, ratio, f">= {ratio}x {profile}", profile)
+
+
 ROWS = [
     Row("up1", "1 stream up, Gbit/s", 2, _at_least(1.7)),
     Row("down1", "1 stream down, Gbit/s", 2, _at_least(1.7)),
@@ -49,9 +62,17 @@ ROWS = [
     Row("down1_cpu_per_gb", "CPU s/GB, 1 stream down", 2, _at_most(0.45)),
     Row("up4_cpu_per_gb", "CPU s/GB, 4 streams up", 2),
     Row("down4_cpu_per_gb", "CPU s/GB, 4 streams down", 2),
+    *_small(1, 1, _than(1.0, "wstunnel")),
+    *_small(16, 1, _than(1.2, "wstunnel")),
+    *_small(256, 1, _than(0.5, "direct")),
+    *_small(1500, 1, _than(0.5, "direct")),
+    *_small(1, 8),
+    *_small(16, 8),
+    *_small(256, 8),
+    *_small(1500, 8),
     Row("ping_p50", "ping idle p50, us", 0, _at_most(1.0)),
     Row("ping_p99", "ping idle p99, us", 0),
-    Row("ping_bulk_p50", "ping beside bulk up p50, us", 0),
+    Row("ping_bulk_p50", "ping beside bulk up p50, us", 0, _at_most(2.0)),
     Row("ping_bulk_p99", "ping beside bulk up p99, us", 0, Target("absolute", False, 1000, "<= 1000")),
     Row("ping_bulk_rate", "the bulk stream beside ping, Gbit/s", 2),
     Row("delay_up1", "1 stream up over 50 ms, Gbit/s", 2, _at_least(1.8)),
@@ -70,8 +91,8 @@ ROWS = [
 ]
 
 KAFKA_ROWS = [
-    Row("produce", "produce, MB/s", 1, Target("ratio", True, 0.8, ">= 0.8x direct")),
-    Row("consume", "consume, MB/s", 1, Target("ratio", True, 0.6, ">= 0.6x direct")),
+    Row("produce", "produce, MB/s", 1, Target("ratio", True, 0.8, ">= 0.8x direct", "direct")),
+    Row("consume", "consume, MB/s", 1, Target("ratio", True, 0.6, ">= 0.6x direct", "direct")),
     Row("produce_cpu_per_gb", "tunnel's CPU s/GB, produce", 2, ratio=False),
     Row("consume_cpu_per_gb", "tunnel's CPU s/GB, consume", 2, ratio=False),
 ]
@@ -95,10 +116,10 @@ def table(header, lines):
         yield "| " + " | ".join(line) + " |"
 
 
-def _verdict(row, figures, baseline):
+def _verdict(row, figures):
     if row.target is None or OURS not in figures:
         return ""
-    met = row.target.met(figures[OURS].get(row.key), figures.get(baseline, {}).get(row.key))
+    met = row.target.met(figures[OURS].get(row.key), figures.get(row.target.to, {}).get(row.key))
     return {True: " met", False: " **missed**", None: ""}[met]
 
 
@@ -108,12 +129,13 @@ def markdown(figures, profiles, rows=None, baseline=BASELINE):
     absolute, ratios = [], []
     for row in rows:
         values = [figures.get(profile, {}).get(row.key) for profile in profiles]
-        target = (row.target.text if row.target else "") + _verdict(row, figures, baseline)
+        target = (row.target.text if row.target else "") + _verdict(row, figures)
         absolute.append([row.title, *("-" if v is None else f"{v:.{row.digits}f}" for v in values),
                          target])
         base = figures.get(baseline, {}).get(row.key)
         if row.ratio and base:
-            of_ratio = target if row.target and row.target.kind == "ratio" else ""
+            is_ours = row.target and row.target.kind == "ratio" and row.target.to == baseline
+            of_ratio = target if is_ours else ""
             ratios.append([row.title, *("-" if v is None else f"{v / base:.2f}" for v in values),
                            of_ratio])
     yield from table(["median", *profiles, "target"], absolute)

@@ -1,5 +1,6 @@
 """What is measured of one profile in one round. Every group stands for itself and may fail alone."""
 
+import itertools
 import time
 
 from measure import load
@@ -9,6 +10,9 @@ from measure.tunnel import Tunnel
 DELAY_MS = 25        # each way
 IDLE_CONNECTIONS = 1000
 CHURN_WORKERS = 8
+SMALL_BYTES = 128
+SMALL_CONNECTIONS = (1, 16, 256, 1500)
+SMALL_IN_FLIGHT = (1, 8)  # on each connection
 SETTLE_SECONDS = 1   # between the last bulk byte and the look at the memory
 
 
@@ -46,6 +50,24 @@ def bulk(bench, profile, settings, results):
         if tunnel.ends:
             time.sleep(SETTLE_SECONDS)
             _memory(tunnel, "after_bulk", results)
+
+
+def small(bench, profile, settings, results):
+    """Round trips a second, and CPU seconds per 10^6 of them over just that time."""
+    with Tunnel(bench, profile) as tunnel:
+        for connections, in_flight in itertools.product(SMALL_CONNECTIONS, SMALL_IN_FLIGHT):
+            with load.Load(bench.build, "exchange", tunnel.address, streams=connections,
+                           in_flight=in_flight, size=SMALL_BYTES, seconds=settings.seconds,
+                           warmup=settings.warmup) as exchange:
+                exchange.line(settings.warmup)
+                before = tunnel.cpu_seconds()
+                result = exchange.line(settings.seconds)
+                after = tunnel.cpu_seconds()
+                exchange.finish()
+            key = f"small_{connections}_{in_flight}"
+            results[key] = result["per_s"]
+            if tunnel.ends and result["round_trips"]:
+                results[f"{key}_cpu"] = (after - before) / (result["round_trips"] / 1e6)
 
 
 def ping(bench, profile, settings, results):
@@ -93,7 +115,7 @@ def memory(bench, profile, _settings, results):
             hold.finish()
 
 
-GROUPS = {"bulk": bulk, "ping": ping, "delay": delay, "connects": connects, "memory": memory}
+GROUPS = {"bulk": bulk, "small": small, "ping": ping, "delay": delay, "connects": connects, "memory": memory}
 
 
 def measure(bench, profile, groups, settings, say):
