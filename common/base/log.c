@@ -204,10 +204,10 @@ static void format_line(struct line *line, enum log_format format, uint64_t now_
     put_tail(line, json ? "}\n" : "\n");
 }
 
-static bool write_log_line(struct log *log, const struct line *line)
+static bool write_log_bytes(struct log *log, const char *bytes, size_t size)
 {
     if (log->settings.sink) {
-        log->settings.sink(log->settings.sink_context, line->bytes, line->size);
+        log->settings.sink(log->settings.sink_context, bytes, size);
         return true;
     }
 
@@ -216,34 +216,80 @@ static bool write_log_line(struct log *log, const struct line *line)
     ssize_t written = -1;
     if (poll(&ready, 1, log->lost > 0 ? 0 : STUCK_WAIT_MS) == 1) {
         do {
-            written = write(log->settings.fd, line->bytes, line->size);
+            written = write(log->settings.fd, bytes, size);
         } while (written < 0 && errno == EINTR);
     }
-    return written == (ssize_t)line->size;
+    return written == (ssize_t)size;
+}
+
+/* Behind what has just got through. */
+static void report_lost(struct log *log)
+{
+    struct log_field field = log_u64("lines", log->lost);
+    struct line line;
+
+    format_line(&line, log->settings.format, log->settings.now_us(log->settings.now_context),
+                LOG_LEVEL_WARNING, "log_lost",
+                "Lines were lost because the log could not be written", &field, 1);
+    uint64_t lost = log->lost;
+    log->lost = 0;
+    if (!write_log_bytes(log, line.bytes, line.size))
+        log->lost = lost;
+}
+
+void log_write_out(struct log *log)
+{
+    struct log_gathered *gathered = &log->gathered;
+
+    if (gathered->size == 0)
+        return;
+    bool written = write_log_bytes(log, gathered->bytes, gathered->size);
+    for (size_t level = 0; level < sizeof gathered->lines / sizeof gathered->lines[0]; level++) {
+        uint32_t lines = gathered->lines[level];
+        gathered->lines[level] = 0;
+        if (written) {
+            log->counts.lines[level] += lines;
+        } else {
+            log->lost += lines;
+            log->counts.lost += lines;
+        }
+    }
+    gathered->size = 0;
+    if (written && log->lost > 0)
+        report_lost(log);
+}
+
+void log_gather(struct log *log, void (*ask)(void *context), void *context)
+{
+    log_write_out(log);
+    log->gathered.ask = ask;
+    log->gathered.context = context;
+}
+
+/* A sink gets line by line. */
+static bool may_wait(const struct log *log, enum log_level level)
+{
+    return log->gathered.ask && level == LOG_LEVEL_INFO && !log_enabled(log, LOG_LEVEL_DEBUG) &&
+           !log->settings.sink;
 }
 
 static void emit(struct log *log, uint64_t now_us, enum log_level level, const char *event,
                  const char *message, const struct log_field *fields, size_t count)
 {
+    struct log_gathered *gathered = &log->gathered;
     struct line line;
 
     format_line(&line, log->settings.format, now_us, level, event, message, fields, count);
-    if (!write_log_line(log, &line)) {
-        log->lost++;
-        log->counts.lost++;
-        return;
-    }
-    log->counts.lines[level]++;
-    if (log->lost > 0) {
-        uint64_t lost = log->lost;
-
-        log->lost = 0;
-        struct log_field field = log_u64("lines", lost);
-        format_line(&line, log->settings.format, now_us, LOG_LEVEL_WARNING, "log_lost",
-                    "Lines were lost because the log could not be written", &field, 1);
-        if (!write_log_line(log, &line))
-            log->lost = lost;
-    }
+    if (line.size > sizeof gathered->bytes - gathered->size)
+        log_write_out(log);
+    bool first = gathered->size == 0;
+    memcpy(gathered->bytes + gathered->size, line.bytes, line.size);
+    gathered->size += line.size;
+    gathered->lines[level]++;
+    if (!may_wait(log, level))
+        log_write_out(log);
+    else if (first)
+        gathered->ask(gathered->context);
 }
 
 /* Reports what this event's interval left out, if anything, and starts a new interval. */
@@ -390,6 +436,7 @@ void log_flush(struct log *log)
         if (log->rates[i].suppressed > 0)
             rate_restart(log, &log->rates[i], now_us);
     }
+    log_write_out(log);
 }
 
 struct log_field log_str(const char *key, const char *string)

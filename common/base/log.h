@@ -18,10 +18,11 @@
  * A peer's bytes cannot forge a line or steer a terminal: what base/printable.h keeps from people
  * is escaped; a line never exceeds LOG_LINE_MAX, and what was cut is marked.
  *
- * One object belongs to one thread. Each line is one write(2), so that several processes may share
- * a pipe. The program ignores SIGPIPE. The log does not fail its caller: a line that cannot be
- * written (reader stuck or gone) is dropped and counted, and the count is logged with the next line
- * that gets through.
+ * One object belongs to one thread. A write(2) has whole lines and at most LOG_LINE_MAX bytes, so
+ * that several processes may share a pipe. It has one line, unless somebody gathers them
+ * (log_gather()). The program ignores SIGPIPE. The log does not fail its caller: a line that cannot
+ * be written (reader stuck or gone) is dropped and counted, and the count is logged with the next
+ * line that gets through.
  */
 #pragma once
 
@@ -96,8 +97,18 @@ struct log_counts {
     uint64_t other_problems; /* of more events than that */
 };
 
+/* Lines that wait to be written together. */
+struct log_gathered {
+    void (*ask)(void *context); /* NULL: none wait */
+    void *context;
+    size_t size;
+    uint32_t lines[4]; /* by enum log_level */
+    char bytes[LOG_LINE_MAX];
+};
+
 struct log {
     struct log_settings settings;
+    struct log_gathered gathered;
     struct log_counts counts;
     uint64_t lost;
     uint32_t rates_size;
@@ -155,7 +166,15 @@ void log_event(struct log *log, enum log_level level, const char *event, const c
 void log_always(struct log *log, const char *event, const char *message,
                 const struct log_field *fields, size_t count);
 
-/* Reports now what the rate limit has left out. Call it before the program ends. */
+/*
+ * From now on info lines may wait, some 4 KiB of them, for log_write_out(). For that, ask is called
+ * with the first one. A warning or an error is written at once, behind what waits; so is each line
+ * while debug is on, for it may be the last one before a crash. NULL: nothing waits any more.
+ */
+void log_gather(struct log *log, void (*ask)(void *context), void *context);
+void log_write_out(struct log *log);
+
+/* Reports now what the rate limit has left out, and writes out. Call it before the program ends. */
 void log_flush(struct log *log);
 
 /*

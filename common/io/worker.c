@@ -47,6 +47,23 @@ static void on_worker_next_turn(evutil_socket_t fd, short what, void *argument)
     }
 }
 
+static void on_log_waits(evutil_socket_t fd, short what, void *argument)
+{
+    const struct worker *worker = argument;
+
+    (void)fd;
+    (void)what;
+    log_write_out(worker->log);
+}
+
+/* Lines of one turn of the loop are written together. */
+static void write_log_soon(void *context)
+{
+    const struct worker *worker = context;
+
+    event_active(worker->log_waits, EV_TIMEOUT, 0);
+}
+
 /* The loop's own; timers (io/timer.h) stand on the worker. */
 static struct event *new_event(struct worker *worker, event_callback_fn callback)
 {
@@ -78,6 +95,8 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     list_init(&worker->later);
     worker->reaper = new_event(worker, on_reap);
     worker->next_turn = new_event(worker, on_worker_next_turn);
+    worker->log_waits = new_event(worker, on_log_waits);
+    log_gather(log, write_log_soon, worker);
     return true;
 }
 
@@ -117,6 +136,8 @@ void worker_clear(struct worker *worker)
     }
     event_free(worker->reaper);
     event_free(worker->next_turn);
+    log_gather(worker->log, NULL, NULL);
+    event_free(worker->log_waits);
     event_base_free(worker->base);
     free(worker->link_bytes);
     free(worker->socket_bytes);

@@ -64,6 +64,7 @@ struct worker {
     struct list kept;  /* struct worker_release, by its node; the last one is freed first */
     struct list later; /* struct worker_later, by its node */
     struct event *next_turn;
+    struct event *log_waits;   /* lines are to be written when the turn ends */
     struct resolver *resolver; /* NULL before the first name (io/resolver.h) */
     struct metrics *metrics;   /* NULL before telemetry_start() (monitoring/telemetry.h) */
 };

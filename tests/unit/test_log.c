@@ -331,6 +331,141 @@ static void a_stuck_reader_loses_lines_not_the_program(void **state)
     assert_int_equal(log.lost, 1);
 }
 
+struct gatherer {
+    struct log log;
+    int fds[2];
+    unsigned asked;
+};
+
+static void count_asked(void *context)
+{
+    ((struct gatherer *)context)->asked++;
+}
+
+static struct log *gather_start(struct gatherer *g, enum log_level level)
+{
+    memset(g, 0, sizeof *g);
+    assert_int_equal(pipe(g->fds), 0);
+    assert_int_equal(fcntl(g->fds[0], F_SETFL, O_NONBLOCK), 0);
+    log_init(&g->log, &(struct log_settings){.level = level, .fd = g->fds[1], .burst = UINT32_MAX});
+    log_gather(&g->log, count_asked, g);
+    return &g->log;
+}
+
+/* What one write(2) has brought; a pipe does not tell where one ends, so: all that has come. */
+static size_t written(const struct gatherer *g, char *out, size_t size)
+{
+    ssize_t got = read(g->fds[0], out, size - 1);
+
+    out[got > 0 ? got : 0] = '\0';
+    return got > 0 ? (size_t)got : 0;
+}
+
+static void gather_end(const struct gatherer *g)
+{
+    close(g->fds[0]);
+    close(g->fds[1]);
+}
+
+static void gathered_lines_are_written_together(void **state)
+{
+    (void)state;
+    char text[3 * LOG_LINE_MAX];
+    struct gatherer g;
+    struct log *log = gather_start(&g, LOG_LEVEL_INFO);
+
+    log_info(log, "one", "One");
+    log_info(log, "two", "Two");
+    assert_int_equal(written(&g, text, sizeof text), 0);
+    assert_int_equal(g.asked, 1);
+    assert_int_equal(log->counts.lines[LOG_LEVEL_INFO], 0);
+    log_write_out(log);
+    written(&g, text, sizeof text);
+    assert_non_null(strstr(text, "One\n"));
+    assert_non_null(strstr(text, "Two\n"));
+    assert_int_equal(log->counts.lines[LOG_LEVEL_INFO], 2);
+    log_write_out(log);
+    assert_int_equal(written(&g, text, sizeof text), 0);
+    log_info(log, "three", "Three");
+    assert_int_equal(g.asked, 2);
+    log_flush(log);
+    written(&g, text, sizeof text);
+    assert_non_null(strstr(text, "Three\n"));
+    gather_end(&g);
+}
+
+static void what_matters_does_not_wait(void **state)
+{
+    (void)state;
+    char text[3 * LOG_LINE_MAX];
+    struct gatherer g;
+    struct log *log = gather_start(&g, LOG_LEVEL_INFO);
+
+    log_info(log, "one", "One");
+    log_warning(log, "two", "Two");
+    written(&g, text, sizeof text);
+    const char *one = strstr(text, "One\n");
+    assert_non_null(one);
+    assert_non_null(strstr(one, "Two\n"));
+    log_gather(log, NULL, NULL);
+    log_info(log, "three", "Three");
+    assert_true(written(&g, text, sizeof text) > 0);
+    gather_end(&g);
+
+    log = gather_start(&g, LOG_LEVEL_DEBUG);
+    log_info(log, "one", "One");
+    assert_true(written(&g, text, sizeof text) > 0);
+    assert_int_equal(g.asked, 0);
+    gather_end(&g);
+}
+
+/* A write to a pipe that others share must be whole or nothing. */
+static void what_is_gathered_is_bounded(void **state)
+{
+    (void)state;
+    char text[8 * LOG_LINE_MAX], value[LOG_VALUE_MAX + 1];
+    struct gatherer g;
+    struct log *log = gather_start(&g, LOG_LEVEL_INFO);
+
+    memset(value, 'v', sizeof value);
+    value[LOG_VALUE_MAX] = '\0';
+    for (unsigned i = 0; i < 16; i++) {
+        log_info(log, "long", "Long", log_str("value", value));
+        assert_true(log->gathered.size <= LOG_LINE_MAX);
+    }
+    size_t size = written(&g, text, sizeof text);
+    assert_true(size > 8 * LOG_VALUE_MAX);
+    assert_int_equal(text[size - 1], '\n');
+    assert_int_equal(log->counts.lines[LOG_LEVEL_INFO] + log->gathered.lines[LOG_LEVEL_INFO], 16);
+    gather_end(&g);
+}
+
+static void gathered_lines_that_are_lost_are_counted(void **state)
+{
+    (void)state;
+    char text[65536 + LOG_LINE_MAX];
+    struct gatherer g;
+    struct log *log = gather_start(&g, LOG_LEVEL_INFO);
+    unsigned lines = 0;
+
+    while (log->lost == 0 && lines < 5000) {
+        for (unsigned i = 0; i < 3; i++, lines++)
+            log_info(log, "hello", "Filling a pipe that nobody reads");
+        log_write_out(log);
+    }
+    assert_int_equal(log->lost, 3);
+    assert_int_equal(log->counts.lines[LOG_LEVEL_INFO], lines - 3);
+    while (read(g.fds[0], text, sizeof text) > 0)
+        continue;
+    log_info(log, "hello", "Here again");
+    log_write_out(log);
+    written(&g, text, sizeof text);
+    assert_non_null(strstr(text, "Here again\n"));
+    assert_non_null(strstr(text, "could not be written lines=3\n"));
+    assert_int_equal(log->lost, 0);
+    gather_end(&g);
+}
+
 static void utf8_is_strict(void **state)
 {
     (void)state;
@@ -421,6 +556,10 @@ int main(void)
         cmocka_unit_test(more_events_than_the_table_holds),
         cmocka_unit_test(writes_to_a_file_descriptor),
         cmocka_unit_test(a_stuck_reader_loses_lines_not_the_program),
+        cmocka_unit_test(gathered_lines_are_written_together),
+        cmocka_unit_test(what_matters_does_not_wait),
+        cmocka_unit_test(what_is_gathered_is_bounded),
+        cmocka_unit_test(gathered_lines_that_are_lost_are_counted),
         cmocka_unit_test(utf8_is_strict),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
