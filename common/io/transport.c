@@ -114,6 +114,13 @@ static const char *reason_below(const struct transport *transport)
     return reason[0] ? reason : strerror(errno);
 }
 
+/* As readv(). For one piece, which is all that a small message needs, the kernel does less. */
+static ssize_t receive_plain(int fd, const struct iovec *spaces, size_t count)
+{
+    return count == 1 ? recv(fd, spaces[0].iov_base, spaces[0].iov_len, 0)
+                      : readv(fd, spaces, (int)count);
+}
+
 static bool has_unsent(const struct transport *transport)
 {
     return transport->out_sent < transport->out_fill;
@@ -544,7 +551,7 @@ long transport_readv(struct transport *transport, const struct iovec *spaces, si
     long got = 1;
 
     if (!transport->tls)
-        return plain_result(transport, readv(transport->fd, spaces, (int)count));
+        return plain_result(transport, receive_plain(transport->fd, spaces, count));
     begin_call(transport);
     for (size_t i = 0; i < count && got > 0; i++)
         got = fill_space(transport, &spaces[i], &fill);
@@ -600,7 +607,10 @@ static long send_plain(struct transport *transport, const struct iovec *spans, s
 {
     const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)spans,
                                    .msg_iovlen = count};
-    ssize_t sent = sendmsg(transport->fd, &message, MSG_NOSIGNAL);
+    /* As in receive_plain(). */
+    ssize_t sent = count == 1
+                       ? send(transport->fd, spans[0].iov_base, spans[0].iov_len, MSG_NOSIGNAL)
+                       : sendmsg(transport->fd, &message, MSG_NOSIGNAL);
 
     if (sent >= 0)
         return sent;
