@@ -127,16 +127,31 @@ static void put_credit(struct mux_link *link, struct mux_stream *stream, struct 
     }
 }
 
-static void put_credits(struct mux_link *link, struct byte_writer *w)
+/* What is not urgent goes along with other things, but not with each answer: small messages would
+ * cost twice as many frames. Several links need to know what has come. */
+static bool credits_are_due(const struct mux_session *session)
+{
+    const uint64_t now_us = session->now_us;
+
+    return now_us >= session->credit_us || mux_core_has_choice(session) ||
+           now_us - session->credited_us >= MUX_CREDIT_DELAY_US;
+}
+
+/* All that are owed. false: no room. */
+static bool put_credits(struct mux_link *link, struct byte_writer *w)
 {
     struct mux_session *session = link->session;
 
     while (!list_empty(&session->credits)) {
-        if (room(w) < MUX_WINDOW_FRAME + 2 * MUX_LIMIT_FRAME)
-            return;
+        if (room(w) < MUX_WINDOW_FRAME + 2 * MUX_LIMIT_FRAME) {
+            session->credit_us = 0;
+            return false;
+        }
         put_credit(link, list_entry(list_pop(&session->credits), struct mux_stream, credit), w);
+        session->credited_us = session->now_us;
     }
     session->credit_us = 0;
+    return true;
 }
 
 static void put_ping(struct mux_link *link, struct byte_writer *w)
@@ -298,8 +313,7 @@ static void put_session_frames(struct mux_link *link, struct byte_writer *w)
         /* A stream's frames must not overtake the message that opens it. */
         if (byte_queue_unread(&session->control.send) > 0)
             return;
-        put_credits(link, w);
-        if (!list_empty(&session->credits))
+        if (credits_are_due(session) && !put_credits(link, w))
             return;
     }
     put_streams(link, w);

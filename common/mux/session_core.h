@@ -166,7 +166,8 @@ struct mux_session {
     char goaway_reason[MUX_REASON_MAX];
 
     uint64_t now_us;         /* of the latest call that told */
-    uint64_t credit_us;      /* when the delayed credits must go out; 0: none wait */
+    uint64_t credit_us;      /* when the credits that are owed must go out; 0: now */
+    uint64_t credited_us;    /* when some went out last */
     uint64_t starved_us;     /* when to look for memory again; 0: nobody starves */
     uint64_t rescue_us;      /* when to look again at what suspect links have; 0: there are none */
     uint64_t rescued_us;     /* when they were looked at; 0: never */
@@ -231,6 +232,8 @@ static inline bool mux_core_is_lossy(const struct mux_session *session)
 {
     return session->lossy_us != 0 && session->now_us - session->lossy_us < MUX_LOSSY_US;
 }
+/* A WINDOW that is not urgent goes out so late at the latest. */
+#define MUX_CREDIT_DELAY_US (20u * 1000)
 /* Whether the peer knows the stream, in whatever order frames may reach it. */
 static inline bool mux_core_is_known(const struct mux_stream *stream)
 {

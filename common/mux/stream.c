@@ -9,7 +9,6 @@
 #include "mux/stream_internal.h"
 
 enum {
-    CREDIT_DELAY_US = 20 * 1000,
     STARVED_RETRY_US = 10 * 1000,
     LINGER_US = 10 * 1000 * 1000,
 };
@@ -319,12 +318,14 @@ void mux_stream_owe_credit(struct mux_stream *stream, enum mux_window_due due)
 
     if (due == MUX_WINDOW_NOTHING)
         return;
+    /* Of those that are owed, the first one sets the time for all. */
+    if (list_empty(&session->credits))
+        session->credit_us = session->now_us + MUX_CREDIT_DELAY_US;
     if (list_empty(&stream->credit))
         list_append(&session->credits, &stream->credit);
     if (due == MUX_WINDOW_NOW) {
+        session->credit_us = 0;
         mux_core_output_lead(session);
-    } else if (session->credit_us == 0) {
-        session->credit_us = session->now_us + CREDIT_DELAY_US;
     }
 }
 

@@ -8,7 +8,7 @@
 #include "mux/session.h"
 #include "mux/session_core.h"
 
-enum { MS = 1000, SECOND = 1000 * 1000 };
+enum { MS = 1000, SECOND = 1000 * 1000, CREDIT_DELAY = MUX_CREDIT_DELAY_US };
 
 struct side {
     struct mux_session *session;
@@ -480,6 +480,60 @@ static void starved_streams_are_fed(void **state)
     assert_int_equal(mux_stream_want_write(stream), 65536 - MUX_STREAM_FLOOR);
 }
 
+/* Frames of a type in what the side has to say now. */
+static unsigned count_frames(const struct side *side, enum mux_frame_type type)
+{
+    size_t size = mux_link_pull(side->link, wire, MUX_PULL_MIN * 2, now);
+    unsigned count = 0;
+
+    for (size_t at = 0; at < size;) {
+        struct mux_frame frame;
+        mux_frame_decode_header(wire + at, &frame);
+        count += frame.type == type;
+        at += MUX_FRAME_HEADER + frame.size;
+    }
+    return count;
+}
+
+/* A WINDOW goes along with what there is to say, but not with each of many answers. */
+static void small_messages_do_not_bring_a_window_each(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+    unsigned windows = 0;
+
+    now += SECOND;
+    exchange();
+    for (int i = 0; i < 100; i++) {
+        mux_stream_write(stream, "question", 8);
+        carry(&client, &server);
+        mux_stream_write(server.opened, "answer", 6);
+        windows += count_frames(&server, MUX_WINDOW);
+        now += 100;
+    }
+    assert_int_equal(windows, 1);
+    /* Nothing more is said: the rest comes in time. */
+    assert_true(due(&server) <= now + CREDIT_DELAY);
+    now = due(&server);
+    tick(&server);
+    assert_int_equal(count_frames(&server, MUX_WINDOW), 1);
+    now += SECOND;
+    assert_int_equal(count_frames(&server, MUX_WINDOW), 0);
+    /* After a while the next one goes along, and a stream that has consumed much does not wait. */
+    static uint8_t much[16 * 1024 + 1];
+    for (unsigned first = 1; first < 2; first--) {
+        mux_stream_write(stream, "question", 8);
+        carry(&client, &server);
+        assert_int_equal(count_frames(&server, MUX_WINDOW), first);
+    }
+    mux_stream_write(stream, much, sizeof much);
+    carry(&client, &server);
+    assert_int_equal(count_frames(&server, MUX_WINDOW), 1);
+    detach(); /* what was counted here has not come */
+    link_up();
+    client.events[0] = server.events[0] = '\0';
+}
+
 static void idle_windows_are_taken_back(void **state)
 {
     (void)state;
@@ -492,6 +546,8 @@ static void idle_windows_are_taken_back(void **state)
         mux_stream_write(stream, zeros, sizeof zeros);
         exchange();
     }
+    now += CREDIT_DELAY;
+    exchange();
     assert_int_equal(server.budget.receive.used, settings.window.base);
     for (int i = 0; i < 2; i++) {
         now += 10 * SECOND + 1;
@@ -886,6 +942,7 @@ static void what_an_owner_holds_counts(void **state)
     assert_int_equal(client.budget.send.used, queued + 1000);
     exchange();
     mux_stream_consume(server.opened, sizeof bytes, now);
+    now += CREDIT_DELAY;
     exchange();
     assert_int_equal(client.budget.send.used, MUX_STREAM_FLOOR + 1000);
     /* An owner that has gone holds nothing, though its bytes stay for a while. */
@@ -1245,6 +1302,7 @@ int main(void)
         IN_A_PAIR(small_consumption_is_told_late),
         IN_A_PAIR(starved_streams_are_fed),
         IN_A_PAIR(what_an_owner_holds_counts),
+        IN_A_PAIR(small_messages_do_not_bring_a_window_each),
         IN_A_PAIR(idle_windows_are_taken_back),
         IN_A_PAIR(messages_come_once_and_in_order),
         IN_A_PAIR(a_lost_link_loses_nothing),
