@@ -216,6 +216,11 @@ void mux_link_pad(struct mux_link *link, uint64_t bytes)
         mux_core_output(link);
 }
 
+size_t mux_link_portion(const struct mux_link *link)
+{
+    return mux_portion_size(&link->session->portion, link->session->now_us);
+}
+
 bool mux_link_wants_output(const struct mux_link *link)
 {
     return link->output_pending;

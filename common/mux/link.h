@@ -51,6 +51,9 @@ int mux_link_receive(struct mux_link *link, const uint8_t *bytes, size_t size, u
 /* Writes whole frames into buffer (at least MUX_PULL_MIN bytes); 0: nothing to send now. */
 #define MUX_PULL_MIN (MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX)
 size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64_t now_us);
+/* How much, at most, is good to be pulled or received before others have had their turn
+ * (mux/portion.h). SIZE_MAX: any amount. */
+size_t mux_link_portion(const struct mux_link *link);
 /* Whether the next pull has something to send. */
 bool mux_link_wants_output(const struct mux_link *link);
 /* UINT64_MAX: never. */

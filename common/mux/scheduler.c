@@ -587,6 +587,7 @@ void mux_schedule_sent(struct mux_link *link, const struct mux_turn *turn, size_
     mux_flight_sent(&stream->flight, turn->offset, end, link->slot, session->in_flight);
     session->unacknowledged += size;
     mux_growth_sent(&session->growth, size);
+    mux_portion_note(&session->portion, &stream->bulk_us, size, session->now_us);
     queue_up(stream, was_fresh);
     if (!mux_core_has_choice(session))
         return;

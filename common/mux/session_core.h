@@ -11,6 +11,7 @@
 #include "base/memory_budget.h"
 #include "mux/flight.h"
 #include "mux/frame.h"
+#include "mux/portion.h"
 #include "mux/reassembly.h"
 #include "mux/stream_state.h"
 #include "mux/types.h"
@@ -42,6 +43,7 @@ struct mux_stream {
     char *reset_reason; /* receiving half FINISHING towards a reset; else NULL */
     uint64_t receive_final;
     uint64_t linger_until_us;
+    uint64_t bulk_us;  /* see mux/portion.h */
     uint64_t large_us; /* when more than a little was sent or waited last; 0: never */
     uint64_t known_at; /* when the peer has the control stream up to here, it knows the stream */
     uint64_t send_limit;
@@ -179,6 +181,7 @@ struct mux_session {
     uint64_t lossy_us;       /* when a link's kernel sent something again last; 0: never */
     uint64_t retransmitted;  /* segments, by links' kernels, since growth looked last */
     struct mux_growth growth;
+    struct mux_portion portion;
     unsigned links_told;          /* wanted, as the owner was told last */
     unsigned links_asked;         /* client: wanted by the peer */
     bool more_links_due;          /* server: the peer is to be told */

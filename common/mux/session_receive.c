@@ -384,7 +384,7 @@ int mux_session_check_data(struct mux_session *session, const struct mux_frame *
                            uint64_t offset)
 {
     uint64_t size = frame->size - 8u;
-    const struct mux_stream *stream = &session->control;
+    struct mux_stream *stream = &session->control;
 
     if (frame->stream != MUX_CONTROL_STREAM)
         stream = idmap_get(&session->streams, frame->stream);
@@ -392,6 +392,8 @@ int mux_session_check_data(struct mux_session *session, const struct mux_frame *
         return known(session, frame);
     if (stream->orphan)
         return 0;
+    if (stream != &session->control)
+        mux_portion_note(&session->portion, &stream->bulk_us, (size_t)size, session->now_us);
     if (session->version < MUX_VERSION_LINKS && offset != stream->window.received)
         return mux_core_broken(session, "DATA at an unexpected offset");
     const char *excess = find_excess(stream, offset, size);

@@ -225,6 +225,11 @@ size_t mux_stream_want_write(struct mux_stream *stream)
     return (size_t)(credit < memory ? credit : memory);
 }
 
+size_t mux_stream_portion(const struct mux_stream *stream)
+{
+    return mux_portion_size(&stream->session->portion, stream->session->now_us);
+}
+
 size_t mux_stream_reserve(struct mux_stream *stream, size_t size, struct iovec *spaces,
                           size_t count)
 {

@@ -49,6 +49,9 @@ bool mux_stream_hold(struct mux_stream *stream, uint64_t bytes);
 /* The owner wants to write: returns how many bytes may be added now, which is what credit and
  * memory allow. 0: none, and writable() is called once when that has changed. */
 size_t mux_stream_want_write(struct mux_stream *stream);
+/* How much of what there is to write, at most, is good to be written before others have had their
+ * turn (mux/portion.h). SIZE_MAX: any amount. */
+size_t mux_stream_portion(const struct mux_stream *stream);
 /* Free space in the send queue, to be filled by readv() or the like; see byte_queue_reserve(). */
 size_t mux_stream_reserve(struct mux_stream *stream, size_t size, struct iovec *spaces,
                           size_t count);

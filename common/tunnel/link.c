@@ -40,6 +40,7 @@ struct link {
     struct watch *writable;
     struct timer
         *flush; /* runs after this turn's reads, so that their output leaves in one batch */
+    struct worker_later read_on; /* there is more, after the others' turn */
     struct timer *timer;
     uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
@@ -83,10 +84,18 @@ static void on_link_writable(void *argument);
 static void on_flush(void *argument);
 static void on_link_timer(void *argument);
 
+/* How much may move before others have had their turn; what is not the session's, at once. */
+static size_t portion(const struct link *link)
+{
+    return link->mux && !link->closing ? mux_link_portion(link->mux) : SIZE_MAX;
+}
+
 static void bound_unsent(struct link *link)
 {
     size_t most = pace_unsent(&link->pace);
 
+    if (most > portion(link))
+        most = portion(link);
     if (most != link->unsent_max)
         socket_bound_unsent(transport_fd(link->transport), (int)most);
     link->unsent_max = most;
@@ -108,6 +117,7 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     link->frame_max = FRAME_LIMIT_MOST;
     link->next_key = MASK_KEYS;
     link->timer_us = UINT64_MAX;
+    list_init(&link->read_on.node);
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
     socket_tune(fd);
     pace_init(&link->pace);
@@ -183,6 +193,7 @@ static void link_free(struct link *link)
     if (link->counters.retransmitted && path_measure(transport_fd(link->transport), &sample))
         count_retransmitted(link, &sample);
     forward_free(link->forward);
+    list_remove(&link->read_on.node);
     watch_free(link->readable);
     watch_free(link->writable);
     timer_free(link->flush);
@@ -500,6 +511,8 @@ static int commit_batches(struct link *link)
 {
     size_t left = pace_pull(&link->pace);
 
+    if (left > portion(link))
+        left = portion(link);
     while (!link->closing && left >= PACE_PULL_LEAST && transport_has_room(link->transport)) {
         uint8_t *batch;
         size_t size = fill_staging(link, left, &batch);
@@ -795,13 +808,32 @@ static bool is_full(const struct link *link)
     return link->forward && forward_is_full(link->forward) && !link->closing;
 }
 
+static void on_read_on(struct worker_later *later)
+{
+    on_link_readable(list_entry(later, struct link, read_on));
+}
+
+/* TLS has read ahead what no event will announce. */
+static void read_on(struct link *link, bool after_others)
+{
+    if (!transport_pending(link->transport) || is_full(link))
+        return;
+    if (after_others)
+        worker_later(link->worker, &link->read_on, on_read_on);
+    else
+        watch_fire(link->readable);
+}
+
 static void on_link_readable(void *argument)
 {
     struct link *link = argument;
+    const size_t most = portion(link);
+    const bool small = most < WORKER_READ_SIZE;
     long got = 0;
 
-    for (int i = 0; i < READS_A_TURN; i++) {
-        got = transport_read(link->transport, link->worker->link_bytes, WORKER_READ_SIZE);
+    for (int i = 0; i < (small ? 1 : READS_A_TURN); i++) {
+        got = transport_read(link->transport, link->worker->link_bytes,
+                             small ? most : WORKER_READ_SIZE);
         if (got <= 0)
             break;
         if (link->framed)
@@ -820,8 +852,7 @@ static void on_link_readable(void *argument)
         return;
     }
     link_update(link);
-    if (transport_pending(link->transport) && !is_full(link))
-        watch_fire(link->readable);
+    read_on(link, small);
 }
 
 /* ---- time */

@@ -639,7 +639,10 @@ static void on_relay_readable(void *argument)
 {
     struct relay *relay = argument;
     size_t writable = mux_stream_want_write(relay->stream);
+    size_t portion = mux_stream_portion(relay->stream);
 
+    if (writable > portion)
+        writable = portion;
     if (writable > 0 && can_take(relay)) {
         if (relay->filter)
             read_filtered(relay, writable);
