@@ -2,39 +2,6 @@
 
 #include <string.h>
 
-uint16_t byte_load_u16(const uint8_t *at)
-{
-    return (uint16_t)((unsigned)at[0] << 8 | at[1]);
-}
-
-uint32_t byte_load_u32(const uint8_t *at)
-{
-    return (uint32_t)byte_load_u16(at) << 16 | byte_load_u16(at + 2);
-}
-
-uint64_t byte_load_u64(const uint8_t *at)
-{
-    return (uint64_t)byte_load_u32(at) << 32 | byte_load_u32(at + 4);
-}
-
-void byte_store_u16(uint8_t *at, uint16_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-void byte_store_u32(uint8_t *at, uint32_t value)
-{
-    byte_store_u16(at, (uint16_t)(value >> 16));
-    byte_store_u16(at + 2, (uint16_t)value);
-}
-
-void byte_store_u64(uint8_t *at, uint64_t value)
-{
-    byte_store_u32(at, (uint32_t)(value >> 32));
-    byte_store_u32(at + 4, (uint32_t)value);
-}
-
 int bytes_hex_digit(char digit)
 {
     if (digit >= '0' && digit <= '9')

@@ -55,13 +55,40 @@ void byte_writer_u32(struct byte_writer *w, uint32_t value);
 void byte_writer_u64(struct byte_writer *w, uint64_t value);
 void byte_writer_bytes(struct byte_writer *w, const void *bytes, size_t size);
 
-/* Plain big-endian loads and stores, for callers that have checked the bounds. */
-uint16_t byte_load_u16(const uint8_t *at);
-uint32_t byte_load_u32(const uint8_t *at);
-uint64_t byte_load_u64(const uint8_t *at);
-void byte_store_u16(uint8_t *at, uint16_t value);
-void byte_store_u32(uint8_t *at, uint32_t value);
-void byte_store_u64(uint8_t *at, uint64_t value);
+/* Plain big-endian loads and stores, for callers that have checked the bounds: an instruction each.
+ */
+static inline uint16_t byte_load_u16(const uint8_t *at)
+{
+    return (uint16_t)((unsigned)at[0] << 8 | at[1]);
+}
+
+static inline uint32_t byte_load_u32(const uint8_t *at)
+{
+    return (uint32_t)byte_load_u16(at) << 16 | byte_load_u16(at + 2);
+}
+
+static inline uint64_t byte_load_u64(const uint8_t *at)
+{
+    return (uint64_t)byte_load_u32(at) << 32 | byte_load_u32(at + 4);
+}
+
+static inline void byte_store_u16(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+static inline void byte_store_u32(uint8_t *at, uint32_t value)
+{
+    byte_store_u16(at, (uint16_t)(value >> 16));
+    byte_store_u16(at + 2, (uint16_t)value);
+}
+
+static inline void byte_store_u64(uint8_t *at, uint64_t value)
+{
+    byte_store_u32(at, (uint32_t)(value >> 32));
+    byte_store_u32(at + 4, (uint32_t)value);
+}
 
 /* Overwrites a secret; the compiler cannot leave it out. */
 void byte_wipe(void *secret, size_t size);
