@@ -7,7 +7,7 @@
 #include "base/memory.h"
 
 /* Free chunks that are kept for reuse; more are given back to the system. */
-enum { SMALL_KEPT = 64, LARGE_KEPT = 48 };
+enum { SMALL_KEPT = 512, LARGE_KEPT = 48 };
 
 void chunk_pool_init(struct chunk_pool *pool)
 {
