@@ -134,7 +134,7 @@ static bool credits_are_due(const struct mux_session *session)
     const uint64_t now_us = session->now_us;
 
     return now_us >= session->credit_us || mux_core_has_choice(session) ||
-           now_us - session->credited_us >= MUX_CREDIT_DELAY_US;
+           now_us - session->credited_us >= MUX_CREDIT_DELAY_ALONE_US;
 }
 
 /* All that are owed. false: no room. */

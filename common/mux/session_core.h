@@ -235,8 +235,14 @@ static inline bool mux_core_is_lossy(const struct mux_session *session)
 {
     return session->lossy_us != 0 && session->now_us - session->lossy_us < MUX_LOSSY_US;
 }
-/* A WINDOW that is not urgent goes out so late at the latest. */
+/* A WINDOW that is not urgent goes out so late at the latest. Several links share what is on its
+ * way by what has come; with one it only frees memory. */
 #define MUX_CREDIT_DELAY_US (20u * 1000)
+#define MUX_CREDIT_DELAY_ALONE_US (100u * 1000)
+static inline uint64_t mux_core_credit_delay_us(const struct mux_session *session)
+{
+    return mux_core_has_choice(session) ? MUX_CREDIT_DELAY_US : MUX_CREDIT_DELAY_ALONE_US;
+}
 /* Whether the peer knows the stream, in whatever order frames may reach it. */
 static inline bool mux_core_is_known(const struct mux_stream *stream)
 {

@@ -325,7 +325,7 @@ void mux_stream_owe_credit(struct mux_stream *stream, enum mux_window_due due)
         return;
     /* Of those that are owed, the first one sets the time for all. */
     if (list_empty(&session->credits))
-        session->credit_us = session->now_us + MUX_CREDIT_DELAY_US;
+        session->credit_us = session->now_us + mux_core_credit_delay_us(session);
     if (list_empty(&stream->credit))
         list_append(&session->credits, &stream->credit);
     if (due == MUX_WINDOW_NOW) {

@@ -8,7 +8,7 @@
 #include "mux/session.h"
 #include "mux/session_core.h"
 
-enum { MS = 1000, SECOND = 1000 * 1000, CREDIT_DELAY = MUX_CREDIT_DELAY_US };
+enum { MS = 1000, SECOND = 1000 * 1000, CREDIT_DELAY = MUX_CREDIT_DELAY_ALONE_US };
 
 struct side {
     struct mux_session *session;
@@ -448,14 +448,14 @@ static void small_consumption_is_told_late(void **state)
 
     mux_stream_write(stream, "abc", 3);
     exchange();
-    now += 30 * MS; /* what the control stream owes goes out */
+    now += 2 * CREDIT_DELAY; /* what the control stream owes goes out */
     tick(&server);
     exchange();
     assert_true(client.budget.send.used == MUX_STREAM_FLOOR);
     mux_stream_write(stream, "abc", 3);
     carry(&client, &server);
-    assert_int_equal(due(&server), now + 20 * MS);
-    now += 20 * MS;
+    assert_int_equal(due(&server), now + CREDIT_DELAY);
+    now += CREDIT_DELAY;
     assert_int_equal(tick(&server), 0);
     assert_true(due(&server) > now);
     carry(&server, &client);
