@@ -143,7 +143,8 @@ struct mux_session {
     uint64_t in_flight[MUX_LINKS_MAX]; /* bytes of streams that are on their way, by slot */
 
     struct idmap streams;
-    uint32_t last_stream;         /* the highest id of a stream so far; ids are never used again */
+    struct mux_stream *latest; /* of streams, the one that was looked up last; NULL: it is gone */
+    uint32_t last_stream;      /* the highest id of a stream so far; ids are never used again */
     uint32_t peer_initial_window; /* credit that a new stream has for sending */
     struct mux_stream control;
     struct list fresh;   /* streams that have just got something to send: they go first */
@@ -194,6 +195,14 @@ struct mux_session {
     struct mux_message_input message;
 };
 
+/* NULL: there is none of that number, or no longer. Frames of a stream come one after another, and
+ * each has several questions. */
+static inline struct mux_stream *mux_core_find(struct mux_session *session, uint32_t id)
+{
+    if (!session->latest || session->latest->id != id)
+        session->latest = idmap_get(&session->streams, id);
+    return session->latest;
+}
 /* Tells the link that there is something for it, if it does not know. */
 void mux_core_output(struct mux_link *link);
 /* The same for the lead, if there is one; for every link when the lead has not taken what it was

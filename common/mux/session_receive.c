@@ -82,7 +82,7 @@ static void tell_finish(struct mux_session *session, struct mux_stream *stream)
     stream->finish_told = true;
     if (stream->callbacks->finished)
         stream->callbacks->finished(stream->owner, stream);
-    stream = idmap_get(&session->streams, id);
+    stream = mux_core_find(session, id);
     if (stream)
         mux_stream_check_received(stream);
 }
@@ -143,7 +143,7 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
 
 static int receive_stream_message(struct mux_session *session, const struct mux_message *message)
 {
-    struct mux_stream *stream = idmap_get(&session->streams, message->stream);
+    struct mux_stream *stream = mux_core_find(session, message->stream);
 
     if (message->type == MUX_OPEN)
         return receive_open(session, message);
@@ -241,7 +241,7 @@ static void cut_for_memory(struct mux_stream *stream)
  */
 static bool deliver(struct mux_session *session, uint32_t id, const uint8_t *bytes, size_t size)
 {
-    struct mux_stream *stream = idmap_get(&session->streams, id);
+    struct mux_stream *stream = mux_core_find(session, id);
 
     if (!mux_window_receive(&stream->window, size, session->share)) {
         cut_for_memory(stream);
@@ -252,7 +252,7 @@ static bool deliver(struct mux_session *session, uint32_t id, const uint8_t *byt
     else
         mux_stream_consume(stream, size, session->now_us);
     /* The callback may have ended the stream. */
-    stream = idmap_get(&session->streams, id);
+    stream = mux_core_find(session, id);
     return stream && !stream->orphan;
 }
 
@@ -262,7 +262,7 @@ static bool deliver_held(struct mux_session *session, uint32_t id)
     uint8_t bytes[4096];
 
     for (;;) {
-        struct mux_stream *stream = idmap_get(&session->streams, id);
+        struct mux_stream *stream = mux_core_find(session, id);
         size_t size =
             mux_reassembly_take(&stream->reassembly, stream->window.received, bytes, sizeof bytes);
         /* It is let go of before it is received: never charged twice. */
@@ -299,7 +299,7 @@ static const char *find_excess(const struct mux_stream *stream, uint64_t offset,
 static int receive_stream_data(struct mux_session *session, uint32_t id, uint64_t offset,
                                const uint8_t *bytes, size_t size)
 {
-    struct mux_stream *stream = idmap_get(&session->streams, id);
+    struct mux_stream *stream = mux_core_find(session, id);
 
     if (!stream || stream->orphan || stream->receive_half == MUX_HALF_OVER)
         return 0;
@@ -387,7 +387,7 @@ int mux_session_check_data(struct mux_session *session, const struct mux_frame *
     struct mux_stream *stream = &session->control;
 
     if (frame->stream != MUX_CONTROL_STREAM)
-        stream = idmap_get(&session->streams, frame->stream);
+        stream = mux_core_find(session, frame->stream);
     if (!stream)
         return known(session, frame);
     if (stream->orphan)
@@ -408,7 +408,7 @@ int mux_session_receive_window(struct mux_session *session, const struct mux_fra
     struct mux_stream *stream = &session->control;
 
     if (frame->stream != MUX_CONTROL_STREAM)
-        stream = idmap_get(&session->streams, frame->stream);
+        stream = mux_core_find(session, frame->stream);
     if (!stream)
         return known(session, frame);
     if (credit->consumed > credit->received || credit->received > mux_stream_sent(stream))
@@ -426,7 +426,7 @@ int mux_session_receive_window(struct mux_session *session, const struct mux_fra
 int mux_session_receive_shrink(struct mux_session *session, const struct mux_frame *frame,
                                uint64_t limit, uint32_t number)
 {
-    struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
+    struct mux_stream *stream = mux_core_find(session, frame->stream);
 
     if (!stream)
         return known(session, frame);
@@ -449,7 +449,7 @@ int mux_session_receive_shrink(struct mux_session *session, const struct mux_fra
 int mux_session_receive_limit(struct mux_session *session, const struct mux_frame *frame,
                               uint64_t limit, uint32_t number)
 {
-    struct mux_stream *stream = idmap_get(&session->streams, frame->stream);
+    struct mux_stream *stream = mux_core_find(session, frame->stream);
 
     if (!stream)
         return known(session, frame);

@@ -93,6 +93,7 @@ static void forget(struct mux_stream *stream)
     struct mux_session *session = stream->session;
 
     idmap_remove(&session->streams, stream->id);
+    session->latest = NULL;
     mux_stream_release(stream);
     list_append(&session->zombies, &stream->active);
     if (session->streams.count == 0 && session->callbacks->idle)
