@@ -17,7 +17,7 @@ struct server_link {
     struct server *server;
     struct tenant *tenant;
     struct link *link;
-    struct session *session;    /* NULL: before HELLO, or the session has ended */
+    struct session_ref ref;     /* to no session: before HELLO, or it has ended */
     struct peer_search *search; /* another instance may have the session */
     bool greeted;               /* HELLO has come */
     bool joins;                 /* a session that has other links */
@@ -93,7 +93,7 @@ static struct mux_link *on_hello(void *context, struct link *link, const struct 
     entry->joins = hello->join;
     tenant_give(entry->tenant, TENANT_GREETINGS);
     struct mux_link *mux = session_hello(&entry->server->host, link, entry->tenant, entry->identity,
-                                         entry->peer, hello, reject, &entry->session);
+                                         entry->peer, hello, reject, &entry->ref);
 
     entry->joined = mux && hello->join;
     if (entry->joined)
@@ -118,6 +118,7 @@ static void entry_free(struct server_link *entry)
     tenant_give(entry->tenant, TENANT_LINKS);
     tenant_release(entry->tenant);
     peer_search_cancel(entry->search);
+    list_remove(&entry->ref.node);
     list_remove(&entry->node);
     free(entry);
 }
@@ -128,9 +129,9 @@ static void on_server_link_ended(void *context, struct link *link, enum link_end
     struct server_link *entry = context;
 
     metrics_add(entry->server->worker->metrics, METRIC_LINK_ENDS, end, 0, 1);
-    bool known = entry->session != NULL;
+    bool known = entry->ref.session != NULL;
     if (known)
-        session_link_lost(entry->session, link, end, reason);
+        session_link_lost(entry->ref.session, link, end, reason);
     else if (end != LINK_END_REJECTED && !entry->server->host.stopping && !entry->greeted)
         log_warning(entry->server->worker->log, "link_dropped",
                     "A WebSocket ended before it said which session it is for",
@@ -143,17 +144,6 @@ static void on_server_link_ended(void *context, struct link *link, enum link_end
 }
 
 static const struct link_owner link_owner = {.hello = on_hello, .ended = on_server_link_ended};
-
-static void on_session_ended(void *context, struct session *session)
-{
-    struct server *server = context;
-
-    list_each(at, &server->links) {
-        struct server_link *entry = list_entry(at, struct server_link, node);
-        if (entry->session == session)
-            entry->session = NULL;
-    }
-}
 
 static int on_authorize(void *context, const struct http_upgrade *upgrade, char *identity,
                         const char **body)
@@ -172,7 +162,7 @@ static bool drop_link(struct server *server, const struct tenant *tenant, bool g
 {
     list_each(at, &server->links) {
         struct server_link *entry = list_entry(at, struct server_link, node);
-        if (entry->tenant != tenant || (greeting ? entry->greeted : entry->session != NULL))
+        if (entry->tenant != tenant || (greeting ? entry->greeted : entry->ref.session != NULL))
             continue;
         log_warning(server->worker->log, "link_gave_way",
                     "A link is closed: its identity has more than its share of links",
@@ -193,9 +183,9 @@ static struct server_link *find_joined(const struct server *server, const struct
 
     list_each(at, &server->links) {
         struct server_link *entry = list_entry(at, struct server_link, node);
-        if (entry->tenant != tenant || !entry->joined || !entry->session)
+        if (entry->tenant != tenant || !entry->joined || !entry->ref.session)
             continue;
-        unsigned links = session_spares(entry->session, entry->link);
+        unsigned links = session_spares(entry->ref.session, entry->link);
         if (links > most)
             found = entry;
         most = links > most ? links : most;
@@ -212,7 +202,7 @@ static bool close_joined(const struct server *server, const struct tenant *tenan
     log_info(server->worker->log, "join_gave_way",
              "One of a session's links is closed: its identity has more than its share of links",
              log_str("peer", entry->peer), log_str("identity", entry->identity));
-    session_spare(entry->session, entry->link);
+    session_spare(entry->ref.session, entry->link);
     leave_joins(entry);
     link_close(entry->link, 1013, "its place is needed by others with less than their share");
     return true;
@@ -281,6 +271,7 @@ static void add_link(struct server *server, struct transport *transport, const c
     snprintf(entry->identity, sizeof entry->identity, "%s", identity);
     snprintf(entry->peer, sizeof entry->peer, "%s", peer);
     list_append(&server->links, &entry->node);
+    list_init(&entry->ref.node);
     entry->handed_on = handed_on;
     entry->link = handed_on ? link_new_handed_on(server->worker, transport, &link_owner, entry)
                             : link_new_server(server->worker, transport, &link_owner, entry);
@@ -612,10 +603,8 @@ enum program_start server_open(struct server *server, const struct program_conte
     server->host = (struct session_host){.worker = worker,
                                          .options = options,
                                          .clusters = server->clusters,
-                                         .tenants = &server->tenants,
-                                         .ended = on_session_ended,
-                                         .context = server};
-    list_init(&server->host.sessions);
+                                         .tenants = &server->tenants};
+    session_host_init(&server->host);
     encode_offers(server);
     server->access = access_new(worker, options, error, size);
     if (!server->access || !start_http(server, error, size))
@@ -692,6 +681,7 @@ void server_free(struct server *server)
         link_abort(entry->link);
         entry_free(entry);
     }
+    session_host_clear(&server->host);
     tenants_clear(&server->tenants);
     listener_free(server->listener);
     http_server_free(server->http);

@@ -23,8 +23,10 @@ _Static_assert(HTTP_IDENTITY_MAX - 1 <= UINT8_MAX, "WELCOME carries every identi
 enum { SESSIONS_SHOWN = 500, STREAMS_SHOWN = 1000 };
 
 struct session {
-    struct list node; /* in host->sessions */
-    struct list of;   /* in tenant->sessions */
+    struct session_entry entry; /* in host->table */
+    struct list node;           /* in host->sessions */
+    struct list of;             /* in tenant->sessions */
+    struct list refs;           /* struct session_ref, by its node */
     struct tenant *tenant;
     struct session_host *host;
     struct mux_session *mux;
@@ -44,6 +46,17 @@ struct session {
 };
 
 static const char STOPPING[] = "the server stops";
+
+void session_host_init(struct session_host *host)
+{
+    list_init(&host->sessions);
+    session_table_init(&host->table, &host->worker->hash_key);
+}
+
+void session_host_clear(struct session_host *host)
+{
+    session_table_clear(&host->table);
+}
 
 static void session_end(struct session *session, enum mux_code code, const char *reason);
 
@@ -151,6 +164,12 @@ static void format_id(const struct mux_session_key *key, char id[2 * MUX_SESSION
         snprintf(id + 2 * i, 3, "%02x", key->id[i]);
 }
 
+static void draw_id(uint8_t id[MUX_SESSION_ID_SIZE])
+{
+    if (RAND_bytes(id, MUX_SESSION_ID_SIZE) != 1)
+        abort();
+}
+
 static struct mux_session *new_mux(struct session *session)
 {
     const struct options *options = session->host->options;
@@ -168,7 +187,9 @@ static struct mux_session *new_mux(struct session *session)
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
     settings.identity = (struct mux_text){session->identity, strlen(session->identity)};
-    if (RAND_bytes(key.id, sizeof key.id) != 1 || RAND_bytes(key.secret, sizeof key.secret) != 1)
+    session_table_put(&session->host->table, &session->entry, draw_id);
+    memcpy(key.id, session->entry.id, sizeof key.id);
+    if (RAND_bytes(key.secret, sizeof key.secret) != 1)
         abort();
     format_id(&key, session->id);
     struct mux_session *mux = mux_session_new(&settings, &session_callbacks, session, &key,
@@ -186,6 +207,7 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
     session->host = host;
     session->began_us = clock_now_us();
     session->resume_timer = timer_new(host->worker, on_resume_timer, session);
+    list_init(&session->refs);
     list_append(&host->sessions, &session->node);
     host->session_count++;
     tenant_reference(tenant);
@@ -241,6 +263,13 @@ static void note_session_end(const struct session *session, enum mux_code code, 
                sizeof fields / sizeof fields[0]);
 }
 
+/* Links must not name it any more. */
+static void drop_refs(struct session *session)
+{
+    for (struct list *node; (node = list_pop(&session->refs));)
+        list_entry(node, struct session_ref, node)->session = NULL;
+}
+
 static void session_end(struct session *session, enum mux_code code, const char *reason)
 {
     struct session_host *host = session->host;
@@ -248,7 +277,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     size_t streams_reset = mux_session_stream_count(session->mux);
 
     assert(!is_linked(session));
-    host->ended(host->context, session);
+    drop_refs(session);
     mux_session_reset_streams(session->mux, code, reason);
     assert(list_empty(&session->streams.all));
     if (code == MUX_CODE_SESSION_LOST && !session->leaving)
@@ -258,6 +287,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     node_listeners_clear(&session->listeners);
     timer_free(session->resume_timer);
     free(session->streams.told);
+    session_table_remove(&host->table, &session->entry);
     list_remove(&session->node);
     host->session_count--;
     list_remove(&session->of);
@@ -269,12 +299,10 @@ static void session_end(struct session *session, enum mux_code code, const char 
 static struct session *find_session(const struct session_host *host,
                                     const uint8_t id[MUX_SESSION_ID_SIZE])
 {
-    list_each(at, &host->sessions) {
-        struct session *session = list_entry(at, struct session, node);
-        if (memcmp(mux_session_key(session->mux)->id, id, MUX_SESSION_ID_SIZE) == 0)
-            return mux_session_is_broken(session->mux) ? NULL : session;
-    }
-    return NULL;
+    struct session_entry *entry = session_table_find(&host->table, id);
+    struct session *session = entry ? list_entry(entry, struct session, entry) : NULL;
+
+    return session && !mux_session_is_broken(session->mux) ? session : NULL;
 }
 
 bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE])
@@ -544,7 +572,7 @@ static struct session *begin_session(struct session_host *host, struct tenant *t
 struct mux_link *session_hello(struct session_host *host, struct link *link, struct tenant *tenant,
                                const char *identity, const char *peer,
                                const struct mux_hello *hello, struct mux_reject *reject,
-                               struct session **out)
+                               struct session_ref *ref)
 {
     static const char not_offered[] = "HELLO asks for what this server does not offer";
 
@@ -571,7 +599,8 @@ struct mux_link *session_hello(struct session_host *host, struct link *link, str
     add_session_link(session, link);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
     note_link(session, link, hello);
-    *out = session;
+    ref->session = session;
+    list_append(&session->refs, &ref->node);
     return accepted;
 }
 

@@ -10,10 +10,17 @@
 #include "cluster.h"
 #include "monitoring/telemetry.h"
 #include "options.h"
+#include "session_table.h"
 #include "tenant.h"
 #include "tunnel/link.h"
 
 struct session;
+
+/* Part of something that refers to a session, if only because it has carried it: a link. */
+struct session_ref {
+    struct list node;        /* in the session's list of them; begins with list_init() */
+    struct session *session; /* NULL: none, or it has ended */
+};
 
 /* What the sessions of a server share; it belongs to the server, which fills it in. */
 struct session_host {
@@ -23,21 +30,25 @@ struct session_host {
     struct tenants *tenants;
     struct mux_text offers; /* what WELCOME lists; it and offer_count stay the same */
     uint16_t offer_count;
-    bool draining;        /* the server is about to stop: no new sessions */
-    bool stopping;        /* it stops now: no session is kept for its client to come back */
-    struct list sessions; /* struct session, by its node */
+    bool draining;              /* the server is about to stop: no new sessions */
+    bool stopping;              /* it stops now: no session is kept for its client to come back */
+    struct list sessions;       /* struct session, by its node */
+    struct session_table table; /* the same, by their ids */
     size_t session_count;
-    /* The session is about to be freed: links must not name it any more. */
-    void (*ended)(void *context, struct session *session);
-    void *context;
 };
 
-/* A link has sent HELLO, for a new session or one that there is; NULL: *reject says why not. One
- * that joins others takes a place of TENANT_JOINS, which the caller gives back. */
+/* Fill in the rest of the host before. */
+void session_host_init(struct session_host *host);
+/* No session may be left. */
+void session_host_clear(struct session_host *host);
+
+/* A link has sent HELLO, for a new session or one that there is, to which ref refers from then on;
+ * NULL: *reject says why not. One that joins others takes a place of TENANT_JOINS, which the caller
+ * gives back. */
 struct mux_link *session_hello(struct session_host *host, struct link *link, struct tenant *tenant,
                                const char *identity, const char *peer,
                                const struct mux_hello *hello, struct mux_reject *reject,
-                               struct session **session);
+                               struct session_ref *ref);
 /* Whether there is a session of that id, whoever began it. */
 bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE]);
 /* A link of the session is gone; one that carries it, or one that was replaced. */
