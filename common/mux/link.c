@@ -174,6 +174,7 @@ void mux_link_detach(struct mux_link *link)
             ;
     /* Only the lead has told anybody anything, and whoever was it has said so again. */
     assert(list_empty(&link->told) && list_empty(&link->told_before));
+    mux_collector_clear(&link->input.pieces);
     free(link);
 }
 

@@ -269,20 +269,6 @@ static int receive_frame(struct mux_link *link, const struct mux_frame *frame,
 
 /* ---- bytes */
 
-/*
- * Collects a frame header, with the offset when it is DATA, or a whole small frame: up to want
- * bytes in input->bytes, which has all of them when input->fill is want. Returns the bytes taken.
- */
-static size_t collect_frame(struct mux_frame_input *input, const uint8_t *bytes, size_t size,
-                            size_t want)
-{
-    size_t part = want - input->fill < size ? want - input->fill : size;
-
-    memcpy(input->bytes + input->fill, bytes, part);
-    input->fill += part;
-    return part;
-}
-
 /* How many bytes the frame that begins in bytes must have before it can be acted upon. */
 static size_t frame_wanted(const struct mux_frame *frame)
 {
@@ -313,6 +299,31 @@ static int act(struct mux_link *link, const uint8_t *bytes)
     return begin_data(link, &frame, byte_load_u64(bytes + MUX_FRAME_HEADER));
 }
 
+/* What does not lie whole in bytes: the header first, which is checked before any more is taken. */
+static int collect_frame(struct mux_link *link, const uint8_t *bytes, size_t size, size_t *taken)
+{
+    struct mux_collector *pieces = &link->input.pieces;
+    struct mux_frame frame;
+
+    if (pieces->fill < MUX_FRAME_HEADER) {
+        *taken = mux_collect(pieces, bytes, size, MUX_FRAME_HEADER);
+        if (pieces->fill < MUX_FRAME_HEADER)
+            return 0;
+        mux_frame_decode_header(mux_collector_bytes(pieces), &frame);
+        const char *wrong = mux_frame_check(&frame, link_version(link));
+        if (wrong)
+            return mux_core_broken(link->session, wrong);
+    } else {
+        mux_frame_decode_header(mux_collector_bytes(pieces), &frame);
+        *taken = mux_collect(pieces, bytes, size, frame_wanted(&frame));
+    }
+    if (pieces->fill < frame_wanted(&frame))
+        return 0;
+    int error = act(link, mux_collector_bytes(pieces));
+    mux_collector_clear(pieces);
+    return error;
+}
+
 /* One step: some bytes of a DATA frame, or of a frame's beginning. */
 static int receive_step(struct mux_link *link, const uint8_t *bytes, size_t size, size_t *taken)
 {
@@ -327,7 +338,7 @@ static int receive_step(struct mux_link *link, const uint8_t *bytes, size_t size
         return mux_session_receive_data(link->session, input->data.stream,
                                         input->data_offset - *taken, bytes, *taken);
     }
-    if (input->fill == 0 && size >= MUX_FRAME_HEADER) {
+    if (input->pieces.fill == 0 && size >= MUX_FRAME_HEADER) {
         /* The common case: a frame's beginning lies whole in bytes. */
         mux_frame_decode_header(bytes, &frame);
         const char *wrong = mux_frame_check(&frame, link_version(link));
@@ -339,22 +350,7 @@ static int receive_step(struct mux_link *link, const uint8_t *bytes, size_t size
             return act(link, bytes);
         }
     }
-    if (input->fill < MUX_FRAME_HEADER) {
-        *taken = collect_frame(input, bytes, size, MUX_FRAME_HEADER);
-        if (input->fill < MUX_FRAME_HEADER)
-            return 0;
-        mux_frame_decode_header(input->bytes, &frame);
-        const char *wrong = mux_frame_check(&frame, link_version(link));
-        if (wrong)
-            return mux_core_broken(link->session, wrong);
-    } else {
-        mux_frame_decode_header(input->bytes, &frame);
-        *taken = collect_frame(input, bytes, size, frame_wanted(&frame));
-    }
-    if (input->fill < frame_wanted(&frame))
-        return 0;
-    input->fill = 0;
-    return act(link, input->bytes);
+    return collect_frame(link, bytes, size, taken);
 }
 
 int mux_link_receive(struct mux_link *link, const uint8_t *bytes, size_t size, uint64_t now_us)

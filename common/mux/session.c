@@ -75,6 +75,7 @@ void mux_session_free(struct mux_session *session)
     mux_stream_drop_sent(&session->control);
     mux_window_close(&session->control.window, session->share);
     mux_reassembly_clear(&session->control.reassembly);
+    mux_collector_clear(&session->message);
     byte_wipe(&session->key, sizeof session->key);
     free(session);
 }

@@ -9,6 +9,7 @@
 #include "base/idmap.h"
 #include "base/list.h"
 #include "base/memory_budget.h"
+#include "mux/collector.h"
 #include "mux/flight.h"
 #include "mux/frame.h"
 #include "mux/portion.h"
@@ -57,18 +58,12 @@ struct mux_stream {
     struct mux_reassembly reassembly; /* behind window.received */
 };
 
-/* Frames arrive in pieces; header and small payloads are collected here. */
+/* Frames arrive in pieces; the bytes of a DATA frame pass, all else is collected. */
 struct mux_frame_input {
-    uint8_t bytes[MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX];
-    size_t fill;
+    struct mux_collector pieces;
     struct mux_frame data; /* the DATA frame being received */
     uint64_t data_offset;  /* of the next of its bytes */
     uint32_t data_left;    /* of its bytes */
-};
-
-struct mux_message_input {
-    uint8_t bytes[MUX_MESSAGE_HEADER + MUX_MESSAGE_PAYLOAD_MAX];
-    size_t fill;
 };
 
 enum mux_phase {
@@ -192,7 +187,7 @@ struct mux_session {
     unsigned gone_count;
 
     const char *reason;
-    struct mux_message_input message;
+    struct mux_collector message; /* of the control stream */
 };
 
 /* NULL: there is none of that number, or no longer. Frames of a stream come one after another, and

@@ -194,31 +194,52 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
     }
 }
 
+/* How large the message is whose header that is, with it. */
+static size_t message_wanted(const uint8_t *header)
+{
+    return MUX_MESSAGE_HEADER + (size_t)byte_load_u16(header + 2);
+}
+
+/* A message that lies whole in bytes is acted upon where it is; of another one, what is there is
+ * collected. Returns how many bytes were taken, or a negative enum mux_error. */
+static long take_message(struct mux_session *session, const uint8_t *bytes, size_t size)
+{
+    struct mux_collector *pieces = &session->message;
+    const uint8_t *message = bytes;
+    size_t want = MUX_MESSAGE_HEADER;
+    size_t taken;
+
+    if (pieces->fill >= MUX_MESSAGE_HEADER)
+        want = message_wanted(mux_collector_bytes(pieces));
+    else if (pieces->fill == 0 && size >= MUX_MESSAGE_HEADER)
+        want = message_wanted(bytes);
+    if (want > MUX_MESSAGE_HEADER + MUX_MESSAGE_PAYLOAD_MAX)
+        return mux_core_broken(session, "a message is larger than the protocol allows");
+    bool whole = pieces->fill == 0 && size >= want;
+    if (whole) {
+        taken = want;
+    } else {
+        taken = mux_collect(pieces, bytes, size, want);
+        message = mux_collector_bytes(pieces);
+        if (pieces->fill < want || want < message_wanted(message))
+            return (long)taken;
+    }
+    int error = receive_message(session, message[0], message + MUX_MESSAGE_HEADER,
+                                want - MUX_MESSAGE_HEADER);
+    if (!whole)
+        mux_collector_clear(pieces);
+    return error ? error : (long)taken;
+}
+
 /* Takes bytes of the control stream; messages may be cut anywhere. */
 static int receive_control(struct mux_session *session, const uint8_t *bytes, size_t size)
 {
-    struct mux_message_input *input = &session->message;
-
     while (size > 0) {
-        size_t want = MUX_MESSAGE_HEADER;
-        if (input->fill >= MUX_MESSAGE_HEADER)
-            want += byte_load_u16(input->bytes + 2);
-        if (want > sizeof input->bytes)
-            return mux_core_broken(session, "a message is larger than the protocol allows");
-        size_t part = want - input->fill < size ? want - input->fill : size;
-        memcpy(input->bytes + input->fill, bytes, part);
-        input->fill += part;
-        bytes += part;
-        size -= part;
-        if (input->fill < MUX_MESSAGE_HEADER ||
-            input->fill < MUX_MESSAGE_HEADER + (size_t)byte_load_u16(input->bytes + 2))
-            continue;
-        size_t payload = input->fill - MUX_MESSAGE_HEADER;
-        input->fill = 0;
-        int error =
-            receive_message(session, input->bytes[0], input->bytes + MUX_MESSAGE_HEADER, payload);
-        if (error)
-            return error;
+        long taken = take_message(session, bytes, size);
+        if (taken < 0)
+            return (int)taken;
+        bytes += taken;
+        size -= (size_t)taken;
         if (session->control_overflow)
             return mux_core_broken(session, "the peer does not read the control stream");
     }
