@@ -26,6 +26,7 @@ enum {
     OUT_SIZE = BATCHES * (64 * 1024 + 8 * 512),
     OUT_SMALL = 8 * 1024, /* a handshake, an answer, what an idle link says */
     READ_AHEAD = 64 * 1024,
+    AHEAD_SMALL = 4 * 1024,
     /* Reads of the socket for one call: TLS has messages that yield nothing (key updates), and who
      * sends them as fast as they are understood would keep everybody else waiting. */
     READS_A_CALL = 8,
@@ -44,7 +45,9 @@ struct transport_tls {
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
                    */
     unsigned reads; /* of the socket in this call */
-    uint8_t *ahead; /* READ_AHEAD bytes: read, and not asked for yet; NULL: none are */
+    uint8_t *ahead; /* read, and not asked for yet; NULL: nothing is */
+    size_t ahead_capacity;
+    size_t ahead_wanted; /* the capacity of the next one */
     size_t ahead_at;
     size_t ahead_fill;
     bool unread; /* another transport_read() would yield something without waiting */
@@ -176,21 +179,41 @@ static size_t take_ahead(struct transport_tls *tls, char *bytes, size_t size)
     return size;
 }
 
+/* Nothing is in it. */
+static void resize_ahead(struct transport_tls *tls, size_t capacity)
+{
+    free(tls->ahead);
+    tls->ahead = capacity > 0 ? memory_raw(capacity) : NULL;
+    tls->ahead_capacity = capacity;
+    tls->ahead_at = tls->ahead_fill = 0;
+}
+
+/* As much as came lately: what is seldom used, or by little, is small. */
+static void adapt_ahead(struct transport_tls *tls)
+{
+    if (tls->ahead_fill == tls->ahead_capacity)
+        tls->ahead_wanted = READ_AHEAD;
+    else if (tls->ahead_fill < AHEAD_SMALL)
+        tls->ahead_wanted = AHEAD_SMALL;
+}
+
 /* Reads into bytes, and ahead what comes behind them, when nothing is ahead. As readv(). */
 static ssize_t read_ahead(struct transport *transport, char *bytes, size_t size)
 {
     struct transport_tls *tls = transport->tls;
 
-    if (!tls->ahead)
-        tls->ahead = memory_raw(READ_AHEAD);
+    if (tls->ahead_capacity < tls->ahead_wanted)
+        resize_ahead(tls, tls->ahead_wanted);
     tls->ahead_at = tls->ahead_fill = 0;
-    const struct iovec spaces[] = {{bytes, size}, {tls->ahead, READ_AHEAD}};
+    const struct iovec spaces[] = {{bytes, size}, {tls->ahead, tls->ahead_capacity}};
     ssize_t got = receive_below(transport, spaces, 2);
-    tls->drained = got > 0 && (size_t)got < size + READ_AHEAD;
+    tls->drained = got > 0 && (size_t)got < size + tls->ahead_capacity;
     if (got > (ssize_t)size) {
         tls->ahead_fill = (size_t)got - size;
         got = (ssize_t)size;
     }
+    if (got > 0)
+        adapt_ahead(tls);
     return got;
 }
 
@@ -308,6 +331,7 @@ static struct transport *add_tls(struct transport *below, SSL_CTX *context)
     if (!tls->ssl)
         abort();
     tls->unread = true; /* read ahead with the end of the handshake */
+    tls->ahead_wanted = AHEAD_SMALL;
     set_up_tls(transport);
     return transport;
 }
@@ -768,14 +792,21 @@ int transport_flush(struct transport *transport)
     return result == 1 && transport->ending ? end_writing(transport) : result;
 }
 
+/* OpenSSL's buffers for one record each way, unless something is in them. */
+static void relax_tls(struct transport_tls *tls)
+{
+    if (tls->ahead_at < tls->ahead_fill)
+        return;
+    resize_ahead(tls, 0);
+    /* Some versions would also free what has a record's head in it, but not its rest. */
+    if (!SSL_has_pending(tls->ssl) && strcmp(SSL_rstate_string(tls->ssl), "RH") == 0)
+        SSL_free_buffers(tls->ssl);
+}
+
 void transport_relax(struct transport *transport)
 {
-    struct transport_tls *tls = transport->tls;
-
-    if (tls && tls->ahead_at == tls->ahead_fill) {
-        free(tls->ahead);
-        tls->ahead = NULL;
-    }
+    if (transport->tls)
+        relax_tls(transport->tls);
     if (transport_busy(transport))
         return;
     free(transport->out);

@@ -9,9 +9,9 @@
  * - Plain, transport_commit(): what the kernel does not take now, and no more.
  * - TLS, reading: from the record that OpenSSL has decrypted in place, in a buffer of its own, into
  *   the caller's memory. One system call reads the rest of the record that is being read straight
- *   into OpenSSL's buffer, and up to 64 KiB ahead; what was read ahead is copied there, a record at
- *   a time. (To let OpenSSL read ahead itself costs more: it moves all that is behind a record to
- *   the front of its buffer, with each record.)
+ *   into OpenSSL's buffer, and 4 KiB ahead, or 64 KiB where much comes; what was read ahead is
+ *   copied there, a record at a time. (To let OpenSSL read ahead itself costs more: it moves all
+ * that is behind a record to the front of its buffer, with each record.)
  * - TLS, writing: OpenSSL copies the bytes of each record into a buffer of its own, where it
  *   encrypts them; from there our BIO copies the record behind those that leave with it in one
  *   send(). OpenSSL is best fed with whole records of 16 KiB in one piece, so short spans are
@@ -114,5 +114,6 @@ int transport_commit(struct transport *transport, const uint8_t *bytes, size_t s
 int transport_flush(struct transport *transport);
 /* The next transport_read() has something to say that no event will announce. */
 bool transport_pending(const struct transport *transport);
-/* Free memory that an idle connection does not need. */
+/* Frees memory that an idle connection does not need: our buffers, and OpenSSL's. What is used
+ * again costs some allocations. */
 void transport_relax(struct transport *transport);

@@ -21,10 +21,16 @@ enum {
     HELLO_TIMEOUT_US = 10 * 1000 * 1000,
     CLOSE_TIMEOUT_US = 2 * 1000 * 1000,
     PROBE_TIMEOUT_US = 3 * 1000 * 1000,
+    /* A link is busy when so much happens in so long: so many reads and turns of writing, or one
+     * of so many bytes. */
+    BUSY_US = 200 * 1000,
+    BUSY_EVENTS = 16,
+    BUSY_BYTES = 8 * 1024,
     READS_A_TURN = 4,
     MASK_KEYS = 64,
     /* So many frames of the least size hold what a session wants to say at least. */
     FRAMES_A_BATCH = 18,
+    HELLO_FIRST = 256, /* a client's own HELLO fits */
 };
 
 _Static_assert(PACE_PULL_LEAST >= MUX_PULL_MIN, "a pull of the least size holds a frame");
@@ -44,6 +50,8 @@ struct link {
     struct timer *timer;
     uint64_t timer_us; /* when timer fires; UINT64_MAX: it is not armed */
     uint64_t close_us; /* deadline of HELLO, or of the peer's answer to our close frame; 0: none */
+    uint64_t busy_us;  /* until when events are counted */
+    unsigned events;   /* so far */
     struct ws_decoder decoder;
     uint64_t since_us;
     size_t frame_max; /* header included */
@@ -70,11 +78,13 @@ struct link {
      * bulk. */
     uint8_t keys[MASK_KEYS][4];
     size_t next_key;
-    uint8_t *hello; /* server: what came so far, until HELLO is whole */
+    uint8_t *hello; /* server: what came so far, until HELLO is whole; NULL: nothing */
+    size_t hello_capacity;
     size_t hello_fill;
 };
 
 static void link_update(struct link *link);
+static void forget_hello(struct link *link);
 static void start_closing(struct link *link, uint16_t code, const char *reason);
 
 /* ---- life */
@@ -154,7 +164,6 @@ struct link *link_new_server(struct worker *worker, struct transport *transport,
 {
     struct link *link = link_new(worker, transport, owner, context, false);
 
-    link->hello = memory_raw(MUX_FRAME_HEADER + MUX_FRAME_PAYLOAD_MAX);
     link->close_us = clock_now_us() + HELLO_TIMEOUT_US;
     link_update(link);
     return link;
@@ -200,7 +209,7 @@ static void link_free(struct link *link)
     timer_free(link->timer);
     transport_free(link->transport);
     byte_wipe(link->keys, sizeof link->keys);
-    free(link->hello);
+    forget_hello(link);
     free(link);
 }
 
@@ -332,6 +341,18 @@ static void note_received(struct link *link)
         link->probe = 0;
     }
     probe_frames(link);
+}
+
+/* ---- how much happens */
+
+static void note_event(struct link *link, size_t bytes)
+{
+    link->events += bytes < BUSY_BYTES ? 1 : BUSY_EVENTS;
+}
+
+static bool is_busy(const struct link *link)
+{
+    return link->events >= BUSY_EVENTS;
 }
 
 /* ---- output */
@@ -518,6 +539,7 @@ static int commit_batches(struct link *link)
         size_t size = fill_staging(link, left, &batch);
         if (size == 0)
             return 0;
+        note_event(link, size);
         int error = transport_commit(link->transport, batch, size);
         if (error)
             return error;
@@ -682,6 +704,32 @@ void link_reject(struct link *link, const struct mux_reject *rejection)
     link_update(link);
 }
 
+static void forget_hello(struct link *link)
+{
+    if (link->hello)
+        byte_wipe(link->hello, link->hello_fill);
+    free(link->hello);
+    link->hello = NULL;
+    link->hello_capacity = 0;
+}
+
+/* Has room for size bytes of HELLO, without a trace of a smaller one: it may have a secret. */
+static void grow_hello(struct link *link, size_t size)
+{
+    size_t capacity = link->hello_capacity ? link->hello_capacity : HELLO_FIRST;
+
+    if (size <= link->hello_capacity)
+        return;
+    while (capacity < size)
+        capacity *= 2;
+    uint8_t *larger = memory_raw(capacity);
+    if (link->hello)
+        memcpy(larger, link->hello, link->hello_fill);
+    forget_hello(link);
+    link->hello = larger;
+    link->hello_capacity = capacity;
+}
+
 /* Collects HELLO; when it is whole the owner finds the session and gets the rest of the bytes. */
 static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
 {
@@ -692,6 +740,7 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
     size_t consumed;
     const char *reason;
 
+    grow_hello(link, link->hello_fill + part);
     memcpy(link->hello + link->hello_fill, bytes, part);
     size_t before = link->hello_fill;
     link->hello_fill += part;
@@ -711,9 +760,7 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
         forward_put(link->forward, link->hello, before);
         forward_put(link->forward, bytes, size);
     }
-    byte_wipe(link->hello, link->hello_fill);
-    free(link->hello);
-    link->hello = NULL;
+    forget_hello(link);
     if (link->forward)
         return;
     if (!link->mux) {
@@ -836,6 +883,7 @@ static void on_link_readable(void *argument)
                              small ? most : WORKER_READ_SIZE);
         if (got <= 0)
             break;
+        note_event(link, (size_t)got);
         if (link->framed)
             decode(link, link->worker->link_bytes, (size_t)got);
         else if (!link->closing)
@@ -865,6 +913,8 @@ static uint64_t next_deadline(const struct link *link)
         deadline = mux_link_deadline(link->mux);
     if (link->close_us != 0 && link->close_us < deadline)
         deadline = link->close_us;
+    if (is_busy(link) && link->busy_us < deadline)
+        deadline = link->busy_us;
     if (is_full(link) && forward_deadline(link->forward) < deadline)
         deadline = forward_deadline(link->forward);
     return deadline;
@@ -882,11 +932,29 @@ static void update_forwarding(struct link *link)
     forward_wait(link->forward, !link->closing && !transport_busy(link->transport), !link->closing);
 }
 
+/*
+ * Buffers for a record each way are most of what a link takes, and most links are idle. A busy one
+ * keeps them, but for a moment now and then; else they are given back each time, so that not all
+ * the links that say something at about the same time have some.
+ */
+static void relax_unless_busy(struct link *link)
+{
+    if (is_busy(link))
+        return;
+    uint64_t now = clock_now_us();
+    if (now >= link->busy_us) {
+        link->busy_us = now + BUSY_US;
+        link->events = 0;
+    }
+    transport_relax(link->transport);
+}
+
 /* The one place that says what the link waits for. */
 static void link_update(struct link *link)
 {
     if (link->forward)
         update_forwarding(link);
+    relax_unless_busy(link);
     uint64_t deadline = next_deadline(link);
     bool blocked = transport_busy(link->transport) ||
                    (link->mux && !link->closing && mux_link_wants_output(link->mux));
@@ -922,9 +990,8 @@ static void on_link_timer(void *argument)
         if (error)
             session_failed(link, error);
     }
-    if (!transport_busy(link->transport) && link->mux && !link->closing &&
-        !mux_link_wants_output(link->mux))
-        transport_relax(link->transport);
+    if (now >= link->busy_us)
+        link->events = 0;
     link_update(link);
 }
 

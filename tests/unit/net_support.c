@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,6 +32,7 @@ static struct tls_material *material;
 static SSL_CTX *server_context;
 static SSL_CTX *client_context;
 static SSL_CTX *stranger_context;
+static size_t tls_memory;
 
 /* ---- time */
 
@@ -181,6 +183,61 @@ int net_tear_down(void **state)
             fail_msg("descriptor %d is open now and was not, or the other way round",
                      changed_descriptor());
     return 0;
+}
+
+/* In front of each allocation of OpenSSL's. */
+union allocation {
+    size_t size;
+    max_align_t alignment;
+};
+
+static void *tls_allocate(size_t size, const char *file, int line)
+{
+    union allocation *allocation = malloc(sizeof *allocation + size);
+
+    (void)file;
+    (void)line;
+    if (!allocation)
+        return NULL;
+    allocation->size = size;
+    tls_memory += size;
+    return allocation + 1;
+}
+
+static void tls_free(void *memory, const char *file, int line)
+{
+    union allocation *allocation = memory;
+
+    (void)file;
+    (void)line;
+    if (!allocation)
+        return;
+    tls_memory -= allocation[-1].size;
+    free(allocation - 1);
+}
+
+static void *tls_reallocate(void *memory, size_t size, const char *file, int line)
+{
+    void *moved = size > 0 ? tls_allocate(size, file, line) : NULL;
+
+    if (memory && moved) {
+        size_t before = ((union allocation *)memory)[-1].size;
+        memcpy(moved, memory, before < size ? before : size);
+    }
+    if (moved || size == 0)
+        tls_free(memory, file, line);
+    return moved;
+}
+
+void net_count_tls_memory(void)
+{
+    if (CRYPTO_set_mem_functions(tls_allocate, tls_reallocate, tls_free) != 1)
+        abort();
+}
+
+size_t net_tls_memory(void)
+{
+    return tls_memory;
 }
 
 void net_choose(void)

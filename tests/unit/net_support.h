@@ -28,7 +28,11 @@ int net_end(void **state);
 int net_report(int failed);
 /* KAFKA_TUNNEL_TEST_ONLY: a pattern of the tests that are to run. */
 void net_choose(void);
-#define NET_RUN(tests) (net_choose(), net_report(cmocka_run_group_tests(tests, net_begin, net_end)))
+/* Counts what OpenSSL allocates: before it does. */
+void net_count_tls_memory(void);
+#define NET_RUN(tests)                                                                             \
+    (net_count_tls_memory(), net_choose(),                                                         \
+     net_report(cmocka_run_group_tests(tests, net_begin, net_end)))
 
 /* ---- workers */
 
@@ -152,3 +156,5 @@ SSL_CTX *net_tls_client(void);
 /* A client that trusts another authority. */
 SSL_CTX *net_tls_stranger(void);
 const struct tls_material *net_tls_material(void);
+/* What OpenSSL has allocated and not freed: bytes that it has asked for. */
+size_t net_tls_memory(void);

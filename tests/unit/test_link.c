@@ -1129,6 +1129,39 @@ static void one_of_two_links_breaks_the_protocol(void **state)
     }
 }
 
+static bool are_quiet(void)
+{
+    return is_quiet(tunnel.near.link) && is_quiet(tunnel.far.link);
+}
+
+/* A record each way is most of what an idle link would take. A busy one keeps its buffers, until it
+ * has been idle for a moment. */
+static void only_a_busy_link_has_buffers(void **state)
+{
+    enum { CONNECTION = 20 * 1024, RECORD = 16 * 1024, BULK = 400 * 1000 };
+    size_t before = 0, quiet = 0, most = 0;
+
+    (void)state;
+    NET_NEEDS_JUMPS();
+    /* The first one has OpenSSL allocate what it keeps. */
+    for (int round = 0; round < 2; round++) {
+        before = net_tls_memory();
+        net_tunnel_open(&tunnel, true, false);
+        NET_UNTIL(are_quiet());
+        quiet = net_tls_memory();
+        if (round == 0)
+            net_tunnel_close(&tunnel);
+    }
+    assert_true(quiet - before <= 2 * CONNECTION);
+    struct net_flow *flow = net_flow_open(&tunnel, BULK, BULK);
+    NET_UNTIL(
+        (most = net_tls_memory() > most ? net_tls_memory() : most, net_flow_is_complete(flow)));
+    assert_true(most - quiet >= 3 * RECORD);
+    net_jump_ms(300);
+    NET_UNTIL(are_quiet() && net_tls_memory() <= quiet);
+    net_tunnel_close(&tunnel);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1162,6 +1195,7 @@ int main(void)
         NET_TEST(two_links_carry_a_stream),
         NET_TEST(one_of_two_links_is_lost),
         NET_TEST(one_of_two_links_breaks_the_protocol),
+        NET_TEST(only_a_busy_link_has_buffers),
     };
 
     return NET_RUN(tests);
