@@ -20,7 +20,7 @@
 
 #include "base/share.h"
 
-#define MUX_STREAM_FLOOR 4096u
+#define MUX_STREAM_FLOOR 2048u
 
 enum memory_way { MEMORY_RECEIVE, MEMORY_SEND };
 

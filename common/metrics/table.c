@@ -172,14 +172,14 @@ const struct metric metrics_table[METRICS] = {
                               .place = METRIC_BOTH},
     [METRIC_RETAINED_BYTES] =
         {.name = "retained_bytes",
-         .help = "Memory for bytes to be sent, or sent again; at least 4 KiB per open stream",
+         .help = "Memory for bytes to be sent, or sent again; at least 2 KiB per open stream",
          .kind = METRIC_GAUGE,
          .unit = METRIC_BYTES,
          .place = METRIC_BOTH},
     [METRIC_GRANTED_BYTES] = {.name = "granted_bytes",
                               .help =
                                   "Memory for received bytes that are not yet consumed, and for "
-                                  "credit beyond first windows; at least 4 KiB per open stream",
+                                  "credit beyond first windows; at least 2 KiB per open stream",
                               .kind = METRIC_GAUGE,
                               .unit = METRIC_BYTES,
                               .place = METRIC_BOTH},
