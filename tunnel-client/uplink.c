@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backoff.h"
 #include "base/bytes.h"
 #include "base/memory.h"
 #include "carrier.h"
@@ -18,31 +19,17 @@
 #include "uplink_join.h"
 
 enum {
-    BACKOFF_MIN_MS = 100,
-    BACKOFF_MAX_MS = 10 * 1000,
-    BACKOFF_AUTH_MS = 30 * 1000,
-    BACKOFF_SHORT_MS = 1000,
-    /* So many short pauses in a row; then they become as long as the others. */
-    SHORT_PAUSES = 8,
-    /* After a link that worked the next dial is immediate, but for this pace: another command for a
-     * token and another handshake cost both ends something. */
-    PACE_US = 1000 * 1000,
     /* What a link must have carried for sure (struct link_record) to have worked: so much, or
      * something and for so long, or nothing, for nobody wanted anything, and for longer. */
     LINK_PROVEN_BYTES = 64 * 1024,
     LINK_PROVEN_US = 1000 * 1000,
     LINK_PROVEN_IDLE_US = 10 * 1000 * 1000,
     SAY_AGAIN_US = 60 * 1000 * 1000,
-    /* Whatever the server asks for, and so long a server that has said that it stops is thought to
-     * be on its way back. */
-    ASKED_PAUSE_MAX_MS = 60 * 1000,
+    /* So long a server that has said that it stops is thought to be on its way back. */
     RESTART_US = 60 * 1000 * 1000,
     /* How often files are looked at while a dial waits after a refusal. */
     LOOK_MS = 1000,
 };
-
-/* How long to wait before the next dial. */
-enum patience { PATIENCE_USUAL, PATIENCE_AUTH, PATIENCE_SHORT };
 
 static const char STOPPING[] = "tunnel-client stops";
 
@@ -177,25 +164,16 @@ unsigned uplink_random_below(unsigned bound)
     return number % bound;
 }
 
-/* At once after a link that worked, unless that came up just now; then doubling up to ten seconds,
- * spread so that clients don't meet. */
-static unsigned backoff_ms(struct uplink *uplink, enum patience patience)
+/* Before the next dial. */
+static unsigned uplink_pause_ms(const struct uplink *uplink, enum backoff_patience patience,
+                                unsigned asked_ms)
 {
-    bool is_short = patience == PATIENCE_SHORT && uplink->failures <= SHORT_PAUSES;
-    unsigned max = is_short ? BACKOFF_SHORT_MS : BACKOFF_MAX_MS;
-    unsigned cap = BACKOFF_MIN_MS;
+    const struct backoff_facts facts = {.failures = uplink->failures,
+                                        .patience = patience,
+                                        .dialled_us = clock_now_us() - uplink->asked_us,
+                                        .asked_ms = asked_ms};
 
-    if (patience == PATIENCE_AUTH)
-        return BACKOFF_AUTH_MS + uplink_random_below(BACKOFF_AUTH_MS / 2);
-    if (uplink->failures == 0)
-        return clock_now_us() - uplink->asked_us < PACE_US
-                   ? BACKOFF_MIN_MS + uplink_random_below(BACKOFF_MIN_MS)
-                   : 0;
-    for (unsigned i = 0; i < uplink->failures && cap < max; i++)
-        cap *= 2;
-    if (cap > max)
-        cap = max;
-    return BACKOFF_MIN_MS + uplink_random_below(cap - BACKOFF_MIN_MS + 1);
+    return backoff_ms(&facts, uplink_random_below(UINT32_MAX));
 }
 
 static void cancel_dial(struct uplink *uplink)
@@ -208,7 +186,7 @@ static void cancel_dial(struct uplink *uplink)
 /* A dial that has just begun, for one more link, is as good as another one. */
 static bool has_just_dialled(const struct uplink *uplink)
 {
-    return uplink->dialling && clock_now_us() - uplink->asked_us < PACE_US;
+    return uplink->dialling && clock_now_us() - uplink->asked_us < BACKOFF_PACE_US;
 }
 
 static void redial_in(struct uplink *uplink, unsigned wait_ms)
@@ -270,18 +248,10 @@ static void explain_restart(const char *reason, char *text, size_t size)
              reason);
 }
 
-/* What the server asks for, if that is longer; spread, for it asks all of its clients. */
-static unsigned at_least(unsigned wait_ms, unsigned asked_ms)
-{
-    if (asked_ms > ASKED_PAUSE_MAX_MS)
-        asked_ms = ASKED_PAUSE_MAX_MS;
-    return asked_ms > wait_ms ? asked_ms + uplink_random_below(asked_ms / 4 + 1) : wait_ms;
-}
-
 static void dial_failed(struct uplink *uplink, const char *hop, int status, const char *reason,
-                        enum patience patience, unsigned asked_ms)
+                        enum backoff_patience patience, unsigned asked_ms)
 {
-    bool restarting = patience != PATIENCE_AUTH && is_restarting(uplink);
+    bool restarting = patience != BACKOFF_REFUSED && is_restarting(uplink);
     char restart[HTTP_REASON_MAX];
 
     uplink->failures++;
@@ -291,10 +261,10 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
         reason = restart;
     }
     /* It is the server that says how long. */
-    if (restarting || (asked_ms > 0 && patience == PATIENCE_USUAL))
-        patience = PATIENCE_SHORT;
-    unsigned wait_ms = at_least(backoff_ms(uplink, patience), asked_ms);
-    bool said = uplink->owner->failed(uplink->context, hop, reason, patience == PATIENCE_AUTH);
+    if (restarting || (asked_ms > 0 && patience == BACKOFF_USUAL))
+        patience = BACKOFF_SHORT;
+    unsigned wait_ms = uplink_pause_ms(uplink, patience, asked_ms);
+    bool said = uplink->owner->failed(uplink->context, hop, reason, patience == BACKOFF_REFUSED);
     /* An event's fields keep their names in both formats: retry_ms is a plain number. */
     log_event(uplink->worker->log,
               !worth_a_line(uplink, hop, reason) ? LOG_LEVEL_DEBUG
@@ -312,7 +282,7 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
     snprintf(text, sizeof text, "%.16s: %.140s", hop, reason);
     uplink_note(uplink, JOURNAL_DIAL_FAILED, text, wait_ms);
     redial_in(uplink, wait_ms);
-    uplink->pause_stays = patience == PATIENCE_AUTH || asked_ms > 0;
+    uplink->pause_stays = patience == BACKOFF_REFUSED || asked_ms > 0;
     if (strcmp(hop, "auth") == 0)
         timer_repeat_ms(uplink->look, LOOK_MS);
 }
@@ -385,7 +355,7 @@ static void on_rejected(struct carrier *carrier, const struct mux_reject *reject
     else
         /* Where one instance stops there is often another, or its successor soon. */
         dial_failed(uplink, "tunnel", 101, text,
-                    code == MUX_CODE_GOING_AWAY ? PATIENCE_SHORT : PATIENCE_USUAL, retry_after_ms);
+                    code == MUX_CODE_GOING_AWAY ? BACKOFF_SHORT : BACKOFF_USUAL, retry_after_ms);
 }
 
 /* The link of a session whose server has said that it stops. */
@@ -414,7 +384,7 @@ static void on_link_lost(const struct carrier_link *at, const char *reason)
     if (record.going_away)
         uplink->stops_us = clock_now_us();
     bool dials = has_just_dialled(uplink);
-    unsigned wait_ms = dials ? 0 : backoff_ms(uplink, PATIENCE_SHORT);
+    unsigned wait_ms = dials ? 0 : uplink_pause_ms(uplink, BACKOFF_SHORT, 0);
     uplink_note(uplink, JOURNAL_LINK_LOST, reason, lived_us / 1000);
     log_warning(uplink->worker->log, "link_lost",
                 "The link to the server is lost; connecting again", log_str("reason", reason),
@@ -473,7 +443,7 @@ static void on_unlinked(const struct carrier_link *at, enum link_end end, const 
     if (end == LINK_END_REJECTED) {
         on_rejected(carrier, link_rejection(at->link));
     } else if (!carrier->known || mux_session_is_broken(carrier->session)) {
-        dial_failed(uplink, "tunnel", 101, reason, PATIENCE_USUAL, 0);
+        dial_failed(uplink, "tunnel", 101, reason, BACKOFF_USUAL, 0);
         /* No link can carry a broken session on, also if it broke before it ever was up. */
         if (mux_session_is_broken(carrier->session))
             lose_session(carrier, reason);
@@ -555,7 +525,7 @@ static void on_dial_failed(struct uplink *uplink, const struct http_dial_result 
                            result->retry_after_ms);
     else
         dial_failed(uplink, hop, result->status, result->reason,
-                    who ? PATIENCE_AUTH : PATIENCE_USUAL, result->retry_after_ms);
+                    who ? BACKOFF_REFUSED : BACKOFF_USUAL, result->retry_after_ms);
 }
 
 static void on_uplink_dialled(void *context, const struct http_dial_result *result)
@@ -593,10 +563,10 @@ static void on_credentials(void *context, const struct credentials_result *resul
         uplink->dialling = false;
         if (carrier_welcomed(uplink->current) > 0)
             uplink_join_failed(uplink, result->hop, result->status, NULL, result->reason,
-                               result->refused ? BACKOFF_AUTH_MS : 0);
+                               result->refused ? (unsigned)BACKOFF_REFUSED_MS : 0);
         else
             dial_failed(uplink, result->hop, result->status, result->reason,
-                        result->refused ? PATIENCE_AUTH : PATIENCE_USUAL, 0);
+                        result->refused ? BACKOFF_REFUSED : BACKOFF_USUAL, 0);
         return;
     }
     log_debug(uplink->worker->log, "dialling", "Connecting to the server",
@@ -762,7 +732,7 @@ static void on_uplink_goaway(void *context, enum mux_code code, struct mux_text 
     count_links(carrier);
     uplink->current = carrier_new(uplink);
     uplink->owner->lost(uplink->context, true);
-    redial_in(uplink, backoff_ms(uplink, PATIENCE_SHORT));
+    redial_in(uplink, uplink_pause_ms(uplink, BACKOFF_SHORT, 0));
     sweep_soon(carrier);
 }
 
@@ -861,7 +831,7 @@ static unsigned pace_ms(const struct uplink *uplink)
 {
     uint64_t passed_us = clock_now_us() - uplink->asked_us;
 
-    return passed_us < PACE_US ? (unsigned)((PACE_US - passed_us) / 1000) : 0;
+    return passed_us < BACKOFF_PACE_US ? (unsigned)((BACKOFF_PACE_US - passed_us) / 1000) : 0;
 }
 
 /* What kept more links from coming may be over. */
