@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { ANSWER_MS = 100 };
+
 /* IPv4 and IPv6 addresses have their port at the same place; keep the cast in one function. */
 static in_port_t *port_of(struct sockaddr_storage *storage)
 {
@@ -57,10 +59,39 @@ bool socket_is_loopback(const struct socket_address *address)
     struct sockaddr_storage copy = address->storage;
 
     if (copy.ss_family == AF_INET6) {
-        const struct in6_addr *v6 = &((struct sockaddr_in6 *)(void *)&copy)->sin6_addr;
+        /* Not const: musl's macros take it away. */
+        struct in6_addr *v6 = &((struct sockaddr_in6 *)(void *)&copy)->sin6_addr;
         return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
     }
     return ntohl(((struct sockaddr_in *)(void *)&copy)->sin_addr.s_addr) >> 24 == 127;
+}
+
+static bool is_bound_to(int fd, const struct socket_address *address)
+{
+    struct socket_address local = {.size = sizeof local.storage};
+
+    return getsockname(fd, (struct sockaddr *)&local.storage, &local.size) == 0 &&
+           socket_port(&local) == socket_port(address);
+}
+
+/* A connection to a port from which the system takes those of outgoing ones may reach itself. */
+bool socket_is_answered(const struct socket_address *address)
+{
+    const int kept = errno;
+    int fd = socket_new(address->storage.ss_family);
+    struct pollfd connected = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    if (fd < 0)
+        return false;
+    bool answered = connect(fd, (const struct sockaddr *)&address->storage, address->size) == 0 ||
+                    (errno == EINPROGRESS && poll(&connected, 1, ANSWER_MS) == 1 &&
+                     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0);
+    bool itself = answered && is_bound_to(fd, address);
+    close(fd);
+    errno = kept;
+    return answered && !itself;
 }
 
 bool socket_parse(const char *host, uint16_t port, struct socket_address *address)

@@ -30,6 +30,10 @@ void socket_keep_subscriber(struct socket_address *address);
 /* Whether an errno means that descriptors or memory are used up, which may pass. */
 bool socket_is_shortage(int error);
 
+/* Whether somebody accepts connections at the address, which must be loopback: it is asked at once,
+ * and given a tenth of a second. errno stays. */
+bool socket_is_answered(const struct socket_address *address);
+
 /* Non-blocking, close-on-exec. Returns the descriptor or -1 with errno set. */
 int socket_new(int family);
 int socket_accept(int listener, struct socket_address *peer);

@@ -32,21 +32,36 @@ struct note {
 /* A handler has no argument of its own. This and libevent's are the globals of this kind. */
 static volatile sig_atomic_t handler_pipe = -1;
 
-static bool is_from_terminal(const siginfo_t *info)
+bool signals_terminal_may_have_sent(int number)
+{
+    if (number != SIGINT && number != SIGQUIT)
+        return false;
+    int terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    bool foreground = terminal >= 0 && tcgetpgrp(terminal) == getpgrp();
+    if (terminal >= 0)
+        close(terminal);
+    return foreground;
+}
+
+static bool is_from_terminal(int number, const siginfo_t *info)
 {
 #ifdef SI_KERNEL
     /* A sender's process number says nothing: it is 0 too when the sender is outside of a
      * container. */
+    (void)number;
     return info->si_code == SI_KERNEL;
 #else
-    return info->si_pid == 0;
+    /* macOS names as the sender who wrote Ctrl-C into the terminal's other end: a process as any.
+     */
+    (void)info;
+    return signals_terminal_may_have_sent(number);
 #endif
 }
 
 static void handle_signal(int number, siginfo_t *info, void *context)
 {
     const int kept = errno;
-    const struct note note = {(unsigned char)number, is_from_terminal(info)};
+    const struct note note = {(unsigned char)number, is_from_terminal(number, info)};
 
     (void)context;
     /* When the pipe is full, more than enough signals are waiting in it. */

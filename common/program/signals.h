@@ -16,5 +16,8 @@ struct signals;
 /* keep_ignored: signals that are ignored (nohup, a shell's &) stay so. NULL: errno says why. */
 struct signals *signals_new(struct worker *worker, const int *numbers, size_t count,
                             bool keep_ignored, signals_callback callback, void *context);
+/* Where the system does not say who has sent a signal: whether it is one that a terminal sends, and
+ * this process is in its foreground. Async-signal-safe. */
+bool signals_terminal_may_have_sent(int number);
 /* What the signals did before, they do again. */
 void signals_free(struct signals *signals);

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "config/input.h"
 #include "tls/pem.h"
+#include "tls/system_authorities.h"
 
 static bool fail_option(struct tls_error *error, const char *option, const char *what)
 {
@@ -296,7 +297,7 @@ SSL_CTX *tls_client_context(const struct tls_material *material, bool shows_cert
     if (!context)
         abort();
     tls_harden(context);
-    SSL_CTX_set_default_verify_paths(context);
+    system_authorities_load(context, "");
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     trust(context, material);
     if (!shows_certificate || !material->certificate || use_identity(context, material, error))

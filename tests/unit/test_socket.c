@@ -1,6 +1,7 @@
 /* Sockets on loopback: how a peer has ended a connection, with what it has sent still unread. */
 #include "../lib/cmocka.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "io/socket.h"
@@ -55,11 +56,33 @@ static void a_reset_is_seen_behind_unread_bytes(void **state)
     close(ends[0]);
 }
 
+/* Who has a port on all addresses answers on loopback as well. */
+static void somebody_answers(void **state)
+{
+    (void)state;
+    struct socket_address address, everywhere;
+    int listener = socket_new(AF_INET);
+
+    assert_true(listener >= 0 && socket_parse("0.0.0.0", 0, &everywhere));
+    assert_int_equal(bind(listener, (struct sockaddr *)&everywhere.storage, everywhere.size), 0);
+    assert_int_equal(
+        getsockname(listener, (struct sockaddr *)&everywhere.storage, &everywhere.size), 0);
+    assert_true(socket_parse("127.0.0.1", socket_port(&everywhere), &address));
+    errno = ENOENT;
+    assert_false(socket_is_answered(&address));
+    assert_int_equal(listen(listener, 1), 0);
+    assert_true(socket_is_answered(&address));
+    assert_int_equal(errno, ENOENT);
+    close(listener);
+    assert_false(socket_is_answered(&address));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_end_is_seen_behind_unread_bytes),
         cmocka_unit_test(a_reset_is_seen_behind_unread_bytes),
+        cmocka_unit_test(somebody_answers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

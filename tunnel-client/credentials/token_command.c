@@ -1,5 +1,6 @@
 #include "credentials/token_command.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -382,17 +383,40 @@ static void set_attributes(posix_spawnattr_t *attributes)
     posix_spawnattr_setflags(attributes, flags);
 }
 
+#if defined __GLIBC__
+#if __GLIBC_PREREQ(2, 34)
+#define HAVE_CLOSE_FROM
+#endif
+#endif
+
+/* Libraries may hold descriptors that are not marked close-on-exec. (macOS closes all that no
+ * action names: set_attributes().) */
+static void close_inherited(posix_spawn_file_actions_t *actions)
+{
+#if defined HAVE_CLOSE_FROM
+    posix_spawn_file_actions_addclosefrom_np(actions, FIRST_OWN_DESCRIPTOR);
+#elif defined POSIX_SPAWN_CLOEXEC_DEFAULT
+    (void)actions;
+#else
+    /* musl and others have no call that closes all from one on. */
+    DIR *directory = opendir("/dev/fd");
+
+    for (const struct dirent *entry; directory && (entry = readdir(directory));) {
+        int fd = atoi(entry->d_name);
+        if (fd >= FIRST_OWN_DESCRIPTOR && fd != dirfd(directory))
+            posix_spawn_file_actions_addclose(actions, fd);
+    }
+    if (directory)
+        closedir(directory);
+#endif
+}
+
 static void set_descriptors(posix_spawn_file_actions_t *actions, int output, int complaints)
 {
     posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(actions, complaints, STDERR_FILENO);
-#if defined __GLIBC__
-#if __GLIBC_PREREQ(2, 34)
-    /* Libraries may hold descriptors that are not marked close-on-exec. */
-    posix_spawn_file_actions_addclosefrom_np(actions, FIRST_OWN_DESCRIPTOR);
-#endif
-#endif
+    close_inherited(actions);
 }
 
 /* Returns 0 or an error number. */

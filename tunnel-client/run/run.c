@@ -180,8 +180,9 @@ static void on_command_ended(void *context, const struct child_end *ended)
         cannot_execute(run, ended->exec_error);
         return;
     }
-    int exit_code = WIFSIGNALED(ended->status) ? EXIT_SIGNAL + WTERMSIG(ended->status)
-                                               : WEXITSTATUS(ended->status);
+    /* Not const: macOS has macros that take the address of what they look at. */
+    int status = ended->status;
+    int exit_code = WIFSIGNALED(status) ? EXIT_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
     log_info(run->worker->log, "command_ended", "The command has ended",
              log_i64("exit_code", exit_code));
     end_with(run, exit_code);

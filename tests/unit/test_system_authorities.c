@@ -1,0 +1,165 @@
+/* Where the system's authorities are found, with the layouts of several systems below a root. */
+#include "../lib/cmocka.h"
+
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tls/system_authorities.h"
+
+enum { PATH_SIZE = 600 };
+
+static char root[] = "/tmp/kafka-tunnel-authorities-XXXXXX";
+static X509 *authority;
+
+static int make_authority(void **state)
+{
+    (void)state;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+
+    authority = X509_new();
+    X509_set_version(authority, 2);
+    X509_gmtime_adj(X509_getm_notBefore(authority), -60);
+    X509_gmtime_adj(X509_getm_notAfter(authority), 3600);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(authority), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"an authority", -1, -1, 0);
+    X509_set_issuer_name(authority, X509_get_subject_name(authority));
+    X509_set_pubkey(authority, key);
+    assert_true(X509_sign(authority, key, EVP_sha256()) > 0);
+    EVP_PKEY_free(key);
+    assert_non_null(mkdtemp(root));
+    unsetenv(X509_get_default_cert_file_env());
+    unsetenv(X509_get_default_cert_dir_env());
+    return 0;
+}
+
+static int free_authority(void **state)
+{
+    (void)state;
+    char command[PATH_SIZE];
+
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    X509_free(authority);
+    return system(command);
+}
+
+/* With the directories above it; whole: or text that is no certificate. */
+static void put_bundle(const char *path, bool whole)
+{
+    char name[PATH_SIZE];
+
+    snprintf(name, sizeof name, "%s%s", root, path);
+    for (char *slash = name + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        mkdir(name, 0700);
+        *slash = '/';
+    }
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    if (whole)
+        assert_true(PEM_write_X509(file, authority) == 1);
+    else
+        fputs("no certificate\n", file);
+    fclose(file);
+}
+
+static void drop_bundle(const char *path)
+{
+    char name[PATH_SIZE];
+
+    snprintf(name, sizeof name, "%s%s", root, path);
+    unlink(name);
+}
+
+/* NULL: the context trusts nothing that is below the root. */
+static void expect_taken(const char *path)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    X509_STORE *store = SSL_CTX_get_cert_store(context);
+    const char *taken = system_authorities_load(context, root);
+    int count = sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
+    int own = 0;
+
+    if (path)
+        assert_string_equal(taken, path);
+    else
+        assert_null(taken);
+    for (int i = 0; i < count; i++) {
+        X509 *found =
+            X509_OBJECT_get0_X509(sk_X509_OBJECT_value(X509_STORE_get0_objects(store), i));
+        own += found && X509_cmp(found, authority) == 0;
+    }
+    assert_int_equal(own, path ? 1 : 0);
+    SSL_CTX_free(context);
+}
+
+static void nobody_has_any(void **state)
+{
+    (void)state;
+    expect_taken(NULL);
+}
+
+static void each_system_has_its_place(void **state)
+{
+    (void)state;
+    static const char *const places[] = {
+        "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
+
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        put_bundle(places[i], true);
+        expect_taken(places[i]);
+        drop_bundle(places[i]);
+    }
+}
+
+/* A file that cannot be used is passed over. */
+static void a_broken_bundle(void **state)
+{
+    (void)state;
+    put_bundle("/etc/ssl/certs/ca-certificates.crt", false);
+    expect_taken(NULL);
+    put_bundle("/etc/ssl/ca-bundle.pem", true);
+    expect_taken("/etc/ssl/ca-bundle.pem");
+    drop_bundle("/etc/ssl/certs/ca-certificates.crt");
+    drop_bundle("/etc/ssl/ca-bundle.pem");
+}
+
+/* Nothing is looked for where OpenSSL has its own, or somebody has said where. */
+static void openssl_comes_first(void **state)
+{
+    (void)state;
+    char hashed[PATH_SIZE - sizeof root];
+
+    put_bundle("/etc/ssl/ca-bundle.pem", true);
+    put_bundle(X509_get_default_cert_file(), true);
+    expect_taken(NULL);
+    drop_bundle(X509_get_default_cert_file());
+    snprintf(hashed, sizeof hashed, "%s/1d3472b9.0", X509_get_default_cert_dir());
+    put_bundle(hashed, true);
+    expect_taken(NULL);
+    drop_bundle(hashed);
+    setenv(X509_get_default_cert_file_env(), "/nonexistent", 1);
+    expect_taken(NULL);
+    unsetenv(X509_get_default_cert_file_env());
+    expect_taken("/etc/ssl/ca-bundle.pem");
+    drop_bundle("/etc/ssl/ca-bundle.pem");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nobody_has_any),
+        cmocka_unit_test(each_system_has_its_place),
+        cmocka_unit_test(a_broken_bundle),
+        cmocka_unit_test(openssl_comes_first),
+    };
+
+    return cmocka_run_group_tests(tests, make_authority, free_authority);
+}
