@@ -107,7 +107,7 @@ def test_two_instances_without_stickiness(service, laptop, cluster, pair, proces
             ingress.drop()
             client.wait_for("link_resumed", since=mark)
             wait_progress(cluster, topic, 50)
-    produced = live.finish()
+    produced = live.finish(cluster)
     assert not client.events("session_lost")
     assert any(server.events("link_forwarded") for server in servers)
     figure("records", f"{produced['records']} over {len(ingress.seen)} links")

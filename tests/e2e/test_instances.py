@@ -119,7 +119,7 @@ def test_kafka_clients_live_through_drops_and_hand_overs(instances, pair, cluste
         balancer.drop()
         client.wait_for("link_resumed", since=mark)
         wait_progress(cluster, topic, 100)
-    produced = live.finish()
+    produced = live.finish(cluster)
     assert not client.events("session_lost") and not client.events("connection_reset")
     assert servers[1].events("link_forwarded")
     figure("records", f"{produced['records']}, none lost or doubled, over 7 links")

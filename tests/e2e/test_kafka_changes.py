@@ -36,7 +36,7 @@ def test_broker_stops_and_starts(hard, kafka_route, cluster, topic, processes, f
         broker.start()
         cluster.wait_ready()
     wait_progress(cluster, topic)
-    produced = live.finish()
+    produced = live.finish(cluster, leaders_move=True)
     figure("records", produced["records"])
     if kafka_route.client:
         assert local_addresses(kafka_route) == before, "local addresses changed"
@@ -54,7 +54,7 @@ def test_broker_moves_to_another_address(kafka_route, cluster, topic, processes,
         broker.move()
         cluster.wait_ready()
         wait_progress(cluster, topic)
-        produced = live.finish()
+        produced = live.finish(cluster, leaders_move=True)
         figure("records", produced["records"])
         after = local_addresses(kafka_route)
         if kafka_route.client:
@@ -79,7 +79,7 @@ def test_all_brokers_restart(kafka_route, cluster, topic, processes):
         broker.start()
     cluster.wait_ready()
     wait_progress(cluster, topic)
-    live.finish()
+    live.finish(cluster, leaders_move=True)
 
 
 @pytest.mark.tunnel
@@ -117,4 +117,4 @@ def test_link_is_cut_and_clients_go_on(pair, cluster, topic, processes, pki):
     server = pair.server(kafka=cluster.bootstrap, listen=f"127.0.0.1:{port}")
     client.wait_log(r"link|connected|ready|session", since=mark, deadline=30)
     wait_progress(cluster, topic)
-    live.finish()
+    live.finish(cluster)

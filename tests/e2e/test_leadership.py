@@ -154,7 +154,8 @@ def start_clients(processes, bootstrap, topics, seconds):
         "java-share": share})
     librdkafka = Live(
         processes, bootstrap, topics[1],
-        clients.python("confluent", "produce", bootstrap=bootstrap, topic=topics[1], count="stdin", rate=200, size=200, seed="live"),
+        clients.python("confluent", "produce", bootstrap=bootstrap, topic=topics[1], count="stdin", rate=200, size=200, seed="live",
+                       prop_debug="eos"),
         {"librdkafka-consumer": clients.python("confluent", "consume", bootstrap=bootstrap, topic=topics[1], group=new_group(),
                                                count="stdin", deadline=deadline)})
     return {"Java": java, "librdkafka": librdkafka}
@@ -227,7 +228,9 @@ def test_leaders_move_while_clients_work(sides, cluster, topics, processes, figu
     with Mover(processes, cluster, topics) as mover:
         passed = make_moves(mover, lives, sides.brokers)
     for name, live in lives.items():
-        figure(f"{name} records", f"{live.finish()['records']}, complete at {len(live.consumers)} consumers")
+        produced = live.finish(cluster, leaders_move=True)
+        figure(f"{name} records", f"{produced['records']}, complete at {len(live.consumers)} consumers; "
+                                  f"{produced['copies']} written again by the producer under a new epoch")
     figure("moves", f"{mover.moves.total()} in {passed / 60:.1f} min: {dict(mover.moves)}; {mover.moved} partitions by admin")
     for name in PROOF:
         assert sides.brokers.endpoints(name) > 0, f"the brokers sent no NodeEndpoints in {name}"

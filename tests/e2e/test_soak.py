@@ -46,7 +46,7 @@ def test_soak(pair, peer, cluster, processes, figure):
         samples.append((client.rss_mib(), server.rss_mib(), client.descriptors(), server.descriptors()))
         live.alive()
     echoed = echoes.finish()
-    produced = live.finish()
+    produced = live.finish(cluster)
     assert not client.events("session_lost") and not client.events("connection_reset")
     quarter = max(1, len(samples) // 4)
     for name, column in (("client", 0), ("server", 1)):

@@ -55,7 +55,7 @@ def test_another_instance_takes_over(pair, pki, peer, cluster, processes, figure
         assert raw.read_rest(sock) == b""
     assert first.wait_exit() == 0
     took = time.monotonic() - told
-    produced = live.finish()
+    produced = live.finish(cluster)
     resets = client.events("connection_reset")
     assert not resets, resets
     assert not tunnel.cut_streams(first)
@@ -80,7 +80,7 @@ def test_kafka_connections_end_between_requests(pair, cluster, processes, figure
     assert not tunnel.cut_streams(server)
     pair.server(kafka=cluster.bootstrap, listen=f"127.0.0.1:{server.port}")
     wait_progress(cluster, topic)
-    figure("records", live.finish()["records"])
+    figure("records", live.finish(cluster)["records"])
     cluster.delete_topic(topic)
 
 

@@ -111,7 +111,7 @@ def test_streams_and_kafka_live_through_drops(pair, peer, cluster, proxy, proces
         peak = [max(peak[0], client.rss_mib()), max(peak[1], server.rss_mib())]
     wait_progress(cluster, topic)
     echoed = echoes.finish()
-    produced = live.finish()
+    produced = live.finish(cluster)
     assert len(client.events("link_lost")) >= rounds
     assert not client.events("session_lost") and not client.events("connection_reset")
     assert not tunnel.cut_streams(server)
@@ -313,7 +313,7 @@ def test_server_is_killed(pair, peer, proxy, cluster, processes, figure):
     works = time.time()
     client.wait_for("session_lost")
     wait_progress(cluster, topic)
-    figure("records", live.finish()["records"])
+    figure("records", live.finish(cluster)["records"])
     figure("times", f"a new server after {up - killed:.2f} s; streams reset {reset - up:.2f} s, a new connection works "
                     f"{works - up:.2f} s after that")
     cluster.delete_topic(topic)

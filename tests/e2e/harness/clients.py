@@ -87,9 +87,9 @@ def expected(count, size, seed, partitions):
     return digests.result()
 
 
-def same(got, want):
+def same(got, want, who="consumer"):
     for key in ("records", "bytes", "partitions"):
-        assert got[key] == want[key], f"{key}: got {got[key]}, due {want[key]}"
+        assert got[key] == want[key], f"{who}: {key}: got {got[key]}, due {want[key]}"
 
 
 def _kcat_produce(bootstrap, topic, count, size, seed, partitions, deadline, trace):

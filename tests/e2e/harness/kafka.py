@@ -14,7 +14,7 @@ import uuid
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from harness import cache, process, wait
+from harness import cache, process, segments, wait
 
 HOST = "127.0.0.2"
 JVM = ["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-Djava.awt.headless=true",
@@ -198,6 +198,14 @@ class Cluster:
         admin = self.admin()
         for future in admin.delete_topics([name]).values():
             future.result(30)
+
+    def records(self, topic):
+        """{partition: its records}, as the leaders have them on disk (see segments.py). Nobody may be writing."""
+        def led():
+            found = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
+            return all(m.leader > 0 for m in found.values()) and found
+        partitions = wait.until(led, 30, f"leaders of {topic}")
+        return {p: segments.records(self.broker(m.leader).directory / f"{topic}-{p}") for p, m in sorted(partitions.items())}
 
     def committed(self, group, topic, partitions):
         """Committed offsets of a group, as the brokers know them: their sum."""
