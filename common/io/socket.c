@@ -89,7 +89,10 @@ bool socket_is_answered(const struct socket_address *address)
                     (errno == EINPROGRESS && poll(&connected, 1, ANSWER_MS) == 1 &&
                      getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0);
     bool itself = answered && is_bound_to(fd, address);
-    close(fd);
+    if (itself) /* the port shall be free at once */
+        socket_reset(fd);
+    else
+        close(fd);
     errno = kept;
     return answered && !itself;
 }
