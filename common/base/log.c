@@ -49,6 +49,30 @@ static void put_tail(struct line *line, const char *tail)
     line->size += size;
 }
 
+/* How many of the bytes, from the first one on, stand for themselves in every format: nearly all of
+ * most lines. */
+static size_t count_plain(const uint8_t *text, size_t size)
+{
+    size_t count = 0;
+
+    while (count < size && text[count] >= ' ' && text[count] <= '~' && text[count] != '"' &&
+           text[count] != '\\')
+        count++;
+    return count;
+}
+
+/* What fits of bytes that stand for themselves. */
+static bool put_plain(struct line *line, const uint8_t *text, size_t size)
+{
+    size_t room = line->limit > line->size ? line->limit - line->size : 0;
+    size_t part = size < room ? size : room;
+
+    if (part > 0)
+        put_log_bytes(line, (const char *)text, part);
+    line->cut = line->cut || part < size;
+    return part == size;
+}
+
 /* Quotes are escaped as in JSON where there are quotes around; a byte that is no UTF-8 is \xNN. */
 static size_t text_character(const uint8_t *text, size_t size, bool quoted,
                              char out[JSON_CHARACTER_MAX], size_t *written)
@@ -70,11 +94,15 @@ static void put_text(struct line *line, const uint8_t *text, size_t size, enum l
     while (size > 0 && fits) {
         char out[JSON_CHARACTER_MAX];
         size_t written;
-        size_t taken = format == LOG_FORMAT_JSON
-                           ? json_character(text, size, out, &written)
-                           : text_character(text, size, quoted, out, &written);
+        size_t taken = count_plain(text, size);
 
-        fits = put_log_bytes(line, out, written);
+        if (taken > 0) {
+            fits = put_plain(line, text, taken);
+        } else {
+            taken = format == LOG_FORMAT_JSON ? json_character(text, size, out, &written)
+                                              : text_character(text, size, quoted, out, &written);
+            fits = put_log_bytes(line, out, written);
+        }
         text += taken;
         size -= taken;
     }
@@ -91,6 +119,12 @@ static bool needs_quotes(const uint8_t *text, size_t size)
         return true;
     while (size > 0) {
         uint32_t c = 0;
+
+        if (*text > ' ' && *text <= '~' && *text != '=' && *text != '"' && *text != '\\') {
+            text++;
+            size--;
+            continue;
+        }
         size_t length = utf8_decode(text, size, &c);
 
         if (length == 0 || c == ' ' || c == '=' || json_escape(c, buffer))
@@ -162,23 +196,29 @@ static void put_field(struct line *line, const struct log_field *field, enum log
     }
 }
 
-static void put_log_time(struct line *line, uint64_t now_us)
+/* Many lines are of the same second. */
+static void put_log_time(struct line *line, struct log_second *second, uint64_t now_us)
 {
     time_t seconds = (time_t)(now_us / 1000000);
     struct tm tm;
-    char text[48];
+    char fraction[8];
 
-    if (!gmtime_r(&seconds, &tm))
-        memset(&tm, 0, sizeof tm);
-    size_t size = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + size, sizeof text - size, ".%03uZ", (unsigned)(now_us / 1000 % 1000));
-    put_log_bytes(line, text, strlen(text));
+    if (second->text[0] == '\0' || second->seconds != seconds) {
+        if (!gmtime_r(&seconds, &tm))
+            memset(&tm, 0, sizeof tm);
+        strftime(second->text, sizeof second->text, "%Y-%m-%dT%H:%M:%S", &tm);
+        second->seconds = seconds;
+    }
+    put_log_bytes(line, second->text, strlen(second->text));
+    snprintf(fraction, sizeof fraction, ".%03uZ", (unsigned)(now_us / 1000 % 1000));
+    put_log_bytes(line, fraction, strlen(fraction));
 }
 
-static void format_line(struct line *line, enum log_format format, uint64_t now_us,
-                        enum log_level level, const char *event, const char *message,
-                        const struct log_field *fields, size_t count)
+static void format_line(struct line *line, struct log *log, uint64_t now_us, enum log_level level,
+                        const char *event, const char *message, const struct log_field *fields,
+                        size_t count)
 {
+    enum log_format format = log->settings.format;
     bool json = format == LOG_FORMAT_JSON;
     char head[KEY_MAX + 64];
 
@@ -188,7 +228,7 @@ static void format_line(struct line *line, enum log_format format, uint64_t now_
 
     if (json)
         put_log_bytes(line, "{\"time\":\"", 9);
-    put_log_time(line, now_us);
+    put_log_time(line, &log->second, now_us);
     snprintf(head, sizeof head,
              json ? "\",\"level\":\"%s\",\"event\":\"%s\",\"body\":\"" : " %-5s ",
              level_names[level], event);
@@ -228,9 +268,8 @@ static void report_lost(struct log *log)
     struct log_field field = log_u64("lines", log->lost);
     struct line line;
 
-    format_line(&line, log->settings.format, log->settings.now_us(log->settings.now_context),
-                LOG_LEVEL_WARNING, "log_lost",
-                "Lines were lost because the log could not be written", &field, 1);
+    format_line(&line, log, log->settings.now_us(log->settings.now_context), LOG_LEVEL_WARNING,
+                "log_lost", "Lines were lost because the log could not be written", &field, 1);
     uint64_t lost = log->lost;
     log->lost = 0;
     if (!write_log_bytes(log, line.bytes, line.size))
@@ -279,7 +318,7 @@ static void emit(struct log *log, uint64_t now_us, enum log_level level, const c
     struct log_gathered *gathered = &log->gathered;
     struct line line;
 
-    format_line(&line, log->settings.format, now_us, level, event, message, fields, count);
+    format_line(&line, log, now_us, level, event, message, fields, count);
     if (line.size > sizeof gathered->bytes - gathered->size)
         log_write_out(log);
     bool first = gathered->size == 0;

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* With the newline. Not above Linux' PIPE_BUF, so that a write to a pipe is whole or nothing. */
 #define LOG_LINE_MAX 4096
@@ -106,8 +107,15 @@ struct log_gathered {
     char bytes[LOG_LINE_MAX];
 };
 
+/* A second as text. */
+struct log_second {
+    time_t seconds;
+    char text[40]; /* "": none yet */
+};
+
 struct log {
     struct log_settings settings;
+    struct log_second second; /* of the latest line */
     struct log_gathered gathered;
     struct log_counts counts;
     uint64_t lost;

@@ -331,6 +331,48 @@ static void a_stuck_reader_loses_lines_not_the_program(void **state)
     assert_int_equal(log.lost, 1);
 }
 
+/* Plain characters go in by the run: where it does not fit, it is cut as the rest is. */
+static void runs_of_plain_text_are_cut_where_room_ends(void **state)
+{
+    (void)state;
+    struct capture c;
+    char value[2 * LOG_VALUE_MAX], expected[LOG_VALUE_MAX + 100];
+
+    for (int format = LOG_FORMAT_TEXT; format <= LOG_FORMAT_JSON; format++) {
+        struct log *log = capture_start(&c, (enum log_format)format, 0);
+        const char *quote = format == LOG_FORMAT_JSON ? "\"" : "";
+        memset(value, 'a', sizeof value);
+        value[sizeof value - 1] = '\0';
+        log_info(log, "long", "m", log_str("v", value));
+        snprintf(expected, sizeof expected, "%s%.*s...%s", quote, LOG_VALUE_MAX, value, quote);
+        assert_non_null(strstr(c.text, expected));
+        assert_non_null(strstr(c.text, "truncated"));
+        /* An escape at the end does not fit any more, and is left out whole. */
+        log = capture_start(&c, (enum log_format)format, 0);
+        value[LOG_VALUE_MAX - 1] = '\n';
+        value[LOG_VALUE_MAX] = '\0';
+        log_info(log, "long", "m", log_str("v", value));
+        snprintf(expected, sizeof expected, "%.*s...\"", LOG_VALUE_MAX - 1, value);
+        assert_non_null(strstr(c.text, expected));
+    }
+}
+
+static void the_time_moves_on(void **state)
+{
+    (void)state;
+    struct capture c;
+    struct log *log = capture_start(&c, LOG_FORMAT_TEXT, 0);
+
+    log_info(log, "one", "m");
+    c.now_us += 877 * 1000;
+    log_info(log, "two", "m");
+    c.now_us -= 2 * 1000 * 1000;
+    log_info(log, "three", "m");
+    assert_string_equal(c.text, "2026-11-20T20:30:00.123Z info  m\n"
+                                "2026-11-20T20:30:01.000Z info  m\n"
+                                "2026-11-20T20:29:59.000Z info  m\n");
+}
+
 struct gatherer {
     struct log log;
     int fds[2];
@@ -556,6 +598,8 @@ int main(void)
         cmocka_unit_test(more_events_than_the_table_holds),
         cmocka_unit_test(writes_to_a_file_descriptor),
         cmocka_unit_test(a_stuck_reader_loses_lines_not_the_program),
+        cmocka_unit_test(runs_of_plain_text_are_cut_where_room_ends),
+        cmocka_unit_test(the_time_moves_on),
         cmocka_unit_test(gathered_lines_are_written_together),
         cmocka_unit_test(what_matters_does_not_wait),
         cmocka_unit_test(what_is_gathered_is_bounded),
