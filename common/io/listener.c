@@ -88,7 +88,7 @@ static bool take_one(struct listener *listener)
                  log_str("listener", listener->name));
     }
     listener->near = accepted >= listener->highest;
-    socket_tune(accepted);
+    socket_tune_accepted(accepted);
     listener->callback(listener->context, accepted, &peer);
     return true;
 }
@@ -132,6 +132,7 @@ static int open_listening(const struct socket_address *address, bool for_pages)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address->storage.ss_family == AF_INET6 && !for_pages)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    socket_tune(fd);
     if (bind(fd, (const struct sockaddr *)&address->storage, address->size) == 0 &&
         listen(fd, BACKLOG) == 0)
         return fd;

@@ -142,6 +142,7 @@ bool socket_is_shortage(int error)
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+#ifndef __linux__
 static int make_nonblocking(int fd)
 {
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
@@ -152,12 +153,17 @@ static int make_nonblocking(int fd)
     }
     return fd;
 }
+#endif
 
 int socket_new(int family)
 {
+#ifdef __linux__
+    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+#else
     int fd = socket(family, SOCK_STREAM, 0);
 
     return fd < 0 ? -1 : make_nonblocking(fd);
+#endif
 }
 
 int socket_accept(int listener, struct socket_address *peer)
@@ -180,6 +186,15 @@ void socket_tune(int fd)
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 #ifdef SO_NOSIGPIPE
     setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+}
+
+void socket_tune_accepted(int fd)
+{
+#ifdef __linux__
+    (void)fd;
+#else
+    socket_tune(fd);
 #endif
 }
 

@@ -39,6 +39,9 @@ int socket_new(int family);
 int socket_accept(int listener, struct socket_address *peer);
 /* What every connection of the data path wants: no Nagle, keepalive, no SIGPIPE. */
 void socket_tune(int fd);
+/* The same for one that socket_accept() has returned of a listener that is tuned: on Linux it has
+ * inherited all of that. */
+void socket_tune_accepted(int fd);
 /* Bounds what waits unsent in the kernel, so that what is urgent can still overtake (Linux, macOS).
  */
 void socket_bound_unsent(int fd, int bytes);
