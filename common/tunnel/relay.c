@@ -17,6 +17,7 @@
 enum {
     READ_SIZE_MIN = 1984, /* fits a small chunk */
     READ_SPACES = 6,
+    ONE_SPACE_LEAST = 512, /* a small message fits, and the kernel does less for one piece */
     HALF_CLOSED_CHECK_S = 1,
     WRITE_SPANS = 16,
     SPANS_MAX = 16,
@@ -45,6 +46,7 @@ struct relay {
     bool read_finished; /* and the stream knows */
     bool write_ending;  /* the stream has ended: shut the socket down when all is written */
     bool write_ended;
+    bool waits_to_write;       /* writable is wanted */
     bool discards;             /* the socket takes nothing more: drop what still comes for it */
     bool draining;             /* ends when the filter says that all is complete */
     struct timer *half_closed; /* looks after one whose one side has ended; NULL: none has */
@@ -544,11 +546,22 @@ static void show_relay(struct relay *relay, const struct iovec *spans, size_t si
     }
 }
 
+/* While little comes at a time, what is left of a chunk will do. */
+static size_t reserve_spaces(struct relay *relay, size_t wanted, struct iovec *spaces)
+{
+    if (relay->read_size == READ_SIZE_MIN) {
+        size_t count = mux_stream_reserve(relay->stream, wanted, spaces, 1);
+        if (spaces[0].iov_len >= ONE_SPACE_LEAST || spaces[0].iov_len >= wanted)
+            return count;
+    }
+    return mux_stream_reserve(relay->stream, wanted, spaces, READ_SPACES);
+}
+
 static void read_raw(struct relay *relay, size_t writable)
 {
     struct iovec spaces[READ_SPACES];
     size_t wanted = writable < relay->read_size ? writable : relay->read_size;
-    size_t count = mux_stream_reserve(relay->stream, wanted, spaces, READ_SPACES);
+    size_t count = reserve_spaces(relay, wanted, spaces);
     size_t offered = 0;
 
     /* Chunks are larger than what may be added: cut the last one. */
@@ -748,8 +761,11 @@ static void wait_for_sockets(struct relay *relay)
     bool busy = transport_busy(relay->transport);
 
     watch_want(relay->readable, reads);
-    watch_want(relay->writable,
-               !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy));
+    /* Nearly never: of thousands of relays, their watches for that are far from the processor. */
+    bool writes = !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy);
+    if (writes || relay->waits_to_write)
+        watch_want(relay->writable, writes);
+    relay->waits_to_write = writes;
     if (reads && transport_pending(relay->transport))
         watch_fire(relay->readable);
     if (!busy)
