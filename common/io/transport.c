@@ -799,8 +799,13 @@ static void relax_tls(struct transport_tls *tls)
         return;
     resize_ahead(tls, 0);
     /* Some versions would also free what has a record's head in it, but not its rest. */
-    if (!SSL_has_pending(tls->ssl) && strcmp(SSL_rstate_string(tls->ssl), "RH") == 0)
-        SSL_free_buffers(tls->ssl);
+    if (SSL_has_pending(tls->ssl) || strcmp(SSL_rstate_string(tls->ssl), "RH") != 0)
+        return;
+    /* OpenSSL 3.5 would wipe a buffer that it has freed before; what was read is wiped already. */
+    uint64_t wiping = SSL_get_options(tls->ssl) & SSL_OP_CLEANSE_PLAINTEXT;
+    SSL_clear_options(tls->ssl, wiping);
+    SSL_free_buffers(tls->ssl);
+    SSL_set_options(tls->ssl, wiping);
 }
 
 void transport_relax(struct transport *transport)
