@@ -16,7 +16,8 @@ struct mux_portion {
     uint64_t bulk_us;    /* when bulk did */
 };
 
-/* A stream of the session sends or receives a frame with so many bytes. stream_bulk_us: when the
+/* A stream of the session gets so many bytes to send, or sends or receives a frame with so many.
+ * stream_bulk_us: when the
  * stream had bulk last; the end of bulk is no message. The time of any monotonic clock, not 0. */
 void mux_portion_note(struct mux_portion *portion, uint64_t *stream_bulk_us, size_t size,
                       uint64_t now_us);

@@ -237,20 +237,29 @@ size_t mux_stream_reserve(struct mux_stream *stream, size_t size, struct iovec *
     return byte_queue_reserve(&stream->send, size, spaces, count);
 }
 
+/* What waits counts as well: a message that is behind bulk may wait long to be sent. */
+static void note_written(struct mux_stream *stream, size_t size)
+{
+    struct mux_session *session = stream->session;
+
+    mux_core_charge_sent(stream);
+    if (size > 0)
+        mux_portion_note(&session->portion, &stream->bulk_us, size, session->now_us);
+    mux_stream_activate(stream);
+}
+
 void mux_stream_commit(struct mux_stream *stream, size_t size)
 {
     assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
     byte_queue_commit(&stream->send, size);
-    mux_core_charge_sent(stream);
-    mux_stream_activate(stream);
+    note_written(stream, size);
 }
 
 void mux_stream_write(struct mux_stream *stream, const void *bytes, size_t size)
 {
     assert(stream->send_half == MUX_HALF_OPEN && size <= stream->send_limit - stream->send.end);
     byte_queue_append(&stream->send, bytes, size);
-    mux_core_charge_sent(stream);
-    mux_stream_activate(stream);
+    note_written(stream, size);
 }
 
 void mux_stream_finish(struct mux_stream *stream)

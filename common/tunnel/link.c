@@ -515,7 +515,6 @@ static void measure_pace(struct link *link)
         pace_measured(&link->pace, sample.rate, sample.rate_is_least, now);
     else
         pace_give_up(&link->pace);
-    bound_unsent(link);
     count_retransmitted(link, &sample);
     if (link->mux) {
         const struct mux_path path = {.retransmitted = sample.retransmitted_segments,
@@ -556,6 +555,7 @@ static int send_batches(struct link *link)
 
     if (sent == 1) {
         measure_pace(link);
+        bound_unsent(link);
         int error = commit_batches(link);
         sent = error ? error : transport_flush(link->transport);
     }

@@ -885,8 +885,9 @@ bool path_measure(int fd, struct path_sample *sample)
 #if defined __linux__ && defined SO_MAX_PACING_RATE
 
 /* The kernel sends so much a second and no more, as if the path were slow. Returns the most that
- * waited in it unsent while the second half of the bytes left. */
-static int most_unsent(uint32_t rate)
+ * waited in it unsent while the second half of the bytes left. messages: another stream says
+ * something now and then. */
+static int most_unsent(uint32_t rate, bool messages)
 {
     static uint8_t bytes[800 * 1000];
     const struct mux_target target = {MUX_TARGET_TCP, {"t", 1}, -1};
@@ -899,9 +900,21 @@ static int most_unsent(uint32_t rate)
                      0);
     struct mux_stream *stream =
         mux_stream_open(one.session, &target, (struct mux_text){"p", 1}, NULL, NULL);
-    mux_stream_write(stream, bytes, sizeof bytes);
+    struct mux_stream *other =
+        mux_stream_open(one.session, &target, (struct mux_text){"p", 1}, NULL, NULL);
+    size_t begun = messages ? MUX_FRAME_PAYLOAD_MAX : 0, said_at = 0;
+    if (messages) {
+        mux_stream_write(other, "message", 7);
+        mux_stream_write(stream, bytes, begun);
+        NET_UNTIL(bytes_of_data() > begun);
+    }
+    mux_stream_write(stream, bytes, sizeof bytes - begun);
     for (uint64_t limit = net_patience(); bytes_of_data() < sizeof bytes; net_turn()) {
         int unsent = 0;
+        if (messages && bytes_of_data() >= said_at) {
+            mux_stream_write(other, "message", 7);
+            said_at = bytes_of_data() + 10000;
+        }
         net_check_patience(limit, "all is sent", __FILE__, __LINE__);
         assert_int_equal(ioctl(one.link_fd, SIOCOUTQNSD, &unsent), 0);
         if (bytes_of_data() >= sizeof bytes / 2 && unsent > most)
@@ -918,10 +931,20 @@ static void little_waits_for_a_slow_link(void **state)
     net.turn_us = 50;
     link_rate = 1000 * 1000;
     /* A pull, on top of what was left when the kernel asked for it. */
-    assert_in_range(most_unsent((uint32_t)link_rate), 1, 26 * 1024);
+    assert_in_range(most_unsent((uint32_t)link_rate, false), 1, 26 * 1024);
     /* Where nothing tells the rate, as much waits as keeps any link busy. */
     link_rate = 0;
-    assert_in_range(most_unsent(1000 * 1000), 100 * 1024, 256 * 1024);
+    assert_in_range(most_unsent(1000 * 1000, false), 100 * 1024, 256 * 1024);
+}
+
+/* Messages beside bulk: whatever the rate, they wait for little of it. */
+static void little_waits_beside_messages(void **state)
+{
+    (void)state;
+    net.turn_us = 1; /* what passed a moment ago is not long ago */
+    link_rate = 0;
+    /* A portion, on top of what was left when the kernel asked for it. */
+    assert_in_range(most_unsent(1000 * 1000, true), 1, (int)(2 * MUX_PORTION));
 }
 
 #endif
@@ -1186,6 +1209,7 @@ int main(void)
         NET_TEST(hello_limits_frames),
 #if defined __linux__ && defined SO_MAX_PACING_RATE
         NET_TEST(little_waits_for_a_slow_link),
+        NET_TEST(little_waits_beside_messages),
 #endif
         NET_TEST(a_link_is_handed_on),
         NET_TEST(the_other_instance_ends),

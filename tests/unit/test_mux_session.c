@@ -534,6 +534,30 @@ static void small_messages_do_not_bring_a_window_each(void **state)
     client.events[0] = server.events[0] = '\0';
 }
 
+/* Both ends see that messages pass beside bulk, whoever sends which. */
+static void messages_beside_bulk_are_seen(void **state)
+{
+    (void)state;
+    static uint8_t zeros[16 * 1024];
+    struct mux_stream *bulk = open_stream();
+    struct mux_stream *answering = (open_stream(), server.opened);
+
+    mux_stream_write(bulk, zeros, sizeof zeros);
+    exchange();
+    assert_int_equal(mux_link_portion(client.link), SIZE_MAX);
+    assert_int_equal(mux_stream_portion(answering), SIZE_MAX);
+    mux_stream_write(answering, "message", 7);
+    exchange();
+    assert_int_equal(mux_link_portion(client.link), MUX_PORTION);
+    assert_int_equal(mux_stream_portion(bulk), MUX_PORTION);
+    assert_int_equal(mux_link_portion(server.link), MUX_PORTION);
+    assert_int_equal(mux_stream_portion(answering), MUX_PORTION);
+    now += SECOND;
+    exchange();
+    assert_int_equal(mux_link_portion(client.link), SIZE_MAX);
+    assert_int_equal(mux_link_portion(server.link), SIZE_MAX);
+}
+
 static void idle_windows_are_taken_back(void **state)
 {
     (void)state;
@@ -1303,6 +1327,7 @@ int main(void)
         IN_A_PAIR(starved_streams_are_fed),
         IN_A_PAIR(what_an_owner_holds_counts),
         IN_A_PAIR(small_messages_do_not_bring_a_window_each),
+        IN_A_PAIR(messages_beside_bulk_are_seen),
         IN_A_PAIR(idle_windows_are_taken_back),
         IN_A_PAIR(messages_come_once_and_in_order),
         IN_A_PAIR(a_lost_link_loses_nothing),
