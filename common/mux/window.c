@@ -131,21 +131,21 @@ enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes
     return window->consumed - window->announced >= whole / 4 ? MUX_WINDOW_NOW : MUX_WINDOW_LATER;
 }
 
-void mux_window_announce(struct mux_window *window, struct memory_share *share)
+void mux_window_announce(struct mux_window *window, uint64_t most, struct memory_share *share)
 {
-    uint64_t first =
-        window->consumed + (window->size < window->initial ? window->size : window->initial);
+    uint64_t size = window->size < most ? window->size : most;
+    uint64_t first = window->consumed + (size < window->initial ? size : window->initial);
 
     window->announced = window->consumed;
     if (window->shrinking)
         return;
     if (first > window->limit)
         window->limit = first;
-    if (window->consumed + window->size <= window->limit || window->size <= window->initial)
+    if (window->consumed + size <= window->limit || size <= window->initial)
         return;
     /* Beyond the first window: all of the credit is charged, as far as there is room. */
     uint64_t room = room_to_grow(share);
-    uint64_t credit = window->size;
+    uint64_t credit = size;
     if (credit > window->charged && credit - window->charged > room)
         credit = window->charged + room;
     if (window->consumed + credit <= window->limit)

@@ -65,8 +65,9 @@ enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes
                                        struct memory_share *share);
 /* What the share has to be charged for a window that stands so. */
 uint64_t mux_window_charge(const struct mux_window *window);
-/* Moves limit up as size and share allow; the caller then announces consumed and limit. */
-void mux_window_announce(struct mux_window *window, struct memory_share *share);
+/* Moves limit up as size and share allow, and as most does: no more than so much from what was
+ * consumed. The caller then announces consumed and limit. */
+void mux_window_announce(struct mux_window *window, uint64_t most, struct memory_share *share);
 /*
  * The limit to state with consumed: while SHRINK is unanswered it must not give back to the peer
  * what the peer is about to renounce.

@@ -558,6 +558,45 @@ static void messages_beside_bulk_are_seen(void **state)
     assert_int_equal(mux_link_portion(server.link), SIZE_MAX);
 }
 
+/* Sends as much as the credit allows, 64 KiB of it if that is less. A message goes first. */
+static size_t push(struct mux_stream *bulk, struct mux_stream *talk)
+{
+    static uint8_t zeros[65536];
+    size_t size = mux_stream_want_write(bulk);
+
+    if (talk)
+        mux_stream_write(talk, "message", 7);
+    size = size < sizeof zeros ? size : sizeof zeros;
+    if (size > 0)
+        mux_stream_write(bulk, zeros, size);
+    exchange();
+    return mux_stream_want_write(bulk);
+}
+
+/* On a short path, what bulk has ahead of its receiver only waits, and messages behind it: its
+ * credit falls while they pass, and comes back after them. */
+static void messages_bound_what_bulk_has_ahead(void **state)
+{
+    (void)state;
+    struct mux_stream *bulk = open_stream();
+    struct mux_stream *talk = open_stream();
+    size_t credit = 0;
+
+    for (unsigned round = 0; round < 2; round++) {
+        client.link->rtt_min_us = server.link->rtt_min_us = round == 0 ? 100 : 10 * MS;
+        for (int i = 0; i < 20; i++)
+            credit = push(bulk, NULL);
+        assert_true(credit >= 384 * 1024);
+        for (int i = 0; i < 20; i++)
+            credit = push(bulk, talk);
+        if (round == 0)
+            assert_in_range(credit, 1, 128 * 1024);
+        else
+            assert_true(credit >= 384 * 1024);
+        now += SECOND;
+    }
+}
+
 static void idle_windows_are_taken_back(void **state)
 {
     (void)state;
@@ -1328,6 +1367,7 @@ int main(void)
         IN_A_PAIR(what_an_owner_holds_counts),
         IN_A_PAIR(small_messages_do_not_bring_a_window_each),
         IN_A_PAIR(messages_beside_bulk_are_seen),
+        IN_A_PAIR(messages_bound_what_bulk_has_ahead),
         IN_A_PAIR(idle_windows_are_taken_back),
         IN_A_PAIR(messages_come_once_and_in_order),
         IN_A_PAIR(a_lost_link_loses_nothing),

@@ -36,7 +36,7 @@ static void pass(uint64_t size, uint64_t microseconds)
         now += microseconds * part / limits.base;
         receive(part);
         mux_window_consume(&window, part, now, RTT, &limits, &share);
-        mux_window_announce(&window, &share);
+        mux_window_announce(&window, UINT64_MAX, &share);
     }
 }
 
@@ -52,7 +52,7 @@ static void starts_small_then_takes_its_base(void **state)
                      MUX_WINDOW_LATER);
     assert_true(budget.receive.used == 4000);
     assert_int_equal(mux_window_consume(&window, 4000, now, RTT, &limits, &share), MUX_WINDOW_NOW);
-    mux_window_announce(&window, &share);
+    mux_window_announce(&window, UINT64_MAX, &share);
     assert_true(window.limit == 15000 && budget.receive.used == MUX_STREAM_FLOOR);
     pass(10000, 3 * RTT); /* a window's worth has gone through: this is more than a greeting */
     assert_true(window.limit == window.consumed + 40000 && budget.receive.used == 40000);
@@ -86,7 +86,7 @@ static void does_not_grow_when_the_owner_lags(void **state)
     for (int i = 0; i < 100; i++) {
         receive(window.limit - window.received);
         mux_window_consume(&window, 10000, now, RTT, &limits, &share);
-        mux_window_announce(&window, &share);
+        mux_window_announce(&window, UINT64_MAX, &share);
     }
     assert_true(window.size == limits.base);
     mux_window_close(&window, &share);
@@ -136,7 +136,7 @@ static void shrinks_when_idle(void **state)
     assert_true(wanted == window.consumed + limits.initial);
     assert_true(mux_window_shrink(&window, now + 600, 50, &limits) == 0);
     assert_true(mux_window_told_limit(&window) == wanted);
-    mux_window_announce(&window, &share);
+    mux_window_announce(&window, UINT64_MAX, &share);
     assert_false(mux_window_limited(&window, window.limit + 1, &share));
     assert_true(mux_window_limited(&window, wanted + 7, &share));
     assert_true(window.limit == wanted + 7 && budget.receive.used == limits.initial + 7);
@@ -155,7 +155,7 @@ static void bytes_under_way_survive_shrinking(void **state)
     mux_window_consume(&window, window.received - window.consumed, now, RTT, &limits, &share);
     assert_true(mux_window_told_limit(&window) == window.consumed);
     assert_true(mux_window_limited(&window, wanted + 50, &share));
-    mux_window_announce(&window, &share);
+    mux_window_announce(&window, UINT64_MAX, &share);
     assert_true(window.limit > window.consumed);
     mux_window_close(&window, &share);
 }
@@ -211,7 +211,7 @@ static void growth_of_one_leaves_room_for_that_of_others(void **state)
         uint64_t part = other.limit - other.received;
         assert_true(mux_window_receive(&other, part, &poor));
         mux_window_consume(&other, part, now, RTT, &limits, &poor);
-        mux_window_announce(&other, &poor);
+        mux_window_announce(&other, UINT64_MAX, &poor);
     }
     assert_true(other.limit - other.consumed > limits.initial);
     mux_window_close(&window, &share);
