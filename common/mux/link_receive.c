@@ -7,6 +7,9 @@
 #include "mux/session_receive.h"
 #include "mux/stream_internal.h"
 
+/* Nothing on any link for so long: the path itself was gone, or there was nothing to say. */
+enum { SILENCE_US = 1000 * 1000 };
+
 /* Before WELCOME, only what all versions have in common is understood. */
 static unsigned link_version(const struct mux_link *link)
 {
@@ -353,10 +356,19 @@ static int receive_step(struct mux_link *link, const uint8_t *bytes, size_t size
     return collect_frame(link, bytes, size, taken);
 }
 
+static void note_heard(struct mux_link *link, uint64_t now_us)
+{
+    struct mux_session *session = link->session;
+
+    if (now_us - session->heard_us > SILENCE_US)
+        session->relieved_us = now_us;
+    session->now_us = session->heard_us = link->heard_us = now_us;
+}
+
 int mux_link_receive(struct mux_link *link, const uint8_t *bytes, size_t size, uint64_t now_us)
 {
     mux_core_reap(link->session);
-    link->session->now_us = link->heard_us = now_us;
+    note_heard(link, now_us);
     link->doubted_us = 0;
     if (link->session->broken)
         return MUX_ERROR_PROTOCOL;

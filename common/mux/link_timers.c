@@ -4,7 +4,7 @@
 #include "mux/session.h"
 #include "mux/session_core.h"
 
-enum { BUSY_PROBE_US = 1000 * 1000 };
+enum { BUSY_PROBE_US = 1000 * 1000, LOOK_US = 200 * 1000 };
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -58,10 +58,45 @@ static uint64_t dead_at(const struct mux_link *link)
     return earlier(since + link->session->settings.dead_after_us, link->doubted_us);
 }
 
-static const char *dead_reason(const struct mux_link *link)
+static bool is_stood_in_for(const struct mux_link *link)
+{
+    return link->suspect && link->phase == MUX_PHASE_UP && mux_schedule_has_other(link);
+}
+
+/* If the whole path was silent, its links are given time to recover from the first answer on. */
+static uint64_t replaced_at(const struct mux_link *link)
+{
+    const struct mux_session *session = link->session;
+
+    return (link->suspect_us > session->relieved_us ? link->suspect_us : session->relieved_us) +
+           session->settings.dead_after_us * 3 / 10;
+}
+
+/* Others have been answering for so long that a new link shall take its place: long before it would
+ * be dead if it were the only one. */
+static bool is_replaced(const struct mux_link *link)
+{
+    return is_stood_in_for(link) && link->session->heard_us >= replaced_at(link);
+}
+
+/* When to look whether it is. */
+static uint64_t look_at(const struct mux_link *link)
+{
+    const uint64_t now_us = link->session->now_us;
+
+    if (!is_stood_in_for(link))
+        return UINT64_MAX;
+    if (is_replaced(link) || now_us < replaced_at(link))
+        return replaced_at(link);
+    return now_us + LOOK_US;
+}
+
+static const char *dead_reason(const struct mux_link *link, uint64_t now_us)
 {
     if (link->given_up)
         return "the peer has given this link up";
+    if (now_us < dead_at(link))
+        return "this link does not answer, and others do";
     switch (link->phase) {
     case MUX_PHASE_GREETING:
         return "the server did not answer HELLO in time";
@@ -82,6 +117,9 @@ uint64_t mux_link_deadline(const struct mux_link *link)
     if (other < deadline)
         deadline = other;
     other = suspect_at(link);
+    if (other < deadline)
+        deadline = other;
+    other = look_at(link);
     if (other < deadline)
         deadline = other;
     other = mux_session_deadline(link->session);
@@ -119,8 +157,8 @@ int mux_link_tick(struct mux_link *link, uint64_t now_us)
 
     if (error)
         return error;
-    if (now_us >= dead_at(link)) {
-        link->reason = dead_reason(link);
+    if (now_us >= dead_at(link) || is_replaced(link)) {
+        link->reason = dead_reason(link, now_us);
         return MUX_ERROR_DEAD;
     }
     if (now_us >= probe_at(link))

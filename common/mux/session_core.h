@@ -167,6 +167,8 @@ struct mux_session {
     uint64_t credit_us;      /* when the credits that are owed must go out; 0: now */
     uint64_t credited_us;    /* when some went out last */
     uint64_t starved_us;     /* when to look for memory again; 0: nobody starves */
+    uint64_t heard_us;       /* when any link was heard last; 0: never */
+    uint64_t relieved_us;    /* when one was, after all had been silent for a while; 0: never */
     uint64_t rescue_us;      /* when to look again at what suspect links have; 0: there are none */
     uint64_t rescued_us;     /* when they were looked at; 0: never */
     uint64_t sweep_us;       /* when to look for idle windows; 0: nothing to look for */

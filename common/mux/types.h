@@ -60,7 +60,7 @@ struct mux_settings {
     struct hash_key hash_key;  /* of the table of streams, whose numbers the client chooses */
     uint64_t ping_interval_us; /* idle links are probed this often */
     uint64_t dead_after_us;    /* silence after a PING, or a greeting that takes so long, that ends
-                                  the link */
+                                  the link; three tenths of it while others answer */
     uint64_t window_idle_us;   /* a window falls back after this long without data */
     uint32_t resume_window_ms; /* told to the peer in WELCOME */
     uint32_t message_max; /* told to the peer: no message of a link is larger; 0: nothing is told */

@@ -613,6 +613,92 @@ static void a_link_that_takes_nothing_is_suspect(void **state)
     assert_int_equal(server.received, 600 * 1024);
 }
 
+/* Lets the time pass for all links; none may end. What a link that does not
+ * answer has to send stays with it. */
+static void pass(uint64_t until_us, const bool answers[3])
+{
+    while (now < until_us) {
+        uint64_t next = now + 100 * MS < until_us ? now + 100 * MS : until_us;
+        for (unsigned at = 0; at < 3; at++) {
+            uint64_t due = mux_link_deadline(client.links[at]);
+            if (due < next)
+                next = due;
+        }
+        now = next > now ? next : now + 1;
+        for (unsigned at = 0; at < 3; at++)
+            assert_int_equal(mux_link_tick(client.links[at], now), 0);
+        for (unsigned at = 0; at < 3; at++) {
+            if (!answers[at])
+                continue;
+            mux_link_ping(client.links[at], now);
+            carry(&client, &server, at);
+            carry(&server, &client, at);
+        }
+    }
+}
+
+static void exchange_but(unsigned silent)
+{
+    for (unsigned at = 0; at < 3; at++)
+        if (at != silent) {
+            carry(&client, &server, at);
+            carry(&server, &client, at);
+        }
+}
+
+/* Another one can take its place, before it is dead. */
+static void a_link_that_others_stand_in_for_is_given_up(void **state)
+{
+    (void)state;
+    bool answers[3] = {true, true, true};
+    unsigned silent;
+
+    open_stream();
+    ping_all();
+    silent = other_than(lead_of(&client));
+    answers[silent] = false;
+    mux_link_ping(client.links[silent], now);
+    const uint64_t began = now;
+    while (!mux_link_facts(client.links[silent]).suspect && now < began + SECOND)
+        pass(now + 10 * MS, answers);
+    assert_true(mux_link_facts(client.links[silent]).suspect);
+    pass(now + 3 * SECOND - 20 * MS, answers);
+    now += 20 * MS;
+    mux_link_ping(client.links[lead_of(&client)], now);
+    exchange_but(silent);
+    assert_true(mux_link_deadline(client.links[silent]) <= now);
+    assert_int_equal(mux_link_tick(client.links[silent], now), MUX_ERROR_DEAD);
+    assert_string_equal(mux_link_reason(client.links[silent]),
+                        "this link does not answer, and others do");
+}
+
+/* The whole path was gone for long: the link that comes back first gives the others time. */
+static void links_of_a_path_that_was_gone_are_given_time(void **state)
+{
+    (void)state;
+    bool answers[3] = {false, false, false};
+    unsigned lead, first_suspect, last;
+
+    open_stream();
+    ping_all();
+    lead = lead_of(&client);
+    first_suspect = other_than(lead);
+    last = 3 - lead - first_suspect;
+    mux_link_ping(client.links[first_suspect], now);
+    mux_link_ping(client.links[last], now);
+    mux_link_ping(client.links[lead], now);
+    pass(now + 5 * SECOND, answers);
+    assert_true(mux_link_facts(client.links[first_suspect]).suspect);
+    answers[lead] = true;
+    mux_link_ping(client.links[lead], now);
+    pass(now + 2 * SECOND, answers);
+    assert_false(mux_link_facts(client.links[lead]).suspect);
+    answers[first_suspect] = answers[last] = true;
+    pass(now + 4 * SECOND, answers);
+    for (unsigned at = 0; at < 3; at++)
+        assert_false(mux_link_facts(client.links[at]).suspect);
+}
+
 /* So does the one that was to make up for it. */
 static void a_second_link_may_be_silent_too(void **state)
 {
@@ -992,6 +1078,8 @@ int main(void)
         WITH_LINKS(a_silent_link_is_suspect_and_what_it_has_goes_again),
         WITH_LINKS(a_link_is_pinged_after_the_last_bytes),
         WITH_LINKS(a_link_that_takes_nothing_is_suspect),
+        WITH_LINKS(a_link_that_others_stand_in_for_is_given_up),
+        WITH_LINKS(links_of_a_path_that_was_gone_are_given_time),
         WITH_LINKS(a_second_link_may_be_silent_too),
         WITH_LINKS(suspicions_in_a_row_cost_one_look),
         WITH_LINKS(small_messages_go_twice_where_segments_get_lost),
