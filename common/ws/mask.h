@@ -10,3 +10,7 @@
  * frame's payload, so that a payload can be handled in pieces of any size.
  */
 void ws_mask(uint8_t *bytes, size_t size, const uint8_t key[4], uint64_t offset);
+/* The same into another place, so that bytes which are kept and copied anyway are not gone through
+ * once more. */
+void ws_mask_copy(uint8_t *out, const uint8_t *bytes, size_t size, const uint8_t key[4],
+                  uint64_t offset);

@@ -396,6 +396,32 @@ static void masks_at_every_alignment(void **state)
     }
 }
 
+/* The source stays as it is, and nothing around the copy is touched. */
+static void masks_a_copy_at_every_alignment(void **state)
+{
+    uint8_t source[16 + 200];
+    uint8_t before[sizeof source];
+    uint8_t target[16 + 200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof source; i++)
+        before[i] = source[i] = (uint8_t)(i * 11 + 5);
+    for (size_t align = 0; align < 16; align++) {
+        for (size_t size = 0; size <= 150; size++) {
+            const uint64_t offset = align + size;
+            const uint8_t *from = source + (size * 3) % 17;
+
+            memset(target, 0xee, sizeof target);
+            ws_mask_copy(target + align, from, size, key, offset);
+            for (size_t i = 0; i < size; i++)
+                assert_true(target[align + i] == (from[i] ^ key[(i + offset) % 4]));
+            assert_true(target[align + size] == 0xee);
+            assert_true(align == 0 || target[align - 1] == 0xee);
+            assert_memory_equal(source, before, sizeof source);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +436,7 @@ int main(void)
         cmocka_unit_test(close_frames_come_back),
         cmocka_unit_test(a_fragmented_masked_stream_comes_back),
         cmocka_unit_test(masks_at_every_alignment),
+        cmocka_unit_test(masks_a_copy_at_every_alignment),
     };
     srand(6455);
     return cmocka_run_group_tests_name("ws", tests, NULL, NULL);
