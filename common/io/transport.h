@@ -6,19 +6,21 @@
  *
  * - Plain, transport_readv() and transport_writev(): nothing. One system call each, from and to the
  *   caller's memory; what the kernel does not take stays with the caller.
- * - Plain, transport_commit(): what the kernel does not take now, and no more.
+ * - Plain, transport_commitv(): what the kernel does not take now, and no more.
  * - TLS, reading: from the record that OpenSSL has decrypted in place, in a buffer of its own, into
  *   the caller's memory. One system call reads the rest of the record that is being read straight
  *   into OpenSSL's buffer, and 4 KiB ahead, or 64 KiB where much comes; what was read ahead is
  *   copied there, a record at a time. (To let OpenSSL read ahead itself costs more: it moves all
- * that is behind a record to the front of its buffer, with each record.)
- * - TLS, writing: OpenSSL copies the bytes of each record into a buffer of its own, where it
- *   encrypts them; from there our BIO copies the record behind those that leave with it in one
- *   send(). OpenSSL is best fed with whole records of 16 KiB in one piece, so short spans are
- *   copied together first.
+ *   that is behind a record to the front of its buffer, with each record.)
+ * - TLS 1.3 with AES-GCM, writing: nothing. Each record is encrypted from the caller's memory to
+ *   its place behind those that leave with it in one send() (tls/tls_seal.h).
+ * - Other TLS, or an OpenSSL that does not hand its keys over: OpenSSL copies the bytes of each
+ *   record into a buffer of its own, where it encrypts them; from there our BIO copies the record
+ *   behind those that leave with it. OpenSSL is best fed with whole records of 16 KiB in one piece,
+ *   so short spans are copied together first.
  *
  * There are two ways to write. transport_writev() takes what it has room for and hands it to the
- * kernel. Batches are taken whole: transport_commit() encrypts one, so nothing is ever half
+ * kernel. Batches are taken whole: transport_commitv() encrypts one, so nothing is ever half
  * encrypted, and transport_flush() hands several to the kernel in one call; without TLS a batch
  * goes to the kernel at once, and there is no room for another while some of it waits.
  */
@@ -109,6 +111,8 @@ bool transport_has_room(const struct transport *transport);
 long transport_writev(struct transport *transport, const struct iovec *spans, size_t count);
 /* Takes a batch (at most WORKER_WRITE_SIZE bytes) for transport_flush(), encrypted. Needs room. 0
  * or TRANSPORT_ERROR. */
+int transport_commitv(struct transport *transport, const struct iovec *spans, size_t count);
+/* The same for bytes that are in one piece. */
 int transport_commit(struct transport *transport, const uint8_t *bytes, size_t size);
 /* 1: everything is with the kernel; TRANSPORT_BLOCKED; TRANSPORT_ERROR. */
 int transport_flush(struct transport *transport);
