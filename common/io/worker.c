@@ -88,6 +88,7 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     memory_share_init(&worker->share, &worker->budget);
     worker->link_bytes = memory_raw(WORKER_READ_SIZE);
     worker->socket_bytes = memory_raw(WORKER_READ_SIZE);
+    worker->pulled = memory_raw(WORKER_WRITE_SIZE);
     worker->staging = memory_raw(WORKER_WRITE_SIZE);
     list_init(&worker->turn_ends);
     list_init(&worker->released);
@@ -141,6 +142,7 @@ void worker_clear(struct worker *worker)
     event_base_free(worker->base);
     free(worker->link_bytes);
     free(worker->socket_bytes);
+    free(worker->pulled);
     free(worker->staging);
     chunk_pool_clear(&worker->pool);
 }

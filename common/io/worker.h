@@ -16,7 +16,7 @@
 /* How much is read from a link or a socket at a time: large enough to make system calls few, small
  * enough to stay in the processor's second-level cache. */
 #define WORKER_READ_SIZE ((size_t)256 * 1024)
-/* How much is encoded for a link at a time: four TLS records. */
+/* How much is encoded for a link at a time: some four TLS records. */
 #define WORKER_WRITE_SIZE ((size_t)64 * 1024)
 
 /* Part of an object that is freed later: when no call of it can be on the stack, or with the
@@ -57,7 +57,8 @@ struct worker {
     uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it may be in
                               others' hands until worker_end_turn() */
     uint8_t *socket_bytes; /* WORKER_READ_SIZE: what a filtered socket has just received */
-    uint8_t *staging;      /* WORKER_WRITE_SIZE: what a link is about to encrypt */
+    uint8_t *pulled;       /* WORKER_WRITE_SIZE: what a session has just said on a link */
+    uint8_t *staging;      /* WORKER_WRITE_SIZE: the frames that a link makes of it */
     struct list turn_ends; /* struct worker_turn, by its node */
     struct list released;  /* struct worker_release, by its node */
     struct event *reaper;

@@ -3,7 +3,7 @@
  * it lives; nothing in here knows what it is made of.
  *
  *     mux_link_receive()   bytes from the link in; all of them are taken
- *     mux_link_pull()      bytes for the link out
+ *     mux_link_pull()      bytes for the link out; mux_link_gather() says where they are instead
  *     mux_link_deadline()  when tick wants to be called, at the latest
  *     mux_link_tick()      time has passed
  *
@@ -20,6 +20,8 @@
  * monotonic clock, the same for all calls.
  */
 #pragma once
+
+#include <sys/uio.h>
 
 #include "mux/types.h"
 
@@ -54,6 +56,19 @@ size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64
 /* How much, at most, is good to be pulled or received before others have had their turn
  * (mux/portion.h). SIZE_MAX: any amount. */
 size_t mux_link_portion(const struct mux_link *link);
+/*
+ * The same without a copy of what is long: buffer gets whatever is short, and spans point, in
+ * order, at that and at bytes of streams where they are kept. Those stay as they are, in case they
+ * have to be sent again, and can be read until the session's next verb. Returns the size of all, at
+ * most size.
+ */
+#define MUX_GATHERED_MAX 32
+struct mux_gathered {
+    struct iovec spans[MUX_GATHERED_MAX];
+    size_t count;
+};
+size_t mux_link_gather(struct mux_link *link, uint8_t *buffer, size_t size,
+                       struct mux_gathered *gathered, uint64_t now_us);
 /* Whether the next pull has something to send. */
 bool mux_link_wants_output(const struct mux_link *link);
 /* UINT64_MAX: never. */

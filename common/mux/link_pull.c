@@ -11,6 +11,16 @@ enum {
     PING_USED_US = 50 * 1000,
     /* Two portions in such a round trip are more than a gigabit a second. */
     SHORT_US = 500,
+    /* Fewer bytes are copied sooner than pointed at. */
+    GATHER_LEAST = 2 * 1024,
+    /* A frame's bytes in more pieces than that are in small chunks. */
+    GATHER_PIECES = 4,
+};
+
+/* Where the bytes of a pull are, as far as they are not all copied. */
+struct gatherer {
+    struct mux_gathered *gathered; /* NULL: they are */
+    uint8_t *written;              /* no span points at what was written from here on */
 };
 
 static size_t room(const struct byte_writer *w)
@@ -262,8 +272,60 @@ static void put_control(struct mux_link *link, struct byte_writer *w)
     }
 }
 
+static void point_at_written(struct gatherer *gatherer, const struct byte_writer *w)
+{
+    struct mux_gathered *gathered = gatherer->gathered;
+    size_t size = (size_t)(w->at - gatherer->written);
+
+    if (size > 0)
+        gathered->spans[gathered->count++] = (struct iovec){gatherer->written, size};
+    gatherer->written = w->at;
+}
+
+/* The stream's next bytes stay where they are. false: they are too few, or in too many pieces. */
+static bool point_at_kept(struct gatherer *gatherer, struct byte_writer *w,
+                          struct byte_queue *queue, size_t size)
+{
+    struct mux_gathered *gathered = gatherer->gathered;
+    struct iovec pieces[GATHER_PIECES];
+    size_t left = size;
+    size_t used = 0;
+
+    /* Room for what was written before it, and at the end. */
+    if (!gathered || size < GATHER_LEAST || gathered->count + GATHER_PIECES + 2 > MUX_GATHERED_MAX)
+        return false;
+    size_t count = byte_queue_peek(queue, pieces, GATHER_PIECES);
+    for (; used < count && left > 0; used++) {
+        if (pieces[used].iov_len > left)
+            pieces[used].iov_len = left;
+        left -= pieces[used].iov_len;
+    }
+    if (left > 0)
+        return false;
+    point_at_written(gatherer, w);
+    memcpy(gathered->spans + gathered->count, pieces, used * sizeof pieces[0]);
+    gathered->count += used;
+    byte_queue_skip(queue, size);
+    w->end -= size; /* the room for frames is for these as well */
+    return true;
+}
+
+static void put_data(struct gatherer *gatherer, struct byte_writer *w, const struct mux_turn *turn,
+                     size_t size)
+{
+    struct byte_queue *queue = &turn->stream->send;
+
+    if (turn->kind == MUX_TURN_NEW && point_at_kept(gatherer, w, queue, size))
+        return;
+    if (turn->kind == MUX_TURN_NEW)
+        byte_queue_read(queue, w->at, size);
+    else
+        byte_queue_copy(queue, turn->offset, w->at, size);
+    w->at += size;
+}
+
 /* Frame by frame, as the scheduler says. */
-static void put_streams(struct mux_link *link, struct byte_writer *w)
+static void put_streams(struct mux_link *link, struct byte_writer *w, struct gatherer *gatherer)
 {
     struct mux_turn turn;
 
@@ -274,11 +336,7 @@ static void put_streams(struct mux_link *link, struct byte_writer *w)
         if (size > turn.size)
             size = (size_t)turn.size;
         mux_frame_write_data_header(w, turn.stream->id, turn.offset, size);
-        if (turn.kind == MUX_TURN_NEW)
-            byte_queue_read(&turn.stream->send, w->at, size);
-        else
-            byte_queue_copy(&turn.stream->send, turn.offset, w->at, size);
-        w->at += size;
+        put_data(gatherer, w, &turn, size);
         mux_schedule_sent(link, &turn, size);
     }
 }
@@ -316,7 +374,8 @@ static bool is_pressed(const struct mux_session *session)
     return true;
 }
 
-static void put_session_frames(struct mux_link *link, struct byte_writer *w)
+static void put_session_frames(struct mux_link *link, struct byte_writer *w,
+                               struct gatherer *gatherer)
 {
     struct mux_session *session = link->session;
 
@@ -330,16 +389,19 @@ static void put_session_frames(struct mux_link *link, struct byte_writer *w)
         if (credits_are_due(session) && !put_credits(link, w))
             return;
     }
-    put_streams(link, w);
+    put_streams(link, w, gatherer);
     if (mux_core_has_choice(session) && link->used && !link->ping_due && link->ping_us == 0 &&
         (session->now_us >= link->next_ping_us || link->held) && room(w) >= MUX_U64_FRAME)
         put_ping(link, w);
     put_padding(link, w);
 }
 
-size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64_t now_us)
+/* As mux_link_gather(), and mux_link_pull() without gathered. */
+static size_t pull_frames(struct mux_link *link, uint8_t *buffer, size_t size,
+                          struct mux_gathered *gathered, uint64_t now_us)
 {
     struct mux_session *session = link->session;
+    struct gatherer gatherer = {gathered, buffer};
     struct byte_writer w;
 
     byte_writer_init(&w, buffer, size);
@@ -359,11 +421,25 @@ size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64
     if (link->welcome_due)
         put_welcome(link, &w);
     if (put_positions(link, &w) && link->phase == MUX_PHASE_UP)
-        put_session_frames(link, &w);
+        put_session_frames(link, &w, &gatherer);
+    if (gathered)
+        point_at_written(&gatherer, &w);
     if (byte_writer_size(&w) == 0)
         link->output_pending = false;
     link->pending_us = now_us;
     if (link->phase == MUX_PHASE_UP)
         mux_growth_press(&session->growth, is_pressed(session), now_us);
-    return byte_writer_size(&w);
+    return byte_writer_size(&w) + (size_t)(buffer + size - w.end);
+}
+
+size_t mux_link_pull(struct mux_link *link, uint8_t *buffer, size_t size, uint64_t now_us)
+{
+    return pull_frames(link, buffer, size, NULL, now_us);
+}
+
+size_t mux_link_gather(struct mux_link *link, uint8_t *buffer, size_t size,
+                       struct mux_gathered *gathered, uint64_t now_us)
+{
+    gathered->count = 0;
+    return pull_frames(link, buffer, size, gathered, now_us);
 }

@@ -31,6 +31,8 @@ enum {
     /* So many frames of the least size hold what a session wants to say at least. */
     FRAMES_A_BATCH = 18,
     HELLO_FIRST = 256, /* a client's own HELLO fits */
+    /* A frame's header and its end may each be a span of their own. */
+    BATCH_SPANS = MUX_GATHERED_MAX + 2 * FRAMES_A_BATCH + 1,
 };
 
 _Static_assert(PACE_PULL_LEAST >= MUX_PULL_MIN, "a pull of the least size holds a frame");
@@ -398,86 +400,148 @@ static size_t read_forward(struct link *link, uint8_t *buffer, size_t size)
     return got > 0 ? (size_t)got : 0;
 }
 
-/* Makes a frame of the payload, whose header is to be at out, not behind it. Returns its size. */
-static size_t put_frame(struct link *link, uint8_t *out, uint8_t *payload, size_t size)
-{
-    uint8_t header[WS_HEADER_MAX];
-    const uint8_t *key = mask_key(link);
-    size_t header_size = ws_frame_header(header, WS_OPCODE_BINARY, size, key);
+/* What leaves next: frames, in pieces that lie where they were made, or where streams keep them. */
+struct batch {
+    struct iovec spans[BATCH_SPANS];
+    size_t count;
+    size_t size;
+    uint8_t *staging; /* what is free of the worker's */
+};
 
-    if (out + header_size != payload)
-        memmove(out + header_size, payload, size);
-    memcpy(out, header, header_size);
-    if (key)
-        ws_mask(out + header_size, size, key, 0);
-    note_sent(link, header_size + size);
-    return header_size + size;
+static void add_span(struct batch *batch, const uint8_t *bytes, size_t size)
+{
+    struct iovec *last = batch->count > 0 ? &batch->spans[batch->count - 1] : NULL;
+
+    batch->size += size;
+    if (last && (const uint8_t *)last->iov_base + last->iov_len == bytes) {
+        last->iov_len += size;
+        return;
+    }
+    assert(batch->count < BATCH_SPANS);
+    batch->spans[batch->count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
 }
 
-/*
- * Makes frames of what the session says, each as large as is allowed: where a message ends means
- * nothing to the peer. There is room for headers before the payload. Returns where the frames
- * begin, and their size.
- */
-static uint8_t *put_frames(struct link *link, uint8_t *payload, size_t *size)
+/* Payload that is still to be framed. */
+struct payload {
+    const struct iovec *spans;
+    size_t skip; /* of the first one */
+    size_t left; /* of all */
+};
+
+/* The next bytes that lie in one piece, at most so many. */
+static struct iovec take_piece(struct payload *payload, size_t most)
+{
+    uint8_t *at = (uint8_t *)payload->spans->iov_base + payload->skip;
+    size_t size = payload->spans->iov_len - payload->skip;
+
+    if (size > most) {
+        size = most;
+        payload->skip += size;
+    } else {
+        payload->spans++;
+        payload->skip = 0;
+    }
+    payload->left -= size;
+    return (struct iovec){at, size};
+}
+
+/* The payload is the streams' memory, which keeps it in case it must be sent again: it is masked on
+ * the way to staging. */
+static void add_masked(struct batch *batch, struct payload *payload, size_t size,
+                       const uint8_t *key)
+{
+    uint8_t *start = batch->staging;
+
+    for (size_t done = 0; done < size;) {
+        struct iovec piece = take_piece(payload, size - done);
+        ws_mask_copy(start + done, piece.iov_base, piece.iov_len, key, done);
+        done += piece.iov_len;
+    }
+    batch->staging += size;
+    add_span(batch, start, size);
+}
+
+static void add_pieces(struct batch *batch, struct payload *payload, size_t size)
+{
+    while (size > 0) {
+        struct iovec piece = take_piece(payload, size);
+        add_span(batch, piece.iov_base, piece.iov_len);
+        size -= piece.iov_len;
+    }
+}
+
+static void add_frame(struct link *link, struct batch *batch, struct payload *payload, size_t size)
+{
+    const uint8_t *key = mask_key(link);
+    size_t header_size = ws_frame_header(batch->staging, WS_OPCODE_BINARY, size, key);
+
+    add_span(batch, batch->staging, header_size);
+    batch->staging += header_size;
+    note_sent(link, header_size + size);
+    if (key)
+        add_masked(batch, payload, size, key);
+    else
+        add_pieces(batch, payload, size);
+}
+
+/* Makes frames of what the session says, each as large as is allowed: where a message ends means
+ * nothing to the peer. */
+static void add_frames(struct link *link, struct batch *batch, struct payload *payload)
 {
     const size_t part_max = link->frame_max - WS_HEADER_MAX;
-    uint8_t unused[WS_HEADER_MAX];
-    size_t left = *size;
-    uint8_t *start;
 
-    if (left <= part_max)
-        start = payload - ws_frame_header(unused, WS_OPCODE_BINARY, left,
-                                          link->client ? link->keys[0] : NULL);
-    else
-        start = payload - (left / part_max + 1) * WS_HEADER_MAX;
-    uint8_t *out = start;
-    while (left > 0) {
-        size_t part = left < part_max ? left : part_max;
-        out += put_frame(link, out, payload, part);
-        payload += part;
-        left -= part;
-    }
-    *size = (size_t)(out - start);
-    return start;
+    while (payload->left > 0)
+        add_frame(link, batch, payload, payload->left < part_max ? payload->left : part_max);
 }
 
-/*
- * Encodes the next batch: a pong that is due, then what the session has to say, up to most bytes of
- * it (PACE_PULL_LEAST or more). Headers are put in front of what they belong to, so the batch
- * begins somewhere in the staging area.
- */
-static size_t fill_staging(struct link *link, size_t most, uint8_t **start)
+static void add_pong(struct link *link, struct batch *batch)
+{
+    size_t size = ws_frame_pong(batch->staging, link->pong, link->pong_size, mask_key(link));
+
+    add_span(batch, batch->staging, size);
+    batch->staging += size;
+    link->pong_due = false;
+}
+
+/* What the session has to say, or the instance that has it: up to most bytes. */
+static size_t pull_payload(struct link *link, struct mux_gathered *gathered, size_t most)
+{
+    uint8_t *pulled = link->worker->pulled;
+    size_t size = 0;
+
+    if (link->mux) {
+        size = mux_link_gather(link->mux, pulled, most, gathered, clock_now_us());
+        count_pulled(link, size);
+    } else if (link->forward) {
+        size = read_forward(link, pulled, most);
+        gathered->spans[0] = (struct iovec){pulled, size};
+    }
+    return size;
+}
+
+/* Makes the next batch: a pong that is due, then what the session has to say, up to most bytes of
+ * it (PACE_PULL_LEAST or more). */
+static void make_batch(struct link *link, size_t most, struct batch *batch)
 {
     const size_t front = WS_CONTROL_FRAME_MAX + FRAMES_A_BATCH * WS_HEADER_MAX;
     size_t room = (FRAMES_A_BATCH - 1) * (link->frame_max - WS_HEADER_MAX);
-    uint8_t *at = link->worker->staging + front;
-    size_t size = 0;
+    struct mux_gathered gathered;
 
+    batch->count = batch->size = 0;
+    batch->staging = link->worker->staging;
     if (room > WORKER_WRITE_SIZE - front)
         room = WORKER_WRITE_SIZE - front;
     if (room > most)
         room = most;
-    if (link->mux) {
-        size = mux_link_pull(link->mux, at, room, clock_now_us());
-        count_pulled(link, size);
-    } else if (link->forward) {
-        size = read_forward(link, at, room);
+    struct payload payload = {.spans = gathered.spans, .left = pull_payload(link, &gathered, room)};
+    if (link->pong_due)
+        add_pong(link, batch);
+    if (link->framed) {
+        add_frames(link, batch, &payload);
+    } else if (payload.left > 0) {
+        note_sent(link, payload.left);
+        add_pieces(batch, &payload, payload.left);
     }
-    if (size > 0 && link->framed)
-        at = put_frames(link, at, &size);
-    else if (size > 0)
-        note_sent(link, size);
-    if (link->pong_due) {
-        uint8_t pong[WS_CONTROL_FRAME_MAX];
-        size_t pong_size = ws_frame_pong(pong, link->pong, link->pong_size, mask_key(link));
-        at -= pong_size;
-        memcpy(at, pong, pong_size);
-        size += pong_size;
-        link->pong_due = false;
-    }
-    *start = at;
-    return size;
 }
 
 /* Sends a close frame, as the last thing; the peer has a moment to answer it. */
@@ -534,15 +598,15 @@ static int commit_batches(struct link *link)
     if (left > portion(link))
         left = portion(link);
     while (!link->closing && left >= PACE_PULL_LEAST && transport_has_room(link->transport)) {
-        uint8_t *batch;
-        size_t size = fill_staging(link, left, &batch);
-        if (size == 0)
+        struct batch batch;
+        make_batch(link, left, &batch);
+        if (batch.size == 0)
             return 0;
-        note_event(link, size);
-        int error = transport_commit(link->transport, batch, size);
+        note_event(link, batch.size);
+        int error = transport_commitv(link->transport, batch.spans, batch.count);
         if (error)
             return error;
-        left -= size < left ? size : left;
+        left -= batch.size < left ? batch.size : left;
     }
     return 0;
 }

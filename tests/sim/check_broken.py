@@ -137,8 +137,8 @@ BROKEN = {
     "flight: lost runs are not in line": (
         "scheduler.c", "        list_append(&session->lost, &stream->again);\n    }\n", "    }\n"),
     "flight: other bytes are sent again than were lost": (
-        "link_pull.c", "byte_queue_copy(&turn.stream->send, turn.offset, w->at, size);",
-        "byte_queue_copy(&turn.stream->send, turn.stream->send.start, w->at, size);"),
+        "link_pull.c", "byte_queue_copy(queue, turn->offset, w->at, size);",
+        "byte_queue_copy(queue, queue->start, w->at, size);"),
     "flight: bytes that came are acknowledged without those in front of them": (
         "link_pull.c", "    const struct mux_credit credit = {window->received,",
         "    const struct mux_credit credit = {stream->reassembly.count ? mux_reassembly_end(&stream->reassembly) : window->received,"),

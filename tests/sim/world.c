@@ -447,6 +447,24 @@ static void count_frames(struct world *world, const uint8_t *bytes, size_t size)
         violate(world, "pull() gave half a frame");
 }
 
+/* By either of the two verbs. */
+static size_t pull_once(struct side *side, uint8_t *bytes, size_t room)
+{
+    static _Thread_local uint8_t buffer[PULL_MAX];
+    struct world *world = side->end->world;
+    struct mux_gathered gathered;
+    size_t at = 0;
+
+    if (room % 2 == 0)
+        return mux_link_pull(side->mux, bytes, room, world->now_us);
+    size_t size = mux_link_gather(side->mux, buffer, room, &gathered, world->now_us);
+    for (size_t i = 0; i < gathered.count; at += gathered.spans[i++].iov_len)
+        memcpy(bytes + at, gathered.spans[i].iov_base, gathered.spans[i].iov_len);
+    if (at != size || size > room)
+        violate(world, "gather() gave another size than it said");
+    return size;
+}
+
 static void pull(struct side *side)
 {
     static _Thread_local uint8_t buffer[PULL_MAX];
@@ -454,7 +472,7 @@ static void pull(struct side *side)
 
     while (side->wants_pull && side->mux && link_room(world, side->link, side->end->which)) {
         size_t room = (size_t)random_scaled(&world->random, MUX_PULL_MIN, PULL_MAX);
-        size_t size = mux_link_pull(side->mux, buffer, room, world->now_us);
+        size_t size = pull_once(side, buffer, room);
         arm(side);
         if (size == 0) {
             side->wants_pull = false;

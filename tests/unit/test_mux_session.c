@@ -1343,6 +1343,89 @@ static void a_client_leaves_a_session_without_ids(void **state)
     assert_events(&client, "");
 }
 
+/* Copies the spans to wire. Returns how many bytes lie elsewhere than in buffer. */
+static size_t flatten(const struct mux_gathered *gathered, const uint8_t *buffer, size_t size)
+{
+    size_t at = 0;
+    size_t elsewhere = 0;
+
+    for (size_t i = 0; i < gathered->count; i++) {
+        const struct iovec *span = &gathered->spans[i];
+        const uint8_t *base = span->iov_base;
+        if (base < buffer || base >= buffer + 4 * MUX_PULL_MIN)
+            elsewhere += span->iov_len;
+        memcpy(wire + at, base, span->iov_len);
+        at += span->iov_len;
+    }
+    assert_int_equal(at, size);
+    return elsewhere;
+}
+
+/* Looks at the DATA in wire: it is what from has from offset on. Returns how much of it there is.
+ */
+static size_t expect_data(size_t size, const uint8_t *from, uint64_t offset)
+{
+    size_t found = 0;
+
+    for (size_t at = 0; at < size;) {
+        struct mux_frame frame;
+        mux_frame_decode_header(wire + at, &frame);
+        at += MUX_FRAME_HEADER;
+        if (frame.type == MUX_DATA && frame.stream != MUX_CONTROL_STREAM) {
+            assert_int_equal(byte_load_u64(wire + at), offset + found);
+            assert_memory_equal(wire + at + 8, from + offset + found, frame.size - 8u);
+            found += frame.size - 8u;
+        }
+        at += frame.size;
+    }
+    return found;
+}
+
+/* What is gathered is what would be pulled; long runs are not copied, and stay as they are, to be
+ * sent again. In small pieces, in large ones, and both. */
+static void what_is_gathered_is_what_is_sent(void **state)
+{
+    static const size_t pieces[][3] = {{50000, 10000, 1}, {300, 300, 300}, {100, 40000, 100}};
+    static uint8_t bytes[61000];
+    static uint8_t buffer[4 * MUX_PULL_MIN];
+    struct mux_gathered gathered;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 251);
+    for (size_t which = 0; which < 3; which++) {
+        struct mux_stream *stream = open_stream();
+        size_t written = 0;
+        size_t elsewhere = 0;
+        uint64_t sent = 0;
+        size_t size;
+        for (int i = 0; i < 3; written += pieces[which][i++])
+            mux_stream_write(stream, bytes + written, pieces[which][i]);
+        server.lazy = true;
+        while ((size = mux_link_gather(client.link, buffer, MUX_PULL_MIN * (1 + sent % 3),
+                                       &gathered, now)) > 0) {
+            elsewhere += flatten(&gathered, buffer, size);
+            sent += expect_data(size, bytes, sent);
+        }
+        assert_int_equal(gathered.count, 0);
+        assert_int_equal(sent, written);
+        assert_true(pieces[which][1] > 1000 ? elsewhere > written / 2 : elsewhere == 0);
+        /* All of it is lost. */
+        detach();
+        assert_int_equal(link_up(), 0);
+        assert_int_equal(carry(&server, &client), 0);
+        for (sent = 0; (size = mux_link_pull(client.link, wire, MUX_PULL_MIN, now)) > 0;) {
+            sent += expect_data(size, bytes, sent);
+            assert_int_equal(mux_link_receive(server.link, wire, size, now), 0);
+        }
+        assert_int_equal(sent, written);
+        mux_stream_reset(stream, MUX_CODE_PEER_RESET, "", MUX_RESET_NOW, now);
+        server.lazy = false;
+        exchange();
+        client.events[0] = server.events[0] = '\0';
+    }
+}
+
 /* Each in both versions of the protocol. */
 #define IN_A_PAIR(test)                                                                            \
     {"1: " #test, test, pair, part, &versions[0]},                                                 \
@@ -1354,6 +1437,7 @@ int main(void)
     static uint16_t versions[] = {1, 2};
     const struct CMUnitTest tests[] = {
         IN_A_PAIR(a_stream_lives_and_ends),
+        IN_A_PAIR(what_is_gathered_is_what_is_sent),
         IN_A_PAIR(the_server_may_finish_first),
         IN_A_PAIR(a_finish_waits_for_data_and_over_for_consumption),
         IN_A_PAIR(a_refused_stream_is_reset),
