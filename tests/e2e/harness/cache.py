@@ -92,7 +92,8 @@ def go_example():
 
 def old_programs(commit):
     """The build directory of both programs as they were at a commit; None where the history is not at hand."""
-    if subprocess.run(["git", "-C", ROOT, "cat-file", "-e", f"{commit}^{{commit}}"], check=False, stderr=subprocess.DEVNULL).returncode:
+    if not shutil.which("git") or subprocess.run(["git", "-C", ROOT, "cat-file", "-e", f"{commit}^{{commit}}"], check=False,
+                                                 stderr=subprocess.DEVNULL).returncode:
         return None
     with Lock():
         path = directory() / f"programs-{commit}"
