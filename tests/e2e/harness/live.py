@@ -37,10 +37,12 @@ def epochs(log):
 def renumbered(records, known):
     """How many of the records of one partition (segments.Record) its only producer wrote twice because it began a new epoch.
 
-    An idempotent producer that cannot know what the brokers have gives the batches in flight, at most five, new sequence numbers
-    under a new epoch (KIP-360); brokers cannot know again those that they had appended, as librdkafka's maintainers say in
-    https://github.com/confluentinc/librdkafka/issues/4953. Such copies follow directly on the originals, in the same order, as the
-    first of the new epoch, and the producer has logged that epoch: `known`. Any other record that is there twice is a failure.
+    While a leader moves, a broker answers OUT_OF_ORDER_SEQUENCE_NUMBER to a batch that comes before the one that failed. librdkafka
+    then begins a new epoch (KIP-360) in all its partitions, and gives new sequence numbers to whatever is in flight, at most five
+    batches each: those that a broker had appended before its connection broke are there twice
+    (https://github.com/confluentinc/librdkafka/issues/4953, open in 2.16). Such copies follow directly on the originals, in the same
+    order, as the first of the new epoch, and the producer has logged that epoch: `known`. Any other record that is there twice is a
+    failure.
     """
     place, copies, at = {}, 0, 0
     while at < len(records):
