@@ -40,8 +40,8 @@ class Lock:
         self.file.close()
 
 
-def _digest(paths):
-    digest = hashlib.sha256()
+def _digest(paths, more=""):
+    digest = hashlib.sha256(more.encode())
     for path in sorted(paths):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -57,17 +57,38 @@ def kafka_jars(pom="pom.xml"):
         return path
 
 
+def _java_sources():
+    return list((HERE / "java").glob("*.java"))
+
+
 def java_classes(pom="pom.xml"):
     """The class path of the Java clients, compiled once for each content of tests/e2e/java, with the jars of that pom to run with."""
     jars = kafka_jars()
-    sources = list((HERE / "java").glob("*.java"))
     with Lock():
-        path = directory() / f"classes-{_digest(sources + [HERE / 'java' / 'pom.xml'])}"
+        path = directory() / f"classes-{_digest(_java_sources() + [HERE / 'java' / 'pom.xml'])}.jar"
         if not path.exists():
-            part = tempfile.mkdtemp(prefix="classes.part.", dir=directory())
-            process.run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", part, *sources], deadline=120)
+            with tempfile.TemporaryDirectory(prefix="classes.part.", dir=directory()) as part:
+                classes = pathlib.Path(part) / "classes"
+                process.run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", classes, *_java_sources()], deadline=120)
+                process.run(["jar", "cf", f"{part}/jar", "-C", classes, "."], deadline=60)
+                os.replace(f"{part}/jar", path)
+    return f"{path}:{kafka_jars(pom)}/*"
+
+
+def java_archive(make):
+    """The archive of classes for the class path java_classes(), which `make(path, class path)` writes, once for each content of
+    tests/e2e/java and each JVM; None if this JVM makes none."""
+    classes = java_classes()
+    version = process.run(["java", "-version"], deadline=60).stderr
+    with Lock():
+        path = directory() / f"archive-{_digest([*_java_sources(), HERE / 'java' / 'pom.xml'], version)}.jsa"
+        if not path.exists():
+            part = path.with_suffix(".part")
+            part.unlink(missing_ok=True)
+            make(part, classes)
+            part.touch()
             os.replace(part, path)
-    return f"{path}:{HERE / 'java'}:{kafka_jars(pom)}/*"
+    return path if path.stat().st_size else None
 
 
 def go_clients():

@@ -5,10 +5,13 @@ announce, instead of the tunnel, is seen by address (see trace.py).
 """
 
 import base64
+import functools
+import pathlib
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import uuid
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -18,11 +21,29 @@ from harness import cache, process, segments, wait
 
 HOST = "127.0.0.2"
 JVM = ["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-Djava.awt.headless=true",
-       "-Djava.net.preferIPv4Stack=true", "-Dlog4j2.configurationFile=log4j2.yaml"]
+       "-Djava.net.preferIPv4Stack=true", f"-Dlog4j2.configurationFile={cache.HERE / 'java' / 'log4j2.yaml'}",
+       "-Xlog:disable", "-Xlog:all=warning:stderr"]
+
+
+@functools.cache
+def _archive():
+    """Half of a client's CPU time, and a quarter of a broker's, until it works is the loading of classes without this."""
+    path = cache.java_archive(_make_archive)
+    return [f"-XX:SharedArchiveFile={path}"] if path else []
+
+
+def _make_archive(path, classes):
+    with tempfile.TemporaryDirectory() as directory:
+        alone = Cluster(pathlib.Path(directory), None, nodes=1)
+        alone.place()
+        broker = alone.brokers[0]
+        process.run(["java", "-Xmx512m", *JVM, f"-XX:ArchiveClassesAtExit={path}", "-cp", classes, "Archive", alone.id, broker.config,
+                     broker.address], deadline=240)
 
 
 def java(main, *args, heap="512m", pom="pom.xml"):
-    return ["java", f"-Xmx{heap}", *JVM, "-cp", cache.java_classes(pom), main, *args]
+    archive = _archive() if pom == "pom.xml" else []
+    return ["java", f"-Xmx{heap}", *JVM, *archive, "-cp", cache.java_classes(pom), main, *args]
 
 
 class Broker:
@@ -141,7 +162,8 @@ class Cluster:
                     raise
         return None
 
-    def _start(self, deadline):
+    def place(self):
+        """Gives the brokers ports, and nothing else yet."""
         for b in self.brokers:
             b.front.close()
         fronts = _bound(self._nodes)
@@ -150,6 +172,9 @@ class Cluster:
         for b in self.brokers:
             shutil.rmtree(b.directory, ignore_errors=True)
             b.write_config()
+
+    def _start(self, deadline):
+        self.place()
         process.run(java("FormatStorage", self.id, *[b.config for b in self.brokers], pom=self.pom), deadline=60)
         for b in self.brokers:
             b.start()
