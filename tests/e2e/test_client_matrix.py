@@ -98,6 +98,7 @@ def test_feature(client, feature, outcome):
     assert found.get(feature) == "ok", f"{client}: {feature}: {found.get(feature)}\n{found['log']}"
 
 
+@pytest.mark.again
 @pytest.mark.parametrize("client", [client for client, features in FEATURES.items() if features])
 def test_every_feature_that_is_tried_is_in_the_table(client, outcome):
     assert set(outcome(client)) - {"log"} == set(FEATURES[client])

@@ -47,6 +47,7 @@ def found(api, version, pieces):
     return findings
 
 
+@pytest.mark.harness
 @pytest.mark.parametrize("name", APIS)
 def test_recorder_finds_an_address_however_it_is_split(name):
     """Each version, and so each encoding, of each response with addresses, cut in two everywhere, and byte by byte."""
@@ -220,6 +221,7 @@ def check_addresses(sides, figure):
     assert told and told <= tunnel.ports(sides.client)
 
 
+@pytest.mark.again
 @pytest.mark.timeout(240 + 5 * SECONDS)
 def test_leaders_move_while_clients_work(sides, cluster, topics, processes, figure, direct):
     lives = start_clients(processes, sides.bootstrap, topics, SECONDS)

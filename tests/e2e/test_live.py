@@ -14,6 +14,8 @@ def log(*blocks):
     return [Record(offset, *record) for offset, record in enumerate(records)]
 
 
+pytestmark = pytest.mark.harness
+
 OLD = (7, 0, 0, "abcde")
 KNOWN = {(7, 0), (7, 1), (7, 2)}
 

@@ -15,6 +15,8 @@ import pytest
 from harness import clients, matrix, process, secure, tunnel, wire
 from harness.secure import MECHANISMS, PASSWORD, USER
 
+# Sanitizers see TLS to brokers and raw logins in test_broker_tls.py and in the unit tests.
+pytestmark = pytest.mark.again
 PARTITIONS = 2
 TITLES = {"java": "Java", "confluent": "confluent-kafka (librdkafka)", "kafka-python": "kafka-python", "aiokafka": "aiokafka"}
 
