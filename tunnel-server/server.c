@@ -516,6 +516,28 @@ static bool start_listening(struct server *server, char *error, size_t size)
     return false;
 }
 
+/* What the defaults allow depends on the machine: who has many clients wants to know before they
+ * come. */
+static void say_capacity(const struct server *server)
+{
+    const struct tenants_capacity capacity = tenants_capacity(&server->tenants);
+    const struct log_field fields[] = {
+        log_u64("sessions", capacity.sessions),
+        log_u64("connections", capacity.connections),
+        log_str("connections_bound_by", capacity.memory_binds ? "--memory" : "ulimit -n"),
+        log_u64("descriptors", capacity.descriptors),
+        log_u64("memory", server->options->shared.memory),
+    };
+
+    log_event(server->worker->log, capacity.few_descriptors ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+              "capacity",
+              capacity.few_descriptors
+                  ? "There are fewer file descriptors than --max-sessions need; raise the limit "
+                    "(ulimit -n, LimitNOFILE=) or lower --max-sessions"
+                  : "So many sessions and connections fit at a time",
+              fields, capacity.descriptors == UINT64_MAX ? 3 : 5);
+}
+
 static void say_ready(const struct server *server)
 {
     const struct options *options = server->options;
@@ -623,6 +645,7 @@ void server_begin(struct server *server)
 
     server->probes = probes_new(server->worker, server->clusters, options->cluster_count,
                                 (unsigned)options->connect_timeout_ms);
+    say_capacity(server);
     say_ready(server);
 }
 

@@ -68,6 +68,23 @@ void tenants_init(struct tenants *tenants, struct worker *worker, const struct o
     worker->budget.context = tenants;
 }
 
+struct tenants_capacity tenants_capacity(const struct tenants *tenants)
+{
+    const struct memory_budget *budget = &tenants->worker->budget;
+    uint64_t by_memory = budget->receive.total / MUX_STREAM_FLOOR;
+    uint64_t by_descriptors = tenants->supplies[TENANT_STREAMS].total;
+    uint64_t sessions = tenants->supplies[TENANT_SESSIONS].total;
+    uint64_t all = descriptors();
+
+    return (struct tenants_capacity){
+        .sessions = sessions,
+        .connections = by_memory < by_descriptors ? by_memory : by_descriptors,
+        .memory_binds = by_memory < by_descriptors,
+        .descriptors = all == DESCRIPTORS_MAX ? UINT64_MAX : all,
+        .few_descriptors = all < 2 * sessions + OTHER_DESCRIPTORS,
+    };
+}
+
 static void tenant_free(struct tenant *tenant)
 {
     list_remove(&tenant->bucket);

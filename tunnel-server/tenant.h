@@ -66,6 +66,16 @@ void tenants_init(struct tenants *tenants, struct worker *worker, const struct o
 /* Nobody may refer to a tenant any more. */
 void tenants_clear(struct tenants *tenants);
 
+/* What all tenants together may have: of each thing, what its limit and the machine leave. */
+struct tenants_capacity {
+    uint64_t sessions;
+    uint64_t connections; /* to brokers and targets */
+    bool memory_binds;    /* it is --memory that allows no more connections, not descriptors */
+    uint64_t descriptors; /* ulimit -n; UINT64_MAX: as good as none */
+    bool few_descriptors; /* not each session would find one for a link and for a connection */
+};
+struct tenants_capacity tenants_capacity(const struct tenants *tenants);
+
 /* The tenant of an identity, with one reference more. */
 struct tenant *tenant_use(struct tenants *tenants, const char *identity, const char *peer);
 void tenant_reference(struct tenant *tenant);

@@ -1,5 +1,7 @@
 #include "../lib/cmocka.h"
 
+#include <stdlib.h>
+
 #include "mux/stream_state.h"
 #include "mux/window.h"
 
@@ -245,9 +247,38 @@ static void halves_follow_their_table(void **state)
     }
 }
 
+/* A window that nothing has come into costs the floor, however much has been granted: with the
+ * default --memory ten thousand sessions have three each, whoever they belong to. */
+static void idle_windows_cost_what_they_hold(void **state)
+{
+    enum { SESSIONS = 10000, EACH = 3, DEFAULT_MEMORY = 256 * 1024 * 1024 };
+    struct mux_window *windows = calloc((size_t)SESSIONS * EACH, sizeof *windows);
+    struct memory_share *shares = calloc(SESSIONS, sizeof *shares);
+
+    (void)state;
+    assert_non_null(windows);
+    assert_non_null(shares);
+    for (int identities = 1; identities <= SESSIONS; identities += SESSIONS - 1) {
+        memory_budget_init(&budget, DEFAULT_MEMORY);
+        for (int i = 0; i < SESSIONS; i++)
+            memory_share_init(&shares[i], &budget);
+        for (int i = 0; i < SESSIONS * EACH; i++) {
+            struct memory_share *its = &shares[i / EACH % identities];
+            assert_true(mux_window_open(&windows[i], &limits, its));
+            assert_true(memory_share_take(its, MEMORY_SEND, MUX_STREAM_FLOOR));
+        }
+        /* Each can still receive a whole first window. */
+        assert_true(mux_window_receive(&windows[0], limits.initial, &shares[0]));
+        assert_true(budget.receive.used < DEFAULT_MEMORY / 4);
+    }
+    free(shares);
+    free(windows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(idle_windows_cost_what_they_hold),
         cmocka_unit_test(starts_small_then_takes_its_base),
         cmocka_unit_test(grows_when_it_is_what_limits),
         cmocka_unit_test(does_not_grow_when_the_link_limits),

@@ -162,12 +162,19 @@ static void joined_links_take_few_descriptors(void **state)
     tear_down(state);
     assert_int_equal(set_up(state), 0);
     assert_int_equal(tenants.supplies[TENANT_JOINS].total, 8);
+    struct tenants_capacity capacity = tenants_capacity(&tenants);
+    assert_true(capacity.sessions == 4 && capacity.descriptors == 100);
+    assert_true(capacity.connections == 20000 / 2 / MUX_STREAM_FLOOR && capacity.memory_binds);
+    assert_false(capacity.few_descriptors);
     tear_down(state);
     options.max_sessions = 1000;
     worker_init(&worker, &quiet, 20000);
     tenants_init(&tenants, &worker, &options, &owner, NULL);
     assert_int_equal(tenants.supplies[TENANT_JOINS].total, 25);
     assert_int_equal(tenants.supplies[TENANT_STREAMS].total, 50);
+    memory_budget_init(&worker.budget, 1024 * 1024);
+    capacity = tenants_capacity(&tenants);
+    assert_true(capacity.connections == 50 && !capacity.memory_binds && capacity.few_descriptors);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
