@@ -6,12 +6,16 @@
 
 #include "base/memory.h"
 
+/* A round trip over any path, and a turn or two of a busy server. */
+enum { SPARED_US = 1000 * 1000 };
+
 struct slot_group {
     uint8_t ip[16]; /* of a subscriber, as socket_ip() has it */
     struct list by_hash;
     struct list by_count;
-    struct list slots; /* open ones, the oldest first */
-    size_t count;      /* of these */
+    struct list slots;  /* open ones that were never spared, the oldest first */
+    struct list spared; /* those that were, the first one first */
+    size_t count;       /* of both */
 };
 
 static struct list *allocate_lists(size_t count)
@@ -45,20 +49,39 @@ bool slots_full(const struct slots *slots)
     return slots->count >= slots->max;
 }
 
+static void subscriber_ip(const struct socket_address *address, uint8_t ip[16])
+{
+    struct socket_address subscriber = *address;
+
+    socket_keep_subscriber(&subscriber);
+    socket_ip(&subscriber, ip);
+}
+
+static struct list *hash_bucket(const struct slots *slots, const uint8_t ip[16])
+{
+    return &slots->by_hash[hash_bytes(slots->key, ip, 16) & (slots->hash_size - 1)];
+}
+
+/* NULL: there is none. */
 static struct slot_group *find_group(const struct slots *slots, const uint8_t ip[16])
 {
-    struct list *head = &slots->by_hash[hash_bytes(slots->key, ip, 16) & (slots->hash_size - 1)];
-
-    list_each(at, head) {
+    list_each(at, hash_bucket(slots, ip)) {
         struct slot_group *group = list_entry(at, struct slot_group, by_hash);
         if (memcmp(group->ip, ip, sizeof group->ip) == 0)
             return group;
     }
+    return NULL;
+}
+
+static struct slot_group *add_group(struct slots *slots, const uint8_t ip[16])
+{
     struct slot_group *group = memory_new(sizeof *group);
+
     memcpy(group->ip, ip, sizeof group->ip);
     list_init(&group->slots);
+    list_init(&group->spared);
     list_init(&group->by_count);
-    list_append(head, &group->by_hash);
+    list_append(hash_bucket(slots, ip), &group->by_hash);
     return group;
 }
 
@@ -88,17 +111,20 @@ static void leave_group(struct slots *slots, struct slot *slot)
     free(group);
 }
 
-void slots_take(struct slots *slots, struct slot *slot, const struct socket_address *address)
+void slots_take(struct slots *slots, struct slot *slot, const struct socket_address *address,
+                uint64_t now_us)
 {
-    struct socket_address subscriber = *address;
     uint8_t ip[16];
 
     assert(!slots_full(slots));
-    socket_keep_subscriber(&subscriber);
-    socket_ip(&subscriber, ip);
+    subscriber_ip(address, ip);
     slots->count++;
     slot->state = SLOT_OPEN;
+    slot->since_us = now_us;
+    slot->spared_us = 0;
     slot->group = find_group(slots, ip);
+    if (!slot->group)
+        slot->group = add_group(slots, ip);
     list_append(&slot->group->slots, &slot->node);
     recount(slots, slot->group, slot->group->count + 1);
 }
@@ -121,15 +147,48 @@ void slots_give_back(struct slots *slots, struct slot *slot)
     slots->count--;
 }
 
-struct slot *slots_victim(const struct slots *slots)
+void slots_spare(struct slot *slot, uint64_t now_us)
+{
+    if (!slot->group || slot->spared_us != 0)
+        return;
+    slot->spared_us = now_us + SPARED_US;
+    list_remove(&slot->node);
+    list_append(&slot->group->spared, &slot->node);
+}
+
+static struct slot *first_slot(const struct list *list)
+{
+    return list_empty(list) ? NULL : list_entry(list->next, struct slot, node);
+}
+
+static size_t count_of(const struct slots *slots, const struct socket_address *address)
+{
+    uint8_t ip[16];
+
+    subscriber_ip(address, ip);
+    const struct slot_group *group = find_group(slots, ip);
+    return group ? group->count : 0;
+}
+
+struct slot *slots_victim(const struct slots *slots, const struct socket_address *newcomer,
+                          uint64_t now_us)
 {
     if (!list_empty(&slots->spent))
-        return list_entry(slots->spent.next, struct slot, node);
+        return first_slot(&slots->spent);
     if (slots->top == 0)
         return NULL;
     struct slot_group *group =
         list_entry(slots->by_count[slots->top].next, struct slot_group, by_count);
-    return list_entry(group->slots.next, struct slot, node);
+    struct slot *oldest = first_slot(&group->slots);
+    struct slot *spared = first_slot(&group->spared);
+    if (!spared)
+        return oldest;
+    if (now_us >= spared->spared_us && (!oldest || spared->since_us < oldest->since_us))
+        return spared;
+    if (oldest)
+        return oldest;
+    /* With one more the newcomer's address would have as many as this one with one less. */
+    return group->count > count_of(slots, newcomer) + 1 ? spared : NULL;
 }
 
 size_t slots_of_address(const struct slot *slot)

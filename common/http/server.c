@@ -630,6 +630,8 @@ static enum step secure(struct http_connection *connection)
         connection->phase = PHASE_READING;
         return STEP_ON;
     case TRANSPORT_BLOCKED:
+        if (transport_has_answered(connection->transport))
+            slots_spare(&connection->slot, clock_now_us());
         return STEP_WAIT;
     case TRANSPORT_EOF:
         return shut_connection(connection);
@@ -798,17 +800,18 @@ static void on_door_time(void *argument)
     watch_clock(server);
 }
 
-static struct http_connection *find_victim(const struct http_server *server)
+static struct http_connection *find_victim(const struct http_server *server,
+                                           const struct socket_address *newcomer)
 {
-    struct slot *slot = slots_victim(&server->slots);
+    struct slot *slot = slots_victim(&server->slots, newcomer, clock_now_us());
 
     return slot ? list_entry(slot, struct http_connection, slot) : NULL;
 }
 
-/* Frees a slot; false: all who have one have proven who they are. */
-static bool free_a_slot(struct http_server *server)
+/* Frees a slot for a newcomer; false: none can be had. */
+static bool free_a_slot(struct http_server *server, const struct socket_address *newcomer)
 {
-    struct http_connection *connection = find_victim(server);
+    struct http_connection *connection = find_victim(server, newcomer);
     char peer[SOCKET_TEXT_MAX];
 
     /* Many may have been accepted since the loop last looked at sockets: its request may be here.
@@ -817,7 +820,7 @@ static bool free_a_slot(struct http_server *server)
         go_on_with(connection);
         if (!slots_full(&server->slots))
             return true;
-        connection = find_victim(server);
+        connection = find_victim(server, newcomer);
     }
     if (!connection)
         return false;
@@ -846,7 +849,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
     uint64_t time_us = server->stopping ? STOP_US : server->settings.handshake_timeout_ms * 1000;
     struct http_connection *connection;
 
-    if (slots_full(&server->slots) && !free_a_slot(server)) {
+    if (slots_full(&server->slots) && !free_a_slot(server, peer)) {
         if (!server->settings.quiet)
             log_warning(server->worker->log, "handshake_refused",
                         "A connection is refused: too many handshakes are in progress",
@@ -865,7 +868,7 @@ void http_server_adopt(struct http_server *server, int fd, const struct socket_a
         .transport = transport_new(fd),
     };
     connection->readable = watch_new(server->worker, fd, WATCH_READ, on_door_ready, connection);
-    slots_take(&server->slots, &connection->slot, peer);
+    slots_take(&server->slots, &connection->slot, peer, clock_now_us());
     list_append(&server->open, &connection->node);
     /* Who has hung up already is gone without another turn of the loop. */
     go_on_with(connection);

@@ -14,7 +14,9 @@
 #include "io/watch.h"
 
 enum {
-    BACKLOG = 1024,
+    /* As many as Linux allows by default (net.core.somaxconn). Who finds no place when all come at
+     * once, after a restart, asks again after 1, 3, 7 and 15 s. */
+    BACKLOG = 4096,
     ACCEPTS_A_TURN = 64,
     PAUSE_US = 200 * 1000,
     /* Connections leave so many descriptors to what they need themselves: a link, its name's

@@ -56,7 +56,8 @@ struct transport_tls {
     size_t ahead_wanted; /* the capacity of the next one */
     size_t ahead_at;
     size_t ahead_fill;
-    bool unread; /* another transport_read() would yield something without waiting */
+    bool answered; /* something was written, if only of the handshake */
+    bool unread;   /* another transport_read() would yield something without waiting */
     enum tls_failure failure;
     struct tls_verdict verdict;
     char protection[64];
@@ -187,6 +188,7 @@ static int bio_write(BIO *bio, const char *bytes, int size)
         seal_own(transport, bytes, (size_t)size);
     else
         put_out(transport, bytes, (size_t)size);
+    transport->tls->answered = true;
     return size;
 }
 
@@ -569,6 +571,11 @@ int transport_handshake(struct transport *transport)
         snprintf(tls->error, sizeof tls->error, "%s",
                  X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
     return TRANSPORT_ERROR;
+}
+
+bool transport_has_answered(const struct transport *transport)
+{
+    return transport->tls && transport->tls->answered;
 }
 
 enum tls_failure transport_failure(const struct transport *transport)

@@ -54,6 +54,8 @@ void transport_stop_wiping(struct transport *transport);
  * transport_busy(); TRANSPORT_EOF: the peer closed; TRANSPORT_ERROR: transport_failure() and
  * transport_error() tell. */
 int transport_handshake(struct transport *transport);
+/* A server: the client's first message of the TLS handshake has come, and is answered. */
+bool transport_has_answered(const struct transport *transport);
 /* What kind of failure of TLS's the last TRANSPORT_ERROR was. */
 enum tls_failure transport_failure(const struct transport *transport);
 /* With TLS_FAILURE_TRUST or _DATES: what is wrong with the peer's certificates. */
