@@ -11,11 +11,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/memory.h"
 #include "io/socket.h"
 #include "io/worker.h"
-#include "tls/tls_seal.h"
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE is set instead */
@@ -32,7 +30,7 @@ enum {
     /* Reads of the socket for one call: TLS has messages that yield nothing (key updates), and who
      * sends them as fast as they are understood would keep everybody else waiting. */
     READS_A_CALL = 8,
-    RECORD = TLS_SEAL_PLAIN_MAX,
+    RECORD = SSL3_RT_MAX_PLAIN_LENGTH,
     RECORD_ROOM = RECORD + 512,
     /* To encrypt a record of its own costs about as much as to copy so many bytes. */
     GATHERED_MAX = 4 * 1024,
@@ -42,10 +40,6 @@ enum {
 struct transport_tls {
     SSL *ssl;
     BIO_METHOD *method;
-    struct tls_sealer *sealer;     /* protects what is written; NULL: OpenSSL does */
-    uint8_t record_type;           /* of what OpenSSL writes next, if there is a sealer */
-    struct tls_seal_secret secret; /* for the sealer */
-    bool over; /* no data may follow: it has failed, or close_notify was written */
     bool ended;
     int broken;   /* what a read has failed with: the kernel says it once, then it says the end */
     bool drained; /* the kernel had less than was asked for: another recv() would only say so again
@@ -160,34 +154,16 @@ static void put_out(struct transport *transport, const void *bytes, size_t size)
     transport->out_fill += size;
 }
 
-/* A whole record of OpenSSL's own, in the clear. There is room. */
-static void seal_own(struct transport *transport, const char *bytes, size_t size)
-{
-    struct transport_tls *tls = transport->tls;
-    uint8_t type = tls->record_type;
-
-    tls->record_type = SSL3_RT_APPLICATION_DATA;
-    tls_seal_begin(tls->sealer, type, size, transport->out + transport->out_fill);
-    tls_seal_add(tls->sealer, bytes, size);
-    transport->out_fill += tls_seal_end(tls->sealer);
-    if (tls_seal_is_key_update(type, bytes, size))
-        tls_seal_update_keys(tls->sealer);
-}
-
 static int bio_write(BIO *bio, const char *bytes, int size)
 {
     struct transport *transport = BIO_get_data(bio);
-    bool seals = transport->tls->sealer;
 
     BIO_clear_retry_flags(bio);
-    if (!prepare_out(transport, (size_t)size + (seals ? TLS_SEAL_ADDED : 0))) {
+    if (!prepare_out(transport, (size_t)size)) {
         errno = ENOBUFS;
         return -1;
     }
-    if (seals)
-        seal_own(transport, bytes, (size_t)size);
-    else
-        put_out(transport, bytes, (size_t)size);
+    put_out(transport, bytes, (size_t)size);
     transport->tls->answered = true;
     return size;
 }
@@ -277,31 +253,13 @@ static int bio_read(BIO *bio, char *bytes, int size)
     return (int)got;
 }
 
-/* false: OpenSSL goes on by itself. Those that follow a key update are known already. */
-static bool take_keys(struct transport_tls *tls, const void *keys)
-{
-    if (!tls->sealer)
-        tls->sealer = tls_sealer_new(keys, &tls->secret);
-    byte_wipe(&tls->secret, sizeof tls->secret);
-    tls->record_type = SSL3_RT_APPLICATION_DATA;
-    return tls->sealer != NULL;
-}
-
 static long bio_control(BIO *bio, int command, long number, void *pointer)
 {
     struct transport *transport = BIO_get_data(bio);
 
+    (void)number;
+    (void)pointer;
     switch (command) {
-    case TLS_SEAL_KEYS:
-        return number != 0 && take_keys(transport->tls, pointer);
-    case TLS_SEAL_TYPE:
-        transport->tls->record_type = (uint8_t)number;
-        return 1;
-    case TLS_SEAL_NO_TYPE:
-        transport->tls->record_type = SSL3_RT_APPLICATION_DATA;
-        return 1;
-    case BIO_CTRL_GET_KTLS_SEND:
-        return transport->tls->sealer != NULL;
     case BIO_CTRL_FLUSH:
     case BIO_CTRL_DUP:
         return 1;
@@ -330,15 +288,6 @@ static int on_verify(int verdict, X509_STORE_CTX *store)
     return verdict;
 }
 
-/* Others may use the context, too. */
-static void on_secret(const SSL *ssl, const char *line)
-{
-    struct transport_tls *tls = SSL_get_app_data(ssl);
-
-    if (tls)
-        tls_seal_read_secret(line, SSL_is_server(ssl), &tls->secret);
-}
-
 /* The type has no index of its own: nobody looks for it by type, and a process has no more than 127
  * of them. */
 static void set_up_tls(struct transport *transport)
@@ -359,8 +308,6 @@ static void set_up_tls(struct transport *transport)
     BIO_set_data(bio, transport);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
-    SSL_set_app_data(ssl, transport->tls);
-    tls_seal_offer(ssl, on_secret);
     SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
@@ -422,7 +369,6 @@ static void close_tls(struct transport *transport)
 {
     SSL_shutdown(transport->tls->ssl);
     ERR_clear_error();
-    transport->tls->over = true;
 }
 
 /* All but the descriptor. */
@@ -430,8 +376,6 @@ static void release_tls(struct transport *transport)
 {
     if (transport->tls) {
         SSL_free(transport->tls->ssl);
-        tls_sealer_free(transport->tls->sealer);
-        byte_wipe(&transport->tls->secret, sizeof transport->tls->secret);
         BIO_meth_free(transport->tls->method);
         free(transport->tls->ahead);
         free(transport->tls);
@@ -603,15 +547,13 @@ static long read_tls(struct transport *transport, int (*read)(SSL *, void *, int
     int got = read(tls->ssl, buffer, (int)size);
     if (got > 0)
         return got;
-    int error = SSL_get_error(tls->ssl, got);
-    switch (error) {
+    switch (SSL_get_error(tls->ssl, got)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
         return TRANSPORT_BLOCKED;
     case SSL_ERROR_ZERO_RETURN:
         return TRANSPORT_EOF;
     default:
-        tls->over = tls->over || error == SSL_ERROR_SSL;
         if (!tls->ended)
             return fail_transport_tls(transport);
         ERR_clear_error();
@@ -795,56 +737,11 @@ static struct iovec next_record(struct reader *reader, uint8_t gathered[RECORD])
     return record;
 }
 
-/* How many bytes a record can have of what is left. */
-static size_t record_size(const struct reader *reader)
-{
-    size_t size = first_span(reader).iov_len;
-
-    for (size_t i = 1; i < reader->count && size < RECORD; i++)
-        size += reader->spans[i].iov_len;
-    return size < RECORD ? size : RECORD;
-}
-
-/* One record, from where the bytes are to where they wait for the socket. There is room. */
-static size_t seal_record(struct transport *transport, struct reader *reader)
-{
-    struct tls_sealer *sealer = transport->tls->sealer;
-    size_t size = record_size(reader);
-
-    if (size == 0) {
-        reader->count = 0; /* nothing but empty spans */
-        return 0;
-    }
-    prepare_out(transport, size + TLS_SEAL_ADDED);
-    tls_seal_begin(sealer, SSL3_RT_APPLICATION_DATA, size, transport->out + transport->out_fill);
-    for (size_t left = size; left > 0;) {
-        struct iovec span = first_span(reader);
-        size_t part = span.iov_len < left ? span.iov_len : left;
-        tls_seal_add(sealer, span.iov_base, part);
-        skip_bytes(reader, part);
-        left -= part;
-    }
-    transport->out_fill += tls_seal_end(sealer);
-    return size;
-}
-
-/* As OpenSSL would do, which does not see what is written. */
-static long fail_after_end(struct transport_tls *tls)
-{
-    if (tls->error[0] == '\0')
-        snprintf(tls->error, sizeof tls->error, "TLS has ended");
-    return TRANSPORT_ERROR;
-}
-
 /* Returns how many bytes the next record has taken, or TRANSPORT_ERROR. */
 static long protect_record(struct transport *transport, struct reader *reader)
 {
     uint8_t gathered[RECORD];
 
-    if (transport->tls->sealer && transport->tls->over)
-        return fail_after_end(transport->tls);
-    if (transport->tls->sealer)
-        return (long)seal_record(transport, reader);
     struct iovec record = next_record(reader, gathered);
     return encrypt(transport, record.iov_base, record.iov_len) == 0 ? (long)record.iov_len
                                                                     : TRANSPORT_ERROR;

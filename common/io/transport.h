@@ -12,12 +12,10 @@
  *   into OpenSSL's buffer, and 4 KiB ahead, or 64 KiB where much comes; what was read ahead is
  *   copied there, a record at a time. (To let OpenSSL read ahead itself costs more: it moves all
  *   that is behind a record to the front of its buffer, with each record.)
- * - TLS 1.3 with AES-GCM, writing: nothing. Each record is encrypted from the caller's memory to
- *   its place behind those that leave with it in one send() (tls/tls_seal.h).
- * - Other TLS, or an OpenSSL that does not hand its keys over: OpenSSL copies the bytes of each
- *   record into a buffer of its own, where it encrypts them; from there our BIO copies the record
- *   behind those that leave with it. OpenSSL is best fed with whole records of 16 KiB in one piece,
- *   so short spans are copied together first.
+ * - TLS, writing: OpenSSL copies the bytes of each record into a buffer of its own, where it
+ *   encrypts them; from there our BIO copies the record behind those that leave with it in one
+ *   send(). OpenSSL is best fed with whole records of 16 KiB in one piece, so short spans are
+ *   copied together first.
  *
  * There are two ways to write. transport_writev() takes what it has room for and hands it to the
  * kernel. Batches are taken whole: transport_commitv() encrypts one, so nothing is ever half

@@ -156,11 +156,5 @@ SSL_CTX *net_tls_client(void);
 /* A client that trusts another authority. */
 SSL_CTX *net_tls_stranger(void);
 const struct tls_material *net_tls_material(void);
-/* Whether records of TLS 1.3 are sealed (tls/tls_seal.h), or OpenSSL protects them. */
-#if defined __linux__ && !defined OPENSSL_NO_KTLS
-enum { NET_SEALS = 1 };
-#else
-enum { NET_SEALS = 0 };
-#endif
 /* What OpenSSL has allocated and not freed: bytes that it has asked for. */
 size_t net_tls_memory(void);

@@ -1189,7 +1189,7 @@ static void only_a_busy_link_has_buffers(void **state)
     struct net_flow *flow = net_flow_open(&tunnel, BULK, BULK);
     NET_UNTIL(
         (most = net_tls_memory() > most ? net_tls_memory() : most, net_flow_is_complete(flow)));
-    assert_true(most - quiet >= (NET_SEALS ? 2 : 3) * RECORD);
+    assert_true(most - quiet >= 3 * RECORD);
     net_jump_ms(300);
     NET_UNTIL(are_quiet() && net_tls_memory() <= quiet);
     net_tunnel_close(&tunnel);
