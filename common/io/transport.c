@@ -737,14 +737,26 @@ static struct iovec next_record(struct reader *reader, uint8_t gathered[RECORD])
     return record;
 }
 
-/* Returns how many bytes the next record has taken, or TRANSPORT_ERROR. */
-static long protect_record(struct transport *transport, struct reader *reader)
+/* A batch has a short header before each run of bytes: its records are full, whatever that copies,
+ * but what is in one piece is not copied. */
+static struct iovec full_record(struct reader *reader, uint8_t gathered[RECORD])
 {
-    uint8_t gathered[RECORD];
+    struct iovec record = first_span(reader);
+    size_t fill = 0;
 
-    struct iovec record = next_record(reader, gathered);
-    return encrypt(transport, record.iov_base, record.iov_len) == 0 ? (long)record.iov_len
-                                                                    : TRANSPORT_ERROR;
+    if (reader->count == 1 || record.iov_len >= RECORD) {
+        record.iov_len = record.iov_len < RECORD ? record.iov_len : RECORD;
+        skip_bytes(reader, record.iov_len);
+        return record;
+    }
+    while (reader->count > 0 && fill < RECORD) {
+        struct iovec span = first_span(reader);
+        size_t part = span.iov_len < RECORD - fill ? span.iov_len : RECORD - fill;
+        memcpy(gathered + fill, span.iov_base, part);
+        fill += part;
+        skip_bytes(reader, part);
+    }
+    return (struct iovec){gathered, fill};
 }
 
 static bool has_record_room(const struct transport *transport)
@@ -755,19 +767,20 @@ static bool has_record_room(const struct transport *transport)
 static long write_tls(struct transport *transport, const struct iovec *spans, size_t count)
 {
     struct reader reader = {spans, count, 0};
-    long taken = 0;
+    uint8_t gathered[RECORD];
+    size_t taken = 0;
 
     do {
         while (reader.count > 0 && has_record_room(transport)) {
-            long size = protect_record(transport, &reader);
-            if (size < 0)
+            struct iovec record = next_record(&reader, gathered);
+            if (encrypt(transport, record.iov_base, record.iov_len) != 0)
                 return TRANSPORT_ERROR;
-            taken += size;
+            taken += record.iov_len;
         }
         if (transport_flush(transport) == TRANSPORT_ERROR)
             return TRANSPORT_ERROR;
     } while (reader.count > 0 && has_record_room(transport));
-    return taken;
+    return (long)taken;
 }
 
 long transport_writev(struct transport *transport, const struct iovec *spans, size_t count)
@@ -779,10 +792,13 @@ long transport_writev(struct transport *transport, const struct iovec *spans, si
 static int commit_tls(struct transport *transport, const struct iovec *spans, size_t count)
 {
     struct reader reader = {spans, count, 0};
+    uint8_t gathered[RECORD];
 
-    while (reader.count > 0)
-        if (protect_record(transport, &reader) < 0)
+    while (reader.count > 0) {
+        struct iovec record = full_record(&reader, gathered);
+        if (encrypt(transport, record.iov_base, record.iov_len) != 0)
             return TRANSPORT_ERROR;
+    }
     return 0;
 }
 

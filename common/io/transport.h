@@ -15,7 +15,7 @@
  * - TLS, writing: OpenSSL copies the bytes of each record into a buffer of its own, where it
  *   encrypts them; from there our BIO copies the record behind those that leave with it in one
  *   send(). OpenSSL is best fed with whole records of 16 KiB in one piece, so short spans are
- *   copied together first.
+ *   copied together first, and a batch that is not in one piece is copied into whole records.
  *
  * There are two ways to write. transport_writev() takes what it has room for and hands it to the
  * kernel. Batches are taken whole: transport_commitv() encrypts one, so nothing is ever half

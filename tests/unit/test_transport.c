@@ -501,7 +501,8 @@ static void a_peer_that_does_not_read_spans(void **state)
 }
 
 /* Bytes that TLS adds to spans of these sizes, in records. */
-static void expect_records(enum kind kind, const size_t *sizes, size_t count, unsigned records)
+static void expect_records(enum kind kind, bool batch, const size_t *sizes, size_t count,
+                           unsigned records)
 {
     const uint64_t overhead = kind == TLS12 ? 5 + 8 + 16 : 5 + 1 + 16;
     struct side *a = &pipes.sides[0];
@@ -515,7 +516,10 @@ static void expect_records(enum kind kind, const size_t *sizes, size_t count, un
         size += sizes[i];
     }
     net_fill(a->out, a->sent, pipes.buffer, size);
-    assert_int_equal(transport_writev(a->transport, spans, count), size);
+    if (batch)
+        assert_int_equal(transport_commitv(a->transport, spans, count), 0);
+    else
+        assert_int_equal(transport_writev(a->transport, spans, count), size);
     a->sent += size;
     for (uint64_t limit = net_patience(); b->received < a->sent; net_turn()) {
         if (transport_busy(a->transport))
@@ -538,11 +542,28 @@ static void spans_in_records(void **state)
     (void)state;
     for (enum kind kind = TLS12; kind <= TLS13; kind++) {
         open_pipe(kind, false);
-        expect_records(kind, all_short, 7, 1);
-        expect_records(kind, more_than_one, 5, 2);
-        expect_records(kind, long_one, 1, 4);
-        expect_records(kind, rest_and_short, 3, 2);
-        expect_records(kind, between, 6, 5);
+        expect_records(kind, false, all_short, 7, 1);
+        expect_records(kind, false, more_than_one, 5, 2);
+        expect_records(kind, false, long_one, 1, 4);
+        expect_records(kind, false, rest_and_short, 3, 2);
+        expect_records(kind, false, between, 6, 5);
+        close_pipe();
+    }
+}
+
+/* A batch's records are full, though there is a header before each run of its bytes. */
+static void batches_in_records(void **state)
+{
+    static const size_t one[] = {65536};
+    static const size_t with_headers[] = {22, 16384, 22, 16384, 100};
+    static const size_t short_ones[] = {22, 100, 22, 0, 100};
+
+    (void)state;
+    for (enum kind kind = TLS12; kind <= TLS13; kind++) {
+        open_pipe(kind, false);
+        expect_records(kind, true, one, 1, 4);
+        expect_records(kind, true, with_headers, 5, 3);
+        expect_records(kind, true, short_ones, 5, 1);
         close_pipe();
     }
 }
@@ -1308,6 +1329,7 @@ int main(void)
         NET_TEST(a_peer_that_does_not_read),
         NET_TEST(a_peer_that_does_not_read_spans),
         NET_TEST(spans_in_records),
+        NET_TEST(batches_in_records),
         NET_TEST(what_comes_is_discarded),
         NET_TEST(room_comes_back),
         NET_TEST(half_closed),
