@@ -18,6 +18,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Beside the simulation in its directory.
+OTHER_PROGRAMS = ("speed.c", "herd.c")
 # By what is wrong. A seed does something else once the simulation, or what it simulates, has changed.
 KNOWN = ROOT / "tests/sim/broken_seeds.json"
 
@@ -199,7 +201,7 @@ class Builder:
         self.objects = {}
         for room in ("base", "mux", "sim"):
             for source in sorted((directory / room).glob("*.c")):
-                if source.name != "speed.c":
+                if source.name not in OTHER_PROGRAMS:
                     self.objects[source] = self._compile(source, source.with_suffix(".o"))
 
     def _cc(self, *args):
