@@ -111,19 +111,11 @@ static void on_listener_readable(void *argument)
     take_waiting(argument, ACCEPTS_A_TURN);
 }
 
-/* On macOS and BSDs, a socket of ours at 127.0.0.1:9092 does not mind that the same user has one at
- * *:9092 (a Kafka in a container), and takes loopback over from it without a word. Linux says that
- * the address is in use, when it binds. */
-static bool is_answered_on_loopback(const struct socket_address *address)
-{
-    return socket_port(address) != 0 && socket_is_loopback(address) && socket_is_answered(address);
-}
-
 static int open_listening(const struct socket_address *address, bool for_pages)
 {
     int on = 1;
 
-    if (is_answered_on_loopback(address)) {
+    if (socket_is_answered(address)) {
         errno = EADDRINUSE;
         return -1;
     }

@@ -78,6 +78,8 @@ static bool is_bound_to(int fd, const struct socket_address *address)
 bool socket_is_answered(const struct socket_address *address)
 {
     const int kept = errno;
+    if (socket_port(address) == 0 || !socket_is_loopback(address))
+        return false;
     int fd = socket_new(address->storage.ss_family);
     struct pollfd connected = {.fd = fd, .events = POLLOUT};
     int error = 0;

@@ -30,8 +30,14 @@ void socket_keep_subscriber(struct socket_address *address);
 /* Whether an errno means that descriptors or memory are used up, which may pass. */
 bool socket_is_shortage(int error);
 
-/* Whether somebody accepts connections at the address, which must be loopback: it is asked at once,
- * and given a tenth of a second. errno stays. */
+/*
+ * Whether somebody accepts connections at an address of loopback, who has a tenth of a second to
+ * answer; false for other addresses, and without a port. errno stays.
+ *
+ * To be asked before one listens there. On macOS and BSDs, a socket of ours at 127.0.0.1:9092 does
+ * not mind that the same user has one at *:9092 (a Kafka in a container), and takes loopback over
+ * from it without a word. Linux says that the address is in use, when it binds.
+ */
 bool socket_is_answered(const struct socket_address *address);
 
 /* Non-blocking, close-on-exec. Returns the descriptor or -1 with errno set. */

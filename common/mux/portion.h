@@ -17,8 +17,8 @@ struct mux_portion {
 };
 
 /* A stream of the session gets so many bytes to send, or sends or receives a frame with so many.
- * stream_bulk_us: when the
- * stream had bulk last; the end of bulk is no message. The time of any monotonic clock, not 0. */
+ * stream_bulk_us: when the stream had bulk last; the end of bulk is no message. The time of any
+ * monotonic clock, not 0. */
 void mux_portion_note(struct mux_portion *portion, uint64_t *stream_bulk_us, size_t size,
                       uint64_t now_us);
 /* MUX_PORTION; or SIZE_MAX: as much as there is. */

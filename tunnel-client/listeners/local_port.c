@@ -16,17 +16,16 @@ enum { PATIENCE_S = 2, CORRELATION_ID = 1, ANSWER_MAX = 64 * 1024 };
 /* Whether a listener could be opened. */
 static bool is_free(const struct socket_address *address, char *why, size_t size)
 {
-    int fd = socket(address->storage.ss_family, SOCK_STREAM, 0);
     int on = 1;
+
+    if (socket_is_answered(address)) {
+        snprintf(why, size, "%s", strerror(EADDRINUSE));
+        return false;
+    }
+    int fd = socket(address->storage.ss_family, SOCK_STREAM, 0);
 
     if (fd < 0)
         return true;
-    /* As a listener would (io/listener.c): some systems bind beside others. */
-    if (socket_is_loopback(address) && socket_is_answered(address)) {
-        snprintf(why, size, "%s", strerror(EADDRINUSE));
-        close(fd);
-        return false;
-    }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     bool bound = bind(fd, (const struct sockaddr *)&address->storage, address->size) == 0 &&
                  listen(fd, 1) == 0;
