@@ -22,6 +22,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, server),
      .group = "The server",
+     .brief = "where the server, or its ingress, is; required",
      .help = "https://HOST[:PORT][/PATH] of tunnel-server or of the ingress in front of it. The "
              "default path is /tunnel.",
      .flags = CONFIG_REQUIRED},
@@ -30,6 +31,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, ca),
      .group = "The server",
+     .brief = "CA certificates (PEM) beside the system's",
      .help = "CA certificates (PEM) to trust in addition to the system's: roots, intermediates, or "
              "the server's own."},
     {.name = "cert",
@@ -50,6 +52,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, proxy),
      .group = "The server",
+     .brief = "HTTP proxy; else HTTPS_PROXY and so on",
      .help = "http[s]://[USER:PASSWORD@]HOST[:PORT] of an HTTP proxy that is asked to CONNECT to "
              "the server. Without it: https_proxy or HTTPS_PROXY (http_proxy for an http:// "
              "server), all_proxy or ALL_PROXY, except for this machine itself and for what "
@@ -76,6 +79,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, token_file),
      .group = "The server",
+     .brief = "the token; read again for every link",
      .help = "File with the token; read again for every connection to the server."},
     {.name = "token-command",
      .metavar = "COMMAND",
@@ -109,6 +113,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, private_key_file),
      .group = "Key pair of a Snowflake user",
+     .brief = "key pair of a Snowflake user, instead of a token",
      .help = "RSA private key (PEM, PKCS#8 or PKCS#1; it may be encrypted) of --snowflake-user, "
              "used to ask for a token for every connection to the server."},
     {.name = "private-key-passphrase-file",
@@ -155,6 +160,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, kafka),
      .group = "Local listeners",
+     .brief = "where Kafka clients connect; 9092 here",
      .help = "Bootstrap listener for the cluster that the server calls NAME (kafka). The listener "
              "for node N is at PORT + 1 + N mod 1000 unless --node-ports says otherwise. Without "
              "--kafka and --tcp it is 127.0.0.1:9092."},
@@ -163,6 +169,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, tcp),
      .group = "Local listeners",
+     .brief = "the same for a raw target of the server",
      .help = "Listener for the server's raw target NAME."},
     {.name = "node-ports",
      .metavar = "[NAME=]FIRST[-LAST]",
@@ -234,6 +241,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_DURATION,
      .offset = offsetof(struct options, ready_timeout_ms),
      .group = "Options of commands",
+     .brief = "how long the tunnel may take to come up; 30s",
      .help = "How long the tunnel may take to come up before run gives up.",
      .default_value = "30s",
      .min = 100,
@@ -243,6 +251,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_BOOL,
      .offset = offsetof(struct options, json),
      .group = "Options of commands",
+     .brief = "write one JSON object instead of lines",
      .help = "Write what was found as one JSON object instead of lines.",
      .commands = CONFIG_WITH(COMMAND_DOCTOR)},
     {.name = "max",
@@ -250,6 +259,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_DURATION,
      .offset = offsetof(struct options, max_ms),
      .group = "Options of commands",
+     .brief = "maximum time to wait; 30s",
      .help = "Maximum time to wait.",
      .default_value = "30s",
      .min = 0,
@@ -263,10 +273,17 @@ static const struct config_default doctor_defaults[] = {
     {"log-level", "error"}, {"drain-timeout", "0s"}, {NULL, NULL}};
 static const struct config_default wait_defaults[] = {{"status", "127.0.0.1:9091"}, {NULL, NULL}};
 
+static const char *const examples[] = {
+    "--server https://kafka.example --token-file token",
+    "doctor --server https://kafka.example --token-file token",
+    "run --server https://kafka.example --token-file token -- ./tests", NULL};
+
 static const struct config_command commands[] = {
     [COMMAND_RUN -
      1] = {.name = "run",
            .arguments = "COMMAND [ARG...]",
+           .brief = "start the tunnel, run a command, and exit with its exit code",
+           .example = "run --server https://kafka.example --token-file token -- ./tests",
            .help =
                "Start the tunnel, run COMMAND when it is ready, and exit with COMMAND's exit "
                "code. COMMAND finds the listeners in its environment: KAFKA_BOOTSTRAP_SERVERS "
@@ -275,11 +292,15 @@ static const struct config_command commands[] = {
                "upper case and _ for - and .; it does not find the tunnel's secrets there.",
            .defaults = run_defaults},
     [COMMAND_WAIT - 1] = {.name = "wait",
+                          .brief = "wait until a client that was started with --status is ready",
+                          .example = "wait --max 60s",
                           .help = "Wait until a client that was started with --status is ready.",
                           .own_options_only = true,
                           .defaults = wait_defaults},
     [COMMAND_DOCTOR -
         1] = {.name = "doctor",
+              .brief = "check the way to the brokers, layer by layer, and say what to do",
+              .example = "doctor --server https://kafka.example --token-file token",
               .help = "Check the way to the brokers, layer by layer, and say what to do. The exit "
                       "code is 0, or says which layer fails: 10 configuration, 11 dns, 12 tcp, 13 "
                       "proxy, 14 tls, 15 http, 16 auth, 17 upgrade, 18 tunnel, 19 server, 20 "
@@ -290,6 +311,7 @@ static const struct config_command commands[] = {
 const struct config_program options_program = {
     .name = "tunnel-client",
     .summary = "The client side of a tunnel that carries Kafka connections through HTTPS.",
+    .examples = examples,
     .options = table,
     .count = sizeof table / sizeof table[0],
     .commands = commands,

@@ -27,6 +27,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, listen),
      .group = "Listening",
+     .brief = "where clients connect; 127.0.0.1:8080",
      .help = "Address for tunnel clients, or for the ingress in front of the server.",
      .default_value = "127.0.0.1:8080"},
     {.name = "path",
@@ -48,6 +49,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, tls_cert),
      .group = "Listening",
+     .brief = "certificate chain (PEM); without it, HTTP",
      .help = "Certificate chain (PEM). Without it the server speaks plain HTTP, for use behind an "
              "ingress that terminates TLS."},
     {.name = "tls-key",
@@ -55,6 +57,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, tls_key),
      .group = "Listening",
+     .brief = "its private key (PEM)",
      .help = "Private key (PEM) of --tls-cert; it may be encrypted."},
     SHARED_PASSPHRASE_OPTIONS(struct options, "tls-key", tls_key, "Listening"),
     {.name = "kafka",
@@ -62,6 +65,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, kafka),
      .group = "What is reachable",
+     .brief = "a cluster's bootstrap brokers",
      .help = "A Kafka cluster: its bootstrap brokers, separated by commas; clients are connected "
              "to one that answers. Give each further cluster a name; the one without a name is "
              "called kafka.",
@@ -71,6 +75,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_LIST,
      .offset = offsetof(struct options, tcp),
      .group = "What is reachable",
+     .brief = "a raw target, such as a Schema Registry",
      .help = "A raw TCP target, for example a Schema Registry."},
     {.name = "check-brokers",
      .kind = CONFIG_BOOL,
@@ -134,6 +139,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, token_file),
      .group = "Who may connect",
+     .brief = "accepted tokens, one per line",
      .help = "Accepted bearer tokens, one per line, optionally followed by a space and the user's "
              "name. The file is read again when it has changed."},
     {.name = "client-ca",
@@ -156,6 +162,7 @@ static const struct config_option table[] = {
      .kind = CONFIG_SWITCH,
      .offset = offsetof(struct options, trust_ingress),
      .group = "Who may connect",
+     .brief = "an ingress has authenticated the clients",
      .help =
          "An ingress in front authenticates everybody (as in SPCS); the user it names in "
          "--identity-header goes to the log and owns the session. A request without exactly one "
@@ -298,9 +305,16 @@ static const struct config_option table[] = {
     SHARED_LOG_OPTIONS(struct options),
 };
 
+static const char *const examples[] = {
+    "--listen 0.0.0.0:8443 --kafka broker1:9092 --token-file token \\\n"
+    "      --tls-cert server.pem --tls-key server.key",
+    "--listen 0.0.0.0:8080 --kafka localhost:9092 --trust-ingress",
+    "--kafka test=b1:9092 --tcp registry=b2:8081 --token-file token", NULL};
+
 const struct config_program options_program = {
     .name = "tunnel-server",
     .summary = "The broker side of a tunnel that carries Kafka connections through HTTPS.",
+    .examples = examples,
     .options = table,
     .count = sizeof table / sizeof table[0],
 };

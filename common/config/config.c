@@ -22,9 +22,9 @@
 #define SHOWN_MAX 80
 
 /* Flags that every program has. They stand in no file, and only config in the environment. */
-enum builtin { BUILTIN_NONE, BUILTIN_CONFIG, BUILTIN_HELP, BUILTIN_VERSION };
-static const char *const builtin_names[] = {NULL, "config", "help", "version"};
-#define BUILTIN_COUNT 4
+enum builtin { BUILTIN_NONE, BUILTIN_CONFIG, BUILTIN_HELP, BUILTIN_HELP_ALL, BUILTIN_VERSION };
+static const char *const builtin_names[] = {NULL, "config", "help", "help-all", "version"};
+#define BUILTIN_COUNT 5
 
 /* One argument or two, understood. */
 struct flag {
@@ -582,7 +582,7 @@ static int fail_unknown_flag(struct config *c, const char *name, size_t size)
     const char *meant = suggest_option(c, name, size);
 
     return fail_setting(c, "--%s is not an option of %s%s%s%s", show_setting(name, size, shown),
-                        c->program->name, meant ? "; did you mean --" : "; see --help",
+                        c->program->name, meant ? "; did you mean --" : "; see --help-all",
                         meant ? meant : "", meant ? "?" : "");
 }
 
@@ -759,7 +759,8 @@ static int next_flag(struct config *c, int argc, char *const *argv, int *at, str
     return read_flag(c, argc, argv, at, flag) < 0 ? -1 : 1;
 }
 
-/* First pass: finds the command, --help, --version and --config, and every argument that is none.
+/* First pass: finds the command, --help, --help-all, --version and --config, and every argument
+ * that is none.
  */
 static int scan_flags(struct config *c, int argc, char *const *argv, const char **file)
 {
@@ -767,10 +768,10 @@ static int scan_flags(struct config *c, int argc, char *const *argv, const char 
     int result;
 
     for (int at = 1; (result = next_flag(c, argc, argv, &at, &flag)) > 0;) {
-        if (flag.builtin == BUILTIN_HELP) {
+        if (flag.builtin == BUILTIN_HELP || flag.builtin == BUILTIN_HELP_ALL) {
             if (c->call.command == 0 && at < argc)
                 c->call.command = find_command(c, argv[at]);
-            return CONFIG_HELP;
+            return flag.builtin == BUILTIN_HELP ? CONFIG_HELP : CONFIG_HELP_ALL;
         }
         if (flag.builtin == BUILTIN_VERSION)
             return CONFIG_VERSION;

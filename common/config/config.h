@@ -76,7 +76,8 @@ struct config_option {
     enum config_kind kind;
     size_t offset; /* offsetof its place in the program's struct */
     const char *group;
-    const char *help;          /* sentences for --help and the documentation */
+    const char *brief;         /* for --help, a few words; NULL: only --help-all has the option */
+    const char *help;          /* sentences for --help-all and the documentation */
     const char *default_value; /* as it would be written; NULL = none (NULL, 0, false, empty) */
     /* For numbers, in the unit of the place; both 0 = no limits. */
     int64_t min;
@@ -101,8 +102,10 @@ struct config_default {
 struct config_command {
     const char *name;
     const char
-        *arguments;   /* "COMMAND [ARG...]": what stands behind --, one word or more; or NULL */
-    const char *help; /* sentences for --help and the documentation */
+        *arguments;      /* "COMMAND [ARG...]": what stands behind --, one word or more; or NULL */
+    const char *brief;   /* for --help, a few words */
+    const char *example; /* as in struct config_program */
+    const char *help;    /* sentences for --help and the documentation */
     bool own_options_only;                 /* takes only options that name it in their commands */
     const struct config_default *defaults; /* instead of the table's; ends in {NULL}; or NULL */
 };
@@ -117,6 +120,8 @@ struct config_call {
 struct config_program {
     const char *name;
     const char *summary;
+    /* For --help: what stands behind the program's name; each a line, ends in NULL; or NULL. */
+    const char *const *examples;
     const struct config_option *options; /* those of a group stand together */
     size_t count;
     const struct config_command *commands;
@@ -134,13 +139,14 @@ enum config_source {
 
 enum config_result {
     CONFIG_HELP = 1, /* --help: print config_write_help, exit with 0 */
+    CONFIG_HELP_ALL, /* --help-all: config_write_help_all */
     CONFIG_VERSION,
 };
 
 struct config {
     const struct config_program *program;
     void *target;
-    struct config_call call;     /* its command is known with CONFIG_HELP too */
+    struct config_call call;     /* its command is known with the two helps too */
     int command_at;              /* the index in argv of the command's name; 0: none */
     enum config_source *sources; /* one per option */
     const char *file;            /* the path that was read, or NULL */
@@ -154,8 +160,9 @@ struct config {
 
 /*
  * Fills target, a zeroed struct of the program's own. argv[0] is skipped; environment ends in NULL.
- * Returns 0; CONFIG_HELP or CONFIG_VERSION, with nothing filled in; or -1 with a sentence in
- * config->error. In each case config_free ends it, after the last use of target's strings.
+ * Returns 0; CONFIG_HELP, CONFIG_HELP_ALL or CONFIG_VERSION, with nothing filled in; or -1 with a
+ * sentence in config->error. In each case config_free ends it, after the last use of target's
+ * strings.
  */
 int config_load(struct config *config, const struct config_program *program, void *target, int argc,
                 char *const *argv, char *const *environment);
@@ -171,8 +178,10 @@ bool config_concerns(const struct config_program *program, const struct config_o
 const char *config_default(const struct config_program *program, const struct config_option *option,
                            int command);
 
-/* --help of a command, or of the program (0); and a section of Markdown with a table per group. */
+/* --help of a command, or of the program (0): what most people need, on one screen. */
 void config_write_help(const struct config_program *program, int command, FILE *out);
+/* --help-all, and a section of Markdown with a table per group: everything. */
+void config_write_help_all(const struct config_program *program, int command, FILE *out);
 void config_write_markdown(const struct config_program *program, FILE *out);
 
 /* Whether it is given as --name and --no-name, with no value that it needs. */

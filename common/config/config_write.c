@@ -91,14 +91,15 @@ static void write_usage(FILE *out, const struct config_program *program, int com
     }
     fprintf(out, "\n%s\n", program->summary);
     if (program->command_count > 0)
-        fprintf(out, "\nCommands (%s COMMAND --help lists the options of each):\n", program->name);
+        fprintf(out, "\nCommands (%s COMMAND --help-all lists the options of each):\n",
+                program->name);
     for (size_t i = 0; i < program->command_count; i++) {
         fprintf(out, "  %s\n", program->commands[i].name);
         write_wrapped(out, INDENT, program->commands[i].help);
     }
 }
 
-void config_write_help(const struct config_program *program, int command, FILE *out)
+void config_write_help_all(const struct config_program *program, int command, FILE *out)
 {
     const char *group = "";
 
@@ -119,10 +120,85 @@ void config_write_help(const struct config_program *program, int command, FILE *
         "Read options from FILE, in .properties syntax (name=value). Flags take precedence over "
         "the environment, and the environment over the file. Environment: TUNNEL_CONFIG.");
     fputs("  --help, -h\n", out);
+    write_wrapped(out, INDENT, "Print what most people need.");
+    fputs("  --help-all\n", out);
     write_wrapped(out, INDENT, "Print this text.");
     fputs("  --version\n", out);
     write_wrapped(out, INDENT, "Print the version.");
 }
+
+/* ---- on one screen */
+
+/* "  --server URL"; returns its columns. */
+static size_t format_name(const struct config_option *option, char *out, size_t size)
+{
+    char value[128];
+
+    format_value(option, value, sizeof value);
+    return (size_t)snprintf(out, size, "  --%s%s", option->name, value);
+}
+
+static bool is_in_short_help(const struct config_program *program,
+                             const struct config_option *option, int command)
+{
+    return option->brief && config_concerns(program, option, command);
+}
+
+static void write_short_options(FILE *out, const struct config_program *program, int command)
+{
+    char name[256];
+    size_t widest = 0;
+
+    for (size_t i = 0; i < program->count; i++) {
+        if (!is_in_short_help(program, &program->options[i], command))
+            continue;
+        size_t columns = format_name(&program->options[i], name, sizeof name);
+        widest = columns > widest ? columns : widest;
+    }
+    fputs("\nOptions (--help-all lists every one, with its default and its variable):\n", out);
+    for (size_t i = 0; i < program->count; i++) {
+        if (!is_in_short_help(program, &program->options[i], command))
+            continue;
+        format_name(&program->options[i], name, sizeof name);
+        fprintf(out, "%-*s  %s\n", (int)widest, name, program->options[i].brief);
+    }
+}
+
+static void write_short_commands(FILE *out, const struct config_program *program)
+{
+    size_t widest = 0;
+
+    for (size_t i = 0; i < program->command_count; i++) {
+        size_t columns = strlen(program->commands[i].name);
+        widest = columns > widest ? columns : widest;
+    }
+    fprintf(out, "\nCommands (%s COMMAND --help says more of each):\n", program->name);
+    for (size_t i = 0; i < program->command_count; i++)
+        fprintf(out, "  %-*s  %s\n", (int)widest, program->commands[i].name,
+                program->commands[i].brief ? program->commands[i].brief : "");
+}
+
+void config_write_help(const struct config_program *program, int command, FILE *out)
+{
+    if (command > 0) {
+        const struct config_command *own = &program->commands[command - 1];
+
+        write_usage(out, program, command);
+        if (own->example)
+            fprintf(out, "\nExample:\n  %s %s\n", program->name, own->example);
+    } else {
+        fprintf(out, "Usage: %s %s[options]\n%s\n", program->name,
+                program->command_count > 0 ? "[COMMAND] " : "", program->summary);
+        for (size_t i = 0; program->examples && program->examples[i]; i++)
+            fprintf(out, "%s  %s %s\n", i ? "" : "\nExamples:\n", program->name,
+                    program->examples[i]);
+        if (program->command_count > 0)
+            write_short_commands(out, program);
+    }
+    write_short_options(out, program, command);
+}
+
+/* ---- the documentation */
 
 /* Text inside a table's cell. */
 static void write_cell(FILE *out, const char *text)

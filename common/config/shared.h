@@ -137,6 +137,7 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
     {                                                                                              \
         .name = "status", .metavar = "ADDR:PORT", .kind = CONFIG_STRING,                           \
         .offset = offsetof(type, shared.status), .group = "Status", .commands = with,              \
+        .brief = "status page, /metrics and probes",                                               \
         .help = "Where pages for people and monitoring are served over plain HTTP: /, "            \
                 "/status.json, /metrics, /healthz, /readyz, /startupz. Off if not given; port 0 "  \
                 "picks a free port, and the log says which (status_page).",                        \

@@ -118,6 +118,8 @@ static bool begin_program(struct program *program, const struct program_parts *p
     *exit_code = 0;
     if (result == CONFIG_HELP)
         config_write_help(description, program->config.call.command, stdout);
+    else if (result == CONFIG_HELP_ALL)
+        config_write_help_all(description, program->config.call.command, stdout);
     else if (result == CONFIG_VERSION)
         printf("%s %s\n", description->name, KAFKA_TUNNEL_VERSION);
     else

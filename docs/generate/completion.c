@@ -88,7 +88,7 @@ static void write_bash_flags(FILE *out, const struct config_program *program, in
         if (config_is_switch(option))
             fprintf(out, "--no-%s ", option->name);
     }
-    fputs("--config --help --version", out);
+    fputs("--config --help --help-all --version", out);
 }
 
 static void write_command_names(FILE *out, const struct config_program *program,
@@ -245,7 +245,8 @@ static void write_zsh_options(FILE *out, const struct config_program *program, i
         if (config_concerns(program, &program->options[i], command))
             write_zsh_option(out, &program->options[i]);
     fputs("    '--config=[Read options from FILE]:FILE:_files'\n"
-          "    '(- *)'{--help,-h}'[Print all options]'\n"
+          "    '(- *)'{--help,-h}'[Print what most people need]'\n"
+          "    '(- *)--help-all[Print all options]'\n"
           "    '(- *)--version[Print the version]'\n"
           ")\n",
           out);

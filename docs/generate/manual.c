@@ -149,7 +149,8 @@ static void write_options(FILE *out, const struct config_program *program)
           ".TP\n\\fB\\-\\-config\\fR \\fIFILE\\fR\n"
           "Read options from\n.IR FILE ,\nsee\n.BR FILES .\n"
           "Environment: \\fBTUNNEL_CONFIG\\fR.\n"
-          ".TP\n\\fB\\-\\-help\\fR, \\fB\\-h\\fR\nPrint all options.\n"
+          ".TP\n\\fB\\-\\-help\\fR, \\fB\\-h\\fR\nPrint what most people need.\n"
+          ".TP\n\\fB\\-\\-help\\-all\\fR\nPrint all options.\n"
           ".TP\n\\fB\\-\\-version\\fR\nPrint the version.\n",
           out);
 }

@@ -176,7 +176,7 @@ class Programs:
             names = {None} | ({"run", "wait", "doctor"} if name == "tunnel-client" else set())
             for command in names:
                 said = text if command is None else self._help(path, command)
-                self.options[name, command] = {m for m in re.findall(r"^  --(?:\[no-\])?([a-z-]+)", said, re.M)} | {"help", "version"}
+                self.options[name, command] = {m for m in re.findall(r"^  --(?:\[no-\])?([a-z-]+)", said, re.M)} | {"help", "help-all", "version"}
                 self.options[name, command] |= {f"no-{m}" for m in re.findall(r"^  --\[no-\]([a-z-]+)", said, re.M)}
                 self.variables |= set(re.findall(r"Environment: (TUNNEL_[A-Z0-9_]+)", said))
             if name == "tunnel-client":
@@ -186,7 +186,7 @@ class Programs:
 
     @staticmethod
     def _help(path, *command):
-        done = subprocess.run([path, *command, "--help"], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run([path, *command, "--help-all"], capture_output=True, text=True, timeout=60, check=True)
         return done.stdout
 
 

@@ -237,20 +237,23 @@ def test_bad_values_in_the_environment_and_in_a_file(binaries, tmp_path):
 def test_help_and_version(program, binaries):
     binary = getattr(binaries, program)
     shown = process.run([binary, "--help"], 10).stdout
-    for option in ("--kafka", "--tcp", "--token-file", "--log-format", "--config"):
+    for option in ("--kafka", "--tcp", "--token-file", "--status"):
+        assert option in shown
+    shown = process.run([binary, "--help-all"], 10).stdout
+    for option in ("--kafka", "--log-format", "--config"):
         assert option in shown
     assert re.search(r"\d+\.\d+\.\d+", process.run([binary, "--version"], 10).stdout)
 
 
 def test_help_of_commands(binaries):
     """The program's help lists the commands; each command's help lists what concerns it."""
-    shown = process.run([binaries.client, "--help"], 10).stdout
+    shown = process.run([binaries.client, "--help-all"], 10).stdout
     for line in ("tunnel-client run [options] -- COMMAND [ARG...]", "tunnel-client wait [options]", "tunnel-client doctor [options]"):
         assert line in shown
     assert "--ready-timeout" not in shown and "--max " not in shown
-    run = process.run([binaries.client, "run", "--help"], 10).stdout
+    run = process.run([binaries.client, "run", "--help-all"], 10).stdout
     assert "--ready-timeout" in run and "--server" in run and "Default: warning. Environment: TUNNEL_LOG_LEVEL" in run
-    wait_help = process.run([binaries.client, "--help", "wait"], 10).stdout
+    wait_help = process.run([binaries.client, "--help-all", "wait"], 10).stdout
     assert "--max" in wait_help and "Default: 127.0.0.1:9091" in wait_help and "--server" not in wait_help
     assert "--server" in process.run([binaries.client, "doctor", "--help"], 10).stdout
 

@@ -97,7 +97,7 @@ def test_the_client_comes_later(binaries):
 
 def test_the_usual_place_is_nobodys_listener(binaries):
     """Nobody said where: neither the bootstrap listener (9092) nor one of the 1000 above it, which are the brokers'."""
-    usage = process.run([binaries.client, "wait", "--help"], 10).stdout
+    usage = process.run([binaries.client, "wait", "--help-all"], 10).stdout
     port = int(re.search(r"Default: 127\.0\.0\.1:(\d+)", usage)[1])
     assert not 9092 <= port <= 9092 + 1000, port
 

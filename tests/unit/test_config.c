@@ -309,15 +309,16 @@ static void errors_say_what_and_where(void **state)
     expect_error(WORDS("--trust"), NULL,
                  "--trust is not an option of demo; did you mean --trust-ingress?");
     expect_error(WORDS("--zzzzzzzz=secret"), NULL,
-                 "--zzzzzzzz is not an option of demo; see --help");
-    expect_error(WORDS("--no-workers"), NULL, "--no-workers is not an option of demo; see --help");
-    expect_error(WORDS("--x\ny"), NULL, "--x\\ny is not an option of demo; see --help");
+                 "--zzzzzzzz is not an option of demo; see --help-all");
+    expect_error(WORDS("--no-workers"), NULL,
+                 "--no-workers is not an option of demo; see --help-all");
+    expect_error(WORDS("--x\ny"), NULL, "--x\\ny is not an option of demo; see --help-all");
     expect_error(WORDS("--server"), NULL, "--server needs a value");
     expect_error(WORDS("--server", "--workers", "1"), NULL, "--server needs a value");
     expect_error(WORDS("--server="), NULL, "--server: the value is empty");
     expect_error(WORDS("s3cret"), NULL,
                  "argument 1 is not an option; options begin with --, see --help");
-    expect_error(WORDS("--"), NULL, "-- is not an option of demo; see --help");
+    expect_error(WORDS("--"), NULL, "-- is not an option of demo; see --help-all");
     expect_error(WORDS("--no-trust-ingress=true"), NULL, "--no-trust-ingress takes no value");
     expect_error(WORDS("--trust-ingress=perhaps"), NULL,
                  "--trust-ingress: \"perhaps\" is neither true nor false");
@@ -758,6 +759,17 @@ static char *written_help(const struct config_program *p, int command)
     size_t size;
     FILE *out = open_memstream(&text, &size);
 
+    config_write_help_all(p, command, out);
+    fclose(out);
+    return text;
+}
+
+static char *written_short_help(const struct config_program *p, int command)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
     config_write_help(p, command, out);
     fclose(out);
     return text;
@@ -810,11 +822,16 @@ struct tool {
 #define IN_TOOL(member) .offset = offsetof(struct tool, member), .group = "All", .help = "Help."
 enum { EXEC = 1, LOOK };
 static const struct config_option tool_options[] = {
-    {.name = "server", .kind = CONFIG_STRING, IN_TOOL(server), .flags = CONFIG_REQUIRED},
+    {.name = "server",
+     .kind = CONFIG_STRING,
+     IN_TOOL(server),
+     .brief = "where it is",
+     .flags = CONFIG_REQUIRED},
     {.name = "limit",
      .metavar = "S",
      .kind = CONFIG_DURATION,
      IN_TOOL(limit),
+     .brief = "how long",
      .default_value = "30s",
      .commands = CONFIG_WITH(EXEC) | CONFIG_WITH(LOOK)},
     {.name = "depth", .kind = CONFIG_INTEGER, IN_TOOL(depth), .commands = CONFIG_WITH(LOOK)},
@@ -826,11 +843,18 @@ static const struct config_option tool_options[] = {
 };
 static const struct config_default exec_defaults[] = {{"level", "error"}, {NULL, NULL}};
 static const struct config_command tool_commands[] = {
-    {.name = "exec", .arguments = "WHAT [ARG...]", .help = "Do it.", .defaults = exec_defaults},
-    {.name = "look", .help = "See | it.", .own_options_only = true},
+    {.name = "exec",
+     .arguments = "WHAT [ARG...]",
+     .brief = "does it",
+     .example = "exec -- ls",
+     .help = "Do it.",
+     .defaults = exec_defaults},
+    {.name = "look", .brief = "sees it", .help = "See | it.", .own_options_only = true},
 };
+static const char *const tool_examples[] = {"--server x", "look", NULL};
 static const struct config_program tool_program = {.name = "tool",
                                                    .summary = "A tool.",
+                                                   .examples = tool_examples,
                                                    .options = tool_options,
                                                    .count = 4,
                                                    .commands = tool_commands,
@@ -896,6 +920,9 @@ static void the_first_word_names_a_command(void **state)
         assert_int_equal(config.call.command, LOOK);
         config_free(&config);
     }
+    assert_int_equal(load_tool(&config, &tool, WORDS("--help-all", "look"), NULL), CONFIG_HELP_ALL);
+    assert_int_equal(config.call.command, LOOK);
+    config_free(&config);
     assert_int_equal(load_tool(&config, &tool, WORDS("exec", "--version"), NULL), CONFIG_VERSION);
     config_free(&config);
 }
@@ -959,7 +986,7 @@ static void commands_in_help_and_markdown(void **state)
     assert_non_null(strstr(help, "Usage: tool [options]\n"
                                  "       tool exec [options] -- WHAT [ARG...]\n"
                                  "       tool look [options]\n\nA tool.\n\n"
-                                 "Commands (tool COMMAND --help lists the options of each):\n"
+                                 "Commands (tool COMMAND --help-all lists the options of each):\n"
                                  "  exec\n        Do it.\n  look\n        See | it.\n\n"
                                  "All:\n  --server\n"));
     assert_null(strstr(help, "--limit"));
@@ -984,6 +1011,31 @@ static void commands_in_help_and_markdown(void **state)
     free(exec);
     free(look);
     free(markdown);
+}
+
+/* What people need: rows with a few words, the examples and the commands, in columns. */
+static void short_help_has_what_is_brief(void **state)
+{
+    (void)state;
+    char *help = written_short_help(&tool_program, 0);
+    char *exec = written_short_help(&tool_program, EXEC);
+    char *look = written_short_help(&tool_program, LOOK);
+
+    assert_string_equal(help, "Usage: tool [COMMAND] [options]\nA tool.\n\n"
+                              "Examples:\n  tool --server x\n  tool look\n\n"
+                              "Commands (tool COMMAND --help says more of each):\n"
+                              "  exec  does it\n  look  sees it\n\n"
+                              "Options (--help-all lists every one, with its default and its "
+                              "variable):\n  --server  where it is\n");
+    assert_string_equal(exec, "Usage: tool exec [options] -- WHAT [ARG...]\n\nDo it.\n\n"
+                              "Example:\n  tool exec -- ls\n\n"
+                              "Options (--help-all lists every one, with its default and its "
+                              "variable):\n  --server   where it is\n  --limit S  how long\n");
+    assert_non_null(strstr(look, "  --limit S  how long\n"));
+    assert_null(strstr(look, "--server"));
+    free(help);
+    free(exec);
+    free(look);
 }
 
 static int note_entry(void *context, const char *key, const char *value, unsigned line)
@@ -1431,6 +1483,7 @@ int main(void)
         cmocka_unit_test(the_first_word_names_a_command),
         cmocka_unit_test(errors_of_commands),
         cmocka_unit_test(commands_in_help_and_markdown),
+        cmocka_unit_test(short_help_has_what_is_brief),
         cmocka_unit_test(properties_syntax),
         cmocka_unit_test(values),
         cmocka_unit_test(addresses),

@@ -123,8 +123,10 @@ static void bash_knows_which_options_a_command_has(void **state)
     char *text = completion(config_write_bash);
 
     expect(text, "complete -F _pro_gram pro-gram\n");
-    expect(text, "local values=\"--it-s --no-it-s --colour --tr-ust --no-tr-ust --config --help "
-                 "--version\"\n");
+    expect(
+        text,
+        "local values=\"--it-s --no-it-s --colour --tr-ust --no-tr-ust --config --help --help-all "
+        "--version\"\n");
     expect(text, "run)\n        values=\"--it-s --no-it-s --colour --only-run --tr-ust --no-tr-ust "
                  "--config");
     expect(text, "--colour)\n        values=\"red green\"\n");

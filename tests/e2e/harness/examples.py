@@ -45,7 +45,7 @@ class StandIns:
     def options(self, program):
         """Those whose value is a file."""
         binary = getattr(self.binaries, program.removeprefix("tunnel-"))
-        return set(re.findall(r"^  --([a-z-]+) FILE$", process.run([binary, "--help"], 10).stdout, re.M)) - {"config"}
+        return set(re.findall(r"^  --([a-z-]+) FILE$", process.run([binary, "--help-all"], 10).stdout, re.M)) - {"config"}
 
     def instead(self, option):
         assert option in self.files, f"no stand-in for the file of --{option}"
