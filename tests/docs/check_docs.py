@@ -12,7 +12,7 @@ The rules:
   commands   a block of commands in README.md or docs/ is run by a test (<!-- test: NAME --> before it, and NAME in a test), or starts
              nothing but the two programs (then its options are checked), or has <!-- not run: REASON --> before it
   width      a line of prose has at most 160 columns; rows of tables may have more
-  events     docs/operations.md names events that the programs log, and every one that is logged as a warning or an error
+  events     docs/events.md names events that the programs log, and every one that is logged as a warning or an error
   doctor     docs/troubleshooting.md has the doctor's layers and exit codes
 """
 import pathlib
@@ -337,7 +337,7 @@ class Check:
             for path in sorted((self.root / room).rglob("*.c")):
                 for level, name in events_of(path.read_text(encoding="utf-8")):
                     logged.setdefault(name, set()).add(level)
-        path = self.root / "docs" / "operations.md"
+        path = self.root / "docs" / "events.md"
         document = self.documents.get(path)
         if not document:
             return
@@ -377,19 +377,19 @@ class Check:
 BREAKAGES = [
     ("README.md", "(docs/guide.md)", "(docs/guidance.md)", "is not there"),
     ("docs/troubleshooting.md", "(#the-doctor)", "(#the-physician)", "no such heading"),
-    ("docs/operations.md", "architecture.md#what-bounds-what", "architecture.md#what-binds-what", "no such heading"),
+    ("docs/events.md", "architecture.md#what-bounds-what", "architecture.md#what-binds-what", "no such heading"),
     ("docs/security.md", "`tunnel-server/access.c`", "`tunnel-server/excess.c`", "no file tunnel-server/excess.c"),
     ("README.md", "--token-file token --kafka 127", "--token-fil token --kafka 127", "tunnel-client run has no option --token-fil"),
     ("docs/guide.md", "--kafka-tls --kafka-ca", "--kafka-tls --kafka-cafe", "tunnel-server has no option --kafka-cafe"),
-    ("docs/operations.md", "`--max-streams`", "`--most-streams`", "neither program has an option --most-streams"),
+    ("docs/limits.md", "`--max-streams`", "`--most-streams`", "neither program has an option --most-streams"),
     ("docs/guide.md", "`TUNNEL_TOKEN`", "`TUNNEL_TOKENS`", "no option is set by TUNNEL_TOKENS"),
     ("docs/security.md", "", "\n## More\n\n    curl --cacert server.pem https://server.example.com:8443/readyz\n", "nobody runs these commands"),
     ("docs/security.md", "", "\n## More\n\n```sh\nmake coffee\n```\n", "nobody runs these commands"),
     ("docs/security.md", "", "\n## More\n\n<!-- not run: no kettle -->\nThe text:\n\n```sh\nmake coffee\n```\n", "nobody runs these commands"),
     ("docs/security.md", "", "\n## More\n\n<!-- test: nobody-has-this -->\n```sh\nmake coffee\n```\n", "no test runs the block"),
     ("docs/security.md", "", "\n" + "long " * 33 + "\n", "columns"),
-    ("docs/operations.md", "| `link_lost` |", "| `link_last` |", "no program logs an event link_last"),
-    ("docs/operations.md", "| `link_lost` |", "| `link_up` |", "the event link_lost, a warning or an error"),
+    ("docs/events.md", "| `link_lost` |", "| `link_last` |", "no program logs an event link_last"),
+    ("docs/events.md", "| `link_lost` |", "| `link_up` |", "the event link_lost, a warning or an error"),
     ("docs/troubleshooting.md", "| 14 | `tls` |", "| 15 | `tls` |", "no layer tls with exit code 15"),
     ("docs/troubleshooting.md", "| 17 | `upgrade` |", "| | `upgrade` |", "layer upgrade is not in the table"),
 ]
