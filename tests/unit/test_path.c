@@ -82,9 +82,11 @@ static void what_waits_and_how_far_it_is(void **state)
     assert_in_range(sample.round_trip_us, 1, 1000 * 1000);
     assert_in_range(sample.shortest_round_trip_us, 1, sample.round_trip_us + 1000 * 1000);
     assert_in_range(sample.unsent, 1, size);
-    assert_int_equal(sample.retransmitted, 0);
-    assert_int_equal(sample.retransmitted_segments, 0);
-    assert_int_equal(sample.lost, 0);
+    /* On a busy machine, a peer whose buffer is so small may be sent something twice. */
+    assert_true(sample.retransmitted <= size);
+    assert_int_equal(sample.retransmitted > 0, sample.retransmitted_segments > 0);
+    assert_true(sample.retransmitted_segments < sample.segments);
+    assert_true(sample.lost < sample.segments);
 
     while (size > 0) {
         struct pollfd look = {.fd = ends[1], .events = POLLIN};
