@@ -10,7 +10,7 @@
 #include "monitoring/telemetry.h"
 #include "program/notify.h"
 
-enum { WAITING_MAX = 1024, LOOK_US = 1000 * 1000 };
+enum { WAITING_MAX = 1024, LOOK_US = 1000 * 1000, OFFERS_SHOWN = 480 };
 
 /*
  * How long a Kafka connection may be half closed without a byte moving, in seconds. A broker that
@@ -264,30 +264,40 @@ static bool is_port_offered(const struct port *port, const struct mux_welcome *w
     return mux_target_is_node(port->kind);
 }
 
-/* For a command that is not started because of it: what the server has instead. */
-static void refuse_to_run(struct client *client, const struct port *port,
-                          const struct mux_welcome *welcome)
+/* What the server has instead: "--kafka staging, --tcp registry". */
+static void list_offers(const struct mux_welcome *welcome, char *text, size_t size)
 {
     struct mux_text rest = welcome->offers;
     struct mux_text name;
     enum mux_target_kind kind;
-    char reason[600];
-    const char *option = port->kind == MUX_TARGET_TCP ? "tcp" : "kafka";
-    size_t used =
-        (size_t)snprintf(reason, sizeof reason, "the server has no --%s named %s; it offers only",
-                         option, port->name);
+    size_t used = 0;
 
-    for (int i = 0; used < sizeof reason && mux_offer_next(&rest, &kind, &name); i++)
+    snprintf(text, size, "nothing");
+    for (int i = 0; used < size && mux_offer_next(&rest, &kind, &name); i++)
         used +=
-            (size_t)snprintf(reason + used, sizeof reason - used, "%s --%s %.*s", i ? "," : "",
+            (size_t)snprintf(text + used, size - used, "%s--%s %.*s", i ? ", " : "",
                              kind == MUX_TARGET_TCP ? "tcp" : "kafka", (int)name.size, name.bytes);
+}
+
+/* For a command that is not started because of it. */
+static void refuse_to_run(struct client *client, const struct port *port,
+                          const struct mux_welcome *welcome)
+{
+    char offers[OFFERS_SHOWN];
+    char reason[OFFERS_SHOWN + MUX_NAME_MAX + 80];
+
+    list_offers(welcome, offers, sizeof offers);
+    snprintf(reason, sizeof reason, "the server has no --%s named %s; it offers only %s",
+             port->kind == MUX_TARGET_TCP ? "tcp" : "kafka", port->name, offers);
     run_failed(client->run, "tunnel", reason, true);
 }
 
 static void check_offers(struct client *client, const struct mux_welcome *welcome)
 {
     bool refuses = client->run && run_is_waiting(client->run);
+    char offers[OFFERS_SHOWN];
 
+    list_offers(welcome, offers, sizeof offers);
     list_each(at, &client->ports.all) {
         const struct port *port = list_entry(at, struct port, node);
         if (is_port_offered(port, welcome))
@@ -301,7 +311,7 @@ static void check_offers(struct client *client, const struct mux_welcome *welcom
                     ? "The server has no --tcp target of this name; connections to it are refused"
                     : "The server has no --kafka cluster of this name; connections to it are "
                       "refused",
-                log_str("name", port->name));
+                log_str("name", port->name), log_str("offered", offers));
     }
 }
 

@@ -12,11 +12,13 @@
 
 #include "base/memory.h"
 #include "base/printable.h"
+#include "colour.h"
 #include "io/clock.h"
 #include "io/timer.h"
 
 enum {
     TEXT_MAX = 512,
+    IN_PLACE_MAX = 2 * TEXT_MAX,
     COLUMNS_USUAL = 80,
     TICK_S = 1,
     /* How long a terminal that was stopped (Ctrl-S) may hold the program up. */
@@ -35,6 +37,7 @@ struct terminal {
     unsigned failures;  /* since then */
     size_t shown;       /* columns that the line in place takes */
     bool own_lines;     /* the log leaves out what is said here */
+    bool coloured;
     char failure[TEXT_MAX];
 };
 
@@ -48,6 +51,17 @@ static void put_on_terminal(const char *text, size_t size)
     do {
         written = write(STDERR_FILENO, text, size);
     } while (written < 0 && errno == EINTR);
+}
+
+/* At once, so that nobody else's line takes the colour. */
+static void put_coloured(const struct terminal *terminal, enum colour colour, const char *text,
+                         size_t size)
+{
+    char line[LOG_LINE_MAX + 16];
+    int used = snprintf(line, sizeof line, "%s%.*s%s", colour_begin(terminal->coloured, colour),
+                        (int)size, text, colour_end(terminal->coloured, colour));
+
+    put_on_terminal(line, (size_t)used < sizeof line ? (size_t)used : sizeof line - 1);
 }
 
 /* ---- the line in place */
@@ -64,7 +78,7 @@ static size_t columns(void)
 /* With blanks, not with an escape sequence: every terminal understands that. */
 static void erase(struct terminal *terminal)
 {
-    char line[TEXT_MAX + 3];
+    char line[IN_PLACE_MAX + 3];
 
     if (terminal->shown == 0)
         return;
@@ -73,23 +87,36 @@ static void erase(struct terminal *terminal)
     terminal->shown = 0;
 }
 
+/* Returns the columns. */
+static size_t write_progress(const struct terminal *terminal, bool names_server, char *line,
+                             size_t size)
+{
+    char server[ADDRESS_TEXT_MAX];
+    unsigned seconds = (unsigned)((clock_now_us() - terminal->since_us) / 1000000);
+
+    address_format(terminal->options->url.host, terminal->options->url.port, server);
+    int used = snprintf(line, size, "Connecting%s%s ... %u s", names_server ? " to " : "",
+                        names_server ? server : "", seconds);
+    if (terminal->failures > 0)
+        snprintf(line + used, size - (size_t)used, ", attempt %u: %s", terminal->failures + 1,
+                 terminal->failure);
+    printable_columns(line);
+    return strlen(line);
+}
+
 static void draw(struct terminal *terminal)
 {
-    char line[TEXT_MAX];
+    char line[IN_PLACE_MAX];
     size_t room = columns();
-    unsigned seconds = (unsigned)((clock_now_us() - terminal->since_us) / 1000000);
-    int used = snprintf(line, sizeof line, "Connecting to %s ... %u s", terminal->options->url.host,
-                        seconds);
 
-    if (terminal->failures > 0)
-        snprintf(line + used, sizeof line - (size_t)used, ", attempt %u: %s",
-                 terminal->failures + 1, terminal->failure);
-    printable_columns(line);
+    /* The summary above has the server; the reason is what people wait for. */
+    if (write_progress(terminal, true, line, sizeof line) >= room)
+        write_progress(terminal, false, line, sizeof line);
     /* A line that fills the last column might wrap. */
     if (room > 0 && strlen(line) >= room)
         line[room - 1] = '\0';
     erase(terminal);
-    put_on_terminal(line, strlen(line));
+    put_coloured(terminal, COLOUR_WARNING, line, strlen(line));
     terminal->shown = strlen(line);
 }
 
@@ -117,6 +144,13 @@ static void put_time_of_day(char *out, size_t size)
         out[0] = '\0';
 }
 
+static enum colour level_colour(const char *level)
+{
+    if (strncmp(level, "error", strlen("error")) == 0)
+        return COLOUR_BAD;
+    return strncmp(level, "warning", strlen("warning")) == 0 ? COLOUR_WARNING : COLOUR_NONE;
+}
+
 /* The log's sink: the time of day is enough here. */
 static void write_log(void *context, const char *line, size_t size)
 {
@@ -129,13 +163,17 @@ static void write_log(void *context, const char *line, size_t size)
         return;
     }
     put_time_of_day(text, sizeof text);
-    size_t used = strlen(text);
-    memcpy(text + used, line + LOG_TIME_SIZE, size - LOG_TIME_SIZE);
-    put_on_terminal(text, used + size - LOG_TIME_SIZE);
+    /* " warning The link to the server ...": the level is the first word. */
+    const char *rest = line + LOG_TIME_SIZE;
+    const char *end = line + size;
+    size_t level = 1 + strcspn(rest + 1, " \n");
+    put_on_terminal(text, strlen(text));
+    put_coloured(terminal, level_colour(rest + 1), rest, level);
+    put_on_terminal(rest + level, (size_t)(end - rest) - level);
 }
 
-__attribute__((format(printf, 2, 3))) static void say_on_terminal(struct terminal *terminal,
-                                                                  const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+say_on_terminal(struct terminal *terminal, enum colour colour, const char *format, ...)
 {
     char text[2 * TEXT_MAX];
     va_list arguments;
@@ -144,9 +182,9 @@ __attribute__((format(printf, 2, 3))) static void say_on_terminal(struct termina
     vsnprintf(text, sizeof text - 1, format, arguments);
     va_end(arguments);
     printable_columns(text);
-    strcat(text, "\n");
     erase(terminal);
-    put_on_terminal(text, strlen(text));
+    put_coloured(terminal, colour, text, strlen(text));
+    put_on_terminal("\n", 1);
 }
 
 static void describe_login(const struct options *options, char *out, size_t size)
@@ -176,13 +214,14 @@ static void say_port(struct terminal *terminal, const struct port *port)
 
     address_format(port_local_host(port), port->number, address);
     if (port->kind == MUX_TARGET_TCP) {
-        say_on_terminal(terminal, "  %-12s %s", port->name, address);
+        say_on_terminal(terminal, COLOUR_NONE, "  %-12s %s", port->name, address);
         return;
     }
     if (port->node_ports.first != 0)
         snprintf(nodes, sizeof nodes, "; brokers on ports %u-%u", port->node_ports.first,
                  port->node_ports.last);
-    say_on_terminal(terminal, "  %-12s bootstrap.servers=%s%s", port->name, address, nodes);
+    say_on_terminal(terminal, COLOUR_NONE, "  %-12s bootstrap.servers=%s%s", port->name, address,
+                    nodes);
 }
 
 void terminal_summary(struct terminal *terminal, const struct ports *ports)
@@ -191,12 +230,12 @@ void terminal_summary(struct terminal *terminal, const struct ports *ports)
 
     if (!terminal || !terminal->own_lines)
         return;
-    say_on_terminal(terminal, "tunnel-client %s", KAFKA_TUNNEL_VERSION);
+    say_on_terminal(terminal, COLOUR_NONE, "tunnel-client %s", KAFKA_TUNNEL_VERSION);
     list_each(at, &ports->all)
         say_port(terminal, list_entry(at, struct port, node));
     describe_login(terminal->options, login, sizeof login);
-    say_on_terminal(terminal, "  %-12s %s", "server", terminal->options->server);
-    say_on_terminal(terminal, "  %-12s %s", "login", login);
+    say_on_terminal(terminal, COLOUR_NONE, "  %-12s %s", "server", terminal->options->server);
+    say_on_terminal(terminal, COLOUR_NONE, "  %-12s %s", "login", login);
 }
 
 /* ---- states */
@@ -218,8 +257,25 @@ void terminal_lost(struct terminal *terminal, bool announced)
         return;
     put_time_of_day(now, sizeof now);
     if (announced && terminal->own_lines)
-        say_on_terminal(terminal, "%s The server is about to stop; connecting again", now);
+        say_on_terminal(terminal, COLOUR_WARNING,
+                        "%s The server is about to stop; connecting again", now);
     terminal_connecting(terminal);
+}
+
+void terminal_shorten(const char *hop, const char *reason, const char *server, char *out,
+                      size_t size)
+{
+    size_t length = strlen(server);
+    const char *behind = reason + length;
+
+    /* "server: what" or "server (address): what" */
+    if (strncmp(reason, server, length) == 0) {
+        if (strncmp(behind, " (", 2) == 0 && strstr(behind, "): "))
+            behind = strstr(behind, "): ") + 1;
+        if (strncmp(behind, ": ", 2) == 0)
+            reason = behind + 2;
+    }
+    snprintf(out, size, "%s: %.*s", hop, (int)strcspn(reason, ";"), reason);
 }
 
 void terminal_failed(struct terminal *terminal, const char *hop, const char *reason)
@@ -228,7 +284,10 @@ void terminal_failed(struct terminal *terminal, const char *hop, const char *rea
         return;
     terminal_connecting(terminal);
     terminal->failures++;
-    snprintf(terminal->failure, sizeof terminal->failure, "%s: %s", hop, reason);
+    char server[ADDRESS_TEXT_MAX];
+
+    address_format(terminal->options->url.host, terminal->options->url.port, server);
+    terminal_shorten(hop, reason, server, terminal->failure, sizeof terminal->failure);
     on_terminal_tick(terminal);
 }
 
@@ -249,7 +308,7 @@ void terminal_up(struct terminal *terminal, const char *how, bool resumed)
     terminal_quiet(terminal);
     put_time_of_day(now, sizeof now);
     if (terminal->own_lines)
-        say_on_terminal(terminal, "%s %s (%s)", now,
+        say_on_terminal(terminal, COLOUR_GOOD, "%s %s (%s)", now,
                         resumed ? "The link is back; connections continue" : "Connected", how);
 }
 
@@ -263,6 +322,7 @@ struct terminal *terminal_new(struct worker *worker, const struct options *optio
     terminal->worker = worker;
     terminal->options = options;
     terminal->before = worker->log->settings;
+    terminal->coloured = colour_is_wanted(STDERR_FILENO);
     terminal->own_lines = options->call.command == COMMAND_NONE && !options->shared.log_level_given;
     terminal->tick = timer_new(worker, on_terminal_tick, terminal);
     worker->log->settings.sink = write_log;

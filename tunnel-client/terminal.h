@@ -25,6 +25,10 @@ void terminal_summary(struct terminal *terminal, const struct ports *ports);
 void terminal_connecting(struct terminal *terminal);
 /* announced: the server has said that it is about to stop; otherwise the log says what there is. */
 void terminal_lost(struct terminal *terminal, bool announced);
+/* Why an attempt failed, for the line in place: without the server, which is there already, and
+ * without what to do, which the log has. */
+void terminal_shorten(const char *hop, const char *reason, const char *server, char *out,
+                      size_t size);
 /* reason: why the last attempt failed. */
 void terminal_failed(struct terminal *terminal, const char *hop, const char *reason);
 /* how: the protection of the link. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "client_command.h"
 #include "monitoring/telemetry.h"
 #include "mux/handshake.h"
 #include "program/notify.h"
@@ -538,6 +539,20 @@ static void say_capacity(const struct server *server)
               fields, capacity.descriptors == UINT64_MAX ? 3 : 5);
 }
 
+/* What to type where the Kafka clients are; for people who start it for the first time. */
+static void say_client_command(const struct server *server)
+{
+    struct text command;
+
+    text_init(&command, LOG_VALUE_MAX);
+    client_command_write(server->options, listener_port(server->listener), &command);
+    text_bytes(&command, "", 1);
+    if (!command.failed)
+        log_info(server->worker->log, "client_command", "Clients connect with this command",
+                 log_str("command", command.bytes));
+    text_clear(&command);
+}
+
 static void say_ready(const struct server *server)
 {
     const struct options *options = server->options;
@@ -551,6 +566,7 @@ static void say_ready(const struct server *server)
              log_str("congestion_control", congestion_control),
              log_u64("clusters", options->cluster_count), log_u64("targets", options->target_count),
              log_str("version", KAFKA_TUNNEL_VERSION));
+    say_client_command(server);
     notify_ready(server->notify);
     notify_status(server->notify, "Listening on %s", listen);
 }

@@ -321,6 +321,7 @@ def test_unknown_target_is_refused(pair, peer):
     server = pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None)
     client = pair.client(server, tcp={"peer": 0, "nosuch": 0}, ready=False)
     client.wait_log("nosuch.*(unknown|not offer|no such|does not)|(unknown|not offer|no such|does not).*nosuch")
+    client.wait_log("offered\":\"--tcp peer\"")
     port = tunnel.port(client, "nosuch")
     with pytest.raises(ConnectionError):
         with raw.connect(port, "echo") as sock:

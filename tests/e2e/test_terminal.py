@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness import faults, raw, terminal, wait
+from harness import faults, process, raw, terminal, wait
 
 pytestmark = pytest.mark.tunnel
 
@@ -30,7 +30,7 @@ def test_summary_and_states(window, pair, peer, tmp_path):
     proxy = faults.Proxy([("127.0.0.1", server.port)])
     url = f"https://localhost:{proxy.port}"
     shown = window(url, "--kafka", "0", "--tcp", "peer=0", env={"TUNNEL_TOKEN": "s3cret-token"})
-    shown.wait_text(r"\d\d:\d\d:\d\d Connected \(TLSv1\.3 \S+\)\r\n")
+    shown.wait_text(r"\x1b\[32m\d\d:\d\d:\d\d Connected \(TLSv1\.3 \S+\)\x1b\[0m\r\n")
     lines = shown.lines()
     assert lines[0].startswith("tunnel-client ")
     assert re.fullmatch(r"  kafka +bootstrap\.servers=127\.0\.0\.1:\d+; brokers on ports \d+-\d+", lines[1]), lines
@@ -53,18 +53,19 @@ def test_summary_and_states(window, pair, peer, tmp_path):
 def test_the_line_while_connecting(window, pair, peer):
     """It is rewritten in place, fits the terminal, says what went wrong, and is gone before anything else is written."""
     port = wait.free_port()
-    shown = window(f"https://localhost:{port}", "--tcp", "peer=0", columns=60)
-    shown.wait_text(r"Connecting to localhost \.\.\. 0 s")
-    shown.wait_text(r"Connecting to localhost \.\.\. \d+ s, attempt 2: tcp: ")
-    shown.wait_text(r"Connecting to localhost \.\.\. [1-9]\d* s, attempt \d+: tcp: ")
+    shown = window(f"https://localhost:{port}", "--tcp", "peer=0", columns=80, env={"NO_COLOR": "1"})
+    shown.wait_text(rf"Connecting to localhost:{port} \.\.\. 0 s")
+    shown.wait_text(r"Connecting \.\.\. \d+ s, attempt 2: tcp: no connection: ")
+    shown.wait_text(r"Connecting \.\.\. [1-9]\d* s, attempt \d+: tcp: no connection: Conn")
     line = shown.lines()[-1]
-    assert line.startswith("Connecting to localhost") and len(line) < 60, line
+    assert line.startswith("Connecting ... ") and len(line) < 80, line
+    assert line.endswith("tcp: no connection: Connection refused"), "the reason is whole, and names no server again"
     pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, listen=f"127.0.0.1:{port}")
     shown.wait_text("Connected", 30)
     lines = shown.lines()
     assert len([x for x in lines if "could not be reached" in x]) == 1, "the same failure is said once"
-    assert not [x for x in lines if "Connecting to" in x], lines
-    assert "\x1b" not in shown.text(), "no escape sequences, so that every terminal will do"
+    assert not [x for x in lines if "Connecting" in x], lines
+    assert "\x1b" not in shown.text(), "no escape sequence but for colour"
 
 
 def test_a_server_that_stops(window, pair, peer):
@@ -73,7 +74,7 @@ def test_a_server_that_stops(window, pair, peer):
     shown = window(f"https://localhost:{server.port}", "--tcp", "peer=0")
     shown.wait_text("Connected")
     server.stop()
-    shown.wait_text("The server is about to stop; connecting again\r\n")
+    shown.wait_text("The server is about to stop; connecting again(\x1b\\[0m)?\r\n")
     pair.server(tcp={"peer": f"{peer.host}:{peer.port}"}, listen=f"127.0.0.1:{server.port}")
     wait.until(lambda: shown.text().count("Connected (") == 2, 30, shown.text)
 
@@ -120,6 +121,25 @@ def test_run_that_gives_up(pair):
         assert len(lines) == 1 and lines[0].startswith("tunnel-client: the tunnel did not come up"), lines
     finally:
         shown.close()
+
+
+@pytest.mark.parametrize("env, coloured", [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_colour(env, coloured, window, pair):
+    """Of states, levels and verdicts; not where it is not wanted, and never into a pipe."""
+    url = f"https://localhost:{wait.free_port()}"
+    shown = window(url, "--tcp", "peer=0", env=env, columns=300)
+    shown.wait_text("warning")
+    shown.wait_text("attempt 2: tcp")
+    assert ("\x1b[33m warning\x1b[0m" in shown.text()) == coloured == ("\x1b" in shown.text()), shown.text()
+    doctor = ["doctor", "--server", url, "--tcp", "peer=0"]
+    found = terminal.Terminal([pair.binaries.client, *doctor], env, columns=300)
+    try:
+        assert found.wait_exit() == 12
+        assert ("\x1b[31mFAILED \x1b[0m" in found.text()) == coloured == ("\x1b" in found.text()), found.text()
+    finally:
+        found.close()
+    piped = process.run([pair.binaries.client, *doctor], 20, env={"TERM": "xterm"}, check=False)
+    assert "FAILED" in piped.stdout and "\x1b" not in piped.stdout
 
 
 def test_no_terminal_no_change(pair, peer):

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/printable.h"
+#include "colour.h"
 
 static const struct {
     const char *name;
@@ -29,6 +30,7 @@ static const struct {
 };
 
 static const char *const verdicts[] = {"ok", "note", "warning", "FAILED"};
+static const enum colour verdict_colours[] = {COLOUR_GOOD, COLOUR_SOFT, COLOUR_WARNING, COLOUR_BAD};
 static const char *const json_verdicts[] = {"ok", "note", "warning", "failed"};
 
 enum { JSON_MAX = 1 << 20, SHOWN_MAX = 2 * DIAGNOSIS_DETAIL_MAX };
@@ -43,7 +45,12 @@ enum diagnosis_layer diagnosis_layer_of(const char *hop)
 
 void diagnosis_begin(struct diagnosis *diagnosis, FILE *out, bool json, const char *server)
 {
-    *diagnosis = (struct diagnosis){.out = out, .json = json, .server = server};
+    *diagnosis = (struct diagnosis){
+        .out = out,
+        .json = json,
+        .coloured = colour_is_wanted(fileno(out)),
+        .server = server,
+    };
     if (!json)
         fprintf(out, "From here to %s and the brokers behind it, layer by layer:\n\n", server);
 }
@@ -63,8 +70,10 @@ static void write_check_line(const struct diagnosis *diagnosis, const struct dia
     if (check->took_us >= 0)
         snprintf(took, sizeof took, "%.1f ms", (double)check->took_us / 1000);
     printable(check->detail, strlen(check->detail), detail, sizeof detail);
-    fprintf(diagnosis->out, "%-7s  %-13s  %10s  %s\n", verdicts[check->verdict],
-            layers[check->layer].name, took, detail);
+    enum colour colour = verdict_colours[check->verdict];
+    fprintf(diagnosis->out, "%s%-7s%s  %-13s  %10s  %s\n",
+            colour_begin(diagnosis->coloured, colour), verdicts[check->verdict],
+            colour_end(diagnosis->coloured, colour), layers[check->layer].name, took, detail);
     fflush(diagnosis->out);
 }
 
@@ -150,7 +159,9 @@ int diagnosis_end(struct diagnosis *diagnosis)
         write_json(diagnosis, failed, sentence);
     } else {
         printable(sentence, strlen(sentence), shown, sizeof shown);
-        fprintf(diagnosis->out, "\n%s\n", shown);
+        enum colour colour = failed ? COLOUR_BAD : warning ? COLOUR_WARNING : COLOUR_GOOD;
+        fprintf(diagnosis->out, "\n%s%s%s\n", colour_begin(diagnosis->coloured, colour), shown,
+                colour_end(diagnosis->coloured, colour));
     }
     fflush(diagnosis->out);
     return failed ? layers[failed->layer].exit_code : 0;

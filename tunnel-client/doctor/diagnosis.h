@@ -47,6 +47,7 @@ struct diagnosis_check {
 struct diagnosis {
     FILE *out;
     bool json;
+    bool coloured; /* the verdicts are */
     const char *server;
     struct diagnosis_check *checks;
     size_t count;

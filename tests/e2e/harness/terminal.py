@@ -17,7 +17,8 @@ class Terminal:
 
     def __init__(self, argv, env=None, columns=100):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TUNNEL_")}
-        environment.update(env or {})
+        environment.pop("NO_COLOR", None)
+        environment.update({"TERM": "xterm", **(env or {})})
         argv = ["setpriv", "--pdeathsig", "KILL", "--", "env", "--default-signal", *[str(a) for a in argv]]
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
@@ -54,7 +55,7 @@ class Terminal:
     def lines(self):
         """What a person sees: a carriage return goes back to the line's beginning, what follows overwrites."""
         seen = []
-        for line in self.text().replace("\r\n", "\n").split("\n"):
+        for line in re.sub("\x1b\\[[0-9;]*m", "", self.text()).replace("\r\n", "\n").split("\n"):
             cells = []
             for part in line.split("\r"):
                 cells[:len(part)] = part
