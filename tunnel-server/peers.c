@@ -424,6 +424,7 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
         peers_free(peers);
         return NULL;
     }
+    listener_warn_if_at_risk(peers->listener);
     return peers;
 }
 

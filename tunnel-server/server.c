@@ -505,8 +505,10 @@ static bool start_listening(struct server *server, char *error, size_t size)
         return false;
     }
     server->listener = listener_new(server->worker, "tunnel", &address, on_server_accept, server);
-    if (server->listener)
+    if (server->listener) {
+        listener_warn_if_at_risk(server->listener);
         return choose_congestion_control(server, error, size);
+    }
     if (errno == EADDRINUSE)
         snprintf(error, size,
                  "--listen %s: the port is in use, probably by another "

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "io/outgoing_ports.h"
 #include "io/timer.h"
 #include "io/watch.h"
 
@@ -34,6 +36,7 @@ struct listener {
     struct watch *readable;
     struct timer *resume;
     bool paused;
+    bool chosen; /* its port was, and not by the kernel */
     int highest; /* of the descriptors that connections may have */
     bool near;   /* it is about to be reached */
 };
@@ -161,6 +164,7 @@ static struct listener *make_listener(struct worker *worker, const char *name,
     listener->fd = fd;
     listener->highest = for_pages ? INT_MAX : highest_descriptor();
     listener->address = *address;
+    listener->chosen = socket_port(address) != 0;
     listener->address.size = sizeof listener->address.storage;
     getsockname(fd, (struct sockaddr *)&listener->address.storage, &listener->address.size);
     listener->readable = watch_new(worker, fd, WATCH_READ, on_listener_readable, listener);
@@ -191,6 +195,29 @@ bool listener_use_congestion_control(struct listener *listener, const char *name
 void listener_congestion_control(const struct listener *listener, char name[CONGESTION_NAME_SIZE])
 {
     congestion_name(listener->fd, name);
+}
+
+void listener_warn_of_ports_at_risk(struct worker *worker, const char *name, uint16_t first,
+                                    uint16_t last)
+{
+    char range[OUTGOING_PORTS_TEXT];
+    char ports[sizeof "65535-65535"];
+
+    if (!outgoing_ports_meet(first, last, range))
+        return;
+    snprintf(ports, sizeof ports, first == last ? "%u" : "%u-%u", (unsigned)first, (unsigned)last);
+    log_warning(worker->log, "listener_at_risk",
+                "Any program's outgoing connection can take a port in the kernel's own range, and "
+                "the next start would find it in use: choose one below the range, or reserve it "
+                "(sysctl net.ipv4.ip_local_reserved_ports)",
+                log_str("listener", name), log_str("ports", ports), log_str("range", range));
+}
+
+void listener_warn_if_at_risk(const struct listener *listener)
+{
+    if (listener->chosen)
+        listener_warn_of_ports_at_risk(listener->worker, listener->name, listener_port(listener),
+                                       listener_port(listener));
 }
 
 void listener_free(struct listener *listener)

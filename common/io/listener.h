@@ -34,6 +34,12 @@ struct listener *listener_new_for_pages(struct worker *worker, const char *name,
 bool listener_use_congestion_control(struct listener *listener, const char *name);
 /* The one that they have. */
 void listener_congestion_control(const struct listener *listener, char name[CONGESTION_NAME_SIZE]);
+/* Warns if the kernel may give the port to an outgoing connection (io/outgoing_ports.h): for one
+ * that somebody has chosen, and expects there after the next start. */
+void listener_warn_if_at_risk(const struct listener *listener);
+/* The same of ports that other listeners will have. */
+void listener_warn_of_ports_at_risk(struct worker *worker, const char *name, uint16_t first,
+                                    uint16_t last);
 void listener_free(struct listener *listener);
 /* Accepts what waits in the kernel's queue now. */
 void listener_take_all(struct listener *listener);

@@ -229,6 +229,7 @@ static bool bind_listener(struct pages *pages, const struct socket_address *addr
     }
     listener_format(pages->listener, text);
     log_info(pages->worker->log, "status_page", "Status pages are served", log_str("listen", text));
+    listener_warn_if_at_risk(pages->listener);
     if (!pages->loopback)
         log_warning(pages->worker->log, "status_exposed",
                     "Anyone who reaches the status address can see, without a token, who uses the "

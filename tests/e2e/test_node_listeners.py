@@ -300,3 +300,17 @@ def test_nodes_that_cannot_be_dialled(pair):
         assert told == [("warning", "kafka", -1, "broker", "young.example:9092"),
                         ("warning", "kafka", 2, "broker", "nowhere.example:0")]
         assert pages.Pages(server).metrics().sum("kafka_nodes_unusable_total", target="kafka") == 6
+
+
+def test_ports_that_outgoing_connections_can_take(pair):
+    """The kernel gives ports of a range of its own to connections: who chooses one of these is warned, at both ends; others are not."""
+    given, status, listen = (wait.free_port() for _ in range(3))
+    low = wait.quiet_ports(6)
+    warned = []
+    with fakes.Broker() as broker:
+        for chosen, nodes in (((given, status, listen), f"{given + 1}-{given + 3}"), ((low, low + 1, low + 2), f"{low + 3}-{low + 5}")):
+            server = pair.server(kafka=broker.address, listen=f"127.0.0.1:{chosen[2]}", args=["--status", "127.0.0.1:0"])
+            client = pair.client(server, kafka={"kafka": chosen[0]}, args=["--status", f"127.0.0.1:{chosen[1]}", "--node-ports", nodes])
+            warned.append({(e["listener"], e["ports"]) for p in (server, client) for e in p.events("listener_at_risk", level="warning")})
+    assert warned[0] == {("kafka", str(given)), ("kafka", f"{given + 1}-{given + 3}"), ("status", str(status)), ("tunnel", str(listen))}
+    assert warned[1] == set()

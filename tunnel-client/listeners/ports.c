@@ -137,6 +137,10 @@ struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
         if (nodes)
             port->node_ports = *nodes;
         announce(port);
+        listener_warn_if_at_risk(port->listeners[0]);
+        if (port->node_ports.first)
+            listener_warn_of_ports_at_risk(ports->worker, port->label, port->node_ports.first,
+                                           port->node_ports.last);
         return port;
     }
     if (failed == EADDRINUSE)
