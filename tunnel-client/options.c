@@ -54,9 +54,11 @@ static const struct config_option table[] = {
      .group = "The server",
      .brief = "HTTP proxy; else HTTPS_PROXY and so on",
      .help = "http[s]://[USER:PASSWORD@]HOST[:PORT] of an HTTP proxy that is asked to CONNECT to "
-             "the server. Without it: https_proxy or HTTPS_PROXY (http_proxy for an http:// "
-             "server), all_proxy or ALL_PROXY, except for this machine itself and for what "
-             "no_proxy or NO_PROXY names; none uses no proxy.",
+             "the server, or socks5h://[USER:PASSWORD@]HOST[:PORT] of a SOCKS5 proxy; with "
+             "socks5:// this machine looks the server's name up, not the proxy. Without it: "
+             "https_proxy or HTTPS_PROXY (http_proxy for an http:// server), all_proxy or "
+             "ALL_PROXY, except for this machine itself and for what no_proxy or NO_PROXY names; "
+             "none uses no proxy.",
      .flags = CONFIG_SECRET},
     {.name = "resolve",
      .metavar = "HOST:PORT:ADDRESS",

@@ -516,7 +516,7 @@ static void on_resume_expired(void *argument)
 static void on_dial_failed(struct uplink *uplink, const struct http_dial_result *result)
 {
     const char *hop = http_hop_name(result->hop);
-    bool who = result->hop == HTTP_HOP_AUTH || result->status == 407;
+    bool who = result->hop == HTTP_HOP_AUTH || result->login_refused;
 
     if (result->hop == HTTP_HOP_AUTH)
         credentials_refused(uplink->credentials);

@@ -11,13 +11,18 @@
 
 /* ---- the proxy's URL */
 
-/* What stands before the @, decoded; NULL: a % without two digits, or a NUL. */
-static char *decode_credentials(const char *text, size_t size)
+/* What stands before the @, decoded; NULL: a % without two digits, or a NUL. user_size: what of it
+ * comes before the colon, of which it may have more in %3A. */
+static char *decode_credentials(const char *text, size_t size, size_t *user_size)
 {
+    const char *colon = memchr(text, ':', size);
+    size_t user_end = colon ? (size_t)(colon - text) : size;
     char *out = memory_new(size + 2);
     size_t fill = 0;
 
     for (size_t i = 0; i < size; i++) {
+        if (i == user_end)
+            *user_size = fill;
         int high = text[i] == '%' && i + 2 < size ? bytes_hex_digit(text[i + 1]) : -1;
         int low = high >= 0 ? bytes_hex_digit(text[i + 2]) : -1;
         out[fill] = low >= 0 ? (char)(high << 4 | low) : text[i];
@@ -29,23 +34,51 @@ static char *decode_credentials(const char *text, size_t size)
         fill++;
         i += low >= 0 ? 2 : 0;
     }
-    if (!memchr(text, ':', size))
+    if (!colon) {
+        *user_size = fill;
         out[fill] = ':';
+    }
     return out;
 }
+
+static const struct {
+    const char *scheme;
+    enum proxy_kind kind;
+    uint16_t port;
+} kinds[] = {
+    {"http", PROXY_HTTP, 80},
+    {"https", PROXY_HTTPS, 443},
+    {"socks5", PROXY_SOCKS5, 1080},
+    {"socks5h", PROXY_SOCKS5H, 1080},
+};
 
 static const char *take_proxy_scheme(const char **text, struct proxy *out)
 {
     const char *end = strstr(*text, "://");
+    size_t size = end ? (size_t)(end - *text) : 4;
+    const char *scheme = end ? *text : "http";
 
-    out->tls = false;
-    if (!end)
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (size != strlen(kinds[i].scheme) || strncasecmp(scheme, kinds[i].scheme, size) != 0)
+            continue;
+        out->kind = kinds[i].kind;
+        out->port = kinds[i].port;
+        *text = end ? end + 3 : *text;
         return NULL;
-    size_t size = (size_t)(end - *text);
-    out->tls = size == 5 && strncasecmp(*text, "https", 5) == 0;
-    if (!out->tls && !(size == 4 && strncasecmp(*text, "http", 4) == 0))
-        return "only http:// and https:// proxies are supported";
-    *text = end + 3;
+    }
+    return "only http://, https://, socks5:// and socks5h:// proxies are supported";
+}
+
+/* RFC 1929 has a byte for the length of each. */
+static const char *check_socks_login(const struct proxy *proxy)
+{
+    size_t user = proxy->user_size;
+
+    if (user == 0)
+        return "a SOCKS5 proxy's login needs a user name";
+    if (user > PROXY_SOCKS_LOGIN_MAX ||
+        strlen(proxy->credentials + user + 1) > PROXY_SOCKS_LOGIN_MAX)
+        return "a SOCKS5 proxy's user name and password have at most 255 bytes each";
     return NULL;
 }
 
@@ -67,7 +100,6 @@ static const char *take_host(const char *text, size_t size, struct proxy *out)
             host_end = end;
         error = address_parse_host(text, (size_t)(host_end - text), out->host);
     }
-    out->port = out->tls ? 443 : 80;
     if (error || host_end == end)
         return error;
     if (*host_end != ':')
@@ -91,13 +123,16 @@ static const char *take_url(const char *text, struct proxy *out)
         if (text[i] == '@')
             at = text + i;
     if (at) {
-        out->credentials = decode_credentials(text, (size_t)(at - text));
+        out->credentials = decode_credentials(text, (size_t)(at - text), &out->user_size);
         if (!out->credentials)
             return "the proxy's user name or password has a % without two hexadecimal digits";
         size -= (size_t)(at + 1 - text);
         text = at + 1;
+        if (proxy_is_socks(out))
+            error = check_socks_login(out);
     }
-    error = take_host(text, size, out);
+    if (!error)
+        error = take_host(text, size, out);
     if (error)
         proxy_clear(out);
     return error;

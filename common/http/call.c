@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
+#include "http/socks5.h"
 #include "io/clock.h"
 #include "io/connector.h"
 #include "io/timer.h"
@@ -25,7 +26,8 @@ enum {
 };
 
 enum stage {
-    STAGE_NAME,
+    STAGE_TARGET_NAME, /* the server's, for a proxy that is told its address */
+    STAGE_NAME,        /* of what is connected to: the server, or the proxy */
     STAGE_CONNECT,
     STAGE_PROXY_TLS,
     STAGE_PROXY_ANSWER,
@@ -64,8 +66,15 @@ struct http_call {
     struct timer *next;        /* begins an attempt, or answers, outside of what is going on */
     struct worker_later later; /* there is more to read, and others have their turn first */
     bool timed_out;
-    struct resolver_result left; /* addresses that have not been connected to yet */
-    const char *to_send;         /* of the request, or of CONNECT */
+    bool proxy_refused;           /* SOCKS: no other address of the proxy's says anything else */
+    bool login_refused;           /* by the proxy */
+    struct resolver_result left;  /* addresses that have not been connected to yet */
+    struct resolver_result known; /* all of them */
+    /* Of the server, for a proxy that is told an address; the current one is at 'target'. */
+    struct resolver_result targets;
+    size_t target;
+    struct socks5 socks;
+    const char *to_send; /* of the request, or of CONNECT */
     size_t to_send_size;
     char *connect; /* the request to the proxy; wiped */
     struct http_trace trace;
@@ -187,6 +196,47 @@ static void make_connect(struct http_call *call)
     call->to_send_size = text.fill;
 }
 
+/* How the server is named to a SOCKS proxy: by the address that was looked up, or as it was given.
+ */
+static void set_socks_target(const struct http_call *call, struct socks5_target *target)
+{
+    const char *host = call->request.host;
+    struct socket_address address;
+    uint8_t ip[16];
+
+    target->port = call->request.port;
+    if (call->proxy.kind == PROXY_SOCKS5)
+        address = call->targets.addresses[call->target];
+    else if (!socket_parse(host, target->port, &address)) {
+        target->kind = SOCKS5_NAME;
+        target->size = (uint8_t)strlen(host);
+        memcpy(target->bytes, host, target->size);
+        return;
+    }
+    socket_ip(&address, ip);
+    bool is_ipv6 = address.storage.ss_family == AF_INET6;
+    target->kind = is_ipv6 ? SOCKS5_IPV6 : SOCKS5_IPV4;
+    target->size = is_ipv6 ? 16 : 4;
+    memcpy(target->bytes, ip + 16 - target->size, target->size);
+}
+
+static void make_socks_greeting(struct http_call *call)
+{
+    struct socks5 *socks = &call->socks;
+    const struct proxy *proxy = &call->proxy;
+
+    set_socks_target(call, &socks->target);
+    if (proxy->credentials) {
+        socks->user = proxy->credentials;
+        socks->user_size = (uint8_t)proxy->user_size;
+        socks->password = proxy->credentials + proxy->user_size + 1;
+        socks->password_size = (uint8_t)strlen(socks->password);
+    }
+    socks5_begin(socks);
+    call->to_send = (const char *)socks->message;
+    call->to_send_size = socks->message_size;
+}
+
 /* ---- the end */
 
 static void end_connection(struct http_call *call)
@@ -212,6 +262,7 @@ void http_call_cancel(struct http_call *call)
     wipe(call->bytes, call->size);
     wipe(call->connect, call->connect ? strlen(call->connect) : 0);
     wipe(call->body, call->request.answer_max);
+    socks5_wipe(&call->socks);
     proxy_clear(&call->proxy);
     free(call->furthest);
     free(call);
@@ -224,6 +275,7 @@ static void answer_call(struct http_call *call, enum http_hop hop)
     const struct http_call_result result = {
         .hop = hop,
         .timed_out = call->timed_out,
+        .login_refused = call->login_refused,
         .reason = hop == HTTP_HOP_NONE ? "" : call->reason,
         .response = &call->response,
         .transport = keep ? transport : NULL,
@@ -288,6 +340,7 @@ static enum http_hop explain_refusal(struct http_call *call)
     int status = call->response.status;
 
     if (status == 407) {
+        call->login_refused = true;
         http_response_header(&call->response, "Proxy-Authenticate", wants, sizeof wants);
         if (call->proxy.credentials)
             return explain_call(
@@ -397,6 +450,15 @@ static enum http_hop explain_tls(struct http_call *call, const char *error)
     }
 }
 
+static enum http_hop explain_socks_silence(struct http_call *call, const char *error)
+{
+    return explain_call(
+        call, HTTP_HOP_PROXY, "%s, after %s was sent; %s", error, socks5_step_name(&call->socks),
+        call->socks.step == SOCKS5_GREETING ? "is it a SOCKS5 proxy?"
+        : call->socks.step == SOCKS5_LOGIN  ? "are user name and password right?"
+                                            : "can the proxy reach the server, and may it?");
+}
+
 /* The connection ended, broke, or nothing came in time. */
 static enum http_hop explain_silence(struct http_call *call, const char *error)
 {
@@ -404,8 +466,12 @@ static enum http_hop explain_silence(struct http_call *call, const char *error)
     case STAGE_PROXY_TLS:
         return explain_proxy_tls(call, error);
     case STAGE_PROXY_ANSWER:
+        if (proxy_is_socks(&call->proxy))
+            return explain_socks_silence(call, error);
         return explain_call(call, HTTP_HOP_PROXY,
-                            "%s, after CONNECT was sent; is it an HTTP proxy?", error);
+                            "%s, after CONNECT was sent; is it an HTTP proxy? A SOCKS5 proxy is "
+                            "socks5h://HOST:PORT",
+                            error);
     case STAGE_TLS:
         return explain_call(call, HTTP_HOP_TLS,
                             "%s during the TLS handshake; does the port speak TLS (https/wss)?",
@@ -437,14 +503,32 @@ static void keep_failure(struct http_call *call, enum http_hop hop)
     memcpy(call->furthest->reason, call->reason, sizeof call->reason);
 }
 
+static bool has_other_target(const struct http_call *call)
+{
+    return call->target + 1 < call->targets.count;
+}
+
+/* Another address is left to be tried: of what is connected to, or of the server, by way of the
+ * proxy. */
+static bool take_next_way(struct http_call *call)
+{
+    if (call->response.head_done || call->timed_out || call->proxy_refused)
+        return false;
+    if (call->left.count > 0)
+        return true;
+    if (!has_other_target(call))
+        return false;
+    call->target++;
+    call->left = call->known;
+    return true;
+}
+
 /* This address led nowhere. */
 static void call_attempt_failed(struct http_call *call, enum http_hop hop)
 {
-    bool answered = call->response.head_done;
-
     end_connection(call);
     timer_stop(call->patience);
-    if (!answered && !call->timed_out && call->left.count > 0) {
+    if (take_next_way(call)) {
         if (!call->furthest || call->stage >= call->furthest->stage)
             keep_failure(call, hop);
         begin_attempt(call);
@@ -516,9 +600,14 @@ static void begin_tls(struct http_call *call)
         call->request.host);
 }
 
+/* The proxy is asked for the server. */
 static void begin_connect(struct http_call *call)
 {
     call->stage = STAGE_PROXY_ANSWER;
+    if (proxy_is_socks(&call->proxy)) {
+        make_socks_greeting(call);
+        return;
+    }
     http_response_init(&call->response, HTTP_RESPONSE_CONNECT, call->proxy_body, PROXY_ANSWER_MAX);
     make_connect(call);
 }
@@ -582,6 +671,46 @@ static int proxy_answered(struct http_call *call, bool more)
     return 1;
 }
 
+/* SOCKS: refused, or no SOCKS at all. */
+static int socks_failed(struct http_call *call, enum socks5_result result)
+{
+    char text[HTTP_REASON_MAX];
+
+    if (result == SOCKS5_REFUSED) {
+        call->login_refused = socks5_is_login_refused(&call->socks);
+        call->proxy_refused = !socks5_may_try_another(&call->socks);
+        /* The proxy's other addresses have the same to say. */
+        call->left.count = 0;
+    }
+    socks5_explain(&call->socks, result, call->request.named_by, text, sizeof text);
+    call_attempt_failed(call, explain_call(call, HTTP_HOP_PROXY, "%s", text));
+    return -1;
+}
+
+static int receive_socks(struct http_call *call, const uint8_t *bytes, size_t size)
+{
+    size_t consumed = 0;
+    enum socks5_result result = socks5_receive(&call->socks, bytes, size, &consumed);
+
+    if (result == SOCKS5_MORE)
+        return 1;
+    if (result == SOCKS5_REFUSED || result == SOCKS5_MALFORMED)
+        return socks_failed(call, result);
+    if (consumed < size) {
+        call_attempt_failed(
+            call, explain_call(call, HTTP_HOP_PROXY, "the proxy sent more than its SOCKS5 answer"));
+        return -1;
+    }
+    if (result == SOCKS5_SAY) {
+        call->to_send = (const char *)call->socks.message;
+        call->to_send_size = call->socks.message_size;
+        return 1;
+    }
+    call->trace.proxied_us = elapsed_us(call);
+    begin_tls(call);
+    return 1;
+}
+
 static int answered(struct http_call *call, bool more)
 {
     if (call->stage == STAGE_PROXY_ANSWER)
@@ -636,6 +765,8 @@ static int step_receive(struct http_call *call)
         return 0;
     if (got < 0)
         return ended(call, got);
+    if (call->stage == STAGE_PROXY_ANSWER && proxy_is_socks(&call->proxy))
+        return receive_socks(call, bytes, (size_t)got);
     switch (http_response_receive(&call->response, bytes, (size_t)got, &consumed)) {
     case HTTP_RESPONSE_MORE:
         return 1;
@@ -704,6 +835,7 @@ static void on_call_connected(void *context, const struct connector_result *resu
     if (result->fd < 0) {
         call->timed_out = result->timed_out;
         call->left.count = 0; /* all of them have been tried */
+        call->targets.count = 0;
         call_attempt_failed(call, explain_connect(call, result->error));
         return;
     }
@@ -715,9 +847,9 @@ static void on_call_connected(void *context, const struct connector_result *resu
     call->readable = watch_new(call->worker, result->fd, WATCH_READ, on_call_ready, call);
     call->writable = watch_new(call->worker, result->fd, WATCH_WRITE, on_call_ready, call);
     watch_want(call->readable, true);
-    if (call->left.count > 0)
+    if (call->left.count > 0 || has_other_target(call))
         timer_start_ms(call->patience, ATTEMPT_MAX_MS);
-    if (call->proxy.host[0] && call->proxy.tls) {
+    if (call->proxy.host[0] && call->proxy.kind == PROXY_HTTPS) {
         call->stage = STAGE_PROXY_TLS;
         call->transport =
             transport_secure(call->transport, call->way->anonymous_tls, call->proxy.host);
@@ -729,12 +861,25 @@ static void on_call_connected(void *context, const struct connector_result *resu
     go_on_with_call(call);
 }
 
+/* What the proxy is asked for. */
+static void note_target(struct http_call *call)
+{
+    const struct http_call_request *request = &call->request;
+
+    if (call->proxy.host[0] && call->proxy.kind == PROXY_SOCKS5)
+        socket_format(&call->targets.addresses[call->target], call->trace.target);
+    else if (call->proxy.host[0])
+        address_format(request->host, request->port, call->trace.target);
+}
+
 static void begin_attempt(struct http_call *call)
 {
     struct http_trace *trace = &call->trace;
 
     call->stage = STAGE_CONNECT;
     call->response.head_done = false;
+    call->proxy_refused = call->login_refused = false;
+    note_target(call);
     trace->connected_us = trace->proxied_us = trace->secured_us = trace->answered_us = 0;
     trace->certificate[0] = trace->protection[0] = '\0';
     trace->tls_failure = TLS_FAILURE_OTHER;
@@ -781,7 +926,7 @@ static void on_call_resolved(void *context, const struct resolver_result *result
                                            result->error, call->request.named_by));
         return;
     }
-    call->left = *result;
+    call->left = call->known = *result;
     note_addresses(call);
     begin_attempt(call);
 }
@@ -806,7 +951,8 @@ static void on_call_deadline(void *argument)
     if (call->query) {
         resolver_cancel(call->query);
         call->query = NULL;
-        answer_call(call, explain_call(call, call->trace.proxy[0] ? HTTP_HOP_PROXY : HTTP_HOP_DNS,
+        bool proxys = call->stage == STAGE_NAME && call->trace.proxy[0];
+        answer_call(call, explain_call(call, proxys ? HTTP_HOP_PROXY : HTTP_HOP_DNS,
                                        "the name did not resolve in time"));
         return;
     }
@@ -821,14 +967,43 @@ static void on_call_deadline(void *argument)
 
 /* ---- life */
 
+static void look_up(struct http_call *call, enum stage stage, const char *host, uint16_t port,
+                    resolver_callback callback)
+{
+    struct resolver_result known;
+
+    call->stage = stage;
+    if (http_way_override(call->way, host, port, &known))
+        callback(call, &known);
+    else
+        call->query =
+            resolver_lookup(call->worker, host, port, RESOLVER_NO_TIMEOUT, callback, call);
+}
+
+static void on_target_resolved(void *context, const struct resolver_result *result)
+{
+    struct http_call *call = context;
+
+    call->query = NULL;
+    if (result->error) {
+        answer_call(call, explain_call(call, HTTP_HOP_DNS,
+                                       "the name did not resolve: %s; check %s; with socks5h:// "
+                                       "the proxy looks it up",
+                                       result->error, call->request.named_by));
+        return;
+    }
+    call->targets = *result;
+    look_up(call, STAGE_NAME, call->proxy.host, call->proxy.port, on_call_resolved);
+}
+
 /* Looks for the way; begins, or answers with what is wrong with it. */
 static void on_call_next(void *argument)
 {
     struct http_call *call = argument;
     const struct http_call_request *request = &call->request;
+    const struct proxy *proxy = &call->proxy;
     const char *host = request->host;
     uint16_t port = request->port;
-    struct resolver_result known;
 
     const char *why = http_way_proxy(call->way, host, port, request->tls, &call->proxy);
     if (why) {
@@ -845,16 +1020,14 @@ static void on_call_next(void *argument)
                                  REQUEST_MAX / 1024));
         return;
     }
-    if (call->proxy.host[0]) {
-        host = call->proxy.host;
-        port = call->proxy.port;
-        address_format(host, port, call->trace.proxy);
-    }
-    if (http_way_override(call->way, host, port, &known))
-        on_call_resolved(call, &known);
+    if (proxy->host[0])
+        address_format(proxy->host, proxy->port, call->trace.proxy);
+    if (proxy->host[0] && proxy->kind == PROXY_SOCKS5)
+        look_up(call, STAGE_TARGET_NAME, host, port, on_target_resolved);
+    else if (proxy->host[0])
+        look_up(call, STAGE_NAME, proxy->host, proxy->port, on_call_resolved);
     else
-        call->query =
-            resolver_lookup(call->worker, host, port, RESOLVER_NO_TIMEOUT, on_call_resolved, call);
+        look_up(call, STAGE_NAME, host, port, on_call_resolved);
 }
 
 struct http_call *http_call_start(struct http_way *way, const struct http_call_request *request,

@@ -1,7 +1,7 @@
 /*
- * One HTTP request as a client: name look-up or --resolve, TCP, a proxy where there is one, TLS,
- * the request, its answer. What http/client.h (the upgrade to a WebSocket) and http/fetch.h (a
- * whole answer) have in common.
+ * One HTTP request as a client: name look-up or --resolve, TCP, a proxy where there is one (HTTP or
+ * SOCKS), TLS, the request, its answer. What http/client.h (the upgrade to a WebSocket) and
+ * http/fetch.h (a whole answer) have in common.
  *
  * A host's addresses are tried side by side (io/connector.h). One that connects but leads to no
  * answer makes way for those that are left. The whole call has one deadline. What fails is reported
@@ -45,6 +45,7 @@ struct http_trace {
     char address[SOCKET_TEXT_MAX]; /* that was tried last; "" if none */
     struct socket_address tried;   /* the same; size 0 if none */
     char proxy[ADDRESS_TEXT_MAX];  /* "" if there is none */
+    char target[ADDRESS_TEXT_MAX]; /* what the proxy was asked to connect to */
     char protection[64];           /* "" before TLS */
     char certificate[300];         /* see transport_certificate() */
     enum tls_failure tls_failure;
@@ -53,6 +54,7 @@ struct http_trace {
 struct http_call_result {
     enum http_hop hop; /* HTTP_HOP_NONE: an answer came, whatever its status */
     bool timed_out;
+    bool login_refused;                   /* by a proxy: the login is wrong, or missing */
     const char *reason;                   /* on failure: what is wrong, and what to do about it */
     const struct http_response *response; /* head_done: an answer came, maybe not whole */
     struct transport *transport;          /* after 101 with upgrade: the callback's */

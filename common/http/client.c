@@ -128,6 +128,7 @@ static void on_upgrade_called(void *context, const struct http_call_result *resu
         .hop = result->hop,
         .transport = result->transport,
         .status = result->response->head_done ? result->response->status : 0,
+        .login_refused = result->login_refused,
         .retry_after_ms = retry_after_ms(result->response),
         .reason = result->reason,
         .trace = result->trace,
@@ -138,6 +139,7 @@ static void on_upgrade_called(void *context, const struct http_call_result *resu
     if (result->hop == HTTP_HOP_NONE) {
         mine.hop =
             mine.status == 101 ? check_upgrade(client, result) : explain_status(client, result);
+        mine.login_refused = mine.status == 407;
         mine.reason = client->reason;
     }
     if (mine.hop != HTTP_HOP_NONE) {

@@ -18,6 +18,7 @@ struct http_dial_result {
     enum http_hop hop;
     struct transport *transport; /* on success: the callback's */
     int status;                  /* HTTP status, 0 when there was none */
+    bool login_refused;          /* by a proxy (407, SOCKS): the login is wrong, or missing */
     unsigned retry_after_ms; /* a server that is short of something (503, 429) wants that; or 0 */
     const char *reason;      /* on failure: what is wrong, and what to do about it */
     const struct http_trace *trace;

@@ -39,6 +39,7 @@ static void on_fetch_called(void *context, const struct http_call_result *result
     char location[300] = "";
     struct http_fetch_result mine = {
         .hop = result->hop,
+        .login_refused = result->login_refused,
         .reason = result->reason,
         .location = location,
         .body = "",

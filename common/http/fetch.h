@@ -21,6 +21,7 @@ struct http_fetch_request {
 struct http_fetch_result {
     enum http_hop hop; /* HTTP_HOP_NONE: an answer came, whatever its status */
     int status;
+    bool login_refused;   /* by a proxy: the login is wrong, or missing */
     const char *reason;   /* on failure: a sentence */
     const char *location; /* of a redirect; "" if there is none */
     int64_t date;         /* of the Date header, seconds since 1970; 0: none */

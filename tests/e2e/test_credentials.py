@@ -352,9 +352,10 @@ def test_certificate_beside_the_key_pair(laptop, account, service, pki):
     assert not any(account.certificates), account.certificates
 
 
-def test_through_a_proxy(laptop, account, service):
+@pytest.mark.parametrize("kind", [proxies.Proxy, proxies.Socks], ids=["http", "socks"])
+def test_through_a_proxy(kind, laptop, account, service):
     """The request for a token goes the way that the tunnel goes."""
-    with proxies.Proxy() as proxy:
+    with kind() as proxy:
         client = laptop(args=["--proxy", proxy.url()])
         echo(client)
         assert proxy.asked == [f"localhost:{account.port}", f"localhost:{service.port}"]

@@ -1,11 +1,12 @@
 """Through an HTTP proxy (CONNECT), and to addresses given by hand."""
 
+import contextlib
 import re
 import socket
 
 import pytest
 
-from harness import fakes, proxy as proxies, raw, tunnel
+from harness import fakes, faults, proxy as proxies, raw, tunnel, wait
 
 pytestmark = pytest.mark.tunnel
 HOST = "tunnel.example.org"  # pki.wrong_name is its certificate
@@ -148,9 +149,71 @@ def test_environment_without_the_proxy(how, proxy, pair, peer):
 
 
 def test_environment_names_another_kind_of_proxy(pair):
-    client = pair.client(f"https://{HOST}", tcp={"raw": 0}, ready=False, env={"ALL_PROXY": "socks5://127.0.0.1:1080"})
+    client = pair.client(f"https://{HOST}", tcp={"raw": 0}, ready=False, env={"ALL_PROXY": "socks4://127.0.0.1:1080"})
     failed = client.wait_for("dial_failed")
-    assert failed["hop"] == "proxy" and "only http:// and https://" in failed["reason"] and "--proxy none" in failed["reason"], failed
+    assert failed["hop"] == "proxy" and "only http://, https://, socks5:// and socks5h://" in failed["reason"] and "--proxy none" in failed["reason"], failed
+
+
+# -- SOCKS5, by a stand-in; tests/e2e/test_real_proxies.py has real ones
+
+
+@pytest.fixture
+def named(pair, peer):
+    """A server that only who knows more names than this machine finds."""
+    return pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls="wrong_name")
+
+
+@pytest.fixture
+def socks(request):
+    made = []
+
+    def start(*args, **kw):
+        made.append(proxies.Socks(*args, **kw))
+        return made[-1]
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize("variable", ["TUNNEL_PROXY", "https_proxy", "ALL_PROXY"])
+def test_socks_proxy_looks_the_name_up(variable, socks, pair, named):
+    between = socks(names={HOST: "127.0.0.1"}, login="Jürgen:" + "p" * 255)
+    url = between.url(login=f"{quote('Jürgen')}:{'p' * 255}")
+    client = pair.client(f"https://{HOST}:{named.port}", tcp={"raw": 0}, env={variable: url}, secrets=["p" * 255])
+    raw.check_both(tunnel.port(client, "raw"), 4 << 20)
+    assert between.asked == [f"{HOST}:{named.port}"] and between.refused == 0
+
+
+def test_socks_proxy_is_told_the_next_address(socks, pair, named):
+    """Of --resolve, which is for whom looks names up: the first address leads nowhere."""
+    between = socks()
+    given = [f"--resolve={HOST}:{named.port}:{address}" for address in ("127.0.0.77", "127.0.0.1")]
+    client = pair.client(f"https://{HOST}:{named.port}", tcp={"raw": 0}, args=["--proxy", between.url(scheme="socks5"), *given])
+    assert raw.echo_once(tunnel.port(client, "raw")) == b"ping"
+    assert between.asked == [f"127.0.0.77:{named.port}", f"127.0.0.1:{named.port}"]
+
+
+def test_every_link_goes_through_the_socks_proxy(socks, pair, named):
+    """The first, those that join it on a long path, and what comes when they are cut."""
+    with contextlib.closing(faults.Proxy([("127.0.0.1", named.port)])) as way:
+        way.delay = 0.025
+        between = socks(names={HOST: "127.0.0.1"})
+        client = pair.client(f"https://{HOST}:{way.port}", tcp={"raw": 0}, args=["--proxy", between.url()], several=True)
+        raw.check_both(tunnel.port(client, "raw"), 16 << 20)
+        wait.until(lambda: len(between.asked) >= 2, 20, "a second link")
+        with raw.connect(tunnel.port(client, "raw"), "echo") as sock:
+            before = len(between.asked)
+            between.drop()
+            wait.until(lambda: len(between.asked) > before, 20, "another dial")
+            sock.sendall(b"two")
+            assert sock.recv(10) == b"two"
+        assert way.accepted == len(between.asked) and set(between.asked) == {f"{HOST}:{way.port}"}
+
+
+def test_socks_refusal_is_said(socks, pair):
+    between = socks(answer=b"\x05\x02\x00\x01" + bytes(6))
+    failed = pair.client(f"https://{HOST}", tcp={"raw": 0}, ready=False, args=["--proxy", between.url()]).wait_for("dial_failed")
+    assert failed["hop"] == "proxy" and f"through the proxy localhost:{between.port}): the proxy does not allow" in failed["reason"], failed
 
 
 # -- addresses given by hand

@@ -47,7 +47,7 @@ PROGRAMS = {
 SANS_IO = {"kafka", "metrics", "mux", "ws"}
 # The files of a room that are so, though the room is not. They use base/, each other, and what only takes text apart.
 SANS_IO_FILES = {
-    "http": {"answer", "field", "hop", "refusal", "request", "response", "retry_after"},
+    "http": {"answer", "field", "hop", "refusal", "request", "response", "retry_after", "socks5"},
     "tunnel": {"frame_limit", "pace"},
 }
 SANS_IO_MAY_USE = {"config/url.h"}

@@ -36,8 +36,10 @@ enum {
 
 enum act_kind {
     HEAR,    /* a request, and text somewhere in it */
+    HEAR_IT, /* these bytes and no others */
     AWAIT,   /* something, which is not looked at */
     SAY,     /* text */
+    SAY_IT,  /* these bytes */
     REPEAT,  /* text, without end */
     SECURE,  /* TLS from here on, within the TLS that there is; to the handshake's end */
     UPDATE,  /* many key updates, each of which wants an answer */
@@ -50,6 +52,7 @@ enum act_kind {
 struct act {
     enum act_kind kind;
     const char *text;
+    size_t size; /* of bytes that are no text */
 };
 
 struct layer {
@@ -131,7 +134,13 @@ static void play(struct player *player, enum act_kind kind, const char *text, en
 {
     assert_true(player->count < ACTS_MAX);
     player->hops[player->count] = hop;
-    player->acts[player->count++] = (struct act){kind, text};
+    player->acts[player->count++] = (struct act){kind, text, 0};
+}
+
+static void play_bytes(struct player *player, enum act_kind kind, const void *bytes, size_t size)
+{
+    play(player, kind, bytes, HTTP_HOP_PROXY);
+    player->acts[player->count - 1].size = size;
 }
 
 static void put_wire(struct player *player, const void *bytes, size_t size)
@@ -271,12 +280,26 @@ static bool has_heard(struct player *player, const char *text)
     return true;
 }
 
+static bool has_heard_bytes(struct player *player, const struct act *what)
+{
+    if (player->heard_size - player->heard_from < what->size)
+        return false;
+    assert_memory_equal(player->heard + player->heard_from, what->text, what->size);
+    player->heard_from += what->size;
+    return true;
+}
+
 /* false: it has to wait. */
 static bool act(struct player *player, const struct act *what)
 {
     switch (what->kind) {
     case HEAR:
         return has_heard(player, what->text);
+    case HEAR_IT:
+        return has_heard_bytes(player, what);
+    case SAY_IT:
+        put_below(player, player->layer_count, what->text, what->size);
+        return true;
     case AWAIT:
         return player->heard_size > player->heard_from;
     case SAY:
@@ -368,8 +391,20 @@ enum way_kind {
     PROXY_TLS,     /* the server has it */
     TLS_PROXY,     /* the proxy has it */
     TLS_PROXY_TLS, /* both */
+    SOCKS,         /* is told the name */
+    SOCKS_TLS,     /* is told the address */
     WAYS,
 };
+
+static bool has_socks(enum way_kind kind)
+{
+    return kind == SOCKS || kind == SOCKS_TLS;
+}
+
+static bool has_tls_proxy(enum way_kind kind)
+{
+    return kind == TLS_PROXY || kind == TLS_PROXY_TLS;
+}
 
 static bool has_proxy(enum way_kind kind)
 {
@@ -378,13 +413,66 @@ static bool has_proxy(enum way_kind kind)
 
 static bool has_tls(enum way_kind kind)
 {
-    return kind == DIRECT_TLS || kind == PROXY_TLS || kind == TLS_PROXY_TLS;
+    return kind == DIRECT_TLS || kind == PROXY_TLS || kind == TLS_PROXY_TLS || kind == SOCKS_TLS;
 }
 
 static struct address_override overrides[3];
 static char credentials[5000];
 static struct http_way way;
 static struct http_call_request request;
+
+static const uint8_t CONNECTED[] = {5, 0, 0, 1, 0, 0, 0, 0, 0, 0};
+static uint8_t login_asked[1 + 2 * 256];
+static uint8_t target_asked[300];
+
+static void be_asked_for_login(struct player *player)
+{
+    const char *password = strchr(credentials, ':') + 1;
+    size_t user_size = (size_t)(password - credentials) - 1;
+    size_t password_size = strlen(password);
+
+    login_asked[0] = 1;
+    login_asked[1] = (uint8_t)user_size;
+    memcpy(login_asked + 2, credentials, user_size);
+    login_asked[2 + user_size] = (uint8_t)password_size;
+    memcpy(login_asked + 3 + user_size, password, password_size);
+    play_bytes(player, HEAR_IT, "\5\2\0\2", 4);
+    play_bytes(player, SAY_IT, "\5\2", 2);
+    play_bytes(player, HEAR_IT, login_asked, 3 + user_size + password_size);
+    play_bytes(player, SAY_IT, "\1", 2);
+}
+
+/* A SOCKS proxy, up to what it says of the target. */
+static void be_socks(struct player *player, enum way_kind kind)
+{
+    static const char name[] = "\5\1\0\3\x9localhost";
+    static const char address[] = "\5\1\0\1\x7f\0\0\1";
+    size_t size = kind == SOCKS ? sizeof name - 1 : sizeof address - 1;
+
+    if (credentials[0]) {
+        be_asked_for_login(player);
+    } else {
+        play_bytes(player, HEAR_IT, "\5\1\0", 3);
+        play_bytes(player, SAY_IT, "\5\0", 2);
+    }
+    memcpy(target_asked, kind == SOCKS ? name : address, size);
+    target_asked[size] = (uint8_t)(socket_port(&player->address) >> 8);
+    target_asked[size + 1] = (uint8_t)socket_port(&player->address);
+    play_bytes(player, HEAR_IT, target_asked, size + 2);
+}
+
+static void be_proxy(struct player *player, enum way_kind kind)
+{
+    if (has_socks(kind)) {
+        be_socks(player, kind);
+        play_bytes(player, SAY_IT, CONNECTED, sizeof CONNECTED);
+        return;
+    }
+    if (has_tls_proxy(kind))
+        play(player, SECURE, NULL, HTTP_HOP_PROXY);
+    play(player, HEAR, "CONNECT ", HTTP_HOP_PROXY);
+    play(player, SAY, ESTABLISHED, HTTP_HOP_PROXY);
+}
 
 /* One player is at the beginning of the way; up to the request that the server hears. */
 static void lead(enum way_kind kind)
@@ -408,14 +496,15 @@ static void lead(enum way_kind kind)
     player->count = 0;
     if (has_proxy(kind)) {
         way.has_proxy = true;
-        way.proxy = (struct proxy){.tls = kind >= TLS_PROXY,
+        way.proxy = (struct proxy){.kind = kind == SOCKS         ? PROXY_SOCKS5H
+                                           : kind == SOCKS_TLS   ? PROXY_SOCKS5
+                                           : has_tls_proxy(kind) ? PROXY_HTTPS
+                                                                 : PROXY_HTTP,
                                    .host = "localhost",
                                    .port = socket_port(&player->address),
-                                   .credentials = credentials[0] ? credentials : NULL};
-        if (kind >= TLS_PROXY)
-            play(player, SECURE, NULL, HTTP_HOP_PROXY);
-        play(player, HEAR, "CONNECT ", HTTP_HOP_PROXY);
-        play(player, SAY, ESTABLISHED, HTTP_HOP_PROXY);
+                                   .credentials = credentials[0] ? credentials : NULL,
+                                   .user_size = strcspn(credentials, ":")};
+        be_proxy(player, kind);
     }
     if (has_tls(kind))
         play(player, SECURE, NULL, HTTP_HOP_TLS);
@@ -428,6 +517,7 @@ static struct outcome {
     unsigned answers;
     enum http_hop hop;
     bool timed_out;
+    bool login_refused;
     char reason[HTTP_REASON_MAX];
     bool head_done;
     int status;
@@ -447,6 +537,7 @@ static void on_outcome(void *context, const struct http_call_result *result)
     outcome.answers++;
     outcome.hop = result->hop;
     outcome.timed_out = result->timed_out;
+    outcome.login_refused = result->login_refused;
     snprintf(outcome.reason, sizeof outcome.reason, "%s", result->reason);
     outcome.head_done = result->response->head_done;
     outcome.transport = result->transport;
@@ -550,6 +641,9 @@ static void every_way(void **state)
         assert_int_equal(trace->proxy[0] != '\0', has_proxy(kind));
         assert_true(trace->named_us > 0 && trace->named_us <= trace->connected_us);
         assert_int_equal(trace->proxied_us > 0, has_proxy(kind));
+        assert_int_equal(
+            strncmp(trace->target, kind == SOCKS_TLS ? "127.0.0.1:" : "localhost:", 10) == 0,
+            has_proxy(kind));
         assert_int_equal(trace->secured_us > 0, has_tls(kind));
         assert_true(!has_proxy(kind) || trace->connected_us < trace->proxied_us);
         assert_true(!has_tls(kind) || trace->proxied_us < trace->secured_us);
@@ -635,7 +729,7 @@ static void logins(void **state)
         credentials[size] = '\0';
         EVP_EncodeBlock((unsigned char *)wanted + begins, (const unsigned char *)credentials,
                         (int)size);
-        for (enum way_kind kind = PROXY; kind < WAYS; kind++) {
+        for (enum way_kind kind = PROXY; kind < SOCKS; kind++) {
             lead(kind);
             play(&players[0], SAY, HELLO, HTTP_HOP_HTTP);
             start();
@@ -735,10 +829,10 @@ static void proxies_that_refuse(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        for (enum way_kind kind = PROXY; kind < WAYS; kind++) {
+        for (enum way_kind kind = PROXY; kind < SOCKS; kind++) {
             strcpy(credentials, cases[i].login ? "u:p" : "");
             lead(kind);
-            players[0].acts[kind >= TLS_PROXY ? 2 : 1].text = cases[i].answer;
+            players[0].acts[has_tls_proxy(kind) ? 2 : 1].text = cases[i].answer;
             run();
             expect_reason(HTTP_HOP_PROXY, cases[i].words);
             assert_int_equal(outcome.trace.proxied_us, 0);
@@ -746,6 +840,162 @@ static void proxies_that_refuse(void **state)
         }
     }
     credentials[0] = '\0';
+}
+
+/* The player checks each byte that the proxy is told. */
+static void socks_logins(void **state)
+{
+    static const char *const logins[] = {"u:p", "user:", "a b\xff:@:%/"};
+
+    (void)state;
+    for (size_t i = 0; i <= sizeof logins / sizeof *logins; i++) {
+        if (i < sizeof logins / sizeof *logins) {
+            strcpy(credentials, logins[i]);
+        } else {
+            memset(credentials, 'x', 511);
+            credentials[255] = ':';
+            credentials[511] = '\0';
+        }
+        for (enum way_kind kind = SOCKS; kind <= SOCKS_TLS; kind++) {
+            for (size_t piece = 0; piece < 2; piece++) {
+                lead(kind);
+                play(&players[0], SAY, HELLO, HTTP_HOP_HTTP);
+                players[0].piece = piece;
+                run();
+                expect_hello();
+            }
+        }
+    }
+    players[0].piece = 0;
+}
+
+/* How the proxy is told the server: a name as it is given, an address as one. */
+static void socks_targets(void **state)
+{
+    static const struct {
+        const char *host;
+        const char *asked;
+        size_t size;
+    } cases[] = {
+        {"example.com.", "\5\1\0\3\14example.com.\x1f\x90", 19},
+        {"192.0.2.1", "\5\1\0\1\xc0\0\2\1\x1f\x90", 10},
+        {"2001:db8::1", "\5\1\0\4\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x1f\x90", 22},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lead(SOCKS);
+        players[0].acts[2].text = cases[i].asked;
+        players[0].acts[2].size = cases[i].size;
+        play(&players[0], SAY, HELLO, HTTP_HOP_HTTP);
+        request.host = cases[i].host;
+        request.port = 8080;
+        run();
+        expect_hello();
+    }
+}
+
+static void socks_proxies_that_refuse(void **state)
+{
+    static const struct {
+        size_t at; /* the act in whose place it says that */
+        const char *answer;
+        size_t size;
+        bool login;
+        bool login_refused;
+        const char *words;
+    } cases[] = {
+        {1, "\5\xff", 2, false, true, "the proxy requires a login; give it as --proxy socks5h://"},
+        {1, "\5\2", 2, false, true, "the proxy requires a login; give it as --proxy socks5h://"},
+        {1, "\5\xff", 2, true, true, "requires a login other than a user name and a password"},
+        {1, "\5\1", 2, true, true, "requires a login other than a user name and a password"},
+        {3, "\1\1", 2, true, true, "does not accept this user name and password; check them"},
+        {3, "\5\xff", 2, true, true, "does not accept this user name and password; check them"},
+        {3, "\5\1\0\1\0\0\0\0\0\0", 10, false, false,
+         "cannot reach the server (SOCKS5 reply 1: general failure); is the name right (--server)"},
+        {3, "\5\2", 2, false, false,
+         "does not allow a connection there (SOCKS5 reply 2: not allow"},
+        {3, "\5\3", 2, false, false, "(SOCKS5 reply 3: network unreachable)"},
+        {3, "\5\4", 2, false, false, "(SOCKS5 reply 4: host unreachable)"},
+        {3, "\5\5", 2, false, false, "(SOCKS5 reply 5: connection refused)"},
+        {3, "\5\6", 2, false, false, "(SOCKS5 reply 6: TTL expired)"},
+        {3, "\5\7", 2, false, false, "(SOCKS5 reply 7: command not supported)"},
+        {3, "\5\x8", 2, false, false, "(SOCKS5 reply 8)"},
+        {3, "\5\xf1", 2, false, false, "cannot reach the server (SOCKS5 reply 241);"},
+        {1, "HTTP/1.0 400 Bad Request\r\n\r\n", 28, false, false, "the proxy answers in HTTP;"},
+        {1, "\0\x5b", 2, false, false, "the proxy speaks SOCKS4"},
+        {1, "SSH-2.0-x\r\n", 11, false, false, "the proxy's answer is not SOCKS5"},
+        {3, "\5\0\0\2", 5, false, false, "the proxy's answer is not SOCKS5"},
+        {1, "\5\0\5", 3, false, false, "the proxy sent more than its SOCKS5 answer"},
+        {3, "\5\0\0\1\0\0\0\0\0\0x", 11, false, false, "the proxy sent more than its SOCKS5"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (enum way_kind kind = SOCKS; kind <= SOCKS_TLS; kind++) {
+            strcpy(credentials, cases[i].login ? "u:pass" : "");
+            lead(kind);
+            players[0].acts[cases[i].at].text = cases[i].answer;
+            players[0].acts[cases[i].at].size = cases[i].size;
+            players[0].count = cases[i].at + 1;
+            run();
+            expect_reason(HTTP_HOP_PROXY, cases[i].words);
+            assert_int_equal(outcome.login_refused, cases[i].login_refused);
+            assert_int_equal(outcome.trace.proxied_us, 0);
+            assert_null(strstr(outcome.reason, "u:pass"));
+        }
+    }
+}
+
+/* One of the server's addresses after the other, where the proxy does not get to one. */
+static void the_next_target(void **state)
+{
+    static const struct {
+        const char *answer; /* about the first */
+        size_t size;
+        bool makes_way;
+    } cases[] = {{"\5\4", 2, true}, {"\5\x8", 2, true}, {"\5\2", 2, false}, {NULL, 0, true}};
+    static uint8_t asked[10];
+
+    (void)state;
+    NET_NEEDS_JUMPS();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lead(SOCKS_TLS);
+        /* The name has two addresses, of which the proxy's own is the second. */
+        request.host = "example.com";
+        overrides[1] =
+            (struct address_override){.at = {"example.com", request.port}, .address = "192.0.2.1"};
+        overrides[2] =
+            (struct address_override){.at = {"example.com", request.port}, .address = "127.0.0.1"};
+        way.override_count = 3;
+        request.tls = false;
+        memcpy(asked, "\5\1\0\1\xc0\0\2\1", 8);
+        memcpy(asked + 8, target_asked + 8, 2);
+        players[0].acts[2].text = (const char *)asked;
+        players[0].count = 3;
+        if (cases[i].answer)
+            play_bytes(&players[0], SAY_IT, cases[i].answer, cases[i].size);
+        start();
+        settle();
+        assert_int_equal(outcome.answers, cases[i].makes_way ? 0 : 1);
+        if (!cases[i].makes_way) {
+            finish();
+            expect_reason(HTTP_HOP_PROXY, "not allowed by ruleset");
+            continue;
+        }
+        if (!cases[i].answer)
+            net_jump_ms(5000);
+        net_turns(5);
+        assert_int_equal(find_client(&players[0]), -1); /* the call has gone from there */
+        player_hang_up(&players[0]);
+        players[0].count = 0;
+        be_proxy(&players[0], SOCKS_TLS);
+        play(&players[0], HEAR, "GET /x ", HTTP_HOP_HTTP);
+        play(&players[0], SAY, HELLO, HTTP_HOP_HTTP);
+        finish();
+        expect_hello();
+        assert_int_equal(strncmp(outcome.trace.target, "127.0.0.1:", 10), 0);
+    }
 }
 
 /* A refusal that is cut short is one still, and so is one that has no end. */
@@ -893,11 +1143,12 @@ static void limits_of_the_request(void **state)
             net_turns(QUIET);
             players[0].mute = false;
             NET_UNTIL(outcome.answers > 0);
-            size_t heard = players[0].heard_size - players[0].requests[has_proxy(kind)];
+            size_t heard =
+                players[0].heard_size - players[0].requests[has_proxy(kind) && !has_socks(kind)];
             finish();
             if (more) {
                 expect_reason(HTTP_HOP_AUTH, "the request would be larger than 256 KiB");
-                assert_int_equal(players[0].connections, kind - DIRECT + 6);
+                assert_int_equal(players[0].connections, kind - DIRECT + WAYS);
             } else {
                 expect_hello();
                 assert_int_equal(heard, MOST);
@@ -941,7 +1192,7 @@ static void upgrades(void **state)
         NET_UNTIL(outcome.answers > 0);
         net_turns(5);
         assert_int_equal(outcome.answers, 1);
-        players[0].acts[players[0].at] = (struct act){SAY, "first"};
+        players[0].acts[players[0].at] = (struct act){SAY, "first", 0};
         play(&players[0], HEAR, "GET ", HTTP_HOP_UPGRADE);
         expect_upgraded();
         player_hang_up(&players[0]);
@@ -1659,7 +1910,7 @@ static void a_request_in_pieces(void **state)
     header[1] = ':';
     lead(PROXY_TLS);
     request.headers = headers;
-    players[0].acts[1] = (struct act){HEAR, "not yet"};
+    players[0].acts[1] = (struct act){HEAR, "not yet", 0};
     players[0].count = 2;
     play(&players[0], SAY, ESTABLISHED, HTTP_HOP_PROXY);
     play(&players[0], SECURE, NULL, HTTP_HOP_TLS);
@@ -1791,6 +2042,10 @@ int main(void)
         CALL_TEST(logins),
         CALL_TEST(answers_in_pieces),
         CALL_TEST(proxies_that_refuse),
+        CALL_TEST(socks_logins),
+        CALL_TEST(socks_targets),
+        CALL_TEST(socks_proxies_that_refuse),
+        CALL_TEST(the_next_target),
         CALL_TEST(refusals_without_an_end),
         CALL_TEST(bodies_without_an_end),
         CALL_TEST(heads_without_an_end),

@@ -1,11 +1,12 @@
 /* Proxies' URLs, NO_PROXY, and addresses given by hand. */
 #include "../lib/cmocka.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "config/proxy.h"
 
-static void good(const char *text, bool tls, const char *host, uint16_t port,
+static void good(const char *text, enum proxy_kind kind, const char *host, uint16_t port,
                  const char *credentials)
 {
     struct proxy proxy;
@@ -13,7 +14,7 @@ static void good(const char *text, bool tls, const char *host, uint16_t port,
 
     if (error)
         fail_msg("%s: %s", text, error);
-    assert_int_equal(proxy.tls, tls);
+    assert_int_equal(proxy.kind, kind);
     assert_string_equal(proxy.host, host);
     assert_int_equal(proxy.port, port);
     if (credentials)
@@ -26,24 +27,56 @@ static void good(const char *text, bool tls, const char *host, uint16_t port,
 static void urls(void **state)
 {
     (void)state;
-    good("http://proxy.corp:3128", false, "proxy.corp", 3128, NULL);
-    good("proxy.corp:8080/", false, "proxy.corp", 8080, NULL);
-    good("HTTPS://proxy", true, "proxy", 443, NULL);
-    good("http://proxy", false, "proxy", 80, NULL);
-    good("http://[::1]:3128", false, "::1", 3128, NULL);
-    good("http://user:pass@p:1", false, "p", 1, "user:pass");
-    good("http://user@p:1", false, "p", 1, "user:");
-    good("http://DOM%5Cuser:p%40ss%3a%2F%25@p:1", false, "p", 1, "DOM\\user:p@ss:/%");
-    good("http://a@b:c@p:1", false, "p", 1, "a@b:c");
-    good(" http://user:pass@p:1\r\n", false, "p", 1, "user:pass");
-    good("proxy/\n", false, "proxy", 80, NULL);
+    good("http://proxy.corp:3128", PROXY_HTTP, "proxy.corp", 3128, NULL);
+    good("proxy.corp:8080/", PROXY_HTTP, "proxy.corp", 8080, NULL);
+    good("HTTPS://proxy", PROXY_HTTPS, "proxy", 443, NULL);
+    good("http://proxy", PROXY_HTTP, "proxy", 80, NULL);
+    good("http://[::1]:3128", PROXY_HTTP, "::1", 3128, NULL);
+    good("http://user:pass@p:1", PROXY_HTTP, "p", 1, "user:pass");
+    good("http://user@p:1", PROXY_HTTP, "p", 1, "user:");
+    good("http://DOM%5Cuser:p%40ss%3a%2F%25@p:1", PROXY_HTTP, "p", 1, "DOM\\user:p@ss:/%");
+    good("http://a@b:c@p:1", PROXY_HTTP, "p", 1, "a@b:c");
+    good(" http://user:pass@p:1\r\n", PROXY_HTTP, "p", 1, "user:pass");
+    good("socks5h://proxy", PROXY_SOCKS5H, "proxy", 1080, NULL);
+    good("SOCKS5://user:p%40ss@[::1]:9050/", PROXY_SOCKS5, "::1", 9050, "user:p@ss");
+    good("socks5h://user@proxy", PROXY_SOCKS5H, "proxy", 1080, "user:");
+    good("proxy/\n", PROXY_HTTP, "proxy", 80, NULL);
+}
+
+/* A colon of the user's own stays with the user. Each part has a length of one byte in SOCKS. */
+static void logins(void **state)
+{
+    struct proxy proxy;
+    char url[2000];
+
+    (void)state;
+    assert_null(proxy_parse("socks5://a%3Ab:c:d@p", &proxy));
+    assert_string_equal(proxy.credentials, "a:b:c:d");
+    assert_int_equal(proxy.user_size, 3);
+    proxy_clear(&proxy);
+    for (int user = 255; user <= 256; user++) {
+        for (int password = 255; password <= 256; password++) {
+            bool fits = user == 255 && password == 255;
+            snprintf(url, sizeof url, "socks5h://%0*d:%0*d@p", user, 0, password, 0);
+            assert_int_equal(proxy_parse(url, &proxy) == NULL, fits);
+            proxy_clear(&proxy);
+            assert_null(proxy_parse(strstr(url, "://") + 3, &proxy));
+            assert_int_equal(strlen(proxy.credentials), user + 1 + password);
+            assert_int_equal(proxy.user_size, user);
+            proxy_clear(&proxy);
+        }
+    }
 }
 
 static void wrong_urls(void **state)
 {
     static const char *const texts[] = {
         "",
-        "socks5://proxy:1080",
+        "socks4://proxy:1080",
+        "socks://proxy:1080",
+        "socks5h://",
+        "socks5://:p@proxy",
+        "socks5://@proxy",
         "ftp://proxy",
         "http://",
         "http://:3128",
@@ -151,10 +184,8 @@ static void overrides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(urls),
-        cmocka_unit_test(wrong_urls),
-        cmocka_unit_test(exceptions),
-        cmocka_unit_test(overrides),
+        cmocka_unit_test(urls),       cmocka_unit_test(logins),    cmocka_unit_test(wrong_urls),
+        cmocka_unit_test(exceptions), cmocka_unit_test(overrides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

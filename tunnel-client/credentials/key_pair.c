@@ -132,14 +132,15 @@ static void fail_key_pair(struct key_pair *pair, const char *hop, int status, bo
 }
 
 /* The endpoint has not said no, it has said nothing: the last token does as well. */
-static void do_without(struct key_pair *pair, const char *hop, int status, const char *reason)
+static void do_without(struct key_pair *pair, const char *hop, int status, bool refused,
+                       const char *reason)
 {
     int64_t left = pair->kept ? pair->kept_until - (int64_t)time(NULL) : 0;
     char *token;
 
     if (left < STILL_GOOD_S) {
         key_pair_forget(pair);
-        fail_key_pair(pair, hop, status, false, reason);
+        fail_key_pair(pair, hop, status, refused, reason);
         return;
     }
     log_warning(pair->worker->log, "token_reused",
@@ -177,7 +178,8 @@ static void on_fetched(void *context, const struct http_fetch_result *result)
 
     if (result->hop != HTTP_HOP_NONE) {
         snprintf(sentence, sizeof sentence, "no token: %s", result->reason);
-        do_without(pair, http_hop_name(result->hop), result->status, sentence);
+        do_without(pair, http_hop_name(result->hop), result->status, result->login_refused,
+                   sentence);
         return;
     }
     const struct snowflake_answer read = {.status = result->status,
@@ -191,7 +193,7 @@ static void on_fetched(void *context, const struct http_fetch_result *result)
         use_token(pair, result);
         break;
     case SNOWFLAKE_BUSY:
-        do_without(pair, "auth", result->status, sentence);
+        do_without(pair, "auth", result->status, false, sentence);
         break;
     default:
         key_pair_forget(pair);

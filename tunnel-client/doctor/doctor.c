@@ -109,7 +109,7 @@ static void add_stages(struct doctor *doctor, const struct http_dial_result *res
     }
     if (trace->proxied_us > 0) {
         diagnosis_add(diagnosis, LAYER_PROXY, VERDICT_OK, since(trace->proxied_us, before),
-                      "the proxy %s connects to the server", trace->proxy);
+                      "the proxy %s connects to %s", trace->proxy, trace->target);
         before = trace->proxied_us;
     }
     if (trace->secured_us > 0) {

@@ -3,6 +3,7 @@
   Proxy(pki.server)                TLS to the proxy itself
   Proxy(login="user:password")     Basic; anything else gets 407
   Proxy(answer=b"HTTP/1.1 ...")    this instead of a connection, whatever is asked; b"": silence; None: it hangs up
+  Socks(...)                       the same with SOCKS5; answer: the reply to what is asked
   names={"tunnel.example": "127.0.0.1"}   how it resolves names; others as the system does
 """
 
@@ -120,3 +121,45 @@ class Proxy(fakes.Listening):
                         del pending[sink][:sink.send(pending[sink])]
                 except (ssl.SSLWantWriteError, BlockingIOError):
                     pass
+
+
+class Socks(Proxy):
+    def url(self, login=None, host="localhost", scheme="socks5h"):
+        return f"{scheme}://{login + '@' if login else ''}{host}:{self.port}"
+
+    def _request(self, sock):
+        stream = sock.makefile("rb")
+        _, count = stream.read(2)
+        methods = stream.read(count)
+        if self.login:
+            if 2 not in methods:
+                self.refused += 1
+                sock.sendall(b"\x05\xff")
+                return
+            sock.sendall(b"\x05\x02")
+            stream.read(1)
+            user, password = (stream.read(stream.read(1)[0]) for _ in range(2))
+            if user + b":" + password != self.login.encode():
+                self.refused += 1
+                sock.sendall(b"\x01\x01")
+                return
+            sock.sendall(b"\x01\x00")
+        else:
+            sock.sendall(b"\x05\x00")
+        kind = stream.read(4)[3]
+        host = stream.read(stream.read(1)[0]).decode() if kind == 3 else \
+            socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, stream.read(4 if kind == 1 else 16))
+        port = int.from_bytes(stream.read(2), "big")
+        with self.lock:
+            self.asked.append(f"{host}:{port}")
+        if self.answer:
+            sock.sendall(self.answer)
+            return
+        try:
+            there = socket.create_connection((self.names.get(host, host), port), 10)
+        except OSError:
+            sock.sendall(b"\x05\x04\x00\x01" + bytes(6))
+            return
+        with there:
+            sock.sendall(b"\x05\x00\x00\x01" + bytes(6))
+            self._pipe(sock, there)
