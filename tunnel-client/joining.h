@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define JOINING_REASON_MAX 200
+#define JOINING_REASON_MAX 1136 /* as in the journal */
 
 struct joining {
     unsigned most;       /* links at a time that there have been */

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 #define JOURNAL_ENTRIES 32
-#define JOURNAL_REASON_MAX 160
+/* Whole: what a dial says (HTTP_REASON_MAX), and its hop. */
+#define JOURNAL_REASON_MAX 1136
 
 enum journal_kind {
     JOURNAL_UP,           /* a new session began */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define LINK_HISTORY_ENTRIES 8
-#define LINK_HISTORY_REASON_MAX 160
+#define LINK_HISTORY_REASON_MAX 400
 
 enum link_cause {
     LINK_CAUSE_SESSION, /* a session begins */

@@ -196,8 +196,10 @@ static void redial_in(struct uplink *uplink, unsigned wait_ms)
         cancel_dial(uplink);
     uplink->pause_ms = wait_ms;
     uplink->pause_stays = false;
-    if (!uplink->stopping)
+    if (!uplink->stopping) {
+        uplink->redial_us = clock_now_us() + wait_ms * UINT64_C(1000);
         timer_start_ms(uplink->redial, wait_ms);
+    }
 }
 
 static void on_redial(void *argument)
@@ -279,7 +281,7 @@ static void dial_failed(struct uplink *uplink, const char *hop, int status, cons
     metrics_add(uplink->worker->metrics, METRIC_DIAL_FAILURES,
                 metrics_find(uplink->worker->metrics, METRICS_HOP, hop), 0, 1);
     char text[JOURNAL_REASON_MAX];
-    snprintf(text, sizeof text, "%.16s: %.140s", hop, reason);
+    snprintf(text, sizeof text, "%s: %s", hop, reason);
     uplink_note(uplink, JOURNAL_DIAL_FAILED, text, wait_ms);
     redial_in(uplink, wait_ms);
     uplink->pause_stays = patience == BACKOFF_REFUSED || asked_ms > 0;

@@ -54,6 +54,7 @@ struct uplink_view {
     uint64_t rtt_us;        /* 0: not measured yet */
     uint64_t rtt_age_us;
     unsigned failures;     /* in a row: dials, and links that carried nothing */
+    uint64_t retry_ms;     /* until the next dial; 0: none waits */
     size_t frame_max;      /* the largest WebSocket frame that is sent */
     size_t sessions;       /* two while a server that stops ends connections */
     size_t links;          /* that are up */

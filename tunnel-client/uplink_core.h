@@ -39,11 +39,12 @@ struct uplink {
     uint64_t said_us;
     uint64_t stops_us; /* when the server has said that it stops; 0: it has not, or another is up */
     unsigned pause_ms; /* before the next dial */
-    bool pause_stays;  /* the server wants it, or it has refused us: no network takes it away */
-    bool dialling;     /* asking for a token included */
-    uint64_t asked_us; /* when the last dial began, with the question for a token */
-    uint64_t dial_us;  /* when it went on to the server */
-    uint64_t since_us; /* by the wall clock: up or down since */
+    uint64_t redial_us; /* when that is, while redial runs */
+    bool pause_stays;   /* the server wants it, or it has refused us: no network takes it away */
+    bool dialling;      /* asking for a token included */
+    uint64_t asked_us;  /* when the last dial began, with the question for a token */
+    uint64_t dial_us;   /* when it went on to the server */
+    uint64_t since_us;  /* by the wall clock: up or down since */
     uint64_t measure_us;
     char software[64]; /* the server's */
     struct journal journal;

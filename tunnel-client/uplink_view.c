@@ -35,6 +35,15 @@ static const char *state_name(const struct uplink *uplink)
     return timer_is_running(uplink->redial) ? "waiting" : "connecting";
 }
 
+static uint64_t retry_ms(const struct uplink *uplink)
+{
+    uint64_t now_us = clock_now_us();
+
+    return timer_is_running(uplink->redial) && uplink->redial_us > now_us
+               ? (uplink->redial_us - now_us + 999) / 1000
+               : 0;
+}
+
 static uint64_t join_retry_ms(const struct uplink *uplink)
 {
     const struct carrier *current = uplink->current;
@@ -56,6 +65,7 @@ void uplink_view(const struct uplink *uplink, struct uplink_view *view)
         .software = up ? uplink->software : "",
         .rtt_us = up ? mux_session_rtt_us(current->session) : 0,
         .failures = uplink->failures,
+        .retry_ms = retry_ms(uplink),
         .frame_max = uplink->frames.max,
         .sessions = current->known,
         .links = mux_session_links_up(current->session),

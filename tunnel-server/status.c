@@ -1,6 +1,64 @@
 #include "status.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "http/server.h"
+#include "io/clock.h"
+#include "status-files.h"
+
+/* Those at the door that got neither a page nor a tunnel, and what limits have refused. */
+static uint64_t count_refused(struct metrics *metrics)
+{
+    return metrics_sum(metrics, METRIC_HANDSHAKES_ENDED, 0) +
+           metrics_sum(metrics, METRIC_LIMITED, 0) -
+           *metrics_at(metrics, METRIC_HANDSHAKES_ENDED, HTTP_SERVER_UPGRADED, 0) -
+           *metrics_at(metrics, METRIC_HANDSHAKES_ENDED, HTTP_SERVER_PAGE, 0) -
+           *metrics_at(metrics, METRIC_HANDSHAKES_ENDED, HTTP_SERVER_HUNG_UP, 0);
+}
+
+/* How often each of a metric's names was counted; names that never were are left out. */
+static void put_counts(struct metrics *metrics, enum metric_id id, enum metrics_set set,
+                       const char *key, struct json_writer *json)
+{
+    const struct metrics_names *names = &metrics->sets[set];
+
+    json_put_array(json, key);
+    for (size_t i = 0; i < names->count; i++) {
+        uint64_t count = *metrics_at(metrics, id, i, 0);
+        if (count == 0)
+            continue;
+        json_put_object(json, NULL);
+        json_put_string(json, "name", names->names[i]);
+        json_put_u64(json, "count", count);
+        json_put_end(json);
+    }
+    json_put_end(json);
+}
+
+static void put_problems(const struct log_counts *counts, struct json_writer *json)
+{
+    json_put_array(json, "problems");
+    for (size_t i = 0; i < counts->problem_count; i++) {
+        json_put_object(json, NULL);
+        json_put_string(json, "event", counts->problems[i].event);
+        json_put_u64(json, "count", counts->problems[i].count);
+        json_put_end(json);
+    }
+    json_put_end(json);
+}
+
+static void put_server_totals(struct metrics *metrics, struct json_writer *json)
+{
+    json_put_object(json, "totals");
+    json_put_u64(json, "bytes_up", metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_UP));
+    json_put_u64(json, "bytes_down", metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_DOWN));
+    json_put_u64(json, "streams", metrics_sum(metrics, METRIC_STREAMS, 0));
+    json_put_u64(json, "streams_opened", metrics_sum(metrics, METRIC_STREAMS_OPENED, 0));
+    json_put_u64(json, "refused", count_refused(metrics));
+    json_put_end(json);
+}
 
 static void put_server_status(const struct server *server, struct pages_answer *answer)
 {
@@ -21,6 +79,11 @@ static void put_server_status(const struct server *server, struct pages_answer *
     json_put_u64(&json, "granted", budget->receive.used);
     json_put_u64(&json, "limit", budget->send.total + budget->receive.total);
     json_put_end(&json);
+    struct metrics *metrics = server->worker->metrics;
+    put_server_totals(metrics, &json);
+    put_counts(metrics, METRIC_HANDSHAKES_ENDED, METRICS_DOOR, "door", &json);
+    put_counts(metrics, METRIC_LIMITED, METRICS_LIMIT, "limited", &json);
+    put_problems(&server->worker->log->counts, &json);
     json_put_array(&json, "clusters");
     for (size_t i = 0; i < server->options->cluster_count; i++)
         cluster_write(&server->clusters[i], &json);
@@ -30,6 +93,41 @@ static void put_server_status(const struct server *server, struct pages_answer *
     json_put_end(&json);
     text_bytes(&answer->body, "\n", 1);
 }
+
+/* ---- /history.json */
+
+enum {
+    HISTORY_BYTES_UP,
+    HISTORY_BYTES_DOWN,
+    HISTORY_SESSIONS,
+    HISTORY_STREAMS,
+    HISTORY_REFUSED,
+    HISTORY_COUNT
+};
+
+static const struct history_field history_fields[HISTORY_COUNT] = {
+    [HISTORY_BYTES_UP] = {"bytes_up", true},  [HISTORY_BYTES_DOWN] = {"bytes_down", true},
+    [HISTORY_SESSIONS] = {"sessions", false}, [HISTORY_STREAMS] = {"streams", false},
+    [HISTORY_REFUSED] = {"refused", true},
+};
+
+/* Only what is counted anyway: it must not cost more with more sessions. */
+static void on_server_history(void *argument)
+{
+    struct status *status = argument;
+    struct metrics *metrics = status->server->worker->metrics;
+    const uint64_t values[HISTORY_COUNT] = {
+        [HISTORY_BYTES_UP] = metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_UP),
+        [HISTORY_BYTES_DOWN] = metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_DOWN),
+        [HISTORY_SESSIONS] = status->server->host.session_count,
+        [HISTORY_STREAMS] = metrics_sum(metrics, METRIC_STREAMS, 0),
+        [HISTORY_REFUSED] = count_refused(metrics),
+    };
+
+    history_add(status->history, clock_now_us(), values);
+}
+
+/* ---- the other pages */
 
 static void on_server_status_collect(void *context)
 {
@@ -70,17 +168,18 @@ static bool on_server_status_page(void *context, const struct pages_request *req
 
     if (request->post)
         return false;
-    if (strcmp(request->path, "/") == 0)
-        pages_say(answer, 200, "tunnel-server: /status.json /metrics /healthz /readyz /startupz\n");
-    else if (strcmp(request->path, "/status.json") == 0)
+    if (strcmp(request->path, "/status.json") == 0)
         put_server_status(status->server, answer);
+    else if (strcmp(request->path, "/history.json") == 0)
+        history_put_page(status->history, answer);
     else if (strcmp(request->path, "/readyz") == 0)
         tell_readiness(status, answer);
     else if (strcmp(request->path, "/startupz") == 0)
         /* These pages are there when everything has started. */
         pages_say(answer, 200, "started\n");
     else
-        return false;
+        return pages_put_file(answer, status_files, sizeof status_files / sizeof *status_files,
+                              request->path);
     return true;
 }
 
@@ -94,6 +193,10 @@ bool status_start(struct status *status, const struct server *server, char *erro
     *status = (struct status){.server = server};
     if (!options->shared.status)
         return true;
+    status->history = memory_new(sizeof *status->history);
+    history_init(status->history, history_fields, HISTORY_COUNT);
+    status->sample = timer_new(server->worker, on_server_history, status);
+    timer_repeat_ms(status->sample, HISTORY_PERIOD_MS);
     status->pages =
         pages_new(server->worker, &options->status_address, &pages_owner, status, error, size);
     return status->pages != NULL;
@@ -102,4 +205,6 @@ bool status_start(struct status *status, const struct server *server, char *erro
 void status_stop(struct status *status)
 {
     pages_free(status->pages);
+    timer_free(status->sample);
+    free(status->history);
 }

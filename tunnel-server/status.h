@@ -1,6 +1,8 @@
-/* The server's status pages (--status): /status.json and probes, beside the figures. */
+/* The server's status pages (--status): the page for people, /status.json, probes. */
 #pragma once
 
+#include "io/timer.h"
+#include "monitoring/history.h"
 #include "monitoring/pages.h"
 #include "server.h"
 
@@ -9,6 +11,8 @@
 
 struct status {
     const struct server *server;
+    struct timer *sample;                 /* once a second; NULL: no --status */
+    struct history *history;              /* the last ten minutes, for the graphs */
     struct pages *pages;                  /* NULL: no --status */
     char readiness[STATUS_READINESS_MAX]; /* what /readyz said last */
 };

@@ -60,6 +60,15 @@ void metrics_free(struct metrics *metrics)
     free(metrics);
 }
 
+uint64_t metrics_sum(struct metrics *metrics, enum metric_id id, size_t j)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < metrics->rows[id].counts[0]; i++)
+        sum += *metrics_at(metrics, id, i, j);
+    return sum;
+}
+
 void metrics_observe(struct metrics *metrics, enum metric_id id, size_t i, uint64_t microseconds)
 {
     uint64_t *values = metrics_at(metrics, id, i, 0);

@@ -73,6 +73,9 @@ static inline void metrics_set(struct metrics *metrics, enum metric_id id, size_
     *metrics_at(metrics, id, i, j) = value;
 }
 
+/* Of all values of the first label. */
+uint64_t metrics_sum(struct metrics *metrics, enum metric_id id, size_t j);
+
 /* Adds a duration to a histogram. */
 void metrics_observe(struct metrics *metrics, enum metric_id id, size_t i, uint64_t microseconds);
 

@@ -44,6 +44,20 @@ void pages_say(struct pages_answer *answer, int status, const char *text)
     answer->size = strlen(text);
 }
 
+bool pages_put_file(struct pages_answer *answer, const struct pages_file *files, size_t count,
+                    const char *path)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(path, files[i].path) != 0)
+            continue;
+        answer->type = files[i].type;
+        answer->bytes = files[i].bytes;
+        answer->size = files[i].size;
+        return true;
+    }
+    return false;
+}
+
 /* ---- who may ask */
 
 /* "127.0.0.1:9091", "[::1]:9091", "localhost:9091": the host in host, the port returned; 0: no. */

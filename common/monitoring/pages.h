@@ -51,6 +51,17 @@ struct pages_owner {
     bool (*page)(void *context, const struct pages_request *request, struct pages_answer *answer);
 };
 
+/* A file of the page for people (scripts/embed); its bytes stay. */
+struct pages_file {
+    const char *path;
+    const char *type;
+    const unsigned char *bytes;
+    size_t size;
+};
+/* The file of this path. false: none of them has it. */
+bool pages_put_file(struct pages_answer *answer, const struct pages_file *files, size_t count,
+                    const char *path);
+
 /* A short plain text. */
 void pages_say(struct pages_answer *answer, int status, const char *text);
 

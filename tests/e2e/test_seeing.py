@@ -56,16 +56,14 @@ def test_every_page_answers(both):
     """Each path at both ends, its type, and the headers that keep a browser from doing more with it."""
     two = both()
     wait.until(lambda: two.at_server.status("/readyz") == 200, 15, "a broker that is reachable")
-    types = {"/": "text/html", "/status.js": "text/javascript", "/status.css": "text/css", "/status.json": "application/json",
+    types = {"/": "text/html", "/status.js": "text/javascript", "/page.js": "text/javascript", "/status.css": "text/css",
+             "/status.json": "application/json", "/history.json": "application/json",
              "/metrics": "text/plain", "/healthz": "text/plain", "/readyz": "text/plain", "/startupz": "text/plain"}
     for path, wanted in types.items():
         for pages in (two.at_client, two.at_server):
             status, headers, body = pages.ask(path)
-            if pages is two.at_server and path in ("/status.js", "/status.css"):
-                assert status == 404
-                continue
             assert status == 200 and body, path
-            assert headers["Content-Type"].startswith("text/plain" if pages is two.at_server and path == "/" else wanted)
+            assert headers["Content-Type"].startswith(wanted)
             assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
             assert "default-src 'none'" in headers["Content-Security-Policy"]
             assert not [name for name in headers if name.lower().startswith("access-control-")]
@@ -80,7 +78,7 @@ def test_every_page_answers(both):
 
 METHODS = {
     # path: what it has; nothing: there is no such page
-    "/healthz": "GET, HEAD", "/readyz": "GET, HEAD", "/status.json": "GET, HEAD", "/metrics": "GET, HEAD", "/": "GET, HEAD",
+    "/healthz": "GET, HEAD", "/readyz": "GET, HEAD", "/status.json": "GET, HEAD", "/history.json": "GET, HEAD", "/metrics": "GET, HEAD", "/": "GET, HEAD",
     "/quitquitquit": "POST", "/nothing": ""}
 
 
@@ -133,7 +131,45 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/healthz", "POST /quitquitquit"])
+def test_history(both):
+    """Both programs remember what was carried before anybody looked; a sample a second, and sums that are right."""
+    two = both()
+    with raw.connect(tunnel.port(two.client, "raw"), "echo") as sock:
+        sock.sendall(b"h" * 50_000)
+        got = 0
+        while got < 50_000:
+            got += len(sock.recv(50_000 - got)) or pytest.fail("the echo ended")
+        fields = {two.at_client: ["bytes_up", "bytes_down", "rtt_us", "streams", "waiting", "links"],
+                  two.at_server: ["bytes_up", "bytes_down", "sessions", "streams", "refused"]}
+        for pages, names in fields.items():
+            def carried():
+                history = json.loads(pages.ask("/history.json")[2])
+                assert history["fields"] == names and history["period_ms"] == 1000
+                samples = [s for s in history["samples"] if s]
+                total = pages.json()["totals"]
+                up = sum(s[0] for s in samples)
+                return up == total["bytes_up"] >= 50_000 and samples[-1][names.index("streams")] == 1 and len(samples) <= 600
+            wait.until(carried, 20, "the bytes in the history", 0.2)
+        at_client = json.loads(two.at_client.ask("/history.json")[2])["samples"][-1]
+        assert at_client[5] == 1 and at_client[2] > 0, "one link, with its round trip"
+
+
+def test_waiting_connections_and_the_next_try(binaries, processes):
+    """Counted as what they are, at their listener; when the next dial comes is told, and why the last one failed, in full."""
+    client = processes.start([binaries.client, "--server", f"https://localhost:{wait.free_port()}", "--kafka", "0", "--tcp", "raw=0",
+                              "--connect-wait", "60s", "--status", "127.0.0.1:0", "--log-format", "json"], "client")
+    pages = Pages(client)
+    with socket.create_connection(("127.0.0.1", tunnel.port(client, "raw"))), socket.create_connection(("127.0.0.1", tunnel.port(client, "raw"))):
+        wait.until(lambda: pages.json()["waiting"] == 2, 10, "two that wait")
+        listeners = {l["name"]: (l["connections"], l["waiting"]) for l in pages.json()["listeners"]}
+        assert listeners == {"kafka": (0, 0), "raw": (0, 2)}
+        seen = wait.until(lambda: (link := pages.json()["link"])["state"] == "waiting" and link["retry_ms"] > 0 and link, 15, "a pause", 0.02)
+        assert 0 < seen["retry_ms"] <= 60_000
+        event = wait.until(lambda: next((e for e in pages.json()["events"] if e["event"] == "dial_failed"), None), 10, "a failed dial")
+        assert event["reason"].endswith("set --proxy"), event
+
+
+@pytest.mark.parametrize("path", ["/", "/status.json", "/history.json", "/metrics", "/healthz", "POST /quitquitquit"])
 def test_other_origins_are_refused(path, both):
     """DNS rebinding and forged requests: whatever a web page makes a browser on this machine ask."""
     two = both(client=["--allow-quit"])
@@ -611,6 +647,11 @@ def test_dashboard_is_sound():
     for panel in panels:
         assert panel["title"] and panel["targets"] and all(t["expr"] for t in panel["targets"])
         assert panel["datasource"]["uid"] == "${datasource}"
+        assert len(panel.get("description", "")) > 20 and panel["description"].endswith("."), panel["title"]
+        steps = panel.get("fieldConfig", {}).get("defaults", {}).get("thresholds", {}).get("steps", [])
+        values = [step["value"] for step in steps]
+        assert not steps or (values[0] is None and values[1:] == sorted(values[1:])), panel["title"]
+    assert sum("thresholds" in p.get("fieldConfig", {}).get("defaults", {}) for p in panels) >= 10
 
 
 def test_metrics_document_is_complete(both):

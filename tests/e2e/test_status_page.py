@@ -1,7 +1,6 @@
-"""The status page in a real browser. KAFKA_TUNNEL_SCREENSHOT=FILE keeps a picture of a minute's traffic: docs/status-page.png."""
+"""The status pages in a real browser. docs/generate/screenshots takes the pictures in the documents."""
 
 import contextlib
-import os
 import pathlib
 import threading
 import time
@@ -48,7 +47,6 @@ def text_of(page, selector):
 
 def test_page_in_a_browser(pair, peer, processes, tmp_path, request):
     """It shows link, listeners, connections and drops as they are; asks nobody but the client; and is readable in light and dark."""
-    picture = os.environ.get("KAFKA_TUNNEL_SCREENSHOT")
     demo = pathlib.Path(request.getfixturevalue("binaries").build) / "examples" / "embedded-cluster"
     if not demo.exists():
         pytest.skip("there is no embedded cluster (librdkafka-dev)")
@@ -57,8 +55,7 @@ def test_page_in_a_browser(pair, peer, processes, tmp_path, request):
                            "the embedded cluster")[0]
     server = pair.server(kafka=bootstrap, tcp={"registry": f"{peer.host}:{peer.port}"}, tls="server")
     between = faults.Proxy([("127.0.0.1", server.port)])
-    ports = {"kafka": "127.0.0.1:19092" if picture else 0}
-    client = pair.client(f"https://localhost:{between.port}", kafka=ports, tcp={"registry": 0}, args=["--status", "127.0.0.1:0"])
+    client = pair.client(f"https://localhost:{between.port}", kafka={"kafka": 0}, tcp={"registry": 0}, args=["--status", "127.0.0.1:0"])
     pages = Pages(client)
     origin = f"http://127.0.0.1:{pages.port}"
     traffic = Traffic(tunnel.port(client, "registry"))
@@ -66,7 +63,7 @@ def test_page_in_a_browser(pair, peer, processes, tmp_path, request):
     worker = threading.Thread(target=kafka_work, args=(f"localhost:{tunnel.port(client, 'kafka')}", stop))
     worker.start()
     try:
-        with browser.Browser(tmp_path / "profile", height=1690 if picture else 1180) as page:
+        with browser.Browser(tmp_path / "profile") as page:
             page.open(origin + "/")
             rows = lambda table: page.evaluate(f"[...document.querySelectorAll('#{table} tbody tr')].map(r => r.textContent)") or []
             wait.until(lambda: text_of(page, "#state-text") == "The link is up", 20, "the link's state", 0.2)
@@ -82,12 +79,11 @@ def test_page_in_a_browser(pair, peer, processes, tmp_path, request):
             assert any("Link back" in row for row in rows("events"))
             drawn = "document.getElementById('graph').getContext('2d').getImageData(0,0,1e4,160).data.some(v => v > 0)"
             wait.until(lambda: page.evaluate(drawn), 10, "a graph", 0.2)
-            # Nothing on it is wider than it, and each control has a name.
+            assert "round trip: now " in page.evaluate("document.getElementById('graph-rtt').ariaLabel")
+            # Nothing on it is wider than it, a telephone's page included.
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            fits_a_narrow_window(page)
             assert page.evaluate("document.documentElement.lang") == "en"
-            if picture:
-                pause(75, between)
-                page.screenshot(picture)
             light = page.evaluate("getComputedStyle(document.body).backgroundColor")
             page.color(dark=True)
             dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -115,6 +111,50 @@ def test_page_in_a_browser(pair, peer, processes, tmp_path, request):
         between.close()
 
 
+def fits_a_narrow_window(page):
+    page.call("Emulation.setDeviceMetricsOverride", width=400, height=900, deviceScaleFactor=1, mobile=True)
+    wait.until(lambda: page.evaluate("window.innerWidth") == 400, 10, "a narrow window", 0.1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.call("Emulation.setDeviceMetricsOverride", width=1180, height=1180, deviceScaleFactor=1, mobile=False)
+
+
+HOSTILE = "<img/src=x/onerror=alert(1)>"
+
+
+def test_server_page_in_a_browser(pair, peer, tmp_path):
+    """Sessions by identity, brokers, what was refused; strangers' words are text; only the server is asked; light, dark and narrow."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"a-token {HOSTILE}\nother-token alice\n", encoding="ascii")
+    server = pair.server(kafka="127.0.0.1:1", tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None,
+                         args=["--token-file", tokens, "--status", "127.0.0.1:0"])
+    pages = Pages(server)
+    origin = f"http://127.0.0.1:{pages.port}"
+    clients = [pair.client(server, tcp={"peer": 0}, env={"TUNNEL_TOKEN": token}) for token in ("a-token", "other-token", "other-token")]
+    refused = pair.client(server, tcp={"peer": 0}, env={"TUNNEL_TOKEN": "no-such-token"}, ready=False)
+    refused.wait_for("dial_failed")
+    with raw.connect(tunnel.port(clients[0], "peer"), "echo", timeout=60) as sock, browser.Browser(tmp_path / "profile") as page:
+        page.open(origin + "/")
+        rows = lambda table: page.evaluate(f"[...document.querySelectorAll('#{table} tbody tr')].map(r => [...r.cells].map(c => c.textContent))") or []
+        wait.until(lambda: len(rows("identities")) == 2, 30, lambda: f"two identities: {rows('identities')}", 0.2)
+        shown = {row[0]: row for row in rows("identities")}
+        assert shown["alice"][1:4] == ["2", "2", "0"] and shown[HOSTILE][1:4] == ["1", "1", "1"], shown
+        assert len(rows("sessions")) == 3
+        assert rows("brokers")[0][:3] == ["kafka", "127.0.0.1:1", "cannot be reached"] and "refused" in rows("brokers")[0][-1], rows("brokers")
+        assert "No broker of kafka answers" in text_of(page, "#state-text")
+        assert any("wrong token" in row[0] and int(row[1]) >= 1 for row in rows("refusals")), rows("refusals")
+        assert any(row[0] == "unauthorized" for row in rows("problems")), rows("problems")
+        assert page.evaluate("document.querySelectorAll('img').length") == 0
+        sock.sendall(b"x")
+        assert "connections: now 1" in wait.until(
+            lambda: "connections: now 1" in (shown := page.evaluate("document.getElementById('graph-sessions').ariaLabel") or "") and shown, 20, "a graph", 0.2)
+        fits_a_narrow_window(page)
+        for dark in (True, False):
+            page.color(dark)
+            assert contrast(page) >= 4.5
+        assert all(url.startswith(origin + "/") for url in page.requests), page.requests
+        assert not [e for e in page.errors if "favicon" not in e], page.errors
+
+
 def contrast(page):
     """The smallest ratio of text to background (WCAG 2) among the elements that show text."""
     return page.evaluate("""(() => {
@@ -122,21 +162,13 @@ def contrast(page):
         return 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]; };
       const back = (e) => { for (; e; e = e.parentElement) { const b = getComputedStyle(e).backgroundColor; if (!/, 0\\)$/.test(b)) return b; } return 'rgb(255,255,255)'; };
       let least = 21;
-      for (const e of document.querySelectorAll('h1,h2,p,dt,dd,th,td,a,span,strong,small')) {
+      for (const e of document.querySelectorAll('h1,h2,p,dt,dd,th,td,a,span,strong,small,figcaption')) {
         if (!e.textContent.trim()) continue;
         const [a, b] = [light(getComputedStyle(e).color), light(back(e))].sort((x, y) => y - x);
         least = Math.min(least, (a + 0.05) / (b + 0.05));
       }
       return least;
     })()""")
-
-
-def pause(seconds, between):
-    """For the picture: a minute of traffic, with another drop in it."""
-    end = time.monotonic() + seconds
-    wait.until(lambda: time.monotonic() > end - seconds / 2, seconds, "half of it", 0.2)
-    between.drop("fin")
-    wait.until(lambda: time.monotonic() > end, seconds, "the rest", 0.2)
 
 
 def kafka_work(bootstrap, stop):

@@ -88,7 +88,7 @@ LAYERS = {
 }
 
 # Headers that the build makes.
-GENERATED = {("tunnel-client", "status-files.h")}
+GENERATED = {("tunnel-client", "status-files.h"), ("tunnel-server", "status-files.h")}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)

@@ -31,7 +31,7 @@ static void the_same_failure_again_only_counts(void **state)
 {
     (void)state;
     struct journal journal = {0};
-    char reason[400];
+    char reason[JOURNAL_REASON_MAX + 100];
 
     memset(reason, 'r', sizeof reason);
     reason[sizeof reason - 1] = '\0';

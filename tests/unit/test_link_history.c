@@ -8,7 +8,7 @@ static void keeps_the_last_ones(void **state)
 {
     (void)state;
     struct link_history history = {0};
-    char reason[400];
+    char reason[LINK_HISTORY_REASON_MAX + 100];
 
     memset(reason, 'r', sizeof reason);
     reason[sizeof reason - 1] = '\0';

@@ -43,6 +43,7 @@ struct port {
     struct list idle;       /* of a node without connections: in bootstrap->unused */
     uint64_t used_us;       /* when it was named, or had a connection, last */
     size_t connections;
+    size_t waiting; /* of these, for a link: when they were counted last, for the status page */
     struct listener *listeners[2];
     enum mux_target_kind kind;
     int32_t node_id; /* -1 but for nodes */

@@ -1,6 +1,7 @@
 #include "status/status.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -36,6 +37,7 @@ static void put_link(const struct client *client, const struct uplink_view *view
     json_put_u64(json, "rtt_us", view->rtt_us);
     json_put_u64(json, "rtt_age_ms", view->rtt_age_us / 1000);
     json_put_u64(json, "failed_dials", view->failures);
+    json_put_u64(json, "retry_ms", view->retry_ms);
     json_put_u64(json, "max_frame", view->frame_max);
     json_put_end(json);
 }
@@ -94,25 +96,16 @@ static void put_links(const struct client *client, const struct uplink_view *vie
     json_put_end(json);
 }
 
-static uint64_t sum_of(struct metrics *metrics, enum metric_id id, size_t j)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < metrics->rows[id].counts[0]; i++)
-        sum += *metrics_at(metrics, id, i, j);
-    return sum;
-}
-
 static void put_totals(const struct client *client, struct json_writer *json)
 {
     struct metrics *metrics = client->worker->metrics;
     const struct memory_budget *budget = &client->worker->budget;
 
     json_put_object(json, "totals");
-    json_put_u64(json, "bytes_up", sum_of(metrics, METRIC_STREAM_BYTES, METRICS_UP));
-    json_put_u64(json, "bytes_down", sum_of(metrics, METRIC_STREAM_BYTES, METRICS_DOWN));
-    json_put_u64(json, "streams", sum_of(metrics, METRIC_STREAMS, 0));
-    json_put_u64(json, "streams_opened", sum_of(metrics, METRIC_STREAMS_OPENED, 0));
+    json_put_u64(json, "bytes_up", metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_UP));
+    json_put_u64(json, "bytes_down", metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_DOWN));
+    json_put_u64(json, "streams", metrics_sum(metrics, METRIC_STREAMS, 0));
+    json_put_u64(json, "streams_opened", metrics_sum(metrics, METRIC_STREAMS_OPENED, 0));
     json_put_u64(json, "links_opened", *metrics_at(metrics, METRIC_LINKS_OPENED, 0, 0));
     json_put_u64(json, "resumes", *metrics_at(metrics, METRIC_SESSION_RESUMES, 0, 0));
     json_put_u64(json, "sessions_lost", *metrics_at(metrics, METRIC_SESSIONS_LOST, 0, 0));
@@ -144,7 +137,18 @@ static void put_listener(const struct port *port, struct json_writer *json)
         json_put_string(json, "broker", port->broker);
     json_put_string(json, "listen", listen);
     json_put_string(json, "advertised", port_advertised_host(port));
+    json_put_u64(json, "connections", port->connections - port->waiting);
+    json_put_u64(json, "waiting", port->waiting);
     json_put_end(json);
+}
+
+/* Of each listener. */
+static void count_waiting(const struct client *client)
+{
+    list_each(at, &client->ports.all)
+        list_entry(at, struct port, node)->waiting = 0;
+    list_each(at, &client->waiting)
+        list_entry(at, struct local_connection, node)->port->waiting++;
 }
 
 static size_t put_listeners(const struct client *client, struct json_writer *json)
@@ -152,6 +156,7 @@ static size_t put_listeners(const struct client *client, struct json_writer *jso
     const struct list *all = &client->ports.all;
     size_t count = 0;
 
+    count_waiting(client);
     json_put_array(json, "listeners");
     list_each(at, all)
         if (count++ < LISTENERS_SHOWN)
@@ -254,6 +259,44 @@ static void put_client_status(struct client *client, struct pages_answer *answer
     text_bytes(&answer->body, "\n", 1);
 }
 
+/* ---- /history.json */
+
+enum {
+    HISTORY_BYTES_UP,
+    HISTORY_BYTES_DOWN,
+    HISTORY_RTT_US, /* 0: there is no link, or it was not measured yet */
+    HISTORY_STREAMS,
+    HISTORY_WAITING,
+    HISTORY_LINKS,
+    HISTORY_COUNT
+};
+
+static const struct history_field history_fields[HISTORY_COUNT] = {
+    [HISTORY_BYTES_UP] = {"bytes_up", true}, [HISTORY_BYTES_DOWN] = {"bytes_down", true},
+    [HISTORY_RTT_US] = {"rtt_us", false},    [HISTORY_STREAMS] = {"streams", false},
+    [HISTORY_WAITING] = {"waiting", false},  [HISTORY_LINKS] = {"links", false},
+};
+
+/* Nothing is sent for it: the round trip is the one that was measured last. */
+static void on_client_history(void *argument)
+{
+    struct status *status = argument;
+    const struct client *client = status->client;
+    struct metrics *metrics = client->worker->metrics;
+    struct uplink_view view;
+
+    uplink_view(client->uplink, &view);
+    const uint64_t values[HISTORY_COUNT] = {
+        [HISTORY_BYTES_UP] = metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_UP),
+        [HISTORY_BYTES_DOWN] = metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_DOWN),
+        [HISTORY_RTT_US] = view.rtt_us,
+        [HISTORY_STREAMS] = metrics_sum(metrics, METRIC_STREAMS, 0),
+        [HISTORY_WAITING] = list_length(&client->waiting),
+        [HISTORY_LINKS] = view.links,
+    };
+    history_add(status->history, clock_now_us(), values);
+}
+
 /* ---- the other pages */
 
 static void on_client_status_collect(void *context)
@@ -299,20 +342,6 @@ static void put_probe(struct pages_answer *answer, bool good, const char *yes, c
     pages_say(answer, good ? 200 : 503, good ? yes : no);
 }
 
-static bool put_file(const char *path, struct pages_answer *answer)
-{
-    for (size_t i = 0; i < sizeof status_files / sizeof status_files[0]; i++) {
-        const struct status_file *file = &status_files[i];
-        if (strcmp(path, file->path) != 0)
-            continue;
-        answer->type = file->type;
-        answer->bytes = file->bytes;
-        answer->size = file->size;
-        return true;
-    }
-    return false;
-}
-
 static bool on_client_status_page(void *context, const struct pages_request *request,
                                   struct pages_answer *answer)
 {
@@ -334,12 +363,15 @@ static bool on_client_status_page(void *context, const struct pages_request *req
     uplink_view(client->uplink, &view);
     if (strcmp(request->path, "/status.json") == 0)
         put_client_status(client, answer);
+    else if (strcmp(request->path, "/history.json") == 0)
+        history_put_page(status->history, answer);
     else if (strcmp(request->path, "/readyz") == 0)
         put_probe(answer, !not_ready(client, &view), "ready\n", not_ready(client, &view));
     else if (strcmp(request->path, "/startupz") == 0)
         put_probe(answer, client->ready, "started\n", "the link has not been up yet\n");
     else
-        return put_file(request->path, answer);
+        return pages_put_file(answer, status_files, sizeof status_files / sizeof *status_files,
+                              request->path);
     return true;
 }
 
@@ -354,6 +386,10 @@ bool status_start(struct status *status, struct client *client, char *error, siz
     if (!options->shared.status)
         return true;
     status->quit = timer_new(client->worker, on_quit, status);
+    status->history = memory_new(sizeof *status->history);
+    history_init(status->history, history_fields, HISTORY_COUNT);
+    status->sample = timer_new(client->worker, on_client_history, status);
+    timer_repeat_ms(status->sample, HISTORY_PERIOD_MS);
     status->pages =
         pages_new(client->worker, &options->status_address, &pages_owner, status, error, size);
     return status->pages != NULL;
@@ -363,4 +399,6 @@ void status_stop(struct status *status)
 {
     pages_free(status->pages);
     timer_free(status->quit);
+    timer_free(status->sample);
+    free(status->history);
 }

@@ -3,12 +3,15 @@
 
 #include "client.h"
 #include "io/timer.h"
+#include "monitoring/history.h"
 #include "monitoring/pages.h"
 
 struct status {
     struct client *client;
-    struct pages *pages; /* NULL: no --status */
-    struct timer *quit;  /* POST /quitquitquit has come; NULL: no --status */
+    struct pages *pages;     /* NULL: no --status */
+    struct timer *sample;    /* once a second */
+    struct history *history; /* the last ten minutes, for the graphs */
+    struct timer *quit;      /* POST /quitquitquit has come; NULL: no --status */
 };
 
 /* Serves them if --status is given. false: error holds a sentence. */

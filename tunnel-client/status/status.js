@@ -1,8 +1,6 @@
-// Asks /status.json once a second and shows what it says. Text goes into the page as text only: client ids are strangers' words.
+// The client's page: its links, listeners and connections. See page.js.
 "use strict";
 
-const PERIOD_MS = 1000;
-const SAMPLES = 120;
 const STATES = {
   up: "The link is up", connecting: "Connecting", waiting: "No link; waiting to try again", stopping: "Stopping",
   gone: "tunnel-client does not answer",
@@ -22,57 +20,6 @@ const CAUSES = {
   room: "no other link had room", server: "the server asked for it",
 };
 
-const samples = [];
-let before = null;
-
-const byId = (id) => document.getElementById(id);
-
-function show(id, text) {
-  const element = byId(id);
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function bytes(count) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  while (count >= 1000 && unit < units.length - 1) { count /= 1000; unit++; }
-  return `${count.toFixed(unit > 0 && count < 100 ? 1 : 0)} ${units[unit]}`;
-}
-
-function span(ms) {
-  const s = Math.max(0, Math.round(ms / 1000));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
-}
-
-function duration(us) {
-  if (us === 0) return "–";
-  return us < 1000 ? `${us} µs` : us < 100000 ? `${(us / 1000).toFixed(1)} ms` : `${Math.round(us / 1000)} ms`;
-}
-
-const rate = (now, then, seconds) => (seconds > 0 ? Math.max(0, (now - then) / seconds) : 0);
-
-// rows: arrays of cells, which are texts or [text, class].
-function fill(id, rows, empty) {
-  const body = byId(id).tBodies[0];
-  const columns = byId(id).tHead.rows[0].cells.length;
-  if (rows.length === 0) rows = [[[empty, "empty"]]];
-  while (body.rows.length > rows.length) body.deleteRow(-1);
-  rows.forEach((cells, number) => {
-    const row = body.rows[number] || body.insertRow();
-    while (row.cells.length > cells.length) row.deleteCell(-1);
-    cells.forEach((cell, at) => {
-      const [text, name] = Array.isArray(cell) ? cell : [cell, ""];
-      const element = row.cells[at] || row.insertCell();
-      if (element.textContent !== text) element.textContent = text;
-      if (element.className !== name) element.className = name;
-      element.colSpan = cells.length === 1 ? columns : 1;
-    });
-  });
-}
-
 function showLink(status) {
   const link = status.link;
   byId("state").dataset.state = link.state;
@@ -80,20 +27,22 @@ function showLink(status) {
   show("state-text", STATES[link.state] || link.state);
   let more = `for ${span(status.now_ms - link.since_ms)}; ${link.server}`;
   if (link.state === "up") more += `; ${link.protection || "no TLS"}; ${link.software}`;
-  else if (link.failed_dials > 0) more += `; ${link.failed_dials} attempts failed`;
+  else if (link.failed_dials > 0) {
+    more += `; ${counted(link.failed_dials, "attempt")} failed`;
+    if (link.retry_ms > 0) more += `; the next one is in ${link.retry_ms < 1000 ? "less than a second" : span(link.retry_ms)}`;
+  }
   show("state-more", more);
 }
 
-function showFigures(status, seconds) {
+function showFigures(status, history) {
   const t = status.totals;
-  const up = before ? rate(t.bytes_up, before.totals.bytes_up, seconds) : 0;
-  const down = before ? rate(t.bytes_down, before.totals.bytes_down, seconds) : 0;
-  if (before) samples.push([up, down]);
-  if (samples.length > SAMPLES) samples.shift();
-  show("rate-up", `${bytes(up)}/s`);
-  show("rate-down", `${bytes(down)}/s`);
+  const last = (name) => column(history, name).at(-1) ?? 0;
+  show("rate-up", `${bytes(last("bytes_up"))}/s`);
+  show("rate-down", `${bytes(last("bytes_down"))}/s`);
   show("rtt", duration(status.link.rtt_us));
-  show("connections", status.waiting > 0 ? `${t.streams} + ${status.waiting} waiting` : String(t.streams));
+  show("connections", String(t.streams));
+  show("waiting", String(status.waiting));
+  byId("waiting").className = status.waiting > 0 ? "bad" : "";
   show("resumes", String(t.resumes));
   show("lost", String(t.sessions_lost));
   show("retained", bytes(status.memory.retained));
@@ -129,8 +78,6 @@ function showLinks(status) {
 }
 
 function showListeners(status) {
-  const counts = new Map();
-  for (const s of status.streams) counts.set(s.listener, (counts.get(s.listener) || 0) + 1);
   const at = (l) => (l.broker ? ` at ${l.broker}` : "");
   const leads = {
     bootstrap: (l) => `any bootstrap broker of ${l.target}`, broker: (l) => `broker ${l.node} of ${l.target}` + at(l),
@@ -138,11 +85,11 @@ function showListeners(status) {
   };
   fill("listeners", status.listeners.map((l) => [
     l.name, leads[l.kind](l), l.listen, l.advertised + l.listen.slice(l.listen.lastIndexOf(":")),
-    [String(counts.get(l.name) || 0), "number"],
+    [String(l.connections), "number"], [String(l.waiting), l.waiting > 0 ? "number bad" : "number"],
   ]), "No listeners.");
 }
 
-function showStreams(status, seconds) {
+function showStreams(status, before, seconds) {
   const old = new Map((before ? before.streams : []).map((s) => [s.stream, s]));
   fill("streams", status.streams.map((s) => {
     const was = old.get(s.stream) || s;
@@ -151,8 +98,11 @@ function showStreams(status, seconds) {
       [bytes(s.bytes_up), "number"], [bytes(s.bytes_down), "number"],
       [`${bytes(rate(s.bytes_up, was.bytes_up, seconds))}/s`, "number"], [`${bytes(rate(s.bytes_down, was.bytes_down, seconds))}/s`, "number"],
     ];
-  }), "No program is connected.");
-  show("streams-more", status.streams_not_shown > 0 ? `${status.streams_not_shown} more connections are not shown.` : "");
+  }), status.waiting > 0 ? `${counted(status.waiting, "connection")} wait for a link.` : "No program is connected.");
+  const more = [];
+  if (status.streams_not_shown > 0) more.push(`${counted(status.streams_not_shown, "more connection")} not shown.`);
+  if (status.waiting > 0 && status.streams.length > 0) more.push(`${counted(status.waiting, "more connection")} waiting for a link.`);
+  show("streams-more", more.join(" "));
 }
 
 function showEvents(status) {
@@ -164,60 +114,28 @@ function showEvents(status) {
   }), "Nothing yet.");
 }
 
-function line(context, values, largest, width, height, color, dash) {
-  context.strokeStyle = color;
-  context.lineWidth = 2;
-  context.setLineDash(dash);
-  context.beginPath();
-  values.forEach((value, at) => {
-    const x = width * (SAMPLES - values.length + at + 1) / SAMPLES;
-    const y = height - 2 - (height - 6) * value / largest;
-    if (at === 0) context.moveTo(x, y); else context.lineTo(x, y);
-  });
-  context.stroke();
+function showGraphs(history) {
+  const down = column(history, "links").map((links) => links === 0);
+  const whole = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1));
+  graph("graph", [{ name: "up", color: "--up", values: column(history, "bytes_up") },
+    { name: "down", color: "--down", dash: [6, 3], values: column(history, "bytes_down") }],
+  { least: 1000, format: (value) => `${bytes(value)}/s`, down });
+  graph("graph-rtt", [{ name: "round trip", color: "--up", values: column(history, "rtt_us").map((us) => us || null) }],
+    { least: 100, format: (us) => (us === 0 ? "0" : duration(us)), down });
+  graph("graph-connections", [{ name: "connections", color: "--up", values: column(history, "streams") },
+    { name: "waiting", color: "--down", dash: [6, 3], values: column(history, "waiting") }], { least: 2, format: whole, down });
 }
 
-function draw() {
-  const canvas = byId("graph");
-  const scale = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  canvas.width = width * scale;
-  canvas.height = height * scale;
-  const context = canvas.getContext("2d");
-  const colors = getComputedStyle(document.documentElement);
-  context.scale(scale, scale);
-  context.strokeStyle = colors.getPropertyValue("--line");
-  for (let i = 0; i <= 4; i++) {
-    context.beginPath();
-    context.moveTo(0, 4 + (height - 6) * i / 4);
-    context.lineTo(width, 4 + (height - 6) * i / 4);
-    context.stroke();
-  }
-  const largest = Math.max(1000, ...samples.flat());
-  line(context, samples.map((h) => h[0]), largest, width, height, colors.getPropertyValue("--up"), []);
-  line(context, samples.map((h) => h[1]), largest, width, height, colors.getPropertyValue("--down"), [7, 4]);
-  show("graph-scale", `the top of the graph is ${bytes(largest)}/s`);
-}
-
-async function update() {
-  try {
-    const answer = await fetch("/status.json", { cache: "no-store", signal: AbortSignal.timeout(5000) });
-    const status = await answer.json();
-    const seconds = before ? (status.now_ms - before.now_ms) / 1000 : 0;
-    showLink(status);
-    showFigures(status, seconds);
-    showLinks(status);
-    showListeners(status);
-    showStreams(status, seconds);
-    showEvents(status);
-    before = status;
-    draw();
-  } catch (error) {
-    byId("state").dataset.state = "gone";
-    show("state-text", STATES.gone);
-    show("state-more", "");
-  }
-  setTimeout(update, PERIOD_MS);
-}
-
-update();
+watch((status, before, seconds, history) => {
+  showLink(status);
+  showFigures(status, history);
+  showLinks(status);
+  showListeners(status);
+  showStreams(status, before, seconds);
+  showEvents(status);
+  showGraphs(history);
+}, () => {
+  byId("state").dataset.state = "gone";
+  show("state-text", STATES.gone);
+  show("state-more", "");
+});
