@@ -12,6 +12,9 @@
 
 enum { WAITING_MAX = 1024, LOOK_US = 1000 * 1000, OFFERS_SHOWN = 480 };
 
+/* Of listeners with TLS: a client's handshake takes milliseconds, on a slow machine a second. */
+enum { GREETINGS_MAX = 1024, GREETING_MS = 15 * 1000 };
+
 /*
  * How long a Kafka connection may be half closed without a byte moving, in seconds. A broker that
  * has closed one waits for nothing more; whether its client has read all before the end is only
@@ -138,7 +141,8 @@ static void open_stream_of_connection(struct local_connection *connection,
     log_debug(client->worker->log, "connection_opened",
               "A local connection goes through the tunnel",
               log_str("listener", connection->port->label), log_str("peer", connection->peer),
-              log_u64("stream", connection->id));
+              log_u64("stream", connection->id),
+              log_str("security", transport_protection(connection->transport)));
     /* The server connects meanwhile: what the program sends first travels with the request to open.
      */
     struct transport *transport = connection->transport;
@@ -221,32 +225,92 @@ static void on_waiting_timer(void *argument)
     arm_waiting_timer(client);
 }
 
+static bool may_wait_for_link(struct client *client)
+{
+    if (waiting_count(client) >= WAITING_MAX)
+        look_who_waits(client);
+    return waiting_count(client) < WAITING_MAX;
+}
+
+/* Into the tunnel, or to those that wait for it; or it ends here. */
+static void admit_connection(struct local_connection *connection)
+{
+    struct client *client = connection->client;
+    struct mux_session *session = uplink_session(client->uplink);
+
+    if (!session && !may_wait_for_link(client)) {
+        connection_free(connection);
+        return;
+    }
+    list_append(&client->waiting, &connection->node);
+    if (session)
+        open_stream_of_connection(connection, session);
+    else
+        arm_waiting_timer(client);
+}
+
+static void on_greeted(void *context, void *guest, struct transport *transport)
+{
+    struct local_connection *connection = guest;
+
+    (void)context;
+    connection->transport = transport;
+    admit_connection(connection);
+}
+
+static void on_dismissed(void *context, void *guest)
+{
+    (void)context;
+    connection_free(guest);
+}
+
+static const struct greeter_owner greeter_owner = {.greeted = on_greeted,
+                                                   .dismissed = on_dismissed};
+
+/* What a raw target gets may be TLS already, and its server may speak first: only clients of Kafka
+ * are asked what they speak, and only where there is a choice. */
+static enum listener_security security_of(const struct client *client, const struct port *port)
+{
+    return client->listener_tls && port->kind != MUX_TARGET_TCP
+               ? listener_security_at(client->options->listener_tls_mode, port->host)
+               : LISTENER_PLAIN;
+}
+
+static void greet_connection(struct local_connection *connection, const struct socket_address *peer,
+                             enum listener_security security)
+{
+    struct client *client = connection->client;
+    const struct greeter_guest guest = {
+        .transport = connection->transport,
+        .peer = peer,
+        .security = security,
+        .tls = listener_tls_context(client->listener_tls, security),
+        .label = connection->port->label,
+        .connection = connection,
+    };
+
+    connection->transport = NULL;
+    greeter_adopt(client->greeter, &guest);
+}
+
 static void on_client_accept(void *context, struct port *port, int fd,
                              const struct socket_address *peer)
 {
     struct client *client = context;
-    struct mux_session *session = uplink_session(client->uplink);
-    struct local_connection *connection;
+    enum listener_security security = security_of(client, port);
+    struct local_connection *connection = memory_new(sizeof *connection);
 
-    if (!session && waiting_count(client) >= WAITING_MAX) {
-        look_who_waits(client);
-        if (waiting_count(client) >= WAITING_MAX) {
-            socket_reset(fd);
-            return;
-        }
-    }
-    connection = memory_new(sizeof *connection);
     connection->client = client;
     connection->port = port;
     port_begin(port);
     connection->transport = transport_new(fd);
     connection->accepted_us = clock_now_us();
     socket_format(peer, connection->peer);
-    list_append(&client->waiting, &connection->node);
-    if (session)
-        open_stream_of_connection(connection, session);
+    list_init(&connection->node);
+    if (security == LISTENER_PLAIN)
+        admit_connection(connection);
     else
-        arm_waiting_timer(client);
+        greet_connection(connection, peer, security);
 }
 
 /* ---- the server's word */
@@ -515,6 +579,49 @@ static const struct uplink_owner uplink_owner = {.message = on_client_message,
 
 /* ---- life */
 
+/* Whoever serves a network should know what goes through it. */
+static void say_security(const struct client *client)
+{
+    const struct options *options = client->options;
+
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        const struct address_named *cluster = &options->clusters[i];
+        struct socket_address address;
+        if (!socket_parse(cluster->address.host, cluster->address.port, &address) ||
+            socket_is_loopback(&address))
+            continue;
+        if (options->listener_tls_mode == LISTENER_TLS_AUTO)
+            log_info(client->worker->log, "listener_tls_required",
+                     "A listener beyond loopback takes only TLS; --listener-tls optional also lets "
+                     "plaintext in",
+                     log_str("name", cluster->name), log_str("address", cluster->address.host));
+        else if (options->listener_tls == LISTENER_TLS_UNSET)
+            log_warning(client->worker->log, "listener_in_clear",
+                        "A listener beyond loopback takes Kafka's connections, passwords included, "
+                        "unencrypted: --listener-tls auto changes that; --listener-tls off says "
+                        "that it is meant, as in a pod or a container network of your own",
+                        log_str("name", cluster->name), log_str("address", cluster->address.host));
+    }
+}
+
+/* true: so are those that have no TLS. */
+static bool open_listener_tls(struct client *client, char *error, size_t size)
+{
+    static const struct greeter_settings greeting = {.max = GREETINGS_MAX,
+                                                     .timeout_ms = GREETING_MS};
+    const struct options *options = client->options;
+    const struct listener_tls_settings settings = options_listener_tls(options);
+
+    say_security(client);
+    if (options->listener_tls_mode == LISTENER_TLS_OFF || options->cluster_count == 0)
+        return true;
+    client->listener_tls = listener_tls_new(client->worker, &settings, error, size);
+    if (!client->listener_tls)
+        return false;
+    client->greeter = greeter_new(client->worker, &greeting, &greeter_owner, client);
+    return true;
+}
+
 static bool open_ports(struct client *client, char *error, size_t size)
 {
     const struct options *options = client->options;
@@ -547,6 +654,8 @@ enum program_start client_open(struct client *client, const struct program_conte
     client->terminal = terminal_new(worker, options);
     client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);
     if (!client->uplink)
+        return PROGRAM_USAGE;
+    if (!open_listener_tls(client, error, size))
         return PROGRAM_USAGE;
     if (!open_ports(client, error, size))
         return PROGRAM_FAILED;
@@ -581,6 +690,7 @@ int client_exit_code(const struct client *client)
 void client_reload(struct client *client, struct reload *reload)
 {
     uplink_reload(client->uplink, reload);
+    listener_tls_reload(client->listener_tls, reload);
 }
 
 void client_leave(struct client *client)
@@ -592,6 +702,7 @@ void client_drain(struct client *client)
 {
     terminal_quiet(client->terminal);
     ports_close(&client->ports);
+    greeter_clear(client->greeter);
     drop_waiting(client);
     uplink_drain(client->uplink);
 }
@@ -609,8 +720,10 @@ bool client_stopped(const struct client *client)
 void client_free(struct client *client)
 {
     uplink_free(client->uplink);
+    greeter_free(client->greeter);
     drop_waiting(client);
     ports_clear(&client->ports);
+    listener_tls_free(client->listener_tls);
     timer_free(client->waiting_timer);
     run_free(client->run);
     terminal_free(client->terminal);

@@ -3,6 +3,7 @@
 
 #include "io/timer.h"
 #include "kafka/peek.h"
+#include "listeners/greeter.h"
 #include "listeners/ports.h"
 #include "monitoring/telemetry.h"
 #include "options.h"
@@ -18,6 +19,8 @@ struct client {
     const struct options *options;
     struct telemetry *telemetry;
     struct ports ports;
+    struct listener_tls *listener_tls; /* NULL: the listeners take bytes as they are */
+    struct greeter *greeter;           /* of connections that may be TLS; NULL: as above */
     struct uplink *uplink;
     struct run *run;           /* NULL: there is no command to run */
     struct terminal *terminal; /* NULL: nobody watches */
@@ -34,7 +37,7 @@ struct local_connection {
     struct client *client;
     struct port *port;
     struct relay *relay;         /* NULL while it waits for the link */
-    struct transport *transport; /* NULL when the relay has it */
+    struct transport *transport; /* NULL when the relay or the greeter has it */
     uint64_t accepted_us;
     size_t target; /* in METRICS_TARGET */
     uint32_t id;

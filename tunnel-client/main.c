@@ -1,6 +1,7 @@
 /* tunnel-client: joins its options, commands and the client to what every program does. */
 #include "credentials/credential_options.h"
 #include "doctor/doctor.h"
+#include "listener_ca.h"
 #include "program/program.h"
 #include "status/status.h"
 #include "wait.h"
@@ -16,7 +17,8 @@ static bool check_client_options(void *options, char *error, size_t size)
     struct options *given = options;
 
     return options_check(given, error, size) &&
-           (given->call.command == COMMAND_WAIT || credential_options_check(given, error, size));
+           (given->call.command == COMMAND_WAIT || given->call.command == COMMAND_LISTENER_CA ||
+            credential_options_check(given, error, size));
 }
 
 static bool instead(const void *options, struct worker *worker, int *exit_code)
@@ -29,6 +31,9 @@ static bool instead(const void *options, struct worker *worker, int *exit_code)
         return true;
     case COMMAND_DOCTOR:
         *exit_code = doctor_run(worker, given);
+        return true;
+    case COMMAND_LISTENER_CA:
+        *exit_code = listener_ca_print(given);
         return true;
     default:
         return false;

@@ -16,6 +16,11 @@
 
 static const char *const auth_schemes[] = {"auto", "snowflake", "bearer", NULL};
 
+/* What the local CA is made for. */
+#define LISTENER_COMMANDS                                                                          \
+    (CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN) | CONFIG_WITH(COMMAND_DOCTOR) |          \
+     CONFIG_WITH(COMMAND_LISTENER_CA))
+
 static const struct config_option table[] = {
     {.name = "server",
      .metavar = "URL",
@@ -165,7 +170,8 @@ static const struct config_option table[] = {
      .brief = "where Kafka clients connect; 9092 here",
      .help = "Bootstrap listener for the cluster that the server calls NAME (kafka). The listener "
              "for node N is at PORT + 1 + N mod 1000 unless --node-ports says otherwise. Without "
-             "--kafka and --tcp it is 127.0.0.1:9092."},
+             "--kafka and --tcp it is 127.0.0.1:9092.",
+     .commands = LISTENER_COMMANDS},
     {.name = "tcp",
      .metavar = "NAME=[ADDR:]PORT",
      .kind = CONFIG_LIST,
@@ -191,7 +197,63 @@ static const struct config_option table[] = {
      .group = "Local listeners",
      .help =
          "The host name that Kafka clients get for brokers, if it is not the listeners' address: "
-         "the container's name, for a sidecar. An IPv6 address with or without brackets."},
+         "the container's name, for a sidecar. An IPv6 address with or without brackets.",
+     .commands = LISTENER_COMMANDS},
+    {.name = "listener-tls",
+     .metavar = "default|off|auto|optional|required",
+     .kind = CONFIG_ENUM,
+     .offset = offsetof(struct options, listener_tls),
+     .group = "Local listeners",
+     .help =
+         "TLS on the listeners for Kafka, for clients set to SSL or SASL_SSL. optional takes TLS "
+         "and plaintext on the same port, required only TLS; auto is optional on loopback and "
+         "required on other addresses. Without --listener-tls-cert, the certificate comes from a "
+         "local CA, which is made once; `tunnel-client listener-ca` says how clients trust it. "
+         "default is auto with --listener-tls-cert, and off without. Raw targets (--tcp) are not "
+         "concerned.",
+     .default_value = "default",
+     .values = listener_tls_modes},
+    {.name = "listener-tls-cert",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, listener_tls_cert),
+     .group = "Local listeners",
+     .help = "Certificate chain (PEM) of the listeners for Kafka, instead of the local CA's. Read "
+             "again when it changes.",
+     .commands = LISTENER_COMMANDS},
+    {.name = "listener-tls-key",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, listener_tls_key),
+     .group = "Local listeners",
+     .help = "Private key (PEM) of --listener-tls-cert; it may be encrypted."},
+    SHARED_PASSPHRASE_OPTIONS(struct options, "listener-tls-key", listener_tls_key,
+                              "Local listeners"),
+    {.name = "listener-client-ca",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, listener_client_ca),
+     .group = "Local listeners",
+     .help = "CA certificates (PEM) for clients' certificates. Where TLS is required, clients must "
+             "show one that these CAs have signed; where it is optional, one that is shown must be "
+             "such. Read again when it changes."},
+    {.name = "listener-name",
+     .metavar = "HOST",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, listener_name),
+     .group = "Local listeners",
+     .help = "Another host name or IP address by which clients reach the listeners, for the local "
+             "CA's certificates. They always name localhost, 127.0.0.1, ::1, --advertise and the "
+             "addresses that are listened on.",
+     .commands = LISTENER_COMMANDS},
+    {.name = "state-dir",
+     .metavar = "DIR",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, state_dir),
+     .group = "Local listeners",
+     .help = "Where the local CA is kept. By default $STATE_DIRECTORY (systemd), "
+             "$XDG_STATE_HOME/kafka-tunnel or ~/.local/state/kafka-tunnel.",
+     .commands = LISTENER_COMMANDS},
     {.name = "connect-wait",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -308,6 +370,12 @@ static const struct config_command commands[] = {
                       "proxy, 14 tls, 15 http, 16 auth, 17 upgrade, 18 tunnel, 19 server, 20 "
                       "broker, 21 kafka, 22 target, 23 listener.",
               .defaults = doctor_defaults},
+    [COMMAND_LISTENER_CA -
+        1] = {.name = "listener-ca",
+              .brief = "print the CA of --listener-tls, and how clients trust it",
+              .help = "Print the local CA of --listener-tls, as PEM with comments that say how "
+                      "clients of each family trust it. Makes it if there is none yet.",
+              .own_options_only = true},
 };
 
 const struct config_program options_program = {
@@ -550,10 +618,123 @@ static bool check_client_congestion(const struct options *options, char *error, 
            fail_client_option(error, size, "congestion-control", name, why);
 }
 
+/* ---- TLS on the listeners */
+
+static void choose_listener_tls(struct options *options)
+{
+    options->listener_tls_mode = (enum listener_tls_mode)options->listener_tls;
+    if (options->listener_tls == LISTENER_TLS_UNSET)
+        options->listener_tls_mode =
+            options->listener_tls_cert ? LISTENER_TLS_AUTO : LISTENER_TLS_OFF;
+}
+
+/* What is given must have an effect. */
+static bool check_listener_tls(const struct options *options, char *error, size_t size)
+{
+    const char *idle = options->listener_client_ca        ? "listener-client-ca"
+                       : options->listener_name.count > 0 ? "listener-name"
+                                                          : NULL;
+
+    if ((options->listener_tls_cert == NULL) != (options->listener_tls_key == NULL)) {
+        snprintf(error, size, "--listener-tls-cert and --listener-tls-key must be used together");
+        return false;
+    }
+    if (!shared_check_passphrase("listener-tls-key", options->listener_tls_key,
+                                 options->listener_tls_key_passphrase,
+                                 options->listener_tls_key_passphrase_file, error, size))
+        return false;
+    if (options->listener_tls == LISTENER_TLS_UNSET && !options->listener_tls_cert && idle) {
+        snprintf(error, size, "--%s has no effect without --listener-tls (or --listener-tls-cert)",
+                 idle);
+        return false;
+    }
+    return true;
+}
+
+static void add_listener_host(struct options *options, const char *host)
+{
+    char *copy = options->listener_hosts[options->listener_name_count];
+
+    address_host_undotted(host, copy);
+    options->listener_names[options->listener_name_count++] = copy;
+}
+
+/* Whoever listens everywhere is known by no address in particular. */
+static bool is_particular(const char *host)
+{
+    return strcmp(host, "0.0.0.0") != 0 && strcmp(host, "::") != 0;
+}
+
+static bool name_listeners(struct options *options, char *error, size_t size)
+{
+    size_t most = options->cluster_count + options->listener_name.count + 1;
+    char host[ADDRESS_HOST_MAX + 1];
+
+    options->listener_hosts = memory_new_array(most, sizeof *options->listener_hosts);
+    options->listener_names = memory_new_array(most, sizeof *options->listener_names);
+    if (options->advertise_host[0])
+        add_listener_host(options, options->advertise_host);
+    for (size_t i = 0; i < options->cluster_count; i++)
+        if (is_particular(options->clusters[i].address.host))
+            add_listener_host(options, options->clusters[i].address.host);
+    for (size_t i = 0; i < options->listener_name.count; i++) {
+        const char *given = options->listener_name.items[i];
+        const char *why = address_parse_told_host(given, host);
+        if (why)
+            return fail_client_option(error, size, "listener-name", given, why);
+        add_listener_host(options, host);
+    }
+    return true;
+}
+
+struct listener_tls_settings options_listener_tls(const struct options *options)
+{
+    return (struct listener_tls_settings){
+        .mode = options->listener_tls_mode,
+        .files = {.cert_option = "listener-tls-cert",
+                  .cert_file = options->listener_tls_cert,
+                  .key_option = "listener-tls-key",
+                  .key_file = options->listener_tls_key,
+                  .passphrase_file = options->listener_tls_key_passphrase_file,
+                  .passphrase = options->listener_tls_key_passphrase,
+                  .ca_option = "listener-client-ca",
+                  .ca_file = options->listener_client_ca},
+        .state_directory = options->state_dir,
+        .names = {options->listener_names, options->listener_name_count},
+    };
+}
+
+static void default_to_one_cluster(struct options *options)
+{
+    if (options->cluster_count + options->target_count > 0)
+        return;
+    address_parse_named_listen("9092", ADDRESS_DEFAULT_CLUSTER,
+                               &options->clusters[options->cluster_count++]);
+}
+
+/* The command listener-ca has no server. */
+static bool check_local_ca(struct options *options, char *error, size_t size)
+{
+    if (options->listener_tls_cert) {
+        snprintf(error, size,
+                 "--listener-tls-cert %s: the listeners use this certificate and no local CA; "
+                 "clients must trust the CA that has issued it",
+                 options->listener_tls_cert);
+        return false;
+    }
+    if (!parse_listeners("kafka", &options->kafka, ADDRESS_DEFAULT_CLUSTER, &options->clusters,
+                         &options->cluster_count, error, size))
+        return false;
+    default_to_one_cluster(options);
+    return parse_advertise(options, error, size) && name_listeners(options, error, size);
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
     if (options->call.command == COMMAND_WAIT)
         return check_wait(options, error, size);
+    if (options->call.command == COMMAND_LISTENER_CA)
+        return check_local_ca(options, error, size);
     const char *why = url_parse(options->server, &options->url);
     if (why) {
         /* The URL may hold a password: it is not repeated. */
@@ -565,16 +746,15 @@ bool options_check(struct options *options, char *error, size_t size)
         !parse_listeners("tcp", &options->tcp, NULL, &options->targets, &options->target_count,
                          error, size))
         return false;
-    if (options->cluster_count + options->target_count == 0) {
-        struct address_named *only = &options->clusters[options->cluster_count++];
-        address_parse_named_listen("9092", ADDRESS_DEFAULT_CLUSTER, only);
-    }
+    default_to_one_cluster(options);
+    choose_listener_tls(options);
     if (options->call.command == COMMAND_RUN &&
         (!check_variables("kafka", options->clusters, options->cluster_count, "BOOTSTRAP_SERVERS",
                           error, size) ||
          !check_variables("tcp", options->targets, options->target_count, "ADDRESS", error, size)))
         return false;
     return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
+           check_listener_tls(options, error, size) && name_listeners(options, error, size) &&
            check_resolve(options, error, size) && check_status(options, error, size) &&
            check_client_congestion(options, error, size);
 }
@@ -590,4 +770,6 @@ void options_free(struct options *options)
     free(options->clusters);
     free(options->cluster_ports);
     free(options->targets);
+    free(options->listener_hosts);
+    free(options->listener_names);
 }

@@ -5,11 +5,12 @@
 #include "config/shared.h"
 #include "config/url.h"
 #include "io/socket.h"
+#include "listeners/listener_tls.h"
 
 enum auth_scheme { AUTH_AUTO, AUTH_SNOWFLAKE, AUTH_BEARER };
 
 /* As config_call counts them, in the order of the table in options.c. */
-enum command { COMMAND_NONE, COMMAND_RUN, COMMAND_WAIT, COMMAND_DOCTOR };
+enum command { COMMAND_NONE, COMMAND_RUN, COMMAND_WAIT, COMMAND_DOCTOR, COMMAND_LISTENER_CA };
 
 struct options {
     struct config_call call;
@@ -18,6 +19,14 @@ struct options {
     struct config_list tcp;
     struct config_list node_ports;
     const char *advertise;
+    int listener_tls; /* enum listener_tls_mode */
+    const char *listener_tls_cert;
+    const char *listener_tls_key;
+    const char *listener_tls_key_passphrase_file;
+    const char *listener_tls_key_passphrase;
+    const char *listener_client_ca;
+    struct config_list listener_name;
+    const char *state_dir;
     const char *ca;
     const char *proxy;
     struct config_list resolve;
@@ -57,6 +66,10 @@ struct options {
     struct address wait_address;               /* of --status, for the command wait */
     char advertise_host[ADDRESS_HOST_MAX + 1]; /* "": none */
     struct socket_address status_address;      /* of --status, if that is given */
+    enum listener_tls_mode listener_tls_mode;  /* never unset */
+    char (*listener_hosts)[ADDRESS_HOST_MAX + 1];
+    const char **listener_names; /* listener_hosts: what the local CA vouches for beside loopback */
+    size_t listener_name_count;
 };
 
 extern const struct config_program options_program;
@@ -74,4 +87,6 @@ bool options_is_secret(const char *entry);
 void options_variable(const char *name, const char *suffix, char out[OPTIONS_VARIABLE_MAX]);
 /* Whether a token is shown to the server. */
 bool options_has_token(const struct options *options);
+/* What the listeners for Kafka need for TLS; of use unless listener_tls_mode is off. */
+struct listener_tls_settings options_listener_tls(const struct options *options);
 void options_free(struct options *options);

@@ -40,7 +40,7 @@ const char *kafka_sniff_client_advice(enum kafka_sniff sniffed)
     case KAFKA_SNIFF_TLS_ALERT:
         return "this listener speaks plaintext Kafka, but the client tried TLS: set its "
                "security.protocol to PLAINTEXT, or to SASL_PLAINTEXT if it logs in (the tunnel "
-               "itself is encrypted)";
+               "itself is encrypted), or start tunnel-client with --listener-tls auto";
     case KAFKA_SNIFF_HTTP:
         return "this listener speaks Kafka, but the client sent HTTP: for a Schema Registry or a "
                "Connect REST service use a --tcp listener";

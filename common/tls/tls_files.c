@@ -336,17 +336,20 @@ static void forbid_resumption(SSL_CTX *context)
     SSL_CTX_set_max_early_data(context, 0);
 }
 
-static void demand_certificate(SSL_CTX *context, const struct tls_material *material)
+/* demands: else a client may show none. */
+static void ask_for_certificate(SSL_CTX *context, const struct tls_material *material, bool demands)
 {
     trust(context, material);
     /* Which of its certificates a client shows may depend on this list. */
     for (int i = 0; i < sk_X509_num(material->authorities); i++)
         if (SSL_CTX_add_client_CA(context, sk_X509_value(material->authorities, i)) != 1)
             abort();
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (demands ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       NULL);
 }
 
-SSL_CTX *tls_server_context(const struct tls_material *material, struct tls_error *error)
+SSL_CTX *tls_listener_context(const struct tls_material *material, bool demands,
+                              struct tls_error *error)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 
@@ -354,11 +357,19 @@ SSL_CTX *tls_server_context(const struct tls_material *material, struct tls_erro
         abort();
     tls_harden(context);
     forbid_resumption(context);
-    SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
     if (material->authorities)
-        demand_certificate(context, material);
+        ask_for_certificate(context, material, demands);
     if (use_identity(context, material, error))
         return context;
     SSL_CTX_free(context);
     return NULL;
+}
+
+SSL_CTX *tls_server_context(const struct tls_material *material, struct tls_error *error)
+{
+    SSL_CTX *context = tls_listener_context(material, true, error);
+
+    if (context)
+        SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
+    return context;
 }

@@ -53,6 +53,14 @@ bool tls_material_same_authorities(const struct tls_material *a, const struct tl
 SSL_CTX *tls_server_context(const struct tls_material *material, struct tls_error *error);
 
 /*
+ * The same for a port that clients of another protocol than HTTP dial: ALPN is left alone. A client
+ * that shows a certificate must show one that one of the material's authorities has signed, if it
+ * has any; demands: each client must show one then.
+ */
+SSL_CTX *tls_listener_context(const struct tls_material *material, bool demands,
+                              struct tls_error *error);
+
+/*
  * A client's context: trusts the system's CAs and the material's, and shows its certificate if
  * shows_certificate. NULL: see error.
  */

@@ -33,7 +33,7 @@ def faults(program, *command):
 
 
 def main(client, server):
-    found = [f"{' '.join(words)}: {fault}" for words in ([client], [client, "run"], [client, "wait"], [client, "doctor"], [server])
+    found = [f"{' '.join(words)}: {fault}" for words in ([client], [client, "run"], [client, "wait"], [client, "doctor"], [client, "listener-ca"], [server])
              for fault in faults(*words)]
     print("\n".join(found))
     return len(found) > 0
