@@ -7,7 +7,6 @@ class KafkaTunnelClient < Formula
   sha256 "0000000000000000000000000000000000000000000000000000000000000000"
   license "Apache-2.0"
 
-  depends_on "cmocka" => :build
   depends_on "meson" => :build
   depends_on "ninja" => :build
   depends_on "pkgconf" => :build
@@ -18,11 +17,9 @@ class KafkaTunnelClient < Formula
   uses_from_macos "python" => :build
 
   def install
-    system "meson", "setup", "build", "-Dsystemd_unit_dir=", *std_meson_args
+    system "meson", "setup", "build", "-Dserver=false", "-Dtests=false", "-Dsystemd_unit_dir=", *std_meson_args
     system "meson", "compile", "-C", "build", "--verbose"
     system "meson", "install", "-C", "build"
-    # The server belongs where the brokers are.
-    rm_r [bin/"tunnel-server", man1/"tunnel-server.1", zsh_completion/"_tunnel-server", bash_completion/"tunnel-server"]
   end
 
   service do
