@@ -33,6 +33,7 @@ OTHERS = {
     "--name", "--no-name",  # docs/configuration.md speaks of options in general
     "--platform", "--build-arg",  # docker build
     "--env-file",  # docker run
+    "--omit",  # npm install
 }
 # (document, heading): commands that a script takes from there and runs.
 RUN_BY = {
