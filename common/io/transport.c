@@ -685,7 +685,7 @@ static int commit_plain(struct transport *transport, const struct iovec *spans, 
 
 /* ---- TLS */
 
-static int encrypt(struct transport *transport, const uint8_t *bytes, size_t size)
+static int encrypt_bytes(struct transport *transport, const uint8_t *bytes, size_t size)
 {
     clear_errors();
     while (size > 0) {
@@ -781,7 +781,7 @@ static long write_tls(struct transport *transport, const struct iovec *spans, si
     do {
         while (reader.count > 0 && has_record_room(transport)) {
             struct iovec record = next_record(&reader, gathered);
-            if (encrypt(transport, record.iov_base, record.iov_len) != 0)
+            if (encrypt_bytes(transport, record.iov_base, record.iov_len) != 0)
                 return TRANSPORT_ERROR;
             taken += record.iov_len;
         }
@@ -804,7 +804,7 @@ static int commit_tls(struct transport *transport, const struct iovec *spans, si
 
     while (reader.count > 0) {
         struct iovec record = full_record(&reader, gathered);
-        if (encrypt(transport, record.iov_base, record.iov_len) != 0)
+        if (encrypt_bytes(transport, record.iov_base, record.iov_len) != 0)
             return TRANSPORT_ERROR;
     }
     return 0;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 
 /* Each connection takes a descriptor at both ends; the soft limit is often far below the hard one.
  */
