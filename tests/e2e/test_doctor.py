@@ -413,6 +413,18 @@ def test_everything_works(patient, figure):
     figure("took", f"{done.seconds:.2f} s")
 
 
+def test_ports_that_the_system_will_choose(patient):
+    """With --kafka 0 nobody knows them yet: the doctor names none."""
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    url = patient.server(kafka=broker.address)
+    done = patient.doctor(url, "--kafka", "0")
+    assert done.returncode == 0 and "Kafka clients find it at a port that is free then" in done.stdout, done.stdout
+    first = wait.quiet_ports(3)
+    done = patient.doctor(url, "--kafka", "0", "--node-ports", first)
+    assert f"Kafka clients find it at 127.0.0.1:{first + 1}" in done.stdout, done.stdout
+
+
 def test_beside_a_client_that_runs(patient):
     """It opens no port, and recognizes its own kind."""
     broker = patient.use(fakes.Broker())

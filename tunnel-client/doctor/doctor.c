@@ -337,6 +337,14 @@ static void tell_of_unusable(struct doctor *doctor)
                       cluster_name(doctor), (unsigned)unusable);
 }
 
+/* Whether the system will choose where the cluster's brokers are found: near a bootstrap listener
+ * with port 0. */
+static bool are_ports_free_ones(const struct doctor *doctor)
+{
+    return doctor->listeners[doctor->cluster].port == 0 &&
+           doctor->options->cluster_ports[doctor->cluster].first == 0;
+}
+
 /* The answer is whole. */
 static void question_answered(struct doctor *doctor, const struct kafka_bootstrap_apis *apis)
 {
@@ -369,7 +377,7 @@ static void question_answered(struct doctor *doctor, const struct kafka_bootstra
         diagnosis_add(diagnosis, LAYER_BROKER, VERDICT_OK, took_us,
                       "broker %d of %s%s%s answers; Kafka clients find it at %s", (int)node->id,
                       cluster_name(doctor), node->broker[0] ? ", at " : "", node->broker,
-                      node->local);
+                      are_ports_free_ones(doctor) ? "a port that is free then" : node->local);
         doctor->node++;
     }
     end_stream(doctor);
