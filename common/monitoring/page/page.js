@@ -30,6 +30,7 @@ function span(ms) {
 
 function duration(us) {
   if (us === 0) return "–";
+  if (us >= 1e6) return `${(us / 1e6).toFixed(1)} s`;
   return us < 1000 ? `${us} µs` : us < 100000 ? `${(us / 1000).toFixed(1)} ms` : `${Math.round(us / 1000)} ms`;
 }
 
