@@ -307,7 +307,10 @@ static void on_client_accept(void *context, struct port *port, int fd,
     connection->accepted_us = clock_now_us();
     socket_format(peer, connection->peer);
     list_init(&connection->node);
-    if (security == LISTENER_PLAIN)
+    if (!allowed_users_admit(client->allowed_users, fd, client->worker->log, port->label,
+                             connection->peer))
+        connection_free(connection);
+    else if (security == LISTENER_PLAIN)
         admit_connection(connection);
     else
         greet_connection(connection, peer, security);
@@ -655,7 +658,8 @@ enum program_start client_open(struct client *client, const struct program_conte
     client->uplink = uplink_new(worker, options, &uplink_owner, client, error, size);
     if (!client->uplink)
         return PROGRAM_USAGE;
-    if (!open_listener_tls(client, error, size))
+    if (!open_listener_tls(client, error, size) ||
+        !allowed_users_new(&options->allow_users, &client->allowed_users, error, size))
         return PROGRAM_USAGE;
     if (!open_ports(client, error, size))
         return PROGRAM_FAILED;
@@ -724,6 +728,7 @@ void client_free(struct client *client)
     drop_waiting(client);
     ports_clear(&client->ports);
     listener_tls_free(client->listener_tls);
+    allowed_users_free(client->allowed_users);
     timer_free(client->waiting_timer);
     run_free(client->run);
     terminal_free(client->terminal);

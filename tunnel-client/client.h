@@ -3,6 +3,7 @@
 
 #include "io/timer.h"
 #include "kafka/peek.h"
+#include "listeners/allowed_users.h"
 #include "listeners/greeter.h"
 #include "listeners/ports.h"
 #include "monitoring/telemetry.h"
@@ -19,8 +20,9 @@ struct client {
     const struct options *options;
     struct telemetry *telemetry;
     struct ports ports;
-    struct listener_tls *listener_tls; /* NULL: the listeners take bytes as they are */
-    struct greeter *greeter;           /* of connections that may be TLS; NULL: as above */
+    struct allowed_users *allowed_users; /* NULL: all of this machine */
+    struct listener_tls *listener_tls;   /* NULL: the listeners take bytes as they are */
+    struct greeter *greeter;             /* of connections that may be TLS; NULL: as above */
     struct uplink *uplink;
     struct run *run;           /* NULL: there is no command to run */
     struct terminal *terminal; /* NULL: nobody watches */

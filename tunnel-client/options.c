@@ -254,6 +254,15 @@ static const struct config_option table[] = {
      .help = "Where the local CA is kept. By default $STATE_DIRECTORY (systemd), "
              "$XDG_STATE_HOME/kafka-tunnel or ~/.local/state/kafka-tunnel.",
      .commands = LISTENER_COMMANDS},
+    {.name = "allow-users",
+     .metavar = "me|NAME|any",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, allow_users),
+     .group = "Local listeners",
+     .help = "Users of this machine, by name or number, who may use the listeners; me is the one "
+             "that tunnel-client runs as. Connections of others are reset, and so are those from "
+             "other machines, containers and network namespaces, whose user nobody knows. any "
+             "allows all, and is the default. Linux only."},
     {.name = "connect-wait",
      .metavar = "S",
      .kind = CONFIG_DURATION,

@@ -27,6 +27,7 @@ struct options {
     const char *listener_client_ca;
     struct config_list listener_name;
     const char *state_dir;
+    struct config_list allow_users;
     const char *ca;
     const char *proxy;
     struct config_list resolve;
