@@ -276,7 +276,8 @@ static void report_lost(struct log *log)
         log->lost = lost;
 }
 
-void log_write_out(struct log *log)
+/* The lock is held. */
+static void write_gathered(struct log *log)
 {
     struct log_gathered *gathered = &log->gathered;
 
@@ -298,11 +299,20 @@ void log_write_out(struct log *log)
         report_lost(log);
 }
 
+void log_write_out(struct log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    write_gathered(log);
+    pthread_mutex_unlock(&log->lock);
+}
+
 void log_gather(struct log *log, void (*ask)(void *context), void *context)
 {
-    log_write_out(log);
+    pthread_mutex_lock(&log->lock);
+    write_gathered(log);
     log->gathered.ask = ask;
     log->gathered.context = context;
+    pthread_mutex_unlock(&log->lock);
 }
 
 /* A sink gets line by line. */
@@ -320,13 +330,13 @@ static void emit(struct log *log, uint64_t now_us, enum log_level level, const c
 
     format_line(&line, log, now_us, level, event, message, fields, count);
     if (line.size > sizeof gathered->bytes - gathered->size)
-        log_write_out(log);
+        write_gathered(log);
     bool first = gathered->size == 0;
     memcpy(gathered->bytes + gathered->size, line.bytes, line.size);
     gathered->size += line.size;
     gathered->lines[level]++;
     if (!may_wait(log, level))
-        log_write_out(log);
+        write_gathered(log);
     else if (first)
         gathered->ask(gathered->context);
 }
@@ -425,6 +435,7 @@ void log_init(struct log *log, const struct log_settings *settings)
         log->settings.burst = LOG_DEFAULT_BURST;
     if (log->settings.interval_us == 0)
         log->settings.interval_us = LOG_DEFAULT_INTERVAL_US;
+    pthread_mutex_init(&log->lock, NULL);
 }
 
 /* What goes wrong is counted whatever is written. Event names are literals of the program: few. */
@@ -448,34 +459,41 @@ void log_event(struct log *log, enum log_level level, const char *event, const c
                const struct log_field *fields, size_t count)
 {
     assert(is_key(event));
+    if (level > LOG_LEVEL_WARNING && !log_enabled(log, level))
+        return;
+    pthread_mutex_lock(&log->lock);
     if (level <= LOG_LEVEL_WARNING)
         count_problem(log, event);
-    if (!log_enabled(log, level))
-        return;
-
-    uint64_t now_us = log->settings.now_us(log->settings.now_context);
-    if (!rate_suppresses(log, event, level, now_us))
+    uint64_t now_us =
+        log_enabled(log, level) ? log->settings.now_us(log->settings.now_context) : 0;
+    if (log_enabled(log, level) && !rate_suppresses(log, event, level, now_us))
         emit(log, now_us, level, event, message, fields, count);
+    pthread_mutex_unlock(&log->lock);
 }
 
 void log_always(struct log *log, const char *event, const char *message,
                 const struct log_field *fields, size_t count)
 {
     assert(is_key(event));
-    if (log_enabled(log, LOG_LEVEL_INFO))
-        emit(log, log->settings.now_us(log->settings.now_context), LOG_LEVEL_INFO, event, message,
-             fields, count);
+    if (!log_enabled(log, LOG_LEVEL_INFO))
+        return;
+    pthread_mutex_lock(&log->lock);
+    emit(log, log->settings.now_us(log->settings.now_context), LOG_LEVEL_INFO, event, message,
+         fields, count);
+    pthread_mutex_unlock(&log->lock);
 }
 
 void log_flush(struct log *log)
 {
+    pthread_mutex_lock(&log->lock);
     uint64_t now_us = log->settings.now_us(log->settings.now_context);
 
     for (uint32_t i = 0; i < log->rates_size; i++) {
         if (log->rates[i].suppressed > 0)
             rate_restart(log, &log->rates[i], now_us);
     }
-    log_write_out(log);
+    write_gathered(log);
+    pthread_mutex_unlock(&log->lock);
 }
 
 struct log_field log_str(const char *key, const char *string)

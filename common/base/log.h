@@ -18,7 +18,8 @@
  * A peer's bytes cannot forge a line or steer a terminal: what base/printable.h keeps from people
  * is escaped; a line never exceeds LOG_LINE_MAX, and what was cut is marked.
  *
- * One object belongs to one thread. A write(2) has whole lines and at most LOG_LINE_MAX bytes, so
+ * Threads may share an object: lines are whole, their order is one, and so is the rate limit. A
+ * write(2) has whole lines and at most LOG_LINE_MAX bytes, so
  * that several processes may share a pipe. It has one line, unless somebody gathers them
  * (log_gather()). The program ignores SIGPIPE. The log does not fail its caller: a line that cannot
  * be written (reader stuck or gone) is dropped and counted, and the count is logged with the next
@@ -26,6 +27,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -114,7 +116,8 @@ struct log_second {
 };
 
 struct log {
-    struct log_settings settings;
+    struct log_settings settings; /* stay the same */
+    pthread_mutex_t lock;         /* of all that follows */
     struct log_second second; /* of the latest line */
     struct log_gathered gathered;
     struct log_counts counts;
@@ -177,7 +180,8 @@ void log_always(struct log *log, const char *event, const char *message,
 /*
  * From now on info lines may wait, some 4 KiB of them, for log_write_out(). For that, ask is called
  * with the first one. A warning or an error is written at once, behind what waits; so is each line
- * while debug is on, for it may be the last one before a crash. NULL: nothing waits any more.
+ * while debug is on, for it may be the last one before a crash. NULL: nothing waits any more. ask is
+ * called by whichever thread has something to say, and must not log.
  */
 void log_gather(struct log *log, void (*ask)(void *context), void *context);
 void log_write_out(struct log *log);

@@ -1,7 +1,10 @@
 /*
- * How much memory the streams of a worker may take, whatever peers do. One budget is shared by all
- * sessions of a worker; each belongs to a share of it (base/share.h), so that nobody takes
- * everybody's memory.
+ * How much memory the streams of a program may take, whatever peers do. One budget is shared by all
+ * sessions; each belongs to a share of it (base/share.h), so that nobody takes everybody's memory.
+ *
+ * Where a program has several workers, each has a budget that counts what its own sessions take,
+ * and a share for each of its holders; what may be taken is decided by the whole that they are
+ * part of: memory_share_join().
  *
  * A stream that is open is charged MUX_STREAM_FLOOR in each direction, so that it gets on however
  * little is left. Beyond that:
@@ -40,6 +43,7 @@ struct memory_budget {
 
 struct memory_share {
     struct memory_budget *budget;
+    struct memory_share *whole; /* the same holder's at all workers; NULL: this is all there is */
     struct holding receive;
     struct holding send;
 };
@@ -55,8 +59,27 @@ static inline void memory_share_init(struct memory_share *share, struct memory_b
     *share = (struct memory_share){.budget = budget};
 }
 
+/* From now on what whole's budget allows is what counts; nothing may be charged yet. The budget of
+ * the whole is shared by several threads (struct supply), and its give_way is not called: that of
+ * the part's budget is. */
+static inline void memory_share_join(struct memory_share *share, struct memory_share *whole)
+{
+    share->whole = whole;
+}
+
+/* The one that decides how much there is: the share itself, or the whole that it is part of. */
+static inline struct memory_share *memory_share_bound(struct memory_share *share)
+{
+    return share->whole ? share->whole : share;
+}
+
 /* Charges the share; what it is entitled to it gets, if need be from others. */
 bool memory_share_take(struct memory_share *share, enum memory_way way, uint64_t bytes);
+/* Charges what is held already: by so much, a read of each worker's at the most, all that is held for
+ * sending may exceed the total. */
+void memory_share_add(struct memory_share *share, enum memory_way way, uint64_t bytes);
 void memory_share_give(struct memory_share *share, enum memory_way way, uint64_t bytes);
 /* How many bytes more may be held for sending. */
 uint64_t memory_share_send_room(struct memory_share *share);
+/* How many bytes more may be promised to peers: growth takes half of the memory at the most. */
+uint64_t memory_share_growth_room(const struct memory_share *share);

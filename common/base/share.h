@@ -8,20 +8,37 @@
  * asks again.
  *
  * A holder counts as one while it holds something. Amounts are the caller's units.
+ *
+ * A supply that several threads take from is marked as shared: then amounts are added and taken in
+ * one step, and share_take() may be told no when another thread was faster. One that is not shared
+ * costs plain additions. Other threads may read either at any time.
  */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct supply {
     uint64_t total;
-    uint64_t used; /* by all holders */
-    uint64_t holders;
+    bool shared;           /* by several threads */
+    _Atomic uint64_t used; /* by all holders */
+    _Atomic uint64_t holders;
 };
 
 struct holding {
-    uint64_t used;
+    _Atomic uint64_t used;
 };
+
+static inline uint64_t share_used(const struct holding *holding)
+{
+    return atomic_load_explicit(&holding->used, memory_order_relaxed);
+}
+
+static inline uint64_t share_used_of(const struct supply *supply)
+{
+    return atomic_load_explicit(&supply->used, memory_order_relaxed);
+}
 
 enum share_answer {
     SHARE_GRANTED,  /* there is room: share_take() */
@@ -35,5 +52,8 @@ uint64_t share_part(const struct supply *supply, const struct holding *holding);
 uint64_t share_room(const struct supply *supply, const struct holding *holding, uint64_t total);
 enum share_answer share_ask(const struct supply *supply, const struct holding *holding,
                             uint64_t amount);
-void share_take(struct supply *supply, struct holding *holding, uint64_t amount);
+/* What the holder has already, whether it was granted or not. */
+void share_add(struct supply *supply, struct holding *holding, uint64_t amount);
+/* What share_ask() has granted. false: another thread has taken it meanwhile. */
+bool share_take(struct supply *supply, struct holding *holding, uint64_t amount);
 void share_give(struct supply *supply, struct holding *holding, uint64_t amount);

@@ -97,7 +97,7 @@ void mux_core_charge_sent(struct mux_stream *stream)
     uint64_t charge = (held > floor ? held : floor) + stream->beside;
 
     if (charge > stream->send_charged)
-        share_take(&share->budget->send, &share->send, charge - stream->send_charged);
+        memory_share_add(share, MEMORY_SEND, charge - stream->send_charged);
     else if (charge < stream->send_charged)
         memory_share_give(share, MEMORY_SEND, stream->send_charged - charge);
     stream->send_charged = charge;

@@ -34,14 +34,6 @@ void mux_window_close(struct mux_window *window, struct memory_share *share)
     window->charged = 0;
 }
 
-/* Growth takes half of the memory at the most: the rest is for what streams yet to open receive. */
-static uint64_t room_to_grow(const struct memory_share *share)
-{
-    const struct supply *supply = &share->budget->receive;
-
-    return share_room(supply, &share->receive, supply->total / 2);
-}
-
 /* Gives back what is charged for more than there is. */
 static void settle_credit(struct mux_window *window, struct memory_share *share)
 {
@@ -109,7 +101,7 @@ static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
     }
     bool limits_us = now_us - window->epoch_us < 2 * rtt_us;
     bool keeps_up = window->received - window->consumed < window->size / 4;
-    bool fits = window->size <= room_to_grow(share);
+    bool fits = window->size <= memory_share_growth_room(share);
     if (limits_us && keeps_up && fits && window->size < limits->max)
         window->size = window->size * 2 < limits->max ? window->size * 2 : limits->max;
     window->epoch_us = now_us;
@@ -144,7 +136,7 @@ void mux_window_announce(struct mux_window *window, uint64_t most, struct memory
     if (window->consumed + size <= window->limit || size <= window->initial)
         return;
     /* Beyond the first window: all of the credit is charged, as far as there is room. */
-    uint64_t room = room_to_grow(share);
+    uint64_t room = memory_share_growth_room(share);
     uint64_t credit = size;
     if (credit > window->charged && credit - window->charged > room)
         credit = window->charged + room;
