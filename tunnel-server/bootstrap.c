@@ -68,7 +68,7 @@ static void runner_won(const struct runner *winner, const struct broker_dial_res
     void *context = bootstrap->context;
     const struct bootstrap_result won = {.transport = result->transport, .broker = winner->broker};
 
-    health_prefer(&cluster->health, winner->broker);
+    cluster_broker_preferred(cluster, winner->broker);
     for (const struct runner *one = bootstrap->runners; one < winner; one++)
         if (one->dial)
             cluster_broker_doubted(cluster, one->broker);
@@ -107,7 +107,8 @@ static void on_runner_dialled(void *context, const struct broker_dial_result *re
 struct bootstrap *bootstrap_start(struct cluster *cluster, uint64_t without, unsigned timeout_ms,
                                   bootstrap_callback callback, void *context)
 {
-    size_t all = cluster->health.count;
+    const struct health health = cluster_health(cluster);
+    size_t all = health.count;
     struct bootstrap *bootstrap =
         memory_new(sizeof *bootstrap + all * sizeof bootstrap->runners[0]);
     uint8_t order[ADDRESS_BROKERS_MAX];
@@ -117,7 +118,7 @@ struct bootstrap *bootstrap_start(struct cluster *cluster, uint64_t without, uns
     bootstrap->callback = callback;
     bootstrap->context = context;
     bootstrap->next = timer_new(cluster->worker, on_next_runner, bootstrap);
-    health_order(&cluster->health, order);
+    health_order(&health, order);
     for (size_t i = 0; i < all; i++)
         if (!(without >> order[i] & 1))
             bootstrap->runners[bootstrap->count++] =

@@ -166,7 +166,7 @@ static void prove_attempt(struct broker_attempt *attempt, const struct dial_resu
     if (getpeername(fd, (struct sockaddr *)&attempt->peer.storage, &attempt->peer.size) != 0)
         attempt->peer.size = 0;
     else if (!dial->announced && socket_is_loopback(&attempt->peer))
-        cluster->on_loopback = true;
+        cluster_broker_on_loopback(cluster);
     if (!cluster->access.check) {
         succeed_with_attempt(attempt);
         return;
@@ -228,8 +228,9 @@ static bool permit_address(void *context, const struct socket_address *address)
     }
     if (!dial->judged)
         return true;
-    enum address_verdict verdict = address_rules_judge(
-        dial->cluster->access.rules, dial->address.host, &ip, dial->cluster->on_loopback, &rule);
+    enum address_verdict verdict =
+        address_rules_judge(dial->cluster->access.rules, dial->address.host, &ip,
+                            cluster_is_on_loopback(dial->cluster), &rule);
     if (verdict == ADDRESS_ALLOWED)
         return true;
     dial->verdict = verdict;

@@ -22,18 +22,16 @@ struct cluster_access {
     bool check;                        /* each connection must prove that it speaks Kafka */
 };
 
+struct cluster_book;
+
+/* A worker's view of a cluster; what is known of it is in the book, which the views of all workers
+ * share. */
 struct cluster {
     struct worker *worker;
     const struct address_cluster *settings;
     struct cluster_access access;
-    struct health health;
-    struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct cluster_node * */
-    struct list recent[3]; /* the same, those announced longest ago first */
-    struct idmap unusable; /* ids of nodes that the log has told of */
-    bool reachable;        /* a bootstrap broker is up; the log says so, or that none is */
-    bool probed;           /* reachable is the result of a try */
-    bool on_loopback;      /* a bootstrap broker is: its nodes may be */
-    bool full;             /* the log says so: the address book takes no further node */
+    struct cluster_book *book;
+    bool owns_book; /* it is the first view */
     /* A bootstrap broker should be looked at now; NULL: nobody does that. */
     void (*doubted)(void *context, size_t broker);
     void *context;
@@ -47,6 +45,9 @@ struct cluster {
 /* settings must live as long. */
 void cluster_init(struct cluster *cluster, struct worker *worker,
                   const struct address_cluster *settings, struct cluster_access access);
+/* Another worker's view of the cluster that first is a view of. */
+void cluster_view(struct cluster *cluster, struct worker *worker, const struct cluster *first);
+/* The first view after all others. */
 void cluster_clear(struct cluster *cluster);
 /* What a bootstrap broker did, by its index. */
 void cluster_broker_answered(struct cluster *cluster, size_t broker);
@@ -54,11 +55,20 @@ void cluster_broker_failed(struct cluster *cluster, size_t broker, enum broker_s
                            const char *why);
 /* Others were faster: it is the last choice until it has answered, and is asked at once. */
 void cluster_broker_doubted(struct cluster *cluster, size_t broker);
+/* A client is connected to it: it is the first one for the next. */
+void cluster_broker_preferred(struct cluster *cluster, size_t broker);
+/* It is on loopback: so may be the nodes. */
+void cluster_broker_on_loopback(struct cluster *cluster);
+/* How the bootstrap brokers are now, and whether a bootstrap broker is on loopback. */
+struct health cluster_health(const struct cluster *cluster);
+bool cluster_is_on_loopback(const struct cluster *cluster);
+/* A bootstrap broker is up; the log says so, or that none is. */
+bool cluster_is_reachable(const struct cluster *cluster);
 /* Whether that is the address of a bootstrap broker, to the letter. */
 bool cluster_is_bootstrap(const struct cluster *cluster, const struct address *address);
-/* NULL: not announced. */
-const struct address *cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type,
-                                   int32_t node);
+/* Where a node is now. false: it was not announced. */
+bool cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
+                  struct address *address);
 /* A response announced the node's address. false: it is not in the book, which is full, or no host
  * name is that long. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,

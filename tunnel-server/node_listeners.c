@@ -138,9 +138,10 @@ static void tell_addresses(struct node_listeners *listeners, size_t cluster,
 
     mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){name, strlen(name)});
     for (size_t i = 0; i < count; i++) {
-        const struct address *at = cluster_node(book, nodes[i].type, nodes[i].node);
-        if (at && !mux_exposed_add(&writer, (uint8_t)nodes[i].type, nodes[i].node, at->port,
-                                   (struct mux_text){at->host, strlen(at->host)}))
+        struct address at;
+        if (cluster_node(book, nodes[i].type, nodes[i].node, &at) &&
+            !mux_exposed_add(&writer, (uint8_t)nodes[i].type, nodes[i].node, at.port,
+                             (struct mux_text){at.host, strlen(at.host)}))
             break;
     }
     if (writer.count > 0)

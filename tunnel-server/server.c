@@ -307,7 +307,7 @@ static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_
 static const struct cluster *find_silent(const struct server *server)
 {
     for (size_t i = 0; i < server->options->cluster_count; i++)
-        if (!server->clusters[i].reachable)
+        if (!cluster_is_reachable(&server->clusters[i]))
             return &server->clusters[i];
     return NULL;
 }

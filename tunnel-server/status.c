@@ -143,12 +143,13 @@ static void on_server_status_collect(void *context)
     metrics_set(metrics, METRIC_SESSIONS, 0, 0, server->host.session_count);
     size_t broker = 0; /* in METRICS_BROKER */
     for (size_t i = 0; i < server->options->cluster_count; i++) {
-        const struct health *health = &server->clusters[i].health;
-        for (size_t at = 0; at < health->count; at++, broker++)
+        const struct health health = cluster_health(&server->clusters[i]);
+        for (size_t at = 0; at < health.count; at++, broker++)
             for (size_t state = 0; state < BROKER_STATES; state++)
                 metrics_set(metrics, METRIC_BOOTSTRAP_BROKER, broker, state,
-                            health->brokers[at].state == state);
-        metrics_set(metrics, METRIC_CLUSTER_REACHABLE, i, 0, server->clusters[i].reachable);
+                            health.brokers[at].state == state);
+        metrics_set(metrics, METRIC_CLUSTER_REACHABLE, i, 0,
+                    cluster_is_reachable(&server->clusters[i]));
         metrics_set(metrics, METRIC_CLUSTER_NODES, i, 0, cluster_node_count(&server->clusters[i]));
     }
 }

@@ -132,11 +132,11 @@ static void try_node(struct upstream *upstream, const struct address *address)
 static void on_upstream_learned(void *context, const char *error, bool wants_login)
 {
     struct upstream *upstream = context;
-    const struct address *known = cluster_node(upstream->cluster, upstream->type, upstream->node);
+    struct address known;
 
     upstream->learner = NULL;
-    if (known) {
-        try_node(upstream, known);
+    if (cluster_node(upstream->cluster, upstream->type, upstream->node, &known)) {
+        try_node(upstream, &known);
         return;
     }
     snprintf(upstream->why, sizeof upstream->why, "the cluster has not announced a %s %d%s%s",
@@ -201,12 +201,12 @@ struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type
 {
     struct upstream *upstream =
         upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
-    const struct address *known = cluster_node(cluster, type, node);
+    struct address known;
 
     upstream->type = type;
     upstream->node = node;
-    if (known)
-        try_node(upstream, known);
+    if (cluster_node(cluster, type, node, &known))
+        try_node(upstream, &known);
     else
         upstream->learner = learner_start(cluster, type, timeout_ms, on_upstream_learned, upstream);
     return upstream;
