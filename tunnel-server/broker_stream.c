@@ -577,16 +577,17 @@ static const char *admit_stream(struct broker_streams *streams)
     enum metrics_limit limit;
     const char *reason;
 
-    if (options->max_streams_of > 0 &&
-        tenant->holdings[TENANT_STREAMS].used >= (uint64_t)options->max_streams_of) {
+    switch (tenant_take_within(tenant, TENANT_STREAMS, (uint64_t)options->max_streams_of)) {
+    case LEDGER_TAKEN:
+        return NULL;
+    case LEDGER_LIMITED:
         limit = METRICS_LIMIT_STREAMS_OF;
         reason = "this identity has reached its limit of connections (--max-streams-per-identity)";
-    } else if (!tenant_take(tenant, TENANT_STREAMS)) {
+        break;
+    default:
         limit = METRICS_LIMIT_STREAMS;
         reason = "the server has as many connections as its file descriptors allow (ulimit -n), "
                  "and this identity has its share of them";
-    } else {
-        return NULL;
     }
     tenant_limited(tenant->tenants, limit);
     return reason;

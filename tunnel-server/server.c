@@ -629,7 +629,8 @@ enum program_start server_open(struct server *server, const struct program_conte
     server->options = options;
     start_telemetry(server);
     list_init(&server->links);
-    tenants_init(&server->tenants, worker, options, &tenants_owner, server);
+    ledger_init(&server->ledger, options, &worker->hash_key, 1, options->shared.memory);
+    tenants_init(&server->tenants, worker, &server->ledger, 0, &tenants_owner, server);
     server->clusters = memory_new_array(options->cluster_count + 1, sizeof *server->clusters);
     if (!start_broker_tls(server, error, size))
         return PROGRAM_USAGE;
@@ -724,6 +725,7 @@ void server_free(struct server *server)
     }
     session_host_clear(&server->host);
     tenants_clear(&server->tenants);
+    ledger_clear(&server->ledger);
     listener_free(server->listener);
     http_server_free(server->http);
     peers_free(server->peers);

@@ -29,6 +29,7 @@ struct server {
     struct cluster *clusters; /* options->cluster_count */
     struct session_host host;
     struct list links; /* upgraded connections, with or without a session */
+    struct ledger ledger;
     struct tenants tenants;
     uint8_t offers[MUX_OFFERS_MAX]; /* in host.offers */
     struct peers *peers;            /* NULL: this is the only instance */

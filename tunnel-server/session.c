@@ -400,16 +400,19 @@ static bool replace_any(struct session_host *host)
 static const char *admit_session(struct session_host *host, struct tenant *tenant)
 {
     uint64_t most = (uint64_t)host->options->max_sessions_of;
+    enum ledger_answer answer = tenant_take_within(tenant, TENANT_SESSIONS, most);
 
-    if (most > 0 && tenant->holdings[TENANT_SESSIONS].used >= most && !replace_own(tenant)) {
+    if (answer == LEDGER_LIMITED && replace_own(tenant))
+        answer = tenant_take_within(tenant, TENANT_SESSIONS, most);
+    if (answer == LEDGER_TAKEN)
+        return NULL;
+    if (answer == LEDGER_LIMITED) {
         tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS_OF);
         return "this identity has reached its limit of sessions (--max-sessions-per-identity)";
     }
-    if (tenant_take(tenant, TENANT_SESSIONS))
-        return NULL;
     bool entitled = tenant_ask(tenant, TENANT_SESSIONS) == SHARE_ENTITLED;
     if ((replace_own(tenant) || (entitled && replace_any(host))) &&
-        tenant_take(tenant, TENANT_SESSIONS))
+        tenant_take_within(tenant, TENANT_SESSIONS, most) == LEDGER_TAKEN)
         return NULL;
     tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS);
     return entitled ? "the server has as many sessions as it allows (--max-sessions)"

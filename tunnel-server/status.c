@@ -62,7 +62,7 @@ static void put_server_totals(struct metrics *metrics, struct json_writer *json)
 
 static void put_server_status(const struct server *server, struct pages_answer *answer)
 {
-    const struct memory_budget *budget = &server->worker->budget;
+    const struct memory_budget *budget = memory_budget_whole(&server->worker->budget);
     struct json_writer json;
 
     answer->type = "application/json";

@@ -3,104 +3,47 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "access.h"
 #include "base/memory.h"
-#include "io/clock.h"
 #include "metrics/metrics.h"
 
-enum {
-    MINUTE_US = 60 * 1000 * 1000,
-    /* Tenants that are only remembered for their dials. */
-    UNUSED_MAX = 10000,
-    UNUSED_LOOKED_AT = 8, /* each time */
-    ATTEMPTS = 16,        /* to make somebody give way */
-    OTHER_DESCRIPTORS = 64,
-    DESCRIPTORS_MAX = 1 << 24,
-};
+enum { ATTEMPTS = 16 }; /* to make somebody give way */
 
 static bool give_way_memory(void *context, const struct memory_share *to, enum memory_way way);
 
-static uint64_t descriptors(void)
+void tenants_init(struct tenants *tenants, struct worker *worker, struct ledger *ledger,
+                  size_t place, const struct tenants_owner *owner, void *context)
 {
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_MAX)
-        return (uint64_t)limit.rlim_cur;
-    return DESCRIPTORS_MAX;
-}
-
-/* Of the descriptors, a quarter at the most is for what sessions can do without. */
-static uint64_t joins_allowed(const struct options *options)
-{
-    uint64_t wanted = (uint64_t)options->max_sessions * (uint64_t)(options->max_links - 1);
-
-    return wanted < descriptors() / 4 ? wanted : descriptors() / 4;
-}
-
-/* Of the descriptors, what links do not need; half of them at the least. */
-static uint64_t streams_allowed(uint64_t links)
-{
-    uint64_t all = descriptors();
-    uint64_t others = links + OTHER_DESCRIPTORS;
-    return all > 2 * others ? all - others : all / 2;
-}
-
-void tenants_init(struct tenants *tenants, struct worker *worker, const struct options *options,
-                  const struct tenants_owner *owner, void *context)
-{
-    uint64_t joins = joins_allowed(options);
-    uint64_t links = (uint64_t)(options->max_sessions + options->max_handshakes) + joins;
-
-    *tenants =
-        (struct tenants){.worker = worker, .options = options, .owner = owner, .context = context};
-    tenants->supplies[TENANT_SESSIONS].total = (uint64_t)options->max_sessions;
-    tenants->supplies[TENANT_STREAMS].total = streams_allowed(links);
-    tenants->supplies[TENANT_LINKS].total = links;
-    tenants->supplies[TENANT_JOINS].total = joins;
-    tenants->supplies[TENANT_GREETINGS].total = (uint64_t)options->max_handshakes;
-    for (size_t i = 0; i < TENANT_BUCKETS; i++)
-        list_init(&tenants->buckets[i]);
-    list_init(&tenants->used);
-    list_init(&tenants->unused);
+    *tenants = (struct tenants){
+        .worker = worker, .ledger = ledger, .place = place, .owner = owner, .context = context};
     worker->budget.give_way = give_way_memory;
     worker->budget.context = tenants;
+    if (ledger->places > 1)
+        memory_budget_join(&worker->budget, &ledger->whole);
 }
 
 struct tenants_capacity tenants_capacity(const struct tenants *tenants)
 {
-    const struct memory_budget *budget = &tenants->worker->budget;
+    const struct memory_budget *budget = memory_budget_whole(&tenants->worker->budget);
     uint64_t by_memory = budget->receive.total / MUX_STREAM_FLOOR;
-    uint64_t by_descriptors = tenants->supplies[TENANT_STREAMS].total;
-    uint64_t sessions = tenants->supplies[TENANT_SESSIONS].total;
-    uint64_t all = descriptors();
+    uint64_t by_descriptors = tenants->ledger->supplies[TENANT_STREAMS].total;
+    uint64_t sessions = tenants->ledger->supplies[TENANT_SESSIONS].total;
+    uint64_t all = ledger_descriptors();
 
     return (struct tenants_capacity){
         .sessions = sessions,
         .connections = by_memory < by_descriptors ? by_memory : by_descriptors,
         .memory_binds = by_memory < by_descriptors,
-        .descriptors = all == DESCRIPTORS_MAX ? UINT64_MAX : all,
-        .few_descriptors = all < 2 * sessions + OTHER_DESCRIPTORS,
+        .descriptors = all == LEDGER_DESCRIPTORS_MAX ? UINT64_MAX : all,
+        .few_descriptors = all < 2 * sessions + LEDGER_OTHER_DESCRIPTORS,
     };
-}
-
-static void tenant_free(struct tenant *tenant)
-{
-    list_remove(&tenant->bucket);
-    list_remove(&tenant->node);
-    free(tenant);
 }
 
 void tenants_clear(struct tenants *tenants)
 {
-    struct list *node;
-
-    if (!tenants->worker)
-        return;
-    while ((node = list_pop(&tenants->unused)))
-        tenant_free(list_entry(node, struct tenant, node));
-    tenants->worker->budget.give_way = NULL;
+    if (tenants->worker)
+        tenants->worker->budget.give_way = NULL;
 }
 
 /* ---- who it is */
@@ -131,163 +74,267 @@ static void make_key(char key[TENANT_KEY_MAX], const char *identity, const char 
     snprintf(key, TENANT_KEY_MAX, "%s%s%s", identity, address[0] ? " from " : "", address);
 }
 
-static struct list *tenant_bucket(struct tenants *tenants, const char *key)
+/* The ledger is locked, and the account has a reference for the tenant. */
+static struct tenant *tenant_new(struct tenants *tenants, struct account *account)
 {
-    uint64_t hash = hash_bytes(&tenants->worker->hash_key, key, strlen(key));
+    struct tenant *tenant = memory_new(sizeof *tenant);
 
-    return &tenants->buckets[hash % TENANT_BUCKETS];
+    tenant->tenants = tenants;
+    tenant->account = account;
+    list_init(&tenant->sessions);
+    memory_share_init(&tenant->share, &tenants->worker->budget);
+    if (tenants->worker->budget.whole)
+        memory_share_join(&tenant->share, &account->share);
+    account->at[tenants->place] = tenant;
+    return tenant;
 }
 
-/* Those whose dials do not count any more, and the oldest if there are too many. */
-static void forget_unused(struct tenants *tenants)
+/* The account's reference becomes the tenant's, or is given back. */
+static struct tenant *tenant_of(struct tenants *tenants, struct account *account)
 {
-    uint64_t now = clock_now_us();
+    struct tenant *tenant = account->at[tenants->place];
 
-    for (int i = 0; i < UNUSED_LOOKED_AT && !list_empty(&tenants->unused); i++) {
-        struct tenant *tenant = list_entry(tenants->unused.next, struct tenant, node);
-        list_remove(&tenant->node);
-        if (tenant->dials_us > now && tenants->unused_count <= UNUSED_MAX) {
-            list_append(&tenants->unused, &tenant->node);
-            continue;
-        }
-        tenants->unused_count--;
-        tenant_free(tenant);
-    }
-}
-
-static struct tenant *find_tenant(struct list *bucket, const char *key)
-{
-    list_each(at, bucket) {
-        struct tenant *tenant = list_entry(at, struct tenant, bucket);
-        if (strcmp(tenant->key, key) == 0)
-            return tenant;
-    }
-    return NULL;
+    if (tenant)
+        account_release(account);
+    else
+        tenant = tenant_new(tenants, account);
+    tenant_reference(tenant);
+    return tenant;
 }
 
 struct tenant *tenant_use(struct tenants *tenants, const char *identity, const char *peer)
 {
     char key[TENANT_KEY_MAX];
 
-    forget_unused(tenants);
     make_key(key, identity, peer);
-    struct list *bucket = tenant_bucket(tenants, key);
-    struct tenant *tenant = find_tenant(bucket, key);
-    if (!tenant) {
-        tenant = memory_new(sizeof *tenant);
-        tenant->tenants = tenants;
-        memcpy(tenant->key, key, sizeof key);
-        list_init(&tenant->bucket);
-        list_init(&tenant->node);
-        list_init(&tenant->sessions);
-        memory_share_init(&tenant->share, &tenants->worker->budget);
-        list_append(bucket, &tenant->bucket);
-    } else if (tenant->references == 0) {
-        tenants->unused_count--;
-    }
-    tenant_reference(tenant);
+    ledger_lock(tenants->ledger);
+    struct tenant *tenant = tenant_of(tenants, ledger_use(tenants->ledger, key));
+    ledger_unlock(tenants->ledger);
     return tenant;
 }
 
 void tenant_reference(struct tenant *tenant)
 {
-    if (tenant->references++ > 0)
-        return;
-    list_remove(&tenant->node);
-    list_append(&tenant->tenants->used, &tenant->node);
+    tenant->references++;
 }
 
 void tenant_release(struct tenant *tenant)
 {
+    struct ledger *ledger = tenant->tenants->ledger;
+
     if (--tenant->references > 0)
         return;
-    list_remove(&tenant->node);
-    list_append(&tenant->tenants->unused, &tenant->node);
-    tenant->tenants->unused_count++;
+    ledger_lock(ledger);
+    tenant->account->at[tenant->tenants->place] = NULL;
+    account_release(tenant->account);
+    ledger_unlock(ledger);
+    free(tenant);
 }
 
 /* ---- what it has */
 
 enum share_answer tenant_ask(const struct tenant *tenant, enum tenant_thing thing)
 {
-    return share_ask(&tenant->tenants->supplies[thing], &tenant->holdings[thing], 1);
+    ledger_lock(tenant->tenants->ledger);
+    enum share_answer answer = account_ask(tenant->account, thing);
+    ledger_unlock(tenant->tenants->ledger);
+    return answer;
 }
 
-/* Who has most of the thing; NULL: nobody but those that have no more than one. */
-static struct tenant *find_largest(struct tenants *tenants, const struct tenant *but,
-                                   enum tenant_thing thing)
+static uint64_t memory_held(const struct tenant *tenant, enum memory_way way)
 {
-    struct tenant *largest = NULL;
+    return share_used(way == MEMORY_RECEIVE ? &tenant->share.receive : &tenant->share.send);
+}
 
-    list_each(at, &tenants->used) {
-        struct tenant *tenant = list_entry(at, struct tenant, node);
-        uint64_t used = tenant->holdings[thing].used;
-        if (tenant != but && used > (largest ? largest->holdings[thing].used : 1))
-            largest = tenant;
+static uint64_t held_for(const struct tenant *tenant, const struct tenant_wish *wish)
+{
+    if (!tenant)
+        return 0;
+    return wish->memory ? memory_held(tenant, wish->way)
+                        : share_used(&tenant->holdings[wish->thing]);
+}
+
+/* The worker that has most of what is wished for; of several this one. */
+static size_t find_place(const struct tenants *tenants, const struct tenant_wish *wish)
+{
+    const struct account *account = wish->account;
+    size_t place = tenants->place;
+
+    for (size_t i = 0; i < tenants->ledger->places; i++)
+        if (held_for(account->at[i], wish) > held_for(account->at[place], wish))
+            place = i;
+    return place;
+}
+
+static unsigned bit_of(const struct tenant_wish *wish)
+{
+    return 1u << (wish->memory ? TENANT_THINGS + (unsigned)wish->way : (unsigned)wish->thing);
+}
+
+/* The ledger is locked. Once for each account and thing, until it is granted. */
+static void ask_elsewhere(const struct tenants *tenants, size_t place,
+                          const struct tenant_wish *wish)
+{
+    if (wish->account->asked & bit_of(wish))
+        return;
+    wish->account->asked |= bit_of(wish);
+    account_reference(wish->account);
+    tenants->owner->ask(tenants->context, place, wish);
+}
+
+/* Whoever is to give way is another account's tenant, so what is done to it does not disturb what
+ * the caller is in the middle of. false: nobody has, or not at this worker. */
+static bool make_way(struct tenants *tenants, struct tenant *from, const struct tenant_wish *wish)
+{
+    const struct tenants_owner *owner = tenants->owner;
+    bool gave = wish->memory ? owner->give_way_memory(tenants->context, from, wish->way)
+                             : owner->give_way(tenants->context, from, wish->thing);
+
+    if (gave)
+        tenant_limited(tenants, METRICS_LIMIT_GAVE_WAY);
+    return gave;
+}
+
+void tenants_grant(struct tenants *tenants, const struct tenant_wish *wish)
+{
+    struct account *account = wish->account;
+
+    ledger_lock(tenants->ledger);
+    account->asked &= ~bit_of(wish);
+    struct tenant *tenant = account->at[tenants->place];
+    ledger_unlock(tenants->ledger);
+    if (held_for(tenant, wish) > 0)
+        make_way(tenants, tenant, wish);
+    ledger_lock(tenants->ledger);
+    account_release(account);
+    ledger_unlock(tenants->ledger);
+}
+
+/* Of the tenant that has most; the ledger is locked. NULL: nobody, or not here: then it was asked
+ * for where it is. */
+static struct tenant *find_giver(struct tenant *tenant, enum tenant_thing thing)
+{
+    struct tenants *tenants = tenant->tenants;
+    struct account *largest = ledger_find_largest(tenants->ledger, tenant->account, thing);
+
+    if (!largest ||
+        share_used(&largest->holdings[thing]) <= share_used(&tenant->account->holdings[thing]) + 1)
+        return NULL;
+    const struct tenant_wish wish = {.account = largest, .thing = thing};
+    struct tenant *here = largest->at[tenants->place];
+    if (held_for(here, &wish) > 0)
+        return here;
+    ask_elsewhere(tenants, find_place(tenants, &wish), &wish);
+    return NULL;
+}
+
+enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing thing, uint64_t most)
+{
+    struct tenants *tenants = tenant->tenants;
+    struct ledger *ledger = tenants->ledger;
+    struct tenant *giver = NULL;
+
+    ledger_lock(ledger);
+    enum ledger_answer answer = account_take(tenant->account, thing, most);
+    for (int i = 0; i < ATTEMPTS && answer == LEDGER_ENTITLED; i++) {
+        giver = find_giver(tenant, thing);
+        if (!giver)
+            break;
+        ledger_unlock(ledger);
+        bool gave = make_way(tenants, giver, &(struct tenant_wish){.thing = thing});
+        ledger_lock(ledger);
+        if (!gave)
+            break;
+        answer = account_take(tenant->account, thing, most);
     }
-    return largest;
+    ledger_unlock(ledger);
+    if (answer == LEDGER_TAKEN)
+        share_add(&tenants->held[thing], &tenant->holdings[thing], 1);
+    return answer;
 }
 
 bool tenant_take(struct tenant *tenant, enum tenant_thing thing)
 {
-    struct tenants *tenants = tenant->tenants;
-    struct supply *supply = &tenants->supplies[thing];
-    enum share_answer answer = tenant_ask(tenant, thing);
-
-    for (int i = 0; i < ATTEMPTS && answer == SHARE_ENTITLED; i++) {
-        struct tenant *largest = find_largest(tenants, tenant, thing);
-        if (!largest || largest->holdings[thing].used <= tenant->holdings[thing].used + 1 ||
-            !tenants->owner->give_way(tenants->context, largest, thing))
-            return false;
-        tenant_limited(tenants, METRICS_LIMIT_GAVE_WAY);
-        answer = tenant_ask(tenant, thing);
-    }
-    if (answer != SHARE_GRANTED)
-        return false;
-    share_take(supply, &tenant->holdings[thing], 1);
-    return true;
+    return tenant_take_within(tenant, thing, 0) == LEDGER_TAKEN;
 }
 
 void tenant_give(struct tenant *tenant, enum tenant_thing thing)
 {
-    share_give(&tenant->tenants->supplies[thing], &tenant->holdings[thing], 1);
+    struct ledger *ledger = tenant->tenants->ledger;
+
+    share_give(&tenant->tenants->held[thing], &tenant->holdings[thing], 1);
+    ledger_lock(ledger);
+    account_give(tenant->account, thing);
+    ledger_unlock(ledger);
 }
 
-static uint64_t memory_of(const struct tenant *tenant, enum memory_way way)
+struct account *tenant_depart(struct tenant *tenant, enum tenant_thing thing)
 {
-    return way == MEMORY_RECEIVE ? tenant->share.receive.used : tenant->share.send.used;
+    struct ledger *ledger = tenant->tenants->ledger;
+
+    share_give(&tenant->tenants->held[thing], &tenant->holdings[thing], 1);
+    ledger_lock(ledger);
+    account_reference(tenant->account);
+    ledger_unlock(ledger);
+    return tenant->account;
+}
+
+struct tenant *tenant_arrive(struct tenants *tenants, struct account *account,
+                             enum tenant_thing thing)
+{
+    ledger_lock(tenants->ledger);
+    struct tenant *tenant = tenant_of(tenants, account);
+    ledger_unlock(tenants->ledger);
+    share_add(&tenants->held[thing], &tenant->holdings[thing], 1);
+    return tenant;
+}
+
+static uint64_t memory_of(const struct account *account, enum memory_way way)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < account->ledger->places; i++)
+        sum += account->at[i] ? memory_held(account->at[i], way) : 0;
+    return sum;
 }
 
 /* memory_budget's: whoever is charged most, and more than its part. */
 static bool give_way_memory(void *context, const struct memory_share *to, enum memory_way way)
 {
     struct tenants *tenants = context;
-    const struct memory_budget *budget = &tenants->worker->budget;
+    const struct memory_budget *budget = memory_budget_whole(&tenants->worker->budget);
     const struct supply *supply = way == MEMORY_RECEIVE ? &budget->receive : &budget->send;
-    struct tenant *largest = NULL;
+    const struct memory_share *bound = to->whole ? to->whole : to;
+    uint64_t part = share_part(supply, way == MEMORY_RECEIVE ? &bound->receive : &bound->send);
+    struct tenant_wish wish = {.memory = true, .way = way};
+    struct tenant *giver = NULL;
+    uint64_t most = part;
 
-    list_each(at, &tenants->used) {
-        struct tenant *tenant = list_entry(at, struct tenant, node);
-        if (&tenant->share != to && (!largest || memory_of(tenant, way) > memory_of(largest, way)))
-            largest = tenant;
+    ledger_lock(tenants->ledger);
+    list_each(at, &tenants->ledger->used) {
+        struct account *account = list_entry(at, struct account, node);
+        const struct tenant *here = account->at[tenants->place];
+        uint64_t used = memory_of(account, way);
+        if ((here && &here->share == to) || used <= most)
+            continue;
+        wish.account = account;
+        most = used;
     }
-    const struct holding *holding = way == MEMORY_RECEIVE ? &to->receive : &to->send;
-    if (!largest || memory_of(largest, way) <= share_part(supply, holding) ||
-        !tenants->owner->give_way_memory(tenants->context, largest, way))
-        return false;
-    tenant_limited(tenants, METRICS_LIMIT_GAVE_WAY);
-    return true;
+    size_t place = wish.account ? find_place(tenants, &wish) : tenants->place;
+    if (place != tenants->place)
+        ask_elsewhere(tenants, place, &wish);
+    else if (wish.account)
+        giver = wish.account->at[place];
+    ledger_unlock(tenants->ledger);
+    return giver && make_way(tenants, giver, &wish);
 }
 
 bool tenant_may_dial(struct tenant *tenant, uint64_t now_us)
 {
-    uint64_t each_us = MINUTE_US / (uint64_t)tenant->tenants->options->max_dials;
-    uint64_t since = tenant->dials_us > now_us ? tenant->dials_us : now_us;
-
-    if (since + each_us > now_us + MINUTE_US)
-        return false;
-    tenant->dials_us = since + each_us;
-    return true;
+    ledger_lock(tenant->tenants->ledger);
+    bool may = account_may_dial(tenant->account, now_us);
+    ledger_unlock(tenant->tenants->ledger);
+    return may;
 }
 
 void tenant_limited(const struct tenants *tenants, enum metrics_limit limit)

@@ -1,33 +1,28 @@
 /*
- * Who uses the server, and how much of it: fair shares by identity. Whoever is anonymous is told
- * apart by address (of IPv6 the first 64 bits).
+ * Who uses a worker of the server, and how much of it: fair shares by identity. Whoever is
+ * anonymous is told apart by address (of IPv6 the first 64 bits).
  *
  * Of each thing that is bounded (enum tenant_thing), and of the memory of streams
- * (base/memory_budget.h), a tenant may have what others leave; where they want it too, an equal
- * part (base/share.h). One that has more gives way.
+ * (base/memory_budget.h), an identity may have what others leave; where they want it too, an equal
+ * part (base/share.h). One that has more gives way. What counts is what it has at all workers: the
+ * ledger (ledger.h) decides. What is to give way and is at another worker is asked for there, and
+ * whoever wanted it hears no this time.
  *
- * A tenant exists while a link or a session refers to it, and for as long as its dials count.
+ * A tenant exists while a link or a session of the worker refers to it.
  */
 #pragma once
 
-#include "base/memory_budget.h"
-#include "http/server.h"
 #include "io/worker.h"
+#include "ledger.h"
 #include "metrics/table.h"
-#include "options.h"
 
-enum tenant_thing {
-    TENANT_SESSIONS, /* --max-sessions */
-    TENANT_STREAMS,  /* connections to brokers and targets: of the descriptors */
-    TENANT_LINKS,    /* upgraded connections, also those that are closing */
-    TENANT_JOINS,    /* of these, links that have joined a session that had one */
-    TENANT_GREETINGS /* links that have not said HELLO: --max-handshakes */
+/* What an account is asked to give way with at another worker. */
+struct tenant_wish {
+    struct account *account; /* with a reference, which tenants_grant() gives back */
+    bool memory;
+    enum tenant_thing thing; /* not memory */
+    enum memory_way way;     /* memory */
 };
-#define TENANT_THINGS 5
-#define TENANT_BUCKETS 256
-#define TENANT_KEY_MAX (HTTP_IDENTITY_MAX + SOCKET_TEXT_MAX)
-
-struct tenant;
 
 struct tenants_owner {
     /* What from has too much of, to wants and is entitled to: ends one of it. false: there is none
@@ -35,34 +30,31 @@ struct tenants_owner {
     bool (*give_way)(void *context, struct tenant *from, enum tenant_thing thing);
     /* The same for memory: cuts the stream that from is charged most for. */
     bool (*give_way_memory)(void *context, struct tenant *from, enum memory_way way);
+    /* Has that worker call tenants_grant(). NULL: there is but one worker. Called while the ledger
+     * is locked. */
+    void (*ask)(void *context, size_t place, const struct tenant_wish *wish);
 };
 
 struct tenants {
     struct worker *worker;
-    const struct options *options;
+    struct ledger *ledger;
+    size_t place; /* the worker's, in the ledger */
     const struct tenants_owner *owner;
     void *context;
-    struct supply supplies[TENANT_THINGS];
-    struct list buckets[TENANT_BUCKETS]; /* struct tenant, by its bucket */
-    struct list used;                    /* struct tenant, by its node: somebody refers to it */
-    struct list unused;                  /* the others, the longest unused first */
-    size_t unused_count;
+    struct supply held[TENANT_THINGS]; /* at this worker; other threads may read it */
 };
 
 struct tenant {
-    struct list bucket;
-    struct list node;
     struct tenants *tenants;
+    struct account *account;
     size_t references;
     struct list sessions; /* the owner's: of struct session, oldest first */
     struct memory_share share;
-    struct holding holdings[TENANT_THINGS];
-    uint64_t dials_us; /* when, at the rate allowed, the dials so far would have been over */
-    char key[TENANT_KEY_MAX];
+    struct holding holdings[TENANT_THINGS]; /* at this worker */
 };
 
-void tenants_init(struct tenants *tenants, struct worker *worker, const struct options *options,
-                  const struct tenants_owner *owner, void *context);
+void tenants_init(struct tenants *tenants, struct worker *worker, struct ledger *ledger,
+                  size_t place, const struct tenants_owner *owner, void *context);
 /* Nobody may refer to a tenant any more. */
 void tenants_clear(struct tenants *tenants);
 
@@ -85,7 +77,19 @@ void tenant_release(struct tenant *tenant);
 enum share_answer tenant_ask(const struct tenant *tenant, enum tenant_thing thing);
 /* Takes one, if need be from a tenant that has more than its part. */
 bool tenant_take(struct tenant *tenant, enum tenant_thing thing);
+/* The same unless the identity has most already, at all workers (0: no such limit): LEDGER_LIMITED.
+ */
+enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing thing,
+                                      uint64_t most);
 void tenant_give(struct tenant *tenant, enum tenant_thing thing);
+/* One of the thing goes to another worker, where tenant_arrive() takes it in: the account, with a
+ * reference. The tenant's stays the caller's. */
+struct account *tenant_depart(struct tenant *tenant, enum tenant_thing thing);
+/* The tenant, with one reference more; that of the account is given back. */
+struct tenant *tenant_arrive(struct tenants *tenants, struct account *account,
+                             enum tenant_thing thing);
+/* Another worker has asked for it. */
+void tenants_grant(struct tenants *tenants, const struct tenant_wish *wish);
 /* Counts a connection that is begun to a broker or target; false: too many in a minute. */
 bool tenant_may_dial(struct tenant *tenant, uint64_t now_us);
 /* Something was refused, or ended, because of a limit: counts it. */

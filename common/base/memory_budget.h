@@ -39,6 +39,7 @@ struct memory_budget {
      */
     bool (*give_way)(void *context, const struct memory_share *to, enum memory_way way);
     void *context;
+    struct memory_budget *whole; /* that it is part of; NULL: it is all there is */
 };
 
 struct memory_share {
@@ -57,6 +58,19 @@ static inline void memory_budget_init(struct memory_budget *budget, uint64_t byt
 static inline void memory_share_init(struct memory_share *share, struct memory_budget *budget)
 {
     *share = (struct memory_share){.budget = budget};
+}
+
+/* All that the program's streams take. */
+static inline const struct memory_budget *memory_budget_whole(const struct memory_budget *budget)
+{
+    return budget->whole ? budget->whole : budget;
+}
+
+/* Makes budget, of which nothing is taken yet, a part of whole, which several threads share. */
+static inline void memory_budget_join(struct memory_budget *budget, struct memory_budget *whole)
+{
+    budget->whole = whole;
+    whole->receive.shared = whole->send.shared = true;
 }
 
 /* From now on what whole's budget allows is what counts; nothing may be charged yet. The budget of

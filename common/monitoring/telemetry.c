@@ -259,7 +259,7 @@ void telemetry_collect(struct telemetry *telemetry)
 {
     const struct worker *worker = telemetry->worker;
     struct metrics *metrics = telemetry->metrics;
-    const struct memory_budget *budget = &worker->budget;
+    const struct memory_budget *budget = memory_budget_whole(&worker->budget);
 
     collect_process(metrics);
     collect_log(telemetry, worker->log);

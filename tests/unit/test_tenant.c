@@ -12,6 +12,7 @@
 
 static struct log quiet;
 static struct worker worker;
+static struct ledger ledger;
 static struct tenants tenants;
 static struct options options;
 static struct tenant *asked; /* to give way */
@@ -46,7 +47,8 @@ static int set_up(void **state)
     telemetry_start(&worker, METRIC_SERVER, &(struct telemetry_names){0});
     options =
         (struct options){.max_sessions = 4, .max_handshakes = 8, .max_links = 3, .max_dials = 60};
-    tenants_init(&tenants, &worker, &options, &owner, NULL);
+    ledger_init(&ledger, &options, &worker.hash_key, 1, 20000);
+    tenants_init(&tenants, &worker, &ledger, 0, &owner, NULL);
     asked = NULL;
     willing = true;
     return 0;
@@ -55,10 +57,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    assert_true(list_empty(&tenants.used));
+    assert_true(list_empty(&ledger.used));
     for (int i = 0; i < TENANT_THINGS; i++)
-        assert_true(tenants.supplies[i].used == 0 && tenants.supplies[i].holders == 0);
+        assert_true(ledger.supplies[i].used == 0 && ledger.supplies[i].holders == 0);
     tenants_clear(&tenants);
+    ledger_clear(&ledger);
     worker_clear(&worker);
     return 0;
 }
@@ -161,7 +164,7 @@ static void joined_links_take_few_descriptors(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     tear_down(state);
     assert_int_equal(set_up(state), 0);
-    assert_int_equal(tenants.supplies[TENANT_JOINS].total, 8);
+    assert_int_equal(ledger.supplies[TENANT_JOINS].total, 8);
     struct tenants_capacity capacity = tenants_capacity(&tenants);
     assert_true(capacity.sessions == 4 && capacity.descriptors == 100);
     assert_true(capacity.connections == 20000 / 2 / MUX_STREAM_FLOOR && capacity.memory_binds);
@@ -169,9 +172,10 @@ static void joined_links_take_few_descriptors(void **state)
     tear_down(state);
     options.max_sessions = 1000;
     worker_init(&worker, &quiet, 20000);
-    tenants_init(&tenants, &worker, &options, &owner, NULL);
-    assert_int_equal(tenants.supplies[TENANT_JOINS].total, 25);
-    assert_int_equal(tenants.supplies[TENANT_STREAMS].total, 50);
+    ledger_init(&ledger, &options, &worker.hash_key, 1, 20000);
+    tenants_init(&tenants, &worker, &ledger, 0, &owner, NULL);
+    assert_int_equal(ledger.supplies[TENANT_JOINS].total, 25);
+    assert_int_equal(ledger.supplies[TENANT_STREAMS].total, 50);
     memory_budget_init(&worker.budget, 1024 * 1024);
     capacity = tenants_capacity(&tenants);
     assert_true(capacity.connections == 50 && !capacity.memory_binds && capacity.few_descriptors);

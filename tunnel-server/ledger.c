@@ -1,0 +1,222 @@
+#include "ledger.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/memory.h"
+#include "io/clock.h"
+
+enum {
+    MINUTE_US = 60 * 1000 * 1000,
+    /* Accounts that are only remembered for their dials. */
+    UNUSED_MAX = 10000,
+    UNUSED_LOOKED_AT = 8, /* each time */
+};
+
+uint64_t ledger_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < LEDGER_DESCRIPTORS_MAX)
+        return (uint64_t)limit.rlim_cur;
+    return LEDGER_DESCRIPTORS_MAX;
+}
+
+/* Of the descriptors, a quarter at the most is for what sessions can do without. */
+static uint64_t joins_allowed(const struct options *options)
+{
+    uint64_t wanted = (uint64_t)options->max_sessions * (uint64_t)(options->max_links - 1);
+    uint64_t most = ledger_descriptors() / 4;
+
+    return wanted < most ? wanted : most;
+}
+
+/* Of the descriptors, what links do not need; half of them at the least. */
+static uint64_t streams_allowed(uint64_t links)
+{
+    uint64_t all = ledger_descriptors();
+    uint64_t others = links + LEDGER_OTHER_DESCRIPTORS;
+    return all > 2 * others ? all - others : all / 2;
+}
+
+void ledger_init(struct ledger *ledger, const struct options *options,
+                 const struct hash_key *hash_key, size_t places, uint64_t memory)
+{
+    uint64_t joins = joins_allowed(options);
+    uint64_t links = (uint64_t)(options->max_sessions + options->max_handshakes) + joins;
+
+    *ledger = (struct ledger){.options = options, .hash_key = hash_key, .places = places};
+    pthread_mutex_init(&ledger->lock, NULL);
+    memory_budget_init(&ledger->whole, memory);
+    ledger->supplies[TENANT_SESSIONS].total = (uint64_t)options->max_sessions;
+    ledger->supplies[TENANT_STREAMS].total = streams_allowed(links);
+    ledger->supplies[TENANT_LINKS].total = links;
+    ledger->supplies[TENANT_JOINS].total = joins;
+    ledger->supplies[TENANT_GREETINGS].total = (uint64_t)options->max_handshakes;
+    for (size_t i = 0; i < LEDGER_BUCKETS; i++)
+        list_init(&ledger->buckets[i]);
+    list_init(&ledger->used);
+    list_init(&ledger->unused);
+}
+
+static void account_free(struct account *account)
+{
+    list_remove(&account->bucket);
+    list_remove(&account->node);
+    free(account);
+}
+
+void ledger_clear(struct ledger *ledger)
+{
+    struct list *node;
+
+    if (ledger->places == 0)
+        return;
+    while ((node = list_pop(&ledger->unused)))
+        account_free(list_entry(node, struct account, node));
+    pthread_mutex_destroy(&ledger->lock);
+    ledger->places = 0;
+}
+
+void ledger_lock(struct ledger *ledger)
+{
+    pthread_mutex_lock(&ledger->lock);
+}
+
+void ledger_unlock(struct ledger *ledger)
+{
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+/* ---- accounts */
+
+/* Those whose dials do not count any more, and the oldest if there are too many. */
+static void forget_unused(struct ledger *ledger)
+{
+    uint64_t now = clock_now_us();
+
+    for (int i = 0; i < UNUSED_LOOKED_AT && !list_empty(&ledger->unused); i++) {
+        struct account *account = list_entry(ledger->unused.next, struct account, node);
+        list_remove(&account->node);
+        if (account->dials_us > now && ledger->unused_count <= UNUSED_MAX) {
+            list_append(&ledger->unused, &account->node);
+            continue;
+        }
+        ledger->unused_count--;
+        account_free(account);
+    }
+}
+
+static struct account *find_account(struct list *bucket, const char *key)
+{
+    list_each(at, bucket) {
+        struct account *account = list_entry(at, struct account, bucket);
+        if (strcmp(account->key, key) == 0)
+            return account;
+    }
+    return NULL;
+}
+
+static struct account *account_new(struct ledger *ledger, struct list *bucket, const char *key)
+{
+    struct account *account = memory_new(sizeof *account + ledger->places * sizeof account->at[0]);
+
+    account->ledger = ledger;
+    snprintf(account->key, sizeof account->key, "%s", key);
+    list_init(&account->bucket);
+    list_init(&account->node);
+    memory_share_init(&account->share, &ledger->whole);
+    list_append(bucket, &account->bucket);
+    return account;
+}
+
+struct account *ledger_use(struct ledger *ledger, const char *key)
+{
+    uint64_t hash = hash_bytes(ledger->hash_key, key, strlen(key));
+    struct list *bucket = &ledger->buckets[hash % LEDGER_BUCKETS];
+
+    forget_unused(ledger);
+    struct account *account = find_account(bucket, key);
+    if (!account)
+        account = account_new(ledger, bucket, key);
+    else if (account->references == 0)
+        ledger->unused_count--;
+    account_reference(account);
+    return account;
+}
+
+void account_reference(struct account *account)
+{
+    if (account->references++ > 0)
+        return;
+    list_remove(&account->node);
+    list_append(&account->ledger->used, &account->node);
+}
+
+void account_release(struct account *account)
+{
+    if (--account->references > 0)
+        return;
+    list_remove(&account->node);
+    list_append(&account->ledger->unused, &account->node);
+    account->ledger->unused_count++;
+}
+
+/* ---- what they have */
+
+enum share_answer account_ask(const struct account *account, enum tenant_thing thing)
+{
+    return share_ask(&account->ledger->supplies[thing], &account->holdings[thing], 1);
+}
+
+enum ledger_answer account_take(struct account *account, enum tenant_thing thing, uint64_t most)
+{
+    struct holding *holding = &account->holdings[thing];
+
+    if (most > 0 && share_used(holding) >= most)
+        return LEDGER_LIMITED;
+    switch (account_ask(account, thing)) {
+    case SHARE_GRANTED:
+        share_add(&account->ledger->supplies[thing], holding, 1);
+        return LEDGER_TAKEN;
+    case SHARE_ENTITLED:
+        return LEDGER_ENTITLED;
+    default:
+        return LEDGER_REFUSED;
+    }
+}
+
+void account_give(struct account *account, enum tenant_thing thing)
+{
+    share_give(&account->ledger->supplies[thing], &account->holdings[thing], 1);
+}
+
+struct account *ledger_find_largest(struct ledger *ledger, const struct account *but,
+                                    enum tenant_thing thing)
+{
+    struct account *largest = NULL;
+    uint64_t most = 1;
+
+    list_each(at, &ledger->used) {
+        struct account *account = list_entry(at, struct account, node);
+        uint64_t used = share_used(&account->holdings[thing]);
+        if (account == but || used <= most)
+            continue;
+        largest = account;
+        most = used;
+    }
+    return largest;
+}
+
+bool account_may_dial(struct account *account, uint64_t now_us)
+{
+    uint64_t each_us = MINUTE_US / (uint64_t)account->ledger->options->max_dials;
+    uint64_t since = account->dials_us > now_us ? account->dials_us : now_us;
+
+    if (since + each_us > now_us + MINUTE_US)
+        return false;
+    account->dials_us = since + each_us;
+    return true;
+}
