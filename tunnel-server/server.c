@@ -644,7 +644,9 @@ enum program_start server_open(struct server *server, const struct program_conte
     server->host = (struct session_host){.worker = worker,
                                          .options = options,
                                          .clusters = server->clusters,
+                                         .table = &server->table,
                                          .tenants = &server->tenants};
+    session_table_init(&server->table, &worker->hash_key);
     session_host_init(&server->host);
     encode_offers(server);
     server->access = access_new(worker, options, error, size);
@@ -723,7 +725,8 @@ void server_free(struct server *server)
         link_abort(entry->link);
         entry_free(entry);
     }
-    session_host_clear(&server->host);
+    if (server->host.table)
+        session_table_clear(&server->table);
     tenants_clear(&server->tenants);
     ledger_clear(&server->ledger);
     listener_free(server->listener);

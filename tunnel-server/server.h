@@ -27,6 +27,7 @@ struct server {
     struct tls_keeper *files; /* of the door; NULL: it speaks plain HTTP */
     struct tls_keeper *broker_files;
     struct cluster *clusters; /* options->cluster_count */
+    struct session_table table;
     struct session_host host;
     struct list links; /* upgraded connections, with or without a session */
     struct ledger ledger;

@@ -50,12 +50,6 @@ static const char STOPPING[] = "the server stops";
 void session_host_init(struct session_host *host)
 {
     list_init(&host->sessions);
-    session_table_init(&host->table, &host->worker->hash_key);
-}
-
-void session_host_clear(struct session_host *host)
-{
-    session_table_clear(&host->table);
 }
 
 static void session_end(struct session *session, enum mux_code code, const char *reason);
@@ -187,7 +181,8 @@ static struct mux_session *new_mux(struct session *session)
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
     settings.identity = (struct mux_text){session->identity, strlen(session->identity)};
-    session_table_put(&session->host->table, &session->entry, draw_id);
+    session->entry.place = session->host->place;
+    session_table_put(session->host->table, &session->entry, draw_id);
     memcpy(key.id, session->entry.id, sizeof key.id);
     if (RAND_bytes(key.secret, sizeof key.secret) != 1)
         abort();
@@ -287,7 +282,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     node_listeners_clear(&session->listeners);
     timer_free(session->resume_timer);
     free(session->streams.told);
-    session_table_remove(&host->table, &session->entry);
+    session_table_remove(host->table, &session->entry);
     list_remove(&session->node);
     host->session_count--;
     list_remove(&session->of);
@@ -299,7 +294,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
 static struct session *find_session(const struct session_host *host,
                                     const uint8_t id[MUX_SESSION_ID_SIZE])
 {
-    struct session_entry *entry = session_table_find(&host->table, id);
+    struct session_entry *entry = session_table_find(host->table, host->place, id);
     struct session *session = entry ? list_entry(entry, struct session, entry) : NULL;
 
     return session && !mux_session_is_broken(session->mux) ? session : NULL;

@@ -22,7 +22,7 @@ struct session_ref {
     struct session *session; /* NULL: none, or it has ended */
 };
 
-/* What the sessions of a server share; it belongs to the server, which fills it in. */
+/* What the sessions of a worker share; it belongs to the server, which fills it in. */
 struct session_host {
     struct worker *worker;
     const struct options *options;
@@ -30,17 +30,16 @@ struct session_host {
     struct tenants *tenants;
     struct mux_text offers; /* what WELCOME lists; it and offer_count stay the same */
     uint16_t offer_count;
-    bool draining;              /* the server is about to stop: no new sessions */
-    bool stopping;              /* it stops now: no session is kept for its client to come back */
-    struct list sessions;       /* struct session, by its node */
-    struct session_table table; /* the same, by their ids */
+    size_t place;                /* the worker's */
+    struct session_table *table; /* of all workers' sessions, by their ids */
+    bool draining;               /* the server is about to stop: no new sessions */
+    bool stopping;               /* it stops now: no session is kept for its client to come back */
+    struct list sessions;        /* struct session, by its node */
     size_t session_count;
 };
 
 /* Fill in the rest of the host before. */
 void session_host_init(struct session_host *host);
-/* No session may be left. */
-void session_host_clear(struct session_host *host);
 
 /* A link has sent HELLO, for a new session or one that there is, to which ref refers from then on;
  * NULL: *reject says why not. One that joins others takes a place of TENANT_JOINS, which the caller
@@ -49,7 +48,7 @@ struct mux_link *session_hello(struct session_host *host, struct link *link, str
                                const char *identity, const char *peer,
                                const struct mux_hello *hello, struct mux_reject *reject,
                                struct session_ref *ref);
-/* Whether there is a session of that id, whoever began it. */
+/* Whether the worker has a session of that id, whoever began it. */
 bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE]);
 /* A link of the session is gone; one that carries it, or one that was replaced. */
 void session_link_lost(struct session *session, struct link *link, enum link_end end,

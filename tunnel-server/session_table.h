@@ -4,18 +4,25 @@
  *
  * The server draws the ids, so it draws them such that the first four bytes alone tell sessions
  * apart; what a client asks for is compared whole.
+ *
+ * All workers share the table: it says which of them a session belongs to.
  */
 #pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
 
 #include "base/idmap.h"
 #include "mux/protocol.h"
 
 struct session_table {
+    pthread_mutex_t lock;
     struct idmap by_id; /* what was put, by the first four bytes of the id */
 };
 
 /* What is put begins with this. */
 struct session_entry {
+    size_t place; /* the worker's, whose session it is; set before it is put */
     uint8_t id[MUX_SESSION_ID_SIZE];
 };
 
@@ -28,6 +35,9 @@ void session_table_put(struct session_table *table, struct session_entry *entry,
                        void (*draw)(uint8_t id[MUX_SESSION_ID_SIZE]));
 /* The entry must have been put. */
 void session_table_remove(struct session_table *table, const struct session_entry *entry);
-/* NULL: there is none. */
-struct session_entry *session_table_find(const struct session_table *table,
+/* NULL: this worker has none of that id. */
+struct session_entry *session_table_find(struct session_table *table, size_t place,
                                          const uint8_t id[MUX_SESSION_ID_SIZE]);
+/* Whether some worker has a session of that id, and which. */
+bool session_table_locate(struct session_table *table, const uint8_t id[MUX_SESSION_ID_SIZE],
+                          size_t *place);

@@ -69,6 +69,7 @@ struct link {
     bool framed;             /* payload comes and goes in WebSocket frames */
     struct forward *forward; /* where payload goes instead of a session here; NULL: nowhere */
     bool closing;            /* a close frame was sent; nothing follows it */
+    bool departing;          /* for another worker, with what is in hello */
     bool pong_due;
     uint8_t pong[WS_CONTROL_PAYLOAD_MAX];
     size_t pong_size;
@@ -80,7 +81,8 @@ struct link {
      * bulk. */
     uint8_t keys[MASK_KEYS][4];
     size_t next_key;
-    uint8_t *hello; /* server: what came so far, until HELLO is whole; NULL: nothing */
+    uint8_t *hello; /* server: what came so far, until HELLO is whole, or until the link has arrived
+                       where its session is; NULL: nothing */
     size_t hello_capacity;
     size_t hello_fill;
 };
@@ -113,13 +115,40 @@ static void bound_unsent(struct link *link)
     link->unsent_max = most;
 }
 
+/* What the link has of its worker. */
+static void settle(struct link *link, struct worker *worker)
+{
+    int fd = transport_fd(link->transport);
+
+    link->worker = worker;
+    link->readable = watch_new(worker, fd, WATCH_READ, on_link_readable, link);
+    link->writable = watch_new(worker, fd, WATCH_WRITE, on_link_writable, link);
+    link->flush = timer_new(worker, on_flush, link);
+    link->timer = timer_new(worker, on_link_timer, link);
+    link->timer_us = UINT64_MAX;
+    watch_want(link->readable, true);
+    /* TLS may have read ahead what no event will announce. */
+    if (transport_pending(link->transport))
+        watch_fire(link->readable);
+}
+
+static void unsettle(struct link *link)
+{
+    list_remove(&link->read_on.node);
+    watch_free(link->readable);
+    watch_free(link->writable);
+    timer_free(link->flush);
+    timer_free(link->timer);
+    link->readable = link->writable = NULL;
+    link->flush = link->timer = NULL;
+    link->worker = NULL;
+}
+
 static struct link *link_new(struct worker *worker, struct transport *transport,
                              const struct link_owner *owner, void *context, bool client)
 {
     struct link *link = memory_new(sizeof *link);
-    int fd = transport_fd(transport);
 
-    link->worker = worker;
     link->since_us = clock_now_us();
     link->transport = transport;
     link->owner = owner;
@@ -128,20 +157,12 @@ static struct link *link_new(struct worker *worker, struct transport *transport,
     link->framed = true;
     link->frame_max = FRAME_LIMIT_MOST;
     link->next_key = MASK_KEYS;
-    link->timer_us = UINT64_MAX;
     list_init(&link->read_on.node);
     ws_decoder_init(&link->decoder, client ? WS_ROLE_CLIENT : WS_ROLE_SERVER);
-    socket_tune(fd);
+    socket_tune(transport_fd(transport));
     pace_init(&link->pace);
     bound_unsent(link);
-    link->readable = watch_new(worker, fd, WATCH_READ, on_link_readable, link);
-    link->writable = watch_new(worker, fd, WATCH_WRITE, on_link_writable, link);
-    link->flush = timer_new(worker, on_flush, link);
-    link->timer = timer_new(worker, on_link_timer, link);
-    watch_want(link->readable, true);
-    /* TLS may have read ahead what no event will announce. */
-    if (transport_pending(transport))
-        watch_fire(link->readable);
+    settle(link, worker);
     return link;
 }
 
@@ -204,11 +225,7 @@ static void link_free(struct link *link)
     if (link->counters.retransmitted && path_measure(transport_fd(link->transport), &sample))
         count_retransmitted(link, &sample);
     forward_free(link->forward);
-    list_remove(&link->read_on.node);
-    watch_free(link->readable);
-    watch_free(link->writable);
-    timer_free(link->flush);
-    timer_free(link->timer);
+    unsettle(link);
     transport_free(link->transport);
     byte_wipe(link->keys, sizeof link->keys);
     forget_hello(link);
@@ -794,6 +811,15 @@ static void grow_hello(struct link *link, size_t size)
     link->hello_capacity = capacity;
 }
 
+/* Behind what came so far: bounded by what is read at a time. */
+static void keep_for_later(struct link *link, const uint8_t *bytes, size_t size)
+{
+    grow_hello(link, link->hello_fill + size);
+    if (size > 0)
+        memcpy(link->hello + link->hello_fill, bytes, size);
+    link->hello_fill += size;
+}
+
 /* Collects HELLO; when it is whole the owner finds the session and gets the rest of the bytes. */
 static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
 {
@@ -819,6 +845,10 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
     link->close_us = 0;
     link_limit_frames(link, hello.message_max);
     link->mux = link->owner->hello(link->context, link, &hello, &rejection);
+    if (link->departing) {
+        keep_for_later(link, bytes + part, size - part);
+        return;
+    }
     if (!link->mux && rejection.code == MUX_CODE_NONE) {
         link->forward = forward_new(link->worker, &forward_owner, link);
         forward_put(link->forward, link->hello, before);
@@ -840,6 +870,10 @@ static void receive_hello(struct link *link, const uint8_t *bytes, size_t size)
 
 static void receive_payload(struct link *link, const uint8_t *bytes, size_t size)
 {
+    if (link->departing) {
+        keep_for_later(link, bytes, size);
+        return;
+    }
     if (link->forward) {
         forward_put(link->forward, bytes, size);
         hand_on(link);
@@ -919,6 +953,48 @@ static bool is_full(const struct link *link)
     return link->forward && forward_is_full(link->forward) && !link->closing;
 }
 
+void link_depart(struct link *link)
+{
+    link->departing = true;
+}
+
+/* One that is being closed ends here. */
+static bool leaves(struct link *link)
+{
+    if (!link->departing)
+        return false;
+    if (link->closing) {
+        link->departing = false;
+        forget_hello(link);
+        return false;
+    }
+    unsettle(link);
+    link->owner->departed(link->context, link);
+    return true;
+}
+
+void link_arrive(struct link *link, struct worker *worker, void *context)
+{
+    uint8_t *kept = link->hello;
+    size_t capacity = link->hello_capacity;
+    size_t size = link->hello_fill;
+
+    link->context = context;
+    link->departing = false;
+    link->hello = NULL;
+    link->hello_capacity = link->hello_fill = 0;
+    settle(link, worker);
+    receive_payload(link, kept, size);
+    worker_end_turn(worker);
+    byte_wipe(kept, capacity);
+    free(kept);
+    if (leaves(link))
+        return;
+    if (link->pong_due)
+        send_soon(link);
+    link_update(link);
+}
+
 static void on_read_on(struct worker_later *later)
 {
     on_link_readable(list_entry(later, struct link, read_on));
@@ -953,9 +1029,11 @@ static void on_link_readable(void *argument)
         else if (!link->closing)
             receive_payload(link, link->worker->link_bytes, (size_t)got);
         worker_end_turn(link->worker);
-        if (!transport_pending(link->transport) || is_full(link))
+        if (!transport_pending(link->transport) || is_full(link) || link->departing)
             break;
     }
+    if (got >= 0 && leaves(link))
+        return;
     if (got < 0) {
         set_end(link, LINK_END_LOST,
                 got == TRANSPORT_EOF ? "the connection was closed without a WebSocket close frame"

@@ -59,13 +59,17 @@ struct link_owner {
     /*
      * Server: HELLO has come. The owner finds or makes the session, accepts the link for it
      * (mux_link_accept()) and returns what that gave; or fills in *reject and returns NULL. With
-     * MUX_CODE_NONE in it the answer comes later: link_forward() or link_reject().
+     * MUX_CODE_NONE in it the answer comes later: link_forward() or link_reject(). Or it says that
+     * the link is another worker's: link_depart().
      */
     struct mux_link *(*hello)(void *context, struct link *link, const struct mux_hello *hello,
                               struct mux_reject *reject);
     /* The link is gone (freed after this call), and detached from its session. reason is for the
      * log. */
     void (*ended)(void *context, struct link *link, enum link_end end, const char *reason);
+    /* After link_depart(): the link has nothing of its worker any more. The owner brings it to the
+     * other one. NULL: no link ever departs. */
+    void (*departed)(void *context, struct link *link);
 };
 
 /* Client: for a session that link_start() attaches. Takes the transport. */
@@ -82,6 +86,14 @@ struct link *link_new_handed_on(struct worker *worker, struct transport *transpo
 /* Another instance has the session: everything that came and comes goes to it over transport,
  * which is the link's from now on, and back (forward.h). */
 void link_forward(struct link *link, struct transport *transport);
+/*
+ * From within hello(), which returns NULL then: another worker of this process has the session, or
+ * is to have it. What has come is kept, HELLO above all, and no more is read. departed() is called
+ * when no call of the link is on the stack. There, in the other worker's thread, link_arrive()
+ * makes it go on: hello() is called again. The owner gives it its counters before (link_count()).
+ */
+void link_depart(struct link *link);
+void link_arrive(struct link *link, struct worker *worker, void *context);
 /* There is no such session anywhere. */
 void link_reject(struct link *link, const struct mux_reject *rejection);
 /* Lets go of the session and says goodbye (a WebSocket close frame); ended() is called when that is

@@ -38,20 +38,20 @@ static void each_is_found_by_its_whole_id(void **state)
     (void)state;
     assert_non_null(entries);
     session_table_init(&table, &key);
-    assert_null(session_table_find(&table, entries[0].id));
+    assert_null(session_table_find(&table, 0, entries[0].id));
     for (size_t i = 0; i < MANY; i++)
         session_table_put(&table, &entries[i], draw_random);
     for (size_t i = 0; i < MANY; i++) {
         uint8_t id[MUX_SESSION_ID_SIZE];
         memcpy(id, entries[i].id, sizeof id);
-        assert_ptr_equal(session_table_find(&table, id), &entries[i]);
+        assert_ptr_equal(session_table_find(&table, 0, id), &entries[i]);
         id[MUX_SESSION_ID_SIZE - 1] ^= 1;
-        assert_null(session_table_find(&table, id));
+        assert_null(session_table_find(&table, 0, id));
     }
     for (size_t i = 0; i < MANY; i += 2)
         session_table_remove(&table, &entries[i]);
     for (size_t i = 0; i < MANY; i++)
-        assert_ptr_equal(session_table_find(&table, entries[i].id), i % 2 ? &entries[i] : NULL);
+        assert_ptr_equal(session_table_find(&table, 0, entries[i].id), i % 2 ? &entries[i] : NULL);
     session_table_clear(&table);
     free(entries);
 }
@@ -68,7 +68,7 @@ static void two_never_begin_alike(void **state)
     assert_int_equal(drawn, sizeof numbers / sizeof numbers[0]);
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(byte_load_u32(entries[i].id), 5 + i);
-        assert_ptr_equal(session_table_find(&table, entries[i].id), &entries[i]);
+        assert_ptr_equal(session_table_find(&table, 0, entries[i].id), &entries[i]);
     }
     session_table_clear(&table);
 }
