@@ -10,6 +10,7 @@
 #include "config/url.h"
 #include "http/field.h"
 #include "io/congestion.h"
+#include "io/crew.h"
 #include "io/socket.h"
 #include "monitoring/pages.h"
 #include "mux/protocol.h"
@@ -261,6 +262,18 @@ static const struct config_option table[] = {
      .min = 1,
      .max = MUX_LINKS_MAX,
      .unit = "links"},
+    {.name = "workers",
+     .metavar = "N",
+     .kind = CONFIG_INTEGER,
+     .offset = offsetof(struct options, workers),
+     .group = "Limits",
+     .help = "Threads that carry sessions, each session by one of them. More than one help only "
+             "where many sessions together need more than one processor. Limits are those of all "
+             "of them together.",
+     .default_value = "1",
+     .min = 1,
+     .max = CREW_MAX,
+     .unit = "workers"},
     {.name = "max-handshakes",
      .metavar = "N",
      .kind = CONFIG_INTEGER,

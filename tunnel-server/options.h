@@ -50,6 +50,7 @@ struct options {
     int64_t max_dials;       /* of an identity, in a minute */
     int64_t max_handshakes;
     int64_t max_links; /* of a session */
+    int64_t workers;
     bool audit;
     struct shared_options shared;
 

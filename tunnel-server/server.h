@@ -7,40 +7,41 @@
 #include "io/tls_keeper.h"
 #include "monitoring/telemetry.h"
 #include "options.h"
-#include "peers.h"
 #include "probes.h"
 #include "program/program.h"
-#include "session.h"
+#include "shard.h"
 
 /* The answer of /readyz to strangers; lines beyond it are left out. */
 #define SERVER_READINESS_MAX 600
 
 struct server {
-    struct worker *worker;
+    struct worker *worker; /* home: the door, logins, other instances, pages, files */
     struct notify *notify; /* of the program; NULL: there is no service manager */
     const struct options *options;
     struct telemetry *telemetry;
     struct access *access;
     struct http_server *http;
     struct listener *listener;
-    SSL_CTX *broker_tls;      /* NULL: brokers speak plaintext; exchanged when files change */
     struct tls_keeper *files; /* of the door; NULL: it speaks plain HTTP */
     struct tls_keeper *broker_files;
-    struct cluster *clusters; /* options->cluster_count */
-    struct session_table table;
-    struct session_host host;
-    struct list links; /* upgraded connections, with or without a session */
+    SSL_CTX *first_broker_tls; /* until shards have it */
     struct ledger ledger;
-    struct tenants tenants;
-    uint8_t offers[MUX_OFFERS_MAX]; /* in host.offers */
+    struct session_table table;
+    struct crew *crew;
+    struct shard *shards;           /* of the crew */
+    uint8_t offers[MUX_OFFERS_MAX]; /* in the hosts' offers */
     struct peers *peers;            /* NULL: this is the only instance */
     bool leaving;                   /* it will stop soon */
     struct probes *probes;
+    struct timer *look;  /* while it drains: whether other workers still have something */
     char **broker_names; /* for the metrics: broker_count */
     size_t broker_count;
     char readiness[SERVER_READINESS_MAX]; /* what /readyz said last */
 };
 
+/* Runs see while no worker does anything else. false: one of them did not come to a stop; nothing
+ * was run. */
+bool server_survey(const struct server *server, void (*see)(void *context), void *context);
 /* Whether it can serve: a bootstrap broker of every cluster answers. */
 bool server_is_ready(const struct server *server);
 /* The same with text, of size bytes: a line that says so or why not, then one for each bootstrap

@@ -19,9 +19,6 @@
 /* An identity is never cut on its way to the client (tunnel-server/identity.h). */
 _Static_assert(HTTP_IDENTITY_MAX - 1 <= UINT8_MAX, "WELCOME carries every identity whole");
 
-/* In /status.json. */
-enum { SESSIONS_SHOWN = 500, STREAMS_SHOWN = 1000 };
-
 struct session {
     struct session_entry entry; /* in host->table */
     struct list node;           /* in host->sessions */
@@ -391,8 +388,8 @@ static bool replace_any(struct session_host *host)
     return false;
 }
 
-/* A place for another session; NULL, or why there is none. */
-static const char *admit_session(struct session_host *host, struct tenant *tenant)
+/* A place for another session; NULL, or why there is none. counts: nobody else is asked. */
+static const char *admit_session(struct session_host *host, struct tenant *tenant, bool counts)
 {
     uint64_t most = (uint64_t)host->options->max_sessions_of;
     enum ledger_answer answer = tenant_take_within(tenant, TENANT_SESSIONS, most);
@@ -402,14 +399,16 @@ static const char *admit_session(struct session_host *host, struct tenant *tenan
     if (answer == LEDGER_TAKEN)
         return NULL;
     if (answer == LEDGER_LIMITED) {
-        tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS_OF);
+        if (counts)
+            tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS_OF);
         return "this identity has reached its limit of sessions (--max-sessions-per-identity)";
     }
     bool entitled = tenant_ask(tenant, TENANT_SESSIONS) == SHARE_ENTITLED;
     if ((replace_own(tenant) || (entitled && replace_any(host))) &&
         tenant_take_within(tenant, TENANT_SESSIONS, most) == LEDGER_TAKEN)
         return NULL;
-    tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS);
+    if (counts)
+        tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS);
     return entitled ? "the server has as many sessions as it allows (--max-sessions)"
                     : "the server has as many sessions as it allows (--max-sessions), and this "
                       "identity has its share of them";
@@ -552,14 +551,14 @@ static struct session *continue_session(struct session_host *host, struct tenant
 }
 
 static struct session *begin_session(struct session_host *host, struct tenant *tenant,
-                                     const char *identity, const char *peer,
+                                     const char *identity, const char *peer, bool counts,
                                      struct mux_reject *reject)
 {
     if (host->draining) {
         reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
         return NULL;
     }
-    const char *limited = admit_session(host, tenant);
+    const char *limited = admit_session(host, tenant, counts);
     if (limited) {
         reject_with(reject, MUX_CODE_LIMIT, limited);
         return NULL;
@@ -580,8 +579,9 @@ struct mux_link *session_hello(struct session_host *host, struct link *link, str
             "client and server speak different versions of the tunnel protocol: update "
             "the older of them");
     bool begun = hello->resume || hello->join;
-    struct session *session = begun ? continue_session(host, tenant, identity, hello, reject)
-                                    : begin_session(host, tenant, identity, peer, reject);
+    struct session *session =
+        begun ? continue_session(host, tenant, identity, hello, reject)
+              : begin_session(host, tenant, identity, peer, ref->others == 0, reject);
     if (!session)
         return NULL;
     limit_frames(session, link, hello);
@@ -688,6 +688,7 @@ static void write_session(const struct session *session, struct json_writer *jso
     json_put_string(json, "identity", session->identity);
     json_put_string(json, "peer", session->peer);
     json_put_string(json, "software", session->software);
+    json_put_u64(json, "worker", session->host->place);
     json_put_bool(json, "linked", is_linked(session));
     json_put_u64(json, "links", session->links_ever);
     json_put_u64(json, "rtt_us", mux_session_rtt_us(session->mux));
@@ -701,16 +702,12 @@ static void write_session(const struct session *session, struct json_writer *jso
     json_put_end(json);
 }
 
-void session_write_all(const struct session_host *host, struct json_writer *json)
+void session_write_all(const struct session_host *host, struct json_writer *json,
+                       struct session_shown *left)
 {
-    size_t sessions_left = SESSIONS_SHOWN;
-    size_t streams_left = STREAMS_SHOWN;
-
-    json_put_array(json, "sessions");
-    for (struct list *at = host->sessions.next; at != &host->sessions && sessions_left > 0;
-         at = at->next, sessions_left--)
-        write_session(list_entry(at, struct session, node), json, &streams_left);
-    json_put_end(json);
+    for (struct list *at = host->sessions.next; at != &host->sessions && left->sessions > 0;
+         at = at->next, left->sessions--)
+        write_session(list_entry(at, struct session, node), json, &left->streams);
 }
 
 void session_sum_up(const struct session_host *host, struct telemetry_sessions *sum)

@@ -20,6 +20,7 @@ struct session;
 struct session_ref {
     struct list node;        /* in the session's list of them; begins with list_init() */
     struct session *session; /* NULL: none, or it has ended */
+    size_t others;           /* workers that are asked if this one has no place for a session */
 };
 
 /* What the sessions of a worker share; it belongs to the server, which fills it in. */
@@ -66,8 +67,15 @@ void session_spare(struct session *session, const struct link *link);
 /* Tells all clients that the server is about to stop, and drains their streams: a client leaves
  * when it has none left. */
 void session_drain_all(struct session_host *host);
-/* The array "sessions" of /status.json. */
-void session_write_all(const struct session_host *host, struct json_writer *json);
+/* How many of each /status.json shows. */
+struct session_shown {
+    size_t sessions;
+    size_t streams;
+};
+#define SESSION_SHOWN ((struct session_shown){.sessions = 500, .streams = 1000})
+/* Elements of the array "sessions" of /status.json, as far as there is room left. */
+void session_write_all(const struct session_host *host, struct json_writer *json,
+                       struct session_shown *left);
 /* Adds all sessions. */
 void session_sum_up(const struct session_host *host, struct telemetry_sessions *sum);
 /* Ends all sessions: what streams they have are reset. */

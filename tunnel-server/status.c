@@ -60,37 +60,99 @@ static void put_server_totals(struct metrics *metrics, struct json_writer *json)
     json_put_end(json);
 }
 
-static void put_server_status(const struct server *server, struct pages_answer *answer)
+static uint64_t count_sessions(const struct server *server)
 {
-    const struct memory_budget *budget = memory_budget_whole(&server->worker->budget);
-    struct json_writer json;
+    uint64_t count = 0;
 
-    answer->type = "application/json";
-    json_writer_init(&json, &answer->body);
-    json_put_object(&json, NULL);
-    json_put_string(&json, "program", "tunnel-server");
-    json_put_string(&json, "version", KAFKA_TUNNEL_VERSION);
-    json_put_u64(&json, "now_ms", telemetry_wall_clock_us() / 1000);
-    json_put_u64(&json, "started_ms", telemetry_started_us(server->telemetry) / 1000);
-    json_put_bool(&json, "ready", server_is_ready(server));
-    json_put_bool(&json, "draining", server->host.draining);
-    json_put_object(&json, "memory");
-    json_put_u64(&json, "retained", budget->send.used);
-    json_put_u64(&json, "granted", budget->receive.used);
-    json_put_u64(&json, "limit", budget->send.total + budget->receive.total);
-    json_put_end(&json);
+    for (size_t i = 0; i < crew_size(server->crew); i++)
+        count += server->shards[i].host.session_count;
+    return count;
+}
+
+/* What a page is made of while workers stand still. */
+struct survey {
+    const struct status *status;
+    struct json_writer json;
+    struct telemetry_sessions sum;
+    uint64_t session_count;
+};
+
+static void write_workers(const struct server *server, struct json_writer *json)
+{
+    json_put_array(json, "workers");
+    for (size_t i = 0; i < crew_size(server->crew); i++) {
+        const struct tenants *tenants = &server->shards[i].tenants;
+        json_put_object(json, NULL);
+        json_put_u64(json, "sessions", share_used_of(&tenants->held[TENANT_SESSIONS]));
+        json_put_u64(json, "links", share_used_of(&tenants->held[TENANT_LINKS]));
+        json_put_u64(json, "connections", share_used_of(&tenants->held[TENANT_STREAMS]));
+        json_put_end(json);
+    }
+    json_put_end(json);
+}
+
+/* Workers stand still: what each has counted is home's from now on. */
+static void take_figures(const struct server *server)
+{
+    for (size_t i = 1; i < crew_size(server->crew); i++)
+        telemetry_take(server->telemetry, server->shards[i].worker);
+}
+
+static void write_sessions(const struct server *server, struct json_writer *json)
+{
+    struct session_shown left = SESSION_SHOWN;
+
+    json_put_u64(json, "session_count", count_sessions(server));
+    json_put_array(json, "sessions");
+    for (size_t i = 0; i < crew_size(server->crew); i++)
+        session_write_all(&server->shards[i].host, json, &left);
+    json_put_end(json);
+}
+
+static void write_server_status(void *context)
+{
+    struct survey *survey = context;
+    const struct server *server = survey->status->server;
+    const struct memory_budget *budget = memory_budget_whole(&server->worker->budget);
     struct metrics *metrics = server->worker->metrics;
-    put_server_totals(metrics, &json);
-    put_counts(metrics, METRIC_HANDSHAKES_ENDED, METRICS_DOOR, "door", &json);
-    put_counts(metrics, METRIC_LIMITED, METRICS_LIMIT, "limited", &json);
-    put_problems(&server->worker->log->counts, &json);
-    json_put_array(&json, "clusters");
+    struct json_writer *json = &survey->json;
+
+    take_figures(server);
+    json_put_object(json, NULL);
+    json_put_string(json, "program", "tunnel-server");
+    json_put_string(json, "version", KAFKA_TUNNEL_VERSION);
+    json_put_u64(json, "now_ms", telemetry_wall_clock_us() / 1000);
+    json_put_u64(json, "started_ms", telemetry_started_us(server->telemetry) / 1000);
+    json_put_bool(json, "ready", server_is_ready(server));
+    json_put_bool(json, "draining", server->shards[0].host.draining);
+    json_put_object(json, "memory");
+    json_put_u64(json, "retained", share_used_of(&budget->send));
+    json_put_u64(json, "granted", share_used_of(&budget->receive));
+    json_put_u64(json, "limit", budget->send.total + budget->receive.total);
+    json_put_end(json);
+    put_server_totals(metrics, json);
+    put_counts(metrics, METRIC_HANDSHAKES_ENDED, METRICS_DOOR, "door", json);
+    put_counts(metrics, METRIC_LIMITED, METRICS_LIMIT, "limited", json);
+    put_problems(&server->worker->log->counts, json);
+    json_put_array(json, "clusters");
     for (size_t i = 0; i < server->options->cluster_count; i++)
-        cluster_write(&server->clusters[i], &json);
-    json_put_end(&json);
-    json_put_u64(&json, "session_count", server->host.session_count);
-    session_write_all(&server->host, &json);
-    json_put_end(&json);
+        cluster_write(&server->shards[0].clusters[i], json);
+    json_put_end(json);
+    write_workers(server, json);
+    write_sessions(server, json);
+    json_put_end(json);
+}
+
+static void put_server_status(const struct status *status, struct pages_answer *answer)
+{
+    struct survey survey = {.status = status};
+
+    json_writer_init(&survey.json, &answer->body);
+    if (!server_survey(status->server, write_server_status, &survey)) {
+        pages_say(answer, 503, "a worker of the server does not come to a stop: see the log\n");
+        return;
+    }
+    answer->type = "application/json";
     text_bytes(&answer->body, "\n", 1);
 }
 
@@ -111,15 +173,27 @@ static const struct history_field history_fields[HISTORY_COUNT] = {
     [HISTORY_REFUSED] = {"refused", true},
 };
 
+static void see_figures(void *context)
+{
+    struct survey *survey = context;
+
+    take_figures(survey->status->server);
+    survey->session_count = count_sessions(survey->status->server);
+}
+
 /* Only what is counted anyway: it must not cost more with more sessions. */
 static void on_server_history(void *argument)
 {
     struct status *status = argument;
     struct metrics *metrics = status->server->worker->metrics;
+    struct survey survey = {.status = status};
+
+    if (!server_survey(status->server, see_figures, &survey))
+        return;
     const uint64_t values[HISTORY_COUNT] = {
         [HISTORY_BYTES_UP] = metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_UP),
         [HISTORY_BYTES_DOWN] = metrics_sum(metrics, METRIC_STREAM_BYTES, METRICS_DOWN),
-        [HISTORY_SESSIONS] = status->server->host.session_count,
+        [HISTORY_SESSIONS] = survey.session_count,
         [HISTORY_STREAMS] = metrics_sum(metrics, METRIC_STREAMS, 0),
         [HISTORY_REFUSED] = count_refused(metrics),
     };
@@ -129,28 +203,40 @@ static void on_server_history(void *argument)
 
 /* ---- the other pages */
 
+static void sum_up_workers(void *context)
+{
+    struct survey *survey = context;
+    const struct server *server = survey->status->server;
+
+    survey->session_count = count_sessions(server);
+    for (size_t i = 0; i < crew_size(server->crew); i++)
+        session_sum_up(&server->shards[i].host, &survey->sum);
+    take_figures(server);
+    telemetry_collect(server->telemetry);
+}
+
 static void on_server_status_collect(void *context)
 {
     const struct status *status = context;
     const struct server *server = status->server;
     struct metrics *metrics = server->worker->metrics;
-    struct telemetry_sessions sum = {0};
+    struct survey survey = {.status = status};
 
-    telemetry_collect(server->telemetry);
-    session_sum_up(&server->host, &sum);
-    telemetry_collect_sessions(server->telemetry, &sum);
+    if (server_survey(server, sum_up_workers, &survey)) {
+        telemetry_collect_sessions(server->telemetry, &survey.sum);
+        metrics_set(metrics, METRIC_SESSIONS, 0, 0, survey.session_count);
+    }
     metrics_set(metrics, METRIC_HANDSHAKES, 0, 0, http_server_count(server->http));
-    metrics_set(metrics, METRIC_SESSIONS, 0, 0, server->host.session_count);
     size_t broker = 0; /* in METRICS_BROKER */
     for (size_t i = 0; i < server->options->cluster_count; i++) {
-        const struct health health = cluster_health(&server->clusters[i]);
+        const struct cluster *cluster = &server->shards[0].clusters[i];
+        const struct health health = cluster_health(cluster);
         for (size_t at = 0; at < health.count; at++, broker++)
             for (size_t state = 0; state < BROKER_STATES; state++)
                 metrics_set(metrics, METRIC_BOOTSTRAP_BROKER, broker, state,
                             health.brokers[at].state == state);
-        metrics_set(metrics, METRIC_CLUSTER_REACHABLE, i, 0,
-                    cluster_is_reachable(&server->clusters[i]));
-        metrics_set(metrics, METRIC_CLUSTER_NODES, i, 0, cluster_node_count(&server->clusters[i]));
+        metrics_set(metrics, METRIC_CLUSTER_REACHABLE, i, 0, cluster_is_reachable(cluster));
+        metrics_set(metrics, METRIC_CLUSTER_NODES, i, 0, cluster_node_count(cluster));
     }
 }
 
@@ -170,7 +256,7 @@ static bool on_server_status_page(void *context, const struct pages_request *req
     if (request->post)
         return false;
     if (strcmp(request->path, "/status.json") == 0)
-        put_server_status(status->server, answer);
+        put_server_status(status, answer);
     else if (strcmp(request->path, "/history.json") == 0)
         history_put_page(status->history, answer);
     else if (strcmp(request->path, "/readyz") == 0)

@@ -155,7 +155,7 @@ static uint64_t held_for(const struct tenant *tenant, const struct tenant_wish *
 }
 
 /* The worker that has most of what is wished for; of several this one. */
-static size_t find_place(const struct tenants *tenants, const struct tenant_wish *wish)
+static size_t place_with_most(const struct tenants *tenants, const struct tenant_wish *wish)
 {
     const struct account *account = wish->account;
     size_t place = tenants->place;
@@ -224,7 +224,7 @@ static struct tenant *find_giver(struct tenant *tenant, enum tenant_thing thing)
     struct tenant *here = largest->at[tenants->place];
     if (held_for(here, &wish) > 0)
         return here;
-    ask_elsewhere(tenants, find_place(tenants, &wish), &wish);
+    ask_elsewhere(tenants, place_with_most(tenants, &wish), &wish);
     return NULL;
 }
 
@@ -320,7 +320,7 @@ static bool give_way_memory(void *context, const struct memory_share *to, enum m
         wish.account = account;
         most = used;
     }
-    size_t place = wish.account ? find_place(tenants, &wish) : tenants->place;
+    size_t place = wish.account ? place_with_most(tenants, &wish) : tenants->place;
     if (place != tenants->place)
         ask_elsewhere(tenants, place, &wish);
     else if (wish.account)

@@ -74,15 +74,13 @@ static struct event *new_event(struct worker *worker, event_callback_fn callback
     return event;
 }
 
-bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
+static bool init_worker(struct worker *worker, struct log *log, uint64_t memory)
 {
     memset(worker, 0, sizeof *worker);
     worker->base = event_base_new();
     if (!worker->base)
         return false;
     worker->log = log;
-    if (RAND_bytes((unsigned char *)&worker->hash_key, sizeof worker->hash_key) != 1)
-        abort();
     chunk_pool_init(&worker->pool);
     memory_budget_init(&worker->budget, memory);
     memory_share_init(&worker->share, &worker->budget);
@@ -96,9 +94,33 @@ bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
     list_init(&worker->later);
     worker->reaper = new_event(worker, on_reap);
     worker->next_turn = new_event(worker, on_worker_next_turn);
-    worker->log_waits = new_event(worker, on_log_waits);
-    log_gather(log, write_log_soon, worker);
     return true;
+}
+
+bool worker_init(struct worker *worker, struct log *log, uint64_t memory)
+{
+    if (!init_worker(worker, log, memory))
+        return false;
+    if (RAND_bytes((unsigned char *)&worker->hash_key, sizeof worker->hash_key) != 1)
+        abort();
+    worker->log_waits = new_event(worker, on_log_waits);
+    worker_gather_log(worker);
+    return true;
+}
+
+bool worker_init_beside(struct worker *worker, const struct worker *first)
+{
+    const struct memory_budget *budget = &first->budget;
+
+    if (!init_worker(worker, first->log, budget->receive.total + budget->send.total))
+        return false;
+    worker->hash_key = first->hash_key;
+    return true;
+}
+
+void worker_gather_log(struct worker *worker)
+{
+    log_gather(worker->log, write_log_soon, worker);
 }
 
 void worker_run(struct worker *worker)
@@ -137,8 +159,10 @@ void worker_clear(struct worker *worker)
     }
     event_free(worker->reaper);
     event_free(worker->next_turn);
-    log_gather(worker->log, NULL, NULL);
-    event_free(worker->log_waits);
+    if (worker->log_waits) {
+        log_gather(worker->log, NULL, NULL);
+        event_free(worker->log_waits);
+    }
     event_base_free(worker->base);
     free(worker->link_bytes);
     free(worker->socket_bytes);

@@ -65,7 +65,7 @@ struct worker {
     struct list kept;  /* struct worker_release, by its node; the last one is freed first */
     struct list later; /* struct worker_later, by its node */
     struct event *next_turn;
-    struct event *log_waits;   /* lines are to be written when the turn ends */
+    struct event *log_waits;   /* lines are to be written when the turn ends; NULL: others do it */
     struct resolver *resolver; /* NULL before the first name (io/resolver.h) */
     struct metrics *metrics;   /* NULL before telemetry_start() (monitoring/telemetry.h) */
 };
@@ -73,7 +73,13 @@ struct worker {
 /* memory: bound of all streams' buffers, bytes. Aborts without memory; false: the system has no
  * event loop for us, errno says why. */
 bool worker_init(struct worker *worker, struct log *log, uint64_t memory);
+/* A worker of the same program for another thread (io/crew.h): with first's log, hash key and
+ * bounds. It does not write out what the log gathers. */
+bool worker_init_beside(struct worker *worker, const struct worker *first);
 void worker_clear(struct worker *worker);
+/* The log's lines of one turn of this worker's loop are written together, which is so from
+ * worker_init() on. */
+void worker_gather_log(struct worker *worker);
 /* Runs the loop until worker_end(), or until nothing is left that it could wait for. */
 void worker_run(struct worker *worker);
 /* The same, for so long at most. */

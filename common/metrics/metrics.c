@@ -49,7 +49,25 @@ struct metrics *metrics_new(enum metric_place place, const struct metrics_names 
         total += series * row->stride;
     }
     metrics->values = memory_new_array(total, sizeof *metrics->values);
+    metrics->value_count = total;
     return metrics;
+}
+
+struct metrics *metrics_new_beside(const struct metrics *metrics)
+{
+    struct metrics *beside = memory_new(sizeof *beside);
+
+    *beside = *metrics;
+    beside->values = memory_new_array(metrics->value_count, sizeof *beside->values);
+    return beside;
+}
+
+void metrics_take(struct metrics *metrics, struct metrics *from)
+{
+    for (size_t i = 0; i < metrics->value_count; i++) {
+        metrics->values[i] += from->values[i];
+        from->values[i] = 0;
+    }
 }
 
 void metrics_free(struct metrics *metrics)

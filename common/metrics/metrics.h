@@ -40,12 +40,19 @@ struct metrics {
     struct metrics_names sets[METRICS_SETS];
     struct metrics_row rows[METRICS];
     uint64_t *values;
+    size_t value_count;
 };
 
 /* names: one a set, by enum metrics_set; what they point at lives as long. Aborts without memory.
  */
 struct metrics *metrics_new(enum metric_place place, const struct metrics_names *names);
+/* The same series for another thread, all 0. */
+struct metrics *metrics_new_beside(const struct metrics *metrics);
 void metrics_free(struct metrics *metrics);
+/* Adds what from, of metrics_new_beside(), has counted, which counts from 0 again. Its thread
+ * stands still meanwhile. Gauges that are counted up and down go to the sum as well: a part of it
+ * may be less than 0, in arithmetic modulo 2^64. */
+void metrics_take(struct metrics *metrics, struct metrics *from);
 
 /* The series of a metric with the labels' indices i and j; 0 for a label that it does not have. An
  * index that the set does not have stands for the last one: "other", where there is that. */

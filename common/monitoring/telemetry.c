@@ -184,6 +184,34 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
     return telemetry;
 }
 
+/* Where another worker than the first counts. */
+struct telemetry_part {
+    struct worker_release kept;
+    struct metrics *metrics;
+};
+
+static void destroy_telemetry_part(struct worker_release *release)
+{
+    struct telemetry_part *part = list_entry(release, struct telemetry_part, kept);
+
+    metrics_free(part->metrics);
+    free(part);
+}
+
+void telemetry_start_beside(struct worker *worker, const struct telemetry *first)
+{
+    struct telemetry_part *part = memory_new(sizeof *part);
+
+    part->metrics = metrics_new_beside(first->metrics);
+    worker->metrics = part->metrics;
+    worker_keep(worker, &part->kept, destroy_telemetry_part);
+}
+
+void telemetry_take(struct telemetry *first, const struct worker *worker)
+{
+    metrics_take(first->metrics, worker->metrics);
+}
+
 /* ---- the process */
 
 static uint64_t resident_bytes(void)

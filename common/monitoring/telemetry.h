@@ -40,6 +40,10 @@ struct telemetry_names {
 /* From here on worker->metrics can be counted in. It ends with the worker. */
 struct telemetry *telemetry_start(struct worker *worker, enum metric_place place,
                                   const struct telemetry_names *names);
+/* The same for another worker, with the same names; the first one ends last. */
+void telemetry_start_beside(struct worker *worker, const struct telemetry *first);
+/* Adds to the first one's what another worker, which stands still, has counted. */
+void telemetry_take(struct telemetry *first, const struct worker *worker);
 /* Microseconds since the epoch. */
 uint64_t telemetry_wall_clock_us(void);
 /* When telemetry_start() was called, by that clock. */

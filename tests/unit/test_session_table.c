@@ -58,7 +58,7 @@ static void each_is_found_by_its_whole_id(void **state)
 
 static void two_never_begin_alike(void **state)
 {
-    struct session_entry entries[3];
+    struct session_entry entries[3] = {{0}};
     struct session_table table;
 
     (void)state;

@@ -227,6 +227,154 @@ static void dials_count_for_a_minute_whoever_refers_to_them(void **state)
     tenant_release(bob);
 }
 
+/* ---- two workers */
+
+static struct {
+    struct worker worker;
+    struct tenants tenants;
+    struct tenant *asked;
+} beside;
+static struct tenant_wish wish; /* what the other worker was asked for; no account: nothing */
+static size_t wished_at;
+
+static void note_wish(void *context, size_t place, const struct tenant_wish *asked_for)
+{
+    (void)context;
+    wished_at = place;
+    wish = *asked_for;
+}
+
+static bool give_way_beside(void *context, struct tenant *from, enum tenant_thing thing)
+{
+    (void)context;
+    beside.asked = from;
+    tenant_give(from, thing);
+    return true;
+}
+
+static bool give_memory_beside(void *context, struct tenant *from, enum memory_way way)
+{
+    (void)context;
+    beside.asked = from;
+    memory_share_give(&from->share, way, 10000);
+    return true;
+}
+
+static const struct tenants_owner here_owner = {
+    .give_way = give_way, .give_way_memory = give_way_memory, .ask = note_wish};
+static const struct tenants_owner beside_owner = {
+    .give_way = give_way_beside, .give_way_memory = give_memory_beside, .ask = note_wish};
+
+static int set_up_two(void **state)
+{
+    set_up(state);
+    tenants_clear(&tenants);
+    ledger_clear(&ledger);
+    ledger_init(&ledger, &options, &worker.hash_key, 2, 20000);
+    tenants_init(&tenants, &worker, &ledger, 0, &here_owner, NULL);
+    assert_true(worker_init_beside(&beside.worker, &worker));
+    beside.worker.metrics = worker.metrics;
+    tenants_init(&beside.tenants, &beside.worker, &ledger, 1, &beside_owner, NULL);
+    beside.asked = NULL;
+    wish = (struct tenant_wish){0};
+    return 0;
+}
+
+static int tear_down_two(void **state)
+{
+    assert_int_equal(share_used_of(&ledger.whole.receive) + share_used_of(&ledger.whole.send), 0);
+    for (int i = 0; i < TENANT_THINGS; i++)
+        assert_int_equal(share_used_of(&beside.tenants.held[i]), 0);
+    tenants_clear(&beside.tenants);
+    worker_clear(&beside.worker);
+    return tear_down(state);
+}
+
+static void a_limit_is_that_of_all_workers_together(void **state)
+{
+    (void)state;
+    struct tenant *here = tenant_use(&tenants, "alice", "");
+    struct tenant *there = tenant_use(&beside.tenants, "alice", "");
+
+    assert_true(here != there && here->account == there->account);
+    assert_int_equal(tenant_take_within(here, TENANT_STREAMS, 3), LEDGER_TAKEN);
+    assert_int_equal(tenant_take_within(there, TENANT_STREAMS, 3), LEDGER_TAKEN);
+    assert_int_equal(tenant_take_within(there, TENANT_STREAMS, 3), LEDGER_TAKEN);
+    assert_int_equal(tenant_take_within(here, TENANT_STREAMS, 3), LEDGER_LIMITED);
+    assert_int_equal(tenant_take_within(there, TENANT_STREAMS, 3), LEDGER_LIMITED);
+    assert_int_equal(share_used_of(&beside.tenants.held[TENANT_STREAMS]), 2);
+    uint64_t now = clock_now_us() + 1000 * 1000;
+    for (int i = 0; i < 60; i++)
+        assert_true(tenant_may_dial(i % 2 ? here : there, now));
+    assert_false(tenant_may_dial(here, now) || tenant_may_dial(there, now));
+    tenant_give(here, TENANT_STREAMS);
+    tenant_give(there, TENANT_STREAMS);
+    tenant_give(there, TENANT_STREAMS);
+    tenant_release(here);
+    tenant_release(there);
+}
+
+static void who_has_most_is_asked_where_it_has_it(void **state)
+{
+    (void)state;
+    struct tenant *alice = tenant_use(&beside.tenants, "alice", "");
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+
+    for (int i = 0; i < 4; i++)
+        assert_true(tenant_take(alice, TENANT_SESSIONS));
+    assert_false(tenant_take(bob, TENANT_SESSIONS));
+    assert_null(asked);
+    assert_true(wish.account == alice->account && wished_at == 1);
+    /* Once until it is granted. */
+    wished_at = 7;
+    assert_false(tenant_take(bob, TENANT_SESSIONS));
+    assert_int_equal(wished_at, 7);
+    tenants_grant(&beside.tenants, &wish);
+    assert_true(beside.asked == alice);
+    assert_true(tenant_take(bob, TENANT_SESSIONS));
+    tenant_give(bob, TENANT_SESSIONS);
+    for (int i = 0; i < 3; i++)
+        tenant_give(alice, TENANT_SESSIONS);
+    tenant_release(alice);
+    tenant_release(bob);
+}
+
+static void memory_is_that_of_all_workers_together(void **state)
+{
+    (void)state;
+    struct tenant *alice = tenant_use(&beside.tenants, "alice", "");
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+
+    assert_true(memory_share_take(&alice->share, MEMORY_RECEIVE, 10000));
+    assert_false(memory_share_take(&bob->share, MEMORY_RECEIVE, 1000));
+    assert_true(wish.account == alice->account && wish.memory && wished_at == 1);
+    assert_int_equal(memory_share_send_room(&bob->share), 10000);
+    tenants_grant(&beside.tenants, &wish);
+    assert_true(beside.asked == alice);
+    assert_true(memory_share_take(&bob->share, MEMORY_RECEIVE, 1000));
+    assert_int_equal(share_used_of(&ledger.whole.receive), 1000);
+    memory_share_give(&bob->share, MEMORY_RECEIVE, 1000);
+    tenant_release(alice);
+    tenant_release(bob);
+}
+
+static void a_link_takes_its_place_along(void **state)
+{
+    (void)state;
+    struct tenant *here = tenant_use(&tenants, "alice", "");
+
+    assert_true(tenant_take(here, TENANT_LINKS));
+    struct account *account = tenant_depart(here, TENANT_LINKS);
+    tenant_release(here);
+    assert_int_equal(share_used_of(&tenants.held[TENANT_LINKS]), 0);
+    assert_int_equal(share_used_of(&ledger.supplies[TENANT_LINKS]), 1);
+    struct tenant *there = tenant_arrive(&beside.tenants, account, TENANT_LINKS);
+    assert_int_equal(share_used_of(&beside.tenants.held[TENANT_LINKS]), 1);
+    tenant_give(there, TENANT_LINKS);
+    tenant_release(there);
+}
+
+#define PREPARED_TWO(test) cmocka_unit_test_setup_teardown(test, set_up_two, tear_down_two)
 #define PREPARED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -238,6 +386,10 @@ int main(void)
         PREPARED(joined_links_take_few_descriptors),
         PREPARED(memory_is_taken_from_whom_it_is_too_much),
         PREPARED(dials_count_for_a_minute_whoever_refers_to_them),
+        PREPARED_TWO(a_limit_is_that_of_all_workers_together),
+        PREPARED_TWO(who_has_most_is_asked_where_it_has_it),
+        PREPARED_TWO(memory_is_that_of_all_workers_together),
+        PREPARED_TWO(a_link_takes_its_place_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

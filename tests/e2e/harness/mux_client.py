@@ -13,12 +13,12 @@ LIMIT, LISTENER, UNKNOWN_SESSION = 6, 8, 12
 class Client:
     """Upgrades and says HELLO; `answer` is what came, `code` why it was rejected, `key` what it takes to resume."""
 
-    def __init__(self, server, key=bytes(48), resume=False, attempt=1, token=None, **kw):
+    def __init__(self, server, key=bytes(48), resume=False, attempt=1, token=None, join=False, version=1, **kw):
         self.sock, status, _ = ws.upgrade(server, [f"Authorization: Bearer {token}"] if token else [], **kw)
         assert status == 101
         self.sock.settimeout(20)
         self.sent, self.pending, self.control = 0, b"", b""
-        hello = struct.pack(">IHHHII", 0x4B54554E, 1, 1, int(resume), attempt, 1 << 20) + key + b"\x04test"
+        hello = struct.pack(">IHHHII", 0x4B54554E, version, version, int(resume) | int(join) << 1, attempt, 1 << 20) + key + b"\x04test"
         self.send(ws.mux_frame(1, 0, hello))
         self.answer, payload = self.frame((WELCOME, REJECT))
         self.key = payload[12:60]

@@ -23,6 +23,10 @@ def limited(descriptors, argv):
     return ["prlimit", f"--nofile={descriptors}:{descriptors}", *argv] if descriptors else argv
 
 
+# How many workers servers have, where a test does not say.
+WORKERS = os.environ.get("KAFKA_TUNNEL_E2E_WORKERS")
+
+
 class Tunnel:
     """Starts servers and clients; all options default to what a careful user would choose."""
 
@@ -41,6 +45,8 @@ class Tunnel:
             cert, key = getattr(self.pki, tls) if isinstance(tls, str) else tls
             argv += ["--tls-cert", cert, "--tls-key", key]
         argv += ["--drain-timeout", drain] if drain else []
+        if WORKERS and "--workers" not in args:
+            argv += ["--workers", WORKERS]
         server = self.processes.start(argv + list(args), "server", secrets=[*self.pki.secrets, *secrets], **kw)
         server.tls = bool(tls)
         if ready:

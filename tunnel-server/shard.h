@@ -1,0 +1,62 @@
+/*
+ * A worker's part of the server: its links and sessions, with their views of the clusters and of
+ * who uses the server.
+ *
+ * Links come to the first one, home (server.h). When HELLO says which session a link is for, it
+ * goes to the worker of that session, and stays there; a new session begins at the worker that has
+ * the fewest.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "io/crew.h"
+#include "options.h"
+#include "peers.h"
+#include "session.h"
+
+struct shard;
+
+/* A bootstrap broker that home should look at. */
+struct shard_doubt {
+    struct shard *shard;
+    size_t cluster;
+};
+
+struct shard {
+    struct worker *worker;
+    size_t place; /* 0: home */
+    const struct options *options;
+    struct crew *crew;
+    struct shard *all;          /* of the crew, by place */
+    SSL_CTX *broker_tls;        /* NULL: brokers speak plaintext */
+    struct cluster *clusters;   /* options->cluster_count */
+    struct shard_doubt *doubts; /* the same */
+    struct tenants tenants;
+    struct session_host host;
+    struct list links;       /* upgraded connections, with or without a session */
+    struct peers *peers;     /* home's; NULL: there is no other instance, or this is not home */
+    _Atomic size_t arriving; /* links on their way from other workers */
+};
+
+/* Zeroed before; crew, all and place are filled in. first: home's, already initialised; NULL: this
+ * is it. */
+void shard_init(struct shard *shard, const struct options *options, struct ledger *ledger,
+                struct session_table *table, struct shard *first);
+/* When its thread does not run any more: the links of all shards, then the rest of each, home's
+ * last. */
+void shard_clear_links(struct shard *shard);
+void shard_clear(struct shard *shard);
+/* At home: takes an upgraded connection, or one that another instance hands on. */
+void shard_add_link(struct shard *shard, struct transport *transport, const char *identity,
+                    const char *peer, bool handed_on);
+
+/* ---- from home's thread, about any shard */
+
+/* For connections to brokers from now on; takes a reference of its own. */
+void shard_use_broker_tls(struct shard *shard, SSL_CTX *context);
+/* As server_drain() and server_stop(). */
+void shard_drain(struct shard *shard);
+void shard_stop(struct shard *shard);
+/* Whether it has neither a link nor a session. */
+bool shard_is_empty(const struct shard *shard);
