@@ -34,6 +34,8 @@ static struct {
     unsigned hellos;
     enum mux_code refuses; /* HELLO */
     bool hands_on;
+    unsigned departs; /* how often HELLO sends the link to another worker */
+    unsigned departed;
     uint32_t window; /* that WELCOME gives a stream at first */
     unsigned ended;
     enum link_end how;
@@ -67,6 +69,10 @@ static struct mux_link *on_hello(void *context, struct link *link, const struct 
     assert_ptr_equal(context, &one);
     assert_ptr_equal(link, one.link);
     one.hellos++;
+    if (one.hellos <= one.departs) {
+        link_depart(link);
+        return NULL;
+    }
     if (one.hands_on)
         return NULL;
     if (one.refuses != MUX_CODE_NONE) {
@@ -89,7 +95,15 @@ static void on_ended(void *context, struct link *link, enum link_end how, const 
     one.link = NULL;
 }
 
-static const struct link_owner owner = {.hello = on_hello, .ended = on_ended};
+static void on_departed(void *context, struct link *link)
+{
+    assert_ptr_equal(context, &one);
+    assert_ptr_equal(link, one.link);
+    one.departed++;
+}
+
+static const struct link_owner owner = {
+    .hello = on_hello, .ended = on_ended, .departed = on_departed};
 
 /* ---- the other end: what it hears */
 
@@ -951,6 +965,52 @@ static void little_waits_beside_messages(void **state)
 
 #endif
 
+/* ---- links for another worker */
+
+/* By way of one that sends it on. What comes behind HELLO, and what comes while it belongs to
+ * nobody, is neither lost nor heard twice. */
+static void a_link_goes_to_another_worker(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        begin(false, i % 2);
+        one.departs = 2;
+        say_hello(0);
+        put_frame(0x80 | WS_OPCODE_PING, "x", 1);
+        NET_UNTIL(one.departed == 1);
+        net_turns(5);
+        assert_int_equal(one.hellos, 1);
+        put_frame(0x80 | WS_OPCODE_PONG, "unasked", 7);
+        link_arrive(one.link, &net.far, &one);
+        assert_true(one.hellos == 2 && one.departed == 2);
+        net_turns(2);
+        link_arrive(one.link, &net.near, &one);
+        assert_true(one.hellos == 3 && one.departed == 2);
+        NET_UNTIL(mux_session_established(one.session) && pings().answered == pings().asked);
+        NET_UNTIL(one.pongs == 1);
+        say_close(1000, "");
+        expect_end(LINK_END_CLOSED, "code 1000");
+        end_all();
+    }
+}
+
+/* Whether the close frame is read with HELLO or after the link has arrived. */
+static void a_link_that_is_closed_behind_hello(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        begin(false, i % 2);
+        one.departs = 1;
+        say_hello(0);
+        say_close(1000, "");
+        NET_UNTIL(one.departed == 1 || one.ended == 1);
+        if (one.departed == 1)
+            link_arrive(one.link, &net.far, &one);
+        expect_end(LINK_END_CLOSED, "code 1000");
+        end_all();
+    }
+}
+
 /* ---- links for another instance */
 
 static struct net_tunnel tunnel;
@@ -1221,6 +1281,8 @@ int main(void)
         NET_TEST(little_waits_for_a_slow_link),
         NET_TEST(little_waits_beside_messages),
 #endif
+        NET_TEST(a_link_goes_to_another_worker),
+        NET_TEST(a_link_that_is_closed_behind_hello),
         NET_TEST(a_link_is_handed_on),
         NET_TEST(the_other_instance_ends),
         NET_TEST(what_is_held_is_bounded),
