@@ -464,8 +464,7 @@ void log_event(struct log *log, enum log_level level, const char *event, const c
     pthread_mutex_lock(&log->lock);
     if (level <= LOG_LEVEL_WARNING)
         count_problem(log, event);
-    uint64_t now_us =
-        log_enabled(log, level) ? log->settings.now_us(log->settings.now_context) : 0;
+    uint64_t now_us = log_enabled(log, level) ? log->settings.now_us(log->settings.now_context) : 0;
     if (log_enabled(log, level) && !rate_suppresses(log, event, level, now_us))
         emit(log, now_us, level, event, message, fields, count);
     pthread_mutex_unlock(&log->lock);

@@ -118,7 +118,7 @@ struct log_second {
 struct log {
     struct log_settings settings; /* stay the same */
     pthread_mutex_t lock;         /* of all that follows */
-    struct log_second second; /* of the latest line */
+    struct log_second second;     /* of the latest line */
     struct log_gathered gathered;
     struct log_counts counts;
     uint64_t lost;
@@ -180,8 +180,8 @@ void log_always(struct log *log, const char *event, const char *message,
 /*
  * From now on info lines may wait, some 4 KiB of them, for log_write_out(). For that, ask is called
  * with the first one. A warning or an error is written at once, behind what waits; so is each line
- * while debug is on, for it may be the last one before a crash. NULL: nothing waits any more. ask is
- * called by whichever thread has something to say, and must not log.
+ * while debug is on, for it may be the last one before a crash. NULL: nothing waits any more. ask
+ * is called by whichever thread has something to say, and must not log.
  */
 void log_gather(struct log *log, void (*ask)(void *context), void *context);
 void log_write_out(struct log *log);

@@ -89,8 +89,8 @@ static inline struct memory_share *memory_share_bound(struct memory_share *share
 
 /* Charges the share; what it is entitled to it gets, if need be from others. */
 bool memory_share_take(struct memory_share *share, enum memory_way way, uint64_t bytes);
-/* Charges what is held already: by so much, a read of each worker's at the most, all that is held for
- * sending may exceed the total. */
+/* Charges what is held already: by so much, a read of each worker's at the most, all that is held
+ * for sending may exceed the total. */
 void memory_share_add(struct memory_share *share, enum memory_way way, uint64_t bytes);
 void memory_share_give(struct memory_share *share, enum memory_way way, uint64_t bytes);
 /* How many bytes more may be held for sending. */

@@ -32,7 +32,8 @@ size_t crew_size(const struct crew *crew);
 struct worker *crew_worker(const struct crew *crew, size_t place);
 /* false: the system has no thread for us; errno says why. */
 bool crew_start(struct crew *crew);
-/* From any thread, at any time between crew_new() and crew_free(); there must be several workers. */
+/* From any thread, at any time between crew_new() and crew_free(); there must be several workers.
+ */
 void crew_post(struct crew *crew, size_t place, struct crew_mail *mail);
 /* From home. What workers are doing they finish first. false: one of them has not within that time;
  * none stands still then. */
