@@ -318,7 +318,16 @@ static enum http_hop explain_unauthorized(const struct refusal *refusal)
 static enum http_hop explain_forbidden(const struct refusal *refusal)
 {
     const struct http_refusal_request *request = refusal->request;
+    const char *body = refusal->response->body;
+    char software[SHOWN_MAX];
 
+    show_header(refusal->response, "server", software);
+    if (strcmp(software, "envoy") == 0 && (!body || !body[0]))
+        return say_refusal(
+            refusal, HTTP_HOP_UPGRADE,
+            "Envoy answered %s without a word, as it does where it does not pass WebSockets on; "
+            "set upgrade_configs for the route or the connection manager there",
+            refusal->answer);
     if (refusal->html)
         return say_refusal(
             refusal, HTTP_HOP_HTTP,
@@ -376,8 +385,21 @@ static enum http_hop explain_trouble(const struct refusal *refusal)
                        refusal->answer, when);
 }
 
+static enum http_hop explain_too_large(const struct refusal *refusal)
+{
+    return say_refusal(
+        refusal, HTTP_HOP_HTTP,
+        "the request's headers, with the token, are too large for the ingress or server (the "
+        "answer was %s); tunnel-server's limit is --max-header-size",
+        refusal->answer);
+}
+
 static enum http_hop explain_bad_request(const struct refusal *refusal)
 {
+    /* As nginx and Apache have it. */
+    if (body_says(refusal, "header") &&
+        (body_says(refusal, "too large") || body_says(refusal, "exceeds server limit")))
+        return explain_too_large(refusal);
     if (!refusal->request->tls && (body_says(refusal, "https") || body_says(refusal, "ssl")))
         return say_refusal(refusal, HTTP_HOP_HTTP,
                            "the port speaks HTTPS, but --server says http://; the answer was %s",
@@ -424,11 +446,7 @@ enum http_hop http_refusal_explain(const struct http_refusal_request *request,
     case 413:
     case 414:
     case 431:
-        return say_refusal(
-            &refusal, HTTP_HOP_HTTP,
-            "the request's headers, with the token, are too large for the ingress or server (the "
-            "answer was %s); tunnel-server's limit is --max-header-size",
-            refusal.answer);
+        return explain_too_large(&refusal);
     default:
         break;
     }

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from harness import doors, raw, tunnel, wait
+from harness import doors, process, raw, tunnel, wait
 
 pytestmark = [pytest.mark.tunnel, pytest.mark.doors]
 MIB = 1 << 20
@@ -80,11 +80,40 @@ def test_it_does_not_pass_on_the_upgrade(door, pair, server):
     """Without the setting that the document has for that; the client says what is wrong, and where."""
     entrance = door(server, change=lambda text: doors.replaced(text, *door.kind.deaf))
     failed = start_client(pair, entrance, ready=False).wait_for("dial_failed")
+    assert failed["hop"] == "upgrade", failed
     if entrance.name == "envoy":  # it refuses what it would have to take out
-        assert failed["status"] == 403 and "403" in failed["reason"], failed
+        assert failed["status"] == 403 and "does not pass WebSockets on; set upgrade_configs" in failed["reason"], failed
         return
-    assert "pgrade" in failed["reason"] or "WebSocket" in failed["reason"], failed
-    assert failed["hop"] in ("http", "upgrade"), failed
+    assert "arrived without its Upgrade header, which something in between has removed" in failed["reason"], failed
+
+
+def test_http2_beside_it(door, pair, server, pki):
+    """Browsers get HTTP/2 at the same port, where the ingress has it, and the tunnel its HTTP/1.1."""
+    entrance = door(server)
+    client = start_client(pair, entrance)
+    done = process.run(["curl", "-s", "--max-time", "20", "--cacert", pki.ca, "--http2", "-o", "/dev/null", "-w", "%{http_version}",
+                        f"https://localhost:{entrance.port}/readyz"], 30)
+    assert done.stdout == ("2" if door.kind.http2 else "1.1")
+    assert raw.echo_once(tunnel.port(client, "raw")) == b"ping"
+
+
+def test_large_tokens(door, pair, peer, tmp_path):
+    """One of 6 KB passes everywhere. Where one of 11 KB does not, the client says what is wrong."""
+    large, larger, both = (tmp_path / name for name in ("large", "larger", "both"))
+    large.write_text("t" * 6000, encoding="ascii")
+    larger.write_text("u" * 11_000, encoding="ascii")
+    both.write_text(f"{large.read_text(encoding='ascii')}\n{larger.read_text(encoding='ascii')}\n", encoding="ascii")
+    behind = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, args=["--path", "/kafka", "--token-file", both])
+    entrance = door(behind)
+    client = start_client(pair, entrance, ["--token-file", large])
+    assert raw.echo_once(tunnel.port(client, "raw")) == b"ping"
+    client.stop()
+    client = start_client(pair, entrance, ["--token-file", larger], ready=not door.kind.header_of_8_kib)
+    if not door.kind.header_of_8_kib:
+        assert raw.echo_once(tunnel.port(client, "raw")) == b"ping"
+        return
+    failed = client.wait_for("dial_failed")
+    assert failed["hop"] == "http" and "headers, with the token, are too large" in failed["reason"], failed
 
 
 def take_turn(entrance, pki):

@@ -34,6 +34,8 @@ class Door:
     idle = ((r"\b1h\b", "3s"),)  # from the time limit of the document to three seconds
     deaf = ()  # takes out what passes on the upgrade
     kill = signal.SIGKILL
+    http2 = True
+    header_of_8_kib = False  # no larger one passes
 
     def __init__(self, processes, directory, pki, servers, change=lambda text: text):
         self.processes, self.directory = processes, directory / self.name
@@ -86,6 +88,7 @@ class Door:
 
 class Nginx(Door):
     name = program = "nginx"
+    header_of_8_kib = True
     deaf = ((r"^.*proxy_set_header (Upgrade|Connection).*\n", ""),)
     kill = signal.SIGTERM  # its workers would outlive a SIGKILL
 
@@ -119,6 +122,8 @@ class Apache(Door):
     name, program = "apache", "apache2"
     idle = ()  # it does not cut what is upgraded
     deaf = ((r" upgrade=websocket", ""),)
+    header_of_8_kib = True
+    http2 = False  # without mod_http2, which does not do upgrades on the connections that it has
     kill = signal.SIGTERM  # as nginx
 
     def whole(self, text):
