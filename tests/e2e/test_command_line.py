@@ -347,3 +347,19 @@ def test_every_json_line_has_its_keys(pair, peer):
         for line in program.lines():
             entry = json.loads(line)
             assert {"time", "level", "event", "body"} <= set(entry), line
+
+
+def test_the_command_that_the_server_shows(pair, peer, tmp_path):
+    """What its log has can be copied: with the files that it names beside it, and the ports that are free here, the client comes up. No secret is in it."""
+    process.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-keyout", tmp_path / "server.key",
+                 "-out", tmp_path / "server.pem", "-subj", "/CN=x", "-addext", "subjectAltName=DNS:localhost"], 20)
+    (tmp_path / "token").write_text("s3cret-token\n", encoding="ascii")
+    (tmp_path / "token").chmod(0o600)
+    server = pair.server(kafka="127.0.0.2:1", tcp={"peer": f"{peer.host}:{peer.port}"}, tls=None, args=[
+        "--tls-cert", tmp_path / "server.pem", "--tls-key", tmp_path / "server.key", "--token-file", tmp_path / "token"])
+    command = server.wait_for("client_command")["command"]
+    assert re.fullmatch(rf"tunnel-client --server https://localhost:{server.port} --ca server\.pem --token-file token --kafka 9092 --tcp peer={peer.port}", command)
+    assert "s3cret" not in server.log()
+    words = command.replace("--kafka 9092", "--kafka 0").replace(f"peer={peer.port}", "peer=0").split()[1:]
+    client = pair.processes.start(["env", "-C", tmp_path, pair.binaries.client.resolve(), *words, "--log-format", "json"], "client")
+    client.wait_for("ready")
