@@ -118,7 +118,7 @@ def build_libevent(target, source, destination, environment, jobs, log):
         # What configure cannot try on another machine, or finds in a newer macOS alone.
         known = {"ac_cv_func_pipe2": "no", "ac_cv_func_accept4": "no"}
     run(["./configure", f"--host={target.host}", "--prefix=/usr", "--disable-shared", "--disable-samples", "--disable-openssl",
-         "--disable-libevent-regress", "--disable-debug-mode", "CFLAGS=-O2 -ffunction-sections -fdata-sections",
+         "--disable-libevent-regress", "--disable-debug-mode", "CFLAGS=-O2 -fPIC -ffunction-sections -fdata-sections",
          *(f"{name}={value}" for name, value in known.items())], source, environment, log)
     if target.system == "macos":
         config = source / "config.h"
@@ -133,7 +133,8 @@ def build_libevent(target, source, destination, environment, jobs, log):
 def build_jansson(target, source, destination, environment, jobs, log):
     toolchain = cmake_toolchain(target, shutil.which("cc", path=environment["PATH"]).removesuffix("/cc"), source / "toolchain.cmake")
     run(["cmake", "-S", ".", "-B", "b", f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_INSTALL_PREFIX=/usr", "-DCMAKE_INSTALL_LIBDIR=lib",
-         "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS=-ffunction-sections -fdata-sections", "-DJANSSON_BUILD_DOCS=OFF",
+         "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_POSITION_INDEPENDENT_CODE=ON", "-DCMAKE_C_FLAGS=-ffunction-sections -fdata-sections",
+         "-DJANSSON_BUILD_DOCS=OFF",
          "-DJANSSON_WITHOUT_TESTS=ON", "-DJANSSON_EXAMPLES=OFF"], source, environment, log)
     run(["cmake", "--build", "b", f"-j{jobs}", "--target", "install"], source,
         environment | {"DESTDIR": str(destination)}, log)
@@ -142,28 +143,31 @@ def build_jansson(target, source, destination, environment, jobs, log):
 BUILDERS = {"openssl": build_openssl, "libevent": build_libevent, "jansson": build_jansson}
 
 
-def key(target):
-    """Changes with every fact that goes into the libraries."""
-    pins = [sources.load()[name] for name in [*BUILDERS, "zig"]]
-    code = [inspect.getsource(function) for function in (compiler, cmake_toolchain, *BUILDERS.values())]
+def key(name, target):
+    """Changes with every fact that goes into the library."""
+    code = [inspect.getsource(function) for function in (compiler, cmake_toolchain, BUILDERS[name])]
+    pins = [sources.load()[one] for one in (name, "zig")]
     return hashlib.sha256(repr([pins, code, OPENSSL_OPTIONS, target]).encode()).hexdigest()[:12]
 
 
 def build(target, work, jobs, fresh=False):
-    """The prefix with the libraries for the target. fresh builds them anew, whatever the cache has."""
-    prefix = sources.CACHE / "libraries" / f"{target.name}-{key(target)}"
+    """The prefixes with the libraries for the target. fresh builds them anew, whatever the cache has."""
+    return [_build_one(name, target, work, jobs, fresh) for name in BUILDERS]
+
+
+def _build_one(name, target, work, jobs, fresh):
+    prefix = sources.CACHE / "libraries" / f"{target.name}-{name}-{key(name, target)}"
     if prefix.exists() and not fresh:
         return prefix
-    made = work / f"libraries-{target.name}"
+    made = work / f"{name}-{target.name}"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
-    environment = compiler(target, made)
-    # Installed for /usr, wherever they are: OpenSSL writes its own place into the library. pkg-config finds them from where its files
+    source = sources.unpack(sources.load()[name], made / "source")
+    # Installed for /usr, wherever it is: OpenSSL writes its own place into the library. pkg-config finds the files from where its own
     # are (--define-prefix).
-    for name, builder in BUILDERS.items():
-        source = sources.unpack(sources.load()[name], made / name)
-        builder(target, source, made / "destination", environment, jobs, made / f"{name}.log")
+    BUILDERS[name](target, source, made / "destination", compiler(target, made), jobs, made / "log")
     shutil.rmtree(prefix, ignore_errors=True)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(made / "destination/usr", prefix)
+    shutil.rmtree(made)
     return prefix

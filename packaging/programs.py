@@ -14,16 +14,19 @@ class Built:
     texts: dict[str, bytes]    # path below share/ -> manual pages and completions; nothing if this machine cannot run the programs
 
 
-def _cross_file(target, prefix, environment, path):
+def _runs_here(target):
+    return target.system == "linux" and target.cpu == libraries.machine()
+
+
+def _cross_file(target, prefixes, path):
     static = target.system == "linux"
-    runs_here = static and target.cpu == libraries.machine()
     path.write_text(f"""[binaries]
 c = 'cc'
 ar = 'ar'
 pkg-config = ['pkg-config', '--define-prefix']
 [properties]
-pkg_config_libdir = '{prefix}/lib/pkgconfig'
-needs_exe_wrapper = {str(not runs_here).lower()}
+pkg_config_libdir = [{', '.join(f"'{prefix}/lib/pkgconfig'" for prefix in prefixes)}]
+needs_exe_wrapper = {str(not _runs_here(target)).lower()}
 [built-in options]
 prefer_static = true
 # zig defines NDEBUG whenever it optimizes.
@@ -37,7 +40,7 @@ endian = 'little'
 """)
 
 
-def build(target, source, prefix, work, jobs):
+def build(target, source, prefixes, work, jobs):
     directory = work / f"programs-{target.name}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -45,13 +48,17 @@ def build(target, source, prefix, work, jobs):
     log = work / f"programs-{target.name}.log"
     log.unlink(missing_ok=True)
     cross = directory / "cross.ini"
-    _cross_file(target, prefix, environment, cross)
+    _cross_file(target, prefixes, cross)
     tree = directory / "build"
     meson = sources.meson()
     libraries.run([*meson, "setup", tree, source, "--cross-file", cross, "--prefix", "/usr", "--werror", "-Doptimization=2",
                    "-Ddebug=false", "-Db_pie=true", "-Dsystemd_unit_dir=", "-Dtests=false", f"-Dserver={str('tunnel-server' in target.programs).lower()}"],
                   directory, environment, log)
-    libraries.run(["ninja", "-C", tree, f"-j{jobs}"], directory, environment, log)
+    wanted = [f"{program}/{program}" for program in target.programs]
+    if _runs_here(target):
+        wanted += [f"docs/{path}" for program in target.programs
+                   for path in (f"{program}.1", f"completion/{program}", f"completion/_{program}")]
+    libraries.run(["ninja", "-C", tree, f"-j{jobs}", *wanted], directory, environment, log)
     complain = [line for line in log.read_text(errors="replace").splitlines() if "warning:" in line]
     if complain:
         libraries.break_off(["ninja"], log)

@@ -90,9 +90,10 @@ def zig():
 
 
 def meson():
-    """The words that start meson: its wheel can be run as it is."""
-    return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(_unzipped(load()['meson']))!r}); "
-            "from mesonbuild.mesonmain import main; sys.exit(main())"]
+    """The words that start meson. It starts itself again by the name of this script."""
+    directory = _unzipped(load()["meson"])
+    (directory / "meson.py").write_text("import sys\nfrom mesonbuild.mesonmain import main\nsys.exit(main())\n", encoding="utf-8")
+    return [sys.executable, directory / "meson.py"]
 
 
 def certificates():

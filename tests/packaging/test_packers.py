@@ -233,11 +233,12 @@ class Others(unittest.TestCase):
 
     def test_recipe_is_part_of_the_key_in_the_cache(self):
         target = libraries.TARGETS["linux-amd64"]
-        before = libraries.key(target)
-        self.assertNotEqual(before, libraries.key(libraries.TARGETS["linux-arm64"]))
+        before = libraries.key("openssl", target)
+        self.assertNotEqual(before, libraries.key("openssl", libraries.TARGETS["linux-arm64"]))
+        self.assertNotEqual(before, libraries.key("libevent", target))
         libraries.OPENSSL_OPTIONS.append("no-something")
         try:
-            self.assertNotEqual(before, libraries.key(target))
+            self.assertNotEqual(before, libraries.key("openssl", target))
         finally:
             libraries.OPENSSL_OPTIONS.pop()
 
