@@ -28,7 +28,7 @@ def descendants(pid):
 class RealProxy:
     name = None
     scheme = "socks5h"
-    takes_login = True
+    may_be_missing = False
 
     def __init__(self, processes, pki, login=None):
         self.processes, self.pki, self.login = processes, pki, login
@@ -40,8 +40,12 @@ class RealProxy:
         self.start()
 
     @classmethod
+    def path(cls, name=None):
+        return shutil.which(name or cls.name, path=f"{os.environ['PATH']}:/usr/sbin")
+
+    @classmethod
     def program(cls, name=None):
-        return shutil.which(name or cls.name, path=f"{os.environ['PATH']}:/usr/sbin") or f"{name or cls.name}, which is not installed"
+        return cls.path(name) or f"{name or cls.name}, which is not installed"
 
     def prepare(self):
         pass
@@ -112,7 +116,7 @@ class Dante(RealProxy):
     """Logins would be those of the system's users."""
 
     name = "danted"
-    takes_login = False
+    may_be_missing = True
 
     def prepare(self):
         (self.directory / "conf").write_text(
@@ -130,7 +134,6 @@ class SshDynamic(RealProxy):
     """The ssh client listens; a server of its own is behind it."""
 
     name = "ssh"
-    takes_login = False
 
     def prepare(self):
         for key in ("host", "user"):
