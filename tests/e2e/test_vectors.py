@@ -4,7 +4,7 @@ import pytest
 
 from harness import cache, process
 
-pytestmark = [pytest.mark.java, pytest.mark.records]
+pytestmark = [pytest.mark.java, pytest.mark.records, pytest.mark.timeout(900)]
 
 VECTORS = cache.ROOT / "tests" / "vectors"
 # Kafka 3 has the oldest versions, the newest line the newest.
@@ -20,7 +20,7 @@ def kept():
 @pytest.fixture(scope="module")
 def made():
     """{pom: the lines that its kafka-clients make}"""
-    return {pom: process.run(["java", "-Xmx128m", "-cp", f"{cache.kafka_jars(pom)}/*", VECTORS / "Vectors.java"], 120).stdout.splitlines()
+    return {pom: process.run(["java", "-Xmx128m", "-cp", f"{cache.kafka_jars(pom)}/*", VECTORS / "Vectors.java"], 280).stdout.splitlines()
             for pom in LINES}
 
 
