@@ -190,7 +190,23 @@ enum ledger_answer account_take(struct account *account, enum tenant_thing thing
 
 void account_give(struct account *account, enum tenant_thing thing)
 {
+    if (account->owed[thing] > 0) {
+        account->owed[thing]--;
+        return;
+    }
     share_give(&account->ledger->supplies[thing], &account->holdings[thing], 1);
+}
+
+void account_owe(struct account *account, enum tenant_thing thing)
+{
+    account->owed[thing]++;
+    share_give(&account->ledger->supplies[thing], &account->holdings[thing], 1);
+}
+
+void account_keep(struct account *account, enum tenant_thing thing)
+{
+    account->owed[thing]--;
+    share_add(&account->ledger->supplies[thing], &account->holdings[thing], 1);
 }
 
 struct account *ledger_find_largest(struct ledger *ledger, const struct account *but,

@@ -50,6 +50,7 @@ struct account {
     size_t references;
     struct memory_share share; /* of ledger->whole */
     struct holding holdings[TENANT_THINGS];
+    uint64_t owed[TENANT_THINGS]; /* that have been given to others, and will end at their worker */
     uint64_t dials_us; /* when, at the rate allowed, the dials so far would have been over */
     unsigned asked;    /* to give way at another worker: bits, of things and of memory */
     char key[TENANT_KEY_MAX];
@@ -88,6 +89,10 @@ enum ledger_answer account_take(struct account *account, enum tenant_thing thing
 /* What account_take() would say, without taking. */
 enum share_answer account_ask(const struct account *account, enum tenant_thing thing);
 void account_give(struct account *account, enum tenant_thing thing);
+/* One of the thing counts no more, though it is still there: the next that is given pays for it. */
+void account_owe(struct account *account, enum tenant_thing thing);
+/* It does not end after all, and counts again. */
+void account_keep(struct account *account, enum tenant_thing thing);
 /* Who has most of the thing; NULL: nobody but those that have no more than one. */
 struct account *ledger_find_largest(struct ledger *ledger, const struct account *but,
                                     enum tenant_thing thing);

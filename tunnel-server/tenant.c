@@ -171,13 +171,24 @@ static unsigned bit_of(const struct tenant_wish *wish)
     return 1u << (wish->memory ? TENANT_THINGS + (unsigned)wish->way : (unsigned)wish->thing);
 }
 
-/* The ledger is locked. Once for each account and thing, until it is granted. */
+/* Things that a session cannot be without at its worker: whoever is entitled to one has it at once,
+ * and it is owed by the one who gives it until that has ended at another worker. */
+static bool is_given_on_credit(const struct tenant_wish *wish)
+{
+    return !wish->memory && (wish->thing == TENANT_STREAMS || wish->thing == TENANT_JOINS);
+}
+
+/* The ledger is locked. What is not owed is asked for once for each account and thing, until it is
+ * granted. */
 static void ask_elsewhere(const struct tenants *tenants, size_t place,
                           const struct tenant_wish *wish)
 {
-    if (wish->account->asked & bit_of(wish))
+    if (is_given_on_credit(wish))
+        account_owe(wish->account, wish->thing);
+    else if (wish->account->asked & bit_of(wish))
         return;
-    wish->account->asked |= bit_of(wish);
+    else
+        wish->account->asked |= bit_of(wish);
     account_reference(wish->account);
     tenants->owner->ask(tenants->context, place, wish);
 }
@@ -198,21 +209,25 @@ static bool make_way(struct tenants *tenants, struct tenant *from, const struct 
 void tenants_grant(struct tenants *tenants, const struct tenant_wish *wish)
 {
     struct account *account = wish->account;
+    bool credit = is_given_on_credit(wish);
 
     ledger_lock(tenants->ledger);
     account->asked &= ~bit_of(wish);
     struct tenant *tenant = account->at[tenants->place];
+    bool due = !credit || account->owed[wish->thing] > 0;
     ledger_unlock(tenants->ledger);
-    if (held_for(tenant, wish) > 0)
-        make_way(tenants, tenant, wish);
+    bool gave = due && held_for(tenant, wish) > 0 && make_way(tenants, tenant, wish);
     ledger_lock(tenants->ledger);
+    /* Nothing that could be ended is here any more. */
+    if (credit && due && !gave && account->owed[wish->thing] > 0)
+        account_keep(account, wish->thing);
     account_release(account);
     ledger_unlock(tenants->ledger);
 }
 
 /* Of the tenant that has most; the ledger is locked. NULL: nobody, or not here: then it was asked
- * for where it is. */
-static struct tenant *find_giver(struct tenant *tenant, enum tenant_thing thing)
+ * for where it is. owed: that counts as given. */
+static struct tenant *find_giver(struct tenant *tenant, enum tenant_thing thing, bool *owed)
 {
     struct tenants *tenants = tenant->tenants;
     struct account *largest = ledger_find_largest(tenants->ledger, tenant->account, thing);
@@ -225,6 +240,7 @@ static struct tenant *find_giver(struct tenant *tenant, enum tenant_thing thing)
     if (held_for(here, &wish) > 0)
         return here;
     ask_elsewhere(tenants, place_with_most(tenants, &wish), &wish);
+    *owed = is_given_on_credit(&wish);
     return NULL;
 }
 
@@ -232,18 +248,18 @@ enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing t
 {
     struct tenants *tenants = tenant->tenants;
     struct ledger *ledger = tenants->ledger;
-    struct tenant *giver = NULL;
 
     ledger_lock(ledger);
     enum ledger_answer answer = account_take(tenant->account, thing, most);
     for (int i = 0; i < ATTEMPTS && answer == LEDGER_ENTITLED; i++) {
-        giver = find_giver(tenant, thing);
-        if (!giver)
-            break;
-        ledger_unlock(ledger);
-        bool gave = make_way(tenants, giver, &(struct tenant_wish){.thing = thing});
-        ledger_lock(ledger);
-        if (!gave)
+        bool given = false;
+        struct tenant *giver = find_giver(tenant, thing, &given);
+        if (giver) {
+            ledger_unlock(ledger);
+            given = make_way(tenants, giver, &(struct tenant_wish){.thing = thing});
+            ledger_lock(ledger);
+        }
+        if (!given)
             break;
         answer = account_take(tenant->account, thing, most);
     }

@@ -5,8 +5,8 @@
  * Of each thing that is bounded (enum tenant_thing), and of the memory of streams
  * (base/memory_budget.h), an identity may have what others leave; where they want it too, an equal
  * part (base/share.h). One that has more gives way. What counts is what it has at all workers: the
- * ledger (ledger.h) decides. What is to give way and is at another worker is asked for there, and
- * whoever wanted it hears no this time.
+ * ledger (ledger.h) decides. What is to give way and is at another worker is asked for there;
+ * connections and joined links are given on credit meanwhile, the rest is refused this time.
  *
  * A tenant exists while a link or a session of the worker refers to it.
  */

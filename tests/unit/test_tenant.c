@@ -339,6 +339,44 @@ static void who_has_most_is_asked_where_it_has_it(void **state)
     tenant_release(bob);
 }
 
+/* Connections cannot wait: the newcomer has one at once, and the other's ends a moment later. */
+static void what_gives_way_elsewhere_is_owed(void **state)
+{
+    (void)state;
+    struct tenant *alice = tenant_use(&beside.tenants, "alice", "");
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+
+    ledger.supplies[TENANT_STREAMS].total = 6;
+    for (int i = 0; i < 6; i++)
+        assert_true(tenant_take(alice, TENANT_STREAMS));
+    assert_true(tenant_take(bob, TENANT_STREAMS));
+    assert_true(wish.account == alice->account && wished_at == 1);
+    const struct tenant_wish first = wish;
+    assert_true(tenant_take(bob, TENANT_STREAMS));
+    assert_int_equal(share_used_of(&ledger.supplies[TENANT_STREAMS]), 6);
+    assert_int_equal(share_used(&alice->account->holdings[TENANT_STREAMS]), 4);
+    assert_int_equal(share_used(&alice->holdings[TENANT_STREAMS]), 6);
+    tenants_grant(&beside.tenants, &first);
+    assert_int_equal(share_used(&alice->holdings[TENANT_STREAMS]), 5);
+    /* One ends by itself: that pays for the other. */
+    tenant_give(alice, TENANT_STREAMS);
+    beside.asked = NULL;
+    tenants_grant(&beside.tenants, &wish);
+    assert_null(beside.asked);
+    assert_int_equal(share_used(&alice->holdings[TENANT_STREAMS]), 4);
+    assert_int_equal(share_used(&alice->account->holdings[TENANT_STREAMS]), 4);
+    assert_true(tenant_take(bob, TENANT_STREAMS));
+    assert_false(tenant_take(bob, TENANT_STREAMS));
+    tenants_grant(&beside.tenants, &wish);
+    for (int i = 0; i < 3; i++) {
+        tenant_give(bob, TENANT_STREAMS);
+        tenant_give(alice, TENANT_STREAMS);
+    }
+    assert_int_equal(share_used_of(&ledger.supplies[TENANT_STREAMS]), 0);
+    tenant_release(alice);
+    tenant_release(bob);
+}
+
 static void memory_is_that_of_all_workers_together(void **state)
 {
     (void)state;
@@ -388,6 +426,7 @@ int main(void)
         PREPARED(dials_count_for_a_minute_whoever_refers_to_them),
         PREPARED_TWO(a_limit_is_that_of_all_workers_together),
         PREPARED_TWO(who_has_most_is_asked_where_it_has_it),
+        PREPARED_TWO(what_gives_way_elsewhere_is_owed),
         PREPARED_TWO(memory_is_that_of_all_workers_together),
         PREPARED_TWO(a_link_takes_its_place_along),
     };
