@@ -52,9 +52,11 @@ static bool write_end(const struct socket_address *address, __be32 ip[4], __be16
 
 static bool is_ipv4(const struct socket_address *address)
 {
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&address->storage;
+    /* A copy: musl's macro casts const away. */
+    struct sockaddr_storage copy = address->storage;
+    struct in6_addr *v6 = &((struct sockaddr_in6 *)(void *)&copy)->sin6_addr;
 
-    return address->storage.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
+    return copy.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(v6);
 }
 
 static bool read_ends(int fd, struct socket_address *own, struct socket_address *other)
@@ -106,7 +108,7 @@ static enum socket_owner_answer judge(const struct inet_diag_msg *message, uid_t
     return SOCKET_OWNER_FOUND;
 }
 
-static enum socket_owner_answer read_answer(const struct nlmsghdr *head, uid_t *uid)
+static enum socket_owner_answer read_answer(struct nlmsghdr *head, uid_t *uid)
 {
     if (head->nlmsg_type == SOCK_DIAG_BY_FAMILY &&
         head->nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
