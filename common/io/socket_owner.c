@@ -59,12 +59,19 @@ static bool is_ipv4(const struct socket_address *address)
     return copy.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(v6);
 }
 
+/* The kernel fills in no more of another kind's address than there is. */
+static bool is_of_ip(const struct socket_address *address)
+{
+    return address->storage.ss_family == AF_INET || address->storage.ss_family == AF_INET6;
+}
+
 static bool read_ends(int fd, struct socket_address *own, struct socket_address *other)
 {
     own->size = sizeof own->storage;
     other->size = sizeof other->storage;
     return getsockname(fd, (struct sockaddr *)&own->storage, &own->size) == 0 &&
-           getpeername(fd, (struct sockaddr *)&other->storage, &other->size) == 0;
+           getpeername(fd, (struct sockaddr *)&other->storage, &other->size) == 0 &&
+           is_of_ip(own) && is_of_ip(other);
 }
 
 /* The socket whose own end is the connection's other one. */
