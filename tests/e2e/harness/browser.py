@@ -60,7 +60,8 @@ class Browser:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(10)
+            # On a busy machine, the memory of a browser is not given back at once.
+            self.process.wait(60)
         os.close(self.come)
 
     def _message(self, deadline):
