@@ -1,6 +1,7 @@
 // Tries the features of one Go client, one after the other, and prints what became of each as JSON: "ok", or what failed.
 //
 //	features CLIENT bootstrap=HOST:PORT,... nodes=HOST:PORT,...
+//	features "secure CLIENT" bootstrap=... topic=NAME [ca=FILE] [cert=FILE key=FILE] [mechanism=NAME user=NAME password=TEXT]
 //
 // nodes: where brokers may be said to be.
 package main
@@ -24,6 +25,7 @@ type checks struct {
 	bootstrap []string
 	nodes     map[string]bool
 	results   map[string]string
+	security  security
 }
 
 func (c *checks) check(feature string, run func() error) {
@@ -98,9 +100,13 @@ func main() {
 			for _, node := range strings.Split(value, ",") {
 				c.nodes[node] = true
 			}
+		default:
+			*map[string]*string{"ca": &c.security.ca, "cert": &c.security.cert, "key": &c.security.key, "mechanism": &c.security.mechanism,
+				"user": &c.security.user, "password": &c.security.password, "topic": &c.security.topic}[key] = value
 		}
 	}
-	map[string]func(*checks){"franz-go": franz, "sarama": saramaFeatures, "kafka-go": kafkaGo}[os.Args[1]](c)
+	map[string]func(*checks){"franz-go": franz, "sarama": saramaFeatures, "kafka-go": kafkaGo,
+		"secure franz-go": secureFranz, "secure sarama": secureSarama}[os.Args[1]](c)
 	text, err := json.Marshal(c.results)
 	if err != nil {
 		panic(err)
