@@ -9,7 +9,8 @@ import yaml
 
 from harness import cache, examples, process
 
-pytestmark = [pytest.mark.documents, pytest.mark.charts]
+# The first of them builds helm, which takes minutes.
+pytestmark = [pytest.mark.documents, pytest.mark.charts, pytest.mark.timeout(1800)]
 CHARTS = cache.ROOT / "charts"
 VERSIONS = ("1.29.0", "1.37.0")  # the first with native sidecars, and the newest that the package of schemas has
 KINDS = ("deployment-apps-v1", "service-v1", "networkpolicy-networking-v1", "ingress-networking-v1", "poddisruptionbudget-policy-v1",

@@ -31,10 +31,13 @@ def _need_java():
 
 
 class Lock:
-    """One test process at a time fills the cache."""
+    """One test process at a time fills the cache; with a name of its own, what takes minutes keeps nobody else waiting."""
+
+    def __init__(self, name="lock"):
+        self.name = name
 
     def __enter__(self):
-        self.file = open(directory() / "lock", "w", encoding="ascii")
+        self.file = open(directory() / self.name, "w", encoding="ascii")
         fcntl.flock(self.file, fcntl.LOCK_EX)
 
     def __exit__(self, *_):
@@ -114,7 +117,7 @@ def go_example():
 
 def chart_tool(package):
     """A program of clients/charts/go.mod: "helm.sh/helm/v3/cmd/helm"."""
-    with Lock():
+    with Lock("lock-charts"):
         path = directory() / f"{package.rsplit('/', 1)[1]}-{_digest((HERE / 'clients' / 'charts').glob('*'))}"
         if not path.exists():
             process.run([ROOT / "scripts" / "build-go-clients", path, package, "charts"], deadline=1200)
