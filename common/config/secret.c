@@ -39,8 +39,7 @@ static int open_regular(const char *path, bool *exposed, char error[SECRET_ERROR
     return fd;
 }
 
-/* Reads up to size bytes; returns how many, or -1 with errno. */
-static ssize_t read_up_to(int fd, char *out, size_t size)
+ssize_t secret_read_descriptor(int fd, char *out, size_t size)
 {
     size_t have = 0;
 
@@ -174,7 +173,7 @@ bool secret_read_large(const char *path, size_t max_kib, struct secret_bytes *ou
     if (fd < 0)
         return false;
     out->bytes = malloc(max + 2);
-    size = out->bytes ? read_up_to(fd, out->bytes, max + 1) : -1;
+    size = out->bytes ? secret_read_descriptor(fd, out->bytes, max + 1) : -1;
     failed = out->bytes ? errno : ENOMEM;
     close(fd);
     out->size = size < 0 ? 0 : (size_t)size;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #define SECRET_SIZE_MAX 65536
 #define SECRET_ERROR_MAX 512
@@ -50,6 +51,9 @@ bool secret_read_bytes(const char *path, struct secret_bytes *out, char error[SE
 /* The same for files of up to max KiB, for secrets of many. */
 bool secret_read_large(const char *path, size_t max_kib, struct secret_bytes *out,
                        char error[SECRET_ERROR_MAX]);
+/* Reads a file that the caller has opened, and looked at, up to its end or size bytes; returns how
+ * many, or -1 with errno. */
+ssize_t secret_read_descriptor(int fd, char *out, size_t size);
 /* Overwrites, then frees. */
 void secret_bytes_free(struct secret_bytes *secret);
 

@@ -18,7 +18,7 @@ import sys
 
 import pytest
 
-from harness import cache, kafka, long_path, matrix, process, raw, trace, tunnel
+from harness import cache, kafka, long_path, matrix, process, raw, secure, trace, tunnel
 from harness.pki import Pki
 
 FULL = os.environ.get("KAFKA_TUNNEL_E2E_FULL") == "1"
@@ -125,6 +125,16 @@ def session_processes(tmp_path_factory):
     processes = process.Processes(tmp_path_factory.mktemp("logs"))
     yield processes
     processes.finish()
+
+
+@pytest.fixture(scope="module")
+def secure_cluster(session_processes, tmp_path_factory, pki):
+    cluster = secure.Cluster(tmp_path_factory.mktemp("secure"), session_processes, pki)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop(hard=True)
 
 
 @pytest.fixture

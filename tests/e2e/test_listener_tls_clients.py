@@ -17,16 +17,6 @@ KINDS = {"SSL": ("SSL", None, False), "SASL_SSL PLAIN": ("SASL_SSL", "PLAIN", Fa
 
 
 @pytest.fixture(scope="module")
-def secure_cluster(session_processes, tmp_path_factory, pki):
-    cluster = secure.Cluster(tmp_path_factory.mktemp("secure"), session_processes, pki)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop(hard=True)
-
-
-@pytest.fixture(scope="module")
 def state(tmp_path_factory):
     return tmp_path_factory.mktemp("state")
 

@@ -22,16 +22,6 @@ TITLES = {"java": "Java", "confluent": "confluent-kafka (librdkafka)", "kafka-py
 
 
 @pytest.fixture(scope="module")
-def secure_cluster(session_processes, tmp_path_factory, pki):
-    cluster = secure.Cluster(tmp_path_factory.mktemp("secure"), session_processes, pki)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop(hard=True)
-
-
-@pytest.fixture(scope="module")
 def topic(secure_cluster):
     return secure_cluster.create_topic(PARTITIONS, 2)
 

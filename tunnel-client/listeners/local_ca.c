@@ -110,24 +110,6 @@ static bool name_files(struct local_ca *ca, const char *directory, char *error, 
 
 /* ---- reading */
 
-/* Reads until the end; negative: errno. */
-static ssize_t read_whole(int fd, char *bytes, size_t room)
-{
-    size_t fill = 0;
-
-    while (fill < room) {
-        ssize_t got = read(fd, bytes + fill, room - fill);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            break;
-        fill += (size_t)got;
-    }
-    return (ssize_t)fill;
-}
-
 static bool check_owner(const struct local_ca *ca, const struct stat *found, char *error,
                         size_t size)
 {
@@ -173,7 +155,7 @@ static bool read_ca(struct local_ca *ca, int fd, char *error, size_t size)
     if (!check_owner(ca, &found, error, size))
         return false;
     char *bytes = memory_raw(CA_FILE_MAX);
-    ssize_t got = read_whole(fd, bytes, CA_FILE_MAX);
+    ssize_t got = secret_read_descriptor(fd, bytes, CA_FILE_MAX);
     if (got < 0)
         fail_ca(error, size, ca->key_file, strerror(errno));
     else
@@ -274,8 +256,8 @@ static bool publish(const struct local_ca *ca, char *error, size_t size)
     size_t length = strlen(text);
     char *there = memory_new(length + 2);
     int fd = open(ca->file, O_RDONLY | O_CLOEXEC);
-    bool same =
-        fd >= 0 && read_whole(fd, there, length + 1) == (ssize_t)length && strcmp(there, text) == 0;
+    bool same = fd >= 0 && secret_read_descriptor(fd, there, length + 1) == (ssize_t)length &&
+                strcmp(there, text) == 0;
     char beside[PATH_MAX];
 
     if (fd >= 0)
