@@ -70,7 +70,7 @@ static int map_address(void *context, enum kafka_endpoint_type type, int32_t nod
 
     if (!cluster_announce(stream->cluster, type, node, real))
         return -1;
-    return node_listeners_find(stream->streams->listeners, stream->cluster_index, type, node,
+    return node_listeners_find(stream->streams->listeners, stream->cluster_index, type, node, real,
                                local);
 }
 
@@ -479,7 +479,7 @@ static struct broker_stream *stream_new(struct broker_streams *streams, struct m
     struct broker_stream *stream = memory_new(sizeof *stream);
 
     stream->streams = streams;
-    stream->node_id = target->node_id;
+    stream->node_id = mux_target_is_node(target->kind) ? target->node_id : -1;
     stream->id = mux_stream_id(mux);
     stream->opened_us = clock_now_us();
     stream->wait = (struct node_wait){.owner = &wait_owner, .context = stream};
@@ -527,6 +527,9 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
     if (mux_target_is_node(target->kind))
         stream->opening = upstream_node(stream->cluster, stream->type, target->node_id, timeout_ms,
                                         on_upstream, stream);
+    else if (target->kind == MUX_TARGET_BOOTSTRAP)
+        stream->opening = upstream_bootstrap_broker(stream->cluster, (size_t)target->node_id,
+                                                    timeout_ms, on_upstream, stream);
     else
         stream->opening = upstream_bootstrap(stream->cluster, timeout_ms, on_upstream, stream);
 }
@@ -555,6 +558,14 @@ static size_t find_target(const struct options *options, const struct mux_target
         if (text_is(target->name, raw ? options->targets[i].name : options->clusters[i].name))
             return i;
     return SIZE_MAX;
+}
+
+/* Whether the target is a place among the bootstrap brokers where there is none. */
+static bool is_beyond_bootstrap(const struct options *options, size_t index,
+                                const struct mux_target *target)
+{
+    return target->kind == MUX_TARGET_BOOTSTRAP &&
+           (size_t)target->node_id >= options->clusters[index].count;
 }
 
 /* Counts what the client asks for, whatever it is; NULL, or why it is too much. */
@@ -661,6 +672,11 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
         return;
     }
     size_t index = find_target(options, target);
+    if (index != SIZE_MAX && is_beyond_bootstrap(options, index, target)) {
+        refuse_unopened(streams, mux, target, peer, MUX_CODE_UNKNOWN_NODE,
+                        "the server has no such bootstrap broker");
+        return;
+    }
     if (index != SIZE_MAX) {
         limited = admit_stream(streams);
         if (limited)

@@ -318,6 +318,19 @@ bool cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type, 
     return known != NULL;
 }
 
+size_t cluster_node_ids(const struct cluster *cluster, enum kafka_endpoint_type type, int32_t *ids,
+                        size_t max)
+{
+    const struct idmap *map = &lock_book(cluster)->nodes[type];
+    const struct cluster_node *node;
+    size_t count = 0;
+
+    for (size_t at = 0; count < max && (node = idmap_next(map, &at));)
+        ids[count++] = node->id;
+    unlock_book(cluster);
+    return count;
+}
+
 static void note_move(const struct cluster *cluster, int32_t node, const struct address *from,
                       const struct address *to)
 {

@@ -69,6 +69,9 @@ bool cluster_is_bootstrap(const struct cluster *cluster, const struct address *a
 /* Where a node is now. false: it was not announced. */
 bool cluster_node(const struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                   struct address *address);
+/* The ids of up to max nodes that were announced, in no order. Returns how many. */
+size_t cluster_node_ids(const struct cluster *cluster, enum kafka_endpoint_type type, int32_t *ids,
+                        size_t max);
 /* A response announced the node's address. false: it is not in the book, which is full, or no host
  * name is that long. */
 bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,

@@ -30,6 +30,7 @@ struct exposed {
     uint64_t failed_after; /* waits that had begun when it did */
     uint16_t port;
     char host[HOST_MAX + 1];
+    uint64_t told; /* of a client that keeps names: the address for which it was asked, hashed */
 };
 
 static struct exposed *exposed_get(struct node_listeners *listeners, size_t cluster, unsigned type,
@@ -56,6 +57,12 @@ static bool has_room(struct exposed_book *book, unsigned type, uint64_t now_us)
         return false;
     exposed_remove(book, oldest);
     return true;
+}
+
+static uint64_t hash_address(const struct node_listeners *listeners, const char *host, size_t size,
+                             int32_t port)
+{
+    return hash_bytes(&listeners->worker->hash_key, host, size) + (uint64_t)port;
 }
 
 static struct exposed *exposed_add(struct node_listeners *listeners, size_t cluster, unsigned type,
@@ -107,24 +114,84 @@ static void note_named(struct node_listeners *listeners, struct exposed_book *bo
     check_soon(listeners);
 }
 
-int node_listeners_find(struct node_listeners *listeners, size_t cluster,
-                        enum kafka_endpoint_type type, int32_t node, struct kafka_address *local)
+/* One that the client was asked for at another address is of no use; but as long as it has not
+ * answered, others wait for that. */
+static bool is_elsewhere(const struct node_listeners *listeners, const struct exposed_book *book,
+                         const struct exposed *exposed, const struct kafka_address *real)
 {
+    /* The address book ends a host at a NUL. */
+    size_t size = strnlen(real->host, real->host_size);
+
+    return book->keeps_names &&
+           exposed->told != hash_address(listeners, real->host, size, real->port);
+}
+
+int node_listeners_find(struct node_listeners *listeners, size_t cluster,
+                        enum kafka_endpoint_type type, int32_t node,
+                        const struct kafka_address *real, struct kafka_address *local)
+{
+    struct exposed_book *book = &listeners->books[cluster];
     struct exposed *exposed = exposed_get(listeners, cluster, type, node);
 
+    if (exposed && is_elsewhere(listeners, book, exposed, real)) {
+        if (!list_empty(&exposed->node))
+            return 1;
+        exposed_remove(book, exposed);
+        exposed = NULL;
+    }
     if (!exposed)
-        return has_room(&listeners->books[cluster], type, clock_now_us()) ? 1 : -1;
+        return has_room(book, type, clock_now_us()) ? 1 : -1;
     if (exposed->failed && !is_forgotten(listeners, exposed))
         return -1;
     if (exposed->failed) {
-        exposed_remove(&listeners->books[cluster], exposed);
+        exposed_remove(book, exposed);
         return 1;
     }
     if (!exposed->ready)
         return 1;
-    note_named(listeners, &listeners->books[cluster], exposed);
+    note_named(listeners, book, exposed);
     *local = (struct kafka_address){exposed->host, strlen(exposed->host), exposed->port};
     return 0;
+}
+
+void node_listeners_keep_names(struct node_listeners *listeners, size_t cluster)
+{
+    listeners->books[cluster].keeps_names = true;
+}
+
+static void send_names(struct node_listeners *listeners, uint8_t *payload,
+                       struct mux_expose_writer *writer)
+{
+    if (writer->count > 0)
+        mux_session_send_message(listeners->mux, MUX_NAMES, payload,
+                                 mux_names_end(writer, 0, (struct mux_text){NULL, 0}));
+}
+
+/* For a client that keeps names: where the nodes are that it is about to be asked for. */
+static void tell_names(struct node_listeners *listeners, size_t cluster, const struct cluster *book,
+                       const struct kafka_wanted *nodes, size_t count)
+{
+    const char *name = listeners->clusters[cluster].name;
+    uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
+    struct mux_expose_writer writer;
+
+    mux_names_begin(&writer, payload, mux_text_of(name));
+    for (size_t i = 0; i < count; i++) {
+        const struct kafka_wanted *wanted = &nodes[i];
+        struct exposed *exposed = exposed_get(listeners, cluster, wanted->type, wanted->node);
+        struct address at;
+        if (!exposed || list_empty(&exposed->node) || exposed->told != 0 ||
+            !cluster_node(book, wanted->type, wanted->node, &at))
+            continue;
+        struct mux_text host = mux_text_of(at.host);
+        exposed->told = hash_address(listeners, host.bytes, host.size, at.port);
+        if (mux_exposed_add(&writer, (uint8_t)wanted->type, wanted->node, at.port, host))
+            continue;
+        send_names(listeners, payload, &writer);
+        mux_names_begin(&writer, payload, mux_text_of(name));
+        mux_exposed_add(&writer, (uint8_t)wanted->type, wanted->node, at.port, host);
+    }
+    send_names(listeners, payload, &writer);
 }
 
 /* For people: of a very large cluster the first nodes are enough. */
@@ -172,11 +239,13 @@ void node_listeners_ask(struct node_listeners *listeners, size_t cluster,
         }
         if (writer.count == 0)
             break;
+        if (listeners->books[cluster].keeps_names)
+            tell_names(listeners, cluster, book, nodes, all);
         mux_session_send_message(listeners->mux, MUX_EXPOSE, payload,
                                  mux_expose_end_with(&writer, MUX_EXPOSE_MAY_WITHDRAW));
         asked = true;
     }
-    if (asked)
+    if (asked && !listeners->books[cluster].keeps_names)
         tell_addresses(listeners, cluster, book, nodes, all);
 }
 

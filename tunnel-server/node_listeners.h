@@ -35,6 +35,7 @@ struct node_wait {
 
 /* The listeners for one cluster's nodes. */
 struct exposed_book {
+    bool keeps_names;      /* the client wants to be told the nodes' own addresses (KEEP) */
     struct idmap nodes[3]; /* by enum kafka_endpoint_type: struct exposed * */
     struct list named[3];  /* the same, those that no response has named for longest first */
     struct list again;     /* those to be named to the client again */
@@ -64,12 +65,17 @@ void node_listeners_init(struct node_listeners *listeners, struct worker *worker
 void node_listeners_clear(struct node_listeners *listeners);
 
 /*
- * The client's listener for a node; cluster is the index into clusters. Returns 0: *local is valid
- * until the next call; 1: there is none yet; -1: there will be none: the client could not open one,
- * and the next response that names the node makes it try again, or there are too many.
+ * The client's listener for a node that is at *real; cluster is the index into clusters. Returns 0:
+ * *local is valid until the next call; 1: there is none yet, or, of a client that keeps names, none
+ * for that address; -1: there will be none: the client could not open one, and the next response
+ * that names the node makes it try again, or there are too many.
  */
 int node_listeners_find(struct node_listeners *listeners, size_t cluster,
-                        enum kafka_endpoint_type type, int32_t node, struct kafka_address *local);
+                        enum kafka_endpoint_type type, int32_t node,
+                        const struct kafka_address *real, struct kafka_address *local);
+/* The client keeps the names of this cluster's brokers: from now on it is told where a node is
+ * before it is asked for a listener, and is asked again when the node is elsewhere. */
+void node_listeners_keep_names(struct node_listeners *listeners, size_t cluster);
 /* Asks the client for listeners of those nodes that it was not asked for yet, and tells it where
  * the nodes themselves are, by the address book. */
 void node_listeners_ask(struct node_listeners *listeners, size_t cluster,

@@ -13,6 +13,7 @@
 #include "io/timer.h"
 #include "monitoring/link_status.h"
 #include "monitoring/telemetry.h"
+#include "names.h"
 #include "node_listeners.h"
 #include "tunnel/relay.h"
 
@@ -33,6 +34,7 @@ struct session {
     char peer[SOCKET_TEXT_MAX];
     char id[2 * MUX_SESSION_ID_SIZE + 1]; /* for the log: it is no secret */
     struct node_listeners listeners;
+    struct names names;
     struct broker_streams streams;
     struct timer *resume_timer;
     uint64_t began_us;
@@ -106,6 +108,8 @@ static void on_session_message(void *context, uint8_t type, const uint8_t *paylo
         node_listeners_receive(&session->listeners, payload, size);
     else if (type == MUX_WITHDRAWN)
         node_listeners_withdrawn(&session->listeners, payload, size);
+    else if (type == MUX_KEEP)
+        names_keep(&session->names, payload, size);
 }
 
 /* The client stops: its session will not be carried on. */
@@ -170,6 +174,7 @@ static struct mux_session *new_mux(struct session *session)
 
     mux_settings_default(&settings);
     settings.role = MUX_SERVER;
+    settings.tells_names = true;
     settings.hash_key = worker->hash_key;
     settings.max_streams = (uint32_t)options->shared.max_streams;
     settings.ping_interval_us = options->shared.ping_interval_ms * 1000;
@@ -211,6 +216,8 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
     session->mux = new_mux(session);
     node_listeners_init(&session->listeners, host->worker, session->mux, host->options->clusters,
                         host->options->cluster_count, session->id);
+    names_init(&session->names, session->mux, &session->listeners, host->clusters,
+               host->options->cluster_count, tenant, (unsigned)host->options->connect_timeout_ms);
     session->streams = (struct broker_streams){
         .worker = host->worker,
         .options = host->options,
@@ -275,6 +282,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     if (code == MUX_CODE_SESSION_LOST && !session->leaving)
         metrics_add(host->worker->metrics, METRIC_SESSIONS_LOST, 0, 0, 1);
     note_session_end(session, code, reason, streams_reset);
+    names_clear(&session->names);
     mux_session_free(session->mux);
     node_listeners_clear(&session->listeners);
     timer_free(session->resume_timer);

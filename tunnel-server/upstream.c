@@ -15,6 +15,7 @@ struct upstream {
     upstream_callback callback;
     void *context;
     unsigned timeout_ms;
+    uint64_t without; /* bootstrap brokers that do not do, a bit for each */
     bool only_login;
     enum kafka_endpoint_type type; /* of the node */
     int32_t node;
@@ -87,8 +88,8 @@ static void on_bootstrap(void *context, const struct bootstrap_result *result)
 
 static void try_bootstrap(struct upstream *upstream)
 {
-    upstream->bootstrap =
-        bootstrap_start(upstream->cluster, 0, upstream->timeout_ms, on_bootstrap, upstream);
+    upstream->bootstrap = bootstrap_start(upstream->cluster, upstream->without,
+                                          upstream->timeout_ms, on_bootstrap, upstream);
 }
 
 /* ---- a node */
@@ -192,6 +193,18 @@ struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms
     struct upstream *upstream =
         upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
 
+    try_bootstrap(upstream);
+    return upstream;
+}
+
+struct upstream *upstream_bootstrap_broker(struct cluster *cluster, size_t broker,
+                                           unsigned timeout_ms, upstream_callback callback,
+                                           void *context)
+{
+    struct upstream *upstream =
+        upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
+
+    upstream->without = ~((uint64_t)1 << broker);
     try_bootstrap(upstream);
     return upstream;
 }

@@ -25,6 +25,10 @@ typedef void (*upstream_callback)(void *context, const struct upstream_result *r
 /* Each answers later, once, unless cancelled. */
 struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms,
                                     upstream_callback callback, void *context);
+/* One of them and no other: broker is its place among the bootstrap brokers. */
+struct upstream *upstream_bootstrap_broker(struct cluster *cluster, size_t broker,
+                                           unsigned timeout_ms, upstream_callback callback,
+                                           void *context);
 struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
                                unsigned timeout_ms, upstream_callback callback, void *context);
 struct upstream *upstream_target(struct worker *worker, const struct address *address,

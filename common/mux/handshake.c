@@ -4,7 +4,7 @@
 
 #include "mux/frame.h"
 
-enum { FLAG_RESUME = 1, FLAG_JOIN = 2 };
+enum { FLAG_RESUME = 1, FLAG_JOIN = 2, FLAG_NAMES = 4 };
 
 /* Writes a frame header whose size is filled in by end_frame(). */
 static size_t begin_frame(struct byte_writer *w, enum mux_frame_type type)
@@ -106,7 +106,10 @@ void mux_welcome_encode(struct byte_writer *w, const struct mux_welcome *welcome
     size_t at = begin_frame(w, MUX_WELCOME);
 
     byte_writer_u16(w, welcome->version);
-    byte_writer_u16(w, welcome->joined ? FLAG_JOIN : welcome->resumed ? FLAG_RESUME : 0);
+    byte_writer_u16(w, (welcome->joined    ? FLAG_JOIN
+                        : welcome->resumed ? FLAG_RESUME
+                                           : 0) |
+                           (welcome->tells_names ? FLAG_NAMES : 0));
     byte_writer_u32(w, welcome->initial_window);
     byte_writer_u32(w, welcome->resume_window_ms);
     write_key(w, &welcome->key);
@@ -129,6 +132,7 @@ bool mux_welcome_decode(const uint8_t *payload, size_t size, struct mux_welcome 
     uint16_t flags = byte_reader_u16(&r);
     welcome->resumed = flags & FLAG_RESUME;
     welcome->joined = flags & FLAG_JOIN;
+    welcome->tells_names = flags & FLAG_NAMES;
     welcome->initial_window = byte_reader_u32(&r);
     welcome->resume_window_ms = byte_reader_u32(&r);
     read_key(&r, &welcome->key);

@@ -30,6 +30,7 @@ struct mux_welcome {
     uint16_t version;
     bool resumed;
     bool joined;
+    bool tells_names; /* the server answers KEEP, and knows MUX_TARGET_BOOTSTRAP */
     uint32_t initial_window;
     uint32_t resume_window_ms; /* how long the server keeps the session without a link */
     struct mux_session_key key;

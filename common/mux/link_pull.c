@@ -55,6 +55,7 @@ static void put_welcome(struct mux_link *link, struct byte_writer *w)
         .version = (uint16_t)session->version,
         .resumed = link->entry == MUX_ENTRY_RESUME,
         .joined = link->entry == MUX_ENTRY_JOIN,
+        .tells_names = session->settings.tells_names,
         .initial_window = session->settings.window.initial,
         .resume_window_ms = session->settings.resume_window_ms,
         .key = session->key,

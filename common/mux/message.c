@@ -30,7 +30,9 @@ void mux_target_text(const struct mux_target *target, char text[MUX_TARGET_TEXT_
     int size = target->name.size < MUX_NAME_MAX ? (int)target->name.size : (int)MUX_NAME_MAX;
     const char *name = target->name.bytes;
 
-    if (target->kind == MUX_TARGET_CONTROLLER)
+    if (target->kind == MUX_TARGET_BOOTSTRAP)
+        snprintf(text, MUX_TARGET_TEXT_MAX, "%.*s/bootstrap/%d", size, name, (int)target->node_id);
+    else if (target->kind == MUX_TARGET_CONTROLLER)
         snprintf(text, MUX_TARGET_TEXT_MAX, "%.*s/controller/%d", size, name, (int)target->node_id);
     else if (target->kind == MUX_TARGET_BROKER)
         snprintf(text, MUX_TARGET_TEXT_MAX, "%.*s/%d", size, name, (int)target->node_id);
@@ -64,10 +66,11 @@ static void read_open(struct byte_reader *r, struct mux_message *message)
     target->node_id = (int32_t)byte_reader_u32(r);
     target->name = read_text8(r);
     message->u.open.peer = read_text8(r);
-    if (kind < MUX_TARGET_CLUSTER || kind > MUX_TARGET_CONTROLLER || target->name.size == 0 ||
+    if (kind < MUX_TARGET_CLUSTER || kind > MUX_TARGET_BOOTSTRAP || target->name.size == 0 ||
         target->name.size > MUX_NAME_MAX)
         r->failed = true;
-    if (mux_target_is_node(target->kind) ? target->node_id < 0 : target->node_id != -1)
+    bool numbered = mux_target_is_node(target->kind) || kind == MUX_TARGET_BOOTSTRAP;
+    if (numbered ? target->node_id < 0 : target->node_id != -1)
         r->failed = true;
 }
 
@@ -183,6 +186,37 @@ size_t mux_expose_end_with(struct mux_expose_writer *w, uint8_t flags)
     return mux_expose_end(w);
 }
 
+void mux_names_begin(struct mux_expose_writer *w, void *buffer, struct mux_text cluster)
+{
+    mux_expose_begin(w, buffer, MUX_MESSAGE_PAYLOAD_MAX - MUX_NAMES_TAIL, cluster);
+}
+
+size_t mux_names_end(struct mux_expose_writer *w, uint8_t flags, struct mux_text reason)
+{
+    w->bytes.end += MUX_NAMES_TAIL;
+    byte_writer_u8(&w->bytes, flags);
+    write_text8(&w->bytes, reason, MUX_REASON_MAX);
+    return mux_expose_end(w);
+}
+
+size_t mux_keep_encode(uint8_t payload[MUX_KEEP_MAX], struct mux_text cluster)
+{
+    struct byte_writer w;
+
+    byte_writer_init(&w, payload, MUX_KEEP_MAX);
+    write_text8(&w, cluster, MUX_NAME_MAX);
+    return byte_writer_size(&w);
+}
+
+bool mux_keep_decode(const uint8_t *payload, size_t size, struct mux_text *cluster)
+{
+    struct byte_reader r;
+
+    byte_reader_init(&r, payload, size);
+    *cluster = read_text8(&r);
+    return !r.failed && cluster->size > 0 && cluster->size <= MUX_NAME_MAX;
+}
+
 bool mux_expose_read(struct mux_expose_reader *r, const uint8_t *payload, size_t size)
 {
     byte_reader_init(&r->bytes, payload, size);
@@ -215,6 +249,15 @@ bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node
         return false;
     node->port = byte_reader_u16(&r->bytes);
     node->host = read_text8(&r->bytes);
+    return !r->bytes.failed;
+}
+
+bool mux_names_tail(struct mux_expose_reader *r, uint8_t *flags, struct mux_text *reason)
+{
+    if (r->left > 0)
+        return false;
+    *flags = byte_reader_u8(&r->bytes);
+    *reason = read_text8(&r->bytes);
     return !r->bytes.failed;
 }
 

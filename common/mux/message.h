@@ -23,10 +23,11 @@ static inline struct mux_text mux_text_of(const char *string)
 struct mux_target {
     enum mux_target_kind kind;
     struct mux_text name; /* cluster or target, 1 to MUX_NAME_MAX bytes */
-    int32_t node_id;      /* MUX_TARGET_BROKER and _CONTROLLER only, else -1 */
+    int32_t node_id;      /* of a node; MUX_TARGET_BOOTSTRAP: its place, from 0; else -1 */
 };
 
-/* "kafka", "kafka/2", "kafka/controller/2": both ends name it so in their logs. */
+/* "kafka", "kafka/2", "kafka/controller/2", "kafka/bootstrap/0": both ends name it so in their
+ * logs. */
 #define MUX_TARGET_TEXT_MAX (MUX_NAME_MAX + sizeof "/controller/2147483647")
 void mux_target_text(const struct mux_target *target, char text[MUX_TARGET_TEXT_MAX]);
 /* A broker or a controller: a target with a node id. */
@@ -91,13 +92,29 @@ size_t mux_expose_end(struct mux_expose_writer *w);
 /* The same for EXPOSE, with what its sender can do. */
 size_t mux_expose_end_with(struct mux_expose_writer *w, uint8_t flags);
 
+/*
+ * NAMES (server to client, of EXPOSED's form with flags and a reason behind it): the brokers' own
+ * names, for a client that keeps them. Of bootstrap brokers and nodes, it answers KEEP (client to
+ * server), in one message or several; of the nodes of an EXPOSE, it comes before that.
+ */
+#define MUX_NAMES_TAIL (1u + 1u + MUX_REASON_MAX)
+/* buffer: MUX_MESSAGE_PAYLOAD_MAX bytes. Then mux_exposed_add(), as for EXPOSED. */
+void mux_names_begin(struct mux_expose_writer *w, void *buffer, struct mux_text cluster);
+/* Returns the payload's size. reason: why the brokers could not be asked; empty: they were. */
+size_t mux_names_end(struct mux_expose_writer *w, uint8_t flags, struct mux_text reason);
+/* KEEP: returns the payload's size. */
+#define MUX_KEEP_MAX (1u + MUX_NAME_MAX)
+size_t mux_keep_encode(uint8_t payload[MUX_KEEP_MAX], struct mux_text cluster);
+/* false: malformed. */
+bool mux_keep_decode(const uint8_t *payload, size_t size, struct mux_text *cluster);
+
 struct mux_expose_reader {
     struct byte_reader bytes;
     struct mux_text cluster;
     uint16_t left;
 };
 struct mux_exposed_node {
-    uint8_t endpoint_type; /* 1 broker, 2 controller: two spaces of node ids */
+    uint8_t endpoint_type; /* 1 broker, 2 controller: two spaces of node ids; see NAMES */
     int32_t node_id;
     uint16_t port;        /* not with EXPOSE */
     struct mux_text host; /* not with EXPOSE */
@@ -109,6 +126,8 @@ bool mux_expose_next(struct mux_expose_reader *r, struct mux_exposed_node *node)
 /* After the last node of EXPOSE; 0 if its sender knows of none. */
 uint8_t mux_expose_flags(struct mux_expose_reader *r);
 bool mux_exposed_next(struct mux_expose_reader *r, struct mux_exposed_node *node);
+/* After the last node of NAMES. false: malformed. */
+bool mux_names_tail(struct mux_expose_reader *r, uint8_t *flags, struct mux_text *reason);
 
 /*
  * TROUBLE (server to client): something is wrong with a cluster that others make up for, such as a

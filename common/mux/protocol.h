@@ -66,16 +66,26 @@ enum mux_message_type {
     MUX_ADDRESSES = MUX_MAY_IGNORE | 34,
     MUX_TROUBLE = MUX_MAY_IGNORE | 35,
     MUX_WITHDRAWN = MUX_MAY_IGNORE | 36,
+    MUX_KEEP = MUX_MAY_IGNORE | 37,
+    MUX_NAMES = MUX_MAY_IGNORE | 38,
 };
 
 /* Flags of EXPOSE. */
 #define MUX_EXPOSE_MAY_WITHDRAW 0x01 /* the server understands WITHDRAWN */
+
+/* Flags of NAMES. */
+#define MUX_NAMES_LAST 0x01 /* with this message the answer to KEEP is whole */
+
+/* In place of an endpoint type in NAMES: a bootstrap broker, by its place among them. */
+#define MUX_NAMES_BOOTSTRAP 0
 
 enum mux_target_kind {
     MUX_TARGET_CLUSTER = 1,    /* any bootstrap broker of a named Kafka cluster */
     MUX_TARGET_BROKER = 2,     /* one broker of a named Kafka cluster */
     MUX_TARGET_TCP = 3,        /* a named raw TCP target */
     MUX_TARGET_CONTROLLER = 4, /* one controller of a named Kafka cluster: ids of their own */
+    MUX_TARGET_BOOTSTRAP = 5,  /* one bootstrap broker of a named Kafka cluster, by its place among
+                                  them; only for a server that tells names */
 };
 
 /* Why a stream was refused or reset, or a link rejected. Numbers are on the wire: never reuse one.

@@ -186,6 +186,8 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
     case MUX_ADDRESSES:
     case MUX_TROUBLE:
     case MUX_WITHDRAWN:
+    case MUX_KEEP:
+    case MUX_NAMES:
         if (session->callbacks->message)
             session->callbacks->message(session->context, type, payload, size);
         return 0;

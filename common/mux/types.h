@@ -65,6 +65,7 @@ struct mux_settings {
     uint32_t resume_window_ms; /* told to the peer in WELCOME */
     uint32_t message_max; /* told to the peer: no message of a link is larger; 0: nothing is told */
     unsigned links_max;   /* links of the session at a time; 1 to MUX_LINKS_MAX */
+    bool tells_names;     /* server: its owner answers KEEP */
     struct mux_text software;
     struct mux_text identity; /* server: of the client, for WELCOME; must live as long */
 };

@@ -62,7 +62,8 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
     struct owner *owner = context;
 
     CHECK(target->name.size > 0 && target->name.size <= MUX_NAME_MAX && peer.size < 256);
-    CHECK(mux_target_is_node(target->kind) ? target->node_id >= 0 : target->node_id == -1);
+    bool numbered = mux_target_is_node(target->kind) || target->kind == MUX_TARGET_BOOTSTRAP;
+    CHECK(numbered ? target->node_id >= 0 : target->node_id == -1);
     mux_stream_set_callbacks(stream, &stream_callbacks, owner);
     if (owner->calls++ % 5 == 4)
         mux_stream_refuse(stream, MUX_CODE_UNKNOWN_TARGET, "no");
@@ -74,6 +75,8 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
 {
     struct mux_expose_reader reader;
     struct mux_exposed_node node;
+    struct mux_text cluster, reason;
+    uint8_t flags;
 
     (void)context;
     if (!mux_expose_read(&reader, payload, size))
@@ -83,6 +86,9 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
         ;
     if (type == MUX_EXPOSE)
         mux_expose_flags(&reader);
+    if (type == MUX_NAMES)
+        mux_names_tail(&reader, &flags, &reason);
+    mux_keep_decode(payload, size, &cluster);
 }
 
 static void on_goaway(void *context, enum mux_code code, struct mux_text reason)

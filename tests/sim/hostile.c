@@ -137,6 +137,8 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
 {
     struct mux_expose_reader reader;
     struct mux_exposed_node node;
+    struct mux_text cluster, reason;
+    uint8_t flags;
 
     (void)context;
     if (!mux_expose_read(&reader, payload, size))
@@ -146,6 +148,9 @@ static void on_message(void *context, uint8_t type, const uint8_t *payload, size
         ;
     if (type == MUX_EXPOSE)
         mux_expose_flags(&reader);
+    if (type == MUX_NAMES)
+        mux_names_tail(&reader, &flags, &reason);
+    mux_keep_decode(payload, size, &cluster);
 }
 
 static const struct mux_session_callbacks session_callbacks = {
@@ -281,7 +286,7 @@ static void add_message(struct end *end, struct byte_writer *w)
 {
     static const uint8_t types[] = {MUX_OPEN,   MUX_OPENED, MUX_REFUSED, MUX_FINISH,    MUX_DONE,
                                     MUX_RESET,  MUX_EXPOSE, MUX_EXPOSED, MUX_WITHDRAWN, MUX_OPEN,
-                                    MUX_FINISH, MUX_RESET,  0x90};
+                                    MUX_FINISH, MUX_RESET,  MUX_KEEP,    MUX_NAMES,     0x90};
     struct random *r = &end->world->random;
     struct mux_message message = {.type = types[random_below(r, sizeof types)]};
     const struct mux_stream *stream = any_stream(end, &message.stream);

@@ -150,8 +150,10 @@ static void impossible_targets_are_malformed(void **state)
     assert_true(open_decodes(MUX_TARGET_BROKER, 0, "k", 1));
     assert_true(open_decodes(MUX_TARGET_CONTROLLER, 0, "k", 1));
     assert_false(open_decodes(0, -1, "k", 1));
-    assert_false(open_decodes(5, -1, "k", 1));
-    assert_false(open_decodes(5, 0, "k", 1));
+    assert_true(open_decodes(MUX_TARGET_BOOTSTRAP, 0, "k", 1));
+    assert_false(open_decodes(MUX_TARGET_BOOTSTRAP, -1, "k", 1));
+    assert_false(open_decodes(6, -1, "k", 1));
+    assert_false(open_decodes(6, 0, "k", 1));
     assert_false(open_decodes(MUX_TARGET_BROKER, -1, "k", 1));
     assert_false(open_decodes(MUX_TARGET_CONTROLLER, -1, "k", 1));
     assert_false(open_decodes(MUX_TARGET_TCP, 3, "k", 1));
@@ -221,6 +223,58 @@ static void exposes_fill_a_message_and_come_back(void **state)
     assert_true(mux_expose_read(&r, buffer, mux_expose_end(&w)) && r.left == 2);
     mux_expose_begin(&w, buffer, 20, text(""));
     assert_false(mux_expose_read(&r, buffer, mux_expose_end(&w)));
+}
+
+static void names_have_room_for_what_comes_behind_them(void **state)
+{
+    (void)state;
+    uint8_t buffer[MUX_MESSAGE_PAYLOAD_MAX];
+    char words[300];
+    struct mux_expose_writer w;
+    struct mux_expose_reader r;
+    struct mux_exposed_node node;
+    struct mux_text reason;
+    uint8_t flags = 0;
+    int32_t count = 0;
+
+    memset(words, 'w', sizeof words);
+    mux_names_begin(&w, buffer, text("kafka"));
+    while (mux_exposed_add(&w, count % 3, count, 9092, (struct mux_text){words, 255}))
+        count++;
+    assert_true(count > 50);
+    size_t size = mux_names_end(&w, MUX_NAMES_LAST, (struct mux_text){words, sizeof words});
+    assert_in_range(size, MUX_MESSAGE_PAYLOAD_MAX - MUX_NAMES_TAIL - 263, MUX_MESSAGE_PAYLOAD_MAX);
+    assert_false(w.bytes.failed);
+    for (size_t cut = 0; cut < size; cut++) {
+        if (!mux_expose_read(&r, buffer, cut))
+            continue;
+        while (mux_exposed_next(&r, &node))
+            ;
+        assert_false(mux_names_tail(&r, &flags, &reason));
+    }
+    assert_true(mux_expose_read(&r, buffer, size));
+    assert_false(mux_names_tail(&r, &flags, &reason)); /* not before the last node */
+    for (int32_t i = 0; i < count; i++) {
+        assert_true(mux_exposed_next(&r, &node));
+        assert_true(node.endpoint_type == i % 3 && node.node_id == i && node.host.size == 255);
+    }
+    assert_true(mux_names_tail(&r, &flags, &reason));
+    assert_int_equal(flags, MUX_NAMES_LAST);
+    assert_int_equal(reason.size, MUX_REASON_MAX);
+}
+
+static void a_wish_to_keep_names_round_trips(void **state)
+{
+    (void)state;
+    uint8_t bytes[MUX_KEEP_MAX];
+    struct mux_text cluster;
+    size_t size = mux_keep_encode(bytes, text("staging"));
+
+    assert_true(mux_keep_decode(bytes, size, &cluster));
+    assert_text(cluster, "staging");
+    for (size_t cut = 0; cut < size; cut++)
+        assert_false(mux_keep_decode(bytes, cut, &cluster));
+    assert_false(mux_keep_decode(bytes, mux_keep_encode(bytes, text("")), &cluster));
 }
 
 static struct mux_hello some_hello(void)
@@ -394,6 +448,8 @@ int main(void)
         cmocka_unit_test(impossible_targets_are_malformed),
         cmocka_unit_test(the_other_messages_round_trip),
         cmocka_unit_test(exposes_fill_a_message_and_come_back),
+        cmocka_unit_test(names_have_room_for_what_comes_behind_them),
+        cmocka_unit_test(a_wish_to_keep_names_round_trips),
         cmocka_unit_test(troubles_come_back),
         cmocka_unit_test(hello_round_trips),
         cmocka_unit_test(bent_hellos_are_malformed),

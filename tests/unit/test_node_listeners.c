@@ -90,11 +90,18 @@ struct waiter {
     int found; /* the worst of what it found when it was told */
 };
 
+static int find_at(int32_t node, const char *host, struct kafka_address *local)
+{
+    const struct kafka_address real = {host, strlen(host), 9092};
+
+    return node_listeners_find(&listeners, 0, KAFKA_ENDPOINT_BROKER, node, &real, local);
+}
+
 static int find(int32_t node)
 {
     struct kafka_address local;
 
-    return node_listeners_find(&listeners, 0, KAFKA_ENDPOINT_BROKER, node, &local);
+    return find_at(node, "broker", &local);
 }
 
 static void on_answered(void *context)
@@ -256,7 +263,7 @@ static void what_is_named_is_named_to_the_client_every_minute(void **state)
     answer(0, 500, 9000);
     answer(3, 1, 9003);
     struct kafka_address local;
-    assert_int_equal(node_listeners_find(&listeners, 0, KAFKA_ENDPOINT_BROKER, 3, &local), 0);
+    assert_int_equal(find_at(3, "broker", &local), 0);
     assert_int_equal(local.port, 9003);
     run_timer();
     assert_int_equal(count_exposed(), 0);
@@ -326,6 +333,167 @@ static void a_failure_is_an_answer_and_forgotten(void **state)
     assert_int_equal(find(0), 0);
 }
 
+/* ---- a client that keeps names */
+
+/* A response announces the node at host:9092: as on_answered(), for one node. */
+struct response {
+    struct node_wait wait;
+    const char *host;
+    int found;
+};
+
+static void look_at_response(void *context)
+{
+    struct response *response = context;
+    const struct kafka_address real = {response->host, strlen(response->host), 9092};
+    const struct kafka_wanted wanted = {KAFKA_ENDPOINT_BROKER, 1};
+    struct kafka_address local;
+
+    cluster_announce(&cluster, KAFKA_ENDPOINT_BROKER, 1, &real);
+    response->found = find_at(1, response->host, &local);
+    if (response->found == 0) {
+        assert_int_equal(local.host_size, strlen(response->host));
+        assert_memory_equal(local.host, response->host, local.host_size);
+    }
+    if (response->found != 1)
+        return;
+    node_listeners_ask(&listeners, 0, &cluster, &wanted, 1);
+    node_listeners_wait(&listeners, &response->wait);
+}
+
+static const struct node_wait_owner response_owner = {.answered = look_at_response,
+                                                      .timed_out = on_timed_out};
+
+static void respond(struct response *response, const char *host)
+{
+    *response =
+        (struct response){.wait = {.owner = &response_owner, .context = response}, .host = host};
+    list_init(&response->wait.node);
+    look_at_response(response);
+}
+
+/* The name in the NAMES that came right before an EXPOSE, of what the session was about to send; ""
+ * if there was nothing. */
+static void take_name(char name[64])
+{
+    struct mux_expose_reader reader;
+    struct mux_exposed_node node = {.endpoint_type = 0};
+    struct mux_text reason;
+    uint8_t bytes[1 << 16];
+    uint8_t flags = 0xff;
+    size_t size = byte_queue_read(&mux->control.send, bytes, sizeof bytes);
+
+    name[0] = '\0';
+    if (size == 0)
+        return;
+    assert_int_equal(bytes[0], MUX_NAMES);
+    assert_true(mux_expose_read(&reader, bytes + 4, byte_load_u16(bytes + 2)));
+    assert_true(mux_exposed_next(&reader, &node));
+    assert_true(node.endpoint_type == 1 && node.node_id == 1 && node.port == 9092);
+    snprintf(name, 64, "%.*s", (int)node.host.size, node.host.bytes);
+    assert_true(mux_names_tail(&reader, &flags, &reason));
+    assert_true(flags == 0 && reason.size == 0);
+    size_t second = (size_t)4 + byte_load_u16(bytes + 2);
+    assert_int_equal(bytes[second], MUX_EXPOSE);
+    assert_int_equal(second + 4 + byte_load_u16(bytes + second + 2), size);
+}
+
+/* As a client does that keeps the name it was told last. */
+static void answer_with(const char *host, uint16_t port)
+{
+    uint8_t payload[MUX_MESSAGE_PAYLOAD_MAX];
+    struct mux_expose_writer writer;
+
+    mux_expose_begin(&writer, payload, sizeof payload, (struct mux_text){"kafka", 5});
+    mux_exposed_add(&writer, KAFKA_ENDPOINT_BROKER, 1, port, mux_text_of(host));
+    node_listeners_receive(&listeners, payload, mux_expose_end(&writer));
+}
+
+static void a_name_is_told_before_a_listener_is_asked_for(void **state)
+{
+    (void)state;
+    struct response response;
+    char name[64];
+
+    node_listeners_keep_names(&listeners, 0);
+    respond(&response, "b1.example");
+    take_name(name);
+    assert_string_equal(name, "b1.example");
+    assert_int_equal(response.found, 1);
+    answer_with(name, 9092);
+    assert_int_equal(response.found, 0);
+    respond(&response, "b1.example");
+    assert_int_equal(response.found, 0);
+    take_name(name);
+    assert_string_equal(name, "");
+}
+
+static void a_new_name_is_told_before_it_is_passed_on(void **state)
+{
+    (void)state;
+    struct response response;
+    char name[64];
+
+    node_listeners_keep_names(&listeners, 0);
+    respond(&response, "old");
+    take_name(name);
+    answer_with(name, 9092);
+    respond(&response, "new");
+    assert_int_equal(response.found, 1);
+    take_name(name);
+    assert_string_equal(name, "new");
+    answer_with(name, 0); /* the client cannot */
+    assert_int_equal(response.found, -1);
+    respond(&response, "new");
+    take_name(name);
+    assert_string_equal(name, "new");
+    answer_with(name, 9092);
+    assert_int_equal(response.found, 0);
+}
+
+/* While a broker is renamed, some brokers know it by one name and some by the other. */
+static void two_names_of_one_node_take_turns(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"old", "new"};
+    struct response responses[6];
+    char name[64];
+    unsigned rounds = 0;
+
+    node_listeners_keep_names(&listeners, 0);
+    for (size_t i = 0; i < 6; i++)
+        respond(&responses[i], hosts[i % 2]);
+    for (take_name(name); name[0]; take_name(name)) {
+        answer_with(name, 9092);
+        rounds++;
+    }
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(responses[i].found, 0);
+    assert_in_range(rounds, 2, 6);
+}
+
+/* A name with a NUL in it is in the address book without what follows: no reason to ask forever. */
+static void a_name_ends_at_a_nul(void **state)
+{
+    (void)state;
+    static const char host[] = "b1\0junk";
+    const struct kafka_address real = {host, sizeof host - 1, 9092};
+    const struct kafka_wanted wanted = {KAFKA_ENDPOINT_BROKER, 1};
+    struct kafka_address local;
+    char name[64];
+
+    node_listeners_keep_names(&listeners, 0);
+    cluster_announce(&cluster, KAFKA_ENDPOINT_BROKER, 1, &real);
+    assert_int_equal(node_listeners_find(&listeners, 0, KAFKA_ENDPOINT_BROKER, 1, &real, &local),
+                     1);
+    node_listeners_ask(&listeners, 0, &cluster, &wanted, 1);
+    take_name(name);
+    assert_string_equal(name, "b1");
+    answer_with("b1", 9092);
+    assert_int_equal(node_listeners_find(&listeners, 0, KAFKA_ENDPOINT_BROKER, 1, &real, &local),
+                     0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +508,12 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(nobody_waits_for_what_others_ask_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_an_answer_and_forgotten, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_name_is_told_before_a_listener_is_asked_for, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_new_name_is_told_before_it_is_passed_on, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(two_names_of_one_node_take_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_name_ends_at_a_nul, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("node_listeners", tests, NULL, NULL);
 }

@@ -1,0 +1,31 @@
+/*
+ * Tells a client that keeps the brokers' names what these are (KEEP and NAMES, docs/protocol.md):
+ * the bootstrap brokers as they are configured, and the nodes, after the brokers were asked. Each
+ * session asks once for each cluster.
+ */
+#pragma once
+
+#include "cluster.h"
+#include "mux/session.h"
+#include "node_listeners.h"
+#include "tenant.h"
+
+struct names_answer;
+
+struct names {
+    struct mux_session *mux;
+    struct node_listeners *listeners;
+    struct cluster *clusters;
+    size_t cluster_count;
+    struct tenant *tenant;        /* asking is a dial of this one */
+    unsigned timeout_ms;          /* of asking */
+    struct names_answer *answers; /* one a cluster */
+};
+
+/* What is pointed at must live as long. */
+void names_init(struct names *names, struct mux_session *mux, struct node_listeners *listeners,
+                struct cluster *clusters, size_t cluster_count, struct tenant *tenant,
+                unsigned timeout_ms);
+void names_clear(struct names *names);
+/* A KEEP message has come. */
+void names_keep(struct names *names, const uint8_t *payload, size_t size);
