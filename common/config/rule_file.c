@@ -1,4 +1,4 @@
-#include "rule_file.h"
+#include "config/rule_file.h"
 
 #include <stdbool.h>
 #include <stdio.h>
