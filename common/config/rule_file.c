@@ -133,6 +133,10 @@ static int add_rule_entry(void *context, const char *key, const char *value, uns
     }
     *place = memory_new(strlen(value) + 1);
     strcpy(*place, value);
+    if (reader->form->lines_offset > 0) {
+        unsigned *lines = (unsigned *)(void *)((char *)rule + reader->form->lines_offset);
+        lines[which - reader->form->keys] = line;
+    }
     return 0;
 }
 

@@ -30,6 +30,7 @@ struct rule_form {
     const struct rule_key *keys;
     size_t key_count;
     size_t rule_size; /* of a rule: a struct that begins with a struct rule_head; at least that */
+    size_t lines_offset; /* of an unsigned[key_count] in the rule: where its keys stand; 0: none */
     size_t rules_max;
     const char *example;   /* a line, for messages: "orders.user=svc-orders" */
     const char *main_keys; /* for messages: "identity, cluster and mechanism" */

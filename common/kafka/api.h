@@ -61,6 +61,7 @@ struct kafka_api {
     int16_t first_flexible; /* KAFKA_API_NONE: no version is */
     int16_t known_max;      /* the last version whose addresses are known; NONE: carries none */
     const struct kafka_handler *handler; /* NULL: passed */
+    uint8_t uses; /* enum kafka_use; 0: only between brokers and controllers */
 };
 
 /* NULL for a key that Apache Kafka does not define: a vendor's, or a newer one. Passed. */

@@ -69,7 +69,7 @@ LOG_USERS = {"base", "http", "io", "monitoring", "program", "tunnel"} | set(PROG
 
 # Only these headers of a room are for others.
 DOORS = {
-    "kafka": {"filter.h", "addresses.h", "sniff.h", "bootstrap.h", "login.h", "catalog.h", "peek.h"},
+    "kafka": {"filter.h", "addresses.h", "sniff.h", "bootstrap.h", "login.h", "catalog.h", "guard.h", "peek.h"},
     "mux": {"session.h", "link.h", "stream.h", "types.h", "handshake.h", "message.h", "protocol.h"},
     "tunnel": {"link.h", "relay.h", "relay_kafka.h", "frame_limit.h"},
 }

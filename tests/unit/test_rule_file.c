@@ -10,6 +10,7 @@ struct pet_rule {
     int kind;
     char *food;
     char *place;
+    unsigned lines[2];
 };
 
 static const struct rule_key keys[] = {
@@ -21,6 +22,7 @@ static const struct rule_form form = {
     .keys = keys,
     .key_count = sizeof keys / sizeof *keys,
     .rule_size = sizeof(struct pet_rule),
+    .lines_offset = offsetof(struct pet_rule, lines),
     .rules_max = 20,
     .example = "cat.food=fish",
     .main_keys = "food and place",
@@ -58,6 +60,9 @@ static void rules_in_order(void **state)
     assert_string_equal(rules[1].head.name, "cat_2");
     assert_int_equal(rules[1].head.line, 4);
     assert_null(rules[1].place);
+    assert_int_equal(rules[0].lines[0], 2);
+    assert_int_equal(rules[0].lines[1], 5);
+    assert_int_equal(rules[1].lines[1], 0);
     rule_file_say(&rules[1].head, "has no place", error, sizeof error);
     assert_string_equal(error, "line 4: rule cat_2 has no place");
     rule_file_free(&form, &list);

@@ -1,0 +1,230 @@
+/* What a file of --access may say, and what that allows to whom; without any file. */
+#include "../lib/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../tunnel-server/access_rules.h"
+
+enum {
+    PRODUCE = 0,
+    FETCH = 1,
+    METADATA = 3,
+    OFFSET_COMMIT = 8,
+    JOIN_GROUP = 11,
+    CREATE_TOPICS = 19,
+    API_VERSIONS = 18,
+    INIT_PRODUCER_ID = 22,
+    DESCRIBE_ACLS = 29,
+    ENVELOPE = 58,
+    UNKNOWN = 200
+};
+
+static const char *const clusters[] = {"main", "test-1", "test-2"};
+static const char *const targets[] = {"registry", "ksql"};
+static const struct access_names names = {clusters, 3, targets, 2};
+
+static struct access_rules *parse_with_error(const char *lines, char error[300])
+{
+    char text[4096];
+
+    error[0] = '\0';
+    snprintf(text, sizeof text, "%s", lines);
+    return access_rules_parse(text, strlen(text), &names, error, 300);
+}
+
+static struct access_rules *parse(const char *lines)
+{
+    char error[300];
+    struct access_rules *rules = parse_with_error(lines, error);
+
+    if (!rules)
+        fail_msg("%s", error);
+    return rules;
+}
+
+static void expect_error(const char *lines, const char *expected)
+{
+    char error[300];
+
+    assert_null(parse_with_error(lines, error));
+    assert_string_equal(error, expected);
+}
+
+static bool may(struct access_rules *rules, const char *identity, const char *cluster, int16_t key)
+{
+    struct access_view view;
+
+    access_view_init(&view, rules, identity, cluster);
+    bool allowed = access_view_api(&view, key);
+    access_view_clear(&view);
+    return allowed;
+}
+
+static bool may_with(struct access_rules *rules, const char *identity, int16_t key,
+                     enum kafka_resource resource, const char *name)
+{
+    struct access_view view;
+
+    access_view_init(&view, rules, identity, "main");
+    bool allowed = access_view_resource(&view, key, resource, name, strlen(name));
+    /* What limits nothing allows everything. */
+    if (access_view_api(&view, key) && !access_view_limits(&view, key, resource))
+        assert_true(allowed);
+    access_view_clear(&view);
+    return allowed;
+}
+
+static void presets(void **state)
+{
+    struct access_rules *rules = parse("p.identity=p\np.allow=produce\n"
+                                       "c.identity=c\nc.allow=consume\n"
+                                       "r.identity=r\nr.allow=read-only\n"
+                                       "a.identity=a\na.allow=admin\n"
+                                       "l.identity=l\nl.allow=Produce, DescribeAcls\n"
+                                       "e.identity=e\ne.allow=all\n");
+    static const struct {
+        int16_t key;
+        const char *who;
+    } table[] = {
+        {PRODUCE, "ple"},         {FETCH, "cre"},           {METADATA, "pcrale"},
+        {OFFSET_COMMIT, "cae"},   {JOIN_GROUP, "ce"},       {CREATE_TOPICS, "ae"},
+        {API_VERSIONS, "pcrale"}, {INIT_PRODUCER_ID, "pe"}, {DESCRIBE_ACLS, "rale"},
+        {ENVELOPE, "e"},          {UNKNOWN, "e"},           {-1, "e"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (const char *who = "pcralex"; *who; who++) {
+            char identity[] = {*who, '\0'};
+            if (may(rules, identity, "main", table[i].key) != (strchr(table[i].who, *who) != NULL))
+                fail_msg("API %d for %s", table[i].key, identity);
+        }
+    assert_false(access_rules_know(rules, "x"));
+    assert_true(access_rules_know(rules, "p"));
+    access_rules_release(rules);
+}
+
+static void who_and_where(void **state)
+{
+    struct access_rules *rules = parse("ci.identity=ci-*, loader\n"
+                                       "ci.cluster=test-*\n"
+                                       "ci.allow=produce\n"
+                                       "pages.target=registry\n");
+
+    (void)state;
+    assert_true(access_rules_cluster(rules, "ci-7", "test-2"));
+    assert_true(access_rules_cluster(rules, "loader", "test-1"));
+    assert_false(access_rules_cluster(rules, "loader", "main"));
+    assert_false(access_rules_cluster(rules, "loaders", "test-1"));
+    assert_false(may(rules, "loader", "main", PRODUCE));
+    assert_true(access_rules_know(rules, "anybody"));
+    assert_true(access_rules_target(rules, "anybody", "registry"));
+    assert_false(access_rules_target(rules, "anybody", "ksql"));
+    assert_false(access_rules_cluster(rules, "anybody", "test-1"));
+    access_rules_release(rules);
+}
+
+/* Rules count together, each with its own names. */
+static void resources(void **state)
+{
+    struct access_rules *rules = parse("in.allow=produce\nin.topic=facts.*, raw\n"
+                                       "out.allow=consume\nout.topic=results\nout.group=app-?\n"
+                                       "ops.identity=ops\nops.allow=all\n");
+    struct access_view view;
+
+    (void)state;
+    assert_true(may_with(rules, "u", PRODUCE, KAFKA_TOPIC, "facts.1"));
+    assert_true(may_with(rules, "u", PRODUCE, KAFKA_TOPIC, "raw"));
+    assert_false(may_with(rules, "u", PRODUCE, KAFKA_TOPIC, "results"));
+    assert_false(may_with(rules, "u", PRODUCE, KAFKA_TOPIC, "xraw"));
+    assert_false(may_with(rules, "u", PRODUCE, KAFKA_TOPIC, ""));
+    assert_true(may_with(rules, "u", FETCH, KAFKA_TOPIC, "results"));
+    assert_false(may_with(rules, "u", FETCH, KAFKA_TOPIC, "raw"));
+    assert_true(may_with(rules, "u", METADATA, KAFKA_TOPIC, "results"));
+    assert_true(may_with(rules, "u", METADATA, KAFKA_TOPIC, "raw"));
+    assert_false(may_with(rules, "u", METADATA, KAFKA_TOPIC, "secret"));
+    assert_true(may_with(rules, "u", JOIN_GROUP, KAFKA_GROUP, "app-1"));
+    assert_false(may_with(rules, "u", JOIN_GROUP, KAFKA_GROUP, "app-12"));
+    assert_true(may_with(rules, "u", INIT_PRODUCER_ID, KAFKA_TRANSACTIONAL_ID, "any"));
+    assert_false(may_with(rules, "u", CREATE_TOPICS, KAFKA_TOPIC, "facts.1"));
+    assert_true(may_with(rules, "ops", CREATE_TOPICS, KAFKA_TOPIC, "secret"));
+    assert_true(may_with(rules, "ops", UNKNOWN, KAFKA_TOPIC, "secret"));
+
+    access_view_init(&view, rules, "u", "main");
+    assert_false(view.everything);
+    assert_true(access_view_limits(&view, FETCH, KAFKA_TOPIC));
+    assert_true(access_view_limits(&view, JOIN_GROUP, KAFKA_GROUP));
+    assert_false(access_view_limits(&view, INIT_PRODUCER_ID, KAFKA_TRANSACTIONAL_ID));
+    access_view_clear(&view);
+    access_view_init(&view, rules, "ops", "main");
+    assert_true(view.everything);
+    access_view_clear(&view);
+    access_rules_release(rules);
+}
+
+/* all with patterns is no more than the patterns. */
+static void all_of_some(void **state)
+{
+    struct access_rules *rules = parse("team.allow=all\nteam.topic=team-*\n");
+    struct access_view view;
+
+    (void)state;
+    access_view_init(&view, rules, "u", "main");
+    assert_false(view.everything);
+    assert_true(access_view_api(&view, CREATE_TOPICS));
+    assert_false(access_view_resource(&view, CREATE_TOPICS, KAFKA_TOPIC, "other", 5));
+    assert_true(access_view_resource(&view, CREATE_TOPICS, KAFKA_TOPIC, "team-1", 6));
+    access_view_clear(&view);
+    access_rules_release(rules);
+}
+
+static void bad_files(void **state)
+{
+    (void)state;
+    expect_error("", "holds no rules, so nobody could do anything");
+    expect_error("a.allow=all\nb.alow=all\n",
+                 "line 2: there is no such key; did you mean \"allow\"?");
+    expect_error("allow=all\n",
+                 "line 1: write RULE.KEY=VALUE, for example \"facts.allow=produce\"");
+    expect_error("a.identity=x\n\na.allow=consume, prodcue\n",
+                 "line 3: rule a allows \"prodcue\", which is no API of Kafka; did you mean "
+                 "\"produce\"?");
+    expect_error("a.allow=Metdata\n", "line 1: rule a allows \"Metdata\", which is no API of "
+                                      "Kafka; did you mean \"Metadata\"?");
+    expect_error("a.allow=everything-else\n",
+                 "line 1: rule a allows \"everything-else\", which is neither all, produce, "
+                 "consume, read-only, admin, nor an API of Kafka");
+    expect_error("a.allow=all\na.cluster=main, tset-1\n",
+                 "line 2: rule a names the cluster \"tset-1\"; did you mean \"test-1\"?");
+    expect_error("a.target=warehouse\n", "line 1: rule a names the target \"warehouse\", but "
+                                         "there is no such --tcp target");
+    expect_error("a.identity=x\n", "line 1: rule a has neither an allow nor a target");
+    expect_error("a.topic=x\na.target=*\n", "line 1: rule a has a topic, but no allow");
+}
+
+static void told_to_people(void **state)
+{
+    struct access_rules *rules = parse("a.allow=produce\na.topic=facts.*\n"
+                                       "b.identity=x\nb.allow=read-only\n");
+    struct text text;
+
+    (void)state;
+    text_init(&text, 1000);
+    access_rules_describe(rules, "x", "main", &text);
+    assert_memory_equal(text.bytes, "produce, topic facts.*; read-only", text.size);
+    text_clear(&text);
+    access_rules_release(rules);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(presets),   cmocka_unit_test(who_and_where),
+        cmocka_unit_test(resources), cmocka_unit_test(all_of_some),
+        cmocka_unit_test(bad_files), cmocka_unit_test(told_to_people),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
