@@ -37,8 +37,8 @@ def _at_least(ratio):
     return Target("ratio", True, ratio, f">= {ratio}x {BASELINE}")
 
 
-def _at_most(ratio):
-    return Target("ratio", False, ratio, f"<= {ratio}x {BASELINE}")
+def _at_most(ratio, profile=BASELINE):
+    return Target("ratio", False, ratio, f"<= {ratio}x {profile}", profile)
 
 
 def _small(connections, in_flight, least=None):
@@ -54,14 +54,15 @@ def _than(ratio, profile):
 
 
 ROWS = [
-    Row("up1", "1 stream up, Gbit/s", 2, _at_least(1.7)),
-    Row("down1", "1 stream down, Gbit/s", 2, _at_least(1.7)),
-    Row("up4", "4 streams up, Gbit/s", 2, _at_least(1.8)),
-    Row("down4", "4 streams down, Gbit/s", 2, _at_least(1.8)),
-    Row("up1_cpu_per_gb", "CPU s/GB, 1 stream up", 2, _at_most(0.45)),
-    Row("down1_cpu_per_gb", "CPU s/GB, 1 stream down", 2, _at_most(0.45)),
-    Row("up4_cpu_per_gb", "CPU s/GB, 4 streams up", 2),
-    Row("down4_cpu_per_gb", "CPU s/GB, 4 streams down", 2),
+    # With OpenSSL 3.5; with 3.0, whose AES-GCM is slower, 0.9 of wstunnel's bytes are good.
+    Row("up1", "1 stream up, Gbit/s", 2, _than(1.0, "wstunnel")),
+    Row("down1", "1 stream down, Gbit/s", 2, _than(1.0, "wstunnel")),
+    Row("up4", "4 streams up, Gbit/s", 2, _than(1.0, "wstunnel")),
+    Row("down4", "4 streams down, Gbit/s", 2, _than(1.0, "wstunnel")),
+    Row("up1_cpu_per_gb", "CPU s/GB, 1 stream up", 2, _at_most(1.0, "wstunnel")),
+    Row("down1_cpu_per_gb", "CPU s/GB, 1 stream down", 2, _at_most(1.0, "wstunnel")),
+    Row("up4_cpu_per_gb", "CPU s/GB, 4 streams up", 2, _at_most(1.0, "wstunnel")),
+    Row("down4_cpu_per_gb", "CPU s/GB, 4 streams down", 2, _at_most(1.0, "wstunnel")),
     *_small(1, 1, _than(1.0, "wstunnel")),
     *_small(16, 1, _than(1.2, "wstunnel")),
     *_small(256, 1, _than(0.5, "direct")),
