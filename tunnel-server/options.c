@@ -267,11 +267,12 @@ static const struct config_option table[] = {
      .kind = CONFIG_INTEGER,
      .offset = offsetof(struct options, workers),
      .group = "Limits",
-     .help = "Threads that carry sessions, each session by one of them. More than one help only "
-             "where many sessions together need more than one processor. Limits are those of all "
-             "of them together.",
-     .default_value = "1",
-     .min = 1,
+     .help = "Threads that carry sessions, each session by one of them. 0: one for each two "
+             "processors that the server may use, at most 4. More than one help only where many "
+             "sessions together need more than one processor. Limits are those of all of them "
+             "together.",
+     .default_value = "0",
+     .min = 0,
      .max = CREW_MAX,
      .unit = "workers"},
     {.name = "max-handshakes",

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "client_command.h"
+#include "io/processors.h"
 #include "io/timer.h"
 #include "monitoring/telemetry.h"
 #include "mux/handshake.h"
@@ -384,13 +385,32 @@ static void start_telemetry(struct server *server)
     server->telemetry = telemetry_start(server->worker, METRIC_SERVER, &names);
 }
 
+/* --workers 0: what the machine has, or the container, is also for the brokers and others. */
+static size_t count_workers(const struct options *options)
+{
+    enum { PROCESSORS_EACH = 2, MOST = 4 };
+
+    if (options->workers > 0)
+        return (size_t)options->workers;
+    size_t count = processors_for_us() / PROCESSORS_EACH;
+    if (count > MOST)
+        count = MOST;
+    return count > 0 ? count : 1;
+}
+
+/* errno says why the system did not have what so many workers need. */
+static void say_no_crew(const struct server *server, char *error, size_t size)
+{
+    const char *reason = strerror(errno);
+
+    snprintf(error, size, "--workers %zu: %s", count_workers(server->options), reason);
+}
+
 static bool start_crew(struct server *server, char *error, size_t size)
 {
-    const struct options *options = server->options;
-
-    server->crew = crew_new(server->worker, (size_t)options->workers);
+    server->crew = crew_new(server->worker, count_workers(server->options));
     if (!server->crew) {
-        snprintf(error, size, "--workers %lld: %s", (long long)options->workers, strerror(errno));
+        say_no_crew(server, error, size);
         return false;
     }
     for (size_t i = 1; i < crew_size(server->crew); i++)
@@ -447,7 +467,7 @@ enum program_start server_open(struct server *server, const struct program_conte
         return PROGRAM_FAILED;
     if (crew_start(server->crew))
         return PROGRAM_GOES;
-    snprintf(error, size, "--workers %lld: %s", (long long)options->workers, strerror(errno));
+    say_no_crew(server, error, size);
     return PROGRAM_FAILED;
 }
 

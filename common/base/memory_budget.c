@@ -25,6 +25,18 @@ static bool charge_share(struct memory_share *share, enum memory_way way, uint64
     return true;
 }
 
+/* Whoever has too much may be another thread's, and takes its time: it is asked while there is
+ * something left to go on with. */
+static void ask_in_time(struct memory_share *share, enum memory_way way)
+{
+    const struct memory_budget *budget = share->budget;
+    struct memory_share *bound = memory_share_bound(share);
+
+    if (bound != share && budget->give_way &&
+        share_is_scarce(supply_of(bound, way), holding_of(bound, way)))
+        budget->give_way(budget->context, share, way);
+}
+
 bool memory_share_take(struct memory_share *share, enum memory_way way, uint64_t bytes)
 {
     const struct memory_budget *budget = share->budget;
@@ -38,7 +50,10 @@ bool memory_share_take(struct memory_share *share, enum memory_way way, uint64_t
             return false;
         answer = share_ask(supply, holding, bytes);
     }
-    return answer == SHARE_GRANTED && charge_share(share, way, bytes);
+    if (answer != SHARE_GRANTED || !charge_share(share, way, bytes))
+        return false;
+    ask_in_time(share, way);
+    return true;
 }
 
 void memory_share_add(struct memory_share *share, enum memory_way way, uint64_t bytes)
@@ -64,6 +79,7 @@ uint64_t memory_share_send_room(struct memory_share *share)
     const struct memory_budget *budget = share->budget;
     const struct memory_share *bound = memory_share_bound(share);
     const struct supply *supply = &bound->budget->send;
+    ask_in_time(share, MEMORY_SEND);
     uint64_t room = share_room(supply, &bound->send, supply->total);
 
     /* Asked for each read: the rest is for who has next to nothing left. */

@@ -47,14 +47,20 @@ uint64_t share_room(const struct supply *supply, const struct holding *holding, 
     uint64_t used = share_used(holding);
     uint64_t left = total > all_used ? total - all_used : 0;
 
-    if (count == 1)
-        return left;
-    uint64_t part = part_of(total, count);
     uint64_t kept = total / KEPT_PART;
-    uint64_t entitled = part > used ? smaller_amount(part - used, left) : 0;
     uint64_t spare = left > kept ? left - kept : 0;
+    if (count == 1)
+        return supply->shared ? spare : left;
+    uint64_t part = part_of(total, count);
+    uint64_t entitled = part > used ? smaller_amount(part - used, left) : 0;
 
     return entitled > spare ? entitled : spare;
+}
+
+bool share_is_scarce(const struct supply *supply, const struct holding *holding)
+{
+    return share_used_of(supply) > supply->total - supply->total / (2 * KEPT_PART) &&
+           share_used(holding) < share_part(supply, holding);
 }
 
 enum share_answer share_ask(const struct supply *supply, const struct holding *holding,
@@ -62,6 +68,8 @@ enum share_answer share_ask(const struct supply *supply, const struct holding *h
 {
     if (amount <= share_room(supply, holding, supply->total))
         return SHARE_GRANTED;
+    if (holders(supply, holding) == 1)
+        return SHARE_REFUSED;
     uint64_t part = share_part(supply, holding);
     return amount <= part && share_used(holding) <= part - amount ? SHARE_ENTITLED : SHARE_REFUSED;
 }

@@ -11,7 +11,9 @@
  *
  * A supply that several threads take from is marked as shared: then amounts are added and taken in
  * one step, and share_take() may be told no when another thread was faster. One that is not shared
- * costs plain additions. Other threads may read either at any time.
+ * costs plain additions. Other threads may read either at any time. Who holds too much of a shared
+ * one may be with another thread, and give way only later: so the eighth is kept for newcomers also
+ * from one that is alone, and share_is_scarce() says when it is time to ask.
  */
 #pragma once
 
@@ -52,6 +54,9 @@ uint64_t share_part(const struct supply *supply, const struct holding *holding);
 uint64_t share_room(const struct supply *supply, const struct holding *holding, uint64_t total);
 enum share_answer share_ask(const struct supply *supply, const struct holding *holding,
                             uint64_t amount);
+/* Of a shared supply: the eighth that is kept is half gone, and the holder has less than its part.
+ */
+bool share_is_scarce(const struct supply *supply, const struct holding *holding);
 /* What the holder has already, whether it was granted or not. */
 void share_add(struct supply *supply, struct holding *holding, uint64_t amount);
 /* What share_ask() has granted. false: another thread has taken it meanwhile. */

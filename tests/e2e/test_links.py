@@ -376,8 +376,8 @@ def test_joined_links_give_way(pair, peer, tmp_path):
     """They are a quarter of the descriptors at the most; whoever has fewer gets one of those that have more, whose sessions go on."""
     tokens = tmp_path / "tokens"
     tokens.write_text("alices-token-123 alice\nbobs-token-456 bob\n")
-    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, descriptors=48,
-                         args=["--token-file", tokens, "--max-links", "16", "--status", "127.0.0.1:0"])
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, descriptors=48,  # just enough for one worker
+                         args=["--token-file", tokens, "--max-links", "16", "--status", "127.0.0.1:0", "--workers", "1"])
     alice = [Link(server, token="alices-token-123")]
     while (link := Link(server, alice[0].key, len(alice) + 1, JOIN, token="alices-token-123")).answer == mux.WELCOME:
         alice.append(link)
@@ -392,7 +392,8 @@ def test_joined_links_give_way(pair, peer, tmp_path):
 
 def test_joined_links_give_way_whosever_session_it_is(pair, peer):
     """Who is anonymous counts by his address, and may come from two: with a session from one and its links from the other."""
-    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, descriptors=48, args=["--max-links", "16"])
+    server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, descriptors=48,
+                         args=["--max-links", "16", "--workers", "1"])
     greedy = [Link(server, source="127.0.0.2")]
     while (link := Link(server, greedy[0].key, len(greedy) + 1, JOIN, source="127.0.0.3")).answer == mux.WELCOME:
         greedy.append(link)

@@ -72,9 +72,10 @@ def test_streams_that_carry_nothing(start, bob):
     assert not limited(server, "gave_way")
 
 
-def test_memory(start, bob):
-    """Bytes that nobody takes, as many as credit allows."""
-    server = start("--memory", "16MiB", "--connect-timeout", "60")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_memory(start, bob, workers):
+    """Bytes that nobody takes, as many as credit allows; with several workers, bob's session is at another one."""
+    server = start("--memory", "16MiB", "--connect-timeout", "60", "--workers", str(workers))
     with Client(server, token=MALLORY) as client:
         for stream in range(1, 151):
             client.open(stream, "silent")
@@ -86,7 +87,8 @@ def test_memory(start, bob):
         assert struct.unpack_from(">H", body, 12)[0] == LIMIT and b"--memory" in body
         assert "--memory" in server.wait_for("stream_limited", identity="mallory")["reason"]
         raw.check_both(bob(server), 4 << 20)
-        assert limited(server, "gave_way") and server.events("stream_gave_way", identity="mallory")
+        # Of several workers' memory an eighth is kept, which does for bob, or mallory is asked in time.
+        assert workers > 1 or limited(server, "gave_way") and server.events("stream_gave_way", identity="mallory")
         assert not server.events("stream_gave_way", identity="bob") and not server.events("stream_limited", identity="bob")
 
 

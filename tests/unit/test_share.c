@@ -16,6 +16,28 @@ static void one_alone_may_have_all(void **state)
     assert_true(supply.used == 0 && supply.holders == 0);
 }
 
+/* What another thread's holder has is not to be had at once. */
+static void of_what_threads_share_an_eighth_is_kept_for_newcomers(void **state)
+{
+    (void)state;
+    struct supply supply = {.total = 800, .shared = true};
+    struct holding one = {0};
+    struct holding comer = {0};
+
+    assert_int_equal(share_ask(&supply, &one, 701), SHARE_REFUSED);
+    assert_int_equal(share_ask(&supply, &one, 700), SHARE_GRANTED);
+    assert_true(share_take(&supply, &one, 700));
+    assert_int_equal(share_ask(&supply, &one, 1), SHARE_REFUSED);
+    assert_int_equal(share_ask(&supply, &comer, 100), SHARE_GRANTED);
+    assert_true(share_take(&supply, &comer, 50));
+    assert_false(share_is_scarce(&supply, &comer));
+    assert_true(share_take(&supply, &comer, 1));
+    assert_true(share_is_scarce(&supply, &comer));
+    assert_false(share_is_scarce(&supply, &one));
+    assert_int_equal(share_ask(&supply, &comer, 49), SHARE_GRANTED);
+    assert_int_equal(share_ask(&supply, &comer, 50), SHARE_ENTITLED);
+}
+
 /* Beyond its part one gets what is left, but for an eighth. */
 static void an_eighth_is_kept_for_those_with_less(void **state)
 {
@@ -75,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_alone_may_have_all),
+        cmocka_unit_test(of_what_threads_share_an_eighth_is_kept_for_newcomers),
         cmocka_unit_test(an_eighth_is_kept_for_those_with_less),
         cmocka_unit_test(a_newcomer_is_entitled_whatever_others_hold),
         cmocka_unit_test(numbers_may_be_as_large_as_they_like),

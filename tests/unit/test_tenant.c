@@ -256,7 +256,8 @@ static bool give_memory_beside(void *context, struct tenant *from, enum memory_w
 {
     (void)context;
     beside.asked = from;
-    memory_share_give(&from->share, way, 10000);
+    memory_share_give(&from->share, way,
+                      share_used(way == MEMORY_RECEIVE ? &from->share.receive : &from->share.send));
     return true;
 }
 
@@ -383,15 +384,21 @@ static void memory_is_that_of_all_workers_together(void **state)
     struct tenant *alice = tenant_use(&beside.tenants, "alice", "");
     struct tenant *bob = tenant_use(&tenants, "bob", "");
 
-    assert_true(memory_share_take(&alice->share, MEMORY_RECEIVE, 10000));
-    assert_false(memory_share_take(&bob->share, MEMORY_RECEIVE, 1000));
+    assert_false(memory_share_take(&alice->share, MEMORY_RECEIVE, 8751));
+    assert_null(wish.account);
+    assert_true(memory_share_take(&alice->share, MEMORY_RECEIVE, 8750));
+    /* Bob has what is kept for those who come, and goes on while more is asked for. */
+    assert_true(memory_share_take(&bob->share, MEMORY_RECEIVE, 600));
+    assert_null(wish.account);
+    assert_true(memory_share_take(&bob->share, MEMORY_RECEIVE, 100));
     assert_true(wish.account == alice->account && wish.memory && wished_at == 1);
-    assert_int_equal(memory_share_send_room(&bob->share), 10000);
+    assert_false(memory_share_take(&bob->share, MEMORY_RECEIVE, 600));
+    assert_int_equal(memory_share_send_room(&bob->share), 8750);
     tenants_grant(&beside.tenants, &wish);
     assert_true(beside.asked == alice);
-    assert_true(memory_share_take(&bob->share, MEMORY_RECEIVE, 1000));
-    assert_int_equal(share_used_of(&ledger.whole.receive), 1000);
-    memory_share_give(&bob->share, MEMORY_RECEIVE, 1000);
+    assert_true(memory_share_take(&bob->share, MEMORY_RECEIVE, 600));
+    assert_int_equal(share_used_of(&ledger.whole.receive), 1300);
+    memory_share_give(&bob->share, MEMORY_RECEIVE, 1300);
     tenant_release(alice);
     tenant_release(bob);
 }
