@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "base/memory.h"
@@ -21,6 +22,8 @@ enum {
 struct access {
     struct worker *worker;
     const struct options *options;
+    const struct access_owner *owner;
+    void *context;
     struct token_file *tokens; /* NULL: without --token-file */
     struct timer *look;
     char body[BODY_MAX + 1]; /* of the last refusal, with its line end */
@@ -28,15 +31,20 @@ struct access {
 
 /* ---- refusals */
 
-static int refuse_client(struct access *access, const char *peer, const char *reason,
+static int refuse_client(struct access *access, const char *peer, int status, const char *reason,
                          const char **body)
 {
-    log_warning(access->worker->log, "unauthorized",
-                "A client was refused: it is not allowed in, or does not say who it is",
-                log_str("peer", peer), log_str("reason", reason));
+    if (status == 401)
+        log_warning(access->worker->log, "unauthorized",
+                    "A client was refused: it is not allowed in, or does not say who it is",
+                    log_str("peer", peer), log_str("reason", reason));
+    else
+        log_info(access->worker->log, "login_delayed",
+                 "A client was told to come back: whether it is allowed in is not known yet",
+                 log_str("peer", peer), log_str("reason", reason));
     snprintf(access->body, sizeof access->body, "%s\n", reason);
     *body = access->body;
-    return 401;
+    return status;
 }
 
 /* ---- tokens */
@@ -60,30 +68,68 @@ static const char *token_of(const char *authorization, size_t *size)
     return NULL;
 }
 
-/* NULL: *reason says why. */
-static const struct token *find_presented(struct access *access, const struct http_request *request,
-                                          const char **reason)
+/* What a token says. */
+struct presented {
+    char name[HTTP_IDENTITY_MAX];  /* for nobody else than this; "": for whoever else is named */
+    char label[HTTP_IDENTITY_MAX]; /* who somebody is whom nothing else names */
+    struct grant *grant;
+    char reason[BODY_MAX]; /* why it is not taken */
+};
+
+/* Each returns 101, or the status to refuse with. */
+static int refuse_token(struct presented *presented, int status, const char *reason)
+{
+    snprintf(presented->reason, sizeof presented->reason, "%s", reason);
+    return status;
+}
+
+static int take_listed(struct token *token, struct presented *presented)
+{
+    if (token_has_expired(token, (int64_t)time(NULL)))
+        return refuse_token(presented, 401,
+                            "the token has expired; ask whoever runs this tunnel for a new one");
+    token_label(token, presented->label);
+    if (token->name)
+        snprintf(presented->name, sizeof presented->name, "%s", token->name);
+    presented->grant = token_grant(token);
+    return 101;
+}
+
+static int take_token(struct access *access, const char *token, size_t size,
+                      struct presented *presented)
+{
+    struct token *listed = token_table_find(token_file_tokens(access->tokens), token, size);
+
+    if (listed)
+        return take_listed(listed, presented);
+    return refuse_token(presented, 401, "the token is not one of those that this tunnel accepts");
+}
+
+static int take_authorization(struct access *access, const struct http_request *request,
+                              struct presented *presented)
 {
     char authorization[AUTHORIZATION_MAX];
     size_t count = http_request_header_count(request, "authorization");
-    const struct token *found = NULL;
     size_t size = 0;
+    int status;
 
-    *reason = "this tunnel requires a token: Authorization: Bearer ...";
     if (count == 0)
-        return NULL;
-    *reason = count > 1 ? "the request has several Authorization headers"
-                        : "the Authorization header is longer than any that this tunnel accepts";
-    if (http_request_header(request, "authorization", authorization, sizeof authorization)) {
+        return refuse_token(presented, 401,
+                            "this tunnel requires a token: Authorization: Bearer ...");
+    if (count > 1)
+        return refuse_token(presented, 401, "the request has several Authorization headers");
+    if (!http_request_header(request, "authorization", authorization, sizeof authorization)) {
+        status = refuse_token(
+            presented, 401, "the Authorization header is longer than any that this tunnel accepts");
+    } else {
         const char *token = token_of(authorization, &size);
-        if (token)
-            found = token_table_find(token_file_tokens(access->tokens), token, size);
-        *reason = token ? "the token is not one of those that this tunnel accepts"
-                        : "this tunnel requires a token, and the Authorization header holds "
-                          "something else: Authorization: Bearer ...";
+        status = token ? take_token(access, token, size, presented)
+                       : refuse_token(presented, 401,
+                                      "this tunnel requires a token, and the Authorization header "
+                                      "holds something else: Authorization: Bearer ...");
     }
     byte_wipe(authorization, sizeof authorization);
-    return found;
+    return status;
 }
 
 /* ---- the ingress */
@@ -148,35 +194,40 @@ static bool take_client_name(const struct access *access, const struct http_upgr
     return why == NULL;
 }
 
-int access_authorize(struct access *access, const struct http_upgrade *upgrade, char *identity,
-                     const char **body)
+/* Whose the token is must be whom the others name, if both say so. */
+static const char *compare_names(const struct access *access, const char *name,
+                                 const struct presented *presented)
 {
-    const struct token *token = NULL;
+    if (!name[0] || !presented->name[0] || strcmp(presented->name, name) == 0)
+        return NULL;
+    return access->options->trust_ingress
+               ? "the token belongs to a user other than the one that the ingress names"
+               : "the token belongs to a user other than the client certificate's";
+}
+
+int access_authorize(struct access *access, const struct http_upgrade *upgrade,
+                     struct http_admission *admission)
+{
+    struct presented presented = {.label = ACCESS_ANONYMOUS};
     char name[HTTP_IDENTITY_MAX];
     char reason[BODY_MAX];
-    const char *why;
+    int status = 101;
 
     if (!take_client_name(access, upgrade, name, reason))
-        return refuse_client(access, upgrade->peer, reason, body);
-    if (access->tokens) {
+        return refuse_client(access, upgrade->peer, 401, reason, &admission->body);
+    if (access->tokens)
         token_file_follow(access->tokens);
-        token = find_presented(access, upgrade->request, &why);
-        if (!token)
-            return refuse_client(access, upgrade->peer, why, body);
+    if (access->tokens)
+        status = take_authorization(access, upgrade->request, &presented);
+    if (status != 101)
+        return refuse_client(access, upgrade->peer, status, presented.reason, &admission->body);
+    const char *why = compare_names(access, name, &presented);
+    if (why) {
+        grant_release(presented.grant);
+        return refuse_client(access, upgrade->peer, 401, why, &admission->body);
     }
-    if (name[0] && token && token->name && strcmp(token->name, name) != 0)
-        return refuse_client(
-            access, upgrade->peer,
-            access->options->trust_ingress
-                ? "the token belongs to a user other than the one that the ingress names"
-                : "the token belongs to a user other than the client certificate's",
-            body);
-    if (name[0])
-        memcpy(identity, name, sizeof name);
-    else if (token)
-        token_label(token, identity);
-    else
-        snprintf(identity, HTTP_IDENTITY_MAX, ACCESS_ANONYMOUS);
+    memcpy(admission->identity, name[0] ? name : presented.label, sizeof name);
+    admission->pass = presented.grant;
     return 101;
 }
 
@@ -196,23 +247,39 @@ void access_reload(struct access *access, struct reload *reload)
         token_file_reload(access->tokens, reload);
 }
 
-struct access *access_new(struct worker *worker, const struct options *options, char *error,
-                          size_t size)
+static void on_token_ended(void *context)
+{
+    const struct access *access = context;
+
+    access->owner->ended(access->context);
+}
+
+static bool begin_tokens(struct access *access, char *error, size_t size)
+{
+    if (!access->options->token_file)
+        return true;
+    access->tokens = token_file_new(access->worker->log, access->options->token_file,
+                                    on_token_ended, access, error, size);
+    if (!access->tokens)
+        return false;
+    access->look = timer_new(access->worker, on_token_look, access);
+    timer_repeat_ms(access->look, LOOK_S * 1000);
+    return true;
+}
+
+struct access *access_new(struct worker *worker, const struct options *options,
+                          const struct access_owner *owner, void *context, char *error, size_t size)
 {
     struct access *access = memory_new(sizeof *access);
 
     access->worker = worker;
     access->options = options;
-    if (!options->token_file)
+    access->owner = owner;
+    access->context = context;
+    if (begin_tokens(access, error, size))
         return access;
-    access->tokens = token_file_new(worker->log, options->token_file, error, size);
-    if (!access->tokens) {
-        access_free(access);
-        return NULL;
-    }
-    access->look = timer_new(worker, on_token_look, access);
-    timer_repeat_ms(access->look, LOOK_S * 1000);
-    return access;
+    access_free(access);
+    return NULL;
 }
 
 void access_free(struct access *access)

@@ -1,6 +1,7 @@
 /* tunnel-server: joins its options and the server to what every program does. */
 #include "program/program.h"
 #include "status.h"
+#include "token_maker.h"
 
 /* What the program does, with the pages that show it. */
 struct work {
@@ -10,7 +11,27 @@ struct work {
 
 static bool check_server_options(void *options, char *error, size_t size)
 {
-    return options_check(options, error, size);
+    const struct options *given = options;
+    const char *option;
+
+    if (!options_check(options, error, size))
+        return false;
+    const char *why =
+        given->call.command == COMMAND_TOKEN ? token_maker_check(given, &option) : NULL;
+    if (why)
+        snprintf(error, size, "--%s %s", option, why);
+    return why == NULL;
+}
+
+static bool run_command(const void *options, struct worker *worker, int *exit_code)
+{
+    const struct options *given = options;
+
+    (void)worker;
+    if (given->call.command != COMMAND_TOKEN)
+        return false;
+    *exit_code = token_maker_run(given);
+    return true;
 }
 
 static enum program_start start_server_program(void *context, const struct program_context *program,
@@ -81,6 +102,7 @@ int main(int argc, char **argv)
         .shared = &options.shared,
         .work = &work,
         .check = check_server_options,
+        .instead = run_command,
         .start = start_server_program,
         .reload = reload_server_program,
         .leave = leave_server_program,

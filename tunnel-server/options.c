@@ -141,8 +141,10 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, token_file),
      .group = "Who may connect",
      .brief = "accepted tokens, one per line",
-     .help = "Accepted bearer tokens, one per line, optionally followed by a space and the user's "
-             "name. The file is read again when it has changed."},
+     .help = "Accepted bearer tokens, one per line: sha256: and the token's digest, or the token "
+             "itself; then until=DATE, if it expires, and the user's name, both optional. "
+             "tunnel-server token makes a token and its line. The file is read again when it has "
+             "changed."},
     {.name = "client-ca",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -317,6 +319,52 @@ static const struct config_option table[] = {
              "does not apply to them.",
      .default_value = "true"},
     SHARED_LOG_OPTIONS(struct options),
+    {.name = "name",
+     .metavar = "NAME",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_name),
+     .group = "Options of commands",
+     .brief = "the user's name",
+     .help = "The name of the user whom the token is for.",
+     .commands = CONFIG_WITH(COMMAND_TOKEN)},
+    {.name = "until",
+     .metavar = "DATE|SPAN",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_until),
+     .group = "Options of commands",
+     .brief = "when it expires: 2027-01-31, 90d, 12h",
+     .help = "When the token expires: at the end of a day (2027-01-31), at a time "
+             "(2027-01-31T18:00:00Z), both in UTC, or after so many days or hours (90d, 12h). "
+             "Without it, never.",
+     .commands = CONFIG_WITH(COMMAND_TOKEN)},
+    {.name = "out",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_out),
+     .group = "Options of commands",
+     .brief = "a new file for the token",
+     .help = "Write the token into this file, which must not exist yet and is for its owner only, "
+             "and print nothing but the line for --token-file.",
+     .commands = CONFIG_WITH(COMMAND_TOKEN)},
+    {.name = "from",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_from),
+     .group = "Options of commands",
+     .brief = "take the token in this file",
+     .help = "Do not make a token; print the line for the one in this file.",
+     .commands = CONFIG_WITH(COMMAND_TOKEN)},
+};
+
+static const struct config_command commands[] = {
+    [COMMAND_TOKEN -
+     1] = {.name = "token",
+           .brief = "make a token for a client, and its line for --token-file",
+           .example = "token --name alice --until 90d --out alice.token >>tokens",
+           .help = "Make a random token and print it, and then its line for --token-file, which "
+                   "holds a digest instead of the token: whoever reads that file learns no "
+                   "token.",
+           .own_options_only = true},
 };
 
 static const char *const examples[] = {
@@ -331,6 +379,9 @@ const struct config_program options_program = {
     .examples = examples,
     .options = table,
     .count = sizeof table / sizeof table[0],
+    .commands = commands,
+    .command_count = sizeof commands / sizeof commands[0],
+    .call = offsetof(struct options, call),
 };
 
 static bool fail_server_option(char *error, size_t size, const char *option, const char *value,
@@ -617,6 +668,8 @@ bool options_check(struct options *options, char *error, size_t size)
 {
     const char *why = address_parse_listen(options->listen, &options->listen_address);
 
+    if (options->call.command == COMMAND_TOKEN)
+        return true;
     if (why)
         return fail_server_option(error, size, "listen", options->listen, why);
     if (!check_path(options, error, size) || !check_origins(options, error, size))

@@ -13,7 +13,11 @@
 
 enum trust_ingress { TRUST_INGRESS_NO, TRUST_INGRESS_YES, TRUST_INGRESS_OPTIONAL };
 
+/* Beside its work as a server. */
+enum command { COMMAND_NONE, COMMAND_TOKEN };
+
 struct options {
+    struct config_call call; /* its command: enum command */
     const char *listen;
     struct config_list kafka;
     struct config_list tcp;
@@ -52,6 +56,10 @@ struct options {
     int64_t max_links; /* of a session */
     int64_t workers;
     bool audit;
+    const char *token_name; /* of the command token, as the next three */
+    const char *token_until;
+    const char *token_out;
+    const char *token_from;
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */

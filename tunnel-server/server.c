@@ -26,25 +26,42 @@ static struct shard *home_of(const struct server *server)
     return &server->shards[0];
 }
 
-static int on_authorize(void *context, const struct http_upgrade *upgrade, char *identity,
-                        const char **body)
+static int on_authorize(void *context, const struct http_upgrade *upgrade,
+                        struct http_admission *admission)
 {
     struct server *server = context;
 
     if (home_of(server)->host.stopping) {
-        *body = "the server is restarting: try again\n";
+        admission->body = "the server is restarting: try again\n";
         return 503;
     }
-    return access_authorize(server->access, upgrade, identity, body);
+    return access_authorize(server->access, upgrade, admission);
 }
 
-static void on_upgraded(void *context, struct transport *transport, const char *identity,
-                        const char *peer)
+static void on_upgraded(void *context, struct transport *transport,
+                        const struct http_admission *admission, const char *peer)
 {
     const struct server *server = context;
 
-    shard_add_link(home_of(server), transport, identity, peer, false);
+    shard_add_link(home_of(server), transport, admission->identity, peer, admission->pass, false);
 }
+
+static void on_dropped(void *context, void *pass)
+{
+    (void)context;
+    grant_release(pass);
+}
+
+/* Of whoever is in, at whatever worker. */
+static void on_grants_ended(void *context)
+{
+    const struct server *server = context;
+
+    for (size_t i = 0; i < crew_size(server->crew); i++)
+        shard_dismiss(&server->shards[i]);
+}
+
+static const struct access_owner access_owner = {.ended = on_grants_ended};
 
 static bool on_asked(void *context, const uint8_t id[MUX_SESSION_ID_SIZE])
 {
@@ -59,7 +76,7 @@ static void on_handed_on(void *context, struct transport *transport, const char 
 {
     const struct server *server = context;
 
-    shard_add_link(home_of(server), transport, identity, peer, true);
+    shard_add_link(home_of(server), transport, identity, peer, NULL, true);
 }
 
 static const struct peers_owner peers_owner = {.has = on_asked, .handed_on = on_handed_on};
@@ -135,8 +152,10 @@ static void on_server_accept(void *context, int fd, const struct socket_address 
     http_server_adopt(server->http, fd, peer);
 }
 
-static const struct http_server_owner http_owner = {
-    .authorize = on_authorize, .upgraded = on_upgraded, .page = on_server_page};
+static const struct http_server_owner http_owner = {.authorize = on_authorize,
+                                                    .upgraded = on_upgraded,
+                                                    .dropped = on_dropped,
+                                                    .page = on_server_page};
 
 /* ---- life */
 
@@ -454,7 +473,7 @@ enum program_start server_open(struct server *server, const struct program_conte
     if (!start_crew(server, error, size))
         return PROGRAM_FAILED;
     init_shards(server);
-    server->access = access_new(worker, options, error, size);
+    server->access = access_new(worker, options, &access_owner, server, error, size);
     if (!server->access || !start_http(server, error, size))
         return PROGRAM_USAGE;
     if (options->peer_count > 0) {

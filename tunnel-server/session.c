@@ -646,6 +646,25 @@ void session_link_lost(struct session *session, struct link *link, enum link_end
     timer_start_ms(session->resume_timer, keep_ms);
 }
 
+void session_dismiss(struct session *session, struct link *link, uint16_t code, const char *reason,
+                     bool keep)
+{
+    uint64_t keep_ms = session->host->options->shared.resume_window_ms;
+
+    bool carries = remove_session_link(session, link);
+    link_close(link, code, reason);
+    if (!carries || is_linked(session))
+        return;
+    if (!keep || keep_ms == 0 || session->host->draining) {
+        session_end(session, MUX_CODE_REVOKED, reason);
+        return;
+    }
+    log_info(log_of_session(session), "link_lost",
+             "A client's link is lost; its session is kept for a while",
+             log_str("session", session->id), log_str("reason", reason), log_ms("kept", keep_ms));
+    timer_start_ms(session->resume_timer, keep_ms);
+}
+
 void session_drain_all(struct session_host *host)
 {
     host->draining = true;

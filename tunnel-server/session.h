@@ -64,6 +64,10 @@ bool session_give_way_memory(struct tenant *tenant, enum memory_way way);
 unsigned session_spares(const struct session *session, const struct link *link);
 /* The link, which is to be closed, carries the session no longer. */
 void session_spare(struct session *session, const struct link *link);
+/* Closes a link of the session's that is not allowed to carry it any more, or has carried it. If no
+ * other does, the session is kept for its client to come back, or ends, with its streams. */
+void session_dismiss(struct session *session, struct link *link, uint16_t code, const char *reason,
+                     bool keep);
 /* Tells all clients that the server is about to stop, and drains their streams: a client leaves
  * when it has none left. */
 void session_drain_all(struct session_host *host);

@@ -3,10 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
+#include "io/timer.h"
 #include "mux/handshake.h"
 #include "tunnel/link.h"
+
+enum {
+    CLOSE_POLICY = 1008, /* of a WebSocket (RFC 6455, 7.4.1) */
+    GRANT_LOOK_S = 5,
+};
 
 /* An upgraded connection; its session is known when HELLO has come. */
 struct server_link {
@@ -25,6 +32,9 @@ struct server_link {
     struct crew_mail mail;      /* it goes to another worker: */
     size_t to;
     struct account *account;
+    struct grant *grant;      /* that let it in; NULL: none was needed */
+    struct timer *grant_look; /* NULL: the grant does not end by itself */
+    bool dismissed;           /* the grant has ended, and the link is being closed */
     char identity[HTTP_IDENTITY_MAX];
     char peer[SOCKET_TEXT_MAX];
 };
@@ -140,6 +150,8 @@ static bool try_next_worker(struct server_link *entry, const struct mux_hello *h
     return true;
 }
 
+static void watch_grant(struct server_link *entry);
+
 static void deliver_link(struct crew_mail *mail, struct worker *worker, size_t place)
 {
     struct server_link *entry = list_entry(mail, struct server_link, mail);
@@ -151,6 +163,7 @@ static void deliver_link(struct crew_mail *mail, struct worker *worker, size_t p
     entry->account = NULL;
     list_append(&shard->links, &entry->node);
     link_count(entry->link, &counters);
+    watch_grant(entry);
     link_arrive(entry->link, worker, entry);
     atomic_fetch_sub(&shard->arriving, 1);
 }
@@ -166,6 +179,8 @@ static void on_departed(void *context, struct link *link)
     entry->account = tenant_depart(entry->tenant, TENANT_LINKS);
     tenant_release(entry->tenant);
     entry->tenant = NULL;
+    timer_free(entry->grant_look);
+    entry->grant_look = NULL;
     list_remove(&entry->node);
     entry->mail.deliver = deliver_link;
     crew_post(from->crew, to, &entry->mail);
@@ -216,6 +231,8 @@ static void entry_free(struct server_link *entry)
     tenant_give(entry->tenant, TENANT_LINKS);
     tenant_release(entry->tenant);
     peer_search_cancel(entry->search);
+    timer_free(entry->grant_look);
+    grant_release(entry->grant);
     list_remove(&entry->ref.node);
     list_remove(&entry->node);
     free(entry);
@@ -343,6 +360,60 @@ static void on_ask(void *context, size_t place, const struct tenant_wish *wish)
 static const struct tenants_owner tenants_owner = {
     .give_way = on_give_way, .give_way_memory = on_give_way_memory, .ask = on_ask};
 
+/* ---- grants that end */
+
+static void dismiss_link(struct server_link *entry)
+{
+    enum grant_state state = grant_state(entry->grant);
+    const char *reason = grant_reason(state);
+
+    if (state == GRANT_GOOD || entry->dismissed)
+        return;
+    entry->dismissed = true;
+    log_warning(entry->shard->worker->log, "link_dismissed",
+                "A link is closed: what let its client in is not valid any more",
+                log_str("peer", entry->peer), log_str("identity", entry->identity),
+                log_str("reason", reason));
+    peer_search_cancel(entry->search);
+    entry->search = NULL;
+    leave_joins(entry);
+    if (entry->ref.session)
+        session_dismiss(entry->ref.session, entry->link, CLOSE_POLICY, reason,
+                        grant_keeps_session(state));
+    else
+        link_close(entry->link, CLOSE_POLICY, reason);
+}
+
+static void on_grant_look(void *argument)
+{
+    struct server_link *entry = argument;
+
+    dismiss_link(entry);
+    if (!entry->dismissed)
+        watch_grant(entry);
+}
+
+/* A grant may have ended while its link was on its way here. The time may be set, so it is looked
+ * at again and again. */
+static void watch_grant(struct server_link *entry)
+{
+    int64_t until = grant_until(entry->grant);
+    int64_t left = until - (int64_t)time(NULL);
+
+    if (until != 0 && left <= 0)
+        grant_end(entry->grant, GRANT_LAPSED);
+    bool ended = grant_state(entry->grant) != GRANT_GOOD;
+    if (!ended && until == 0)
+        return;
+    if (!entry->grant_look)
+        entry->grant_look = timer_new(entry->shard->worker, on_grant_look, entry);
+    if (ended)
+        timer_fire(entry->grant_look);
+    else
+        timer_start_ms(entry->grant_look,
+                       (uint64_t)(left < GRANT_LOOK_S ? left : GRANT_LOOK_S) * 1000);
+}
+
 /* Takes a place for a link that has not said HELLO. */
 static bool admit_link(struct shard *shard, struct tenant *tenant, const char *identity,
                        const char *peer)
@@ -365,7 +436,7 @@ static bool admit_link(struct shard *shard, struct tenant *tenant, const char *i
 }
 
 void shard_add_link(struct shard *shard, struct transport *transport, const char *identity,
-                    const char *peer, bool handed_on)
+                    const char *peer, struct grant *grant, bool handed_on)
 {
     const struct link_counters counters = telemetry_link(shard->worker);
     struct server_link *entry;
@@ -374,6 +445,7 @@ void shard_add_link(struct shard *shard, struct transport *transport, const char
 
     if (!admit_link(shard, tenant, identity, peer)) {
         tenant_release(tenant);
+        grant_release(grant);
         transport_free(transport);
         return;
     }
@@ -385,10 +457,12 @@ void shard_add_link(struct shard *shard, struct transport *transport, const char
     list_append(&shard->links, &entry->node);
     list_init(&entry->ref.node);
     entry->handed_on = handed_on;
+    entry->grant = grant;
     entry->link = handed_on ? link_new_handed_on(shard->worker, transport, &link_owner, entry)
                             : link_new_server(shard->worker, transport, &link_owner, entry);
     link_count(entry->link, &counters);
     link_limit_frames(entry->link, shard->options->shared.max_frame);
+    watch_grant(entry);
 }
 
 /* ---- mail from home */
@@ -438,6 +512,18 @@ void shard_use_broker_tls(struct shard *shard, SSL_CTX *context)
 {
     SSL_CTX_up_ref(context);
     give_order(shard, &(struct order_mail){.carry_out = set_broker_tls, .tls = context});
+}
+
+static void dismiss_links(struct shard *shard, const struct order_mail *order)
+{
+    (void)order;
+    list_each(at, &shard->links)
+        dismiss_link(list_entry(at, struct server_link, node));
+}
+
+void shard_dismiss(struct shard *shard)
+{
+    give_order(shard, &(struct order_mail){.carry_out = dismiss_links});
 }
 
 static void drain_shard(struct shard *shard, const struct order_mail *order)

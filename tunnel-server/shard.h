@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "grant.h"
 #include "io/crew.h"
 #include "options.h"
 #include "peers.h"
@@ -47,14 +48,17 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
  * last. */
 void shard_clear_links(struct shard *shard);
 void shard_clear(struct shard *shard);
-/* At home: takes an upgraded connection, or one that another instance hands on. */
+/* At home: takes an upgraded connection, or one that another instance hands on; and what let it in,
+ * or NULL. */
 void shard_add_link(struct shard *shard, struct transport *transport, const char *identity,
-                    const char *peer, bool handed_on);
+                    const char *peer, struct grant *grant, bool handed_on);
 
 /* ---- from home's thread, about any shard */
 
 /* For connections to brokers from now on; takes a reference of its own. */
 void shard_use_broker_tls(struct shard *shard, SSL_CTX *context);
+/* Closes the links whose grants are not good any more. */
+void shard_dismiss(struct shard *shard);
 /* As server_drain() and server_stop(). */
 void shard_drain(struct shard *shard);
 void shard_stop(struct shard *shard);

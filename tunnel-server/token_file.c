@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "config/file_stamp.h"
@@ -14,6 +15,8 @@ enum { FILE_MAX_KIB = 16 * 1024, ERROR_MAX = SECRET_ERROR_MAX + 200 };
 struct token_file {
     struct log *log;
     const char *path;
+    token_file_ended ended;
+    void *context;
     struct token_table *tokens;
     struct file_stamp stamp; /* when it was last read, well or not */
     bool unread;             /* the system did not let us: it may next time, without a change */
@@ -32,7 +35,7 @@ static struct token_table *read_tokens(struct token_file *file, char error[ERROR
         snprintf(error, ERROR_MAX, "--token-file: %s", why);
         return NULL;
     }
-    tokens = token_table_parse(content.bytes, content.size, why, sizeof why);
+    tokens = token_table_parse(content.bytes, content.size, file->tokens, why, sizeof why);
     secret_bytes_free(&content);
     if (!tokens)
         snprintf(error, ERROR_MAX, "--token-file: %s %s", file->path, why);
@@ -52,8 +55,11 @@ static bool take_tokens(struct token_file *file, bool changed)
         snprintf(file->said, sizeof file->said, "%s", error);
         return false;
     }
+    size_t ended = token_table_succeed(tokens, file->tokens, (int64_t)time(NULL));
     token_table_free(file->tokens);
     file->tokens = tokens;
+    if (ended > 0)
+        file->ended(file->context);
     if (changed || file->said[0])
         log_info(file->log, "tokens_read", "The token file has changed and was read again",
                  log_u64("tokens", token_table_count(tokens)));
@@ -78,6 +84,8 @@ void token_file_follow(struct token_file *file)
 
     if (changed || file->unread)
         take_tokens(file, changed);
+    if (token_table_expire(file->tokens, (int64_t)time(NULL)) > 0)
+        file->ended(file->context);
 }
 
 void token_file_reload(struct token_file *file, struct reload *reload)
@@ -90,18 +98,21 @@ void token_file_reload(struct token_file *file, struct reload *reload)
         reload->renewed++;
 }
 
-const struct token_table *token_file_tokens(const struct token_file *file)
+struct token_table *token_file_tokens(const struct token_file *file)
 {
     return file->tokens;
 }
 
-struct token_file *token_file_new(struct log *log, const char *path, char *error, size_t size)
+struct token_file *token_file_new(struct log *log, const char *path, token_file_ended ended,
+                                  void *context, char *error, size_t size)
 {
     struct token_file *file = memory_new(sizeof *file);
     char why[ERROR_MAX];
 
     file->log = log;
     file->path = path;
+    file->ended = ended;
+    file->context = context;
     has_changed(file);
     file->tokens = read_tokens(file, why);
     if (file->tokens)

@@ -3,7 +3,8 @@
  *
  * A new file counts from the next login on. One that cannot be used as a whole leaves in force what
  * there was: an editor that empties the file, a mount that is away for a moment must not shut
- * everybody out. That is said once for each change of the file, and so is its removal.
+ * everybody out. That is said once for each change of the file, and so is its removal. Who is in by
+ * a token that is not there any more is told to go.
  */
 #pragma once
 
@@ -13,15 +14,21 @@
 
 struct token_file;
 
+/* Grants have ended that somebody held: because a token is not in the file any more, or has
+ * expired. */
+typedef void (*token_file_ended)(void *context);
+
 /* Reads the file. NULL: error holds a sentence. path must live as long. */
-struct token_file *token_file_new(struct log *log, const char *path, char *error, size_t size);
+struct token_file *token_file_new(struct log *log, const char *path, token_file_ended ended,
+                                  void *context, char *error, size_t size);
 /* NULL is fine. */
 void token_file_free(struct token_file *file);
 
-/* Reads it again if it has changed; that costs a stat() if not. */
+/* Reads it again if it has changed, and looks what has expired; that costs a stat() if nothing has.
+ */
 void token_file_follow(struct token_file *file);
 /* Reads it again in any case. */
 void token_file_reload(struct token_file *file, struct reload *reload);
 
 /* Until the next of these two calls. */
-const struct token_table *token_file_tokens(const struct token_file *file);
+struct token_table *token_file_tokens(const struct token_file *file);

@@ -3,13 +3,16 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/bytes.h"
+#include "base/date.h"
 #include "base/memory.h"
 #include "config/secret.h"
 #include "identity.h"
@@ -26,15 +29,26 @@ struct token_table {
     size_t capacity;
     uint32_t *slots; /* open addressing: an index into tokens, plus 1; 0: free */
     size_t mask;     /* of a slot's index; half of the slots at least are free */
+    /* Of the last look at what has expired, and when the next token does; 0: none. */
+    int64_t looked;
+    int64_t next_expiry;
 };
 
-static void digest_token(const struct token_table *table, const char *token, size_t size,
-                         unsigned char out[DIGEST_SIZE])
+_Static_assert(SHA256_DIGEST_LENGTH == DIGEST_SIZE, "a digest of a digest is as long");
+
+static void hash_token(const char *token, size_t size, unsigned char out[DIGEST_SIZE])
+{
+    if (EVP_Digest(token, size, out, NULL, EVP_sha256(), NULL) != 1)
+        abort();
+}
+
+/* Of a token's SHA-256, where it stands in the table. */
+static void digest_hash(const struct token_table *table, const unsigned char hash[DIGEST_SIZE],
+                        unsigned char out[DIGEST_SIZE])
 {
     unsigned written = 0;
 
-    if (!HMAC(EVP_sha256(), table->key, KEY_SIZE, (const unsigned char *)token, size, out,
-              &written) ||
+    if (!HMAC(EVP_sha256(), table->key, KEY_SIZE, hash, DIGEST_SIZE, out, &written) ||
         written != DIGEST_SIZE)
         abort();
 }
@@ -84,6 +98,12 @@ static bool fill_slots(struct token_table *table, char *error, size_t error_size
                      token->line, first->line);
             return false;
         }
+        if (first->until != token->until) {
+            snprintf(error, error_size,
+                     "line %zu: the token is the same as in line %zu, but until= is different",
+                     token->line, first->line);
+            return false;
+        }
         free(token->name);
         token->name = NULL;
     }
@@ -100,23 +120,126 @@ static bool fail_line(char *error, size_t error_size, size_t number, const char 
     return false;
 }
 
-static const char *check_name(const char *name, size_t size)
+const char *token_check_name(const char *name, size_t size)
 {
     if (size >= sizeof NAMELESS - 1 && memcmp(name, NAMELESS, sizeof NAMELESS - 1) == 0)
         return "begins like the names that are given to tokens without one";
     return identity_check(name, size);
 }
 
-static void add_token(struct token_table *table, const char *token, size_t size, const char *name,
-                      size_t name_size, size_t number)
+/* -1: it is none. */
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static bool has_word_prefix(const char *text, size_t size, const char *prefix)
+{
+    size_t length = strlen(prefix);
+
+    return size >= length && strncasecmp(text, prefix, length) == 0;
+}
+
+/* NULL: hash is that of the token that the word stands for. */
+static const char *read_token_word(const char *word, size_t size, unsigned char hash[DIGEST_SIZE])
+{
+    static const char *const others[] = {
+        "sha1:",   "sha224:", "sha384:",  "sha512:",   "md5:",   "scrypt:",
+        "bcrypt:", "argon2:", "argon2i:", "argon2id:", "pbkdf2:"};
+    const char *digits = word + sizeof TOKEN_DIGEST_PREFIX - 1;
+    const char *why = secret_check_token(word, size);
+
+    if (why)
+        return why;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (has_word_prefix(word, size, others[i]))
+            return "is a digest of a kind that is not supported: use sha256:, which "
+                   "tunnel-server token prints";
+    if (!has_word_prefix(word, size, TOKEN_DIGEST_PREFIX)) {
+        hash_token(word, size, hash);
+        return NULL;
+    }
+    if (size != sizeof TOKEN_DIGEST_PREFIX - 1 + (size_t)2 * DIGEST_SIZE)
+        return "is not a digest: behind sha256: come 64 hexadecimal digits";
+    for (size_t i = 0; i < DIGEST_SIZE; i++) {
+        int high = hex_value(digits[2 * i]);
+        int low = hex_value(digits[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return "is not a digest: behind sha256: come 64 hexadecimal digits";
+        hash[i] = (unsigned char)(high << 4 | low);
+    }
+    return NULL;
+}
+
+/* The size of a key and its =, in front of a line's rest; 0: no option comes next. */
+static size_t option_key_size(const char *text, size_t size)
+{
+    size_t length = 0;
+
+    while (length < size && ((text[length] >= 'a' && text[length] <= 'z') || text[length] == '-'))
+        length++;
+    return length > 0 && length < size && text[length] == '=' ? length + 1 : 0;
+}
+
+static size_t word_size(const char *text, size_t size)
+{
+    size_t length = 0;
+
+    while (length < size && text[length] != ' ' && text[length] != '\t')
+        length++;
+    return length;
+}
+
+static const char *take_until(struct token *token, const char *value, size_t size)
+{
+    if (token->until != 0)
+        return "until= is there twice";
+    if (!date_parse_end(value, size, &token->until))
+        return "until= is no date: write until=2027-01-31 or until=2027-01-31T18:00:00Z (UTC)";
+    return NULL;
+}
+
+/* What stands behind the token. NULL, and the rest, without blanks around it, is the name. */
+static const char *take_options(struct token *token, const char **rest, size_t *size)
+{
+    size_t key;
+
+    *rest = secret_trim(*rest, size);
+    while ((key = option_key_size(*rest, *size)) > 0) {
+        const char *why;
+        size_t length = word_size(*rest, *size);
+        if (has_word_prefix(*rest, key, "name=")) {
+            *rest += key;
+            *size -= key;
+            *rest = secret_trim(*rest, size);
+            return *size == 0 ? "name= has no name behind it" : NULL;
+        }
+        if (!has_word_prefix(*rest, key, "until="))
+            return "is neither until= nor name=; write name= in front of a name that looks like an "
+                   "option";
+        why = take_until(token, *rest + key, length - key);
+        if (why)
+            return why;
+        *rest += length;
+        *size -= length;
+        *rest = secret_trim(*rest, size);
+    }
+    return NULL;
+}
+
+static void add_token(struct token_table *table, const struct token *token, const char *name,
+                      size_t name_size)
 {
     if (table->count == table->capacity) {
         table->capacity = table->capacity ? 2 * table->capacity : 16;
         table->tokens = memory_grow(table->tokens, table->capacity * sizeof *table->tokens);
     }
     struct token *added = &table->tokens[table->count++];
-    *added = (struct token){.line = number};
-    digest_token(table, token, size, added->digest);
+    *added = *token;
     if (name_size == 0)
         return;
     added->name = strndup(name, name_size);
@@ -127,25 +250,31 @@ static void add_token(struct token_table *table, const char *token, size_t size,
 static bool add_line(struct token_table *table, const char *line, size_t size, size_t number,
                      char *error, size_t error_size)
 {
+    struct token token = {.line = number};
+    unsigned char hash[DIGEST_SIZE];
+
     line = secret_trim(line, &size);
     if (size == 0 || line[0] == '#')
         return true;
-    size_t token_size = 0;
-    while (token_size < size && line[token_size] != ' ' && line[token_size] != '\t')
-        token_size++;
+    size_t token_size = word_size(line, size);
     size_t name_size = size - token_size;
-    const char *name = secret_trim(line + token_size, &name_size);
-    const char *why = secret_check_token(line, token_size);
+    const char *name = line + token_size;
+    const char *why = read_token_word(line, token_size, hash);
     if (why)
         return fail_line(error, error_size, number, "token", why);
-    why = name_size > 0 ? check_name(name, name_size) : NULL;
+    digest_hash(table, hash, token.digest);
+    byte_wipe(hash, sizeof hash);
+    why = take_options(&token, &name, &name_size);
+    if (why)
+        return fail_line(error, error_size, number, "option", why);
+    why = name_size > 0 ? token_check_name(name, name_size) : NULL;
     if (why)
         return fail_line(error, error_size, number, "name", why);
     if (table->count == TOKENS_MAX) {
         snprintf(error, error_size, "line %zu: there are more than %d tokens", number, TOKENS_MAX);
         return false;
     }
-    add_token(table, line, token_size, name, name_size, number);
+    add_token(table, &token, name, name_size);
     return true;
 }
 
@@ -167,14 +296,18 @@ static bool add_lines(struct token_table *table, const char *bytes, size_t size,
 
 /* ---- the table */
 
-struct token_table *token_table_parse(const char *bytes, size_t size, char *error,
+struct token_table *token_table_parse(const char *bytes, size_t size,
+                                      const struct token_table *before, char *error,
                                       size_t error_size)
 {
     struct token_table *table = memory_new(sizeof *table);
     const char *why = secret_check_encoding(bytes, size);
 
-    if (RAND_bytes(table->key, KEY_SIZE) != 1)
+    if (before)
+        memcpy(table->key, before->key, KEY_SIZE);
+    else if (RAND_bytes(table->key, KEY_SIZE) != 1)
         abort();
+    table->looked = INT64_MAX;
     bool good = !why && add_lines(table, bytes, size, error, error_size);
     if (good && table->count == 0) {
         why = "contains no token";
@@ -192,8 +325,10 @@ void token_table_free(struct token_table *table)
 {
     if (!table)
         return;
-    for (size_t i = 0; i < table->count; i++)
+    for (size_t i = 0; i < table->count; i++) {
         free(table->tokens[i].name);
+        grant_release(table->tokens[i].grant);
+    }
     free(table->tokens);
     free(table->slots);
     byte_wipe(table->key, KEY_SIZE);
@@ -205,15 +340,99 @@ size_t token_table_count(const struct token_table *table)
     return table->count;
 }
 
-const struct token *token_table_find(const struct token_table *table, const char *token,
-                                     size_t size)
+struct token *token_table_find(const struct token_table *table, const char *token, size_t size)
 {
+    unsigned char hash[DIGEST_SIZE];
     unsigned char wanted[DIGEST_SIZE];
 
-    digest_token(table, token, size, wanted);
+    hash_token(token, size, hash);
+    digest_hash(table, hash, wanted);
+    byte_wipe(hash, sizeof hash);
     uint32_t slot = *slot_of(table, wanted);
     return slot != 0 ? &table->tokens[slot - 1] : NULL;
 }
+
+/* ---- how long a token is good */
+
+bool token_has_expired(const struct token *token, int64_t now)
+{
+    return token->until != 0 && token->until <= now;
+}
+
+struct grant *token_grant(struct token *token)
+{
+    /* Time that was set back makes a token good again, but nothing that has ended. */
+    if (token->grant && grant_state(token->grant) != GRANT_GOOD) {
+        grant_release(token->grant);
+        token->grant = NULL;
+    }
+    if (!token->grant)
+        token->grant = grant_new(0);
+    return grant_reference(token->grant);
+}
+
+/* Whether whoever a token was for has another one that is good. */
+static bool has_good_token(const struct token_table *table, const char *name, int64_t now)
+{
+    for (size_t i = 0; name && i < table->count; i++) {
+        const struct token *token = &table->tokens[i];
+        if (token->name && strcmp(token->name, name) == 0 && !token_has_expired(token, now))
+            return true;
+    }
+    return false;
+}
+
+/* 1: somebody held it. */
+static size_t end_token_grant(struct token *token, const struct token_table *table, int64_t now,
+                              enum grant_state alone, enum grant_state among_others)
+{
+    if (!token->grant || grant_state(token->grant) != GRANT_GOOD)
+        return 0;
+    bool held = grant_is_held(token->grant);
+    bool stays = held && has_good_token(table, token->name, now);
+    grant_end(token->grant, stays ? among_others : alone);
+    return held;
+}
+
+size_t token_table_succeed(struct token_table *table, struct token_table *before, int64_t now)
+{
+    size_t ended = 0;
+
+    for (size_t i = 0; i < before->count; i++) {
+        struct token *old = &before->tokens[i];
+        uint32_t slot = old->grant ? *slot_of(table, old->digest) : 0;
+        struct token *heir = slot != 0 ? &table->tokens[slot - 1] : NULL;
+        if (heir && has_same_name(old, heir)) {
+            heir->grant = old->grant;
+            old->grant = NULL;
+        } else {
+            ended += end_token_grant(old, table, now, GRANT_REVOKED, GRANT_REPLACED);
+        }
+    }
+    return ended;
+}
+
+size_t token_table_expire(struct token_table *table, int64_t now)
+{
+    size_t ended = 0;
+
+    /* If the time was set back, tokens that had expired may do so again. */
+    if (now >= table->looked && (table->next_expiry == 0 || now < table->next_expiry))
+        return 0;
+    table->looked = now;
+    table->next_expiry = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        struct token *token = &table->tokens[i];
+        if (token_has_expired(token, now))
+            ended += end_token_grant(token, table, now, GRANT_EXPIRED, GRANT_LAPSED);
+        else if (token->until != 0 &&
+                 (table->next_expiry == 0 || token->until < table->next_expiry))
+            table->next_expiry = token->until;
+    }
+    return ended;
+}
+
+/* ---- for people */
 
 void token_label(const struct token *token, char out[HTTP_IDENTITY_MAX])
 {
@@ -221,4 +440,14 @@ void token_label(const struct token *token, char out[HTTP_IDENTITY_MAX])
         snprintf(out, HTTP_IDENTITY_MAX, "%s", token->name);
     else
         snprintf(out, HTTP_IDENTITY_MAX, "%s%zu", NAMELESS, token->line);
+}
+
+void token_digest_format(const char *token, size_t size, char out[TOKEN_DIGEST_SIZE])
+{
+    unsigned char hash[DIGEST_SIZE];
+    char *at = stpcpy(out, TOKEN_DIGEST_PREFIX);
+
+    hash_token(token, size, hash);
+    for (size_t i = 0; i < DIGEST_SIZE; i++, at += 2)
+        snprintf(at, 3, "%02x", hash[i]);
 }

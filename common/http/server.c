@@ -67,9 +67,9 @@ struct http_connection {
     struct watch *writable; /* NULL until it is needed */
     char *head;             /* NULL before the first byte of a request, and after its answer */
     struct http_request request;
-    struct http_page page; /* what of it is not committed yet */
-    size_t dropped;        /* bytes while lingering */
-    char *identity;        /* the upgrade is granted */
+    struct http_page page;            /* what of it is not committed yet */
+    size_t dropped;                   /* bytes while lingering */
+    struct http_admission *admission; /* the upgrade is granted */
 };
 
 /* What a step has come to. */
@@ -147,6 +147,15 @@ static void forget_head(struct http_connection *connection)
     connection->head = NULL;
 }
 
+static void drop_admission(struct http_connection *connection)
+{
+    const struct http_server *server = connection->server;
+
+    if (connection->admission && connection->admission->pass)
+        server->owner->dropped(server->context, connection->admission->pass);
+    free(connection->admission);
+}
+
 /* All but the socket. */
 static void release_connection(struct http_connection *connection)
 {
@@ -158,7 +167,7 @@ static void release_connection(struct http_connection *connection)
     watch_free(connection->readable);
     watch_free(connection->writable);
     forget_head(connection);
-    free(connection->identity);
+    drop_admission(connection);
     free(connection->page.owned);
     free(connection);
 }
@@ -186,15 +195,15 @@ static enum step hand_over(struct http_connection *connection)
 {
     struct http_server *server = connection->server;
     struct transport *transport = connection->transport;
-    char *identity = connection->identity;
+    struct http_admission *admission = connection->admission;
     char peer[SOCKET_TEXT_MAX];
 
     socket_format(&connection->address, peer);
-    connection->identity = NULL;
+    connection->admission = NULL;
     release_connection(connection);
     transport_stop_wiping(transport);
-    server->owner->upgraded(server->context, transport, identity, peer);
-    free(identity);
+    server->owner->upgraded(server->context, transport, admission, peer);
+    free(admission);
     return STEP_GONE;
 }
 
@@ -256,7 +265,7 @@ static enum step send_http_answer(struct http_connection *connection)
             return shut_connection(connection);
         }
         if (connection->page.size == 0)
-            return connection->identity ? hand_over(connection) : begin_lingering(connection);
+            return connection->admission ? hand_over(connection) : begin_lingering(connection);
         commit_page(connection);
     }
 }
@@ -396,7 +405,8 @@ static bool refuse_origin(struct http_connection *connection)
     return true;
 }
 
-static enum step grant(struct http_connection *connection, const char *key, const char *identity)
+static enum step grant(struct http_connection *connection, const char *key,
+                       const struct http_admission *admission)
 {
     char accept[WEBSOCKET_ACCEPT_SIZE];
     char bytes[HTTP_ANSWER_HEAD_MAX];
@@ -404,7 +414,8 @@ static enum step grant(struct http_connection *connection, const char *key, cons
         http_request_has(&connection->request, "sec-websocket-protocol", WEBSOCKET_PROTOCOL);
 
     websocket_key_accept(key, accept);
-    connection->identity = memory_text(identity);
+    connection->admission = memory_raw(sizeof *admission);
+    *connection->admission = *admission;
     connection->end = HTTP_SERVER_UPGRADED;
     slots_set(&connection->server->slots, &connection->slot, SLOT_PROVEN);
     put_answer(connection, bytes,
@@ -415,19 +426,19 @@ static enum step grant(struct http_connection *connection, const char *key, cons
 static enum step authorize(struct http_connection *connection, const char *key)
 {
     struct http_server *server = connection->server;
-    char identity[HTTP_IDENTITY_MAX] = "";
+    struct http_admission admission = {.body = "refused\n"};
     char peer[SOCKET_TEXT_MAX];
-    const char *body = "refused\n";
     struct http_upgrade upgrade = {.request = &connection->request,
                                    .certificate =
                                        transport_client_certificate(connection->transport),
                                    .peer = peer};
 
     socket_format(&connection->address, peer);
-    int status = server->owner->authorize(server->context, &upgrade, identity, &body);
+    int status = server->owner->authorize(server->context, &upgrade, &admission);
     X509_free(upgrade.certificate);
-    enum step step = status == 101 ? grant(connection, key, identity)
-                                   : answer_request(connection, HTTP_SERVER_REFUSED, status, body);
+    enum step step = status == 101
+                         ? grant(connection, key, &admission)
+                         : answer_request(connection, HTTP_SERVER_REFUSED, status, admission.body);
     forget_head(connection);
     return step;
 }

@@ -27,6 +27,15 @@ struct http_upgrade {
     const char *peer;  /* the address that the TCP connection came from, as text */
 };
 
+/* What authorize() says beside the status. */
+struct http_admission {
+    /* Allowed: as whom, and what the owner wants back with upgraded() or dropped(), or NULL. */
+    char identity[HTTP_IDENTITY_MAX];
+    void *pass;
+    /* Refused: a sentence for the person at the other end, with a line end. */
+    const char *body;
+};
+
 /* What a page is; 404, plain text and no body to begin with. */
 struct http_page {
     int status;       /* one of http/answer.c's */
@@ -40,16 +49,17 @@ struct http_page {
 #define HTTP_PAGE_COPIED 65536
 
 struct http_server_owner {
-    /*
-     * 101: allowed, identity (HTTP_IDENTITY_MAX bytes) is filled in; else the status to refuse with
-     * (one of http/answer.c's), *body a sentence for the person at the other end, with a line end.
-     */
-    int (*authorize)(void *context, const struct http_upgrade *upgrade, char *identity,
-                     const char **body);
-    /* The connection is a WebSocket from now on; the owner takes the transport. Bytes that the
-     * client has sent behind its request are the first that the transport yields. */
-    void (*upgraded)(void *context, struct transport *transport, const char *identity,
-                     const char *peer);
+    /* 101: allowed; else the status to refuse with (one of http/answer.c's). admission is zeroed
+     * but for a body that always does. */
+    int (*authorize)(void *context, const struct http_upgrade *upgrade,
+                     struct http_admission *admission);
+    /* The connection is a WebSocket from now on; the owner takes the transport, and the pass. Bytes
+     * that the client has sent behind its request are the first that the transport yields. */
+    void (*upgraded)(void *context, struct transport *transport,
+                     const struct http_admission *admission, const char *peer);
+    /* The connection has ended before it was upgraded: its pass is the owner's again. NULL: there
+     * are no passes. */
+    void (*dropped)(void *context, void *pass);
     /* Answers what is not for the tunnel, whatever the method; HEAD as GET. path is the request's
      * without a slash at the end, "" if it is longer than any that there could be. */
     void (*page)(void *context, const struct http_request *request, const char *path,

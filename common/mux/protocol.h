@@ -105,5 +105,6 @@ enum mux_code {
     MUX_CODE_VERSION = 11,       /* no protocol version in common */
     MUX_CODE_UNKNOWN_SESSION = 12, /* nothing to resume: start a new session */
     MUX_CODE_INTERNAL = 13,
+    MUX_CODE_REVOKED = 14, /* what let the client in is not valid any more */
 };
-#define MUX_CODES 14
+#define MUX_CODES 15

@@ -7,7 +7,7 @@
 The rules:
   links      a link between documents leads to a file or directory that exists, and to a heading in it
   paths      a source file that a document names exists
-  options    an option, in a command line or in the text, is one of the program's (of the command's, behind `run`, `wait`, `doctor`), and
+  options    an option, in a command line or in the text, is one of the program's (of the command's, behind `run`, `wait`, `token`, ...), and
              so is a TUNNEL_ variable
   commands   a block of commands in README.md or docs/ is run by a test (<!-- test: NAME --> before it, and NAME in a test), or starts
              nothing but the two programs (then its options are checked), or has <!-- not run: REASON --> before it
@@ -23,6 +23,7 @@ import sys
 import tempfile
 
 PROGRAMS = ("tunnel-client", "tunnel-server")
+COMMANDS_OF = {"tunnel-client": {"run", "wait", "doctor"}, "tunnel-server": {"token"}}
 # Where a line of a block is looked at as a command; everything in a ```sh block is.
 COMMANDS = {"tunnel-client", "tunnel-server", "openssl", "kcat", "curl", "docker", "meson", "ninja", "apt-get", "dpkg", "snow", "scripts",
             "build", "export", "umask", "pip", "brew", "systemctl", "kubectl", "examples", "dpkg-buildpackage", "launchctl", "sudo", "bench"}
@@ -174,8 +175,7 @@ class Programs:
         self.options, self.variables, self.layers = {}, set(), {}
         for name, path in zip(PROGRAMS, paths):
             text = self._help(path)
-            names = {None} | ({"run", "wait", "doctor"} if name == "tunnel-client" else set())
-            for command in names:
+            for command in {None} | COMMANDS_OF[name]:
                 said = text if command is None else self._help(path, command)
                 self.options[name, command] = {m for m in re.findall(r"^  --(?:\[no-\])?([a-z-]+)", said, re.M)} | {"help", "help-all", "version"}
                 self.options[name, command] |= {f"no-{m}" for m in re.findall(r"^  --\[no-\]([a-z-]+)", said, re.M)}
@@ -252,7 +252,8 @@ class Check:
         name = words[program].rsplit("/", 1)[-1]
         rest = words[program + 1:]
         rest = rest[:rest.index("--")] if "--" in rest else rest
-        command = next((w for w in rest if w in ("run", "wait", "doctor")), None) if name == "tunnel-client" else None
+        # Behind an option stands its value: --token-file token.
+        command = next((w for i, w in enumerate(rest) if w in COMMANDS_OF[name] and not (i and rest[i - 1].startswith("--"))), None)
         used = [m[1] for w in rest for m in [re.match(r"^--([a-z][a-z-]*)", w)] if m]
         return name, command, used
 

@@ -53,8 +53,8 @@ struct stranger {
 
 /* ---- the owner of the door */
 
-static int on_authorize(void *context, const struct http_upgrade *upgrade, char *identity,
-                        const char **body)
+static int on_authorize(void *context, const struct http_upgrade *upgrade,
+                        struct http_admission *admission)
 {
     char value[HTTP_IDENTITY_MAX];
 
@@ -64,19 +64,19 @@ static int on_authorize(void *context, const struct http_upgrade *upgrade, char 
     CHECK(http_request_header_count(upgrade->request, "sec-websocket-key") == 1);
     CHECK(strcmp(upgrade->peer, "192.0.2.1:1234") == 0);
     http_request_header(upgrade->request, "authorization", value, sizeof value);
-    snprintf(identity, HTTP_IDENTITY_MAX, "%s", value);
+    snprintf(admission->identity, HTTP_IDENTITY_MAX, "%s", value);
     if (!door.refuse)
         return 101;
-    *body = "no\n";
+    admission->body = "no\n";
     return 401;
 }
 
-static void on_upgraded(void *context, struct transport *transport, const char *identity,
-                        const char *peer)
+static void on_upgraded(void *context, struct transport *transport,
+                        const struct http_admission *admission, const char *peer)
 {
     (void)context;
     CHECK(!door.upgraded && !door.refuse);
-    CHECK(strlen(identity) < HTTP_IDENTITY_MAX && strlen(peer) < SOCKET_TEXT_MAX);
+    CHECK(strlen(admission->identity) < HTTP_IDENTITY_MAX && strlen(peer) < SOCKET_TEXT_MAX);
     door.upgraded = transport;
 }
 

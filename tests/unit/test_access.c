@@ -9,12 +9,14 @@
 
 #include "../../tunnel-server/access.h"
 #include "../../tunnel-server/certificate_identity.h"
+#include "../../tunnel-server/grant.h"
 
 enum { HEAD_MAX = 20000 };
 
 static const char tokens[] = "tok-alice alice\n"
                              "tok-dn CN=laptop\n"
-                             "tok-any\n";
+                             "tok-any\n"
+                             "tok-old until=2001-12-31 alice\n";
 
 struct fixture {
     char path[40];
@@ -57,6 +59,13 @@ static X509 *make_certificate(void)
     GENERAL_NAMES_free(names);
     return certificate;
 }
+
+static void on_access_ended(void *context)
+{
+    (void)context;
+}
+
+static const struct access_owner owner = {.ended = on_access_ended};
 
 static int set_up(void **state)
 {
@@ -104,14 +113,14 @@ static void configure(struct fixture *f, int wants)
                                   .trust_ingress = wants & OPTIONAL  ? TRUST_INGRESS_OPTIONAL
                                                    : wants & INGRESS ? TRUST_INGRESS_YES
                                                                      : TRUST_INGRESS_NO};
-    f->access = access_new(&f->worker, &f->options, error, sizeof error);
+    f->access = access_new(&f->worker, &f->options, &owner, f, error, sizeof error);
     if (!f->access)
         fail_msg("%s", error);
 }
 
-/* headers: whole lines. Returns the status; identity or body are filled in. */
-static int ask(struct fixture *f, const char *headers, X509 *certificate, char *identity,
-               const char **body)
+/* headers: whole lines. Returns the status; admission is filled in. */
+static int ask(struct fixture *f, const char *headers, X509 *certificate,
+               struct http_admission *admission)
 {
     static char head[HEAD_MAX];
     char *text = malloc(strlen(headers) + 100);
@@ -127,30 +136,33 @@ static int ask(struct fixture *f, const char *headers, X509 *certificate, char *
         .request = &request, .certificate = certificate, .peer = "192.0.2.7:1234"};
     f->size = 0;
     f->lines[0] = '\0';
-    return access_authorize(f->access, &upgrade, identity, body);
+    return access_authorize(f->access, &upgrade, admission);
 }
 
 static void expect_in(struct fixture *f, const char *headers, X509 *certificate, const char *who)
 {
-    char identity[HTTP_IDENTITY_MAX] = "";
-    const char *body = "";
-    int status = ask(f, headers, certificate, identity, &body);
+    struct http_admission admission = {.body = ""};
+    int status = ask(f, headers, certificate, &admission);
 
     if (status != 101)
-        fail_msg("%s: %d %s", headers, status, body);
-    assert_string_equal(identity, who);
+        fail_msg("%s: %d %s", headers, status, admission.body);
+    assert_string_equal(admission.identity, who);
+    assert_int_equal(admission.pass != NULL, f->options.token_file != NULL);
+    assert_int_equal(grant_state(admission.pass), GRANT_GOOD);
+    grant_release(admission.pass);
     assert_int_equal(f->size, 0);
 }
 
 /* Refused, with the words for whom it concerns, and in one line of the log. */
 static void expect_out(struct fixture *f, const char *headers, X509 *certificate, const char *words)
 {
-    char identity[HTTP_IDENTITY_MAX] = "";
-    const char *body = "";
-    int status = ask(f, headers, certificate, identity, &body);
+    struct http_admission admission = {.body = ""};
+    int status = ask(f, headers, certificate, &admission);
+    const char *body = admission.body;
 
     if (status != 401)
-        fail_msg("%s: %d %s, not %s", headers, status, identity, words);
+        fail_msg("%s: %d %s, not %s", headers, status, admission.identity, words);
+    assert_null(admission.pass);
     if (!strstr(body, words) || !strstr(f->lines, words))
         fail_msg("no \"%s\" in: %s%s", words, body, f->lines);
     assert_int_equal(body[strlen(body) - 1], '\n');
@@ -194,6 +206,7 @@ static void tokens_alone(void **state)
     expect_out(f, ALICE ALICE, NULL, "several Authorization headers");
     expect_out(f, "Authorization: Bearer tok-alic\r\n", NULL, "not one of those");
     expect_out(f, "Authorization: Bearer tok-alice alice\r\n", NULL, "not one of those");
+    expect_out(f, "Authorization: Bearer tok-old\r\n", NULL, "the token has expired");
 }
 
 static void a_token_that_is_too_long(void **state)
@@ -346,10 +359,10 @@ static void the_file_is_followed(void **state)
     FILE *file = fopen(f->path, "we");
     fputs("tok-alice bob\n", file);
     fclose(file);
-    char identity[HTTP_IDENTITY_MAX];
-    const char *body;
-    assert_int_equal(ask(f, ALICE, NULL, identity, &body), 101);
-    assert_string_equal(identity, "bob");
+    struct http_admission admission = {.body = ""};
+    assert_int_equal(ask(f, ALICE, NULL, &admission), 101);
+    assert_string_equal(admission.identity, "bob");
+    grant_release(admission.pass);
     assert_int_equal(truncate(f->path, 0), 0);
     access_reload(f->access, &reload);
     assert_int_equal(reload.failed, 1);
@@ -363,7 +376,7 @@ static void a_file_that_cannot_be_used(void **state)
     char error[700];
 
     f->options = (struct options){.token_file = "/nonexistent/tokens"};
-    assert_null(access_new(&f->worker, &f->options, error, sizeof error));
+    assert_null(access_new(&f->worker, &f->options, &owner, f, error, sizeof error));
     assert_non_null(strstr(error, "--token-file: cannot open /nonexistent/tokens"));
 }
 

@@ -34,6 +34,7 @@ static struct {
     struct http_server *server;
     struct tls_material *material;
     int verdict; /* of authorize() */
+    int passes;  /* that the door holds */
     struct transport *upgraded;
     char identity[HTTP_IDENTITY_MAX];
     char authorization[64]; /* as authorize() saw it */
@@ -42,26 +43,38 @@ static struct {
     size_t large_size;
 } door;
 
-static int on_authorize(void *context, const struct http_upgrade *upgrade, char *identity,
-                        const char **body)
+static int on_authorize(void *context, const struct http_upgrade *upgrade,
+                        struct http_admission *admission)
 {
     (void)context;
     http_request_header(upgrade->request, "authorization", door.authorization,
                         sizeof door.authorization);
     door.certified = upgrade->certificate != NULL;
-    snprintf(identity, HTTP_IDENTITY_MAX, "who at %s", upgrade->peer);
-    *body = "not you\n";
+    snprintf(admission->identity, HTTP_IDENTITY_MAX, "who at %s", upgrade->peer);
+    admission->body = "not you\n";
+    if (door.verdict == 101)
+        admission->pass = &door;
+    door.passes += door.verdict == 101;
     return door.verdict;
 }
 
-static void on_upgraded(void *context, struct transport *transport, const char *identity,
-                        const char *peer)
+static void on_upgraded(void *context, struct transport *transport,
+                        const struct http_admission *admission, const char *peer)
 {
     (void)context;
     (void)peer;
+    assert_ptr_equal(admission->pass, &door);
+    door.passes--;
     assert_null(door.upgraded);
     door.upgraded = transport;
-    snprintf(door.identity, sizeof door.identity, "%s", identity);
+    snprintf(door.identity, sizeof door.identity, "%s", admission->identity);
+}
+
+static void on_dropped(void *context, void *pass)
+{
+    (void)context;
+    assert_ptr_equal(pass, &door);
+    door.passes--;
 }
 
 static void on_page(void *context, const struct http_request *request, const char *path,
@@ -83,7 +96,7 @@ static void on_page(void *context, const struct http_request *request, const cha
 }
 
 static const struct http_server_owner owner = {
-    .authorize = on_authorize, .upgraded = on_upgraded, .page = on_page};
+    .authorize = on_authorize, .upgraded = on_upgraded, .dropped = on_dropped, .page = on_page};
 
 static void keep_line(void *context, const char *line, size_t size)
 {
@@ -126,6 +139,7 @@ static int tear_down(void **state)
     (void)state;
     transport_free(door.upgraded);
     http_server_free(door.server);
+    assert_int_equal(door.passes, 0);
     tls_material_free(door.material);
     worker_clear(&door.worker);
     return 0;

@@ -20,6 +20,7 @@ struct fixture {
     size_t size;
     struct log log;
     struct token_file *file;
+    int ended; /* so often grants have */
 };
 
 static void on_line(void *context, const char *line, size_t size)
@@ -30,6 +31,13 @@ static void on_line(void *context, const char *line, size_t size)
     memcpy(f->lines + f->size, line, size);
     f->size += size;
     f->lines[f->size] = '\0';
+}
+
+static void on_ended(void *context)
+{
+    struct fixture *f = context;
+
+    f->ended++;
 }
 
 static void write_text(const char *path, const char *text)
@@ -71,7 +79,7 @@ static int set_up(void **state)
     log_init(&f->log, &settings);
     write_text(f->path, "tok-1 alice\n");
     set_time(f->path, 1000000000);
-    f->file = token_file_new(&f->log, f->path, error, sizeof error);
+    f->file = token_file_new(&f->log, f->path, on_ended, f, error, sizeof error);
     *state = f;
     return f->file ? 0 : -1;
 }
@@ -264,24 +272,77 @@ static void when_somebody_asks(void **state)
     expect_valid(f, "tok-2", true);
 }
 
+static struct grant *let_in(struct fixture *f, const char *token)
+{
+    struct token *found = token_table_find(token_file_tokens(f->file), token, strlen(token));
+
+    assert_non_null(found);
+    return token_grant(found);
+}
+
+/* Only who is in is told, and only of a file that counts. */
+static void who_is_in_by_a_token_that_goes(void **state)
+{
+    struct fixture *f = *state;
+    struct grant *alice = let_in(f, "tok-1");
+
+    let_time_pass();
+    write_text(f->path, "");
+    token_file_follow(f->file);
+    assert_int_equal(f->ended, 0);
+    assert_int_equal(grant_state(alice), GRANT_GOOD);
+    let_time_pass();
+    write_text(f->path, "# moved\ntok-1 alice\ntok-2 bob\n");
+    token_file_follow(f->file);
+    assert_int_equal(f->ended, 0);
+    let_time_pass();
+    write_text(f->path, "tok-1 alice\n");
+    token_file_follow(f->file);
+    assert_int_equal(f->ended, 0);
+    let_time_pass();
+    write_text(f->path, "tok-2 bob\n");
+    token_file_follow(f->file);
+    assert_int_equal(f->ended, 1);
+    assert_int_equal(grant_state(alice), GRANT_REVOKED);
+    grant_release(alice);
+}
+
+static void who_is_in_by_a_token_that_expires(void **state)
+{
+    struct fixture *f = *state;
+
+    write_text(f->path, "tok-1 until=9999-12-31 alice\ntok-2 until=1999-12-31 bob\n");
+    token_file_follow(f->file);
+    struct grant *alice = let_in(f, "tok-1");
+    struct grant *bob = let_in(f, "tok-2"); /* the door would not have */
+    let_time_pass();
+    write_text(f->path, "tok-1 until=2001-12-31 alice\ntok-2 until=1999-12-31 bob\n");
+    token_file_follow(f->file);
+    assert_int_equal(f->ended, 1);
+    assert_int_equal(grant_state(alice), GRANT_EXPIRED);
+    assert_int_equal(grant_state(bob), GRANT_EXPIRED);
+    grant_release(alice);
+    grant_release(bob);
+}
+
 static void bad_files_at_the_start(void **state)
 {
     struct fixture *f = *state;
     char error[700];
 
     write_text(f->other, "good\nBearer s3cret\n");
-    assert_null(token_file_new(&f->log, f->other, error, sizeof error));
+    assert_null(token_file_new(&f->log, f->other, on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "--token-file: "));
     assert_non_null(strstr(error, f->other));
     assert_non_null(strstr(error, "line 2: "));
     assert_null(strstr(error, "s3cret"));
     unlink(f->other);
-    assert_null(token_file_new(&f->log, f->other, error, sizeof error));
+    assert_null(token_file_new(&f->log, f->other, on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "No such file"));
-    assert_null(token_file_new(&f->log, "/dev/zero", error, sizeof error));
+    assert_null(token_file_new(&f->log, "/dev/zero", on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "not a regular file"));
     assert_int_equal(truncate(f->path, (16 << 20) + 1), 0);
-    assert_null(token_file_new(&f->log, f->path, error, sizeof error));
+    assert_null(token_file_new(&f->log, f->path, on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "larger than 16384 KiB"));
 }
 
@@ -295,6 +356,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_that_may_not_be_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_moment_without_descriptors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(when_somebody_asks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_in_by_a_token_that_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_in_by_a_token_that_expires, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_files_at_the_start, set_up, tear_down),
     };
 

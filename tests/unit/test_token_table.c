@@ -10,7 +10,7 @@
 static struct token_table *parse(const char *text)
 {
     char error[300] = "";
-    struct token_table *table = token_table_parse(text, strlen(text), error, sizeof error);
+    struct token_table *table = token_table_parse(text, strlen(text), NULL, error, sizeof error);
 
     if (!table)
         fail_msg("%s", error);
@@ -21,7 +21,7 @@ static void expect_bytes(const char *bytes, size_t size, const char *words)
 {
     char error[300] = "";
 
-    assert_null(token_table_parse(bytes, size, error, sizeof error));
+    assert_null(token_table_parse(bytes, size, NULL, error, sizeof error));
     if (!strstr(error, words))
         fail_msg("no \"%s\" in: %s", words, error);
     assert_null(strstr(error, "s3cret"));
@@ -169,6 +169,179 @@ static void the_same_token_twice(void **state)
     token_table_free(table);
 }
 
+/* sha256sum of "tok-a" */
+static const char tok_a_digits[] =
+    "4f66a4283f8bc9768c3cb97fd06d267b79315aee941c9c1727b9354509242ffe";
+
+static void digests(void **state)
+{
+    (void)state;
+    char text[400];
+    char formatted[TOKEN_DIGEST_SIZE];
+
+    snprintf(text, sizeof text, "sha256:%s alice\ntok-b bob\n", tok_a_digits);
+    struct token_table *table = parse(text);
+    expect_found(table, "tok-a", "alice");
+    expect_found(table, "tok-b", "bob");
+    text[7 + 64] = '\0';
+    expect_found(table, text, NULL); /* whoever has read the file has no token */
+    token_table_free(table);
+    token_digest_format("tok-a", 5, formatted);
+    assert_string_equal(formatted, text);
+    for (char *at = text + 7; *at; at++)
+        *at = (char)(*at >= 'a' ? *at - 'a' + 'A' : *at);
+    table = parse(text);
+    expect_found(table, "tok-a", "token of line 1");
+    token_table_free(table);
+
+    snprintf(text, sizeof text, "sha256:%s alice\ntok-a alice\n", tok_a_digits);
+    table = parse(text);
+    assert_int_equal(token_table_count(table), 1);
+    token_table_free(table);
+    snprintf(text, sizeof text, "sha256:%s alice\ntok-a bob\n", tok_a_digits);
+    expect_error(text, "line 2: the token is the same as in line 1");
+    snprintf(text, sizeof text, "sha256:%.63s alice\n", tok_a_digits);
+    expect_error(text, "line 1: the token is not a digest");
+    snprintf(text, sizeof text, "sha256:%s0 alice\n", tok_a_digits);
+    expect_error(text, "line 1: the token is not a digest");
+    snprintf(text, sizeof text, "sha256:%.63sg alice\n", tok_a_digits);
+    expect_error(text, "line 1: the token is not a digest");
+    expect_error("sha256: alice\n", "line 1: the token is not a digest");
+    expect_error("Sha512:s3cret alice\n", "line 1: the token is a digest of a kind");
+    expect_error("scrypt:s3cret alice\n", "line 1: the token is a digest of a kind");
+}
+
+static const int64_t in_2027 = 1801440000; /* 2027-02-01T00:00:00Z */
+
+static void options_of_a_line(void **state)
+{
+    (void)state;
+    struct token_table *table = parse("tok-a until=2027-01-31 alice\n"
+                                      "tok-b\tuntil=2027-01-31T23:59:59Z  name=  uid=bob  \n"
+                                      "tok-c name=carol c.\n"
+                                      "tok-d until=2027-01-31\n"
+                                      "tok-e CN=e,O=x until=2027-01-31\n");
+
+    expect_found(table, "tok-a", "alice");
+    expect_found(table, "tok-b", "uid=bob");
+    expect_found(table, "tok-c", "carol c.");
+    expect_found(table, "tok-d", "token of line 4");
+    expect_found(table, "tok-e", "CN=e,O=x until=2027-01-31"); /* behind the name is the name */
+    assert_int_equal(token_table_find(table, "tok-a", 5)->until, in_2027);
+    assert_int_equal(token_table_find(table, "tok-b", 5)->until, in_2027 - 1);
+    assert_int_equal(token_table_find(table, "tok-c", 5)->until, 0);
+    assert_false(token_has_expired(token_table_find(table, "tok-a", 5), in_2027 - 1));
+    assert_true(token_has_expired(token_table_find(table, "tok-a", 5), in_2027));
+    assert_false(token_has_expired(token_table_find(table, "tok-c", 5), INT64_MAX));
+    token_table_free(table);
+    expect_error("good\ns3cret until=2027-02-29 alice\n", "line 2: the option until= is no date");
+    expect_error("s3cret until=tomorrow", "line 1: the option until= is no date");
+    expect_error("s3cret until=", "line 1: the option until= is no date");
+    expect_error("s3cret until= 2027-01-31", "line 1: the option until= is no date");
+    expect_error("s3cret until=2027-01-31 until=2027-01-31", "line 1: the option until= is there");
+    expect_error("s3cret untill=2027-01-31 alice",
+                 "line 1: the option is neither until= nor name=");
+    expect_error("s3cret uid=alice,o=x", "write name= in front of a name");
+    expect_error("s3cret name= ", "line 1: the option name= has no name");
+    expect_error("s3cret name=token of line 3", "line 1: the name begins like");
+    expect_error("s3cret until=2027-01-31 alice\ns3cret until=2027-02-01 alice\n",
+                 "line 2: the token is the same as in line 1, but until= is different");
+}
+
+static struct token_table *follow(struct token_table *before, const char *text, size_t ended)
+{
+    char error[300] = "";
+    struct token_table *table = token_table_parse(text, strlen(text), before, error, sizeof error);
+
+    if (!table)
+        fail_msg("%s", error);
+    assert_int_equal(token_table_succeed(table, before, in_2027 - 1), ended);
+    token_table_free(before);
+    return table;
+}
+
+static struct grant *log_in(const struct token_table *table, const char *token)
+{
+    struct token *found = token_table_find(table, token, strlen(token));
+
+    assert_non_null(found);
+    return token_grant(found);
+}
+
+/* Who is in by a token stays in as long as the token is there, wherever it stands, and no longer.
+ */
+static void tables_that_follow(void **state)
+{
+    (void)state;
+    char text[200];
+    struct token_table *table = parse("tok-a alice\ntok-b\ntok-c carol\ntok-d dave\ntok-u u\n");
+    struct grant *a = log_in(table, "tok-a");
+    struct grant *also_a = log_in(table, "tok-a");
+    struct grant *b = log_in(table, "tok-b");
+    struct grant *c = log_in(table, "tok-c");
+    struct grant *d = log_in(table, "tok-d");
+
+    assert_ptr_equal(a, also_a);
+    grant_release(also_a);
+    snprintf(text, sizeof text,
+             "# new\ntok-c carol\ntok-b\nsha256:%s until=2027-01-31 alice\ntok-d dave",
+             tok_a_digits);
+    table = follow(table, text, 0);
+    assert_int_equal(grant_state(a), GRANT_GOOD);
+    assert_int_equal(grant_state(b), GRANT_GOOD);
+    assert_int_equal(grant_state(c), GRANT_GOOD);
+    table = follow(table, "tok-a alice\ntok-c mallory\ntok-new dave\n", 3);
+    assert_int_equal(grant_state(a), GRANT_GOOD);
+    assert_int_equal(grant_state(b), GRANT_REVOKED);
+    assert_int_equal(grant_state(c), GRANT_REVOKED);  /* somebody else's now */
+    assert_int_equal(grant_state(d), GRANT_REPLACED); /* he has another one */
+    assert_false(grant_keeps_session(grant_state(b)));
+    assert_true(grant_keeps_session(grant_state(d)));
+    struct grant *mallory = log_in(table, "tok-c");
+    assert_int_equal(grant_state(mallory), GRANT_GOOD);
+    grant_release(mallory);
+    table = follow(table, "other\n", 1); /* nobody holds mallory's */
+    assert_int_equal(grant_state(a), GRANT_REVOKED);
+    token_table_free(table);
+    grant_release(a);
+    grant_release(b);
+    grant_release(c);
+    grant_release(d);
+}
+
+static void tokens_that_expire(void **state)
+{
+    (void)state;
+    struct token_table *table = parse("tok-a until=2027-01-31 alice\n"
+                                      "tok-b until=2027-01-31T12:00:00Z bob\n"
+                                      "tok-bb bob\n"
+                                      "tok-c until=2028-01-01 carol\n");
+    struct grant *a = log_in(table, "tok-a");
+    struct grant *b = log_in(table, "tok-b");
+    struct grant *c = log_in(table, "tok-c");
+
+    assert_int_equal(token_table_expire(table, in_2027 - 12 * 3600 - 1), 0);
+    assert_int_equal(token_table_expire(table, in_2027 - 12 * 3600), 1);
+    assert_int_equal(grant_state(b), GRANT_LAPSED); /* he has another one */
+    assert_int_equal(token_table_expire(table, in_2027 - 1), 0);
+    assert_int_equal(grant_state(a), GRANT_GOOD);
+    assert_int_equal(token_table_expire(table, in_2027), 1);
+    assert_int_equal(grant_state(a), GRANT_EXPIRED);
+    assert_int_equal(grant_state(c), GRANT_GOOD);
+    assert_int_equal(token_table_expire(table, in_2027 + 1), 0);
+    /* The clock was wrong. What has ended has ended, but the token is good again, for once more. */
+    assert_int_equal(token_table_expire(table, in_2027 - 100), 0);
+    grant_release(a);
+    a = log_in(table, "tok-a");
+    assert_int_equal(grant_state(a), GRANT_GOOD);
+    assert_int_equal(token_table_expire(table, in_2027), 1);
+    assert_int_equal(grant_state(a), GRANT_EXPIRED);
+    grant_release(a);
+    grant_release(b);
+    grant_release(c);
+    token_table_free(table);
+}
+
 static char *many(size_t count)
 {
     char *text = malloc(count * 32 + 1);
@@ -211,6 +384,10 @@ int main(void)
         cmocka_unit_test(lines_that_are_wrong),
         cmocka_unit_test(lines_that_are_long),
         cmocka_unit_test(the_same_token_twice),
+        cmocka_unit_test(digests),
+        cmocka_unit_test(options_of_a_line),
+        cmocka_unit_test(tables_that_follow),
+        cmocka_unit_test(tokens_that_expire),
         cmocka_unit_test(as_many_as_there_may_be),
     };
 
