@@ -1,0 +1,130 @@
+/* The rules of --kafka-login: what a file may say, what is wrong with one, and which rule counts.
+ */
+#include "../lib/cmocka.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../../tunnel-server/login_rules.h"
+
+static char text[65536];
+static char error[300];
+
+static int parse(const char *lines, struct rule_list *rules)
+{
+    snprintf(text, sizeof text, "%s", lines);
+    error[0] = '\0';
+    return login_rules_parse(text, strlen(text), rules, error, sizeof error);
+}
+
+static void refuse(const char *lines, const char *why)
+{
+    struct rule_list rules;
+
+    assert_int_equal(parse(lines, &rules), -1);
+    assert_string_equal(error, why);
+    assert_int_equal(rules.count, 0);
+}
+
+#define PLAIN "a.mechanism=PLAIN\na.user=u\na.password-file=p\n"
+#define SCRAM "a.mechanism=SCRAM-SHA-512\na.user=u\na.password-file=p\n"
+
+static void what_rules_say(void **state)
+{
+    (void)state;
+    struct rule_list list;
+
+    assert_int_equal(parse("# who logs in how\n"
+                           "orders.identity=orders-*, carol\n"
+                           "orders.cluster=main\n"
+                           "orders.mechanism=SCRAM-SHA-256\n"
+                           "orders.user=svc-orders\n"
+                           "orders.password-file=/run/secrets/orders\n"
+                           "orders.delegation-token=true\n"
+                           "orders.client-sasl=refuse\n"
+                           "\n"
+                           "admins.identity=admin-*\n"
+                           "admins.client-sasl=pass\n"
+                           "rest.mechanism=OAUTHBEARER\n"
+                           "rest.token-file=/run/secrets/token\n",
+                           &list),
+                     0);
+    const struct login_rule *rules = list.rules;
+    assert_int_equal(list.count, 3);
+    assert_int_equal(rules[0].mechanism, SASL_SCRAM_SHA_256);
+    assert_string_equal(rules[0].user, "svc-orders");
+    assert_string_equal(rules[0].password_file, "/run/secrets/orders");
+    assert_true(rules[0].delegation_token);
+    assert_int_equal(rules[1].mechanism, SASL_MECHANISMS);
+    assert_int_equal(rules[2].mechanism, SASL_OAUTHBEARER);
+    assert_false(rules[2].delegation_token);
+
+    assert_ptr_equal(login_rules_find(&list, "orders-7", "main"), &rules[0]);
+    assert_ptr_equal(login_rules_find(&list, "carol", "main"), &rules[0]);
+    assert_ptr_equal(login_rules_find(&list, "carol", "test"), &rules[2]);
+    assert_ptr_equal(login_rules_find(&list, "admin-", "main"), &rules[1]);
+    assert_ptr_equal(login_rules_find(&list, "anybody", "main"), &rules[2]);
+    assert_true(login_rule_is_for(&rules[0], "main"));
+    assert_false(login_rule_is_for(&rules[0], "test"));
+    login_rules_free(&list);
+}
+
+static void nobody_else(void **state)
+{
+    (void)state;
+    struct rule_list list;
+
+    assert_int_equal(parse(PLAIN "a.identity=alice\n", &list), 0);
+    assert_null(login_rules_find(&list, "bob", "kafka"));
+    assert_non_null(login_rules_find(&list, "alice", "kafka"));
+    login_rules_free(&list);
+}
+
+static void what_is_wrong(void **state)
+{
+    (void)state;
+    char long_user[400];
+
+    refuse("", "holds no rules");
+    refuse("# nothing\n", "holds no rules");
+    refuse("a.user=u\n", "line 1: rule a has no mechanism");
+    refuse("a.mechanism=GSSAPI\n", "line 1: rule a has an unknown mechanism; there are PLAIN, "
+                                   "SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER");
+    refuse("a.mechanism=PLAIN\na.password-file=p\n", "line 1: rule a has no user");
+    refuse("\na.mechanism=PLAIN\na.user=u\n", "line 2: rule a needs a password-file");
+    refuse("a.mechanism=OAUTHBEARER\n", "line 1: rule a needs a token-file");
+    refuse("a.mechanism=OAUTHBEARER\na.token-file=t\na.user=u\n",
+           "line 1: rule a has a user, which OAUTHBEARER does not use");
+    refuse("a.mechanism=OAUTHBEARER\na.token-file=t\na.password-file=u\n",
+           "line 1: rule a has a password-file, which OAUTHBEARER does not use");
+    refuse(SCRAM "a.token-file=t\n",
+           "line 1: rule a has a token-file, which SCRAM-SHA-512 does not use");
+    refuse(PLAIN "a.delegation-token=true\n",
+           "line 1: rule a has a delegation-token, which PLAIN does not use");
+    refuse(SCRAM "a.delegation-token=yes\n",
+           "line 1: rule a has a delegation-token that is neither true nor false");
+    refuse(PLAIN "a.client-sasl=allow\n",
+           "line 1: rule a has a client-sasl that is neither refuse nor pass");
+    refuse(PLAIN "a.client-sasl=pass\n",
+           "line 1: rule a has client-sasl=pass, so that clients log in themselves, and a "
+           "mechanism; remove one of the two");
+    refuse("a.client-sasl=pass\na.user=u\n",
+           "line 1: rule a has client-sasl=pass, so that clients log in themselves, and a login of "
+           "its own");
+    refuse("a.password=hunter2\n", "line 1: there is no such key; did you mean \"password-file\"?");
+    refuse("user=u\n", "line 1: write RULE.KEY=VALUE, for example \"orders.user=svc-orders\"");
+    snprintf(long_user, sizeof long_user, "a.mechanism=PLAIN\na.user=%0256d\na.password-file=p\n",
+             0);
+    refuse(long_user, "line 1: rule a has a user whose name is longer than 255 bytes");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_rules_say),
+        cmocka_unit_test(nobody_else),
+        cmocka_unit_test(what_is_wrong),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
