@@ -20,6 +20,7 @@ struct runner {
 
 struct bootstrap {
     struct cluster *cluster;
+    struct login_account *account;
     bootstrap_callback callback;
     void *context;
     unsigned timeout_ms;
@@ -47,8 +48,8 @@ static void begin_next_runner(struct bootstrap *bootstrap)
 {
     struct runner *runner = &bootstrap->runners[bootstrap->begun++];
 
-    runner->dial = broker_dial_bootstrap(bootstrap->cluster, runner->broker, bootstrap->timeout_ms,
-                                         on_runner_dialled, runner);
+    runner->dial = broker_dial_bootstrap(bootstrap->cluster, runner->broker, bootstrap->account,
+                                         bootstrap->timeout_ms, on_runner_dialled, runner);
     if (bootstrap->begun < bootstrap->count)
         timer_start_us(bootstrap->next, NEXT_BROKER_US);
     else
@@ -66,7 +67,8 @@ static void runner_won(const struct runner *winner, const struct broker_dial_res
     struct cluster *cluster = bootstrap->cluster;
     bootstrap_callback callback = bootstrap->callback;
     void *context = bootstrap->context;
-    const struct bootstrap_result won = {.transport = result->transport, .broker = winner->broker};
+    const struct bootstrap_result won = {
+        .transport = result->transport, .broker = winner->broker, .expires_us = result->expires_us};
 
     cluster_broker_preferred(cluster, winner->broker);
     for (const struct runner *one = bootstrap->runners; one < winner; one++)
@@ -81,6 +83,7 @@ static void all_runners_failed(struct bootstrap *bootstrap, const struct broker_
     bootstrap->callback(bootstrap->context,
                         &(struct bootstrap_result){.state = last->state,
                                                    .timed_out = last->timed_out,
+                                                   .login = last->login,
                                                    .reason = bootstrap->failures.text});
     bootstrap_cancel(bootstrap);
 }
@@ -98,13 +101,16 @@ static void on_runner_dialled(void *context, const struct broker_dial_result *re
     failures_add(&bootstrap->failures, &bootstrap->cluster->settings->brokers[runner->broker],
                  result->why);
     bootstrap->failed++;
-    if (bootstrap->begun < bootstrap->count)
+    if (result->refused)
+        all_runners_failed(bootstrap, result);
+    else if (bootstrap->begun < bootstrap->count)
         begin_next_runner(bootstrap);
     else if (bootstrap->failed == bootstrap->count)
         all_runners_failed(bootstrap, result);
 }
 
-struct bootstrap *bootstrap_start(struct cluster *cluster, uint64_t without, unsigned timeout_ms,
+struct bootstrap *bootstrap_start(struct cluster *cluster, struct login_account *account,
+                                  uint64_t without, unsigned timeout_ms,
                                   bootstrap_callback callback, void *context)
 {
     const struct health health = cluster_health(cluster);
@@ -114,6 +120,7 @@ struct bootstrap *bootstrap_start(struct cluster *cluster, uint64_t without, uns
     uint8_t order[ADDRESS_BROKERS_MAX];
 
     bootstrap->cluster = cluster;
+    bootstrap->account = account;
     bootstrap->timeout_ms = timeout_ms;
     bootstrap->callback = callback;
     bootstrap->context = context;

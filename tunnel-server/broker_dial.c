@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 
 #include "base/memory.h"
+#include "base/printable.h"
+#include "io/clock.h"
 #include "io/timer.h"
 #include "proof.h"
 
@@ -17,16 +19,20 @@ struct broker_attempt {
     struct broker_dial *owner;
     struct dial *dial;
     struct proof *proof;
-    struct transport *transport; /* while it is proven */
+    struct broker_login *login;
+    struct transport *transport; /* while it is proven, and logged in on */
     struct socket_address peer;  /* connected to; size 0: not yet */
 };
 
 struct broker_dial {
     struct cluster *cluster;
+    struct login_account *account; /* NULL: nobody logs in */
     broker_dial_callback callback;
     void *context;
     struct address address;
     bool announced;
+    bool held;        /* the account was refused a moment ago: nothing is tried */
+    bool proven;      /* an attempt has proven that it speaks Kafka */
     bool judged;      /* by the cluster's rules */
     size_t bootstrap; /* not announced: its index */
     unsigned timeout_ms;
@@ -48,6 +54,7 @@ void broker_dial_cancel(struct broker_dial *dial)
     for (size_t i = 0; i < dial->begun; i++) {
         dial_cancel(dial->attempts[i].dial);
         proof_cancel(dial->attempts[i].proof);
+        broker_login_cancel(dial->attempts[i].login);
     }
     timer_free(dial->next);
     free(dial);
@@ -58,7 +65,7 @@ static void answer_broker_dial(struct broker_dial *dial, const struct broker_dia
     if (!dial->announced) {
         if (result->state == BROKER_UP)
             cluster_broker_answered(dial->cluster, dial->bootstrap);
-        else
+        else if (!result->login)
             cluster_broker_failed(dial->cluster, dial->bootstrap, result->state, result->why);
     }
     broker_dial_callback callback = dial->callback;
@@ -66,11 +73,12 @@ static void answer_broker_dial(struct broker_dial *dial, const struct broker_dia
     broker_dial_cancel(dial);
 }
 
-static void succeed_with_attempt(struct broker_attempt *attempt)
+static void succeed_with_attempt(struct broker_attempt *attempt, uint64_t expires_us)
 {
     answer_broker_dial(attempt->owner, &(struct broker_dial_result){.transport = attempt->transport,
                                                                     .state = BROKER_UP,
-                                                                    .why = ""});
+                                                                    .why = "",
+                                                                    .expires_us = expires_us});
 }
 
 static void begin_broker_attempt(struct broker_dial *dial);
@@ -99,6 +107,98 @@ static void end_attempt(struct broker_dial *dial, bool next)
         answer_broker_dial(dial, &dial->failure);
 }
 
+/* ---- the login */
+
+static void describe_login(const struct broker_dial *dial, const char *why,
+                           char text[CLUSTER_FAILURE_MAX])
+{
+    const char *user = login_account_user(dial->account);
+
+    snprintf(text, CLUSTER_FAILURE_MAX, "logging in%s%.80s (%s) failed: %s", *user ? " as " : "",
+             user, login_account_mechanism(dial->account), why);
+    printable_columns(text);
+}
+
+static void note_login_failure(const struct broker_dial *dial, const char *why)
+{
+    const struct login_account *account = dial->account;
+    char address[ADDRESS_TEXT_MAX];
+
+    address_format(dial->address.host, dial->address.port, address);
+    log_warning(dial->cluster->worker->log, "login_failed",
+                "The server could not log in at a broker for a client; nothing of the client's was "
+                "sent there",
+                log_str("cluster", dial->cluster->settings->name), log_str("address", address),
+                log_str("rule", account->rule->head.name),
+                log_str("user", login_account_user(account)),
+                log_str("mechanism", login_account_mechanism(account)), log_str("reason", why));
+}
+
+/* All brokers of the cluster would say the same. */
+static void give_up_login(struct broker_dial *dial, const char *why)
+{
+    answer_broker_dial(
+        dial, &(struct broker_dial_result){
+                  .state = BROKER_UNREACHABLE, .login = true, .refused = true, .why = why});
+}
+
+static void on_attempt_logged_in(void *context, enum broker_login_result result, const char *why,
+                                 uint64_t expires_us)
+{
+    struct broker_attempt *attempt = context;
+    struct broker_dial *dial = attempt->owner;
+    char text[CLUSTER_FAILURE_MAX];
+
+    attempt->login = NULL;
+    if (result == BROKER_LOGIN_DONE) {
+        succeed_with_attempt(attempt, expires_us);
+        return;
+    }
+    note_login_failure(dial, why);
+    describe_login(dial, why, text);
+    if (result == BROKER_LOGIN_REFUSED) {
+        give_up_login(dial, text);
+        return;
+    }
+    note_attempt_failure(attempt,
+                         result == BROKER_LOGIN_SILENT ? BROKER_HANGING : BROKER_UNREACHABLE,
+                         result == BROKER_LOGIN_SILENT, text);
+    /* Without the proof, this is the first that was heard of the broker. */
+    dial->failure.login = dial->proven || result == BROKER_LOGIN_IMPOSSIBLE;
+    end_attempt(dial, true);
+}
+
+/* The other end speaks Kafka, as far as that was asked. */
+static void log_in_attempt(struct broker_attempt *attempt)
+{
+    struct broker_dial *dial = attempt->owner;
+
+    if (!dial->account) {
+        succeed_with_attempt(attempt, 0);
+        return;
+    }
+    /* Each attempt more would be a login more. */
+    timer_stop(dial->next);
+    attempt->login = broker_login_start(dial->cluster->worker, attempt->transport, dial->account,
+                                        dial->timeout_ms, on_attempt_logged_in, attempt);
+}
+
+/* A client that tries again and again must not lock the account. */
+static void refuse_held(struct broker_dial *dial)
+{
+    uint64_t now_us = clock_now_us();
+    uint64_t until_us = dial->account->refused_until_us;
+    char why[LOGIN_REASON_MAX + 80];
+    char text[CLUSTER_FAILURE_MAX];
+
+    snprintf(why, sizeof why, "%.140s; it is not tried again for %u s", dial->account->refusal,
+             until_us > now_us ? (unsigned)((until_us - now_us) / 1000000) + 1 : 0);
+    describe_login(dial, why, text);
+    give_up_login(dial, text);
+}
+
+/* ---- the proof */
+
 static void on_attempt_proven(void *context, enum proof_result result, const char *why)
 {
     struct broker_attempt *attempt = context;
@@ -108,7 +208,10 @@ static void on_attempt_proven(void *context, enum proof_result result, const cha
     attempt->proof = NULL;
     switch (result) {
     case PROOF_GIVEN:
-        succeed_with_attempt(attempt);
+        dial->proven = true;
+        if (!dial->announced)
+            cluster_broker_answered(dial->cluster, dial->bootstrap);
+        log_in_attempt(attempt);
         return;
     case PROOF_SILENT:
         snprintf(text, sizeof text,
@@ -168,7 +271,7 @@ static void prove_attempt(struct broker_attempt *attempt, const struct dial_resu
     else if (!dial->announced && socket_is_loopback(&attempt->peer))
         cluster_broker_on_loopback(cluster);
     if (!cluster->access.check) {
-        succeed_with_attempt(attempt);
+        log_in_attempt(attempt);
         return;
     }
     attempt->proof = proof_start(cluster->worker, result->transport, dial->timeout_ms,
@@ -252,41 +355,52 @@ static void begin_broker_attempt(struct broker_dial *dial)
 
 static void on_next_attempt(void *argument)
 {
-    begin_broker_attempt(argument);
+    struct broker_dial *dial = argument;
+
+    if (dial->held)
+        refuse_held(dial);
+    else
+        begin_broker_attempt(dial);
 }
 
 static struct broker_dial *start_broker_dial(struct cluster *cluster, const struct address *address,
-                                             unsigned timeout_ms, broker_dial_callback callback,
-                                             void *context)
+                                             struct login_account *account, unsigned timeout_ms,
+                                             broker_dial_callback callback, void *context)
 {
     struct broker_dial *dial = memory_new(sizeof *dial);
 
     dial->cluster = cluster;
+    dial->account = account;
     dial->address = *address;
     dial->timeout_ms = timeout_ms;
     dial->callback = callback;
     dial->context = context;
     dial->next = timer_new(cluster->worker, on_next_attempt, dial);
-    begin_broker_attempt(dial);
+    dial->held = account && !login_account_may_try(account, clock_now_us());
+    if (dial->held)
+        timer_fire(dial->next);
+    else
+        begin_broker_attempt(dial);
     return dial;
 }
 
 struct broker_dial *broker_dial_bootstrap(struct cluster *cluster, size_t broker,
-                                          unsigned timeout_ms, broker_dial_callback callback,
-                                          void *context)
+                                          struct login_account *account, unsigned timeout_ms,
+                                          broker_dial_callback callback, void *context)
 {
     struct broker_dial *dial = start_broker_dial(cluster, &cluster->settings->brokers[broker],
-                                                 timeout_ms, callback, context);
+                                                 account, timeout_ms, callback, context);
 
     dial->bootstrap = broker;
     return dial;
 }
 
 struct broker_dial *broker_dial_announced(struct cluster *cluster, const struct address *address,
-                                          unsigned timeout_ms, broker_dial_callback callback,
-                                          void *context)
+                                          struct login_account *account, unsigned timeout_ms,
+                                          broker_dial_callback callback, void *context)
 {
-    struct broker_dial *dial = start_broker_dial(cluster, address, timeout_ms, callback, context);
+    struct broker_dial *dial =
+        start_broker_dial(cluster, address, account, timeout_ms, callback, context);
 
     dial->announced = true;
     /* What is configured needs no rule. */

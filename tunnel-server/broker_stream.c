@@ -32,8 +32,9 @@ struct broker_stream {
     struct relay *relay;
     struct kafka_filter *filter; /* the relay's; NULL: a raw target */
     struct upstream *opening;
-    struct learner *learner; /* asks with the client's login where its node is */
-    struct cluster *cluster; /* NULL: a raw target */
+    struct learner *learner;       /* asks with the client's login where its node is */
+    struct cluster *cluster;       /* NULL: a raw target */
+    struct login_account *account; /* the server logs in for the client; NULL: it does not */
     size_t cluster_index;
     size_t target_index; /* in METRICS_TARGET */
     enum kafka_endpoint_type type;
@@ -54,6 +55,7 @@ static void stream_free(struct broker_stream *stream)
 {
     upstream_cancel(stream->opening);
     learner_cancel(stream->learner);
+    login_account_release(stream->account);
     list_remove(&stream->node);
     list_remove(&stream->wait.node);
     tenant_give(stream->streams->tenant, TENANT_STREAMS);
@@ -274,12 +276,12 @@ static void relay_unanswered(void *context)
 
 /* The node is known now, or the cluster does not have it: the client finds out when it connects
  * again. */
-static void on_broker_stream_learned(void *context, const char *error, bool wants_login)
+static void on_broker_stream_learned(void *context, const struct learner_result *result)
 {
     struct broker_stream *stream = context;
+    const char *error = result->error;
     char reason[MUX_REASON_MAX];
 
-    (void)wants_login;
     stream->learner = NULL;
     snprintf(reason, sizeof reason, "the server did not know this node yet and %s%s",
              error ? "could not learn where it is: " : "has asked where it is: connect again",
@@ -513,6 +515,8 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
 
     stream->cluster = &streams->clusters[index];
     stream->cluster_index = index;
+    stream->account =
+        logins_find(streams->logins, streams->identity, stream->cluster->settings->name, index);
     const struct kafka_filter_limits limits = {.turn = FILTER_TURN,
                                                .hash_key = &streams->worker->hash_key};
     stream->filter = kafka_filter_new(&filter_callbacks, stream, &limits);
@@ -525,13 +529,15 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
     stream->type =
         target->kind == MUX_TARGET_CONTROLLER ? KAFKA_ENDPOINT_CONTROLLER : KAFKA_ENDPOINT_BROKER;
     if (mux_target_is_node(target->kind))
-        stream->opening = upstream_node(stream->cluster, stream->type, target->node_id, timeout_ms,
-                                        on_upstream, stream);
+        stream->opening = upstream_node(stream->cluster, stream->type, target->node_id,
+                                        stream->account, timeout_ms, on_upstream, stream);
     else if (target->kind == MUX_TARGET_BOOTSTRAP)
-        stream->opening = upstream_bootstrap_broker(stream->cluster, (size_t)target->node_id,
-                                                    timeout_ms, on_upstream, stream);
+        stream->opening =
+            upstream_bootstrap_broker(stream->cluster, (size_t)target->node_id, stream->account,
+                                      timeout_ms, on_upstream, stream);
     else
-        stream->opening = upstream_bootstrap(stream->cluster, timeout_ms, on_upstream, stream);
+        stream->opening =
+            upstream_bootstrap(stream->cluster, stream->account, timeout_ms, on_upstream, stream);
 }
 
 static void open_tcp(struct broker_streams *streams, struct mux_stream *mux, size_t index,

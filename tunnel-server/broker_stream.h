@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cluster.h"
+#include "logins.h"
 #include "node_listeners.h"
 #include "options.h"
 #include "tenant.h"
@@ -17,6 +18,7 @@ struct broker_streams {
     struct worker *worker;
     const struct options *options;
     struct cluster *clusters; /* options->cluster_count */
+    struct logins *logins;
     struct node_listeners *listeners;
     struct tenant *tenant; /* whose they are */
     const char *session;   /* its id, for the log */

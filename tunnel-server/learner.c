@@ -14,6 +14,7 @@ enum { CORRELATION_ID = 1, FIRST_BUFFER = 4096 };
 
 struct learner {
     struct cluster *cluster;
+    struct login_account *account;
     enum kafka_endpoint_type type; /* of the nodes that are asked for */
     learner_callback callback;
     void *context;
@@ -21,6 +22,7 @@ struct learner {
     uint64_t tried; /* a bit for each bootstrap broker whose answer did not do */
     size_t broker;  /* that is asked now */
     bool wants_login;
+    bool login_failed;
     bool only_this; /* connection: no other broker is tried */
     struct bootstrap *bootstrap;
     struct transport *connection;
@@ -49,6 +51,7 @@ void learner_cancel(struct learner *learner)
         return;
     bootstrap_cancel(learner->bootstrap);
     close_connection(learner);
+    login_account_release(learner->account);
     free(learner->response);
     free(learner);
 }
@@ -57,12 +60,14 @@ static void finish_learner(struct learner *learner, const char *error)
 {
     learner_callback callback = learner->callback;
     void *context = learner->context;
-    bool wants_login = learner->wants_login;
     char text[1024];
+    const struct learner_result result = {.error = error ? text : NULL,
+                                          .wants_login = learner->wants_login,
+                                          .login = learner->login_failed};
 
     snprintf(text, sizeof text, "%s", error ? error : "");
     learner_cancel(learner);
-    callback(context, error ? text : NULL, wants_login);
+    callback(context, &result);
 }
 
 static void try_next(struct learner *learner);
@@ -118,7 +123,7 @@ static bool read_some(struct learner *learner)
         snprintf(why, sizeof why,
                  "the broker closed the connection after a %s request; it may require TLS or SASL",
                  kafka_bootstrap_api(learner->type));
-        learner->wants_login = true;
+        learner->wants_login = learner->account == NULL;
         answer_failed(learner, why);
     }
     return got > 0;
@@ -181,6 +186,7 @@ static void on_learner_connected(void *context, const struct bootstrap_result *r
 
     learner->bootstrap = NULL;
     if (!result->transport) {
+        learner->login_failed = result->login;
         /* What a broker has said is worth more than that the others cannot be asked. */
         finish_learner(learner, learner->error[0] ? learner->error : result->reason);
         return;
@@ -192,8 +198,8 @@ static void on_learner_connected(void *context, const struct bootstrap_result *r
 
 static void try_next(struct learner *learner)
 {
-    learner->bootstrap = bootstrap_start(learner->cluster, learner->tried, learner->timeout_ms,
-                                         on_learner_connected, learner);
+    learner->bootstrap = bootstrap_start(learner->cluster, learner->account, learner->tried,
+                                         learner->timeout_ms, on_learner_connected, learner);
 }
 
 static struct learner *learner_new(struct cluster *cluster, enum kafka_endpoint_type type,
@@ -210,10 +216,12 @@ static struct learner *learner_new(struct cluster *cluster, enum kafka_endpoint_
 }
 
 struct learner *learner_start(struct cluster *cluster, enum kafka_endpoint_type type,
-                              unsigned timeout_ms, learner_callback callback, void *context)
+                              struct login_account *account, unsigned timeout_ms,
+                              learner_callback callback, void *context)
 {
     struct learner *learner = learner_new(cluster, type, timeout_ms, callback, context);
 
+    learner->account = account ? login_account_reference(account) : NULL;
     try_next(learner);
     return learner;
 }

@@ -77,13 +77,12 @@ static void give_answer(struct names_answer *answer, const char *error)
 
 /* ---- asking */
 
-static void on_names_learned(void *context, const char *error, bool wants_login)
+static void on_names_learned(void *context, const struct learner_result *result)
 {
     struct names_answer *answer = context;
 
-    (void)wants_login;
     answer->learner = NULL;
-    give_answer(answer, error ? error : "");
+    give_answer(answer, result->error ? result->error : "");
 }
 
 static struct names_answer *find_answer(struct names *names, struct mux_text cluster)
@@ -94,6 +93,18 @@ static struct names_answer *find_answer(struct names *names, struct mux_text clu
             return &names->answers[i];
     }
     return NULL;
+}
+
+static void ask_for_names(struct names_answer *answer)
+{
+    const struct names *names = answer->names;
+    struct login_account *account =
+        logins_find(names->logins, names->identity, answer->cluster->settings->name,
+                    (size_t)(answer - names->answers));
+
+    answer->learner = learner_start(answer->cluster, KAFKA_ENDPOINT_BROKER, account,
+                                    names->timeout_ms, on_names_learned, answer);
+    login_account_release(account);
 }
 
 void names_keep(struct names *names, const uint8_t *payload, size_t size)
@@ -108,8 +119,7 @@ void names_keep(struct names *names, const uint8_t *payload, size_t size)
     answer->given = true;
     node_listeners_keep_names(names->listeners, (size_t)(answer - names->answers));
     if (tenant_may_dial(names->tenant, clock_now_us())) {
-        answer->learner = learner_start(answer->cluster, KAFKA_ENDPOINT_BROKER, names->timeout_ms,
-                                        on_names_learned, answer);
+        ask_for_names(answer);
         return;
     }
     tenant_limited(names->tenant->tenants, METRICS_LIMIT_DIALS);
@@ -119,19 +129,11 @@ void names_keep(struct names *names, const uint8_t *payload, size_t size)
 
 /* ---- life */
 
-void names_init(struct names *names, struct mux_session *mux, struct node_listeners *listeners,
-                struct cluster *clusters, size_t cluster_count, struct tenant *tenant,
-                unsigned timeout_ms)
+void names_init(struct names *names)
 {
-    *names = (struct names){.mux = mux,
-                            .listeners = listeners,
-                            .clusters = clusters,
-                            .cluster_count = cluster_count,
-                            .tenant = tenant,
-                            .timeout_ms = timeout_ms};
-    names->answers = memory_new_array(cluster_count + 1, sizeof *names->answers);
-    for (size_t i = 0; i < cluster_count; i++)
-        names->answers[i] = (struct names_answer){.names = names, .cluster = &clusters[i]};
+    names->answers = memory_new_array(names->cluster_count + 1, sizeof *names->answers);
+    for (size_t i = 0; i < names->cluster_count; i++)
+        names->answers[i] = (struct names_answer){.names = names, .cluster = &names->clusters[i]};
 }
 
 void names_clear(struct names *names)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cluster.h"
+#include "logins.h"
 #include "mux/session.h"
 #include "node_listeners.h"
 #include "tenant.h"
@@ -17,15 +18,15 @@ struct names {
     struct node_listeners *listeners;
     struct cluster *clusters;
     size_t cluster_count;
+    struct logins *logins;        /* by these the server logs in at brokers, for */
+    const char *identity;         /* this one */
     struct tenant *tenant;        /* asking is a dial of this one */
     unsigned timeout_ms;          /* of asking */
     struct names_answer *answers; /* one a cluster */
 };
 
-/* What is pointed at must live as long. */
-void names_init(struct names *names, struct mux_session *mux, struct node_listeners *listeners,
-                struct cluster *clusters, size_t cluster_count, struct tenant *tenant,
-                unsigned timeout_ms);
+/* All but the answers is filled in; what is pointed at must live as long. */
+void names_init(struct names *names);
 void names_clear(struct names *names);
 /* A KEEP message has come. */
 void names_keep(struct names *names, const uint8_t *payload, size_t size);

@@ -135,6 +135,14 @@ static const struct config_option table[] = {
      .group = "Connections to brokers",
      .help = "The name that every broker's certificate must be for, when it is not the host that "
              "the broker advertises."},
+    {.name = "kafka-login",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, kafka_login),
+     .group = "Connections to brokers",
+     .help = "Rules by which the server logs in at brokers for its clients, by cluster and "
+             "identity: mechanism, user and password file. Clients then need no Kafka login of "
+             "their own. The file and those that it names are read again when they have changed."},
     {.name = "token-file",
      .metavar = "FILE",
      .kind = CONFIG_STRING,

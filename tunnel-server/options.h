@@ -31,6 +31,7 @@ struct options {
     const char *kafka_key_passphrase_file;
     const char *kafka_key_passphrase;
     const char *kafka_server_name;
+    const char *kafka_login;
     const char *path;
     struct config_list allow_origin;
     const char *tls_cert;

@@ -37,7 +37,7 @@ static void on_probed(void *context, const struct broker_dial_result *result)
 static void start_probe(struct probe *probe)
 {
     if (!probe->dial && !probe->probes->stopped)
-        probe->dial = broker_dial_bootstrap(probe->cluster, probe->broker,
+        probe->dial = broker_dial_bootstrap(probe->cluster, probe->broker, NULL,
                                             probe->probes->timeout_ms, on_probed, probe);
 }
 

@@ -271,6 +271,29 @@ static bool start_broker_tls(struct server *server, char *error, size_t size)
     return server->broker_files != NULL;
 }
 
+static void use_logins(void *context, struct login_book *book)
+{
+    struct server *server = context;
+
+    for (size_t i = 0; i < crew_size(server->crew); i++)
+        shard_use_logins(&server->shards[i], book);
+}
+
+/* No worker runs yet. */
+static bool start_logins(struct server *server, char *error, size_t size)
+{
+    const struct options *options = server->options;
+    const struct login_clusters clusters = {options->clusters, options->cluster_count};
+
+    if (!options->kafka_login)
+        return true;
+    server->logins = login_file_new(server->worker, options->kafka_login, &clusters, use_logins,
+                                    server, error, size);
+    for (size_t i = 0; server->logins && i < crew_size(server->crew); i++)
+        logins_use(&server->shards[i].logins, login_file_book(server->logins));
+    return server->logins != NULL;
+}
+
 static bool choose_congestion_control(struct server *server, char *error, size_t size)
 {
     const char *name = server->options->shared.congestion_control;
@@ -474,7 +497,7 @@ enum program_start server_open(struct server *server, const struct program_conte
         return PROGRAM_FAILED;
     init_shards(server);
     server->access = access_new(worker, options, &access_owner, server, error, size);
-    if (!server->access || !start_http(server, error, size))
+    if (!server->access || !start_logins(server, error, size) || !start_http(server, error, size))
         return PROGRAM_USAGE;
     if (options->peer_count > 0) {
         server->peers = peers_new(worker, options, &peers_owner, server, error, size);
@@ -505,6 +528,7 @@ void server_reload(struct server *server, struct reload *reload)
     tls_keeper_reload(server->files, reload);
     tls_keeper_reload(server->broker_files, reload);
     access_reload(server->access, reload);
+    login_file_reload(server->logins, reload);
     peers_reload(server->peers, reload);
 }
 
@@ -588,6 +612,7 @@ void server_free(struct server *server)
     http_server_free(server->http);
     peers_free(server->peers);
     access_free(server->access);
+    login_file_free(server->logins);
     free_shards(server, count);
     crew_free(server->crew);
     for (size_t i = 0; i < server->broker_count; i++)

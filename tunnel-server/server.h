@@ -5,6 +5,7 @@
 #include "http/server.h"
 #include "io/listener.h"
 #include "io/tls_keeper.h"
+#include "login_file.h"
 #include "monitoring/telemetry.h"
 #include "options.h"
 #include "probes.h"
@@ -25,6 +26,7 @@ struct server {
     struct tls_keeper *files; /* of the door; NULL: it speaks plain HTTP */
     struct tls_keeper *broker_files;
     SSL_CTX *first_broker_tls; /* until shards have it */
+    struct login_file *logins; /* NULL: without --kafka-login */
     struct ledger ledger;
     struct session_table table;
     struct crew *crew;

@@ -216,12 +216,20 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
     session->mux = new_mux(session);
     node_listeners_init(&session->listeners, host->worker, session->mux, host->options->clusters,
                         host->options->cluster_count, session->id);
-    names_init(&session->names, session->mux, &session->listeners, host->clusters,
-               host->options->cluster_count, tenant, (unsigned)host->options->connect_timeout_ms);
+    session->names = (struct names){.mux = session->mux,
+                                    .listeners = &session->listeners,
+                                    .clusters = host->clusters,
+                                    .cluster_count = host->options->cluster_count,
+                                    .logins = host->logins,
+                                    .identity = session->identity,
+                                    .tenant = tenant,
+                                    .timeout_ms = (unsigned)host->options->connect_timeout_ms};
+    names_init(&session->names);
     session->streams = (struct broker_streams){
         .worker = host->worker,
         .options = host->options,
         .clusters = host->clusters,
+        .logins = host->logins,
         .listeners = &session->listeners,
         .tenant = tenant,
         .session = session->id,

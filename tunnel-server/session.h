@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/list.h"
 #include "cluster.h"
+#include "logins.h"
 #include "monitoring/telemetry.h"
 #include "options.h"
 #include "session_table.h"
@@ -28,6 +29,7 @@ struct session_host {
     struct worker *worker;
     const struct options *options;
     struct cluster *clusters; /* options->cluster_count */
+    struct logins *logins;
     struct tenants *tenants;
     struct mux_text offers; /* what WELCOME lists; it and offer_count stay the same */
     uint16_t offer_count;

@@ -472,6 +472,7 @@ struct order_mail {
     struct shard *all;
     void (*carry_out)(struct shard *shard, const struct order_mail *order);
     SSL_CTX *tls;
+    struct login_book *book;
     size_t cluster;
     size_t broker;
 };
@@ -524,6 +525,18 @@ static void dismiss_links(struct shard *shard, const struct order_mail *order)
 void shard_dismiss(struct shard *shard)
 {
     give_order(shard, &(struct order_mail){.carry_out = dismiss_links});
+}
+
+static void set_logins(struct shard *shard, const struct order_mail *order)
+{
+    logins_use(&shard->logins, order->book);
+    login_book_release(order->book);
+}
+
+void shard_use_logins(struct shard *shard, struct login_book *book)
+{
+    give_order(shard,
+               &(struct order_mail){.carry_out = set_logins, .book = login_book_reference(book)});
 }
 
 static void drain_shard(struct shard *shard, const struct order_mail *order)
@@ -626,9 +639,11 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
         shard->broker_tls = first->broker_tls;
     }
     init_clusters(shard, first);
+    logins_init(&shard->logins, options->cluster_count);
     shard->host = (struct session_host){.worker = shard->worker,
                                         .options = options,
                                         .clusters = shard->clusters,
+                                        .logins = &shard->logins,
                                         .place = shard->place,
                                         .table = table,
                                         .tenants = &shard->tenants};
@@ -651,6 +666,7 @@ void shard_clear_links(struct shard *shard)
 void shard_clear(struct shard *shard)
 {
     tenants_clear(&shard->tenants);
+    logins_clear(&shard->logins);
     for (size_t i = 0; shard->clusters && i < shard->options->cluster_count; i++)
         cluster_clear(&shard->clusters[i]);
     free(shard->clusters);

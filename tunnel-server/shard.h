@@ -33,6 +33,7 @@ struct shard {
     SSL_CTX *broker_tls;        /* NULL: brokers speak plaintext */
     struct cluster *clusters;   /* options->cluster_count */
     struct shard_doubt *doubts; /* the same */
+    struct logins logins;
     struct tenants tenants;
     struct session_host host;
     struct list links;       /* upgraded connections, with or without a session */
@@ -59,6 +60,8 @@ void shard_add_link(struct shard *shard, struct transport *transport, const char
 void shard_use_broker_tls(struct shard *shard, SSL_CTX *context);
 /* Closes the links whose grants are not good any more. */
 void shard_dismiss(struct shard *shard);
+/* Logins at brokers from now on; takes a reference of its own. */
+void shard_use_logins(struct shard *shard, struct login_book *book);
 /* As server_drain() and server_stop(). */
 void shard_drain(struct shard *shard);
 void shard_stop(struct shard *shard);

@@ -12,6 +12,7 @@
 struct upstream {
     struct worker *worker;
     struct cluster *cluster; /* NULL: a raw target */
+    struct login_account *account;
     upstream_callback callback;
     void *context;
     unsigned timeout_ms;
@@ -53,23 +54,25 @@ static void fail_upstream(struct upstream *upstream, enum mux_code code, const c
 
 /* Connected, to that address. */
 static void hand_out(struct upstream *upstream, struct transport *transport,
-                     const struct address *to)
+                     const struct address *to, uint64_t expires_us)
 {
     char address[ADDRESS_TEXT_MAX];
 
     address_format(to->host, to->port, address);
     answer_upstream(upstream, &(struct upstream_result){.transport = transport,
+                                                        .expires_us = expires_us,
                                                         .only_login = upstream->only_login,
                                                         .code = MUX_CODE_UNKNOWN_NODE,
                                                         .reason = upstream->why,
                                                         .address = address});
 }
 
-static enum mux_code code_of(enum broker_state state, bool timed_out)
+static enum mux_code code_of(enum broker_state state, bool timed_out, bool login)
 {
-    return state == BROKER_FOREIGN ? MUX_CODE_KAFKA_PROTOCOL
-           : timed_out             ? MUX_CODE_UPSTREAM_TIMEOUT
-                                   : MUX_CODE_UPSTREAM_UNREACHABLE;
+    return login                     ? MUX_CODE_LOGIN
+           : state == BROKER_FOREIGN ? MUX_CODE_KAFKA_PROTOCOL
+           : timed_out               ? MUX_CODE_UPSTREAM_TIMEOUT
+                                     : MUX_CODE_UPSTREAM_UNREACHABLE;
 }
 
 /* ---- any bootstrap broker */
@@ -80,15 +83,16 @@ static void on_bootstrap(void *context, const struct bootstrap_result *result)
 
     upstream->bootstrap = NULL;
     if (!result->transport)
-        fail_upstream(upstream, code_of(result->state, result->timed_out), result->reason);
+        fail_upstream(upstream, code_of(result->state, result->timed_out, result->login),
+                      result->reason);
     else
-        hand_out(upstream, result->transport,
-                 &upstream->cluster->settings->brokers[result->broker]);
+        hand_out(upstream, result->transport, &upstream->cluster->settings->brokers[result->broker],
+                 result->expires_us);
 }
 
 static void try_bootstrap(struct upstream *upstream)
 {
-    upstream->bootstrap = bootstrap_start(upstream->cluster, upstream->without,
+    upstream->bootstrap = bootstrap_start(upstream->cluster, upstream->account, upstream->without,
                                           upstream->timeout_ms, on_bootstrap, upstream);
 }
 
@@ -113,26 +117,28 @@ static void on_node(void *context, const struct broker_dial_result *result)
 
     upstream->broker = NULL;
     if (result->state == BROKER_UP) {
-        hand_out(upstream, result->transport, &upstream->address);
+        hand_out(upstream, result->transport, &upstream->address, result->expires_us);
         return;
     }
     address_format(upstream->address.host, upstream->address.port, address);
     if (result->forbidden)
         note_forbidden(upstream, address, result);
     snprintf(reason, sizeof reason, "%s: %s", address, result->why);
-    fail_upstream(upstream, code_of(result->state, result->timed_out), reason);
+    fail_upstream(upstream, code_of(result->state, result->timed_out, result->login), reason);
 }
 
 static void try_node(struct upstream *upstream, const struct address *address)
 {
     upstream->address = *address;
-    upstream->broker = broker_dial_announced(upstream->cluster, &upstream->address,
-                                             upstream->timeout_ms, on_node, upstream);
+    upstream->broker =
+        broker_dial_announced(upstream->cluster, &upstream->address, upstream->account,
+                              upstream->timeout_ms, on_node, upstream);
 }
 
-static void on_upstream_learned(void *context, const char *error, bool wants_login)
+static void on_upstream_learned(void *context, const struct learner_result *result)
 {
     struct upstream *upstream = context;
+    const char *error = result->error;
     struct address known;
 
     upstream->learner = NULL;
@@ -143,13 +149,13 @@ static void on_upstream_learned(void *context, const char *error, bool wants_log
     snprintf(upstream->why, sizeof upstream->why, "the cluster has not announced a %s %d%s%s",
              upstream->type == KAFKA_ENDPOINT_CONTROLLER ? "controller" : "broker",
              (int)upstream->node, error ? ", and asking it failed: " : "", error ? error : "");
-    if (wants_login) {
+    if (result->wants_login) {
         /* The client can tell the brokers who asks. */
         upstream->only_login = true;
         try_bootstrap(upstream);
         return;
     }
-    fail_upstream(upstream, MUX_CODE_UNKNOWN_NODE, upstream->why);
+    fail_upstream(upstream, result->login ? MUX_CODE_LOGIN : MUX_CODE_UNKNOWN_NODE, upstream->why);
 }
 
 /* ---- a raw target */
@@ -163,46 +169,48 @@ static void on_target(void *context, const struct dial_result *result)
 
     upstream->target = NULL;
     if (result->failure == DIAL_FAILURE_NONE) {
-        hand_out(upstream, result->transport, &upstream->address);
+        hand_out(upstream, result->transport, &upstream->address, 0);
         return;
     }
     cluster_describe_failure(result, why);
     address_format(upstream->address.host, upstream->address.port, address);
     snprintf(reason, sizeof reason, "%s: %s", address, why);
-    fail_upstream(upstream, code_of(BROKER_UNREACHABLE, result->timed_out), reason);
+    fail_upstream(upstream, code_of(BROKER_UNREACHABLE, result->timed_out, false), reason);
 }
 
 /* ---- which of them */
 
 static struct upstream *upstream_new(struct worker *worker, struct cluster *cluster,
-                                     unsigned timeout_ms, upstream_callback callback, void *context)
+                                     struct login_account *account, unsigned timeout_ms,
+                                     upstream_callback callback, void *context)
 {
     struct upstream *upstream = memory_new(sizeof *upstream);
 
     upstream->worker = worker;
     upstream->cluster = cluster;
+    upstream->account = account;
     upstream->timeout_ms = timeout_ms;
     upstream->callback = callback;
     upstream->context = context;
     return upstream;
 }
 
-struct upstream *upstream_bootstrap(struct cluster *cluster, unsigned timeout_ms,
-                                    upstream_callback callback, void *context)
+struct upstream *upstream_bootstrap(struct cluster *cluster, struct login_account *account,
+                                    unsigned timeout_ms, upstream_callback callback, void *context)
 {
     struct upstream *upstream =
-        upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
+        upstream_new(cluster->worker, cluster, account, timeout_ms, callback, context);
 
     try_bootstrap(upstream);
     return upstream;
 }
 
 struct upstream *upstream_bootstrap_broker(struct cluster *cluster, size_t broker,
-                                           unsigned timeout_ms, upstream_callback callback,
-                                           void *context)
+                                           struct login_account *account, unsigned timeout_ms,
+                                           upstream_callback callback, void *context)
 {
     struct upstream *upstream =
-        upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
+        upstream_new(cluster->worker, cluster, account, timeout_ms, callback, context);
 
     upstream->without = ~((uint64_t)1 << broker);
     try_bootstrap(upstream);
@@ -210,10 +218,11 @@ struct upstream *upstream_bootstrap_broker(struct cluster *cluster, size_t broke
 }
 
 struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type type, int32_t node,
-                               unsigned timeout_ms, upstream_callback callback, void *context)
+                               struct login_account *account, unsigned timeout_ms,
+                               upstream_callback callback, void *context)
 {
     struct upstream *upstream =
-        upstream_new(cluster->worker, cluster, timeout_ms, callback, context);
+        upstream_new(cluster->worker, cluster, account, timeout_ms, callback, context);
     struct address known;
 
     upstream->type = type;
@@ -221,14 +230,15 @@ struct upstream *upstream_node(struct cluster *cluster, enum kafka_endpoint_type
     if (cluster_node(cluster, type, node, &known))
         try_node(upstream, &known);
     else
-        upstream->learner = learner_start(cluster, type, timeout_ms, on_upstream_learned, upstream);
+        upstream->learner =
+            learner_start(cluster, type, account, timeout_ms, on_upstream_learned, upstream);
     return upstream;
 }
 
 struct upstream *upstream_target(struct worker *worker, const struct address *address,
                                  unsigned timeout_ms, upstream_callback callback, void *context)
 {
-    struct upstream *upstream = upstream_new(worker, NULL, timeout_ms, callback, context);
+    struct upstream *upstream = upstream_new(worker, NULL, NULL, timeout_ms, callback, context);
 
     upstream->address = *address;
     upstream->target = dial_start(worker, upstream->address.host, upstream->address.port, NULL,

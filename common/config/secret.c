@@ -144,8 +144,7 @@ const char *secret_check_token(const char *token, size_t size)
     return size > SECRET_TOKEN_MAX ? "is longer than 12 KiB" : NULL;
 }
 
-/* A secret that is a line, but no token. */
-static const char *check_line(const char *line, size_t size)
+const char *secret_check_line(const char *line, size_t size)
 {
     const char *why = secret_check_encoding(line, size);
 
@@ -202,13 +201,14 @@ void secret_bytes_free(struct secret_bytes *secret)
     *secret = (struct secret_bytes){0};
 }
 
-static char *read_secret_line(const char *path, const char *(*check)(const char *, size_t),
-                              char error[SECRET_ERROR_MAX])
+char *secret_read_looking(const char *path, const char *(*check)(const char *, size_t),
+                          bool *exposed, char error[SECRET_ERROR_MAX])
 {
     struct secret_bytes secret;
 
     if (!secret_read_bytes(path, &secret, error))
         return NULL;
+    *exposed = secret.exposed;
     size_t size = secret.size;
     const char *line = secret_trim(secret.bytes, &size);
     const char *wrong = check(line, size);
@@ -224,10 +224,14 @@ static char *read_secret_line(const char *path, const char *(*check)(const char 
 
 char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX])
 {
-    return read_secret_line(path, check_line, error);
+    bool exposed;
+
+    return secret_read_looking(path, secret_check_line, &exposed, error);
 }
 
 char *secret_read_token(const char *path, char error[SECRET_ERROR_MAX])
 {
-    return read_secret_line(path, secret_check_token, error);
+    bool exposed;
+
+    return secret_read_looking(path, secret_check_token, &exposed, error);
 }

@@ -27,6 +27,9 @@ const char *secret_trim(const char *text, size_t *size);
  */
 const char *secret_check_token(const char *token, size_t size);
 
+/* The same for a secret of one line of any words: "is empty", "contains ...". */
+const char *secret_check_line(const char *line, size_t size);
+
 /* The same for text of any kind: what says that it is not UTF-8, or UTF-8 with a byte order mark.
  */
 const char *secret_check_encoding(const char *text, size_t size);
@@ -38,6 +41,10 @@ const char *secret_check_encoding(const char *text, size_t size);
  * Returns it, to be given to secret_free; or NULL, with a sentence in error. */
 char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX]);
 char *secret_read_token(const char *path, char error[SECRET_ERROR_MAX]);
+/* As one of these two, which check says: secret_check_token, or secret_check_line. *exposed: every
+ * user of the machine may read the file. */
+char *secret_read_looking(const char *path, const char *(*check)(const char *, size_t),
+                          bool *exposed, char error[SECRET_ERROR_MAX]);
 
 /* A secret of several lines, a private key for example, as it stands in its file. */
 struct secret_bytes {

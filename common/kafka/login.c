@@ -60,40 +60,40 @@ size_t kafka_login_authenticate_request(uint8_t *buffer, int32_t correlation_id,
     return end_login_request(&w);
 }
 
-static enum kafka_bootstrap_result fail_login(char reason[KAFKA_LOGIN_REASON_MAX], const char *why)
+static enum kafka_login_result fail_login(char reason[KAFKA_LOGIN_REASON_MAX], const char *why)
 {
     snprintf(reason, KAFKA_LOGIN_REASON_MAX, "%s", why);
-    return KAFKA_BOOTSTRAP_EFRAME;
+    return KAFKA_LOGIN_EFRAME;
 }
 
 /* OK: the response is whole, one to this request, and the only one; *r is behind the correlation
  * id. */
-static enum kafka_bootstrap_result begin_login_response(struct byte_reader *r, const uint8_t *bytes,
-                                                        size_t size, int32_t correlation_id,
-                                                        char reason[KAFKA_LOGIN_REASON_MAX])
+static enum kafka_login_result begin_login_response(struct byte_reader *r, const uint8_t *bytes,
+                                                    size_t size, int32_t correlation_id,
+                                                    char reason[KAFKA_LOGIN_REASON_MAX])
 {
     enum kafka_sniff sniffed = kafka_sniff(bytes, size);
 
     if (sniffed != KAFKA_SNIFF_KAFKA && sniffed != KAFKA_SNIFF_MORE)
         return fail_login(reason, kafka_sniff_broker_advice(sniffed));
     if (size < 4)
-        return KAFKA_BOOTSTRAP_MORE;
+        return KAFKA_LOGIN_MORE;
     uint32_t length = byte_load_u32(bytes);
     if (length < 4 || length > KAFKA_LOGIN_RESPONSE_MAX - 4)
         return fail_login(reason, "its answer to the login has an invalid length");
     if (size - 4 < length)
-        return KAFKA_BOOTSTRAP_MORE;
+        return KAFKA_LOGIN_MORE;
     if (size - 4 > length)
         return fail_login(reason, "it sent more than it was asked for");
     byte_reader_init(r, bytes + 4, length);
     if ((int32_t)byte_reader_u32(r) != correlation_id)
         return fail_login(reason, "its answer to the login does not match the request");
-    return KAFKA_BOOTSTRAP_OK;
+    return KAFKA_LOGIN_OK;
 }
 
 /* "it does not enable SCRAM-SHA-512; it enables PLAIN, GSSAPI". */
-static enum kafka_bootstrap_result fail_mechanism(struct byte_reader *r, const char *mechanism,
-                                                  char reason[KAFKA_LOGIN_REASON_MAX])
+static enum kafka_login_result fail_mechanism(struct byte_reader *r, const char *mechanism,
+                                              char reason[KAFKA_LOGIN_REASON_MAX])
 {
     int written = snprintf(reason, KAFKA_LOGIN_REASON_MAX, "it does not enable %s", mechanism);
     const char *before = "; it enables ";
@@ -109,37 +109,36 @@ static enum kafka_bootstrap_result fail_mechanism(struct byte_reader *r, const c
                             before, name);
         before = ", ";
     }
-    return KAFKA_BOOTSTRAP_EFRAME;
+    return KAFKA_LOGIN_EREFUSED;
 }
 
-enum kafka_bootstrap_result kafka_login_handshake_response(const uint8_t *bytes, size_t size,
-                                                           int32_t correlation_id,
-                                                           const char *mechanism,
-                                                           char reason[KAFKA_LOGIN_REASON_MAX])
+enum kafka_login_result kafka_login_handshake_response(const uint8_t *bytes, size_t size,
+                                                       int32_t correlation_id,
+                                                       const char *mechanism,
+                                                       char reason[KAFKA_LOGIN_REASON_MAX])
 {
     struct byte_reader r;
-    enum kafka_bootstrap_result result =
-        begin_login_response(&r, bytes, size, correlation_id, reason);
+    enum kafka_login_result result = begin_login_response(&r, bytes, size, correlation_id, reason);
 
-    if (result != KAFKA_BOOTSTRAP_OK)
+    if (result != KAFKA_LOGIN_OK)
         return result;
     uint16_t error = byte_reader_u16(&r);
     if (r.failed)
         return fail_login(reason, "its SaslHandshake response is malformed");
     if (error == 0)
-        return KAFKA_BOOTSTRAP_OK;
+        return KAFKA_LOGIN_OK;
     if (error == UNSUPPORTED_SASL_MECHANISM)
         return fail_mechanism(&r, mechanism, reason);
     if (error == ILLEGAL_SASL_STATE)
-        return fail_login(reason, "its listener has no SASL (ILLEGAL_SASL_STATE)");
-    snprintf(reason, KAFKA_LOGIN_REASON_MAX, "it answered a SaslHandshake request with error %d",
-             (int16_t)error);
-    return KAFKA_BOOTSTRAP_EFRAME;
+        snprintf(reason, KAFKA_LOGIN_REASON_MAX, "its listener has no SASL (ILLEGAL_SASL_STATE)");
+    else
+        snprintf(reason, KAFKA_LOGIN_REASON_MAX,
+                 "it answered a SaslHandshake request with error %d", (int16_t)error);
+    return KAFKA_LOGIN_EREFUSED;
 }
 
-static enum kafka_bootstrap_result fail_authenticate(int16_t error, const uint8_t *words,
-                                                     size_t size,
-                                                     char reason[KAFKA_LOGIN_REASON_MAX])
+static enum kafka_login_result fail_authenticate(int16_t error, const uint8_t *words, size_t size,
+                                                 char reason[KAFKA_LOGIN_REASON_MAX])
 {
     char said[160] = "";
 
@@ -154,20 +153,19 @@ static enum kafka_bootstrap_result fail_authenticate(int16_t error, const uint8_
     else
         snprintf(reason, KAFKA_LOGIN_REASON_MAX, "it refused: error %d%s%s", error,
                  *said ? ": " : "", said);
-    return KAFKA_BOOTSTRAP_EFRAME;
+    return KAFKA_LOGIN_EREFUSED;
 }
 
-enum kafka_bootstrap_result kafka_login_authenticate_response(const uint8_t *bytes, size_t size,
-                                                              int32_t correlation_id,
-                                                              struct kafka_login_answer *answer,
-                                                              char reason[KAFKA_LOGIN_REASON_MAX])
+enum kafka_login_result kafka_login_authenticate_response(const uint8_t *bytes, size_t size,
+                                                          int32_t correlation_id,
+                                                          struct kafka_login_answer *answer,
+                                                          char reason[KAFKA_LOGIN_REASON_MAX])
 {
     struct byte_reader r;
     size_t words_size;
-    enum kafka_bootstrap_result result =
-        begin_login_response(&r, bytes, size, correlation_id, reason);
+    enum kafka_login_result result = begin_login_response(&r, bytes, size, correlation_id, reason);
 
-    if (result != KAFKA_BOOTSTRAP_OK)
+    if (result != KAFKA_LOGIN_OK)
         return result;
     int16_t error = (int16_t)byte_reader_u16(&r);
     const uint8_t *words = kafka_wire_string(&r, false, &words_size);
@@ -181,5 +179,5 @@ enum kafka_bootstrap_result kafka_login_authenticate_response(const uint8_t *byt
     };
     if (r.failed || byte_reader_left(&r) > 0 || answer->lifetime_ms < 0)
         return fail_login(reason, "its SaslAuthenticate response is malformed");
-    return KAFKA_BOOTSTRAP_OK;
+    return KAFKA_LOGIN_OK;
 }

@@ -7,7 +7,8 @@
  */
 #pragma once
 
-#include "kafka/bootstrap.h"
+#include <stddef.h>
+#include <stdint.h>
 
 enum {
     KAFKA_LOGIN_HEAD_MAX = 64,           /* bytes of a request, the message aside */
@@ -27,15 +28,22 @@ struct kafka_login_answer {
     int64_t lifetime_ms; /* until the broker wants another login; 0: never */
 };
 
-/* bytes: all that has come since the request was sent, and size of them. KAFKA_BOOTSTRAP_EFRAME:
- * the broker refused, or it is no answer; reason, of KAFKA_LOGIN_REASON_MAX bytes, is a part of a
- * sentence about the broker. It may have the broker's words in it, made printable. */
+enum kafka_login_result {
+    KAFKA_LOGIN_EREFUSED = -2, /* the broker says no */
+    KAFKA_LOGIN_EFRAME = -1,   /* it is no answer to this request, or malformed */
+    KAFKA_LOGIN_OK = 0,
+    KAFKA_LOGIN_MORE = 1, /* call again with all bytes so far and more */
+};
+
+/* bytes: all that has come since the request was sent, and size of them. On failure, reason, of
+ * KAFKA_LOGIN_REASON_MAX bytes, is a part of a sentence about the broker. It may have the broker's
+ * words in it, made printable. */
 #define KAFKA_LOGIN_REASON_MAX 240
-enum kafka_bootstrap_result kafka_login_handshake_response(const uint8_t *bytes, size_t size,
-                                                           int32_t correlation_id,
-                                                           const char *mechanism,
-                                                           char reason[KAFKA_LOGIN_REASON_MAX]);
-enum kafka_bootstrap_result kafka_login_authenticate_response(const uint8_t *bytes, size_t size,
-                                                              int32_t correlation_id,
-                                                              struct kafka_login_answer *answer,
-                                                              char reason[KAFKA_LOGIN_REASON_MAX]);
+enum kafka_login_result kafka_login_handshake_response(const uint8_t *bytes, size_t size,
+                                                       int32_t correlation_id,
+                                                       const char *mechanism,
+                                                       char reason[KAFKA_LOGIN_REASON_MAX]);
+enum kafka_login_result kafka_login_authenticate_response(const uint8_t *bytes, size_t size,
+                                                          int32_t correlation_id,
+                                                          struct kafka_login_answer *answer,
+                                                          char reason[KAFKA_LOGIN_REASON_MAX]);

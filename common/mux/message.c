@@ -21,6 +21,7 @@ const char *mux_code_name(unsigned code)
         [MUX_CODE_UNKNOWN_SESSION] = "unknown_session",
         [MUX_CODE_INTERNAL] = "internal",
         [MUX_CODE_REVOKED] = "revoked",
+        [MUX_CODE_LOGIN] = "login",
     };
 
     return code < MUX_CODES ? names[code] : "other";

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char reason[KAFKA_LOGIN_REASON_MAX] = "";
     struct kafka_login_answer answer = {0};
-    enum kafka_bootstrap_result result;
+    enum kafka_login_result result;
 
     if (size < 1)
         return 0;
@@ -32,9 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         result = kafka_login_handshake_response(response, response_size, 7, "PLAIN", reason);
     else
         result = kafka_login_authenticate_response(response, response_size, 7, &answer, reason);
-    if (result == KAFKA_BOOTSTRAP_EFRAME)
+    if (result < 0)
         check_reason(reason);
-    if (result == KAFKA_BOOTSTRAP_OK && data[0] >= 128)
+    if (result == KAFKA_LOGIN_OK && data[0] >= 128)
         CHECK(answer.lifetime_ms >= 0 && answer.message >= response &&
               answer.message + answer.message_size <= response + response_size);
     free(response);

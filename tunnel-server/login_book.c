@@ -1,0 +1,178 @@
+#include "login_book.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "config/file_stamp.h"
+#include "config/secret.h"
+
+/* 1000 rules of 1 KB. */
+enum { FILE_MAX_KIB = 1024 };
+
+/* What a rule needs beside itself. */
+struct login_secret {
+    const char *path; /* of the rule; NULL: it needs none */
+    struct file_stamp stamp;
+    char *text;
+};
+
+struct login_book {
+    atomic_size_t references;
+    const char *path;
+    struct file_stamp stamp;
+    struct rule_list rules;
+    struct login_secret *secrets; /* one a rule */
+    const char *exposed;
+};
+
+static void free_book(struct login_book *book)
+{
+    for (size_t i = 0; book->secrets && i < book->rules.count; i++)
+        secret_free(book->secrets[i].text);
+    free(book->secrets);
+    login_rules_free(&book->rules);
+    free(book);
+}
+
+struct login_book *login_book_reference(struct login_book *book)
+{
+    atomic_fetch_add(&book->references, 1);
+    return book;
+}
+
+void login_book_release(struct login_book *book)
+{
+    if (book && atomic_fetch_sub(&book->references, 1) == 1)
+        free_book(book);
+}
+
+/* ---- reading */
+
+static bool read_rules(struct login_book *book, char *error, size_t size)
+{
+    struct secret_bytes content;
+    char why[SECRET_ERROR_MAX];
+
+    /* Before it is read: a change in between is then noticed at the next look. */
+    file_stamp_take(book->path, &book->stamp);
+    if (!secret_read_large(book->path, FILE_MAX_KIB, &content, why)) {
+        snprintf(error, size, "%s", why);
+        return false;
+    }
+    int result = login_rules_parse(content.bytes, content.size, &book->rules, why, sizeof why);
+    secret_bytes_free(&content);
+    if (result != 0)
+        snprintf(error, size, "%s %s", book->path, why);
+    return result == 0;
+}
+
+static bool check_clusters(const struct login_book *book, const struct login_clusters *clusters,
+                           char *error, size_t size)
+{
+    char why[200];
+
+    for (size_t i = 0; i < book->rules.count; i++) {
+        const struct login_rule *rule = login_book_rule(book, i);
+        size_t at = 0;
+        while (at < clusters->count && !login_rule_is_for(rule, clusters->all[at].name))
+            at++;
+        if (at < clusters->count)
+            continue;
+        rule_file_say(&rule->head, "is for none of the clusters in --kafka", why, sizeof why);
+        snprintf(error, size, "%s %s", book->path, why);
+        return false;
+    }
+    return true;
+}
+
+static bool read_login_secret(struct login_book *book, size_t place, char *error, size_t size)
+{
+    const struct login_rule *rule = login_book_rule(book, place);
+    struct login_secret *secret = &book->secrets[place];
+    char why[SECRET_ERROR_MAX];
+    char rule_says[SECRET_ERROR_MAX + 100];
+    bool exposed;
+
+    secret->path = rule->password_file ? rule->password_file : rule->token_file;
+    if (!secret->path)
+        return true;
+    file_stamp_take(secret->path, &secret->stamp);
+    secret->text = secret_read_looking(
+        secret->path, rule->token_file ? secret_check_token : secret_check_line, &exposed, why);
+    if (!secret->text) {
+        snprintf(rule_says, sizeof rule_says, "names a file of no use: %s", why);
+        rule_file_say(&rule->head, rule_says, why, sizeof why);
+        snprintf(error, size, "%s %s", book->path, why);
+        return false;
+    }
+    if (exposed && !book->exposed)
+        book->exposed = secret->path;
+    return true;
+}
+
+struct login_book *login_book_read(const char *path, const struct login_clusters *clusters,
+                                   char *error, size_t size)
+{
+    struct login_book *book = memory_new(sizeof *book);
+
+    atomic_init(&book->references, 1);
+    book->path = path;
+    bool good = read_rules(book, error, size) && check_clusters(book, clusters, error, size);
+    if (good)
+        book->secrets = memory_new_array(book->rules.count, sizeof *book->secrets);
+    for (size_t i = 0; good && i < book->rules.count; i++)
+        good = read_login_secret(book, i, error, size);
+    if (good)
+        return book;
+    free_book(book);
+    return NULL;
+}
+
+static bool is_another(const char *path, const struct file_stamp *before)
+{
+    struct file_stamp now;
+
+    file_stamp_take(path, &now);
+    return !file_stamp_equal(&now, before);
+}
+
+bool login_book_has_changed(const struct login_book *book)
+{
+    if (is_another(book->path, &book->stamp))
+        return true;
+    for (size_t i = 0; i < book->rules.count; i++)
+        if (book->secrets[i].path && is_another(book->secrets[i].path, &book->secrets[i].stamp))
+            return true;
+    return false;
+}
+
+/* ---- what it says */
+
+size_t login_book_count(const struct login_book *book)
+{
+    return book->rules.count;
+}
+
+const struct login_rule *login_book_rule(const struct login_book *book, size_t place)
+{
+    return (const struct login_rule *)book->rules.rules + place;
+}
+
+size_t login_book_find(const struct login_book *book, const char *identity, const char *cluster)
+{
+    const struct login_rule *found = login_rules_find(&book->rules, identity, cluster);
+
+    return found ? (size_t)(found - login_book_rule(book, 0)) : book->rules.count;
+}
+
+const char *login_book_secret(const struct login_book *book, size_t place)
+{
+    return book->secrets[place].text;
+}
+
+const char *login_book_exposed(const struct login_book *book)
+{
+    return book->exposed;
+}
