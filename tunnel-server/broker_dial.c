@@ -109,8 +109,8 @@ static void end_attempt(struct broker_dial *dial, bool next)
 
 /* ---- the login */
 
-static void describe_login(const struct broker_dial *dial, const char *why,
-                           char text[CLUSTER_FAILURE_MAX])
+static void describe_login_failure(const struct broker_dial *dial, const char *why,
+                                   char text[CLUSTER_FAILURE_MAX])
 {
     const char *user = login_account_user(dial->account);
 
@@ -155,7 +155,7 @@ static void on_attempt_logged_in(void *context, enum broker_login_result result,
         return;
     }
     note_login_failure(dial, why);
-    describe_login(dial, why, text);
+    describe_login_failure(dial, why, text);
     if (result == BROKER_LOGIN_REFUSED) {
         give_up_login(dial, text);
         return;
@@ -193,7 +193,7 @@ static void refuse_held(struct broker_dial *dial)
 
     snprintf(why, sizeof why, "%.140s; it is not tried again for %u s", dial->account->refusal,
              until_us > now_us ? (unsigned)((until_us - now_us) / 1000000) + 1 : 0);
-    describe_login(dial, why, text);
+    describe_login_failure(dial, why, text);
     give_up_login(dial, text);
 }
 

@@ -305,6 +305,23 @@ static void relay_logged_in(void *context)
         (unsigned)stream->streams->options->connect_timeout_ms, on_broker_stream_learned, stream);
 }
 
+/* The words go into the Kafka client's own message. */
+static const char *relay_refused_login(void *context)
+{
+    const struct broker_stream *stream = context;
+
+    log_warning(
+        log_of_stream(stream->streams), "client_login_refused",
+        "A client logs in itself, but the server has done that for it; the connection ends. "
+        "Set the client to security.protocol=PLAINTEXT (or SSL), or its rule to "
+        "client-sasl=pass",
+        log_str("session", stream->streams->session),
+        log_str("identity", stream->streams->identity), log_str("target", stream->target),
+        log_u64("stream", stream->id), log_str("rule", stream->account->rule->head.name),
+        log_str("client_id", kafka_filter_client_id(stream->filter)));
+    return "none: the tunnel logs in for this client; set security.protocol=PLAINTEXT or SSL";
+}
+
 static void relay_half_closed(void *context, struct relay *relay, enum relay_side ended,
                               unsigned seconds)
 {
@@ -382,6 +399,7 @@ static const struct relay_owner relay_owner = {.half_closed = relay_half_closed,
 static const struct relay_kafka_owner kafka_owner = {.wanted = relay_wants,
                                                      .unanswered = relay_unanswered,
                                                      .noticed = relay_noticed,
+                                                     .refused_login = relay_refused_login,
                                                      .logged_in = relay_logged_in};
 
 /* ---- opening */
@@ -522,6 +540,8 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
     stream->filter = kafka_filter_new(&filter_callbacks, stream, &limits);
     if (!stream->filter)
         abort();
+    if (stream->account)
+        kafka_filter_refuse_login(stream->filter);
     stream->relay =
         relay_kafka_new(streams->worker, &relay_owner, &kafka_owner, stream, stream->filter);
     relay_set_stream(stream->relay, mux);

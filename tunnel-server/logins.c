@@ -36,7 +36,7 @@ void logins_use(struct logins *logins, struct login_book *book)
 
 /* ---- accounts */
 
-static struct login_account *account_new(struct login_book *book, size_t place)
+static struct login_account *login_account_new(struct login_book *book, size_t place)
 {
     struct login_account *account = memory_new(sizeof *account);
 
@@ -74,7 +74,7 @@ struct login_account *logins_find(struct logins *logins, const char *identity, c
     struct login_account **account =
         &logins->accounts[place * logins->cluster_count + cluster_index];
     if (!*account)
-        *account = account_new(logins->book, place);
+        *account = login_account_new(logins->book, place);
     return login_account_reference(*account);
 }
 

@@ -1,6 +1,7 @@
 #include "kafka/filter.h"
 
 #include "kafka/api.h"
+#include "kafka/login.h"
 #include "kafka/request_reader.h"
 #include "kafka/requests.h"
 #include "kafka/rewrite.h"
@@ -57,6 +58,10 @@ struct kafka_filter {
     bool any; /* a response has begun before */
     bool only_login;
     bool beyond_login; /* a request that is no part of one has come */
+    bool refuses_login;
+    bool refused; /* one has come all the same: */
+    struct kafka_request refusal;
+    size_t passed; /* bytes of that call */
 
     /* Output in the filter's memory that the caller has not been given yet. */
     struct kafka_span owed;
@@ -228,6 +233,11 @@ static int enter_request(struct kafka_filter *f)
 {
     struct kafka_request *request = &f->reader.request;
 
+    if (f->refuses_login && is_login(request) && request->api_key != KAFKA_KEY_API_VERSIONS) {
+        f->refused = true;
+        f->refusal = *request;
+        return KAFKA_FILTER_REFUSED;
+    }
     f->beyond_login |= !is_login(request);
     if (f->only_login && f->beyond_login)
         return fail_filter(f, KAFKA_FILTER_ELOGIN, request, "request",
@@ -268,13 +278,24 @@ static int read_requests(struct kafka_filter *f, const uint8_t *bytes, size_t si
     return result == KAFKA_REQUEST_READY ? enter_request(f) : 0;
 }
 
+static int after_requests(const struct kafka_filter *f)
+{
+    if (f->failure != 0)
+        return f->failure;
+    return f->refused ? KAFKA_FILTER_REFUSED : 0;
+}
+
 int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size)
 {
     size_t used;
 
-    for (size_t at = 0; at < size && f->failure == 0; at += used)
-        read_requests(f, bytes + at, size - at, &used);
-    return f->failure;
+    f->passed = 0;
+    while (f->passed < size && f->failure == 0 && !f->refused) {
+        read_requests(f, bytes + f->passed, size - f->passed, &used);
+        /* A step begins with a request, or with this call. */
+        f->passed += f->refused ? 0 : used;
+    }
+    return after_requests(f);
 }
 
 int kafka_filter_last_request(struct kafka_filter *f, const uint8_t *bytes, size_t size,
@@ -283,11 +304,29 @@ int kafka_filter_last_request(struct kafka_filter *f, const uint8_t *bytes, size
     size_t used;
 
     *taken = 0;
-    while (*taken < size && f->failure == 0 && !kafka_filter_between_requests(f)) {
+    while (*taken < size && f->failure == 0 && !f->refused && !kafka_filter_between_requests(f)) {
         read_requests(f, bytes + *taken, size - *taken, &used);
-        *taken += used;
+        *taken += f->refused ? 0 : used;
     }
-    return f->failure;
+    return after_requests(f);
+}
+
+void kafka_filter_refuse_login(struct kafka_filter *f)
+{
+    f->refuses_login = true;
+}
+
+size_t kafka_filter_passed(const struct kafka_filter *f)
+{
+    return f->passed;
+}
+
+size_t kafka_filter_refusal(const struct kafka_filter *f, const char *words, uint8_t *buffer)
+{
+    if (f->refusal.type == KAFKA_REQUEST_TOKEN)
+        return 0;
+    return kafka_login_refusal(buffer, f->refusal.api_key == KAFKA_KEY_SASL_HANDSHAKE,
+                               f->refusal.version, f->refusal.correlation_id, words);
 }
 
 bool kafka_filter_only_login(struct kafka_filter *f)

@@ -53,14 +53,26 @@ struct kafka_filter *kafka_filter_new(const struct kafka_filter_callbacks *callb
 void kafka_filter_free(struct kafka_filter *f);
 
 /* The next bytes from the client, in any split. They are to be sent to the broker as they are. Call
- * this before they are sent, so that no response can come before its request. 0, or negative: close
- * both sides without sending them. Never blocks; also works while responses are blocked. */
+ * this before they are sent, so that no response can come before its request. 0,
+ * KAFKA_FILTER_REFUSED, or negative: close both sides without sending them. Never blocks; also
+ * works while responses are blocked. */
 int kafka_filter_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size);
 
 /* The same, for a connection that is to end between two requests: takes only what belongs to the
  * request that has begun already. What comes after it must be kept from the broker. */
 int kafka_filter_last_request(struct kafka_filter *f, const uint8_t *bytes, size_t size,
                               size_t *taken);
+
+/* From now on a client's own login is not let through, for somebody else has logged in already. At
+ * the first request or token of one, the functions above return KAFKA_FILTER_REFUSED: what comes
+ * behind the bytes that they have taken must be kept from the broker, and responses go on. */
+void kafka_filter_refuse_login(struct kafka_filter *f);
+/* After KAFKA_FILTER_REFUSED: how many of kafka_filter_requests()' bytes are still to be sent. */
+size_t kafka_filter_passed(const struct kafka_filter *f);
+/* The answer to it, with words for the client's people (kafka/login.h), for buffer of
+ * KAFKA_LOGIN_REFUSAL_MAX bytes: to be given to the client when all else has been answered. 0: a
+ * raw token has none. */
+size_t kafka_filter_refusal(const struct kafka_filter *f, const char *words, uint8_t *buffer);
 
 /* From now on only a login may pass: ApiVersions, SaslHandshake, SaslAuthenticate, and raw tokens.
  * Any other request fails with KAFKA_FILTER_ELOGIN; the client sends it when the login is over.

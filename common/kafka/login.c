@@ -31,7 +31,7 @@ static void begin_login_request(struct byte_writer *w, uint8_t *buffer, size_t r
     byte_writer_bytes(w, client_id, sizeof client_id - 1);
 }
 
-static size_t end_login_request(struct byte_writer *w)
+static size_t end_login_frame(struct byte_writer *w)
 {
     byte_store_u32(w->start, (uint32_t)(byte_writer_size(w) - 4));
     return byte_writer_size(w);
@@ -45,7 +45,7 @@ size_t kafka_login_handshake_request(uint8_t *buffer, int32_t correlation_id, co
                         HANDSHAKE_VERSION, correlation_id);
     byte_writer_u16(&w, (uint16_t)strlen(mechanism));
     byte_writer_bytes(&w, mechanism, strlen(mechanism));
-    return end_login_request(&w);
+    return end_login_frame(&w);
 }
 
 size_t kafka_login_authenticate_request(uint8_t *buffer, int32_t correlation_id,
@@ -57,7 +57,7 @@ size_t kafka_login_authenticate_request(uint8_t *buffer, int32_t correlation_id,
                         KAFKA_KEY_SASL_AUTHENTICATE, AUTHENTICATE_VERSION, correlation_id);
     byte_writer_u32(&w, (uint32_t)message_size);
     byte_writer_bytes(&w, message, message_size);
-    return end_login_request(&w);
+    return end_login_frame(&w);
 }
 
 static enum kafka_login_result fail_login(char reason[KAFKA_LOGIN_REASON_MAX], const char *why)
@@ -180,4 +180,35 @@ enum kafka_login_result kafka_login_authenticate_response(const uint8_t *bytes, 
     if (r.failed || byte_reader_left(&r) > 0 || answer->lifetime_ms < 0)
         return fail_login(reason, "its SaslAuthenticate response is malformed");
     return KAFKA_LOGIN_OK;
+}
+
+size_t kafka_login_refusal(uint8_t *buffer, bool handshake, int16_t version, int32_t correlation_id,
+                           const char *words)
+{
+    struct byte_writer w;
+    const size_t size = strlen(words);
+    const bool flexible = !handshake && version >= 2;
+
+    byte_writer_init(&w, buffer, KAFKA_LOGIN_REFUSAL_MAX);
+    byte_writer_u32(&w, 0);
+    byte_writer_u32(&w, (uint32_t)correlation_id);
+    if (flexible)
+        byte_writer_u8(&w, 0); /* the header's tags */
+    byte_writer_u16(&w, handshake ? UNSUPPORTED_SASL_MECHANISM : ILLEGAL_SASL_STATE);
+    if (handshake)
+        byte_writer_u32(&w, 1); /* mechanisms */
+    if (flexible)
+        byte_writer_u8(&w, (uint8_t)(size + 1)); /* below 128: one byte of a varint */
+    else
+        byte_writer_u16(&w, (uint16_t)size);
+    byte_writer_bytes(&w, words, size);
+    if (flexible)
+        byte_writer_u8(&w, 1); /* an empty message */
+    else if (!handshake)
+        byte_writer_u32(&w, 0);
+    if (!handshake && version >= 1)
+        byte_writer_u64(&w, 0); /* lifetime */
+    if (flexible)
+        byte_writer_u8(&w, 0); /* tags */
+    return end_login_frame(&w);
 }

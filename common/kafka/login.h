@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,3 +48,11 @@ enum kafka_login_result kafka_login_authenticate_response(const uint8_t *bytes, 
                                                           int32_t correlation_id,
                                                           struct kafka_login_answer *answer,
                                                           char reason[KAFKA_LOGIN_REASON_MAX]);
+
+/* A broker's answer to a client's SaslHandshake or SaslAuthenticate: no. words: what the client's
+ * people should know; at most KAFKA_LOGIN_WORDS_MAX bytes. SaslHandshake has no place for a
+ * message: they are the only mechanism that is enabled, which clients print. Encodes it with its
+ * length into buffer, of KAFKA_LOGIN_REFUSAL_MAX bytes; its size. */
+enum { KAFKA_LOGIN_WORDS_MAX = 120, KAFKA_LOGIN_REFUSAL_MAX = KAFKA_LOGIN_WORDS_MAX + 40 };
+size_t kafka_login_refusal(uint8_t *buffer, bool handshake, int16_t version, int32_t correlation_id,
+                           const char *words);

@@ -106,6 +106,6 @@ enum mux_code {
     MUX_CODE_UNKNOWN_SESSION = 12, /* nothing to resume: start a new session */
     MUX_CODE_INTERNAL = 13,
     MUX_CODE_REVOKED = 14, /* what let the client in is not valid any more */
-    MUX_CODE_LOGIN = 15, /* the server could not log in at the broker for the client */
+    MUX_CODE_LOGIN = 15,   /* the server could not log in at the broker for the client */
 };
 #define MUX_CODES 16

@@ -4,6 +4,7 @@
 
 #include "base/chunk.h"
 #include "base/memory.h"
+#include "kafka/login.h"
 #include "tunnel/relay_filter.h"
 
 enum {
@@ -20,10 +21,12 @@ struct relay_kafka {
     struct kafka_filter *filter;
     struct byte_queue unfiltered; /* from the socket, while the filter is blocked or tired */
     struct byte_queue filtered;   /* from the filter, more than the stream has credit for */
-    size_t accounted; /* bytes of these two and of the filter that the stream answers for */
-    bool blocked;     /* the filter waits for listeners */
-    bool tired;       /* the filter has done enough for this turn of the loop */
-    bool draining;    /* asks nothing more */
+    size_t accounted;    /* bytes of these two and of the filter that the stream answers for */
+    bool blocked;        /* the filter waits for listeners */
+    bool tired;          /* the filter has done enough for this turn of the loop */
+    bool draining;       /* asks nothing more */
+    const char *refusal; /* the client has tried to log in, and is told so in the end; NULL: not */
+    bool refused;        /* it has been told */
 };
 
 static struct relay_kafka *kafka_of(struct relay_filter *base)
@@ -71,10 +74,20 @@ static void look_for_events(struct relay_kafka *kafka)
 
 /* ---- requests */
 
+/* Nothing of it reaches the broker but, perhaps, the beginning of its first request. */
+static void begin_refusal(struct relay_kafka *kafka)
+{
+    kafka->refusal = kafka->owner->refused_login(kafka->context);
+    relay_drain(kafka->base.relay);
+}
+
 static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size_t size)
 {
     struct relay_kafka *kafka = kafka_of(base);
     size_t taken = size;
+
+    if (kafka->refusal)
+        return 0;
     int error = kafka->draining ? kafka_filter_last_request(kafka->filter, bytes, size, &taken)
                                 : kafka_filter_requests(kafka->filter, bytes, size);
 
@@ -82,6 +95,10 @@ static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size
     if (error < 0) {
         kafka_failed(kafka, error);
         return -1;
+    }
+    if (error == KAFKA_FILTER_REFUSED) {
+        taken = kafka->draining ? taken : kafka_filter_passed(kafka->filter);
+        begin_refusal(kafka);
     }
     return account_kafka(kafka) ? (long)taken : -1;
 }
@@ -244,11 +261,28 @@ static void drain_requests(struct relay_filter *base)
     kafka_of(base)->draining = true;
 }
 
+/* Brokers answer in order, and so does who speaks for one: last. */
+static bool tell_refusal(struct relay_kafka *kafka)
+{
+    uint8_t answer[KAFKA_LOGIN_REFUSAL_MAX];
+
+    if (kafka->refused)
+        return !holds_responses(&kafka->base);
+    kafka->refused = true;
+    const struct kafka_span span = {answer,
+                                    kafka_filter_refusal(kafka->filter, kafka->refusal, answer)};
+    put_filtered(kafka, &span);
+    return !holds_responses(&kafka->base);
+}
+
 /* All that was asked has been answered. */
 static bool all_is_answered(struct relay_filter *base)
 {
     const struct kafka_filter *filter = kafka_of(base)->filter;
 
+    if (kafka_of(base)->refusal)
+        return !holds_responses(base) && kafka_filter_in_flight(filter) == 0 &&
+               kafka_filter_between_responses(filter) && tell_refusal(kafka_of(base));
     return !holds_responses(base) && kafka_filter_between_requests(filter) &&
            kafka_filter_in_flight(filter) == 0 && kafka_filter_between_responses(filter);
 }

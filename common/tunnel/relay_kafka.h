@@ -16,6 +16,10 @@ struct relay_kafka_owner {
     void (*unanswered)(void *context);
     /* The filter has events (kafka_filter_event()). */
     void (*noticed)(void *context);
+    /* The client has begun to log in itself, which kafka_filter_refuse_login() forbids: it gets
+     * words, and the connection ends when all before has been answered. NULL where it is not
+     * forbidden. At most KAFKA_LOGIN_WORDS_MAX bytes, which must live as long as the owner. */
+    const char *(*refused_login)(void *context);
     /* A client that was only let log in (kafka_filter_only_login()) wants more: the owner may take
      * the connection with relay_take_transport(), and must, now or later, cut the relay. */
     void (*logged_in)(void *context);

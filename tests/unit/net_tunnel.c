@@ -102,6 +102,14 @@ static void on_logged_in(void *context)
     flow->logged_in = true;
 }
 
+static const char *on_refused_login(void *context)
+{
+    struct net_flow *flow = context;
+
+    flow->refused_login++;
+    return "none: not yours";
+}
+
 static void on_half_closed(void *context, struct relay *relay, enum relay_side side,
                            unsigned seconds)
 {
@@ -118,6 +126,7 @@ static const struct relay_kafka_owner kafka_owner = {
     .wanted = on_wanted,
     .unanswered = on_unanswered,
     .noticed = on_noticed,
+    .refused_login = on_refused_login,
     .logged_in = on_logged_in,
 };
 

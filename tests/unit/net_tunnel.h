@@ -34,6 +34,7 @@ struct net_flow {
     bool waits;                  /* the far relay is not connected before net_flow_connect() */
     unsigned half_closed_s;      /* of the far end, as its owner is told */
     enum relay_side half_closed_side;
+    int refused_login;
     bool wanted; /* the filter waits for listeners */
     unsigned unanswered;
     bool logged_in;

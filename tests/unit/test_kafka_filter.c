@@ -2,6 +2,8 @@
  */
 #include "test_kafka_support.h"
 
+#include "kafka/login.h"
+
 /* Compact, at b4.x:9094, rack r3. */
 static void add_endpoint(struct bytes *b, int32_t node)
 {
@@ -886,6 +888,51 @@ static void only_a_login_passes_when_asked_for(void **state)
     }
 }
 
+/* Byte by byte: what has passed before the filter knows what it is, is a beginning that leads
+ * nowhere. */
+static void a_login_is_refused_where_nobody_needs_one(void **state)
+{
+    (void)state;
+    const int16_t keys[] = {KAFKA_KEY_SASL_HANDSHAKE, KAFKA_KEY_SASL_AUTHENTICATE};
+
+    for (int16_t i = 0; i < 8; i++) {
+        struct book book;
+        struct kafka_filter *f = new_filter(&book, NULL);
+        struct bytes b = {0};
+        uint8_t answer[KAFKA_LOGIN_REFUSAL_MAX];
+        size_t step = i / 4 == 0 ? 1 : SIZE_MAX;
+        size_t passed = 0;
+        int result = 0;
+        kafka_filter_refuse_login(f);
+        add_request(&b, KAFKA_KEY_API_VERSIONS, 2, 1);
+        add_request(&b, KAFKA_KEY_METADATA, 1, 2);
+        size_t before = b.size;
+        size_t start = frame_begin(&b);
+        add_header(&b, keys[i % 2], i / 2 % 2, 3);
+        bytes_u16(&b, 5);
+        bytes_add(&b, "PLAIN", 5);
+        frame_end(&b, start);
+        size_t login = b.size;
+        add_request(&b, KAFKA_KEY_METADATA, 1, 4);
+        while (result == 0 && passed < b.size) {
+            size_t some = step < b.size - passed ? step : b.size - passed;
+            result = kafka_filter_requests(f, b.at + passed, some);
+            passed += result == 0 ? some : kafka_filter_passed(f);
+        }
+        assert_int_equal(result, KAFKA_FILTER_REFUSED);
+        assert_in_range(passed, before, step == 1 ? login - 1 : before);
+        assert_int_equal(kafka_filter_in_flight(f), 2);
+        assert_int_equal(kafka_filter_requests(f, b.at, b.size), KAFKA_FILTER_REFUSED);
+        assert_int_equal(kafka_filter_passed(f), 0);
+        size_t size = kafka_filter_refusal(f, "no", answer);
+        assert_int_equal(byte_load_u32(answer), size - 4);
+        assert_int_equal(byte_load_u32(answer + 4), 3);
+        assert_int_equal(byte_load_u16(answer + 8), i % 2 == 0 ? 33 : 34);
+        bytes_free(&b);
+        kafka_filter_free(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -909,6 +956,7 @@ int main(void)
         cmocka_unit_test(a_turn_ends_after_so_many_responses_and_addresses),
         cmocka_unit_test(large_responses_stream),
         cmocka_unit_test(only_a_login_passes_when_asked_for),
+        cmocka_unit_test(a_login_is_refused_where_nobody_needs_one),
     };
     return cmocka_run_group_tests_name("kafka_filter", tests, NULL, NULL);
 }

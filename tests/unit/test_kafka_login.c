@@ -176,6 +176,34 @@ static void answers_that_are_refusals(void **state)
     }
 }
 
+/* What Kafka's schemas say: SaslHandshakeResponse 0-1, SaslAuthenticateResponse 0-2. */
+static void refusals_of_ours(void **state)
+{
+    (void)state;
+    static const struct {
+        bool handshake;
+        int16_t version;
+        const char *hex;
+    } refusals[] = {
+        {true, 0, "0000000f 00000007 0021 00000001 0003 6e6f21"},
+        {true, 1, "0000000f 00000007 0021 00000001 0003 6e6f21"},
+        {false, 0, "0000000f 00000007 0022 0003 6e6f21 00000000"},
+        {false, 1, "00000017 00000007 0022 0003 6e6f21 00000000 0000000000000000"},
+        {false, 2, "00000015 00000007 00 0022 04 6e6f21 01 0000000000000000 00"},
+    };
+
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        uint8_t buffer[KAFKA_LOGIN_REFUSAL_MAX];
+        struct bytes expected = {0};
+        bytes_hex(&expected, refusals[i].hex);
+        assert_int_equal(
+            kafka_login_refusal(buffer, refusals[i].handshake, refusals[i].version, 7, "no!"),
+            expected.size);
+        assert_memory_equal(buffer, expected.at, expected.size);
+        bytes_free(&expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +213,7 @@ int main(void)
         cmocka_unit_test(many_mechanisms),
         cmocka_unit_test(answers_that_go_on),
         cmocka_unit_test(answers_that_are_refusals),
+        cmocka_unit_test(refusals_of_ours),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

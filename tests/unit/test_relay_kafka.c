@@ -694,6 +694,44 @@ static void the_socket_is_taken_after_a_login(void **state)
     }
 }
 
+/* Where somebody else has logged in, a client's own login is answered last, and reaches nobody. */
+static void a_login_that_is_refused(void **state)
+{
+    static const char words[] = "none: not yours";
+
+    (void)state;
+    for (int tls = 0; tls < 2; tls++) {
+        open_kafka(tls, NULL);
+        kafka_filter_refuse_login(kafka.flow->filter);
+        for (int i = 0; i < 5; i++)
+            ask_anything();
+        size_t before = kafka.client.out.size;
+        add_request(&kafka.client.out, KAFKA_KEY_SASL_HANDSHAKE, 1, 77);
+        size_t login = kafka.client.out.size - before;
+        add_opaque(&kafka.client.out, false, 99, 5000);
+        NET_UNTIL(kafka.client.sent == kafka.client.out.size && kafka.broker.in.size >= before);
+        NET_UNTIL(kafka.flow->refused_login == 1);
+        net_turns(50);
+        /* Not more than the beginning of it. */
+        assert_in_range(kafka.broker.in.size, before, before + login - 1);
+        assert_false(kafka.client.ended || kafka.broker.ended);
+        bytes_add(&kafka.broker.out, kafka.answers.at, kafka.answers.size);
+        size_t start = frame_begin(&kafka.expected);
+        bytes_u32(&kafka.expected, 77);
+        bytes_u16(&kafka.expected, 33);
+        bytes_u32(&kafka.expected, 1);
+        bytes_u16(&kafka.expected, sizeof words - 1);
+        bytes_add(&kafka.expected, words, sizeof words - 1);
+        frame_end(&kafka.expected, start);
+        expect_answers();
+        NET_UNTIL(kafka.client.ended && kafka.broker.ended);
+        assert_int_equal(kafka.flow->unanswered, 0);
+        assert_int_equal(kafka.flow->refused_login, 1);
+        finish_all();
+        close_kafka();
+    }
+}
+
 /* With TLS 1.3 the server hears after its handshake that its certificate is not taken. */
 static void a_broker_that_refuses_afterwards(void **state)
 {
@@ -730,6 +768,7 @@ int main(void)
         NET_TEST(drained_between_two_requests),
         NET_TEST(drained_while_an_answer_waits),
         NET_TEST(the_socket_is_taken_after_a_login),
+        NET_TEST(a_login_that_is_refused),
         NET_TEST(a_broker_that_refuses_afterwards),
     };
 

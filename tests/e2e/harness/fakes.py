@@ -1,11 +1,16 @@
 """Servers that are not the tunnel: the proxies, sign-in pages and silences a user meets on the way to it."""
 
+import base64
 import contextlib
+import hashlib
+import hmac
+import os
 import select
 import socket
 import ssl
 import struct
 import threading
+import time
 
 from harness import wire
 
@@ -127,6 +132,145 @@ class Broker(Listening):
         if key == wire.DESCRIBE_CLUSTER and self.controllers is not None:
             return wire.describe_cluster_response(self.controllers, correlation_id=correlation_id)
         return None
+
+
+class SaslLogin:
+    """A broker's side of one login: PLAIN, SCRAM (RFC 5802) or OAUTHBEARER with bare tokens as `users`' passwords."""
+
+    def __init__(self, mechanism, broker):
+        self.mechanism, self.broker, self.user, self.done, self.round = mechanism, broker, None, False, 0
+
+    def answer(self, message):
+        """What the broker says to it; None: it refuses."""
+        self.round += 1
+        if self.mechanism == "PLAIN":
+            _, self.user, password = message.decode().split("\0")
+            self.done = self.broker.users.get(self.user) == password
+            return b"" if self.done else None
+        if self.mechanism == "OAUTHBEARER":
+            if self.round > 1:
+                return None
+            token = message.decode().split("Bearer ")[1].rstrip("\1")
+            self.user = next((name for name, password in self.broker.users.items() if password == token), None)
+            self.done = self.user is not None
+            return b"" if self.done else b'{"status":"invalid_token"}'
+        return self._first(message.decode()) if self.round == 1 else self._final(message.decode())
+
+    def _first(self, message):
+        self.bare = message[3:]
+        self.user, nonce = (part[2:] for part in self.bare.split(",")[:2])
+        salt = base64.b64encode(b"salt of " + self.user.encode()).decode()
+        self.said = f"r={nonce}{os.urandom(9).hex()},s={salt},i={self.broker.iterations}"
+        return self.said.encode()
+
+    def _final(self, message):
+        digest = "sha256" if self.mechanism.endswith("256") else "sha512"
+        password = self.broker.users.get(self.user)
+        if password is None:
+            return None
+        salted = hashlib.pbkdf2_hmac(digest, password.encode(), b"salt of " + self.user.encode(), self.broker.iterations)
+        sign = lambda key, text: hmac.digest(key, text, digest)
+        without, proof = message.rsplit(",p=", 1)
+        signed = f"{self.bare},{self.said},{without}".encode()
+        client_key = sign(salted, b"Client Key")
+        expected = bytes(a ^ b for a, b in zip(client_key, sign(hashlib.new(digest, client_key).digest(), signed)))
+        if not hmac.compare_digest(expected, base64.b64decode(proof)):
+            return None
+        self.done = True
+        server_key = sign(salted, b"Server Key") if self.broker.signs else b"guess"
+        return b"v=" + base64.b64encode(sign(server_key, signed))
+
+
+class SaslBroker(Listening):
+    """A broker whose clients must log in first (SaslHandshake v1, SaslAuthenticate v1), on 127.0.0.2 as the real ones.
+
+    users: {name: password}. lifetime_ms: after so long a connection has to log in again, as the same user, or ends at its next request.
+    Answers Metadata with all of `nodes` ({id: broker}) and a vendor's API (10000) with what it was sent; keeps in `asked` who asked what:
+    (user or None, API key), and in `logins` and `again` whose logins went well.
+
+    trouble: what goes wrong in a login: "close", "garbage", "silence" or "late", each from the handshake on.
+    """
+
+    ECHO = 10_000
+
+    def __init__(self, users=None, mechanisms=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"), lifetime_ms=0, nodes=None,
+                 node_id=1, trouble=None, port=0):
+        self.users, self.mechanisms, self.lifetime_ms = users or {}, mechanisms, lifetime_ms
+        self.nodes = nodes if nodes is not None else {}
+        self.nodes[node_id] = self
+        self.trouble, self.iterations, self.signs = trouble, 4096, True
+        self.asked, self.logins, self.again, self.attempts, self.expired = [], [], [], 0, 0
+        super().__init__("127.0.0.2", port)
+
+    @property
+    def address(self):
+        return f"{self.host}:{self.port}"
+
+    def _serve(self, sock):
+        with sock, contextlib.suppress(OSError):
+            _SaslConnection(self, sock).run()
+
+
+class _SaslConnection:
+    def __init__(self, broker, sock):
+        self.broker, self.sock, self.user, self.login, self.ends = broker, sock, None, None, None
+
+    def run(self):
+        while (request := wire.read_frame(self.sock)) is not None:
+            answer = wire.check_response(request) if wire.is_check(request) else self._answer(request)
+            if answer is None:
+                return
+            self.sock.sendall(answer)
+
+    def _answer(self, request):
+        key, version, correlation_id, size = struct.unpack_from(">hhih", request)
+        body = request[10 + max(size, 0):]
+        if key in (wire.SASL_HANDSHAKE, wire.SASL_AUTHENTICATE):
+            return self._troubled() if self.broker.trouble else self._log_in(key, correlation_id, body)
+        self.broker.asked.append((self.user, key))
+        if self.user is None and key != wire.API_VERSIONS:
+            return None
+        if self.login or (self.ends and time.monotonic() > self.ends):
+            self.broker.expired += 1
+            return None
+        if key == wire.API_VERSIONS:
+            return wire.api_versions_response(correlation_id)
+        if key == wire.METADATA:
+            return wire.metadata_response([(node, "127.0.0.2", b.port) for node, b in self.broker.nodes.items()], correlation_id=correlation_id)
+        return wire.frame(struct.pack(">i", correlation_id) + body) if key == SaslBroker.ECHO else None
+
+    def _troubled(self):
+        self.broker.attempts += 1
+        if self.broker.trouble == "garbage":
+            return wire.frame(b"what is this to you?")
+        if self.broker.trouble in ("silence", "late"):
+            time.sleep(60 if self.broker.trouble == "silence" else 1)
+        if self.broker.trouble == "late":
+            self.broker.trouble = None
+            return wire.frame(b"\0\0\0\0")
+        return None
+
+    def _log_in(self, key, correlation_id, body):
+        if key == wire.SASL_HANDSHAKE:
+            mechanism = body[2:].decode()
+            self.broker.attempts += 1
+            known = mechanism in self.broker.mechanisms
+            self.login = SaslLogin(mechanism, self.broker) if known else None
+            names = b"".join(struct.pack(">h", len(m)) + m.encode() for m in self.broker.mechanisms)
+            return wire.frame(struct.pack(">ihi", correlation_id, 0 if known else 33, len(self.broker.mechanisms)) + names)
+        said = self.login.answer(body[4:]) if self.login else None
+        if said is not None and self.login.done and self.user not in (None, self.login.user):
+            said = None
+        if said is None:
+            words = b"Authentication failed: Invalid username or password"
+            self.login = None
+            return wire.frame(struct.pack(">ihh", correlation_id, 58, len(words)) + words + struct.pack(">iq", 0, 0))
+        lifetime = 0
+        if self.login.done:
+            (self.broker.again if self.user else self.broker.logins).append(self.login.user)
+            self.user, self.login, lifetime = self.login.user, None, self.broker.lifetime_ms
+            self.ends = time.monotonic() + lifetime / 1000 if lifetime else None
+        return wire.frame(struct.pack(">ihhi", correlation_id, 0, -1, len(said)) + said + struct.pack(">q", lifetime))
 
 
 class Silent(Listening):

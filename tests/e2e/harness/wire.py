@@ -4,6 +4,7 @@ import socket
 import struct
 
 METADATA, API_VERSIONS, DESCRIBE_CLUSTER = 3, 18, 60
+SASL_HANDSHAKE, SASL_AUTHENTICATE = 17, 36
 BROKERS, CONTROLLERS = 1, 2
 CHECK = 0x7FFF  # the version of ApiVersions that the server asks each new connection for: there is none
 

@@ -1,0 +1,403 @@
+"""--kafka-login: the server logs in at brokers on behalf of who is at the other end of the tunnel.
+
+The brokers are fakes that want a login; what real ones make of it is in test_kafka_login_real.py.
+"""
+
+import contextlib
+import socket
+import struct
+import time
+
+import pytest
+
+from harness import fakes, raw, tunnel, wait, wire
+
+pytestmark = pytest.mark.tunnel
+
+MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+USERS = {"svc-orders": "orders' secret", "svc-rest": "rest's secret"}
+
+
+class Logins:
+    """A file for --kafka-login, its password files, and the two identities of a token file."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.path = directory / "logins.properties"
+        self.tokens = directory / "tokens"
+        self.tokens.write_text("token-of-orders orders\ntoken-of-eve eve\n")
+        for name in ("orders", "eve"):
+            (directory / f"{name}.token").write_text(f"token-of-{name}\n")
+        for user, password in USERS.items():
+            self.write_secret(user, password)
+
+    def write_secret(self, user, password, mode=0o600):
+        path = self.directory / f"{user}.secret"
+        path.write_text(password + "\n")
+        path.chmod(mode)
+        return path
+
+    def write(self, *lines):
+        """One of a rule's lines each; a PATH.secret in one is in the directory."""
+        self.path.write_text("".join(line.replace("=svc-", f"={self.directory}/svc-") if "-file=" in line else line
+                                     for line in (f"{line}\n" for line in lines)))
+        return self
+
+    def rule(self, name, user, mechanism="SCRAM-SHA-512", identity=None, cluster=None):
+        lines = [f"{name}.mechanism={mechanism}"]
+        lines += [f"{name}.token-file={user}.secret"] if mechanism == "OAUTHBEARER" else [f"{name}.user={user}",
+                                                                                             f"{name}.password-file={user}.secret"]
+        lines += [f"{name}.identity={identity}"] if identity else []
+        return lines + ([f"{name}.cluster={cluster}"] if cluster else [])
+
+    def args(self, *more):
+        return ["--kafka-login", self.path, "--token-file", self.tokens, *more]
+
+
+@pytest.fixture
+def logins(tmp_path):
+    return Logins(tmp_path)
+
+
+@pytest.fixture
+def broker():
+    with fakes.SaslBroker(USERS) as broker:
+        yield broker
+
+
+@pytest.fixture
+def start(pair, logins, broker):
+    """start(args) -> server; start.client(server, who) -> (client, bootstrap port)"""
+    class Start:
+        def __call__(self, *args, kafka=None, **kw):
+            return pair.server(kafka=kafka or broker.address, args=logins.args("--connect-timeout", "2s", *args),
+                               secrets=[*USERS.values()], **kw)
+
+        @staticmethod
+        def client(server, who="orders"):
+            client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", logins.directory / f"{who}.token"])
+            return client, tunnel.port(client, "kafka")
+    return Start()
+
+
+def echo_request(correlation_id, body):
+    return wire.frame(struct.pack(">hhih", fakes.SaslBroker.ECHO, 0, correlation_id, 4) + b"test" + body)
+
+
+def echo(sock, correlation_id, body=b"hello"):
+    sock.sendall(echo_request(correlation_id, body))
+    assert wire.read_frame(sock) == struct.pack(">i", correlation_id) + body
+
+
+def refused(port):
+    """A client's connection that the server could not log in for ends without a byte."""
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError), raw.connect(port, None) as sock:
+        sock.sendall(echo_request(1, b"hello"))
+        assert raw.read_rest(sock) == b""
+
+
+# ---- logging in
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("check", [True, False], ids=["checked", "unchecked"])
+def test_a_client_knows_nothing_of_it(start, logins, broker, mechanism, check):
+    logins.write(*logins.rule("all", "svc-orders", mechanism))
+    _, port = start.client(start(*([] if check else ["--no-check-brokers"])))
+    for _ in range(3):
+        with raw.connect(port, None) as sock:
+            echo(sock, 7)
+            echo(sock, 8, b"x" * 100_000)
+    assert broker.logins == ["svc-orders"] * 3
+    assert {who for who, _ in broker.asked} == {"svc-orders"}
+
+
+def test_a_token_instead_of_a_password(start, logins, broker):
+    broker.users = {"svc-orders": "eyJh.bGc.iOiJ"}
+    logins.write_secret("svc-orders", "eyJh.bGc.iOiJ")
+    logins.write(*logins.rule("all", "svc-orders", "OAUTHBEARER"))
+    _, port = start.client(start())
+    with raw.connect(port, None) as sock:
+        echo(sock, 7)
+    assert broker.logins == ["svc-orders"]
+
+
+def test_one_identity_one_principal(start, logins, broker):
+    logins.write(*logins.rule("orders", "svc-orders", identity="ord*"), *logins.rule("rest", "svc-rest", "PLAIN"))
+    server = start()
+    for who, user in (("orders", "svc-orders"), ("eve", "svc-rest")):
+        _, port = start.client(server, who)
+        with raw.connect(port, None) as sock:
+            echo(sock, 7)
+        assert broker.asked[-1] == (user, fakes.SaslBroker.ECHO)
+
+
+def test_nodes_and_the_servers_own_question(pair, start, logins, broker):
+    """A node that the server does not know yet: it asks a bootstrap broker, as the client for whom it asks."""
+    logins.write(*logins.rule("all", "svc-orders"))
+    with fakes.SaslBroker(USERS, nodes=broker.nodes, node_id=2) as second:
+        server = start()
+        client, port = start.client(server)
+        assert set(wire.ask_metadata(port)) == {1, 2}
+        port = tunnel.port(client, "kafka/2")
+        with raw.connect(port, None) as sock:
+            echo(sock, 7)
+        assert second.logins == ["svc-orders"]
+        mark = client.mark()
+        server.stop()
+        server = start(listen=f"127.0.0.1:{server.port}")
+        client.wait_for("link_up", since=mark, deadline=30)
+        broker.asked.clear()
+        with raw.connect(port, None) as sock:
+            echo(sock, 7)
+        assert second.logins == ["svc-orders"] * 2
+        assert broker.asked == [("svc-orders", wire.METADATA)]
+
+
+def test_what_is_sent_meanwhile_waits_in_order(start, logins, broker):
+    logins.write(*logins.rule("all", "svc-orders"))
+    _, port = start.client(start())
+    bodies = [bytes([i % 256]) * (i * 37 % 5000) for i in range(400)]
+    with raw.connect(port, None) as sock:
+        sock.sendall(b"".join(echo_request(i, body) for i, body in enumerate(bodies[:100])))
+        for i, body in enumerate(bodies[100:], 100):
+            sock.sendall(echo_request(i, body))
+        for i, body in enumerate(bodies):
+            assert wire.read_frame(sock) == struct.pack(">i", i) + body
+
+
+def test_rules_that_fit_nobody_change_nothing(start, logins, broker):
+    """As without the option: who logs in itself gets through."""
+    logins.write(*logins.rule("orders", "svc-orders", identity="orders"), "eve.identity=eve", "eve.client-sasl=pass",
+                 *logins.rule("rest", "svc-rest"))
+    _, port = start.client(start(), "eve")
+    with raw.connect(port, None) as sock:
+        log_in(sock, b"\0svc-orders\0orders' secret")
+        echo(sock, 9)
+    assert broker.logins == ["svc-orders"]
+
+
+# ---- clients that log in themselves
+
+def sasl_request(key, correlation_id, body, version=1):
+    return wire.frame(struct.pack(">hhih", key, version, correlation_id, 4) + b"test" + body)
+
+
+def log_in(sock, message):
+    sock.sendall(sasl_request(wire.SASL_HANDSHAKE, 1, b"\0\5PLAIN"))
+    assert wire.read_frame(sock)[:6] == struct.pack(">ih", 1, 0)
+    sock.sendall(sasl_request(wire.SASL_AUTHENTICATE, 2, struct.pack(">i", len(message)) + message))
+    assert wire.read_frame(sock)[:6] == struct.pack(">ih", 2, 0)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_client_that_logs_in_itself_gets_words(start, logins, broker, version):
+    logins.write(*logins.rule("all", "svc-orders"))
+    server = start()
+    _, port = start.client(server)
+    with raw.connect(port, None) as sock:
+        # What it asks before is answered before.
+        sock.sendall(echo_request(6, b"x" * 70_000) + wire.metadata_request(5) + sasl_request(wire.SASL_HANDSHAKE, 7, b"\0\5PLAIN", version)
+                     + sasl_request(wire.SASL_AUTHENTICATE, 8, b"\0\0\0\4\0a\0b"))
+        assert wire.read_frame(sock)[:4] == struct.pack(">i", 6)
+        assert wire.read_frame(sock)[:4] == struct.pack(">i", 5)
+        body = wire.read_frame(sock)
+        assert struct.unpack_from(">ihi", body) == (7, 33, 1)
+        assert b"the tunnel logs in for this client; set security.protocol=PLAINTEXT" in body
+        assert raw.read_rest(sock) == b"", "nothing comes behind it: the connection ends in good order"
+    warning = server.wait_for("client_login_refused")
+    assert warning["identity"] == "orders" and warning["rule"] == "all"
+    assert broker.attempts == 1, "the client's own reached nobody"
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_an_authentication_without_a_handshake(start, logins, broker, version):
+    logins.write(*logins.rule("all", "svc-orders"))
+    _, port = start.client(start())
+    with raw.connect(port, None) as sock:
+        sock.sendall(sasl_request(wire.SASL_AUTHENTICATE, 7, b"\0\0\0\4\0a\0b" if version < 2 else b"\0\5\0a\0b\0", version))
+        body = wire.read_frame(sock)
+        assert body[:4] == struct.pack(">i", 7) and b"the tunnel logs in for this client" in body
+        assert struct.unpack_from(">h", body, 5 if version == 2 else 4)[0] == 34
+        assert raw.read_rest(sock) == b""
+
+
+# ---- logins that fail
+
+def failed(server, client, port, words):
+    """The connection ends with a reason in both logs."""
+    marks = server.mark(), client.mark()
+    refused(port)
+    event = server.wait_for("login_failed", since=marks[0])
+    assert words in event["reason"], event
+    assert words in server.wait_for("stream_refused", since=marks[0])["reason"]
+    reset = client.wait_for("connection_reset", since=marks[1])
+    assert words in reset["reason"], reset
+    return event
+
+
+def nothing_reached(broker):
+    return [who for who, key in broker.asked if key != wire.API_VERSIONS] == []
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_wrong_password(start, logins, broker, mechanism):
+    logins.write_secret("svc-orders", "a guess")
+    logins.write(*logins.rule("all", "svc-orders", mechanism))
+    server = start()
+    client, port = start.client(server)
+    event = failed(server, client, port, "SASL_AUTHENTICATION_FAILED")
+    assert event["user"] == "svc-orders" and event["mechanism"] == mechanism and event["rule"] == "all"
+    assert nothing_reached(broker) and broker.logins == []
+
+
+def test_a_client_that_tries_again_and_again(start, logins, broker):
+    """Its user must not be locked, and nobody else's login suffers."""
+    logins.write_secret("svc-orders", "a guess")
+    logins.write(*logins.rule("orders", "svc-orders", identity="orders"), *logins.rule("rest", "svc-rest"))
+    server = start()
+    client, port = start.client(server)
+    _, other = start.client(server, "eve")
+    until = time.monotonic() + 4
+    tries = 0
+    while time.monotonic() < until:
+        refused(port)
+        tries += 1
+        with raw.connect(other, None) as sock:
+            echo(sock, tries)
+    assert tries >= 10
+    assert broker.attempts - len(broker.logins) <= 4, "one, then after 1 s and 2 s more"
+    assert "not tried again for" in client.events("connection_reset")[-1]["reason"]
+    # A new password counts at once.
+    mark = server.mark()
+    logins.write_secret("svc-orders", USERS["svc-orders"])
+    server.wait_for("logins_read", since=mark, deadline=15)
+    with raw.connect(port, None) as sock:
+        echo(sock, 7)
+
+
+def test_a_wrong_password_is_tried_at_one_broker(start, logins, broker):
+    logins.write_secret("svc-orders", "a guess")
+    logins.write(*logins.rule("all", "svc-orders"))
+    with fakes.SaslBroker(USERS) as second:
+        server = start(kafka=f"{broker.address},{second.address}")
+        client, port = start.client(server)
+        failed(server, client, port, "SASL_AUTHENTICATION_FAILED")
+        assert broker.attempts + second.attempts == 1
+
+
+def test_a_mechanism_that_is_not_enabled(start, logins, broker):
+    broker.mechanisms = ("SCRAM-SHA-512", "GSSAPI")
+    logins.write(*logins.rule("all", "svc-orders", "PLAIN"))
+    server = start()
+    client, port = start.client(server)
+    failed(server, client, port, "it does not enable PLAIN; it enables SCRAM-SHA-512, GSSAPI")
+    assert nothing_reached(broker)
+
+
+@pytest.mark.parametrize("trouble, words", [("close", "it closed the connection"), ("garbage", "does not match the request"),
+                                            ("silence", "it did not answer in time")])
+def test_brokers_that_break_off(start, logins, broker, trouble, words):
+    logins.write(*logins.rule("all", "svc-orders"))
+    broker.trouble = trouble
+    server = start()
+    client, port = start.client(server)
+    failed(server, client, port, words)
+    assert nothing_reached(broker)
+    assert broker.attempts == 1
+    assert not server.events("broker_down") and not server.events("broker_hangs"), "it has answered: others may use it"
+    broker.trouble = None
+    with raw.connect(port, None) as sock:
+        echo(sock, 7)
+
+
+def test_the_next_broker_where_one_breaks_off(start, logins, broker):
+    logins.write(*logins.rule("all", "svc-orders"))
+    broker.trouble = "close"
+    with fakes.SaslBroker(USERS) as second:
+        _, port = start.client(start(kafka=f"{broker.address},{second.address}"))
+        with raw.connect(port, None) as sock:
+            echo(sock, 7)
+        assert second.logins == ["svc-orders"]
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_a_broker_that_does_not_know_the_password(start, logins, broker, mechanism):
+    broker.signs = False
+    logins.write(*logins.rule("all", "svc-orders", mechanism))
+    server = start()
+    client, port = start.client(server)
+    failed(server, client, port, "its SCRAM signature is wrong")
+    assert nothing_reached(broker)
+
+
+@pytest.mark.parametrize("iterations", [10 ** 9, 999_999, 1])
+def test_iterations_without_measure(start, logins, broker, iterations):
+    broker.iterations = iterations
+    logins.write(*logins.rule("all", "svc-orders"))
+    server = start()
+    client, port = start.client(server)
+    began = time.monotonic()
+    failed(server, client, port, "number of SCRAM iterations")
+    assert time.monotonic() - began < 10
+    assert nothing_reached(broker)
+
+
+# ---- the file
+
+BAD_FILES = {
+    "unknown key": (["a.pasword-file=x"], 'line 1: there is no such key; did you mean "password-file"?'),
+    "no rules": (["# nothing"], "holds no rules"),
+    "unknown mechanism": (["a.mechanism=GSSAPI"], "unknown mechanism"),
+    "missing password file": (["a.mechanism=PLAIN", "a.user=u", "a.password-file=/nowhere/secret"], "/nowhere/secret"),
+    "unknown cluster": (["a.mechanism=PLAIN", "a.user=u", "a.password-file=svc-orders.secret", "a.cluster=other"],
+                        "line 1: rule a is for none of the clusters in --kafka"),
+}
+
+
+@pytest.mark.parametrize("lines, words", BAD_FILES.values(), ids=BAD_FILES)
+def test_a_file_of_no_use_at_the_start(start, logins, lines, words):
+    logins.write(*lines)
+    server = start(ready=False)
+    assert server.popen.wait(30) == 2
+    said = server.tail().replace('\\"', '"')
+    assert "--kafka-login: " in said and words in said
+
+
+@pytest.mark.parametrize("lines, words", BAD_FILES.values(), ids=BAD_FILES)
+def test_a_file_of_no_use_later(start, logins, broker, lines, words):
+    logins.write(*logins.rule("all", "svc-orders"))
+    server = start()
+    _, port = start.client(server)
+    mark = server.mark()
+    logins.write(*lines)
+    event = server.wait_for("logins_unreadable", since=mark, deadline=15)
+    assert words in event["reason"] and event["rules"] == 1
+    with raw.connect(port, None) as sock:
+        echo(sock, 7)
+    logins.write(*logins.rule("all", "svc-rest", "PLAIN"))
+    server.wait_for("logins_read", since=mark, deadline=15)
+    with raw.connect(port, None) as sock:
+        echo(sock, 8)
+    assert broker.asked[-1][0] == "svc-rest"
+
+
+def test_secrets_that_everybody_can_read(start, logins):
+    logins.write_secret("svc-orders", "orders' secret", 0o644)
+    logins.write(*logins.rule("all", "svc-orders"))
+    assert start().wait_for("login_secret_exposed")["file"].endswith("svc-orders.secret")
+
+
+def test_several_workers(start, logins, broker):
+    """Each has its own view of the rules, and all get the new ones."""
+    logins.write(*logins.rule("all", "svc-orders"))
+    server = start("--workers", "3")
+    clients = [start.client(server, who) for who in ("orders", "eve") * 3]
+    for user in ("svc-orders", "svc-rest"):
+        for _, port in clients:
+            with raw.connect(port, None) as sock:
+                echo(sock, 7)
+            assert broker.asked[-1][0] == user
+        mark = server.mark()
+        logins.write(*logins.rule("all", "svc-rest", "PLAIN"))
+        if user == "svc-orders":
+            server.wait_for("logins_read", since=mark, deadline=15)
