@@ -738,22 +738,60 @@ static int read_word(struct config *c, char *const *argv, int at)
         at, list_commands(c, ~0U, known, sizeof known));
 }
 
+static bool takes_plain_arguments(const struct config *c)
+{
+    const struct config_command *command = command_of(c);
+
+    return command && command->plain_arguments;
+}
+
+/* argc: how many there can be. */
+static int add_plain_arguments(struct config *c, int argc, char *const *words, size_t count)
+{
+    if (!c->plain_arguments)
+        c->plain_arguments = calloc((size_t)argc + 1, sizeof *c->plain_arguments);
+    if (!c->plain_arguments)
+        return fail_setting(c, "out of memory");
+    memcpy(c->plain_arguments + c->call.count, words, count * sizeof *words);
+    c->call.count += count;
+    c->plain_arguments[c->call.count] = NULL;
+    c->call.arguments = c->plain_arguments;
+    return 0;
+}
+
+/* Steps over words that are neither flags nor their values. */
+static int skip_words(struct config *c, int argc, char *const *argv, int *at)
+{
+    int result = 0;
+
+    for (; *at < argc && result == 0; ++*at) {
+        const char *word = argv[*at];
+        bool plain = takes_plain_arguments(c) && *at > c->command_at;
+        if (word[0] == '-' && !(plain && word[1] == '\0'))
+            break;
+        if (plain)
+            result = add_plain_arguments(c, argc, argv + *at, 1);
+        else if (*at != c->command_at)
+            result = read_word(c, argv, *at);
+    }
+    return result;
+}
+
 /* Reads the next flag. Returns 1; 0 when there are no more; or -1. */
 static int next_flag(struct config *c, int argc, char *const *argv, int *at, struct flag *flag)
 {
     bool commands = c->program->command_count > 0;
 
-    if (commands && *at < argc && argv[*at][0] != '-') {
-        if (*at != c->command_at && read_word(c, argv, *at) < 0)
-            return -1;
-        (*at)++;
-        return next_flag(c, argc, argv, at, flag);
-    }
+    if (commands && skip_words(c, argc, argv, at) < 0)
+        return -1;
     if (*at == argc)
         return 0;
     if (commands && strcmp(argv[*at], "--") == 0) {
+        size_t count = (size_t)(argc - *at - 1);
+        if (takes_plain_arguments(c))
+            return add_plain_arguments(c, argc, argv + *at + 1, count);
         c->call.arguments = argv + *at + 1;
-        c->call.count = (size_t)(argc - *at - 1);
+        c->call.count = count;
         return 0;
     }
     return read_flag(c, argc, argv, at, flag) < 0 ? -1 : 1;
@@ -802,6 +840,7 @@ static int apply_flags(struct config *c, int argc, char *const *argv)
     struct flag flag;
     int result;
 
+    c->call.count = 0;
     for (int at = 1; (result = next_flag(c, argc, argv, &at, &flag)) > 0;) {
         char where[NAME_MAX_SIZE + 8];
 
@@ -825,8 +864,9 @@ static int set_call(struct config *c)
     if (c->program->command_count == 0)
         return 0;
     if (command && command->arguments && c->call.count == 0)
-        return fail_setting(c, "%s needs an argument: %s %s [options] -- %s", command->name,
-                            c->program->name, command->name, command->arguments);
+        return fail_setting(c, "%s needs an argument: %s %s [options]%s%s", command->name,
+                            c->program->name, command->name,
+                            command->plain_arguments ? " " : " -- ", command->arguments);
     if (c->call.arguments && !(command && command->arguments))
         return fail_setting(c, "%s%s%s takes no arguments after --; see --help", c->program->name,
                             command ? " " : "", command ? command->name : "");
@@ -903,6 +943,7 @@ void config_free(struct config *config)
     for (size_t i = 0; i < config->owned_count; i++)
         secret_free(config->owned[i]);
     free(config->owned);
+    free(config->plain_arguments);
     free(config->sources);
     memset(config, 0, sizeof *config);
 }

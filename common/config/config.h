@@ -20,8 +20,9 @@
  *
  * A program may have commands. The first argument that is neither a flag nor a flag's value names
  * one; without it the program does its usual work. What a command takes as arguments stands behind
- * an argument "--", where flags end. A flag that does not concern the command is an error; the
- * environment and the file may hold such options, for they may be there for other commands.
+ * an argument "--", where flags end; if it says so, behind its name, before, between or after
+ * flags, and "-" is one too. A flag that does not concern the command is an error; the environment
+ * and the file may hold such options, for they may be there for other commands.
  *
  * A value that begins and ends with a quote is an error: docker's --env-file keeps quotes that were
  * meant for a shell, and they make a wrong value of any. Variables that Kubernetes sets for its
@@ -101,19 +102,19 @@ struct config_default {
 
 struct config_command {
     const char *name;
-    const char
-        *arguments;      /* "COMMAND [ARG...]": what stands behind --, one word or more; or NULL */
-    const char *brief;   /* for --help, a few words */
-    const char *example; /* as in struct config_program */
-    const char *help;    /* sentences for --help and the documentation */
-    bool own_options_only;                 /* takes only options that name it in their commands */
+    const char *arguments; /* "COMMAND [ARG...]": one word or more, behind --; or NULL */
+    bool plain_arguments;  /* they stand behind the command's name, without -- */
+    const char *brief;     /* for --help, a few words */
+    const char *example;   /* as in struct config_program */
+    const char *help;      /* sentences for --help and the documentation */
+    bool own_options_only; /* takes only options that name it in their commands */
     const struct config_default *defaults; /* instead of the table's; ends in {NULL}; or NULL */
 };
 
 /* How the program was called. */
 struct config_call {
     int command;            /* 0: without one; else its index in the program's commands, plus 1 */
-    char *const *arguments; /* what stands behind --: argv's own words, NULL behind the last */
+    char *const *arguments; /* argv's own words, NULL behind the last */
     size_t count;
 };
 
@@ -148,6 +149,7 @@ struct config {
     void *target;
     struct config_call call;     /* its command is known with the two helps too */
     int command_at;              /* the index in argv of the command's name; 0: none */
+    char **plain_arguments;      /* of a command that takes such: what call.arguments points at */
     enum config_source *sources; /* one per option */
     const char *file;            /* the path that was read, or NULL */
     char error[CONFIG_ERROR_MAX];

@@ -70,8 +70,10 @@ static void write_option(FILE *out, const struct config_program *program,
 static void write_synopsis(FILE *out, const struct config_program *program,
                            const struct config_command *command)
 {
+    const char *before = command->plain_arguments ? " " : " -- ";
+
     fprintf(out, "%s %s [options]%s%s", program->name, command->name,
-            command->arguments ? " -- " : "", command->arguments ? command->arguments : "");
+            command->arguments ? before : "", command->arguments ? command->arguments : "");
 }
 
 static void write_usage(FILE *out, const struct config_program *program, int command)
@@ -286,7 +288,7 @@ static void write_commands(FILE *out, const struct config_program *program)
             fprintf(out, "%s`--%s`", separator, program->options[j].name);
             separator = ", ";
         }
-        fputs(command->own_options_only ? ". |\n" : " |\n", out);
+        fputs(strcmp(separator, ", ") == 0 ? ". |\n" : " |\n", out);
     }
 }
 

@@ -166,7 +166,7 @@ static void write_synopsis(FILE *out, const struct config_program *program)
         fprintf(out, " %s\n.RI [ options ]\n", program->commands[i].name);
         if (!program->commands[i].arguments)
             continue;
-        fputs(".B \\-\\-\n.I ", out);
+        fputs(program->commands[i].plain_arguments ? ".I " : ".B \\-\\-\n.I ", out);
         write_text(out, program->commands[i].arguments);
         fputc('\n', out);
     }

@@ -927,6 +927,55 @@ static void the_first_word_names_a_command(void **state)
     config_free(&config);
 }
 
+/* A command whose arguments stand where those of most programs do. */
+static void arguments_behind_a_name(void **state)
+{
+    (void)state;
+    static const struct config_command plain_commands[] = {{.name = "compare",
+                                                            .arguments = "FILE...",
+                                                            .plain_arguments = true,
+                                                            .help = "Compare.",
+                                                            .own_options_only = true}};
+    static const struct config_option plain_options[] = {
+        {.name = "depth", .kind = CONFIG_INTEGER, IN_TOOL(depth), .commands = CONFIG_WITH(1)}};
+    static const struct config_program plain_program = {.name = "tool",
+                                                        .summary = "A tool.",
+                                                        .options = plain_options,
+                                                        .count = 1,
+                                                        .commands = plain_commands,
+                                                        .command_count = 1,
+                                                        .call = offsetof(struct tool, call)};
+    char *environment[] = {NULL};
+    struct config config;
+    struct tool tool = {0};
+    char *several[] = {
+        (char[]){"tool"}, (char[]){"compare"}, (char[]){"a"},   (char[]){"--depth"}, (char[]){"7"},
+        (char[]){"-"},    (char[]){"--"},      (char[]){"--b"}, (char[]){"c"},       NULL};
+    static const char *const given[] = {"a", "-", "--b", "c"};
+
+    assert_int_equal(config_load(&config, &plain_program, &tool, 9, several, environment), 0);
+    assert_int_equal(tool.call.command, 1);
+    assert_int_equal(tool.depth, 7);
+    assert_int_equal(tool.call.count, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(tool.call.arguments[i], given[i]);
+    assert_null(tool.call.arguments[4]);
+    config_free(&config);
+
+    char *none[] = {(char[]){"tool"}, (char[]){"compare"}, (char[]){"--depth=1"}, NULL};
+    assert_int_equal(config_load(&config, &plain_program, &tool, 3, none, environment), -1);
+    assert_string_equal(config.error, "compare needs an argument: tool compare [options] FILE...");
+    config_free(&config);
+
+    char *early[] = {(char[]){"tool"}, (char[]){"-"}, (char[]){"compare"}, (char[]){"a"}, NULL};
+    assert_int_equal(config_load(&config, &plain_program, &tool, 4, early, environment), -1);
+    config_free(&config);
+
+    char *help = written_help(&plain_program, 0);
+    assert_non_null(strstr(help, "       tool compare [options] FILE...\n"));
+    free(help);
+}
+
 static void errors_of_commands(void **state)
 {
     (void)state;
@@ -1481,6 +1530,7 @@ int main(void)
         cmocka_unit_test(words_for_level_and_format),
         cmocka_unit_test(help_and_markdown_show_everything),
         cmocka_unit_test(the_first_word_names_a_command),
+        cmocka_unit_test(arguments_behind_a_name),
         cmocka_unit_test(errors_of_commands),
         cmocka_unit_test(commands_in_help_and_markdown),
         cmocka_unit_test(short_help_has_what_is_brief),
