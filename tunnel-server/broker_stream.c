@@ -148,8 +148,8 @@ static const char *end_name(bool complete, enum mux_code code)
     return complete ? "complete" : mux_code_name(code);
 }
 
-static void audit(const struct broker_stream *stream, bool complete, enum mux_code code,
-                  struct mux_text reason)
+static void note_audit(const struct broker_stream *stream, enum audit_kind kind, bool complete,
+                       enum mux_code code, struct mux_text reason)
 {
     const struct relay *relay = stream->relay;
     const struct broker_streams *streams = stream->streams;
@@ -171,16 +171,14 @@ static void audit(const struct broker_stream *stream, bool complete, enum mux_co
         fields[count++] = log_i64("node", stream->node_id);
     if (stream->filter)
         fields[count++] = log_str("client_id", kafka_filter_client_id(stream->filter));
-    /* Why one was refused is in stream_refused. */
     if (!complete && reason.bytes)
         fields[count++] = log_bytes("reason", reason.bytes, reason.size);
-    log_always(log_of_stream(streams), "audit_stream", "Audit: a connection has ended", fields,
-               count);
+    audit_note(streams->audit, kind, fields, count);
 }
 
 /* A stream that got as far as a relay has ended, or is about to be cut: counts, and the record. */
-static void note_stream_end(const struct broker_stream *stream, bool complete, enum mux_code code,
-                            struct mux_text reason)
+static void note_stream_end(const struct broker_stream *stream, enum audit_kind kind, bool complete,
+                            enum mux_code code, struct mux_text reason)
 {
     struct broker_streams *streams = stream->streams;
     struct metrics *metrics = metrics_of(streams);
@@ -190,13 +188,13 @@ static void note_stream_end(const struct broker_stream *stream, bool complete, e
     *metrics_at(metrics, METRIC_STREAMS, stream->target_index, 0) -= 1;
     streams->bytes_up += relay_bytes_to_socket(stream->relay);
     streams->bytes_down += relay_bytes_from_socket(stream->relay);
-    if (streams->options->audit)
-        audit(stream, complete, code, reason);
+    note_audit(stream, kind, complete, code, reason);
 }
 
 static void cut_broker_stream(struct broker_stream *stream, enum mux_code code, const char *reason)
 {
-    note_stream_end(stream, false, code, (struct mux_text){reason, strlen(reason)});
+    note_stream_end(stream, AUDIT_CONNECTION_ENDED, false, code,
+                    (struct mux_text){reason, strlen(reason)});
     relay_cut(stream->relay, code, reason);
     stream_free(stream);
 }
@@ -382,7 +380,7 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
     struct broker_stream *stream = context;
     bool complete = end == RELAY_END_COMPLETE;
 
-    note_stream_end(stream, complete, code, reason);
+    note_stream_end(stream, AUDIT_CONNECTION_ENDED, complete, code, reason);
     if (!complete)
         note_reset(stream, relay, code, reason);
     else if (!stream->streams->options->audit)
@@ -435,6 +433,21 @@ static void tell_troubles(const struct broker_stream *stream)
     }
 }
 
+static void note_opened(const struct broker_stream *stream)
+{
+    const struct broker_streams *streams = stream->streams;
+    struct log_field fields[LOG_FIELDS_MAX] = {
+        log_str("session", streams->session),   log_u64("stream", stream->id),
+        log_str("identity", streams->identity), log_str("peer", streams->peer),
+        log_str("local_peer", stream->peer),    log_str("target", stream->target),
+        log_str("address", stream->address)};
+    size_t count = 7;
+
+    if (stream->node_id >= 0)
+        fields[count++] = log_i64("node", stream->node_id);
+    audit_note(streams->audit, AUDIT_CONNECTION_OPENED, fields, count);
+}
+
 static void on_upstream(void *context, const struct upstream_result *result)
 {
     struct broker_stream *stream = context;
@@ -444,7 +457,8 @@ static void on_upstream(void *context, const struct upstream_result *result)
     if (!result->transport || (result->only_login && !kafka_filter_only_login(stream->filter))) {
         struct mux_stream *mux = relay_stream(stream->relay);
         transport_free(result->transport);
-        note_stream_end(stream, false, result->code, (struct mux_text){NULL, 0});
+        note_stream_end(stream, AUDIT_CONNECTION_REFUSED, false, result->code,
+                        (struct mux_text){result->reason, strlen(result->reason)});
         relay_abandon(stream->relay);
         refuse(stream->streams, mux, stream->target, result->code, result->reason);
         stream_free(stream);
@@ -455,6 +469,7 @@ static void on_upstream(void *context, const struct upstream_result *result)
               log_str("session", stream->streams->session), log_str("target", stream->target),
               log_str("address", stream->address), log_u64("stream", stream->id),
               log_str("peer", stream->peer));
+    note_opened(stream);
     if (stream->cluster)
         tell_troubles(stream);
     mux_stream_accept(relay_stream(stream->relay));
@@ -473,18 +488,21 @@ static void refuse_unopened(struct broker_streams *streams, struct mux_stream *m
     streams->opened++;
     metrics_add(metrics, METRIC_STREAMS_OPENED, SIZE_MAX, 0, 1);
     metrics_add(metrics, METRIC_STREAMS_ENDED, SIZE_MAX, 1 + (size_t)code, 1);
-    /* A crowd that a limit stops must not fill the record: its lines are those of refuse(). */
-    if (streams->options->audit && code != MUX_CODE_LIMIT) {
-        const struct log_field fields[] = {log_str("session", streams->session),
-                                           log_u64("stream", mux_stream_id(mux)),
-                                           log_str("identity", streams->identity),
-                                           log_str("peer", streams->peer),
-                                           log_bytes("local_peer", peer.bytes, peer.size),
-                                           log_str("target", name),
-                                           log_str("end", mux_code_name(code))};
-        log_always(log_of_stream(streams), "audit_stream", "Audit: a connection has ended", fields,
-                   7);
-    }
+    const struct log_field fields[] = {log_str("session", streams->session),
+                                       log_u64("stream", mux_stream_id(mux)),
+                                       log_str("identity", streams->identity),
+                                       log_str("peer", streams->peer),
+                                       log_bytes("local_peer", peer.bytes, peer.size),
+                                       log_str("target", name),
+                                       log_str("end", mux_code_name(code)),
+                                       log_str("reason", reason)};
+    const size_t count = sizeof fields / sizeof fields[0];
+    /* A crowd that a limit stops must not fill the record. */
+    if (code == MUX_CODE_LIMIT)
+        audit_note_refusal(streams->audit, AUDIT_CONNECTION_REFUSED, streams->identity, reason,
+                           fields, count);
+    else
+        audit_note(streams->audit, AUDIT_CONNECTION_REFUSED, fields, count);
     refuse(streams, mux, name, code, reason);
 }
 
@@ -598,7 +616,12 @@ static bool is_beyond_bootstrap(const struct options *options, size_t index,
 static const char *admit_open(struct broker_streams *streams)
 {
     struct tenant *tenant = streams->tenant;
+    const char *obstacle = audit_obstacle(streams->audit);
 
+    if (obstacle) {
+        tenant_limited(tenant->tenants, METRICS_LIMIT_AUDIT);
+        return obstacle;
+    }
     if (tenant_may_dial(tenant, clock_now_us()))
         return NULL;
     tenant_limited(tenant->tenants, METRICS_LIMIT_DIALS);

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "audit.h"
 #include "cluster.h"
 #include "logins.h"
 #include "node_listeners.h"
@@ -21,12 +22,13 @@ struct broker_streams {
     struct logins *logins;
     struct node_listeners *listeners;
     struct tenant *tenant; /* whose they are */
-    const char *session;   /* its id, for the log */
-    const char *identity;  /* of who began it */
-    const char *peer;      /* where its client is now */
-    struct list all;       /* struct broker_stream */
-    uint64_t opened;       /* so far */
-    uint64_t bytes_up;     /* of those that have ended */
+    struct audit *audit;
+    const char *session;  /* its id, for the log */
+    const char *identity; /* of who began it */
+    const char *peer;     /* where its client is now */
+    struct list all;      /* struct broker_stream */
+    uint64_t opened;      /* so far */
+    uint64_t bytes_up;    /* of those that have ended */
     uint64_t bytes_down;
     /* By cluster, a bit for each bootstrap broker: the client has been told that it fails. */
     uint64_t *told;

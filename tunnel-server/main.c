@@ -1,4 +1,7 @@
 /* tunnel-server: joins its options and the server to what every program does. */
+#include <stdio.h>
+
+#include "audit_command.h"
 #include "program/program.h"
 #include "status.h"
 #include "token_maker.h"
@@ -13,13 +16,19 @@ static bool check_server_options(void *options, char *error, size_t size)
 {
     const struct options *given = options;
     const char *option;
+    const char *why = NULL;
 
     if (!options_check(options, error, size))
         return false;
-    const char *why =
-        given->call.command == COMMAND_TOKEN ? token_maker_check(given, &option) : NULL;
-    if (why)
-        snprintf(error, size, "--%s %s", option, why);
+    if (given->call.command == COMMAND_TOKEN) {
+        why = token_maker_check(given, &option);
+        if (why)
+            snprintf(error, size, "--%s %s", option, why);
+    } else if (given->call.command == COMMAND_AUDIT) {
+        why = audit_command_check(given);
+        if (why)
+            snprintf(error, size, "%s", why);
+    }
     return why == NULL;
 }
 
@@ -28,10 +37,16 @@ static bool run_command(const void *options, struct worker *worker, int *exit_co
     const struct options *given = options;
 
     (void)worker;
-    if (given->call.command != COMMAND_TOKEN)
+    switch (given->call.command) {
+    case COMMAND_TOKEN:
+        *exit_code = token_maker_run(given);
+        return true;
+    case COMMAND_AUDIT:
+        *exit_code = audit_command_run(given);
+        return true;
+    default:
         return false;
-    *exit_code = token_maker_run(given);
-    return true;
+    }
 }
 
 static enum program_start start_server_program(void *context, const struct program_context *program,

@@ -326,6 +326,22 @@ static const struct config_option table[] = {
              "audit_stream, with identity, addresses, bytes, duration and how it ended. --log-rate "
              "does not apply to them.",
      .default_value = "true"},
+    {.name = "audit-log",
+     .metavar = "FILE|stdout|syslog",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, audit_log),
+     .group = "Log",
+     .help = "Where audit records go, whatever --log-level says: who came, was refused or denied "
+             "something, and how it ended, as JSON, each line tied to the one before by a hash. A "
+             "file is made with mode 0600 and opened again after SIGHUP; syslog is the system's "
+             "log (journald), or syslog:SOCKET."},
+    {.name = "audit-required",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, audit_required),
+     .group = "Log",
+     .help = "While audit records cannot be written, accept no new sessions and connections, and "
+             "be not ready (/readyz). Needs --audit-log.",
+     .default_value = "false"},
     SHARED_LOG_OPTIONS(struct options),
     {.name = "name",
      .metavar = "NAME",
@@ -362,6 +378,14 @@ static const struct config_option table[] = {
      .brief = "take the token in this file",
      .help = "Do not make a token; print the line for the one in this file.",
      .commands = CONFIG_WITH(COMMAND_TOKEN)},
+    {.name = "expect",
+     .metavar = "SEQUENCE:HASH",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, expect),
+     .group = "Options of commands",
+     .help = "A record that must be among those of audit verify, as the log (audit_head) or an "
+             "earlier audit verify has told it.",
+     .commands = CONFIG_WITH(COMMAND_AUDIT)},
 };
 
 static const struct config_command commands[] = {
@@ -373,6 +397,16 @@ static const struct config_command commands[] = {
                    "holds a digest instead of the token: whoever reads that file learns no "
                    "token.",
            .own_options_only = true},
+    [COMMAND_AUDIT -
+        1] = {.name = "audit",
+              .arguments = "verify FILE...",
+              .plain_arguments = true,
+              .brief = "verify that audit records are all there and unchanged",
+              .example = "audit verify /var/log/kafka-tunnel/audit.log*",
+              .help = "Verify that the audit records in files (-: standard input) are all there, "
+                      "unchanged and in order, and say which are not. The exit code is 0, or 1 if "
+                      "something is wrong, or 2 if a file cannot be read.",
+              .own_options_only = true},
 };
 
 static const char *const examples[] = {
@@ -672,11 +706,19 @@ static bool check_server_congestion(const struct options *options, char *error, 
            fail_server_option(error, size, "congestion-control", name, why);
 }
 
+static bool check_audit(const struct options *options, char *error, size_t size)
+{
+    if (!options->audit_required || options->audit_log)
+        return true;
+    snprintf(error, size, "--audit-required has no effect without --audit-log");
+    return false;
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
     const char *why = address_parse_listen(options->listen, &options->listen_address);
 
-    if (options->call.command == COMMAND_TOKEN)
+    if (options->call.command != COMMAND_NONE)
         return true;
     if (why)
         return fail_server_option(error, size, "listen", options->listen, why);
@@ -700,7 +742,8 @@ bool options_check(struct options *options, char *error, size_t size)
         return false;
     return parse_peers(options, error, size) && check_tls(options, error, size) &&
            check_identity(options, error, size) && check_broker_tls(options, error, size) &&
-           check_access(options, error, size) && check_server_congestion(options, error, size);
+           check_access(options, error, size) && check_audit(options, error, size) &&
+           check_server_congestion(options, error, size);
 }
 
 void options_free(struct options *options)

@@ -14,7 +14,7 @@
 enum trust_ingress { TRUST_INGRESS_NO, TRUST_INGRESS_YES, TRUST_INGRESS_OPTIONAL };
 
 /* Beside its work as a server. */
-enum command { COMMAND_NONE, COMMAND_TOKEN };
+enum command { COMMAND_NONE, COMMAND_TOKEN, COMMAND_AUDIT };
 
 struct options {
     struct config_call call; /* its command: enum command */
@@ -57,6 +57,9 @@ struct options {
     int64_t max_links; /* of a session */
     int64_t workers;
     bool audit;
+    const char *audit_log;
+    bool audit_required;
+    const char *expect;     /* of the command audit */
     const char *token_name; /* of the command token, as the next three */
     const char *token_until;
     const char *token_out;

@@ -26,6 +26,16 @@ static struct shard *home_of(const struct server *server)
     return &server->shards[0];
 }
 
+static void note_login_refused(const struct server *server, const char *peer, const char *answer)
+{
+    char host[SOCKET_TEXT_MAX];
+    const size_t size = strcspn(answer, "\n");
+    const struct log_field fields[] = {log_str("peer", peer), log_bytes("reason", answer, size)};
+
+    tenants_subscriber(peer, host);
+    audit_note_refusal(server->audit, AUDIT_LOGIN_REFUSED, host, answer, fields, 2);
+}
+
 static int on_authorize(void *context, const struct http_upgrade *upgrade,
                         struct http_admission *admission)
 {
@@ -35,7 +45,10 @@ static int on_authorize(void *context, const struct http_upgrade *upgrade,
         admission->body = "the server is restarting: try again\n";
         return 503;
     }
-    return access_authorize(server->access, upgrade, admission);
+    int status = access_authorize(server->access, upgrade, admission);
+    if (status != 101)
+        note_login_refused(server, upgrade->peer, admission->body);
+    return status;
 }
 
 static void on_upgraded(void *context, struct transport *transport,
@@ -94,25 +107,29 @@ static const struct cluster *find_silent(const struct server *server)
 
 bool server_is_ready(const struct server *server)
 {
-    return !server->leaving && !home_of(server)->host.draining && !find_silent(server);
+    return !server->leaving && !home_of(server)->host.draining && !find_silent(server) &&
+           !audit_obstacle(server->audit);
 }
 
 bool server_tell_readiness(const struct server *server, bool for_strangers, char *text, size_t size)
 {
     const struct cluster *silent = find_silent(server);
+    const char *obstacle = audit_obstacle(server->audit);
 
     if (server->leaving || home_of(server)->host.draining) {
         snprintf(text, size, "the server stops\n");
         return false;
     }
-    if (silent)
+    if (obstacle)
+        snprintf(text, size, "%s\n", obstacle);
+    else if (silent)
         snprintf(text, size, "no bootstrap broker of the cluster %s answers\n",
                  silent->settings->name);
     else
         snprintf(text, size, "ready\n");
     for (size_t i = 0; i < server->options->cluster_count; i++)
         cluster_tell_failing(&home_of(server)->clusters[i], for_strangers, text, size);
-    return !silent;
+    return !silent && !obstacle;
 }
 
 static bool asks_for_page(const struct http_request *request)
@@ -474,6 +491,7 @@ static void init_shards(struct server *server)
         shards[i].crew = server->crew;
         shards[i].all = shards;
         shards[i].place = i;
+        shards[i].audit = server->audit;
         shard_init(&shards[i], server->options, &server->ledger, &server->table,
                    i > 0 ? shards : NULL);
     }
@@ -493,6 +511,9 @@ enum program_start server_open(struct server *server, const struct program_conte
     start_telemetry(server);
     if (!start_broker_tls(server, error, size))
         return PROGRAM_USAGE;
+    server->audit = audit_new(worker, options, error, size);
+    if (!server->audit)
+        return PROGRAM_USAGE;
     if (!start_crew(server, error, size))
         return PROGRAM_FAILED;
     init_shards(server);
@@ -507,6 +528,10 @@ enum program_start server_open(struct server *server, const struct program_conte
     }
     if (!start_listening(server, error, size))
         return PROGRAM_FAILED;
+    if (!audit_start(server->audit)) {
+        snprintf(error, size, "--audit-log %s: %s", options->audit_log, strerror(errno));
+        return PROGRAM_FAILED;
+    }
     if (crew_start(server->crew))
         return PROGRAM_GOES;
     say_no_crew(server, error, size);
@@ -529,6 +554,7 @@ void server_reload(struct server *server, struct reload *reload)
     tls_keeper_reload(server->broker_files, reload);
     access_reload(server->access, reload);
     login_file_reload(server->logins, reload);
+    audit_reload(server->audit);
     peers_reload(server->peers, reload);
 }
 
@@ -615,6 +641,7 @@ void server_free(struct server *server)
     login_file_free(server->logins);
     free_shards(server, count);
     crew_free(server->crew);
+    audit_free(server->audit);
     for (size_t i = 0; i < server->broker_count; i++)
         free(server->broker_names[i]);
     free(server->broker_names);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "access.h"
+#include "audit.h"
 #include "http/server.h"
 #include "io/listener.h"
 #include "io/tls_keeper.h"
@@ -21,6 +22,7 @@ struct server {
     const struct options *options;
     struct telemetry *telemetry;
     struct access *access;
+    struct audit *audit;
     struct http_server *http;
     struct listener *listener;
     struct tls_keeper *files; /* of the door; NULL: it speaks plain HTTP */

@@ -232,6 +232,7 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
         .logins = host->logins,
         .listeners = &session->listeners,
         .tenant = tenant,
+        .audit = host->audit,
         .session = session->id,
         .identity = session->identity,
         .peer = session->peer,
@@ -246,13 +247,11 @@ static void note_session_end(const struct session *session, enum mux_code code, 
 {
     const struct broker_streams *streams = &session->streams;
 
-    if (!session->host->options->audit) {
+    if (!session->host->options->audit)
         log_info(log_of_session(session), "session_ended", "A session has ended",
                  log_str("session", session->id), log_str("identity", session->identity),
                  log_str("reason", reason), log_u64("streams_opened", streams->opened),
                  log_u64("streams_reset", streams_reset));
-        return;
-    }
     const struct log_field fields[] = {
         log_str("session", session->id),
         log_str("identity", session->identity),
@@ -266,8 +265,7 @@ static void note_session_end(const struct session *session, enum mux_code code, 
         log_u64("bytes_down", streams->bytes_down),
         log_ms("duration", (clock_now_us() - session->began_us) / 1000),
         log_str("software", session->software)};
-    log_always(log_of_session(session), "audit_session", "Audit: a session has ended", fields,
-               sizeof fields / sizeof fields[0]);
+    audit_note(session->host->audit, AUDIT_SESSION_ENDED, fields, sizeof fields / sizeof fields[0]);
 }
 
 /* Links must not name it any more. */
@@ -510,17 +508,27 @@ static void note_link(struct session *session, struct link *link, const struct m
     if (!hello->join)
         metrics_add(metrics, hello->resume ? METRIC_SESSION_RESUMES : METRIC_SESSIONS_OPENED, 0, 0,
                     1);
-    log_info(log_of_session(session),
-             hello->join     ? "link_joined"
-             : hello->resume ? "session_resumed"
-                             : "session_up",
-             hello->join     ? "A session has one more link"
-             : hello->resume ? "A session continues over a new link"
-                             : "A session is up",
-             log_str("session", session->id), log_str("identity", session->identity),
-             log_str("peer", session->peer), log_str("protection", link_protection(link)),
-             log_u64("links", session->link_count),
-             log_bytes("software", hello->software.bytes, hello->software.size));
+    const struct log_field fields[] = {
+        log_str("session", session->id),
+        log_str("identity", session->identity),
+        log_str("peer", session->peer),
+        log_str("protection", link_protection(link)),
+        log_u64("links", session->link_count),
+        log_bytes("software", hello->software.bytes, hello->software.size)};
+    const size_t count = sizeof fields / sizeof fields[0];
+    log_event(log_of_session(session), LOG_LEVEL_INFO,
+              hello->join     ? "link_joined"
+              : hello->resume ? "session_resumed"
+                              : "session_up",
+              hello->join     ? "A session has one more link"
+              : hello->resume ? "A session continues over a new link"
+                              : "A session is up",
+              fields, count);
+    audit_note(session->host->audit,
+               hello->join     ? AUDIT_LINK_JOINED
+               : hello->resume ? AUDIT_SESSION_RESUMED
+                               : AUDIT_SESSION_OPENED,
+               fields, count);
 }
 
 /* A place for one more link of a session that has some; NULL, or why there is none. */
@@ -574,7 +582,11 @@ static struct session *begin_session(struct session_host *host, struct tenant *t
         reject_with(reject, MUX_CODE_GOING_AWAY, STOPPING);
         return NULL;
     }
-    const char *limited = admit_session(host, tenant, counts);
+    const char *limited = audit_obstacle(host->audit);
+    if (limited && counts)
+        tenant_limited(host->tenants, METRICS_LIMIT_AUDIT);
+    if (!limited)
+        limited = admit_session(host, tenant, counts);
     if (limited) {
         reject_with(reject, MUX_CODE_LIMIT, limited);
         return NULL;

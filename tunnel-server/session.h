@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "audit.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "cluster.h"
@@ -31,6 +32,7 @@ struct session_host {
     struct cluster *clusters; /* options->cluster_count */
     struct logins *logins;
     struct tenants *tenants;
+    struct audit *audit;
     struct mux_text offers; /* what WELCOME lists; it and offer_count stay the same */
     uint16_t offer_count;
     size_t place;                /* the worker's */

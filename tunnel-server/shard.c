@@ -39,6 +39,17 @@ struct server_link {
     char peer[SOCKET_TEXT_MAX];
 };
 
+static void note_refused(const struct server_link *entry, enum audit_kind kind, struct mux_text why)
+{
+    char reason[MUX_REASON_MAX + 1];
+    const struct log_field fields[] = {log_str("identity", entry->identity),
+                                       log_str("peer", entry->peer),
+                                       log_bytes("reason", why.bytes, why.size)};
+
+    snprintf(reason, sizeof reason, "%.*s", (int)why.size, why.bytes);
+    audit_note_refusal(entry->shard->audit, kind, entry->identity, reason, fields, 3);
+}
+
 /* ---- other instances */
 
 static void say_rejected(const struct server_link *entry, const struct mux_reject *reject)
@@ -57,6 +68,8 @@ static void say_rejected(const struct server_link *entry, const struct mux_rejec
                   fields, 3);
     else
         log_event(log, LOG_LEVEL_WARNING, "session_rejected", "A session was refused", fields, 3);
+    if (!entry->joins)
+        note_refused(entry, AUDIT_SESSION_REFUSED, reject->reason);
 }
 
 static void on_searched(void *context, struct transport *transport)
@@ -430,8 +443,11 @@ static bool admit_link(struct shard *shard, struct tenant *tenant, const char *i
     if (!reason)
         return true;
     tenant_limited(&shard->tenants, METRICS_LIMIT_LINKS);
-    log_warning(shard->worker->log, "link_refused", "A WebSocket is closed at once",
-                log_str("peer", peer), log_str("identity", identity), log_str("reason", reason));
+    const struct log_field fields[] = {log_str("peer", peer), log_str("identity", identity),
+                                       log_str("reason", reason)};
+    log_warning(shard->worker->log, "link_refused", "A WebSocket is closed at once", fields[0],
+                fields[1], fields[2]);
+    audit_note_refusal(shard->audit, AUDIT_LINK_REFUSED, identity, reason, fields, 3);
     return false;
 }
 
@@ -645,6 +661,7 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
                                         .clusters = shard->clusters,
                                         .logins = &shard->logins,
                                         .place = shard->place,
+                                        .audit = shard->audit,
                                         .table = table,
                                         .tenants = &shard->tenants};
     session_host_init(&shard->host);

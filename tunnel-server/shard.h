@@ -35,14 +35,15 @@ struct shard {
     struct shard_doubt *doubts; /* the same */
     struct logins logins;
     struct tenants tenants;
+    struct audit *audit;
     struct session_host host;
     struct list links;       /* upgraded connections, with or without a session */
     struct peers *peers;     /* home's; NULL: there is no other instance, or this is not home */
     _Atomic size_t arriving; /* links on their way from other workers */
 };
 
-/* Zeroed before; crew, all and place are filled in. first: home's, already initialised; NULL: this
- * is it. */
+/* Zeroed before; crew, all, place and audit are filled in. first: home's, already initialised;
+ * NULL: this is it. */
 void shard_init(struct shard *shard, const struct options *options, struct ledger *ledger,
                 struct session_table *table, struct shard *first);
 /* When its thread does not run any more: the links of all shards, then the rest of each, home's

@@ -138,6 +138,7 @@ static void write_server_status(void *context)
     for (size_t i = 0; i < server->options->cluster_count; i++)
         cluster_write(&server->shards[0].clusters[i], json);
     json_put_end(json);
+    audit_write_status(server->audit, json);
     write_workers(server, json);
     write_sessions(server, json);
     json_put_end(json);
@@ -227,6 +228,7 @@ static void on_server_status_collect(void *context)
         metrics_set(metrics, METRIC_SESSIONS, 0, 0, survey.session_count);
     }
     metrics_set(metrics, METRIC_HANDSHAKES, 0, 0, http_server_count(server->http));
+    audit_collect(server->audit, metrics);
     size_t broker = 0; /* in METRICS_BROKER */
     for (size_t i = 0; i < server->options->cluster_count; i++) {
         const struct cluster *cluster = &server->shards[0].clusters[i];

@@ -48,8 +48,7 @@ void tenants_clear(struct tenants *tenants)
 
 /* ---- who it is */
 
-/* Whose address it is. */
-static void format_subscriber(const char *peer, char text[SOCKET_TEXT_MAX])
+void tenants_subscriber(const char *peer, char text[SOCKET_TEXT_MAX])
 {
     struct socket_address address;
     char host[SOCKET_TEXT_MAX];
@@ -70,7 +69,7 @@ static void make_key(char key[TENANT_KEY_MAX], const char *identity, const char 
     char address[SOCKET_TEXT_MAX] = "";
 
     if (strcmp(identity, ACCESS_ANONYMOUS) == 0)
-        format_subscriber(peer, address);
+        tenants_subscriber(peer, address);
     snprintf(key, TENANT_KEY_MAX, "%s%s%s", identity, address[0] ? " from " : "", address);
 }
 

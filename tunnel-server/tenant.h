@@ -68,6 +68,8 @@ struct tenants_capacity {
 };
 struct tenants_capacity tenants_capacity(const struct tenants *tenants);
 
+/* Whose address peer is: of IPv6 the first 64 bits. */
+void tenants_subscriber(const char *peer, char text[SOCKET_TEXT_MAX]);
 /* The tenant of an identity, with one reference more. */
 struct tenant *tenant_use(struct tenants *tenants, const char *identity, const char *peer);
 void tenant_reference(struct tenant *tenant);

@@ -194,7 +194,8 @@ const struct metric metrics_table[METRICS] = {
          .help = "What a limit has refused or ended: sessions (--max-sessions), "
                  "sessions_of_identity, connections (file descriptors), connections_of_identity, "
                  "connections_of_session (--max-streams), links, dials (--max-dials-per-minute), "
-                 "memory (--memory); gave_way: a session, link or connection of an identity that "
+                 "memory (--memory), audit (--audit-required); gave_way: a session, link or "
+                 "connection of an identity that "
                  "had more than its share ended for one that had less",
          .kind = METRIC_COUNTER,
          .place = METRIC_SERVER,
@@ -283,6 +284,28 @@ const struct metric metrics_table[METRICS] = {
          .help = "Lines that could not be written: the program that reads the log is stalled",
          .kind = METRIC_COUNTER,
          .place = METRIC_BOTH},
+    [METRIC_AUDIT_WORKING] = {.name = "audit_working",
+                              .help = "1 while audit records can be written, or without "
+                                      "--audit-log; otherwise 0",
+                              .kind = METRIC_GAUGE,
+                              .place = METRIC_SERVER},
+    [METRIC_AUDIT_RECORDS] = {.name = "audit_records_total",
+                              .help = "Audit records written to --audit-log",
+                              .kind = METRIC_COUNTER,
+                              .place = METRIC_SERVER},
+    [METRIC_AUDIT_WAITING] = {.name = "audit_records_waiting",
+                              .help = "Audit records that are not written yet",
+                              .kind = METRIC_GAUGE,
+                              .place = METRIC_SERVER},
+    [METRIC_AUDIT_LOST] = {.name = "audit_records_lost_total",
+                           .help = "Audit records lost because too many could not be written; the "
+                                   "record says so where they are missing",
+                           .kind = METRIC_COUNTER,
+                           .place = METRIC_SERVER},
+    [METRIC_AUDIT_FAILURES] = {.name = "audit_failures_total",
+                               .help = "Times that writing audit records began to fail",
+                               .kind = METRIC_COUNTER,
+                               .place = METRIC_SERVER},
     [METRIC_PROCESS_START] = {.name = "process_start_time_seconds",
                               .help = "When the program started, since the epoch",
                               .kind = METRIC_GAUGE,

@@ -52,6 +52,11 @@ enum metric_id {
     METRIC_LOG_LINES,
     METRIC_LOG_SUPPRESSED,
     METRIC_LOG_LOST,
+    METRIC_AUDIT_WORKING,
+    METRIC_AUDIT_RECORDS,
+    METRIC_AUDIT_WAITING,
+    METRIC_AUDIT_LOST,
+    METRIC_AUDIT_FAILURES,
     METRIC_PROCESS_START,
     METRIC_PROCESS_CPU,
     METRIC_PROCESS_MEMORY,
@@ -112,8 +117,9 @@ enum metrics_limit {
     METRICS_LIMIT_DIALS,
     METRICS_LIMIT_MEMORY,
     METRICS_LIMIT_GAVE_WAY, /* ended, for somebody who had less */
+    METRICS_LIMIT_AUDIT,    /* audit records cannot be written */
 };
-#define METRICS_LIMITS 9
+#define METRICS_LIMITS 10
 
 /* What became of an attempt to add a link. */
 enum metrics_join {

@@ -136,7 +136,8 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_LIMIT_LINKS] = "links",
         [METRICS_LIMIT_DIALS] = "dials",
         [METRICS_LIMIT_MEMORY] = "memory",
-        [METRICS_LIMIT_GAVE_WAY] = "gave_way"};
+        [METRICS_LIMIT_GAVE_WAY] = "gave_way",
+        [METRICS_LIMIT_AUDIT] = "audit"};
     static const char *const joins[METRICS_JOINS] = {[METRICS_JOIN_JOINED] = "joined",
                                                      [METRICS_JOIN_LIMIT] = "limit",
                                                      [METRICS_JOIN_UNKNOWN_SESSION] =
