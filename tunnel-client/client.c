@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "io/clock.h"
+#include "listeners/named_ports.h"
 #include "monitoring/telemetry.h"
 #include "program/notify.h"
 
@@ -328,7 +329,7 @@ static bool is_port_offered(const struct port *port, const struct mux_welcome *w
         if (kind == port->kind && name.size == strlen(port->name) &&
             memcmp(name.bytes, port->name, name.size) == 0)
             return true;
-    return mux_target_is_node(port->kind);
+    return mux_target_is_node(port->kind) || port->kind == MUX_TARGET_BOOTSTRAP;
 }
 
 /* What the server has instead: "--kafka staging, --tcp registry". */
@@ -382,6 +383,12 @@ static void check_offers(struct client *client, const struct mux_welcome *welcom
     }
 }
 
+static void start_command(struct client *client)
+{
+    if (client->run && name_keeper_is_ready(client->names))
+        run_ready(client->run);
+}
+
 static void on_client_up(void *context, const struct mux_welcome *welcome)
 {
     struct client *client = context;
@@ -397,8 +404,10 @@ static void on_client_up(void *context, const struct mux_welcome *welcome)
     terminal_up(client->terminal, uplink_protection(client->uplink), welcome->resumed);
     notify_ready(client->notify);
     notify_status(client->notify, "Connected to %s", client->options->url.host);
-    if (!welcome->resumed)
+    if (!welcome->resumed) {
         check_offers(client, welcome);
+        name_keeper_up(client->names, session, welcome);
+    }
     list_init(&waiting);
     while ((node = list_pop(&client->waiting)))
         list_append(&waiting, node);
@@ -410,8 +419,7 @@ static void on_client_up(void *context, const struct mux_welcome *welcome)
         else
             open_stream_of_connection(connection, session);
     }
-    if (client->run)
-        run_ready(client->run);
+    start_command(client);
 }
 
 static void on_client_lost(void *context, bool announced)
@@ -470,7 +478,9 @@ static void explain_failure(struct client *client, const struct port *bootstrap,
                             struct mux_text cluster, const struct port_request *request,
                             char *error, size_t size)
 {
-    if (bootstrap)
+    if (bootstrap && bootstrap->keeps_names)
+        named_ports_explain(bootstrap, request, error, size);
+    else if (bootstrap)
         ports_explain(bootstrap, request->failed, error, size);
     else
         snprintf(error, size, "the client has no listener for a cluster of this name");
@@ -506,7 +516,7 @@ static void receive_expose_request(struct client *client, struct mux_session *se
     struct mux_expose_reader reader;
     struct mux_expose_writer writer;
     uint8_t answer[MUX_MESSAGE_PAYLOAD_MAX];
-    char error[200] = "";
+    char error[MUX_REASON_MAX] = "";
     struct list withdrawn;
     size_t count;
 
@@ -516,9 +526,12 @@ static void receive_expose_request(struct client *client, struct mux_session *se
     struct port_request *requests = read_expose(&reader, &count);
     bool may_withdraw = mux_expose_flags(&reader) & MUX_EXPOSE_MAY_WITHDRAW;
     list_init(&withdrawn);
-    if (bootstrap)
+    if (bootstrap && bootstrap->keeps_names)
+        named_ports_nodes(bootstrap, requests, count);
+    else if (bootstrap)
         ports_nodes(bootstrap, requests, count, clock_now_us(), may_withdraw ? &withdrawn : NULL);
     tell_withdrawn(client, reader.cluster, &withdrawn);
+    name_keeper_publish(client->names);
     mux_expose_begin(&writer, answer, sizeof answer, reader.cluster);
     for (size_t i = 0; i < count; i++) {
         if (!requests[i].port)
@@ -552,6 +565,12 @@ static void receive_broker_addresses(struct client *client, const uint8_t *paylo
     }
 }
 
+static void receive_names(struct client *client, const uint8_t *payload, size_t size)
+{
+    name_keeper_receive(client->names, payload, size);
+    start_command(client);
+}
+
 static void receive_trouble(struct client *client, const uint8_t *payload, size_t size)
 {
     struct mux_text cluster;
@@ -569,6 +588,8 @@ static void on_client_message(void *context, struct mux_session *session, uint8_
 {
     if (type == MUX_EXPOSE)
         receive_expose_request(context, session, payload, size);
+    else if (type == MUX_NAMES)
+        receive_names(context, payload, size);
     else if (type == MUX_ADDRESSES)
         receive_broker_addresses(context, payload, size);
     else if (type == MUX_TROUBLE)
@@ -636,6 +657,7 @@ static bool open_ports(struct client *client, char *error, size_t size)
     for (size_t i = 0; i < options->target_count; i++)
         if (!ports_open(&client->ports, MUX_TARGET_TCP, &options->targets[i], NULL, error, size))
             return false;
+    client->names = name_keeper_new(&client->ports, options);
     ports_plan(&client->ports);
     return true;
 }
@@ -665,6 +687,7 @@ enum program_start client_open(struct client *client, const struct program_conte
         return PROGRAM_FAILED;
     if (options->call.command == COMMAND_RUN)
         client->run = run_new(context, options, &client->ports, client->terminal);
+    name_keeper_serve(client->names, client->run);
     return PROGRAM_GOES;
 }
 
@@ -727,6 +750,7 @@ void client_free(struct client *client)
     greeter_free(client->greeter);
     drop_waiting(client);
     ports_clear(&client->ports);
+    name_keeper_free(client->names);
     listener_tls_free(client->listener_tls);
     allowed_users_free(client->allowed_users);
     timer_free(client->waiting_timer);

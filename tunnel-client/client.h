@@ -7,6 +7,7 @@
 #include "listeners/greeter.h"
 #include "listeners/ports.h"
 #include "monitoring/telemetry.h"
+#include "name_keeper.h"
 #include "options.h"
 #include "program/program.h"
 #include "run/run.h"
@@ -24,6 +25,7 @@ struct client {
     struct listener_tls *listener_tls;   /* NULL: the listeners take bytes as they are */
     struct greeter *greeter;             /* of connections that may be TLS; NULL: as above */
     struct uplink *uplink;
+    struct name_keeper *names; /* NULL: brokers get names of this machine's */
     struct run *run;           /* NULL: there is no command to run */
     struct terminal *terminal; /* NULL: nobody watches */
     struct list connections;   /* struct local_connection with a stream */

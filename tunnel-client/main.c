@@ -1,6 +1,7 @@
 /* tunnel-client: joins its options, commands and the client to what every program does. */
 #include "credentials/credential_options.h"
 #include "doctor/doctor.h"
+#include "hosts.h"
 #include "listener_ca.h"
 #include "program/program.h"
 #include "status/status.h"
@@ -34,6 +35,9 @@ static bool instead(const void *options, struct worker *worker, int *exit_code)
         return true;
     case COMMAND_LISTENER_CA:
         *exit_code = listener_ca_print(given);
+        return true;
+    case COMMAND_HOSTS:
+        *exit_code = hosts_print(worker, given);
         return true;
     default:
         return false;

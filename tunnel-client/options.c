@@ -15,11 +15,12 @@
 #include "mux/protocol.h"
 
 static const char *const auth_schemes[] = {"auto", "snowflake", "bearer", NULL};
+static const char *const hosts_formats[] = {"hosts", "kubernetes", "docker", NULL};
 
 /* What the local CA is made for. */
 #define LISTENER_COMMANDS                                                                          \
     (CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN) | CONFIG_WITH(COMMAND_DOCTOR) |          \
-     CONFIG_WITH(COMMAND_LISTENER_CA))
+     CONFIG_WITH(COMMAND_LISTENER_CA) | CONFIG_WITH(COMMAND_HOSTS))
 
 static const struct config_option table[] = {
     {.name = "server",
@@ -190,6 +191,30 @@ static const struct config_option table[] = {
              "default. Without --node-ports they are the 1000 ports above the bootstrap listener, "
              "or fewer, up to the next --kafka, --tcp or --node-ports; where these would be fewer "
              "than 50, the next 1000 that no other listener uses."},
+    {.name = "keep-names",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, keep_names),
+     .group = "Local listeners",
+     .help = "Kafka clients get the brokers' own names and ports, and each name leads to an "
+             "address of --name-network on this machine: for logins that are bound to the broker's "
+             "name (GSSAPI, AWS_MSK_IAM), and for configurations that are to stay as they are. The "
+             "command of run finds the names by itself (Linux); for other programs, "
+             "`tunnel-client hosts` prints the lines that /etc/hosts needs."},
+    {.name = "keep-names-of",
+     .metavar = "NAME",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, keep_names_of),
+     .group = "Local listeners",
+     .help = "The same for the brokers of the cluster NAME only."},
+    {.name = "name-network",
+     .metavar = "NETWORK",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, name_network_text),
+     .group = "Local listeners",
+     .help = "The loopback addresses for names that are kept: a network within 127.0.0.0/8. Each "
+             "name has an address of its own, which follows from the name, unless a line of "
+             "/etc/hosts gives it another one in the network.",
+     .default_value = "127.77.0.0/16"},
     {.name = "advertise",
      .metavar = "HOST",
      .kind = CONFIG_STRING,
@@ -315,11 +340,20 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, ready_timeout_ms),
      .group = "Options of commands",
      .brief = "how long the tunnel may take to come up; 30s",
-     .help = "How long the tunnel may take to come up before run gives up.",
+     .help = "How long the tunnel may take to come up before run or hosts gives up.",
      .default_value = "30s",
      .min = 100,
      .max = 3600 * 1000,
-     .commands = CONFIG_WITH(COMMAND_RUN)},
+     .commands = CONFIG_WITH(COMMAND_RUN) | CONFIG_WITH(COMMAND_HOSTS)},
+    {.name = "format",
+     .kind = CONFIG_ENUM,
+     .offset = offsetof(struct options, hosts_format),
+     .group = "Options of commands",
+     .help = "What hosts prints: lines for /etc/hosts, hostAliases for a pod's specification in "
+             "Kubernetes, or --add-host for docker run.",
+     .default_value = "hosts",
+     .values = hosts_formats,
+     .commands = CONFIG_WITH(COMMAND_HOSTS)},
     {.name = "json",
      .kind = CONFIG_BOOL,
      .offset = offsetof(struct options, json),
@@ -343,6 +377,8 @@ static const struct config_option table[] = {
 static const struct config_default run_defaults[] = {
     {"log-level", "warning"}, {"drain-timeout", "5s"}, {NULL, NULL}};
 static const struct config_default doctor_defaults[] = {
+    {"log-level", "error"}, {"drain-timeout", "0s"}, {NULL, NULL}};
+static const struct config_default hosts_defaults[] = {
     {"log-level", "error"}, {"drain-timeout", "0s"}, {NULL, NULL}};
 static const struct config_default wait_defaults[] = {{"status", "127.0.0.1:9091"}, {NULL, NULL}};
 
@@ -385,6 +421,12 @@ static const struct config_command commands[] = {
               .help = "Print the local CA of --listener-tls, as PEM with comments that say how "
                       "clients of each family trust it. Makes it if there is none yet.",
               .own_options_only = true},
+    [COMMAND_HOSTS - 1] = {.name = "hosts",
+                           .brief = "print where --keep-names lets the brokers' names lead",
+                           .help = "Ask the server for the brokers' names, and print the lines "
+                                   "that let them lead to a tunnel-client that was started with "
+                                   "--keep-names: for /etc/hosts, Kubernetes or Docker.",
+                           .defaults = hosts_defaults},
 };
 
 const struct config_program options_program = {
@@ -504,6 +546,64 @@ static bool parse_node_ports(struct options *options, char *error, size_t size)
             return fail_client_option(error, size, "node-ports", text, why);
     }
     return true;
+}
+
+static bool keep_names_of(struct options *options, const char *name)
+{
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        if (strcmp(options->clusters[i].name, name) != 0)
+            continue;
+        options->cluster_keeps_names[i] = true;
+        return true;
+    }
+    return false;
+}
+
+static bool check_kept_clusters(const struct options *options, char *error, size_t size)
+{
+    for (size_t i = 0; i < options->cluster_count; i++)
+        if (options->cluster_keeps_names[i] && options->cluster_ports[i].first != 0) {
+            snprintf(error, size,
+                     "--node-ports has no effect for %s, whose brokers keep their own ports "
+                     "(--keep-names)",
+                     options->clusters[i].name);
+            return false;
+        }
+#ifndef __linux__
+    if (options->call.command == COMMAND_RUN && options->keeps_names) {
+        snprintf(error, size,
+                 "run --keep-names needs Linux: elsewhere, start tunnel-client --keep-names, and "
+                 "add the lines that `tunnel-client hosts` prints to /etc/hosts");
+        return false;
+    }
+#endif
+    return true;
+}
+
+/* The command hosts is about names that are kept, whether another one is told to keep them or not.
+ */
+static bool parse_keep_names(struct options *options, char *error, size_t size)
+{
+    bool all = options->keep_names ||
+               (options->call.command == COMMAND_HOSTS && options->keep_names_of.count == 0);
+    const char *why = name_network_parse(options->name_network_text, &options->name_network);
+
+    if (why)
+        return fail_client_option(error, size, "name-network", options->name_network_text, why);
+    options->cluster_keeps_names =
+        memory_new_array(options->cluster_count + 1, sizeof *options->cluster_keeps_names);
+    for (size_t i = 0; i < options->cluster_count; i++)
+        options->cluster_keeps_names[i] = all;
+    for (size_t i = 0; i < options->keep_names_of.count; i++)
+        if (!keep_names_of(options, options->keep_names_of.items[i]))
+            return fail_client_option(error, size, "keep-names-of", options->keep_names_of.items[i],
+                                      "there is no --kafka of that name");
+    options->keeps_names = (all && options->cluster_count > 0) || options->keep_names_of.count > 0;
+    if (all && !options->keeps_names) {
+        snprintf(error, size, "--keep-names has no effect without a --kafka");
+        return false;
+    }
+    return check_kept_clusters(options, error, size);
 }
 
 static bool parse_advertise(struct options *options, char *error, size_t size)
@@ -762,10 +862,10 @@ bool options_check(struct options *options, char *error, size_t size)
                           error, size) ||
          !check_variables("tcp", options->targets, options->target_count, "ADDRESS", error, size)))
         return false;
-    return parse_node_ports(options, error, size) && parse_advertise(options, error, size) &&
-           check_listener_tls(options, error, size) && name_listeners(options, error, size) &&
-           check_resolve(options, error, size) && check_status(options, error, size) &&
-           check_client_congestion(options, error, size);
+    return parse_node_ports(options, error, size) && parse_keep_names(options, error, size) &&
+           parse_advertise(options, error, size) && check_listener_tls(options, error, size) &&
+           name_listeners(options, error, size) && check_resolve(options, error, size) &&
+           check_status(options, error, size) && check_client_congestion(options, error, size);
 }
 
 bool options_has_token(const struct options *options)
@@ -778,6 +878,7 @@ void options_free(struct options *options)
 {
     free(options->clusters);
     free(options->cluster_ports);
+    free(options->cluster_keeps_names);
     free(options->targets);
     free(options->listener_hosts);
     free(options->listener_names);

@@ -5,12 +5,22 @@
 #include "config/shared.h"
 #include "config/url.h"
 #include "io/socket.h"
+#include "listeners/kept_names.h"
 #include "listeners/listener_tls.h"
 
 enum auth_scheme { AUTH_AUTO, AUTH_SNOWFLAKE, AUTH_BEARER };
 
 /* As config_call counts them, in the order of the table in options.c. */
-enum command { COMMAND_NONE, COMMAND_RUN, COMMAND_WAIT, COMMAND_DOCTOR, COMMAND_LISTENER_CA };
+enum command {
+    COMMAND_NONE,
+    COMMAND_RUN,
+    COMMAND_WAIT,
+    COMMAND_DOCTOR,
+    COMMAND_LISTENER_CA,
+    COMMAND_HOSTS,
+};
+
+enum hosts_format { HOSTS_FORMAT_HOSTS, HOSTS_FORMAT_KUBERNETES, HOSTS_FORMAT_DOCKER };
 
 struct options {
     struct config_call call;
@@ -18,6 +28,9 @@ struct options {
     struct config_list kafka;
     struct config_list tcp;
     struct config_list node_ports;
+    bool keep_names;
+    struct config_list keep_names_of;
+    const char *name_network_text;
     const char *advertise;
     int listener_tls; /* enum listener_tls_mode */
     const char *listener_tls_cert;
@@ -53,6 +66,7 @@ struct options {
     uint64_t ready_timeout_ms;
     uint64_t max_ms;
     bool json;
+    int hosts_format; /* enum hosts_format */
     bool allow_quit;
     struct shared_options shared;
 
@@ -62,6 +76,9 @@ struct options {
     struct address_named *clusters;
     struct address_ports *cluster_ports; /* of the nodes of each; first 0: not given */
     size_t cluster_count;
+    bool *cluster_keeps_names; /* of the brokers of each */
+    bool keeps_names;          /* one of them does */
+    struct name_network name_network;
     struct address_named *targets;
     size_t target_count;
     struct address wait_address;               /* of --status, for the command wait */

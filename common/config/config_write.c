@@ -192,7 +192,7 @@ void config_write_help(const struct config_program *program, int command, FILE *
         fprintf(out, "Usage: %s %s[options]\n%s\n", program->name,
                 program->command_count > 0 ? "[COMMAND] " : "", program->summary);
         for (size_t i = 0; program->examples && program->examples[i]; i++)
-            fprintf(out, "%s  %s %s\n", i ? "" : "\nExamples:\n", program->name,
+            fprintf(out, "%s  %s %s\n", i ? "" : "Examples:\n", program->name,
                     program->examples[i]);
         if (program->command_count > 0)
             write_short_commands(out, program);

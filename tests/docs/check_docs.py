@@ -23,7 +23,7 @@ import sys
 import tempfile
 
 PROGRAMS = ("tunnel-client", "tunnel-server")
-COMMANDS_OF = {"tunnel-client": {"run", "wait", "doctor"}, "tunnel-server": {"audit", "token"}}
+COMMANDS_OF = {"tunnel-client": {"run", "wait", "doctor", "hosts"}, "tunnel-server": {"audit", "token"}}
 # Where a line of a block is looked at as a command; everything in a ```sh block is.
 COMMANDS = {"tunnel-client", "tunnel-server", "openssl", "kcat", "curl", "docker", "meson", "ninja", "apt-get", "dpkg", "snow", "scripts",
             "build", "export", "umask", "pip", "brew", "systemctl", "kubectl", "examples", "dpkg-buildpackage", "launchctl", "sudo", "bench"}

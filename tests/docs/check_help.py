@@ -33,8 +33,8 @@ def faults(program, *command):
 
 
 def main(client, server):
-    found = [f"{' '.join(words)}: {fault}" for words in ([client], [client, "run"], [client, "wait"], [client, "doctor"], [client, "listener-ca"], [server])
-             for fault in faults(*words)]
+    commands = [[client, name] for name in ("run", "wait", "doctor", "listener-ca", "hosts")]
+    found = [f"{' '.join(words)}: {fault}" for words in ([client], *commands, [server]) for fault in faults(*words)]
     print("\n".join(found))
     return len(found) > 0
 

@@ -134,8 +134,8 @@ BAD_CLIENT = {
 }
 
 BAD_COMMAND = {
-    "unknown command": (["docter"], ["argument 1", "did you mean doctor", "run, wait, doctor and listener-ca"]),
-    "a word that is like no command": (["status"], ["argument 1", "run, wait, doctor and listener-ca"]),
+    "unknown command": (["docter"], ["argument 1", "did you mean doctor", "run, wait, doctor, listener-ca and hosts"]),
+    "a word that is like no command": (["status"], ["argument 1", "run, wait, doctor, listener-ca and hosts"]),
     "an option with one hyphen": (["-server", "https://localhost:1"], ["argument 1", "did you mean --server"]),
     "a misspelt option": (["--sever", "https://localhost:1"], ["--sever", "did you mean --server"]),
     "a misspelt level": ([*CLIENT, "--log-level", "warn"], ["did you mean warning"]),

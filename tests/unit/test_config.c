@@ -1070,7 +1070,7 @@ static void short_help_has_what_is_brief(void **state)
     char *exec = written_short_help(&tool_program, EXEC);
     char *look = written_short_help(&tool_program, LOOK);
 
-    assert_string_equal(help, "Usage: tool [COMMAND] [options]\nA tool.\n\n"
+    assert_string_equal(help, "Usage: tool [COMMAND] [options]\nA tool.\n"
                               "Examples:\n  tool --server x\n  tool look\n\n"
                               "Commands (tool COMMAND --help says more of each):\n"
                               "  exec  does it\n  look  sees it\n\n"

@@ -28,6 +28,8 @@ void ports_init(struct ports *ports, struct worker *worker, const char *advertis
         .worker = worker, .advertise = advertise, .callback = callback, .context = context};
     ports->node_sockets_max = node_sockets_max();
     list_init(&ports->all);
+    idmap_init(&ports->by_place, &worker->hash_key);
+    kept_names_init(&ports->names, &(struct name_network){0, 0});
 }
 
 void ports_close(struct ports *ports)
@@ -48,11 +50,18 @@ void ports_clear(struct ports *ports)
     ports_close(ports);
     while ((node = list_pop(&ports->all))) {
         struct port *port = list_entry(node, struct port, node);
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < 3; i++) {
+            void *told;
+            for (size_t slot = 0; (told = idmap_next(&port->told[i], &slot));)
+                free(told);
+            idmap_clear(&port->told[i]);
             idmap_clear(&port->nodes[i]);
+        }
         free(port->held);
         free(port);
     }
+    idmap_clear(&ports->by_place);
+    kept_names_clear(&ports->names);
 }
 
 static void on_port_accept(void *context, int fd, const struct socket_address *peer)
@@ -62,8 +71,7 @@ static void on_port_accept(void *context, int fd, const struct socket_address *p
     port->ports->callback(port->ports->context, port, fd, peer);
 }
 
-/* Binds host:number, and the other loopback family beside it. 0, or an errno. */
-static int bind_port(struct port *port, uint16_t number)
+int ports_bind(struct port *port, uint16_t number)
 {
     struct socket_address address;
     struct socket_address other;
@@ -89,8 +97,15 @@ static int bind_port(struct port *port, uint16_t number)
     return failed;
 }
 
-static struct port *port_new(struct ports *ports, enum mux_target_kind kind, const char *name,
-                             const char *host, int32_t node_id)
+void ports_label(struct port *port)
+{
+    const struct mux_target target = port_target(port);
+
+    mux_target_text(&target, port->label);
+}
+
+struct port *ports_new_port(struct ports *ports, enum mux_target_kind kind, const char *name,
+                            const char *host, int32_t node_id)
 {
     struct port *port = memory_new(sizeof *port);
 
@@ -101,19 +116,21 @@ static struct port *port_new(struct ports *ports, enum mux_target_kind kind, con
     snprintf(port->host, sizeof port->host, "%s", host);
     list_init(&port->idle);
     list_init(&port->unused);
-    const struct mux_target target = port_target(port);
-    mux_target_text(&target, port->label);
-    for (size_t i = 0; i < 3; i++)
+    ports_label(port);
+    for (size_t i = 0; i < 3; i++) {
         idmap_init(&port->nodes[i], &ports->worker->hash_key);
+        idmap_init(&port->told[i], &ports->worker->hash_key);
+    }
     return port;
 }
 
-static void announce(struct port *port)
+void ports_announce(struct port *port)
 {
     static const char *const kinds[] = {[MUX_TARGET_CLUSTER] = "bootstrap",
                                         [MUX_TARGET_BROKER] = "broker",
                                         [MUX_TARGET_TCP] = "tcp",
-                                        [MUX_TARGET_CONTROLLER] = "controller"};
+                                        [MUX_TARGET_CONTROLLER] = "controller",
+                                        [MUX_TARGET_BOOTSTRAP] = "bootstrap"};
     char text[SOCKET_TEXT_MAX];
 
     list_append(&port->ports->all, &port->node);
@@ -127,16 +144,16 @@ struct port *ports_open(struct ports *ports, enum mux_target_kind kind,
                         const struct address_named *where, const struct address_ports *nodes,
                         char *error, size_t size)
 {
-    struct port *port = port_new(ports, kind, where->name, where->address.host, -1);
-    int failed = bind_port(port, where->address.port);
+    struct port *port = ports_new_port(ports, kind, where->name, where->address.host, -1);
+    int failed = ports_bind(port, where->address.port);
 
     /* Port 0: the kernel's choice may be taken in the other family. */
     for (int i = 0; failed == EADDRINUSE && where->address.port == 0 && i < FREE_PORT_ATTEMPTS; i++)
-        failed = bind_port(port, 0);
+        failed = ports_bind(port, 0);
     if (failed == 0) {
         if (nodes)
             port->node_ports = *nodes;
-        announce(port);
+        ports_announce(port);
         listener_warn_if_at_risk(port->listeners[0]);
         if (port->node_ports.first)
             listener_warn_of_ports_at_risk(ports->worker, port->label, port->node_ports.first,
@@ -203,11 +220,12 @@ void ports_plan(struct ports *ports)
     struct node_ports *all = memory_new_array(count + 1, sizeof *all);
     list_each(at, &ports->all) {
         const struct port *port = list_entry(at, struct port, node);
-        all[i++] = (struct node_ports){.name = port->name,
-                                       .host = port->host,
-                                       .port = port->number,
-                                       .cluster = port->kind == MUX_TARGET_CLUSTER,
-                                       .nodes = port->node_ports};
+        all[i++] =
+            (struct node_ports){.name = port->name,
+                                .host = port->host,
+                                .port = port->number,
+                                .cluster = port->kind == MUX_TARGET_CLUSTER && !port->keeps_names,
+                                .nodes = port->node_ports};
     }
     node_ports_plan(all, count);
     i = 0;
@@ -226,7 +244,7 @@ static int bind_node(struct port *bootstrap, struct port *port, unsigned attempt
 
     if (bootstrap->held[bit / 8] >> bit % 8 & 1)
         return EADDRINUSE;
-    int failed = bind_port(port, number);
+    int failed = ports_bind(port, number);
     if (failed == 0) {
         bootstrap->held[bit / 8] |= (uint8_t)(1u << bit % 8);
         bootstrap->held_count++;
@@ -245,9 +263,9 @@ static void open_node(struct port *bootstrap, struct port_request *request, unsi
         request->failed = EMFILE;
         return;
     }
-    struct port *port =
-        port_new(ports, request->endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER,
-                 bootstrap->name, bootstrap->host, request->node);
+    struct port *port = ports_new_port(
+        ports, request->endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER,
+        bootstrap->name, bootstrap->host, request->node);
     request->failed = EADDRINUSE;
     if (bootstrap->held && bootstrap->held_count == address_ports_count(&bootstrap->node_ports))
         end = attempt;
@@ -258,7 +276,7 @@ static void open_node(struct port *bootstrap, struct port_request *request, unsi
         return;
     }
     ports->node_sockets += port->listeners[1] ? 2 : 1;
-    announce(port);
+    ports_announce(port);
     idmap_put(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node, port);
     port->bootstrap = bootstrap;
     list_append(&bootstrap->unused, &port->idle);
@@ -425,11 +443,16 @@ const char *port_local_host(const struct port *port)
 
 const char *port_advertised_host(const struct port *port)
 {
+    if (port->kept)
+        return port->kept->literal ? port->host : port->kept_host;
     return port->ports->advertise[0] != '\0' ? port->ports->advertise : port_local_host(port);
 }
 
 struct mux_target port_target(const struct port *port)
 {
-    return (struct mux_target){
-        .kind = port->kind, .name = {port->name, strlen(port->name)}, .node_id = port->node_id};
+    const struct mux_text name = mux_text_of(port->name);
+
+    if (port->outdated)
+        return (struct mux_target){.kind = MUX_TARGET_CLUSTER, .name = name, .node_id = -1};
+    return (struct mux_target){.kind = port->kind, .name = name, .node_id = port->node_id};
 }

@@ -8,10 +8,13 @@
  */
 #pragma once
 
+#include <errno.h>
+
 #include "base/idmap.h"
 #include "base/list.h"
 #include "config/address.h"
 #include "io/listener.h"
+#include "listeners/kept_names.h"
 #include "mux/message.h"
 
 /* Longer than Kafka clients keep what a Metadata response said, unless they are told otherwise
@@ -33,6 +36,9 @@ struct ports {
     struct list all;     /* struct port */
     size_t node_sockets; /* open ones of nodes' listeners */
     size_t node_sockets_max;
+    struct kept_names names; /* of brokers that keep them (named_ports.h) */
+    bool names_may_move;     /* nobody knows the names' addresses yet */
+    struct idmap by_place;   /* struct port of such brokers, by address and port */
 };
 
 /* Where connections to a listener lead. */
@@ -52,7 +58,13 @@ struct port {
     char label[MUX_TARGET_TEXT_MAX]; /* for the log: "kafka", "kafka/2", "kafka/controller/2" */
     char host[ADDRESS_HOST_MAX + 1]; /* the address listened on */
     char broker[ADDRESS_TEXT_MAX];   /* of a node: where it is behind the server; "": not told */
+    /* Of a broker that keeps its name: */
+    struct kept_name *kept;               /* NULL: it does not */
+    char kept_host[ADDRESS_HOST_MAX + 1]; /* to the letter */
+    bool outdated; /* of a bootstrap broker: the server has not told it again */
     /* A bootstrap port: */
+    bool keeps_names;                /* its brokers keep theirs */
+    struct idmap told[3];            /* then: struct told_name by endpoint type */
     struct idmap nodes[3];           /* its nodes' ports by endpoint type */
     struct address_ports node_ports; /* where these are; first 0: nowhere */
     struct list unused; /* nodes' ports without connections, the longest unused first */
@@ -66,6 +78,13 @@ struct port_request {
     int32_t node;
     struct port *port; /* the answer; NULL: failed says why */
     int failed;        /* an errno: EADDRINUSE for no free port, EMFILE for too few descriptors */
+};
+
+/* Why a broker that keeps its name has no listener, beside what binding says. */
+enum {
+    PORTS_UNTOLD = ENOENT,  /* the server has not told the name */
+    PORTS_FOREIGN = EEXIST, /* another cluster has a broker of that name and port */
+    PORTS_FULL = ENOSPC,    /* there is no address left */
 };
 
 void ports_init(struct ports *ports, struct worker *worker, const char *advertise,
@@ -108,3 +127,14 @@ const char *port_advertised_host(const struct port *port);
 /* The host to dial on this machine. */
 const char *port_local_host(const struct port *port);
 struct mux_target port_target(const struct port *port);
+
+/* What listeners are made of, for named_ports.c. */
+/* Without a listener yet, and in no list. */
+struct port *ports_new_port(struct ports *ports, enum mux_target_kind kind, const char *name,
+                            const char *host, int32_t node_id);
+/* Its label, anew: after a change of what it leads to. */
+void ports_label(struct port *port);
+/* Binds host:number, and the other loopback family beside it. 0, or an errno. */
+int ports_bind(struct port *port, uint16_t number);
+/* It is open: into the list of all, and into the log. */
+void ports_announce(struct port *port);

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "io/children.h"
 #include "io/socket.h"
+#include "io/watch.h"
 
 extern char **environ;
 
@@ -19,55 +20,86 @@ enum {
 
 struct child {
     struct worker *worker;
-    child_callback callback;
+    const struct child_owner *owner;
     void *context;
-    pid_t pid;       /* 0: it has ended */
-    int exec_failed; /* a pipe: the errno of exec(), or nothing */
+    pid_t pid;              /* 0: it has ended */
+    int report;             /* a pipe: what has failed before exec(), or nothing */
+    struct watch *reported; /* NULL: that is known */
+    struct child_failure {
+        enum own_hosts_step step;
+        int error; /* 0: nothing has failed */
+    } failure;
 };
 
 /* The child's part: async-signal-safe calls only, for other threads may hold locks. */
 _Noreturn static void execute(const struct inherited *inherited, const sigset_t *mask,
-                              char *const *arguments, char *const *environment, int failed)
+                              const struct child_command *command, int report)
 {
-    inherited_restore(inherited);
-    sigprocmask(SIG_SETMASK, mask, NULL);
-    environ = (char **)(uintptr_t)environment;
-    execvp(arguments[0], arguments);
-    const int error = errno;
-    if (write(failed, &error, sizeof error) < 0)
+    struct child_failure failure = {OWN_HOSTS_DONE, 0};
+
+    if (command->hosts)
+        failure.step = own_hosts_enter(command->hosts);
+    if (failure.step == OWN_HOSTS_DONE) {
+        inherited_restore(inherited);
+        sigprocmask(SIG_SETMASK, mask, NULL);
+        environ = (char **)(uintptr_t)command->environment;
+        execvp(command->arguments[0], command->arguments);
+    }
+    failure.error = errno;
+    if (write(report, &failure, sizeof failure) < 0)
         _exit(EXEC_FAILED);
     _exit(EXEC_FAILED);
+}
+
+/* The command runs, or it never will. */
+static void take_report(struct child *child)
+{
+    if (!child->reported)
+        return;
+    watch_free(child->reported);
+    child->reported = NULL;
+    if (read(child->report, &child->failure, sizeof child->failure) != sizeof child->failure)
+        child->failure.error = 0;
+    child->owner->started(child->context);
+}
+
+static void on_report(void *argument)
+{
+    take_report(argument);
 }
 
 static void on_ended(void *context, pid_t pid, int status)
 {
     struct child *child = context;
-    struct child_end end = {.status = status == CHILDREN_UNKNOWN ? STATUS_FAILED : status};
 
     (void)pid;
     child->pid = 0;
-    if (read(child->exec_failed, &end.exec_error, sizeof end.exec_error) != sizeof end.exec_error)
-        end.exec_error = 0;
-    child->callback(child->context, &end);
+    take_report(child);
+    const struct child_end end = {.status = status == CHILDREN_UNKNOWN ? STATUS_FAILED : status,
+                                  .failed_step = child->failure.step,
+                                  .exec_error = child->failure.error};
+    child->owner->ended(child->context, &end);
 }
 
 struct child *child_start(struct worker *worker, const struct inherited *inherited,
-                          char *const *arguments, char *const *environment, child_callback callback,
+                          const struct child_command *command, const struct child_owner *owner,
                           void *context)
 {
     struct child *child = memory_new(sizeof *child);
     sigset_t all, before;
     int ends[2];
 
-    child->callback = callback;
+    child->owner = owner;
     child->context = context;
     if (!socket_pipe(ends)) {
         free(child);
         return NULL;
     }
-    child->exec_failed = ends[0];
-    fcntl(child->exec_failed, F_SETFL, O_NONBLOCK);
+    child->report = ends[0];
+    fcntl(child->report, F_SETFL, O_NONBLOCK);
     child->worker = worker;
+    child->reported = watch_new(worker, child->report, WATCH_READ, on_report, child);
+    watch_want(child->reported, true);
     children_begin(worker);
     /* Until the child has its own dispositions, a signal to it would run this program's handlers,
      * which would tell this program. */
@@ -75,7 +107,7 @@ struct child *child_start(struct worker *worker, const struct inherited *inherit
     sigprocmask(SIG_SETMASK, &all, &before);
     child->pid = fork();
     if (child->pid == 0)
-        execute(inherited, &before, arguments, environment, ends[1]);
+        execute(inherited, &before, command, ends[1]);
     const int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(ends[1]);
@@ -100,6 +132,7 @@ void child_free(struct child *child)
     if (!child)
         return;
     children_forget(child->worker, child);
-    close(child->exec_failed);
+    watch_free(child->reported);
+    close(child->report);
     free(child);
 }

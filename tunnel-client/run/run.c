@@ -11,12 +11,14 @@
 #include "base/printable.h"
 #include "config/value.h"
 #include "io/timer.h"
+#include "listeners/named_ports.h"
 #include "run/child.h"
 
 extern char **environ;
 
 enum {
     FAILURE_MAX = 1200,
+    SERVERS_MAX = ADDRESS_BROKERS_MAX * ADDRESS_TEXT_MAX,
     /* As shells have it. */
     EXIT_CANNOT_EXECUTE = 126,
     EXIT_NOT_FOUND = 127,
@@ -27,11 +29,12 @@ struct run {
     struct worker *worker;
     const struct inherited *inherited;
     const struct options *options;
-    const struct ports *ports;
+    struct ports *ports;
     struct terminal *terminal;
     struct timer *deadline;
-    struct child *child; /* NULL: not started */
-    bool over;           /* the command has ended, or will not be started */
+    struct child *child;     /* NULL: not started */
+    struct own_hosts *hosts; /* NULL: the command has the machine's */
+    bool over;               /* the command has ended, or will not be started */
     int exit_code;
     char failure[FAILURE_MAX]; /* of the last attempt to reach the server */
 };
@@ -119,11 +122,12 @@ static const struct port *first_cluster(const struct ports *ports)
 static void set_port(struct environment *environment, const struct port *port, bool first)
 {
     char variable[OPTIONS_VARIABLE_MAX];
-    char address[ADDRESS_TEXT_MAX];
+    char address[SERVERS_MAX];
 
     if (port->kind != MUX_TARGET_CLUSTER && port->kind != MUX_TARGET_TCP)
         return;
-    address_format(port_local_host(port), port->number, address);
+    if (!port->keeps_names || !named_ports_bootstrap_servers(port, address, sizeof address))
+        address_format(port_local_host(port), port->number, address);
     options_variable(port->name, port->kind == MUX_TARGET_TCP ? "ADDRESS" : "BOOTSTRAP_SERVERS",
                      variable);
     set_variable(environment, first ? "KAFKA_BOOTSTRAP_SERVERS" : variable, address);
@@ -172,10 +176,33 @@ static void cannot_execute(struct run *run, int error)
     end_with(run, error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE);
 }
 
+static void cannot_isolate(struct run *run, const struct child_end *ended)
+{
+    char reason[FAILURE_MAX];
+
+    own_hosts_explain(ended->failed_step, ended->exec_error, reason, sizeof reason);
+    say_why_not_run(run, "not_isolated",
+                    "the command cannot have its own hosts file (--keep-names), so it was not run",
+                    reason);
+    end_with(run, 1);
+}
+
+static void on_command_started(void *context)
+{
+    struct run *run = context;
+
+    if (run->hosts)
+        own_hosts_forget_path(run->hosts);
+}
+
 static void on_command_ended(void *context, const struct child_end *ended)
 {
     struct run *run = context;
 
+    if (ended->failed_step != OWN_HOSTS_DONE) {
+        cannot_isolate(run, ended);
+        return;
+    }
     if (ended->exec_error != 0) {
         cannot_execute(run, ended->exec_error);
         return;
@@ -188,16 +215,42 @@ static void on_command_ended(void *context, const struct child_end *ended)
     end_with(run, exit_code);
 }
 
+static const struct child_owner child_owner = {.started = on_command_started,
+                                               .ended = on_command_ended};
+
+void run_publish_names(struct run *run)
+{
+    if (run->hosts)
+        own_hosts_publish(run->hosts, &run->ports->names);
+}
+
+/* false: it has been said why not. */
+static bool make_own_hosts(struct run *run)
+{
+    char reason[FAILURE_MAX];
+
+    if (!run->options->keeps_names)
+        return true;
+    run->hosts = own_hosts_new(&run->ports->names, reason, sizeof reason);
+    if (run->hosts)
+        return true;
+    say_why_not_run(run, "not_isolated", "the command was not run", reason);
+    end_with(run, 1);
+    return false;
+}
+
 void run_ready(struct run *run)
 {
-    if (!run_is_waiting(run))
+    if (!run_is_waiting(run) || !make_own_hosts(run))
         return;
     timer_stop(run->deadline);
     log_info(run->worker->log, "command_started", "The command starts",
              log_str("command", run->options->call.arguments[0]));
     struct environment environment = make_environment(run->ports);
-    run->child = child_start(run->worker, run->inherited, run->options->call.arguments,
-                             environment.entries, on_command_ended, run);
+    const struct child_command command = {.arguments = run->options->call.arguments,
+                                          .environment = environment.entries,
+                                          .hosts = run->hosts};
+    run->child = child_start(run->worker, run->inherited, &command, &child_owner, run);
     const int error = errno;
     free_environment(&environment);
     if (!run->child)
@@ -260,7 +313,7 @@ int run_exit_code(const struct run *run)
 /* ---- life */
 
 struct run *run_new(const struct program_context *context, const struct options *options,
-                    const struct ports *ports, struct terminal *terminal)
+                    struct ports *ports, struct terminal *terminal)
 {
     struct run *run = memory_new(sizeof *run);
 
@@ -281,6 +334,7 @@ void run_free(struct run *run)
     if (!run)
         return;
     child_free(run->child);
+    own_hosts_free(run->hosts);
     timer_free(run->deadline);
     free(run);
 }

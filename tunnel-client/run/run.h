@@ -15,11 +15,11 @@ struct run;
 /* Starts the clock of --ready-timeout. ports: must be open before the tunnel is up. terminal: may
  * be NULL. */
 struct run *run_new(const struct program_context *context, const struct options *options,
-                    const struct ports *ports, struct terminal *terminal);
+                    struct ports *ports, struct terminal *terminal);
 void run_free(struct run *run);
 
 /* The tunnel is up, and the server knows all names: the command starts. Only the first call counts.
- */
+ * If brokers keep their names, listeners are at these already. */
 void run_ready(struct run *run);
 /* One attempt to reach the server has failed. final: the next one would fail as well. */
 void run_failed(struct run *run, const char *hop, const char *reason, bool final);
@@ -27,4 +27,6 @@ void run_failed(struct run *run, const char *hop, const char *reason, bool final
 bool run_is_waiting(const struct run *run);
 /* Passes a signal on to the command. false: there is none, the program is to end. */
 bool run_signalled(struct run *run, int number, bool from_terminal);
+/* Brokers' names have got listeners: the command's hosts file leads there from now on. */
+void run_publish_names(struct run *run);
 int run_exit_code(const struct run *run);

@@ -123,7 +123,8 @@ static void put_listener(const struct port *port, struct json_writer *json)
     static const char *const kinds[] = {[MUX_TARGET_CLUSTER] = "bootstrap",
                                         [MUX_TARGET_BROKER] = "broker",
                                         [MUX_TARGET_TCP] = "tcp",
-                                        [MUX_TARGET_CONTROLLER] = "controller"};
+                                        [MUX_TARGET_CONTROLLER] = "controller",
+                                        [MUX_TARGET_BOOTSTRAP] = "bootstrap"};
     char listen[ADDRESS_TEXT_MAX];
 
     address_format(port->host, port->number, listen);

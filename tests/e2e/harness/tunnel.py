@@ -34,9 +34,10 @@ class Tunnel:
         self.binaries, self.processes, self.pki = binaries, processes, pki
 
     def server(self, kafka=None, tcp=None, tls="server", args=(), listen="127.0.0.1:0", ready=True, descriptors=None,
-               secrets=(), drain="0", **kw):
-        """drain: --drain-timeout; None for the default. tls: a (certificate, key) pair, the name of one in the Pki, or None for plain ws."""
-        argv = limited(descriptors, [self.binaries.server, "--listen", listen, "--log-format", "json"])
+               secrets=(), drain="0", prefix=(), **kw):
+        """drain: --drain-timeout; None for the default. tls: a (certificate, key) pair, the name of one in the Pki, or None for plain ws.
+        prefix: what the program is started by."""
+        argv = [*prefix, *limited(descriptors, [self.binaries.server, "--listen", listen, "--log-format", "json"])]
         if kafka:
             argv += ["--kafka", kafka]
         for name, address in (tcp or {}).items():
@@ -54,12 +55,12 @@ class Tunnel:
         return server
 
     def client(self, server, kafka=None, tcp=None, ca="own", args=(), ready=True, descriptors=None, secrets=(), drain="0",
-               several=False, **kw):
+               several=False, prefix=(), **kw):
         """server: a started server, or a URL. kafka: {name: "[ADDR:]PORT"} or a port; tcp: the same for raw targets.
         several: it may have several links. Most tests count connections, and on a machine that has much else to do loopback may look
         like a long path."""
         url = server if isinstance(server, str) else f"{'https' if server.tls else 'http'}://localhost:{server.port}"
-        argv = limited(descriptors, [self.binaries.client, "--server", url, "--log-format", "json"])
+        argv = [*prefix, *limited(descriptors, [self.binaries.client, "--server", url, "--log-format", "json"])]
         for name, address in (kafka or {}).items():
             argv += ["--kafka", f"{name}={address}"]
         for name, address in (tcp or {}).items():

@@ -1,0 +1,385 @@
+"""--keep-names: brokers keep their own names and ports, which lead to the tunnel by a hosts file: the command's own under
+`run --keep-names`, or lines that `hosts` prints. Fake brokers here; docs/names.md says what real ones showed."""
+
+import contextlib
+import json
+import os
+import re
+import sys
+
+import pytest
+
+from harness import fakes, mux, names, pages, process, tunnel, wait, wire
+
+pytestmark = [pytest.mark.tunnel, pytest.mark.skipif(not names.possible(), reason="needs mount namespaces")]
+
+# Asks each HOST:PORT of its arguments for the cluster's nodes, as HOST:PORT.
+ASK = names.script("""
+import json
+from harness import wire
+print(json.dumps({at: wire.ask_metadata(int(at.rpartition(':')[2]), at, at.rpartition(':')[0]) for at in sys.argv[1:]}))
+""")
+
+
+@pytest.fixture
+def port():
+    return wait.quiet_ports(1)
+
+
+@pytest.fixture
+def brokers(port):
+    """Two brokers, b1.test and b2.test, at the same port of 127.0.0.2 and 127.0.0.3."""
+    with fakes.Broker(host="127.0.0.2", port=port) as first, fakes.Broker(host="127.0.0.3", port=port) as second:
+        first.brokers = second.brokers = [(1, "b1.test", port), (2, "b2.test", port)]
+        yield first, second
+
+
+REAL = ["127.0.0.2 b1.test b1.test. old.test", "127.0.0.3 b2.test new.test", "127.0.0.2 one.test"]
+
+
+@pytest.fixture
+def server(pair, tmp_path, brokers, port):
+    return pair.server(kafka=f"b1.test:{port},b2.test:{port}", tls=None, prefix=names.with_hosts(tmp_path / "real-hosts", REAL))
+
+
+@pytest.fixture
+def run(pair, processes):
+    """run(server, command) starts it by tunnel-client run --keep-names."""
+    def start(server, command, args=("--kafka", "0"), prefix=(), **kw):
+        url = server if isinstance(server, str) else f"http://localhost:{server.port}"
+        return processes.start([*prefix, pair.binaries.client, "run", "--keep-names", "--server", url, *args, "--", *command],
+                               "run", **kw)
+    return start
+
+
+def hosts(pair, server, *args, check=True, prefix=()):
+    return process.run([*prefix, pair.binaries.client, "hosts", "--server", f"http://localhost:{server.port}", *args], 60, check=check)
+
+
+def lines_of(done):
+    return [line for line in done.stdout.splitlines() if not line.startswith("#")]
+
+
+def ask(lines, tmp_path, *where):
+    """What a program hears that sees those lines."""
+    done = process.run([*names.with_hosts(tmp_path / "app-hosts", lines), *ASK, *where], 60)
+    return {at: {int(node): tuple(address) for node, address in nodes.items()} for at, nodes in json.loads(done.stdout).items()}
+
+
+def output(program, code=0):
+    assert program.wait_exit(60) == code, program.tail()
+    return program.stdout()
+
+
+def machines_hosts():
+    with open("/etc/hosts", "rb") as file:
+        return file.read()
+
+
+# ---- run --keep-names
+
+
+def test_a_command_reaches_each_broker_by_its_name(server, run, brokers, port, tmp_path):
+    """With its configuration as it is: names and ports are the brokers', each leads to that broker, and nothing else has changed."""
+    before = machines_hosts()
+    (tmp_path / "tmp").mkdir()
+    show = names.script("""
+import json, os, socket
+from harness import wire
+servers = os.environ['KAFKA_BOOTSTRAP_SERVERS'].split(',')
+print(json.dumps({
+    'servers': servers,
+    'nodes': {at: wire.ask_metadata(int(at.rpartition(':')[2]), at, at.rpartition(':')[0]) for at in servers},
+    'addresses': {at: socket.gethostbyname(at.rpartition(':')[0]) for at in servers},
+    'reverse': [socket.gethostbyaddr(socket.gethostbyname(at.rpartition(':')[0]))[0] for at in servers],
+    'hosts': open('/etc/hosts').read(), 'user': os.geteuid(), 'localhost': socket.gethostbyname('localhost')}))
+""")
+    said = json.loads(output(run(server, show, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")})))
+    assert said["servers"] == [f"b1.test:{port}", f"b2.test:{port}"]
+    assert said["nodes"] == {at: {"1": ["b1.test", port], "2": ["b2.test", port]} for at in said["servers"]}
+    assert said["reverse"] == ["b1.test", "b2.test"]
+    assert len(set(said["addresses"].values())) == 2 and all(a.startswith("127.77.") for a in said["addresses"].values())
+    assert [f"b1.test:{port}"] == [c for c in brokers[0].client_ids if c.startswith("b")]
+    assert [f"b2.test:{port}"] == [c for c in brokers[1].client_ids if c.startswith("b")]
+    assert said["hosts"].encode().startswith(before) and said["user"] == os.geteuid() and said["localhost"] == "127.0.0.1"
+    assert machines_hosts() == before and not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_user_without_rights_gets_the_same(server, run, port, tmp_path):
+    """In a user namespace; the command is the same user there."""
+    prefix = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    if process.run([*prefix, "unshare", "-rm", "true"], 10, check=False).returncode != 0:
+        pytest.skip("needs user namespaces for users without rights")
+    command = ["sh", "-c", "getent hosts b2.test; id -u; id -g; unshare -m true 2>/dev/null || echo no rights"]
+    said = output(run(server, command, prefix=prefix)).split()
+    assert said[1:] == ["b2.test", "65534", "65534", "no", "rights"] and said[0].startswith("127.77.")
+
+
+def test_names_that_come_and_change(server, run, brokers, port, tmp_path):
+    """A new broker, a renamed one, two at one name: known to the command before the response that names them."""
+    first, second = brokers
+    walk = names.script(f"""
+import json, sys
+from harness import wire
+at = ('b1.test', {port})
+for line in sys.stdin:
+    nodes = wire.ask_metadata(at[1], 'walk', at[0])
+    print(json.dumps([nodes, {{n: wire.ask_metadata(p, f'to-{{n}}', h) == nodes for n, (h, p) in nodes.items()}}]), flush=True)
+""")
+    program = run(server, walk, stdin=-1)
+
+    def look(nodes):
+        first.brokers = second.brokers = nodes
+        size = len(program.stdout().splitlines())
+        program.popen.stdin.write(b"look\n")
+        program.popen.stdin.flush()
+        wait.until(lambda: len(program.stdout().splitlines()) > size or not program.alive(), 30, program.tail)
+        named, reached = json.loads(program.stdout().splitlines()[-1])
+        assert {int(n): tuple(a) for n, a in named.items()} == {n: (h, p) for n, h, p in nodes} and all(reached.values())
+
+    with fakes.Broker(host="127.0.0.2") as third:
+        third.brokers = None
+        look([(1, "b1.test", port), (2, "b2.test", port)])
+        second.client_ids.clear()
+        look([(1, "b1.test", port), (2, "new.test", port)])  # renamed
+        assert "to-2" in second.client_ids
+        nodes = [(1, "b1.test", port), (2, "new.test", port), (3, "b1.test", third.port), (4, "one.test", third.port)]
+        third.brokers = nodes
+        look(nodes)  # a new name, and a second broker of a name that is known
+        assert third.client_ids.count("to-3") == 1 and third.client_ids.count("to-4") == 1
+        look([(1, "b1.test", port), (2, "b2.test", port)])  # and back
+        first.client_ids.clear()
+        look([(7, "b1.test", port), (2, "b2.test", port)])  # another id, the same broker
+        assert "to-7" in first.client_ids
+    program.popen.stdin.close()
+    output(program)
+
+
+def test_only_the_brokers_names_are_led_here(server, run, brokers, port, tmp_path):
+    """A line of the machine's file keeps its other names; addresses and localhost stay what they are: clients get an address instead."""
+    first, second = brokers
+    first.brokers = second.brokers = [(1, "b1.test", port), (2, "127.0.0.3", port), (3, "::ffff:127.0.0.3", port), (4, "LOCALHOST", port),
+                                      (5, "B2.test", port)]
+    look = names.script(f"""
+import json, socket
+from harness import wire
+print(json.dumps([wire.ask_metadata({port}, 'a', 'b1.test'), open('/etc/hosts').read(), socket.gethostbyname('other.test')]))
+""")
+    prefix = names.with_hosts(tmp_path / "machine-hosts", ["10.9.9.9 b1.test other.test # b2.test", "10.9.9.8\tB2.TEST"])
+    program = run(server, look, prefix=prefix)
+    nodes, text, other = json.loads(output(program))
+    assert nodes["1"] == ["b1.test", port] and nodes["5"] == ["B2.test", port]
+    assert all(re.fullmatch(r"127\.77\.\d+\.\d+", nodes[n][0]) and nodes[n][1] == port for n in "234")
+    assert other == "10.9.9.9" and "10.9.9.9         other.test # b2.test\n" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("127.77.")] == ["b1.test", "b2.test"]
+    assert "\n#0.9.9.8" in text and program.log().count("name_not_kept") == 0
+    assert "Kafka clients get the listener's address instead host=LOCALHOST" in program.log()
+
+
+def test_two_commands_at_a_time(server, run, port):
+    """Each has addresses of its own, though the names and ports are the same."""
+    talk = names.script(f"""
+import json, socket
+from harness import wire
+print(json.dumps([wire.ask_metadata({port}, 'a', 'b1.test')[1], socket.gethostbyname('b1.test')]), flush=True)
+sys.stdin.read()
+""")
+    first, second = run(server, talk, stdin=-1), run(server, talk, stdin=-1)
+    wait.until(lambda: first.stdout() and second.stdout() or not (first.alive() and second.alive()), 30, lambda: first.tail() + second.tail())
+    one, two = json.loads(first.stdout()), json.loads(second.stdout())
+    assert one[0] == two[0] == ["b1.test", port] and one[1] != two[1]
+    for program in (first, second):
+        program.popen.stdin.close()
+        output(program)
+
+
+def test_refused_namespaces_are_explained(server, run, tmp_path):
+    """Which setting refuses them, and what else there is; the command is not run."""
+    script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin \"$@\""
+    prefix = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
+    if process.run([*prefix, "true"], 10, check=False).returncode != 0:
+        pytest.skip("needs user namespaces that can be bounded")
+    program = run(server, ["sh", "-c", "echo ran"], prefix=prefix)
+    assert output(program, 1) == ""
+    said = program.log()
+    assert "user.max_user_namespaces is 0" in said and "tunnel-client hosts" in said and "so it was not run" in said, said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_command_that_does_not_exist(server, run):
+    program = run(server, ["no-such-command"])
+    output(program, 127)
+    assert "no such command" in program.log()
+
+
+def test_a_port_that_needs_rights(pair, run, tmp_path):
+    """In one sentence, before the command is run."""
+    if os.geteuid() != 0:
+        pytest.skip("becomes another user")
+    prefix = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all"]
+    server = pair.server(kafka="127.0.0.2:9", prefix=names.with_hosts(tmp_path / "hosts", ["127.0.0.2 low.test"]), tls=None,
+                         args=["--kafka", "low=low.test:81"])
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+        if int(file.read()) <= 81:
+            pytest.skip("every user may listen there")
+    program = run(server, ["true"], prefix=prefix, args=["--kafka", "low=0"])
+    output(program, 1)
+    assert "low.test:81 leads to 127.77." in program.log() and "ip_unprivileged_port_start" in program.log()
+
+
+# ---- an older server, and no answer
+
+
+def test_an_older_server_is_named(run, pair, processes):
+    with mux.Server(mux.welcome()) as server:
+        program = run(server.url, ["true"])
+        output(program, 1)
+        assert "the server is too old to tell brokers' names" in program.log()
+        client = pair.client(server.url, kafka={"kafka": 0}, args=["--keep-names"])
+        client.wait_for("names_untold")
+        done = process.run([pair.binaries.client, "hosts", "--server", server.url], 30, check=False)
+        assert done.returncode == 1 and "too old" in done.stderr and not done.stdout
+
+
+def test_a_server_that_tells_nothing(run, pair):
+    """Only for so long."""
+    with mux.Server(mux.welcome(flags=4, version=2)) as server:
+        program = run(server.url, ["true"], args=["--kafka", "0", "--ready-timeout", "1s"])
+        output(program, 1)
+        assert "names: the server has not told the brokers' names yet" in program.log()
+        done = process.run([pair.binaries.client, "hosts", "--server", server.url, "--ready-timeout", "1s"], 30, check=False)
+        assert done.returncode == 1 and "within 1s (--ready-timeout) the server told no names" in done.stderr
+
+
+# ---- hosts
+
+
+def test_the_lines_lead_to_the_brokers(pair, server, brokers, port, tmp_path):
+    """As ordinary processes; tunnel-client's own file may have the lines as well, or not, which it says."""
+    lines = lines_of(hosts(pair, server))
+    assert [line.split()[1] for line in lines] == ["b1.test", "b2.test"]
+    client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names"])
+    warned = {client.wait_for("name_not_listed", host=f"b{i}.test")["line"] for i in (1, 2)}
+    assert warned == set(lines)
+    heard = ask(lines, tmp_path, f"b1.test:{port}", f"b2.test:{port}")
+    assert heard == {at: {1: ("b1.test", port), 2: ("b2.test", port)} for at in (f"b1.test:{port}", f"b2.test:{port}")}
+    assert f"b1.test:{port}" in brokers[0].client_ids and f"b2.test:{port}" in brokers[1].client_ids
+    # The bootstrap listener of before leads there as well, and names the brokers in the same way.
+    assert wire.ask_metadata(tunnel.port(client, "kafka")) == {1: ("b1.test", port), 2: ("b2.test", port)}
+    client.stop()
+    listed = pair.client(server, kafka={"kafka": 0}, args=["--keep-names"], prefix=names.with_hosts(tmp_path / "listed", lines))
+    tunnel.port(listed, "kafka/bootstrap/1")
+    assert not listed.events("name_not_listed")
+
+
+def test_lines_of_before_are_kept(pair, server, port, tmp_path):
+    """What an administrator has chosen within the network counts, for `hosts` and for the listeners."""
+    chosen = ["127.77.1.1 b2.test", "127.77.1.2 b1.test other.test"]
+    prefix = names.with_hosts(tmp_path / "chosen", chosen)
+    assert set(lines_of(hosts(pair, server, prefix=prefix))) == {"127.77.1.1 b2.test", "127.77.1.2 b1.test"}
+    pair.client(server, kafka={"kafka": 0}, args=["--keep-names"], prefix=prefix)
+    heard = ask(chosen, tmp_path, f"b1.test:{port}")
+    assert heard[f"b1.test:{port}"][2] == ("b2.test", port)
+
+
+def test_formats(pair, server):
+    plain = dict(reversed(line.split()) for line in lines_of(hosts(pair, server)))
+    docker = hosts(pair, server, "--format", "docker").stdout
+    assert docker.splitlines() == [f"--add-host {name}:{address}" for name, address in plain.items()]
+    yaml = pytest.importorskip("yaml")
+    said = yaml.safe_load(hosts(pair, server, "--format", "kubernetes").stdout)
+    assert said == {"hostAliases": [{"ip": address, "hostnames": [name]} for name, address in plain.items()]}
+    other = lines_of(hosts(pair, server, "--name-network", "127.99.8.0/24"))
+    assert all(line.startswith("127.99.8.") for line in other) and len(other) == 2
+
+
+def test_what_hosts_cannot_offer_is_said(pair, brokers, port, tmp_path):
+    """Addresses, the tunnel's own server, brokers that want a login first, a cluster that is not there."""
+    first, second = brokers
+    first.brokers = [(1, "b1.test", port), (2, "127.0.0.3", port)]
+    prefix = names.with_hosts(tmp_path / "hosts", [*REAL, "127.0.0.1 tunnel.test"])
+    second.brokers = None  # hangs up when it is asked
+    server = pair.server(kafka=f"b1.test:{port}", args=["--kafka", f"shut=b2.test:{port}"], tls=None, prefix=prefix)
+    done = hosts(pair, server, "--kafka", "0", "--kafka", "shut=0")
+    assert [line.split()[1] for line in lines_of(done)] == ["b1.test", "b2.test"]
+    assert re.search(r"^# 127\.0\.0\.3: no hosts file can lead this here; Kafka clients get 127\.77\.", done.stdout, re.M)
+    assert re.search(r"^# shut: there may be more brokers than these, since the server could not ask: .*b2\.test", done.stdout, re.M)
+    done = hosts(pair, server, "--kafka", "none=0", check=False)
+    assert done.returncode == 1 and "the server has no --kafka named none" in done.stderr
+    first.brokers = [(1, "b1.test", port), (2, "localhost", port), (3, "LocalHost.", port)]
+    assert [line.split()[1] for line in lines_of(hosts(pair, server))] == ["b1.test"]
+    first.brokers = [(1, "b1.test.", port)]
+    assert [line.split()[1:] for line in lines_of(hosts(pair, server))] == [["b1.test", "b1.test."]]
+
+
+# ---- the client by itself
+
+
+def test_a_port_that_is_in_use(pair, server, port):
+    """Only connections that would hear of that broker are reset; the log says who is in the way."""
+    line = next(line for line in lines_of(hosts(pair, server)) if line.endswith(" b2.test"))
+    with fakes.Silent(host=line.split()[0], port=port):
+        client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names"])
+        said = client.wait_for("name_not_served")["reason"]
+        assert f"b2.test:{port} leads to {line.split()[0]} here, and port {port} is in use there" in said
+        with contextlib.suppress(ConnectionError, AssertionError):
+            wire.ask_metadata(tunnel.port(client, "kafka"))
+            raise RuntimeError("a response named a broker without a listener")
+        client.wait_for("expose_failed")
+    assert wire.ask_metadata(tunnel.port(client, "kafka")) == {1: ("b1.test", port), 2: ("b2.test", port)}
+
+
+def test_one_cluster_keeps_names_and_another_does_not(pair, brokers, port, tmp_path):
+    """Of two clusters with the same names only one can keep them, and is told so."""
+    prefix = names.with_hosts(tmp_path / "hosts", REAL)
+    server = pair.server(kafka=f"b1.test:{port}", args=["--kafka", f"other=b2.test:{port}"], tls=None, prefix=prefix)
+    client = pair.client(server, kafka={"kafka": 0, "other": 0}, args=["--keep-names-of", "other"])
+    wait.until(lambda: client.events("listening", name="other/bootstrap/0"), 15, client.tail)
+    assert wire.ask_metadata(tunnel.port(client, "other"))[1] == ("b1.test", port)
+    host, _ = wire.ask_metadata(tunnel.port(client, "kafka"))[1]
+    assert host == "127.0.0.1"
+    client.stop()
+    client = pair.client(server, kafka={"kafka": 0, "other": 0}, args=["--keep-names"])
+    assert "is a broker of other and of another cluster" in client.wait_for("name_not_served", cluster="other")["reason"]
+
+
+def test_the_names_of_another_servers_session(pair, server, brokers, port, tmp_path):
+    """After a restart the server has other bootstrap brokers: a name that is none any more leads to its node, or to any."""
+    client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names"])
+    tunnel.port(client, "kafka/bootstrap/1")
+    lines = lines_of(hosts(pair, server))
+    listen = f"127.0.0.1:{server.port}"
+    server.stop()
+    mark = client.mark()
+    pair.server(kafka=f"b2.test:{port}", listen=listen, tls=None, prefix=names.with_hosts(tmp_path / "real-again", REAL))
+    client.wait_for("link_up", 60, since=mark)
+    for broker in brokers:
+        broker.client_ids.clear()
+    heard = ask(lines, tmp_path, f"b1.test:{port}", f"b2.test:{port}")
+    assert all(nodes == {1: ("b1.test", port), 2: ("b2.test", port)} for nodes in heard.values())
+    assert f"b1.test:{port}" in brokers[0].client_ids and f"b2.test:{port}" in brokers[1].client_ids
+
+
+def test_the_status_page_has_the_names(pair, server, port):
+    client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names", "--status", "127.0.0.1:0"])
+    tunnel.port(client, "kafka/bootstrap/1")
+    listeners = pages.Pages(client).json()["listeners"]
+    named = {entry["broker"]: entry for entry in listeners if "broker" in entry}
+    assert set(named) == {f"b1.test:{port}", f"b2.test:{port}"}
+    assert named[f"b2.test:{port}"]["advertised"] == "b2.test" and named[f"b2.test:{port}"]["listen"].startswith("127.77.")
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--name-network", "10.0.0.0/16"], "it begins with 127"),
+    (["--name-network", "127.0.0.0/16"], "127.0.0.1 is in that network"),
+    (["--name-network", "127.77.1.0/16"], "the network's own first address"),
+    (["--name-network", "127.77.0.0/8"], "from 16 to 28"),
+    (["--name-network", "127.77.0.0"], "as in 127.77.0.0/16"),
+    (["--keep-names-of", "other"], "there is no --kafka of that name"),
+    (["--keep-names", "--node-ports", "9200"], "--node-ports has no effect for kafka"),
+    (["--keep-names", "--tcp", "raw=0"], "has no effect without a --kafka"),
+])
+def test_bad_options(pair, args, words):
+    done = process.run([pair.binaries.client, "--server", "http://localhost:1", *args], 10, check=False)
+    assert done.returncode == 2 and words in done.stderr, done.stderr

@@ -1,0 +1,311 @@
+#include "name_keeper.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "listeners/hosts_file.h"
+#include "listeners/named_ports.h"
+
+struct name_keeper {
+    struct ports *ports;
+    const struct options *options;
+    struct run *run; /* NULL: there is no command to run */
+    bool *answered;  /* by cluster: the server has told all names, in some session */
+    bool *due;       /* it is about to, in this session */
+};
+
+static struct log *log_of_names(const struct name_keeper *keeper)
+{
+    return keeper->ports->worker->log;
+}
+
+static struct port *cluster_port(const struct name_keeper *keeper, size_t cluster)
+{
+    return ports_cluster(keeper->ports, mux_text_of(keeper->options->clusters[cluster].name));
+}
+
+/* SIZE_MAX: there is none of that name whose brokers keep theirs. */
+static size_t find_kept_cluster(const struct name_keeper *keeper, struct mux_text name)
+{
+    const struct options *options = keeper->options;
+
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        const char *own = options->clusters[i].name;
+        if (options->cluster_keeps_names[i] && strlen(own) == name.size &&
+            memcmp(own, name.bytes, name.size) == 0)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+/* ---- the names lead here */
+
+static void read_hosts_file(struct name_keeper *keeper)
+{
+    size_t size;
+    char *text = hosts_file_read(HOSTS_FILE, &size);
+
+    kept_names_read_hosts(&keeper->ports->names, text, size);
+    free(text);
+}
+
+static bool lacks_line(const struct kept_name *name)
+{
+    return name->listeners > 0 && !name->literal && !name->listed && !name->warned;
+}
+
+static void warn_of_missing_lines(struct name_keeper *keeper)
+{
+    struct kept_names *names = &keeper->ports->names;
+    bool is_read = false;
+
+    list_each(at, &names->all) {
+        struct kept_name *name = list_entry(at, struct kept_name, node);
+        char line[HOSTS_LINE_MAX];
+        if (!lacks_line(name))
+            continue;
+        /* Somebody may have added it since. */
+        if (!is_read)
+            read_hosts_file(keeper);
+        is_read = true;
+        if (name->listed)
+            continue;
+        name->warned = true;
+        kept_name_line(names, name, line);
+        log_warning(log_of_names(keeper), "name_not_listed",
+                    "No line of " HOSTS_FILE
+                    " leads a broker's name here: programs of this machine do not reach it; add "
+                    "the line (`tunnel-client hosts` prints all of them)",
+                    log_str("host", name->host), log_str("line", line));
+    }
+}
+
+/* Once for each: clients get an address, whatever the broker's name is. */
+static void note_literals(struct name_keeper *keeper)
+{
+    struct kept_names *names = &keeper->ports->names;
+
+    list_each(at, &names->all) {
+        struct kept_name *name = list_entry(at, struct kept_name, node);
+        char address[NAME_ADDRESS_MAX];
+        if (!name->literal || name->listeners == 0 || name->warned)
+            continue;
+        name->warned = true;
+        kept_name_address(names, name, address);
+        log_warning(log_of_names(keeper), "name_not_kept",
+                    "A broker advertises an address, or a name that is this machine's own, which "
+                    "no hosts file can lead here: Kafka clients get the listener's address instead",
+                    log_str("host", name->host), log_str("address", address));
+    }
+}
+
+void name_keeper_publish(struct name_keeper *keeper)
+{
+    if (!keeper)
+        return;
+    note_literals(keeper);
+    if (keeper->run)
+        run_publish_names(keeper->run);
+    else
+        warn_of_missing_lines(keeper);
+}
+
+/* ---- the server's word */
+
+static void send_keep(struct mux_session *session, const char *cluster)
+{
+    uint8_t message[MUX_KEEP_MAX];
+    size_t size = mux_keep_encode(message, mux_text_of(cluster));
+
+    mux_session_send_message(session, MUX_KEEP, message, size);
+}
+
+static void note_old_server(struct name_keeper *keeper)
+{
+    static const char reason[] = "the server is too old to tell brokers' names, which --keep-names "
+                                 "needs: update tunnel-server";
+
+    if (keeper->run)
+        run_failed(keeper->run, "tunnel", reason, true);
+    log_error(log_of_names(keeper), "names_untold",
+              "Brokers cannot keep their names; connections that hear of a broker are reset",
+              log_str("reason", reason));
+}
+
+void name_keeper_up(struct name_keeper *keeper, struct mux_session *session,
+                    const struct mux_welcome *welcome)
+{
+    const struct options *options;
+
+    if (!keeper)
+        return;
+    if (!welcome->tells_names) {
+        note_old_server(keeper);
+        return;
+    }
+    options = keeper->options;
+    if (keeper->run)
+        run_failed(keeper->run, "names", "the server has not told the brokers' names yet", false);
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        if (!options->cluster_keeps_names[i])
+            continue;
+        keeper->due[i] = true;
+        named_ports_begin_answer(cluster_port(keeper, i));
+        send_keep(session, options->clusters[i].name);
+    }
+}
+
+static void note_unserved(struct name_keeper *keeper, const struct port *bootstrap,
+                          const char *reason)
+{
+    if (keeper->run && run_is_waiting(keeper->run))
+        run_failed(keeper->run, "listener", reason, true);
+    else
+        log_error(log_of_names(keeper), "name_not_served", "No local listener for a broker's name",
+                  log_str("cluster", bootstrap->name), log_str("reason", reason));
+}
+
+static void open_bootstrap_name(struct name_keeper *keeper, struct port *bootstrap, int32_t place,
+                                const char *host, uint16_t number)
+{
+    char reason[3 * ADDRESS_HOST_MAX];
+    int failed;
+
+    if (named_ports_bootstrap(bootstrap, place, host, number, &failed))
+        return;
+    named_ports_explain_at(bootstrap, host, number, failed, reason, sizeof reason);
+    note_unserved(keeper, bootstrap, reason);
+}
+
+static void open_node_names(struct name_keeper *keeper, struct port *bootstrap,
+                            struct port_request *requests, size_t count)
+{
+    char reason[3 * ADDRESS_HOST_MAX];
+
+    named_ports_nodes(bootstrap, requests, count);
+    for (size_t i = 0; i < count; i++) {
+        if (requests[i].port)
+            continue;
+        named_ports_explain(bootstrap, &requests[i], reason, sizeof reason);
+        note_unserved(keeper, bootstrap, reason);
+    }
+}
+
+/* false: it cannot be a broker's. */
+static bool copy_host(const struct mux_exposed_node *node, char host[ADDRESS_HOST_MAX + 1])
+{
+    if (node->port == 0 || node->host.size == 0 || node->host.size > ADDRESS_HOST_MAX ||
+        memchr(node->host.bytes, '\0', node->host.size))
+        return false;
+    memcpy(host, node->host.bytes, node->host.size);
+    host[node->host.size] = '\0';
+    return true;
+}
+
+/* Returns how many nodes it has told of. */
+static size_t take_names(struct name_keeper *keeper, struct port *bootstrap,
+                         struct mux_expose_reader *reader, struct port_request *requests)
+{
+    struct mux_exposed_node node;
+    char host[ADDRESS_HOST_MAX + 1];
+    size_t count = 0;
+
+    while (mux_exposed_next(reader, &node)) {
+        if (node.endpoint_type > 2 || node.node_id < 0 || !copy_host(&node, host))
+            continue;
+        if (node.endpoint_type == MUX_NAMES_BOOTSTRAP) {
+            open_bootstrap_name(keeper, bootstrap, node.node_id, host, node.port);
+            continue;
+        }
+        named_ports_tell(bootstrap, node.endpoint_type, node.node_id, host, node.port);
+        requests[count++] =
+            (struct port_request){.endpoint_type = node.endpoint_type, .node = node.node_id};
+    }
+    return count;
+}
+
+static void end_names_answer(struct name_keeper *keeper, struct port *bootstrap, size_t cluster,
+                             struct mux_text reason)
+{
+    named_ports_end_answer(bootstrap);
+    keeper->due[cluster] = false;
+    keeper->answered[cluster] = true;
+    if (reason.size > 0)
+        log_info(log_of_names(keeper), "names_incomplete",
+                 "The brokers could not be asked for their names; others become known when a "
+                 "Kafka client hears of them",
+                 log_str("cluster", bootstrap->name),
+                 log_bytes("reason", reason.bytes, reason.size));
+}
+
+void name_keeper_receive(struct name_keeper *keeper, const uint8_t *payload, size_t size)
+{
+    struct mux_expose_reader reader;
+    struct mux_text reason;
+    uint8_t flags;
+
+    if (!keeper || !mux_expose_read(&reader, payload, size))
+        return;
+    size_t cluster = find_kept_cluster(keeper, reader.cluster);
+    if (cluster == SIZE_MAX)
+        return;
+    struct port *bootstrap = cluster_port(keeper, cluster);
+    struct port_request *requests = memory_new_array((size_t)reader.left + 1, sizeof *requests);
+    size_t count = take_names(keeper, bootstrap, &reader, requests);
+    /* Of an EXPOSE that follows, that opens the listeners. */
+    if (keeper->due[cluster])
+        open_node_names(keeper, bootstrap, requests, count);
+    free(requests);
+    if (mux_names_tail(&reader, &flags, &reason) && flags & MUX_NAMES_LAST)
+        end_names_answer(keeper, bootstrap, cluster, reason);
+    name_keeper_publish(keeper);
+}
+
+bool name_keeper_is_ready(const struct name_keeper *keeper)
+{
+    for (size_t i = 0; keeper && i < keeper->options->cluster_count; i++)
+        if (keeper->options->cluster_keeps_names[i] && !keeper->answered[i])
+            return false;
+    return true;
+}
+
+/* ---- life */
+
+void name_keeper_serve(struct name_keeper *keeper, struct run *run)
+{
+    if (keeper)
+        keeper->run = run;
+}
+
+struct name_keeper *name_keeper_new(struct ports *ports, const struct options *options)
+{
+    bool runs = options->call.command == COMMAND_RUN;
+    struct name_keeper *keeper;
+
+    if (!options->keeps_names)
+        return NULL;
+    keeper = memory_new(sizeof *keeper);
+    keeper->ports = ports;
+    keeper->options = options;
+    keeper->answered = memory_new_array(options->cluster_count + 1, sizeof *keeper->answered);
+    keeper->due = memory_new_array(options->cluster_count + 1, sizeof *keeper->due);
+    /* Only the command's own hosts file leads to them, which is written later. */
+    named_ports_begin(ports, &options->name_network, runs);
+    for (size_t i = 0; i < options->cluster_count; i++)
+        if (options->cluster_keeps_names[i])
+            named_ports_keep(cluster_port(keeper, i));
+    if (!runs)
+        read_hosts_file(keeper);
+    return keeper;
+}
+
+void name_keeper_free(struct name_keeper *keeper)
+{
+    if (!keeper)
+        return;
+    free(keeper->answered);
+    free(keeper->due);
+    free(keeper);
+}

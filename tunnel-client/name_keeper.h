@@ -1,0 +1,30 @@
+/*
+ * What the client does so that brokers keep their names (--keep-names): asks the server for them,
+ * opens listeners where they lead, and sees to it that they lead there: the command of `run` gets a
+ * hosts file of its own; otherwise the log says which lines the machine's hosts file lacks.
+ */
+#pragma once
+
+#include "listeners/ports.h"
+#include "mux/session.h"
+#include "options.h"
+#include "run/run.h"
+
+struct name_keeper;
+
+/* NULL: all clusters have listeners of this machine's own names. For ports whose clusters are open;
+ * before ports_plan(). */
+struct name_keeper *name_keeper_new(struct ports *ports, const struct options *options);
+/* NULL is fine with all of these. */
+void name_keeper_free(struct name_keeper *keeper);
+/* The command that waits for the names. */
+void name_keeper_serve(struct name_keeper *keeper, struct run *run);
+/* A new session is up. */
+void name_keeper_up(struct name_keeper *keeper, struct mux_session *session,
+                    const struct mux_welcome *welcome);
+/* A NAMES message has come. */
+void name_keeper_receive(struct name_keeper *keeper, const uint8_t *payload, size_t size);
+/* Listeners may have been opened, and nobody knows of them yet: now the names lead there. */
+void name_keeper_publish(struct name_keeper *keeper);
+/* All names are known: a command may start. */
+bool name_keeper_is_ready(const struct name_keeper *keeper);
