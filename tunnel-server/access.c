@@ -11,12 +11,14 @@
 #include "certificate_identity.h"
 #include "config/secret.h"
 #include "io/timer.h"
+#include "oidc/jwt.h"
+#include "oidc/oidc.h"
 #include "token_file.h"
 
 enum {
     AUTHORIZATION_MAX = SECRET_TOKEN_MAX + 64, /* with its scheme */
     LOOK_S = 2,
-    BODY_MAX = 320,
+    BODY_MAX = CLAIMS_REASON_MAX + 1,
 };
 
 struct access {
@@ -25,6 +27,7 @@ struct access {
     const struct access_owner *owner;
     void *context;
     struct token_file *tokens; /* NULL: without --token-file */
+    struct oidc *oidc;         /* NULL: without --oidc-issuer */
     struct timer *look;
     char body[BODY_MAX + 1]; /* of the last refusal, with its line end */
 };
@@ -95,13 +98,35 @@ static int take_listed(struct token *token, struct presented *presented)
     return 101;
 }
 
+static int take_signed(struct access *access, const char *token, size_t size,
+                       struct presented *presented)
+{
+    struct oidc_answer answer;
+
+    switch (oidc_judge(access->oidc, token, size, &answer)) {
+    case OIDC_ADMITTED:
+        memcpy(presented->name, answer.identity, sizeof presented->name);
+        memcpy(presented->label, answer.identity, sizeof presented->label);
+        if (access->options->oidc_end_sessions)
+            presented->grant = grant_new(answer.until);
+        return 101;
+    case OIDC_LATER:
+        return refuse_token(presented, 503, answer.reason);
+    default:
+        return refuse_token(presented, 401, answer.reason);
+    }
+}
+
 static int take_token(struct access *access, const char *token, size_t size,
                       struct presented *presented)
 {
-    struct token *listed = token_table_find(token_file_tokens(access->tokens), token, size);
+    struct token *listed =
+        access->tokens ? token_table_find(token_file_tokens(access->tokens), token, size) : NULL;
 
     if (listed)
         return take_listed(listed, presented);
+    if (access->oidc && (!access->tokens || jwt_is_likely(token, size)))
+        return take_signed(access, token, size, presented);
     return refuse_token(presented, 401, "the token is not one of those that this tunnel accepts");
 }
 
@@ -217,7 +242,7 @@ int access_authorize(struct access *access, const struct http_upgrade *upgrade,
         return refuse_client(access, upgrade->peer, 401, reason, &admission->body);
     if (access->tokens)
         token_file_follow(access->tokens);
-    if (access->tokens)
+    if (access->tokens || access->oidc)
         status = take_authorization(access, upgrade->request, &presented);
     if (status != 101)
         return refuse_client(access, upgrade->peer, status, presented.reason, &admission->body);
@@ -245,6 +270,8 @@ void access_reload(struct access *access, struct reload *reload)
 {
     if (access->tokens)
         token_file_reload(access->tokens, reload);
+    if (access->oidc)
+        oidc_reload(access->oidc, reload);
 }
 
 static void on_token_ended(void *context)
@@ -267,6 +294,24 @@ static bool begin_tokens(struct access *access, char *error, size_t size)
     return true;
 }
 
+static bool begin_oidc(struct access *access, char *error, size_t size)
+{
+    const struct options *options = access->options;
+    const struct oidc_settings settings = {
+        .rules = {.issuer = options->oidc_issuer,
+                  .audiences = &options->oidc_audience,
+                  .identity = options->oidc_identity,
+                  .required = &options->oidc_require},
+        .ca_file = options->oidc_ca,
+        .ca_option = "oidc-ca",
+    };
+
+    if (!options->oidc_issuer)
+        return true;
+    access->oidc = oidc_new(access->worker, &settings, error, size);
+    return access->oidc != NULL;
+}
+
 struct access *access_new(struct worker *worker, const struct options *options,
                           const struct access_owner *owner, void *context, char *error, size_t size)
 {
@@ -276,7 +321,7 @@ struct access *access_new(struct worker *worker, const struct options *options,
     access->options = options;
     access->owner = owner;
     access->context = context;
-    if (begin_tokens(access, error, size))
+    if (begin_tokens(access, error, size) && begin_oidc(access, error, size))
         return access;
     access_free(access);
     return NULL;
@@ -288,5 +333,6 @@ void access_free(struct access *access)
         return;
     timer_free(access->look);
     token_file_free(access->tokens);
+    oidc_free(access->oidc);
     free(access);
 }

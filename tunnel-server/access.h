@@ -4,11 +4,12 @@
  * Sources that may say who a client is; all that are configured must say yes:
  *
  *     --token-file      the token is one of the file's; its name, if it has one, says who
+ *     --oidc-issuer     or it is one that the issuer has signed; its claims say who (oidc/oidc.h)
  *     --client-ca       TLS has verified the certificate (http/server.h); it says who,
  *                       as --identity-from has it (certificate_identity.h)
  *     --trust-ingress   exactly one header --identity-header, which says who
  *
- * None beats another. A token with a name is for the one whom
+ * The first two are one source: tokens. None beats another. A token with a name is for the one whom
  * the certificate or the header names and for nobody else; one without a name is for whoever they
  * name. With --trust-ingress a certificate is that of the ingress, for it is the ingress whose
  * connection this is: it must be there, and says nothing of the client. With --trust-ingress
@@ -39,7 +40,7 @@ struct access *access_new(struct worker *worker, const struct options *options,
 /* NULL is fine. */
 void access_free(struct access *access);
 
-/* Reads the token file again now. */
+/* Reads the token file and the issuer's keys again now. */
 void access_reload(struct access *access, struct reload *reload);
 
 /* As struct http_server_owner's authorize(). Nothing of what was presented is kept. The pass is a

@@ -111,7 +111,7 @@ void client_command_write(const struct options *options, unsigned port, struct t
         text_format(out, " --ca %s", file_name(options->tls_cert, "server.pem"));
     if (options->client_ca)
         text_string(out, " --cert client.pem --key client.key");
-    else if (options->token_file || options->trust_ingress)
+    else if (options->token_file || options->oidc_issuer || options->trust_ingress)
         text_string(out, " --token-file token");
     write_listeners(options, out);
     X509_free(leaf);

@@ -15,6 +15,7 @@
 #include "monitoring/pages.h"
 #include "mux/protocol.h"
 #include "mux/session.h"
+#include "oidc/oidc.h"
 
 enum { IDENTITY_HEADER_MAX = 80 };
 
@@ -153,6 +154,50 @@ static const struct config_option table[] = {
              "itself; then until=DATE, if it expires, and the user's name, both optional. "
              "tunnel-server token makes a token and its line. The file is read again when it has "
              "changed."},
+    {.name = "oidc-issuer",
+     .metavar = "URL",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, oidc_issuer),
+     .group = "Who may connect",
+     .help = "Accept tokens (JWTs) that this OpenID provider has signed, such as those of CI jobs. "
+             "Needs --oidc-audience and --oidc-require. HTTPS_PROXY and NO_PROXY count for the way "
+             "there."},
+    {.name = "oidc-audience",
+     .metavar = "NAME",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, oidc_audience),
+     .group = "Who may connect",
+     .help = "Accept only tokens that are meant for this audience (aud)."},
+    {.name = "oidc-require",
+     .metavar = "CLAIM=PATTERN",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, oidc_require),
+     .group = "Who may connect",
+     .help = "Accept only tokens whose claim fits the pattern, in which * is any text and ? any "
+             "character: repository=example/*. Each one must fit. In the environment, one per "
+             "line.",
+     .flags = CONFIG_SPLIT_LINES},
+    {.name = "oidc-identity",
+     .metavar = "CLAIM|TEXT",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, oidc_identity),
+     .group = "Who may connect",
+     .help = "The claim that identifies the client; or text in which each {CLAIM} stands for a "
+             "claim: ci:{project_path}.",
+     .default_value = "sub"},
+    {.name = "oidc-ca",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, oidc_ca),
+     .group = "Who may connect",
+     .help = "CA certificates (PEM) for connections to the provider, in addition to the system's."},
+    {.name = "oidc-end-sessions",
+     .kind = CONFIG_BOOL,
+     .offset = offsetof(struct options, oidc_end_sessions),
+     .group = "Who may connect",
+     .help = "Close a link when its token expires; the client carries its session on with a new "
+             "token. Without it, a link may outlive its token.",
+     .default_value = "true"},
     {.name = "client-ca",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -515,13 +560,14 @@ static bool check_access(const struct options *options, char *error, size_t size
     if (!socket_parse(options->listen_address.host, options->listen_address.port, &address))
         return fail_server_option(error, size, "listen", options->listen,
                                   "give a numeric address to listen on");
-    if (socket_is_loopback(&address) || options->token_file || options->client_ca ||
-        options->trust_ingress)
+    if (socket_is_loopback(&address) || options->token_file || options->oidc_issuer ||
+        options->client_ca || options->trust_ingress)
         return true;
     snprintf(
         error, size,
         "--listen %s is reachable from other machines, and anyone there could use the brokers: add "
-        "--token-file, --client-ca, or --trust-ingress if an ingress in front authenticates",
+        "--token-file, --oidc-issuer, --client-ca, or --trust-ingress if an ingress in front "
+        "authenticates",
         options->listen);
     return false;
 }
@@ -566,6 +612,36 @@ static bool check_identity(const struct options *options, char *error, size_t si
             "with --trust-ingress a certificate is the ingress's, and --identity-header "
             "says who the client is");
     return true;
+}
+
+/* Many issuers give a token to whoever asks, for any audience: claims say whose it is. */
+static bool check_oidc(const struct options *options, char *error, size_t size)
+{
+    const char *needs_issuer = options->oidc_audience.count > 0  ? "oidc-audience"
+                               : options->oidc_require.count > 0 ? "oidc-require"
+                               : options->oidc_ca                ? "oidc-ca"
+                                                                 : NULL;
+
+    if (!options->oidc_issuer && needs_issuer)
+        snprintf(error, size, "--%s has no effect without --oidc-issuer", needs_issuer);
+    if (!options->oidc_issuer)
+        return needs_issuer == NULL;
+    const char *why = claims_check_identity(options->oidc_identity);
+    if (why)
+        return fail_server_option(error, size, "oidc-identity", options->oidc_identity, why);
+    for (size_t i = 0; i < options->oidc_require.count; i++) {
+        why = claims_check_required(options->oidc_require.items[i]);
+        if (why)
+            return fail_server_option(error, size, "oidc-require", options->oidc_require.items[i],
+                                      why);
+    }
+    why = oidc_check_issuer(options->oidc_issuer);
+    if (!why && options->oidc_audience.count == 0)
+        why = "add --oidc-audience, so that only tokens count that are meant for this tunnel";
+    if (!why && options->oidc_require.count == 0)
+        why = "add --oidc-require, to say who may connect of all that have a token of this issuer; "
+              "sub=* means everybody";
+    return !why || fail_server_option(error, size, "oidc-issuer", options->oidc_issuer, why);
 }
 
 static bool check_broker_tls(const struct options *options, char *error, size_t size)
@@ -741,9 +817,9 @@ bool options_check(struct options *options, char *error, size_t size)
         !pages_parse(options->shared.status, &options->status_address, error, size))
         return false;
     return parse_peers(options, error, size) && check_tls(options, error, size) &&
-           check_identity(options, error, size) && check_broker_tls(options, error, size) &&
-           check_access(options, error, size) && check_audit(options, error, size) &&
-           check_server_congestion(options, error, size);
+           check_identity(options, error, size) && check_oidc(options, error, size) &&
+           check_broker_tls(options, error, size) && check_access(options, error, size) &&
+           check_audit(options, error, size) && check_server_congestion(options, error, size);
 }
 
 void options_free(struct options *options)

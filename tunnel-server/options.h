@@ -40,6 +40,12 @@ struct options {
     const char *tls_key_passphrase;
     const char *client_ca;
     const char *token_file;
+    const char *oidc_issuer;
+    struct config_list oidc_audience;
+    const char *oidc_identity;
+    struct config_list oidc_require;
+    const char *oidc_ca;
+    bool oidc_end_sessions;
     int identity_from; /* enum identity_from */
     int trust_ingress; /* enum trust_ingress */
     const char *identity_header;

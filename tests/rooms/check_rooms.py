@@ -39,7 +39,7 @@ PROGRAMS = {
         "status": {"", "listeners"},
         "": {"credentials", "doctor", "listeners", "run", "status"},
     },
-    "tunnel-server": {"": set()},
+    "tunnel-server": {"oidc": {""}, "": {"oidc"}},
 }
 
 # Sans-I/O: memory, text and numbers. Notably not sys/socket.h, netinet/*, poll.h, unistd.h, time.h (clock_gettime),
