@@ -9,6 +9,7 @@
 #include "kafka/catalog.h"
 #include "learner.h"
 #include "monitoring/telemetry.h"
+#include "relogin.h"
 #include "tunnel/relay_kafka.h"
 #include "upstream.h"
 
@@ -32,6 +33,7 @@ struct broker_stream {
     struct relay *relay;
     struct kafka_filter *filter; /* the relay's; NULL: a raw target */
     struct upstream *opening;
+    struct relogin *relogin;       /* NULL: the login lasts, or is not the server's */
     struct learner *learner;       /* asks with the client's login where its node is */
     struct cluster *cluster;       /* NULL: a raw target */
     struct login_account *account; /* the server logs in for the client; NULL: it does not */
@@ -55,6 +57,7 @@ static void stream_free(struct broker_stream *stream)
 {
     upstream_cancel(stream->opening);
     learner_cancel(stream->learner);
+    relogin_free(stream->relogin);
     login_account_release(stream->account);
     list_remove(&stream->node);
     list_remove(&stream->wait.node);
@@ -320,6 +323,66 @@ static const char *relay_refused_login(void *context)
     return "none: the tunnel logs in for this client; set security.protocol=PLAINTEXT or SSL";
 }
 
+/* ---- logging in again */
+
+static struct login_account *account_in_force(void *context)
+{
+    const struct broker_stream *stream = context;
+    const struct broker_streams *streams = stream->streams;
+
+    return logins_find(streams->logins, streams->identity, stream->cluster->settings->name,
+                       stream->cluster_index);
+}
+
+static void on_renewed(void *context, struct login_account *account)
+{
+    struct broker_stream *stream = context;
+
+    login_account_release(stream->account);
+    stream->account = login_account_reference(account);
+    log_debug(log_of_stream(stream->streams), "login_renewed",
+              "The server has logged in again on a client's connection",
+              log_str("session", stream->streams->session), log_str("target", stream->target),
+              log_u64("stream", stream->id));
+}
+
+static void on_relogin_failed(void *context, const char *why)
+{
+    struct broker_stream *stream = context;
+    const struct login_account *account = stream->account;
+    char reason[MUX_REASON_MAX];
+
+    log_warning(log_of_stream(stream->streams), "relogin_failed",
+                "The server could not log in again before the end of a broker's session; the "
+                "client's connection is reset",
+                log_str("session", stream->streams->session),
+                log_str("identity", stream->streams->identity), log_str("target", stream->target),
+                log_str("address", stream->address), log_u64("stream", stream->id),
+                log_str("rule", account->rule->head.name),
+                log_str("user", login_account_user(account)),
+                log_str("mechanism", login_account_mechanism(account)), log_str("reason", why));
+    snprintf(reason, sizeof reason, "logging in again at the broker (%s) failed: %s",
+             login_account_mechanism(account), why);
+    relay_fail(stream->relay, MUX_CODE_LOGIN, reason);
+}
+
+static const struct relogin_owner relogin_owner = {
+    .find_account = account_in_force, .renewed = on_renewed, .failed = on_relogin_failed};
+
+static void relay_paused(void *context)
+{
+    struct broker_stream *stream = context;
+
+    relogin_paused(stream->relogin);
+}
+
+static void relay_answered(void *context, const uint8_t *bytes, size_t size)
+{
+    struct broker_stream *stream = context;
+
+    relogin_answered(stream->relogin, bytes, size);
+}
+
 static void relay_half_closed(void *context, struct relay *relay, enum relay_side ended,
                               unsigned seconds)
 {
@@ -398,6 +461,8 @@ static const struct relay_kafka_owner kafka_owner = {.wanted = relay_wants,
                                                      .unanswered = relay_unanswered,
                                                      .noticed = relay_noticed,
                                                      .refused_login = relay_refused_login,
+                                                     .paused = relay_paused,
+                                                     .answered = relay_answered,
                                                      .logged_in = relay_logged_in};
 
 /* ---- opening */
@@ -473,6 +538,10 @@ static void on_upstream(void *context, const struct upstream_result *result)
     if (stream->cluster)
         tell_troubles(stream);
     mux_stream_accept(relay_stream(stream->relay));
+    if (stream->account && result->expires_us > 0)
+        stream->relogin = relogin_new(
+            stream->streams->worker, stream->relay, stream->account, result->expires_us,
+            (unsigned)stream->streams->options->connect_timeout_ms, &relogin_owner, stream);
     relay_connect(stream->relay, result->transport);
 }
 

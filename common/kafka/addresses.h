@@ -53,6 +53,7 @@ enum {
     KAFKA_FILTER_BLOCKED = 1,
     KAFKA_FILTER_TIRED = 2,
     KAFKA_FILTER_REFUSED = 3,       /* see kafka_filter_refuse_login() */
+    KAFKA_FILTER_OWN = 4,           /* see kafka_filter_ask() */
     KAFKA_FILTER_EFRAME = -1,       /* malformed */
     KAFKA_FILTER_EVERSION = -2,     /* an address-carrying API in a version that is not known */
     KAFKA_FILTER_ECORRELATION = -3, /* a response to nothing */

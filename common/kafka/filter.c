@@ -24,6 +24,7 @@ enum state {
     HOLD_PREFIX, /* bytes are held up to the end of the layout */
     HOLD,        /* left bytes are held: a whole frame, or a tail */
     SETTLE,      /* the held part waits for the map */
+    OWN,         /* what is held is the answer to a request that is not the client's */
 };
 
 struct event {
@@ -329,6 +330,27 @@ size_t kafka_filter_refusal(const struct kafka_filter *f, const char *words, uin
                                f->refusal.version, f->refusal.correlation_id, words);
 }
 
+int kafka_filter_ask(struct kafka_filter *f, int32_t correlation_id)
+{
+    const struct kafka_request request = {.correlation_id = correlation_id,
+                                          .run = 1,
+                                          .api_key = KAFKA_KEY_SASL_AUTHENTICATE,
+                                          .type = KAFKA_REQUEST_OWN};
+
+    assert(kafka_filter_between_requests(f));
+    if (f->failure != 0)
+        return f->failure;
+    switch (kafka_requests_push(&f->requests, &request)) {
+    case 0:
+        return 0;
+    case KAFKA_REQUESTS_EFULL:
+        return fail_filter(f, KAFKA_FILTER_ELIMIT, NULL, "connection",
+                           "has too many requests without a response");
+    default:
+        return fail_filter(f, KAFKA_FILTER_EMEMORY, NULL, "connection", "is out of memory");
+    }
+}
+
 bool kafka_filter_only_login(struct kafka_filter *f)
 {
     f->only_login = true;
@@ -339,6 +361,8 @@ bool kafka_filter_only_login(struct kafka_filter *f)
 
 static size_t max_held(const struct kafka_filter *f)
 {
+    if (f->request.type == KAFKA_REQUEST_OWN)
+        return KAFKA_FILTER_OWN_MAX;
     switch (f->method) {
     case KAFKA_HOLD_PREFIX:
         return f->limits.prefix;
@@ -412,6 +436,10 @@ static int settle_held_part(struct kafka_filter *f, const uint8_t *bytes, size_t
 /* The same for the part in held. */
 static int settle_held(struct kafka_filter *f)
 {
+    if (f->request.type == KAFKA_REQUEST_OWN) {
+        f->state = OWN;
+        return 0;
+    }
     int result = settle_held_part(f, f->held.bytes, f->held.size);
 
     f->retry = false;
@@ -452,6 +480,8 @@ static int settle_in_place(struct kafka_filter *f, struct turn *t, size_t size)
 
 static enum kafka_method choose(const struct kafka_filter *f)
 {
+    if (f->request.type == KAFKA_REQUEST_OWN)
+        return KAFKA_HOLD_FRAME;
     if (!f->api || !f->api->handler)
         return KAFKA_PASS;
     return f->api->handler->method(f->request.version);
@@ -517,7 +547,8 @@ static int dispatch(struct kafka_filter *f, struct turn *t, bool in_place)
             f->owed = (struct kafka_span){f->head, KAFKA_HEAD_SIZE};
         return 0;
     }
-    if (in_place && f->method == KAFKA_HOLD_FRAME && f->left <= available(t) - KAFKA_HEAD_SIZE)
+    if (in_place && f->method == KAFKA_HOLD_FRAME && f->request.type != KAFKA_REQUEST_OWN &&
+        f->left <= available(t) - KAFKA_HEAD_SIZE)
         return settle_in_place(f, t, KAFKA_HEAD_SIZE + (size_t)f->left);
 
     f->held.size = 0;
@@ -664,7 +695,7 @@ static int run_responses(struct kafka_filter *f, struct turn *t)
 /* Memory for a large response is not kept for the small ones. */
 static void trim(struct kafka_filter *f)
 {
-    if (f->state == HOLD || f->state == HOLD_PREFIX || f->state == SETTLE)
+    if (f->state == HOLD || f->state == HOLD_PREFIX || f->state == SETTLE || f->state == OWN)
         return;
     kafka_buffer_trim(&f->held);
     kafka_buffer_trim(&f->out);
@@ -685,6 +716,10 @@ static int yield(struct kafka_filter *f, const struct turn *t, size_t *consumed,
         return f->failure;
     } else if (f->state == SETTLE) {
         return KAFKA_FILTER_BLOCKED;
+    } else if (f->state == OWN) {
+        *out = (struct kafka_span){f->held.bytes, f->held.size};
+        f->state = HEAD;
+        return KAFKA_FILTER_OWN;
     }
     return 0;
 }
@@ -724,8 +759,8 @@ int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t 
         return KAFKA_FILTER_TIRED;
 
     /* A run that cannot grow is yielded before anything else comes. */
-    while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && t.used < t.size &&
-           (t.start == t.end || t.used == t.end) && !is_tired(f))
+    while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && f->state != OWN &&
+           t.used < t.size && (t.start == t.end || t.used == t.end) && !is_tired(f))
         run_responses(f, &t);
     return yield(f, &t, consumed, out);
 }

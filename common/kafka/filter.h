@@ -79,6 +79,12 @@ size_t kafka_filter_refusal(const struct kafka_filter *f, const char *words, uin
  * false: too late, another request has come already. */
 bool kafka_filter_only_login(struct kafka_filter *f);
 
+/* A request that is not the client's is sent next, between two of the client's: its answer, of
+ * KAFKA_FILTER_OWN_MAX bytes at the most, comes out as KAFKA_FILTER_OWN. The id should be random:
+ * of two with the same one the older is answered first. 0, or negative. */
+enum { KAFKA_FILTER_OWN_MAX = 16 * 1024 };
+int kafka_filter_ask(struct kafka_filter *f, int32_t correlation_id);
+
 struct kafka_span {
     const uint8_t *bytes;
     size_t size;
@@ -94,6 +100,8 @@ struct kafka_span {
  * kafka_filter_wanted() lists the nodes that the map did not know. Call again with the bytes that
  * are left, if need be with size 0, after kafka_filter_retry(); until then nothing is consumed and
  *             the answer stays BLOCKED.
+ *   KAFKA_FILTER_OWN       the span is the answer to a kafka_filter_ask(), with its length, and not
+ *             for the client. Else as 0.
  *   KAFKA_FILTER_TIRED     nothing was consumed or yielded: limits.turn is used up. Call again with
  *             the same bytes after kafka_filter_turn(), when others have had their turn.
  *   negative  nothing was consumed or yielded: close both sides. What was yielded before is good.

@@ -22,6 +22,7 @@
 enum kafka_request_type {
     KAFKA_REQUEST_ANSWERED, /* has exactly one response */
     KAFKA_REQUEST_OPTIONAL, /* may have one */
+    KAFKA_REQUEST_OWN,      /* not the client's: has exactly one response, which is not for it */
     KAFKA_REQUEST_TOKEN,    /* a raw SASL token (SaslHandshake v0): answered by a raw token */
 };
 

@@ -39,6 +39,8 @@ struct relay {
     size_t span_count;
     bool copied;                /* bytes have come into incoming that no write has been tried for */
     size_t unwanted;            /* bytes of this turn that the filter keeps from the socket */
+    size_t kept;                /* of the bytes that the filter looks at now: it sends them later */
+    size_t own;                 /* bytes among the unwritten ones that are not the stream's */
     struct byte_queue incoming; /* from the stream, the socket did not take it yet */
     size_t read_size;           /* how much to try to read: follows what came lately */
     bool ended;
@@ -215,6 +217,13 @@ void relay_abandon(struct relay *relay)
 
 static void consumed(struct relay *relay, size_t size)
 {
+    /* Which are whose is not kept: credit may come late, but never for what the stream has not
+     * sent.
+     */
+    size_t own = size < relay->own ? size : relay->own;
+
+    relay->own -= own;
+    size -= own;
     relay->bytes_to_socket += size;
     *relay->counters.to_socket += size;
     if (size > 0 && relay->stream)
@@ -234,6 +243,8 @@ static void stop_writing(struct relay *relay)
         dropped += relay->spans[i].iov_len;
     relay->span_count = 0;
     byte_queue_clear(&relay->incoming);
+    dropped -= relay->own;
+    relay->own = 0;
     if (relay->read_ended) {
         cut_relay(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
         return;
@@ -335,11 +346,16 @@ static void flush_spans(struct relay *relay)
     credit_written(relay);
 }
 
+static bool keeps_bytes(const struct relay *relay)
+{
+    return relay->filter && relay->filter->operations->keeps(relay->filter);
+}
+
 /* A clean end goes out when everything before it has been written. */
 static void finish_writing(struct relay *relay)
 {
     if (!relay->write_ending || relay->write_ended || !relay->transport || relay->discards ||
-        relay->span_count > 0 || relay_unwritten(relay) > 0)
+        relay->span_count > 0 || relay_unwritten(relay) > 0 || keeps_bytes(relay))
         return;
     /* With TLS an answer to a key update may have been written meanwhile, which goes first. */
     if (transport_flush(relay->transport) != 1)
@@ -414,7 +430,8 @@ static void on_stream_data(void *owner, struct mux_stream *stream, const uint8_t
         if (taken < 0)
             return;
         if ((size_t)taken < size) {
-            relay->unwanted += size - (size_t)taken;
+            relay->unwanted += size - (size_t)taken - relay->kept;
+            relay->kept = 0;
             size = (size_t)taken;
             touch(relay);
         }
@@ -432,6 +449,33 @@ static void on_stream_data(void *owner, struct mux_stream *stream, const uint8_t
     }
     relay->spans[relay->span_count++] = (struct iovec){(void *)(uintptr_t)bytes, size};
     touch(relay);
+}
+
+void relay_keep(struct relay *relay, size_t size)
+{
+    relay->kept = size;
+}
+
+void relay_drop(struct relay *relay, size_t size)
+{
+    if (size > 0 && relay->stream)
+        mux_stream_consume(relay->stream, size, clock_now_us());
+}
+
+void relay_send(struct relay *relay, const uint8_t *bytes, size_t size, bool kept)
+{
+    /* What came before goes before. */
+    flush_spans(relay);
+    if (relay->ended)
+        return;
+    if (relay->discards || !relay->transport) {
+        relay_drop(relay, kept ? size : 0);
+        return;
+    }
+    relay->own += kept ? 0 : size;
+    byte_queue_append(&relay->incoming, bytes, size);
+    if (write_queue(relay))
+        finish_writing(relay);
 }
 
 static void on_stream_finished(void *owner, struct mux_stream *stream)

@@ -21,8 +21,8 @@ struct worker;
 
 struct relay_filter_operations {
     /* From the stream, for the socket, which gets the bytes themselves. Returns how many of them it
-     * gets: what comes behind them is dropped. Negative: none, and the relay has ended, or its
-     * socket is elsewhere. */
+     * gets: what comes behind them is dropped, but for what relay_keep() has been told. Negative:
+     * none, and the relay has ended, or its socket is elsewhere. */
     long (*from_stream)(struct relay_filter *filter, const uint8_t *bytes, size_t size);
     /* From the socket: the filter takes all of them, and calls relay_put(). */
     void (*from_socket)(struct relay_filter *filter, const uint8_t *bytes, size_t size);
@@ -30,6 +30,8 @@ struct relay_filter_operations {
     bool (*can_take)(struct relay_filter *filter);
     /* Whether it has taken something from the socket that it may yet put into the stream. */
     bool (*holds)(struct relay_filter *filter);
+    /* Whether the socket may yet get something by relay_send(): the stream's end waits for it. */
+    bool (*keeps)(struct relay_filter *filter);
     /* The stream takes bytes again. */
     void (*stream_writable)(struct relay_filter *filter);
     /* The socket has ended in good order and holds() is false. Why that cuts something short, or
@@ -60,6 +62,14 @@ bool relay_is_connected(const struct relay *relay);
 /* Puts bytes into the stream, as far as it has credit and memory now; returns how many. Less than
  * size: stream_writable() comes when more can be put. */
 size_t relay_put(struct relay *relay, const uint8_t *bytes, size_t size);
+/* Within from_stream(): the filter has kept the last bytes, so many of them. The stream's peer gets
+ * credit for them when they are sent or dropped, and so can make no more wait than its window. */
+void relay_keep(struct relay *relay, size_t size);
+/* Writes bytes to the socket behind all that it has got so far. kept: the stream's, that were kept;
+ * else the filter's own, which count for nobody. */
+void relay_send(struct relay *relay, const uint8_t *bytes, size_t size, bool kept);
+/* What was kept will not be sent. */
+void relay_drop(struct relay *relay, size_t size);
 /* The filter has so many bytes in memory: they count as the stream's. false: there is no memory for
  * them. */
 bool relay_hold(struct relay *relay, uint64_t size);

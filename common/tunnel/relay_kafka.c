@@ -14,14 +14,18 @@ enum {
 
 struct relay_kafka {
     struct relay_filter base;
-    struct worker_later later; /* goes on filtering */
+    struct worker_later later;     /* goes on filtering */
+    struct worker_later when_held; /* tells the owner that it is paused */
     struct worker *worker;
     const struct relay_kafka_owner *owner;
     void *context;
     struct kafka_filter *filter;
     struct byte_queue unfiltered; /* from the socket, while the filter is blocked or tired */
     struct byte_queue filtered;   /* from the filter, more than the stream has credit for */
+    struct byte_queue requests;   /* from the stream, while it is paused */
     size_t accounted;    /* bytes of these two and of the filter that the stream answers for */
+    bool pausing;        /* holds what comes behind the request that is under way */
+    bool paused;         /* that is through */
     bool blocked;        /* the filter waits for listeners */
     bool tired;          /* the filter has done enough for this turn of the loop */
     bool draining;       /* asks nothing more */
@@ -81,15 +85,14 @@ static void begin_refusal(struct relay_kafka *kafka)
     relay_drain(kafka->base.relay);
 }
 
-static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size_t size)
+/* Shows the filter what is to go to the broker; how much of it may. Negative: the relay has ended.
+ */
+static long filter_requests(struct relay_kafka *kafka, const uint8_t *bytes, size_t size)
 {
-    struct relay_kafka *kafka = kafka_of(base);
     size_t taken = size;
-
-    if (kafka->refusal)
-        return 0;
-    int error = kafka->draining ? kafka_filter_last_request(kafka->filter, bytes, size, &taken)
-                                : kafka_filter_requests(kafka->filter, bytes, size);
+    bool one_more = kafka->draining || kafka->pausing;
+    int error = one_more ? kafka_filter_last_request(kafka->filter, bytes, size, &taken)
+                         : kafka_filter_requests(kafka->filter, bytes, size);
 
     look_for_events(kafka);
     if (error < 0) {
@@ -97,10 +100,123 @@ static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size
         return -1;
     }
     if (error == KAFKA_FILTER_REFUSED) {
-        taken = kafka->draining ? taken : kafka_filter_passed(kafka->filter);
+        taken = one_more ? taken : kafka_filter_passed(kafka->filter);
         begin_refusal(kafka);
     }
     return account_kafka(kafka) ? (long)taken : -1;
+}
+
+/* ---- the owner's own requests */
+
+static void tell_paused(struct worker_later *later)
+{
+    struct relay_kafka *kafka = list_entry(later, struct relay_kafka, when_held);
+
+    kafka->owner->paused(kafka->context);
+}
+
+/* Later: what has just been filtered is not with the socket yet. */
+static void pause_if_between(struct relay_kafka *kafka)
+{
+    if (!kafka->pausing || !kafka_filter_between_requests(kafka->filter))
+        return;
+    kafka->pausing = false;
+    kafka->paused = true;
+    worker_later(kafka->worker, &kafka->when_held, tell_paused);
+}
+
+void relay_kafka_pause(struct relay *relay)
+{
+    struct relay_kafka *kafka = kafka_of(relay_filter(relay));
+
+    if (kafka->paused)
+        return;
+    kafka->pausing = true;
+    pause_if_between(kafka);
+}
+
+bool relay_kafka_ask(struct relay *relay, const uint8_t *request, size_t size,
+                     int32_t correlation_id)
+{
+    struct relay_kafka *kafka = kafka_of(relay_filter(relay));
+    int error = kafka_filter_ask(kafka->filter, correlation_id);
+
+    if (error < 0) {
+        kafka_failed(kafka, error);
+        return false;
+    }
+    relay_send(relay, request, size, false);
+    if (!relay_has_ended(relay))
+        relay_go_on(relay);
+    return !relay_has_ended(relay);
+}
+
+/* What has waited, as if it came now. false: the relay has ended. */
+static bool release_requests(struct relay_kafka *kafka)
+{
+    struct relay *relay = kafka->base.relay;
+    struct iovec span;
+
+    while (!kafka->paused && byte_queue_peek(&kafka->requests, &span, 1) > 0) {
+        long taken = kafka->refusal ? 0 : filter_requests(kafka, span.iov_base, span.iov_len);
+        if (taken < 0)
+            return false;
+        /* The stream's end waits for what is not skipped yet. */
+        byte_queue_skip(&kafka->requests, span.iov_len);
+        if (taken > 0)
+            relay_send(relay, span.iov_base, (size_t)taken, true);
+        if (relay_has_ended(relay))
+            return false;
+        relay_drop(relay, span.iov_len - (size_t)taken);
+        byte_queue_drop(&kafka->requests, kafka->requests.read);
+    }
+    return true;
+}
+
+void relay_kafka_resume(struct relay *relay)
+{
+    struct relay_kafka *kafka = kafka_of(relay_filter(relay));
+
+    kafka->pausing = kafka->paused = false;
+    if (!release_requests(kafka))
+        return;
+    /* The stream may have ended meanwhile. */
+    relay_send(relay, NULL, 0, true);
+    if (!relay_has_ended(relay))
+        relay_go_on(relay);
+}
+
+static void keep_requests(struct relay_kafka *kafka, const uint8_t *bytes, size_t size)
+{
+    byte_queue_append(&kafka->requests, bytes, size);
+    relay_keep(kafka->base.relay, size);
+}
+
+static bool keeps_requests(struct relay_filter *base)
+{
+    const struct relay_kafka *kafka = kafka_of(base);
+
+    return kafka->paused || byte_queue_unread(&kafka->requests) > 0;
+}
+
+static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size_t size)
+{
+    struct relay_kafka *kafka = kafka_of(base);
+
+    if (kafka->refusal)
+        return 0;
+    if (kafka->paused) {
+        keep_requests(kafka, bytes, size);
+        return 0;
+    }
+    bool was_pausing = kafka->pausing;
+    long taken = filter_requests(kafka, bytes, size);
+    if (taken < 0 || !was_pausing || kafka->refusal)
+        return taken;
+    pause_if_between(kafka);
+    if (kafka->paused)
+        keep_requests(kafka, bytes + taken, size - (size_t)taken);
+    return taken;
 }
 
 /* ---- responses */
@@ -151,6 +267,12 @@ static size_t pump_filter(struct relay_kafka *kafka, const uint8_t *bytes, size_
             return taken;
         }
         taken += some;
+        if (result == KAFKA_FILTER_OWN) {
+            kafka->owner->answered(kafka->context, out.bytes, out.size);
+            if (relay_has_ended(kafka->base.relay))
+                return taken;
+            continue;
+        }
         if (result == KAFKA_FILTER_TIRED) {
             kafka->tired = true;
             worker_later(kafka->worker, &kafka->later, filter_on);
@@ -290,6 +412,7 @@ static bool all_is_answered(struct relay_filter *base)
 static void stop_filtering(struct relay_filter *base)
 {
     list_remove(&kafka_of(base)->later.node);
+    list_remove(&kafka_of(base)->when_held.node);
 }
 
 static void free_kafka(struct relay_filter *base)
@@ -298,6 +421,7 @@ static void free_kafka(struct relay_filter *base)
 
     byte_queue_clear(&kafka->unfiltered);
     byte_queue_clear(&kafka->filtered);
+    byte_queue_clear(&kafka->requests);
     kafka_filter_free(kafka->filter);
     free(kafka);
 }
@@ -307,6 +431,7 @@ static const struct relay_filter_operations operations = {
     .from_socket = take_responses,
     .can_take = can_take_responses,
     .holds = holds_responses,
+    .keeps = keeps_requests,
     .stream_writable = put_on,
     .socket_ended = broker_ended,
     .drain = drain_requests,
@@ -327,7 +452,9 @@ struct relay *relay_kafka_new(struct worker *worker, const struct relay_owner *o
                                   .context = context,
                                   .filter = filter};
     list_init(&kafka->later.node);
+    list_init(&kafka->when_held.node);
     byte_queue_init(&kafka->unfiltered, &worker->pool);
     byte_queue_init(&kafka->filtered, &worker->pool);
+    byte_queue_init(&kafka->requests, &worker->pool);
     return relay_new_filtered(worker, owner, context, &kafka->base);
 }

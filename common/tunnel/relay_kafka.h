@@ -20,6 +20,11 @@ struct relay_kafka_owner {
      * words, and the connection ends when all before has been answered. NULL where it is not
      * forbidden. At most KAFKA_LOGIN_WORDS_MAX bytes, which must live as long as the owner. */
     const char *(*refused_login)(void *context);
+    /* After relay_kafka_pause(): the client's requests are held, and relay_kafka_ask() may be
+     * called. Never from inside that call. NULL: nobody pauses. */
+    void (*paused)(void *context);
+    /* The answer to a relay_kafka_ask(), with its length; good until the next call of the relay. */
+    void (*answered)(void *context, const uint8_t *bytes, size_t size);
     /* A client that was only let log in (kafka_filter_only_login()) wants more: the owner may take
      * the connection with relay_take_transport(), and must, now or later, cut the relay. */
     void (*logged_in)(void *context);
@@ -30,5 +35,17 @@ struct relay_kafka_owner {
 struct relay *relay_kafka_new(struct worker *worker, const struct relay_owner *owner,
                               const struct relay_kafka_owner *kafka_owner, void *context,
                               struct kafka_filter *filter);
+/*
+ * Requests of the owner's, between two of the client's, on a relay that is connected: what the
+ * client sends behind the request that is under way waits, in order and within the stream's window;
+ * what it has asked before is answered as ever. Then paused() comes.
+ */
+void relay_kafka_pause(struct relay *relay);
+/* While paused: sends a request; answered() comes. false: the relay has ended, and its owner knows.
+ */
+bool relay_kafka_ask(struct relay *relay, const uint8_t *request, size_t size,
+                     int32_t correlation_id);
+/* What has waited goes on. The relay may have ended afterwards. */
+void relay_kafka_resume(struct relay *relay);
 /* The listeners that wanted() asked for are there. */
 void relay_kafka_listeners_ready(struct relay *relay);

@@ -3,8 +3,8 @@
 The brokers are fakes that want a login; what real ones make of it is in test_kafka_login_real.py.
 """
 
+import concurrent.futures
 import contextlib
-import socket
 import struct
 import time
 
@@ -401,3 +401,127 @@ def test_several_workers(start, logins, broker):
         logins.write(*logins.rule("all", "svc-rest", "PLAIN"))
         if user == "svc-orders":
             server.wait_for("logins_read", since=mark, deadline=15)
+
+
+# ---- logging in again
+
+def chatter(port, seconds, seed):
+    """Requests of all sizes, several in flight, in order; what went wrong, or None."""
+    until, sent, received = time.monotonic() + seconds, 0, 0
+    bodies = [bytes([(seed + i) % 256]) * (i * i * 37 % 40_000) for i in range(50)]
+    with raw.connect(port, None) as sock:
+        sock.settimeout(30)
+        while time.monotonic() < until or received < sent:
+            while sent - received < 5 and time.monotonic() < until:
+                sock.sendall(echo_request(sent, bodies[sent % 50]))
+                sent += 1
+            answer = wire.read_frame(sock)
+            if answer != struct.pack(">i", received) + bodies[received % 50]:
+                return f"answer {received} of {sent}: {answer and answer[:20]}"
+            received += 1
+    return None
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_again_before_the_session_ends(start, logins, broker, mechanism):
+    broker.lifetime_ms = 2000
+    logins.write(*logins.rule("all", "svc-orders", mechanism))
+    server = start()
+    _, port = start.client(server)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        wrong = list(pool.map(lambda seed: chatter(port, 8, seed), range(6)))
+    assert wrong == [None] * 6
+    assert broker.expired == 0 and len(broker.logins) == 6
+    # At 75 to 90 % of two seconds, for eight seconds, on six connections.
+    assert 18 <= len(broker.again) <= 42, len(broker.again)
+    assert not server.events("relogin_failed")
+
+
+def test_again_on_a_connection_that_is_idle(start, logins, broker):
+    broker.lifetime_ms = 600
+    logins.write(*logins.rule("all", "svc-orders"))
+    _, port = start.client(start())
+    with raw.connect(port, None) as sock:
+        echo(sock, 1)
+        wait.until(lambda: len(broker.again) >= 4, 20, "four logins more")
+        echo(sock, 2)
+    assert broker.expired == 0
+
+
+def test_within_a_request(start, logins, broker):
+    """A client takes its time over one request: the next login waits for its end."""
+    broker.lifetime_ms = 1500
+    logins.write(*logins.rule("all", "svc-orders"))
+    _, port = start.client(start())
+    request = echo_request(7, b"x" * 3000)
+    with raw.connect(port, None) as sock:
+        for at in range(0, len(request), 250):
+            sock.sendall(request[at:at + 250])
+            time.sleep(0.11)
+        assert wire.read_frame(sock) == struct.pack(">i", 7) + b"x" * 3000
+        echo(sock, 8)
+        wait.until(lambda: broker.again, 20, "another login")
+        echo(sock, 9)
+    assert broker.expired == 0
+
+
+def cut(sock):
+    """The connection ends with a reset."""
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        return raw.read_rest(sock)
+    return b""
+
+
+def test_a_password_that_does_not_hold_any_more(start, logins, broker):
+    broker.lifetime_ms = 1000
+    logins.write(*logins.rule("all", "svc-orders", "PLAIN"))
+    server = start()
+    client, port = start.client(server)
+    with raw.connect(port, None) as sock:
+        echo(sock, 1)
+        broker.users = {"svc-orders": "changed"}
+        assert cut(sock) == b""
+    assert "SASL_AUTHENTICATION_FAILED" in server.wait_for("relogin_failed")["reason"]
+    assert "logging in again at the broker (PLAIN) failed" in client.wait_for("connection_reset")["reason"]
+
+
+def test_a_password_that_is_changed_in_time(start, logins, broker):
+    broker.lifetime_ms = 3000
+    logins.write(*logins.rule("all", "svc-orders"))
+    server = start()
+    _, port = start.client(server)
+    with raw.connect(port, None) as sock:
+        echo(sock, 1)
+        broker.users = {"svc-orders": "changed"}
+        logins.write_secret("svc-orders", "changed")
+        server.wait_for("logins_read", deadline=15)
+        wait.until(lambda: broker.again, 20, "another login") if not broker.expired else None
+        echo(sock, 2)
+
+
+def test_a_client_that_is_somebody_else_now(start, logins, broker):
+    broker.lifetime_ms = 4000
+    logins.write(*logins.rule("all", "svc-orders"))
+    server = start()
+    _, port = start.client(server)
+    with raw.connect(port, None) as sock:
+        echo(sock, 1)
+        logins.write(*logins.rule("all", "svc-rest"))
+        server.wait_for("logins_read", deadline=15)
+        assert cut(sock) == b""
+    assert "the rules have another login" in server.wait_for("relogin_failed")["reason"]
+    with raw.connect(port, None) as sock:
+        echo(sock, 1)
+    assert broker.logins == ["svc-orders", "svc-rest"]
+
+
+def test_a_broker_that_does_not_answer_the_next_login(start, logins, broker):
+    broker.lifetime_ms = 1000
+    logins.write(*logins.rule("all", "svc-orders"))
+    server = start()
+    _, port = start.client(server)
+    with raw.connect(port, None) as sock:
+        echo(sock, 1)
+        broker.trouble = "silence"
+        assert cut(sock) == b""
+    assert "did not answer in time" in server.wait_for("relogin_failed")["reason"]

@@ -110,6 +110,22 @@ static const char *on_refused_login(void *context)
     return "none: not yours";
 }
 
+static void on_paused(void *context)
+{
+    struct net_flow *flow = context;
+
+    flow->paused++;
+}
+
+static void on_own_answer(void *context, const uint8_t *bytes, size_t size)
+{
+    struct net_flow *flow = context;
+
+    assert_in_range(size, 1, sizeof flow->answer);
+    memcpy(flow->answer, bytes, size);
+    flow->answer_size = size;
+}
+
 static void on_half_closed(void *context, struct relay *relay, enum relay_side side,
                            unsigned seconds)
 {
@@ -127,6 +143,8 @@ static const struct relay_kafka_owner kafka_owner = {
     .unanswered = on_unanswered,
     .noticed = on_noticed,
     .refused_login = on_refused_login,
+    .paused = on_paused,
+    .answered = on_own_answer,
     .logged_in = on_logged_in,
 };
 

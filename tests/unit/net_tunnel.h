@@ -35,6 +35,9 @@ struct net_flow {
     unsigned half_closed_s;      /* of the far end, as its owner is told */
     enum relay_side half_closed_side;
     int refused_login;
+    int paused;
+    uint8_t answer[20000]; /* to a request of the owner's */
+    size_t answer_size;
     bool wanted; /* the filter waits for listeners */
     unsigned unanswered;
     bool logged_in;

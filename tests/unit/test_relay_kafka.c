@@ -732,6 +732,143 @@ static void a_login_that_is_refused(void **state)
     }
 }
 
+/* ---- requests of the owner's */
+
+enum { OWN_ID = 0x7eadbee0, OWN_SIZE = 300 };
+
+static struct {
+    struct bytes client; /* what of the broker's input is the client's */
+    size_t seen;         /* of the broker's input */
+    size_t answered;     /* of kafka.answers */
+    int own;
+} mixed;
+
+/* As a broker: one request after another. The owner's are all alike, but for their number. */
+static void answer_in_order(void)
+{
+    const struct bytes *in = &kafka.broker.in;
+
+    while (in->size - mixed.seen >= 4) {
+        const uint8_t *at = in->at + mixed.seen;
+        size_t size = 4 + byte_load_u32(at);
+        if (in->size - mixed.seen < size)
+            return;
+        mixed.seen += size;
+        if (byte_load_u32(at + 8) == (uint32_t)(OWN_ID + mixed.own)) {
+            add_opaque(&kafka.broker.out, true, OWN_ID + mixed.own, OWN_SIZE + (size_t)mixed.own);
+            mixed.own++;
+            continue;
+        }
+        bytes_add(&mixed.client, at, size);
+        size_t length = 4 + byte_load_u32(kafka.answers.at + mixed.answered);
+        bytes_add(&kafka.broker.out, kafka.answers.at + mixed.answered, length);
+        mixed.answered += length;
+    }
+}
+
+static void step_mixed(void *context)
+{
+    step_kafka(context);
+    answer_in_order();
+}
+
+static void ask_as_owner(int number)
+{
+    struct bytes request = {0};
+    struct bytes answer = {0};
+
+    add_opaque(&request, false, OWN_ID + number, 50);
+    add_opaque(&answer, true, OWN_ID + number, OWN_SIZE + (size_t)number);
+    kafka.flow->answer_size = 0;
+    assert_true(relay_kafka_ask(kafka.flow->far.relay, request.at, request.size, OWN_ID + number));
+    NET_UNTIL(kafka.flow->answer_size > 0);
+    assert_int_equal(kafka.flow->answer_size, answer.size);
+    assert_memory_equal(kafka.flow->answer, answer.at, answer.size);
+    bytes_free(&request);
+    bytes_free(&answer);
+}
+
+/* In whatever pieces and places, the client's requests come whole and in order, and so do answers.
+ */
+static void requests_between_two_of_the_clients(void **state)
+{
+    (void)state;
+    for (int tls = 0; tls < 2; tls++) {
+        open_kafka(tls, NULL);
+        memset(&mixed, 0, sizeof mixed);
+        net.step = step_mixed;
+        for (int round = 0; round < 8; round++) {
+            for (uint32_t i = net_random(20); i > 0; i--)
+                ask_anything();
+            net_turns(net_random(30));
+            relay_kafka_pause(kafka.flow->far.relay);
+            for (uint32_t i = net_random(5); i > 0; i--)
+                ask_anything();
+            NET_UNTIL(kafka.flow->paused == round + 1);
+            ask_as_owner(2 * round);
+            net_turns(net_random(30));
+            ask_as_owner(2 * round + 1);
+            relay_kafka_resume(kafka.flow->far.relay);
+        }
+        expect_answers();
+        assert_int_equal(mixed.client.size, kafka.client.out.size);
+        assert_memory_equal(mixed.client.at, kafka.client.out.at, mixed.client.size);
+        finish_all();
+        bytes_free(&mixed.client);
+        close_kafka();
+    }
+}
+
+/* What a client has sent before its end goes to the broker, and its end behind that. */
+static void a_client_that_ends_while_it_is_paused(void **state)
+{
+    (void)state;
+    open_kafka(false, NULL);
+    memset(&mixed, 0, sizeof mixed);
+    net.step = step_mixed;
+    relay_kafka_pause(kafka.flow->far.relay);
+    ask_opaque(20000, 100);
+    kafka.client.finishes = true;
+    NET_UNTIL(kafka.client.finished && kafka.flow->paused == 1);
+    net_turns(100);
+    assert_int_equal(kafka.broker.in.size, 0);
+    assert_false(kafka.broker.ended);
+    ask_as_owner(0);
+    relay_kafka_resume(kafka.flow->far.relay);
+    NET_UNTIL(kafka.broker.ended);
+    expect_answers();
+    assert_int_equal(mixed.client.size, kafka.client.out.size);
+    kafka.broker.finishes = true;
+    expect_complete();
+    bytes_free(&mixed.client);
+    close_kafka();
+}
+
+/* It gets no credit beyond its window. */
+static void a_client_that_sends_much_while_it_is_paused(void **state)
+{
+    enum { MUCH = 64 };
+
+    (void)state;
+    open_kafka(false, NULL);
+    memset(&mixed, 0, sizeof mixed);
+    net.step = step_mixed;
+    relay_kafka_pause(kafka.flow->far.relay);
+    for (int i = 0; i < MUCH; i++)
+        ask_opaque(BIG, 10);
+    NET_UNTIL(kafka.flow->paused == 1);
+    net_turns(500);
+    assert_int_equal(kafka.broker.in.size, 0);
+    assert_true(kafka.client.sent < kafka.client.out.size);
+    relay_kafka_resume(kafka.flow->far.relay);
+    expect_answers();
+    assert_int_equal(mixed.client.size, kafka.client.out.size);
+    assert_memory_equal(mixed.client.at, kafka.client.out.at, mixed.client.size);
+    finish_all();
+    bytes_free(&mixed.client);
+    close_kafka();
+}
+
 /* With TLS 1.3 the server hears after its handshake that its certificate is not taken. */
 static void a_broker_that_refuses_afterwards(void **state)
 {
@@ -769,6 +906,9 @@ int main(void)
         NET_TEST(drained_while_an_answer_waits),
         NET_TEST(the_socket_is_taken_after_a_login),
         NET_TEST(a_login_that_is_refused),
+        NET_TEST(requests_between_two_of_the_clients),
+        NET_TEST(a_client_that_ends_while_it_is_paused),
+        NET_TEST(a_client_that_sends_much_while_it_is_paused),
         NET_TEST(a_broker_that_refuses_afterwards),
     };
 
