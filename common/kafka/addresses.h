@@ -62,6 +62,7 @@ enum {
     KAFKA_FILTER_EADDRESS = -6,     /* the map gave no address */
     KAFKA_FILTER_EPROTOCOL = -7,    /* not Kafka at all: TLS, HTTP, ... */
     KAFKA_FILTER_ELOGIN = -8,       /* see kafka_filter_only_login() */
+    KAFKA_FILTER_EDENIED = -9,      /* denied, in a way that has no answer */
 };
 
 struct kafka_wanted {

@@ -1,7 +1,8 @@
 /*
  * ApiVersions responses (key 18, KIP-35, KIP-511): ApiKeys[] {ApiKey, MinVersion, MaxVersion}.
  *
- * MaxVersion of the APIs that carry addresses is lowered to the last version known here, in place;
+ * MaxVersion of the APIs that carry addresses is lowered to the last version known here, in place,
+ * and that of all APIs where a guard must understand what is asked (guard.h);
  * all else stays, MinVersions too: librdkafka reads features out of them. (Produce must never go
  * below 12: Java turns transactions V2 on without looking at it, KIP-890.)
  * The response header never has tags. Error 35 comes with the v0 body, whatever was asked for, and
@@ -9,6 +10,7 @@
  */
 #include "kafka/api.h"
 #include "kafka/rewrite.h"
+#include "kafka/shapes.h"
 
 enum { UNSUPPORTED_VERSION = 35, NEWEST_KNOWN = 5 };
 
@@ -25,14 +27,18 @@ static void clamp(struct kafka_rewrite *r)
     const uint8_t *at = r->in.at;
     int16_t max = (int16_t)byte_reader_u16(&r->in);
     const struct kafka_api *api = kafka_api_find(key);
+    int16_t known = api ? api->known_max : KAFKA_API_NONE;
     uint8_t bytes[2];
 
-    if (r->in.failed || !api || api->known_max == KAFKA_API_NONE)
+    /* What is not understood is denied, where not everything is allowed. */
+    if (r->guard && kafka_shapes_newest(key) >= 0)
+        known = kafka_shapes_newest(key);
+    if (r->in.failed || known == KAFKA_API_NONE)
         return;
     /* A broker that has forgotten all versions known here: no honest range can be made of it. */
-    if (max <= api->known_max || min > api->known_max)
+    if (max <= known || min > known)
         return;
-    byte_store_u16(bytes, (uint16_t)api->known_max);
+    byte_store_u16(bytes, (uint16_t)known);
     kafka_rewrite_put(r, r->copied, (size_t)(at - r->copied));
     kafka_rewrite_put(r, bytes, 2);
     r->copied = r->in.at;

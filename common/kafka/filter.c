@@ -1,6 +1,8 @@
 #include "kafka/filter.h"
 
 #include "kafka/api.h"
+#include "kafka/guard_flow.h"
+#include "kafka/guard_metadata.h"
 #include "kafka/login.h"
 #include "kafka/request_reader.h"
 #include "kafka/requests.h"
@@ -40,6 +42,7 @@ struct kafka_filter {
     void *context;
     struct kafka_filter_limits limits;
 
+    struct kafka_guard_flow *guard; /* NULL: everything is allowed */
     struct kafka_request_reader reader;
     struct kafka_sasl sasl;
     struct kafka_requests requests;
@@ -66,6 +69,7 @@ struct kafka_filter {
 
     /* Output in the filter's memory that the caller has not been given yet. */
     struct kafka_span owed;
+    struct kafka_span owed_up; /* the same for the broker */
 
     uint32_t work; /* responses and addresses in this turn */
     int failure;
@@ -146,6 +150,13 @@ void kafka_filter_free(struct kafka_filter *f)
     if (!f)
         return;
     kafka_requests_free(&f->requests);
+    free(f->request.note);
+    if (f->guard) {
+        kafka_guard_free(&f->guard->judge);
+        kafka_buffer_free(&f->guard->held);
+        kafka_buffer_free(&f->guard->out);
+        free(f->guard);
+    }
     kafka_buffer_free(&f->held);
     kafka_buffer_free(&f->out);
     kafka_buffer_free(&f->wanted);
@@ -230,10 +241,8 @@ static bool is_login(const struct kafka_request *request)
            request->api_key == KAFKA_KEY_SASL_AUTHENTICATE;
 }
 
-static int enter_request(struct kafka_filter *f)
+static int check_login(struct kafka_filter *f, const struct kafka_request *request)
 {
-    struct kafka_request *request = &f->reader.request;
-
     if (f->refuses_login && is_login(request) && request->api_key != KAFKA_KEY_API_VERSIONS) {
         f->refused = true;
         f->refusal = *request;
@@ -243,16 +252,15 @@ static int enter_request(struct kafka_filter *f)
     if (f->only_login && f->beyond_login)
         return fail_filter(f, KAFKA_FILTER_ELOGIN, request, "request",
                            "comes after the end of the login");
-    if (request->type == KAFKA_REQUEST_TOKEN)
-        report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
-    else if (check_version(f, request) < 0)
-        return f->failure;
+    return 0;
+}
+
+static int queue_request(struct kafka_filter *f, const struct kafka_request *request)
+{
     if (f->reader.drops_tokens) {
         f->reader.drops_tokens = false;
         kafka_requests_drop_tokens(&f->requests);
     }
-    if (f->callbacks.asked)
-        request->mark = f->callbacks.asked(f->context, request->api_key, request->version);
     switch (kafka_requests_push(&f->requests, request)) {
     case 0:
         return 0;
@@ -265,17 +273,38 @@ static int enter_request(struct kafka_filter *f)
     }
 }
 
+static int enter_request(struct kafka_filter *f)
+{
+    struct kafka_request *request = &f->reader.request;
+
+    int login = check_login(f, request);
+    if (login != 0)
+        return login;
+    if (request->type == KAFKA_REQUEST_TOKEN)
+        report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
+    else if (check_version(f, request) < 0)
+        return f->failure;
+    if (f->callbacks.asked)
+        request->mark = f->callbacks.asked(f->context, request->api_key, request->version);
+    return queue_request(f, request);
+}
+
+static int fail_reader(struct kafka_filter *f, int result)
+{
+    if (result == KAFKA_REQUEST_EPROTOCOL)
+        return fail_filter_protocol(f, f->reader.reason);
+    return fail_filter(f, KAFKA_FILTER_EFRAME,
+                       f->reader.request.api_key >= 0 ? &f->reader.request : NULL, "request",
+                       f->reader.reason);
+}
+
 /* One step through the requests: up to where one is known, or ends, or all bytes are used. */
 static int read_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size, size_t *used)
 {
     int result = kafka_request_reader_run(&f->reader, &f->sasl, bytes, size, used);
 
-    if (result == KAFKA_REQUEST_EPROTOCOL)
-        return fail_filter_protocol(f, f->reader.reason);
     if (result < 0)
-        return fail_filter(f, KAFKA_FILTER_EFRAME,
-                           f->reader.request.api_key >= 0 ? &f->reader.request : NULL, "request",
-                           f->reader.reason);
+        return fail_reader(f, result);
     return result == KAFKA_REQUEST_READY ? enter_request(f) : 0;
 }
 
@@ -357,6 +386,317 @@ bool kafka_filter_only_login(struct kafka_filter *f)
     return !f->beyond_login;
 }
 
+/* Requests under a guard. */
+
+bool kafka_filter_use_guard(struct kafka_filter *f, const struct kafka_guard *guard, void *context)
+{
+    f->guard = calloc(1, sizeof *f->guard);
+    if (!f->guard)
+        return false;
+    f->guard->judge.guard = guard;
+    f->guard->judge.context = context;
+    return true;
+}
+
+static void report_denied(const struct kafka_filter *f)
+{
+    if (f->guard->judge.denied)
+        kafka_guard_report(&f->guard->judge, f->reader.client_id);
+}
+
+static int fail_guarded(struct kafka_filter *f, int error)
+{
+    report_denied(f);
+    return fail_filter(f, error, &f->reader.request, "request", f->guard->judge.reason);
+}
+
+/* The next bytes are kept, with what is held before them. */
+static int hold_request(struct kafka_filter *f, struct turn *t, size_t size)
+{
+    size_t max =
+        f->guard->phase == KAFKA_GUARD_LOOK ? 2 * KAFKA_GUARD_HOLD_MAX : KAFKA_GUARD_WHOLE_MAX;
+
+    if (!kafka_buffer_append(&f->guard->held, next(t), size, max))
+        return fail_filter(f, KAFKA_FILTER_ELIMIT, &f->reader.request, "request",
+                           "is too large to be looked at");
+    use_up(t, size);
+    return 0;
+}
+
+static bool has_whole_request(const struct kafka_filter *f)
+{
+    return kafka_request_reader_idle(&f->reader);
+}
+
+/* The broker may have what is held. */
+static int release_request(struct kafka_filter *f)
+{
+    int entered = enter_request(f);
+
+    if (entered != 0)
+        return entered;
+    f->owed_up = (struct kafka_span){f->guard->held.bytes, f->guard->held.size};
+    f->guard->spent = true;
+    return 0;
+}
+
+static struct kafka_note *note_of(const struct kafka_buffer *answer)
+{
+    struct kafka_note *note = malloc(sizeof *note + answer->size);
+
+    if (!note)
+        return NULL;
+    note->size = answer->size;
+    memcpy(note->bytes, answer->bytes, answer->size);
+    return note;
+}
+
+/* A denied request is over. */
+static int answer_denied_request(struct kafka_filter *f)
+{
+    struct kafka_guard_flow *guard = f->guard;
+    struct kafka_request denied = f->reader.request;
+    int result = kafka_guard_answer(&guard->judge, &guard->out);
+
+    guard->phase = KAFKA_GUARD_HEAD;
+    if (result < 0)
+        return fail_guarded(f, result);
+    report_denied(f);
+    /* Brokers close as well: a producer that wants no answer learns it no other way. */
+    if (denied.type == KAFKA_REQUEST_OPTIONAL)
+        return fail_filter(f, KAFKA_FILTER_EDENIED, &denied, "request",
+                           "is denied by --access, and wants no answer (acks=0)");
+    denied.type = KAFKA_REQUEST_DENIED;
+    denied.note = note_of(&guard->out);
+    guard->answers += guard->out.size;
+    kafka_buffer_trim(&guard->out);
+    kafka_buffer_trim(&guard->judge.collected);
+    if (denied.note && guard->answers <= KAFKA_GUARD_ANSWERS_MAX && queue_request(f, &denied) == 0)
+        return 0;
+    bool memory = denied.note == NULL;
+    free(denied.note);
+    return fail_filter(f, memory ? KAFKA_FILTER_EMEMORY : KAFKA_FILTER_ELIMIT, &denied, "request",
+                       "is denied, and too many answers wait to be read");
+}
+
+/* A request for Metadata is whole: the broker gets what may be asked of it. */
+static int rewrite_request(struct kafka_filter *f)
+{
+    struct kafka_guard_flow *guard = f->guard;
+    int result = kafka_guard_metadata_request(&guard->judge, guard->held.bytes, guard->held.size,
+                                              guard->body, &guard->out, &f->reader.request.note);
+
+    guard->phase = KAFKA_GUARD_HEAD;
+    if (result < 0)
+        return fail_guarded(f, result);
+    report_denied(f);
+    if (enter_request(f) < 0) {
+        free(f->reader.request.note);
+        return f->failure;
+    }
+    guard->spent = true;
+    f->owed_up = (struct kafka_span){guard->out.bytes, guard->out.size};
+    return 0;
+}
+
+static int begin_drop(struct kafka_filter *f, const uint8_t *frame, size_t size)
+{
+    struct kafka_guard_flow *guard = f->guard;
+    uint64_t left = (uint64_t)f->reader.length + 4 - guard->body;
+
+    guard->phase = KAFKA_GUARD_DROP;
+    kafka_guard_collect_start(&guard->judge, left);
+    int result = kafka_guard_collect(&guard->judge, frame + guard->body, size - guard->body);
+    if (result < 0)
+        return fail_guarded(f, result);
+    guard->spent = true;
+    return has_whole_request(f) ? answer_denied_request(f) : 0;
+}
+
+/* All that has come of the request is held. */
+static int follow_verdict(struct kafka_filter *f, int verdict)
+{
+    struct kafka_guard_flow *guard = f->guard;
+
+    if (verdict < 0)
+        return fail_guarded(f, verdict);
+    if (verdict == KAFKA_GUARD_DENIED)
+        return begin_drop(f, guard->held.bytes, guard->held.size);
+    if (verdict == KAFKA_GUARD_REWRITE) {
+        guard->phase = KAFKA_GUARD_WHOLE;
+        return has_whole_request(f) ? rewrite_request(f) : 0;
+    }
+    if (verdict == KAFKA_GUARD_MORE && has_whole_request(f))
+        return fail_filter(f, KAFKA_FILTER_EFRAME, &f->reader.request, "request",
+                           "ends before its last field");
+    guard->phase = KAFKA_GUARD_LOOK;
+    if (verdict == KAFKA_GUARD_MORE && guard->held.size <= KAFKA_GUARD_HOLD_MAX)
+        return 0;
+    guard->phase = verdict == KAFKA_GUARD_MORE ? KAFKA_GUARD_LATE
+                   : has_whole_request(f)      ? KAFKA_GUARD_HEAD
+                                               : KAFKA_GUARD_BODY;
+    return release_request(f);
+}
+
+/* A verdict, or an error. */
+static int judge_head(struct kafka_filter *f, const uint8_t *frame, size_t size)
+{
+    struct kafka_guard_flow *guard = f->guard;
+    const struct kafka_request *request = &f->reader.request;
+    int16_t client_id =
+        f->reader.length >= KAFKA_SASL_LOOK ? (int16_t)byte_load_u16(f->reader.head + 12) : -1;
+    size_t head = f->reader.length >= KAFKA_SASL_LOOK ? 4 + KAFKA_SASL_LOOK : 4 + 8;
+
+    guard->body = head + (client_id > 0 ? (size_t)client_id : 0);
+    if (request->type == KAFKA_REQUEST_TOKEN || guard->body > size)
+        guard->body = size;
+    int verdict =
+        kafka_guard_begin(&guard->judge, request, (uint64_t)f->reader.length + 4 - guard->body);
+    if (verdict == KAFKA_GUARD_MORE && size > guard->body)
+        verdict = kafka_guard_walk(&guard->judge, frame + guard->body, size - guard->body);
+    return verdict;
+}
+
+static int run_guarded_head(struct kafka_filter *f, struct turn *t, size_t used, bool ready)
+{
+    struct kafka_guard_flow *guard = f->guard;
+    bool in_place = guard->held.size == 0;
+
+    if (!ready)
+        return hold_request(f, t, used);
+    int login = check_login(f, &f->reader.request);
+    if (login != 0)
+        return login;
+    if (!in_place && hold_request(f, t, used) < 0)
+        return f->failure;
+    int verdict = in_place ? judge_head(f, next(t), used)
+                           : judge_head(f, guard->held.bytes, guard->held.size);
+    if (verdict == KAFKA_GUARD_PASS && in_place) {
+        if (enter_request(f) < 0)
+            return f->failure;
+        pass(t, used);
+        guard->phase = has_whole_request(f) ? KAFKA_GUARD_HEAD : KAFKA_GUARD_BODY;
+        return 0;
+    }
+    if (in_place && hold_request(f, t, used) < 0)
+        return f->failure;
+    return follow_verdict(f, verdict);
+}
+
+static int run_guarded_look(struct kafka_filter *f, struct turn *t, size_t used)
+{
+    int verdict = kafka_guard_walk(&f->guard->judge, next(t), used);
+
+    return hold_request(f, t, used) < 0 ? f->failure : follow_verdict(f, verdict);
+}
+
+/* The broker has a part of it, and forgets that when the connection closes. */
+static int run_guarded_late(struct kafka_filter *f, struct turn *t, size_t used)
+{
+    struct kafka_guard_flow *guard = f->guard;
+    int verdict = kafka_guard_walk(&guard->judge, next(t), used);
+
+    if (verdict < 0)
+        return fail_guarded(f, verdict);
+    if (verdict == KAFKA_GUARD_DENIED) {
+        guard->judge.reason = "is denied by --access for what it names behind its first 4 MiB";
+        return fail_guarded(f, KAFKA_FILTER_EDENIED);
+    }
+    if (has_whole_request(f) && verdict == KAFKA_GUARD_MORE)
+        return fail_filter(f, KAFKA_FILTER_EFRAME, &f->reader.request, "request",
+                           "ends before its last field");
+    pass(t, used);
+    if (verdict == KAFKA_GUARD_PASS)
+        guard->phase = has_whole_request(f) ? KAFKA_GUARD_HEAD : KAFKA_GUARD_BODY;
+    return 0;
+}
+
+static int run_guarded_drop(struct kafka_filter *f, struct turn *t, size_t used)
+{
+    int result = kafka_guard_collect(&f->guard->judge, next(t), used);
+
+    if (result < 0)
+        return fail_guarded(f, result);
+    use_up(t, used);
+    return has_whole_request(f) ? answer_denied_request(f) : 0;
+}
+
+static int run_guarded(struct kafka_filter *f, struct turn *t)
+{
+    struct kafka_guard_flow *guard = f->guard;
+    size_t used;
+    int result = kafka_request_reader_run(&f->reader, &f->sasl, next(t), available(t), &used);
+
+    if (result < 0)
+        return fail_reader(f, result);
+    switch (guard->phase) {
+    case KAFKA_GUARD_HEAD:
+        return run_guarded_head(f, t, used, result == KAFKA_REQUEST_READY);
+    case KAFKA_GUARD_LOOK:
+        return run_guarded_look(f, t, used);
+    case KAFKA_GUARD_LATE:
+        return run_guarded_late(f, t, used);
+    case KAFKA_GUARD_DROP:
+        return run_guarded_drop(f, t, used);
+    case KAFKA_GUARD_WHOLE:
+        if (hold_request(f, t, used) < 0)
+            return f->failure;
+        return has_whole_request(f) ? rewrite_request(f) : 0;
+    default:
+        pass(t, used);
+        if (has_whole_request(f))
+            guard->phase = KAFKA_GUARD_HEAD;
+        return 0;
+    }
+}
+
+int kafka_filter_guarded_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size,
+                                  bool last, size_t *consumed, struct kafka_span *out)
+{
+    struct turn t = {.bytes = bytes, .size = size};
+    struct kafka_guard_flow *guard = f->guard;
+
+    *consumed = 0;
+    *out = (struct kafka_span){0};
+    if (f->failure != 0)
+        return f->failure;
+    if (f->owed_up.size > 0) {
+        *out = f->owed_up;
+        f->owed_up = (struct kafka_span){0};
+        return 0;
+    }
+    if (guard->spent) {
+        guard->spent = false;
+        kafka_buffer_trim(&guard->held);
+        kafka_buffer_trim(&guard->out);
+    }
+    /* As with responses, a run that cannot grow is yielded before anything else comes. */
+    while (f->failure == 0 && !f->refused && f->owed_up.size == 0 && !guard->spent &&
+           t.used < t.size && (t.start == t.end || t.used == t.end) &&
+           !(last && has_whole_request(f)))
+        run_guarded(f, &t);
+    *consumed = t.used;
+    if (f->failure != 0)
+        return f->failure;
+    if (t.end > t.start) {
+        *out = (struct kafka_span){t.bytes + t.start, t.end - t.start};
+    } else {
+        *out = f->owed_up;
+        f->owed_up = (struct kafka_span){0};
+    }
+    return f->refused && out->size == 0 ? KAFKA_FILTER_REFUSED : 0;
+}
+
+bool kafka_filter_is_guarded(const struct kafka_filter *f)
+{
+    return f->guard != NULL;
+}
+
+bool kafka_filter_has_answer(const struct kafka_filter *f)
+{
+    return f->state == HEAD && f->head_size == 0 && kafka_requests_front_is_denied(&f->requests);
+}
+
 /* The response direction. */
 
 static size_t max_held(const struct kafka_filter *f)
@@ -406,6 +746,14 @@ static void after_part(struct kafka_filter *f)
     f->state = f->left > 0 ? PASS : HEAD;
 }
 
+/* NULL: nothing is to be kept from the client. */
+static struct kafka_guard_requests *guard_of_response(const struct kafka_filter *f)
+{
+    struct kafka_guard_requests *judge = f->guard ? &f->guard->judge : NULL;
+
+    return judge && (f->request.note || !judge->guard->open(judge->context)) ? judge : NULL;
+}
+
 /* Rewrites a complete part: an enum kafka_rewrite_result, with the result in out, or an error. */
 static int settle_held_part(struct kafka_filter *f, const uint8_t *bytes, size_t size)
 {
@@ -418,6 +766,8 @@ static int settle_held_part(struct kafka_filter *f, const uint8_t *bytes, size_t
         .callbacks = &f->callbacks,
         .context = f->context,
         .sasl = &f->sasl,
+        .guard = guard_of_response(f),
+        .note = f->request.note,
     };
 
     kafka_rewrite_start(&r, bytes, size, f->method == KAFKA_HOLD_TAIL ? 0 : KAFKA_HEAD_SIZE);
@@ -484,6 +834,8 @@ static enum kafka_method choose(const struct kafka_filter *f)
         return KAFKA_HOLD_FRAME;
     if (!f->api || !f->api->handler)
         return KAFKA_PASS;
+    if (f->request.note)
+        return KAFKA_HOLD_FRAME;
     return f->api->handler->method(f->request.version);
 }
 
@@ -494,6 +846,7 @@ static int begin_response(struct kafka_filter *f, const uint8_t *head)
     int32_t correlation_id = (int32_t)byte_load_u32(head + 4);
     char what[80];
 
+    free(f->request.note);
     f->request = (struct kafka_request){.correlation_id = correlation_id, .api_key = -1};
     switch (kafka_requests_match(&f->requests, correlation_id, &f->request)) {
     case KAFKA_REQUESTS_UNKNOWN:
@@ -510,6 +863,10 @@ static int begin_response(struct kafka_filter *f, const uint8_t *head)
     f->method = choose(f);
     f->left = (uint64_t)length - 4;
     f->work++;
+    if (f->guard && f->request.api_key == KAFKA_KEY_FETCH && f->request.version >= 7) {
+        f->guard->fetching = true;
+        f->guard->fetch_size = 0;
+    }
     if (f->callbacks.answered && f->request.type == KAFKA_REQUEST_ANSWERED)
         f->callbacks.answered(f->context, f->request.api_key, f->request.mark);
     if (f->method == KAFKA_HOLD_FRAME && f->left + KAFKA_HEAD_SIZE > max_held(f))
@@ -611,9 +968,26 @@ static int run_response_head(struct kafka_filter *f, struct turn *t)
     return token ? dispatch_token(f, t, in_place) : dispatch(f, t, in_place);
 }
 
+/* The session that a broker gives to the client stands at the beginning of a Fetch response. */
+static void see_fetch(struct kafka_filter *f, const uint8_t *bytes, size_t size)
+{
+    struct kafka_guard_flow *guard = f->guard;
+
+    if (!guard || !guard->fetching)
+        return;
+    size_t some = bytes_at_most(sizeof guard->fetch - guard->fetch_size, size);
+    memcpy(guard->fetch + guard->fetch_size, bytes, some);
+    guard->fetch_size += some;
+    guard->fetching = guard->fetch_size < sizeof guard->fetch;
+    if (!guard->fetching)
+        kafka_guard_see_fetch(&guard->judge, f->request.version, guard->fetch, sizeof guard->fetch);
+}
+
 static int run_pass(struct kafka_filter *f, struct turn *t)
 {
     size_t some = bytes_at_most(f->left, available(t));
+
+    see_fetch(f, next(t), some);
 
     pass(t, some);
     f->left -= some;
@@ -627,6 +1001,7 @@ static int run_walk(struct kafka_filter *f, struct turn *t)
     size_t used;
     enum kafka_walk_result result = kafka_walk_run(&f->walk, next(t), available(t), &used);
 
+    see_fetch(f, next(t), used);
     pass(t, used);
     if (result == KAFKA_WALK_FAILED)
         return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.reason);
@@ -724,6 +1099,18 @@ static int yield(struct kafka_filter *f, const struct turn *t, size_t *consumed,
     return 0;
 }
 
+/* What the client is owed next may be an answer that the broker does not have to give. */
+static bool take_denied_answer(struct kafka_filter *f)
+{
+    if (f->owed.size > 0 || !kafka_filter_has_answer(f))
+        return false;
+    free(f->request.note);
+    kafka_requests_pop_denied(&f->requests, &f->request);
+    f->guard->answers -= f->request.note->size;
+    f->owed = (struct kafka_span){f->request.note->bytes, f->request.note->size};
+    return true;
+}
+
 /* Between two responses only: what has begun goes through, and is bounded by its limits. */
 static bool is_tired(const struct kafka_filter *f)
 {
@@ -759,8 +1146,9 @@ int kafka_filter_responses(struct kafka_filter *f, const uint8_t *bytes, size_t 
         return KAFKA_FILTER_TIRED;
 
     /* A run that cannot grow is yielded before anything else comes. */
-    while (f->failure == 0 && f->owed.size == 0 && f->state != SETTLE && f->state != OWN &&
-           t.used < t.size && (t.start == t.end || t.used == t.end) && !is_tired(f))
+    while (!take_denied_answer(f) && f->failure == 0 && f->owed.size == 0 && f->state != SETTLE &&
+           f->state != OWN && t.used < t.size && (t.start == t.end || t.used == t.end) &&
+           !is_tired(f))
         run_responses(f, &t);
     return yield(f, &t, consumed, out);
 }
@@ -797,7 +1185,11 @@ const char *kafka_filter_client_id(const struct kafka_filter *f)
 
 size_t kafka_filter_memory(const struct kafka_filter *f)
 {
-    return f->held.capacity + f->out.capacity + f->wanted.capacity +
+    size_t guarded = f->guard ? f->guard->held.capacity + f->guard->out.capacity +
+                                    f->guard->judge.collected.capacity + (size_t)f->guard->answers
+                              : 0;
+
+    return f->held.capacity + f->out.capacity + f->wanted.capacity + guarded +
            kafka_requests_memory(&f->requests);
 }
 

@@ -31,6 +31,7 @@
 
 #include "base/hash.h"
 #include "kafka/addresses.h"
+#include "kafka/guard.h"
 
 /* 0 in a field means its default. */
 struct kafka_filter_limits {
@@ -74,10 +75,9 @@ size_t kafka_filter_passed(const struct kafka_filter *f);
  * raw token has none. */
 size_t kafka_filter_refusal(const struct kafka_filter *f, const char *words, uint8_t *buffer);
 
-/* From now on only a login may pass: ApiVersions, SaslHandshake, SaslAuthenticate, and raw tokens.
- * Any other request fails with KAFKA_FILTER_ELOGIN; the client sends it when the login is over.
- * false: too late, another request has come already. */
-bool kafka_filter_only_login(struct kafka_filter *f);
+/* From now on requests are looked at, and kafka_filter_guarded_requests() is to be called in place
+ * of the two above. Before the first request. false: no memory. guard must live as long. */
+bool kafka_filter_use_guard(struct kafka_filter *f, const struct kafka_guard *guard, void *context);
 
 /* A request that is not the client's is sent next, between two of the client's: its answer, of
  * KAFKA_FILTER_OWN_MAX bytes at the most, comes out as KAFKA_FILTER_OWN. The id should be random:
@@ -89,6 +89,23 @@ struct kafka_span {
     const uint8_t *bytes;
     size_t size;
 };
+
+/* One step of the request direction with a guard. Takes *consumed of the client's bytes and yields
+ * at most one span for the broker, in bytes or in the filter's memory, valid until the next
+ * kafka_filter_ call. last: takes only what belongs to the request that has begun already. 0: call
+ * again with the bytes that are left, unless *consumed is size and the span is empty, or last and
+ * nothing was consumed or yielded. KAFKA_FILTER_REFUSED: as above; what was consumed
+ * is all. Negative: close both sides. */
+int kafka_filter_guarded_requests(struct kafka_filter *f, const uint8_t *bytes, size_t size,
+                                  bool last, size_t *consumed, struct kafka_span *out);
+bool kafka_filter_is_guarded(const struct kafka_filter *f);
+/* A denied request is to be answered now: call kafka_filter_responses(), if need be with size 0. */
+bool kafka_filter_has_answer(const struct kafka_filter *f);
+
+/* From now on only a login may pass: ApiVersions, SaslHandshake, SaslAuthenticate, and raw tokens.
+ * Any other request fails with KAFKA_FILTER_ELOGIN; the client sends it when the login is over.
+ * false: too late, another request has come already. */
+bool kafka_filter_only_login(struct kafka_filter *f);
 
 /* One step of the response direction. Takes *consumed of the broker's bytes and yields at most one
  * span for the client, in bytes or in the filter's memory, valid until the next kafka_filter_ call

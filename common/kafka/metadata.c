@@ -5,6 +5,7 @@
  * the same in v3-8 and in v9 and all later versions; what follows it does not matter here.
  */
 #include "kafka/api.h"
+#include "kafka/guard_metadata.h"
 #include "kafka/rewrite.h"
 
 static enum kafka_method metadata_method(int16_t version)
@@ -68,6 +69,8 @@ static int rewrite_metadata(struct kafka_rewrite *r)
         if (r->flexible)
             kafka_wire_skip_tags(&r->in);
     }
+    if (r->guard && r->note && !r->in.failed)
+        kafka_guard_metadata_response(r->guard, r, r->note);
     return kafka_rewrite_finish(r);
 }
 

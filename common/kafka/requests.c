@@ -40,6 +40,8 @@ void kafka_requests_init(struct kafka_requests *q, uint32_t max, const struct ha
 
 void kafka_requests_free(struct kafka_requests *q)
 {
+    for (uint32_t at = q->owed.first; at != NOWHERE; at = q->entries[at].next)
+        free(q->entries[at].request.note);
     free(q->buckets);
     free(q->links);
     free(q->entries);
@@ -47,6 +49,12 @@ void kafka_requests_free(struct kafka_requests *q)
 }
 
 /* ---- the index */
+
+/* Those that must be answered, by the broker. */
+static bool has_id(const struct kafka_request *request)
+{
+    return request->type == KAFKA_REQUEST_ANSWERED || request->type == KAFKA_REQUEST_OWN;
+}
 
 static uint32_t *bucket_of(const struct kafka_requests *q, int32_t id)
 {
@@ -129,7 +137,7 @@ static void make_index(struct kafka_requests *q)
         q->buckets[i] = NOWHERE;
     for (uint32_t at = q->owed.first; at != NOWHERE; at = q->entries[at].next) {
         q->looks++;
-        if (q->entries[at].request.type != KAFKA_REQUEST_TOKEN)
+        if (has_id(&q->entries[at].request))
             index_add(q, at);
     }
 }
@@ -185,7 +193,7 @@ static void append(struct kafka_requests *q, const struct kafka_request *request
         return;
     if (q->owed_count > q->bucket_count && q->bucket_count < q->capacity)
         make_index(q);
-    else if (request->type == KAFKA_REQUEST_ANSWERED)
+    else if (has_id(request))
         index_add(q, at);
 }
 
@@ -207,7 +215,7 @@ static void remove_entry(struct kafka_requests *q, uint32_t at)
     struct kafka_requests_entry *entry = &q->entries[at];
     struct kafka_requests_line *line = line_of(q, at);
 
-    if (q->bucket_count > 0 && entry->request.type == KAFKA_REQUEST_ANSWERED)
+    if (q->bucket_count > 0 && has_id(&entry->request))
         index_remove(q, at);
     *(entry->previous == NOWHERE ? &line->first : &q->entries[entry->previous].next) = entry->next;
     *(entry->next == NOWHERE ? &line->last : &q->entries[entry->next].previous) = entry->previous;
@@ -283,6 +291,20 @@ void kafka_requests_pop_token(struct kafka_requests *q)
     remove_entry(q, q->owed.first);
 }
 
+bool kafka_requests_front_is_denied(const struct kafka_requests *q)
+{
+    return q->owed.first != NOWHERE &&
+           q->entries[q->owed.first].request.type == KAFKA_REQUEST_DENIED;
+}
+
+void kafka_requests_pop_denied(struct kafka_requests *q, struct kafka_request *request)
+{
+    assert(kafka_requests_front_is_denied(q));
+    *request = q->entries[q->owed.first].request;
+    drop_optional(q, q->entries[q->owed.first].order);
+    remove_entry(q, q->owed.first);
+}
+
 /* From the back: whatever is passed is newer than a token that goes, and is not passed again. */
 void kafka_requests_drop_tokens(struct kafka_requests *q)
 {
@@ -303,7 +325,7 @@ static uint32_t find_owed(struct kafka_requests *q, int32_t id)
     if (q->bucket_count == 0 && q->owed_count > LOOKED_THROUGH) {
         const struct kafka_request *oldest = &q->entries[q->owed.first].request;
         q->looks++;
-        if (oldest->type != KAFKA_REQUEST_TOKEN && oldest->correlation_id == id)
+        if (has_id(oldest) && oldest->correlation_id == id)
             return q->owed.first;
         make_index(q);
     }
@@ -312,8 +334,7 @@ static uint32_t find_owed(struct kafka_requests *q, int32_t id)
     uint32_t at = q->owed.first;
     for (; at != NOWHERE; at = q->entries[at].next) {
         q->looks++;
-        if (q->entries[at].request.type != KAFKA_REQUEST_TOKEN &&
-            q->entries[at].request.correlation_id == id)
+        if (has_id(&q->entries[at].request) && q->entries[at].request.correlation_id == id)
             break;
     }
     return at;

@@ -24,15 +24,23 @@ enum kafka_request_type {
     KAFKA_REQUEST_OPTIONAL, /* may have one */
     KAFKA_REQUEST_OWN,      /* not the client's: has exactly one response, which is not for it */
     KAFKA_REQUEST_TOKEN,    /* a raw SASL token (SaslHandshake v0): answered by a raw token */
+    KAFKA_REQUEST_DENIED,   /* the broker does not have it: its note is the answer */
 };
 
 struct kafka_request {
-    uint64_t mark;          /* the caller's own, see kafka_filter_callbacks.asked() */
-    int32_t correlation_id; /* of the first, in a run of optional ones */
-    uint32_t run;           /* how many requests this entry stands for */
+    struct kafka_note *note; /* malloc()ed, owned; NULL for most */
+    uint64_t mark;           /* the caller's own, see kafka_filter_callbacks.asked() */
+    int32_t correlation_id;  /* of the first, in a run of optional ones */
+    uint32_t run;            /* how many requests this entry stands for */
     int16_t api_key;
     int16_t version;
     uint8_t type;
+};
+
+/* What is known of a request until it is answered. */
+struct kafka_note {
+    size_t size;
+    uint8_t bytes[];
 };
 
 struct kafka_requests_entry;
@@ -73,6 +81,10 @@ int kafka_requests_push(struct kafka_requests *q, const struct kafka_request *re
 /* The next entry to be answered by a raw token? */
 bool kafka_requests_front_is_token(const struct kafka_requests *q);
 void kafka_requests_pop_token(struct kafka_requests *q);
+/* The next entry to be answered is one of those that the broker does not have? */
+bool kafka_requests_front_is_denied(const struct kafka_requests *q);
+/* Takes it out of the queue. */
+void kafka_requests_pop_denied(struct kafka_requests *q, struct kafka_request *request);
 /* Forgets the tokens that got no answer: GSSAPI's last one never does. */
 void kafka_requests_drop_tokens(struct kafka_requests *q);
 
@@ -81,7 +93,7 @@ enum kafka_requests_match {
     KAFKA_REQUESTS_IN_ORDER,
     KAFKA_REQUESTS_OUT_OF_ORDER, /* earlier ones that must be answered are still waiting */
 };
-/* Takes the request that a response with this id belongs to out of the queue. */
+/* Takes the request that a response with this id belongs to out of the queue, with its note. */
 enum kafka_requests_match kafka_requests_match(struct kafka_requests *q, int32_t correlation_id,
                                                struct kafka_request *request);
 

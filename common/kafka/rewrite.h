@@ -14,6 +14,8 @@
 #include "kafka/buffer.h"
 #include "kafka/wire.h"
 
+struct kafka_guard_requests;
+struct kafka_note;
 struct kafka_sasl;
 
 enum kafka_rewrite_result {
@@ -36,7 +38,9 @@ struct kafka_rewrite {
     const struct kafka_filter_callbacks *callbacks;
     void *context;
     struct kafka_sasl *sasl;
-    uint32_t rewritten; /* addresses, by what became of them */
+    struct kafka_guard_requests *guard; /* NULL: everything is allowed */
+    const struct kafka_note *note;      /* of the request; NULL: none */
+    uint32_t rewritten;                 /* addresses, by what became of them */
     uint32_t neutralised;
     uint32_t blanked;
     int error;

@@ -21,6 +21,7 @@ enum {
     HALF_CLOSED_CHECK_S = 1,
     WRITE_SPANS = 16,
     SPANS_MAX = 16,
+    UNCREDITED_MAX = 1 << 20, /* bytes that wait for the socket; see credit_unwanted() */
 };
 
 struct relay {
@@ -230,6 +231,18 @@ static void consumed(struct relay *relay, size_t size)
         mux_stream_consume(relay->stream, size, clock_now_us());
 }
 
+/* Not while the socket is behind: what a filter has held comes on top of the stream's window. */
+static void credit_unwanted(struct relay *relay)
+{
+    size_t size = relay->unwanted;
+
+    if (size == 0 || byte_queue_unread(&relay->incoming) > UNCREDITED_MAX)
+        return;
+    relay->unwanted = 0;
+    if (relay->stream)
+        mux_stream_consume(relay->stream, size, clock_now_us());
+}
+
 /* The socket takes nothing more. What it has sent is still to be read: an answer may precede a
  * reset. */
 static void stop_writing(struct relay *relay)
@@ -273,6 +286,7 @@ static void credit_written(struct relay *relay)
         return;
     relay->taken = 0;
     consumed(relay, written);
+    credit_unwanted(relay);
 }
 
 /* Writes the queue as far as the socket takes it; false: the relay has changed its mind, or ended.
@@ -322,12 +336,9 @@ static size_t spans_size(const struct relay *relay)
 static void flush_spans(struct relay *relay)
 {
     size_t size = spans_size(relay);
-    size_t unwanted = relay->unwanted;
     long written = 0;
 
-    relay->unwanted = 0;
-    if (unwanted > 0)
-        mux_stream_consume(relay->stream, unwanted, clock_now_us());
+    credit_unwanted(relay);
     if (relay->ended)
         return;
 
@@ -476,6 +487,25 @@ void relay_send(struct relay *relay, const uint8_t *bytes, size_t size, bool kep
     byte_queue_append(&relay->incoming, bytes, size);
     if (write_queue(relay))
         finish_writing(relay);
+}
+
+void relay_send_later(struct relay *relay, const uint8_t *bytes, size_t size, bool kept)
+{
+    flush_spans(relay);
+    if (relay->ended)
+        return;
+    if (relay->discards) {
+        relay_drop(relay, kept ? size : 0);
+        return;
+    }
+    if (!kept) {
+        relay->own += size;
+        relay->bytes_to_socket += size;
+        *relay->counters.to_socket += size;
+    }
+    byte_queue_append(&relay->incoming, bytes, size);
+    relay->copied = true;
+    touch(relay);
 }
 
 static void on_stream_finished(void *owner, struct mux_stream *stream)

@@ -68,6 +68,8 @@ void relay_keep(struct relay *relay, size_t size);
 /* Writes bytes to the socket behind all that it has got so far. kept: the stream's, that were kept;
  * else the filter's own, which count for nobody. */
 void relay_send(struct relay *relay, const uint8_t *bytes, size_t size, bool kept);
+/* The same, at the end of the turn; also while there is no socket yet. */
+void relay_send_later(struct relay *relay, const uint8_t *bytes, size_t size, bool kept);
 /* What was kept will not be sent. */
 void relay_drop(struct relay *relay, size_t size);
 /* The filter has so many bytes in memory: they count as the stream's. false: there is no memory for

@@ -31,6 +31,7 @@ struct relay_kafka {
     bool draining;       /* asks nothing more */
     const char *refusal; /* the client has tried to log in, and is told so in the end; NULL: not */
     bool refused;        /* it has been told */
+    bool guarded;        /* the filter has a guard */
 };
 
 static struct relay_kafka *kafka_of(struct relay_filter *base)
@@ -83,6 +84,65 @@ static void begin_refusal(struct relay_kafka *kafka)
 {
     kafka->refusal = kafka->owner->refused_login(kafka->context);
     relay_drain(kafka->base.relay);
+}
+
+static size_t pump_filter(struct relay_kafka *kafka, const uint8_t *bytes, size_t size);
+
+/* Answers that the broker does not give. Behind what waits for credit, they wait as well. */
+static void give_denied_answers(struct relay_kafka *kafka)
+{
+    static const uint8_t nothing[1];
+
+    if (!kafka_filter_has_answer(kafka->filter) || kafka->blocked || kafka->tired ||
+        byte_queue_unread(&kafka->filtered) > 0)
+        return;
+    pump_filter(kafka, nothing, 0);
+}
+
+/* What became of bytes from the stream under a guard. */
+struct guarded_bytes {
+    bool all;    /* the socket may have them as they are; it has got nothing yet */
+    size_t used; /* the filter has taken so many, and has given the socket what it gets */
+    size_t sent; /* of them, unchanged */
+};
+
+/* Mostly all bytes pass as they are. false: the relay has ended. */
+static bool guard_requests(struct relay_kafka *kafka, const uint8_t *bytes, size_t size,
+                           struct guarded_bytes *guarded)
+{
+    struct relay *relay = kafka->base.relay;
+    bool one_more = kafka->draining || kafka->pausing;
+
+    *guarded = (struct guarded_bytes){.all = false};
+    for (;;) {
+        struct kafka_span out;
+        size_t used;
+        int error = kafka_filter_guarded_requests(kafka->filter, bytes + guarded->used,
+                                                  size - guarded->used, one_more, &used, &out);
+        look_for_events(kafka);
+        if (error < 0) {
+            kafka_failed(kafka, error);
+            return false;
+        }
+        guarded->all = out.bytes == bytes && out.size == size;
+        guarded->used += used;
+        if (guarded->all)
+            return account_kafka(kafka);
+        if (error == KAFKA_FILTER_REFUSED) {
+            begin_refusal(kafka);
+            return account_kafka(kafka);
+        }
+        bool ours = out.bytes >= bytes && out.bytes < bytes + size;
+        guarded->sent += ours ? out.size : 0;
+        if (out.size > 0)
+            relay_send_later(relay, out.bytes, out.size, ours);
+        if (relay_has_ended(relay))
+            return false;
+        if (out.size == 0 && (guarded->used == size || used == 0))
+            break;
+    }
+    give_denied_answers(kafka);
+    return !relay_has_ended(relay) && account_kafka(kafka);
 }
 
 /* Shows the filter what is to go to the broker; how much of it may. Negative: the relay has ended.
@@ -158,7 +218,15 @@ static bool release_requests(struct relay_kafka *kafka)
     struct iovec span;
 
     while (!kafka->paused && byte_queue_peek(&kafka->requests, &span, 1) > 0) {
-        long taken = kafka->refusal ? 0 : filter_requests(kafka, span.iov_base, span.iov_len);
+        struct guarded_bytes guarded = {.all = true};
+        long taken = 0;
+        if (!kafka->refusal && kafka->guarded) {
+            if (!guard_requests(kafka, span.iov_base, span.iov_len, &guarded))
+                return false;
+            taken = guarded.all ? (long)span.iov_len : 0;
+        } else if (!kafka->refusal) {
+            taken = filter_requests(kafka, span.iov_base, span.iov_len);
+        }
         if (taken < 0)
             return false;
         /* The stream's end waits for what is not skipped yet. */
@@ -167,7 +235,7 @@ static bool release_requests(struct relay_kafka *kafka)
             relay_send(relay, span.iov_base, (size_t)taken, true);
         if (relay_has_ended(relay))
             return false;
-        relay_drop(relay, span.iov_len - (size_t)taken);
+        relay_drop(relay, span.iov_len - (size_t)taken - guarded.sent);
         byte_queue_drop(&kafka->requests, kafka->requests.read);
     }
     return true;
@@ -199,6 +267,26 @@ static bool keeps_requests(struct relay_filter *base)
     return kafka->paused || byte_queue_unread(&kafka->requests) > 0;
 }
 
+static long watch_guarded(struct relay_kafka *kafka, const uint8_t *bytes, size_t size)
+{
+    bool was_pausing = kafka->pausing;
+    struct guarded_bytes guarded;
+
+    if (!guard_requests(kafka, bytes, size, &guarded))
+        return -1;
+    size_t kept = guarded.all ? 0 : guarded.sent;
+    if (was_pausing && !kafka->refusal) {
+        pause_if_between(kafka);
+        if (kafka->paused && guarded.used < size) {
+            byte_queue_append(&kafka->requests, bytes + guarded.used, size - guarded.used);
+            kept += size - guarded.used;
+        }
+    }
+    if (kept > 0)
+        relay_keep(kafka->base.relay, kept);
+    return guarded.all ? (long)size : 0;
+}
+
 static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size_t size)
 {
     struct relay_kafka *kafka = kafka_of(base);
@@ -209,6 +297,8 @@ static long watch_requests(struct relay_filter *base, const uint8_t *bytes, size
         keep_requests(kafka, bytes, size);
         return 0;
     }
+    if (kafka->guarded)
+        return watch_guarded(kafka, bytes, size);
     bool was_pausing = kafka->pausing;
     long taken = filter_requests(kafka, bytes, size);
     if (taken < 0 || !was_pausing || kafka->refusal)
@@ -360,7 +450,8 @@ static void put_on(struct relay_filter *base)
     struct relay_kafka *kafka = kafka_of(base);
 
     drain_filtered(kafka);
-    if (kafka->accounted > 0)
+    give_denied_answers(kafka);
+    if (!relay_has_ended(kafka->base.relay) && kafka->accounted > 0)
         account_kafka(kafka);
 }
 
@@ -450,7 +541,8 @@ struct relay *relay_kafka_new(struct worker *worker, const struct relay_owner *o
                                   .worker = worker,
                                   .owner = kafka_owner,
                                   .context = context,
-                                  .filter = filter};
+                                  .filter = filter,
+                                  .guarded = kafka_filter_is_guarded(filter)};
     list_init(&kafka->later.node);
     list_init(&kafka->when_held.node);
     byte_queue_init(&kafka->unfiltered, &worker->pool);

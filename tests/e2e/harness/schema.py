@@ -32,6 +32,7 @@ class Field:
         fields = data.get("fields") or structs.get(self.element)
         self.fields = [Field(f, structs) for f in fields] if fields else None
         self.initial = data.get("default")
+        self.entity = data.get("entityType")
 
     def default(self, version):
         """A tag that says this is left out by most writers."""
@@ -53,9 +54,10 @@ class Field:
 class Message:
     def __init__(self, data):
         structs = {s["name"]: s["fields"] for s in data.get("commonStructs", [])}
-        self.key, self.name = data["apiKey"], data["name"].removesuffix("Response")
+        self.key, self.name = data["apiKey"], re.sub("(Request|Response)$", "", data["name"])
         self.valid, self.flexible = versions(data["validVersions"]), versions(data.get("flexibleVersions"))
         self.fields = [Field(f, structs) for f in data.get("fields", [])]
+        self.listeners = data.get("listeners", [])
 
     def encode(self, value, version):
         return _Writer(version, version in self.flexible).struct(self.fields, value)
@@ -75,10 +77,15 @@ class Message:
 
 def responses(jar):
     """{api key: Message} of every response in kafka-clients' jar that has a version."""
+    return messages(jar, "Response")
+
+
+def messages(jar, kind):
+    """{api key: Message} of every "Request" or "Response"."""
     found = {}
     with zipfile.ZipFile(jar) as archive:
         for name in archive.namelist():
-            if re.fullmatch(r"common/message/\w+Response\.json", name):
+            if re.fullmatch(rf"common/message/\w+{kind}\.json", name):
                 text = re.sub(r"^\s*//.*$", "", archive.read(name).decode(), flags=re.MULTILINE)
                 message = Message(json.loads(text))
                 if message.valid:
