@@ -285,8 +285,9 @@ static bool begin_tokens(struct access *access, char *error, size_t size)
 {
     if (!access->options->token_file)
         return true;
-    access->tokens = token_file_new(access->worker->log, access->options->token_file,
-                                    on_token_ended, access, error, size);
+    access->tokens =
+        token_file_new(access->worker->log, access->options->token_file,
+                       access->options->shared.strict_files, on_token_ended, access, error, size);
     if (!access->tokens)
         return false;
     access->look = timer_new(access->worker, on_token_look, access);

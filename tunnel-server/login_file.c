@@ -13,6 +13,7 @@ enum { LOOK_S = 2, ERROR_MAX = SECRET_ERROR_MAX + 300 };
 struct login_file {
     struct worker *worker;
     const char *path;
+    bool strict; /* secrets that others may read or write are not taken */
     struct login_clusters clusters;
     login_file_use use;
     void *context;
@@ -26,6 +27,11 @@ static struct login_book *read_book(const struct login_file *file, char error[ER
     char why[ERROR_MAX - 20];
     struct login_book *book = login_book_read(file->path, &file->clusters, why, sizeof why);
 
+    const char *exposed = book ? login_book_exposed(book) : NULL;
+    if (exposed && !secret_is_guarded(exposed, true, file->strict, why)) {
+        login_book_release(book);
+        book = NULL;
+    }
     if (!book)
         snprintf(error, ERROR_MAX, "--kafka-login: %s", why);
     return book;
@@ -100,15 +106,19 @@ struct login_book *login_file_book(const struct login_file *file)
     return file->book;
 }
 
-struct login_file *login_file_new(struct worker *worker, const char *path,
+struct login_file *login_file_new(struct worker *worker, const char *path, bool strict,
                                   const struct login_clusters *clusters, login_file_use use,
                                   void *context, char *error, size_t size)
 {
     struct login_file *file = memory_new(sizeof *file);
     char why[ERROR_MAX];
 
-    *file = (struct login_file){
-        .worker = worker, .path = path, .clusters = *clusters, .use = use, .context = context};
+    *file = (struct login_file){.worker = worker,
+                                .path = path,
+                                .strict = strict,
+                                .clusters = *clusters,
+                                .use = use,
+                                .context = context};
     file->book = read_book(file, why);
     if (!file->book) {
         snprintf(error, size, "%s", why);

@@ -15,9 +15,9 @@ typedef void (*login_file_use)(void *context, struct login_book *book);
 
 struct login_file;
 
-/* Reads the file, and calls use later whenever there is another book. NULL: error holds a sentence.
- * path must live as long. */
-struct login_file *login_file_new(struct worker *worker, const char *path,
+/* Reads the file, and calls use later whenever there is another book. strict: not if it names a
+ * secret that others may read or write. NULL: error holds a sentence. path must live as long. */
+struct login_file *login_file_new(struct worker *worker, const char *path, bool strict,
                                   const struct login_clusters *clusters, login_file_use use,
                                   void *context, char *error, size_t size);
 /* NULL is fine. */

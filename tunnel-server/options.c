@@ -60,7 +60,8 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, tls_key),
      .group = "Listening",
      .brief = "its private key (PEM)",
-     .help = "Private key (PEM) of --tls-cert; it may be encrypted."},
+     .help = "Private key (PEM) of --tls-cert; it may be encrypted.",
+     .flags = CONFIG_SECRET_FILE},
     SHARED_PASSPHRASE_OPTIONS(struct options, "tls-key", tls_key, "Listening"),
     {.name = "kafka",
      .metavar = "[NAME=]HOST:PORT,...",
@@ -127,7 +128,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, kafka_key),
      .group = "Connections to brokers",
-     .help = "Private key (PEM) of --kafka-cert; it may be encrypted."},
+     .help = "Private key (PEM) of --kafka-cert; it may be encrypted.",
+     .flags = CONFIG_SECRET_FILE},
     SHARED_PASSPHRASE_OPTIONS(struct options, "kafka-key", kafka_key, "Connections to brokers"),
     {.name = "kafka-server-name",
      .metavar = "NAME",
@@ -153,7 +155,8 @@ static const struct config_option table[] = {
      .help = "Accepted bearer tokens, one per line: sha256: and the token's digest, or the token "
              "itself; then until=DATE, if it expires, and the user's name, both optional. "
              "tunnel-server token makes a token and its line. The file is read again when it has "
-             "changed."},
+             "changed.",
+     .flags = CONFIG_SECRET_FILE},
     {.name = "oidc-issuer",
      .metavar = "URL",
      .kind = CONFIG_STRING,
@@ -252,7 +255,8 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, peer_secret_file),
      .group = "Several instances",
-     .help = "File with a secret that all instances share."},
+     .help = "File with a secret that all instances share.",
+     .flags = CONFIG_SECRET_FILE},
     {.name = "connect-timeout",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -387,6 +391,7 @@ static const struct config_option table[] = {
      .help = "While audit records cannot be written, accept no new sessions and connections, and "
              "be not ready (/readyz). Needs --audit-log.",
      .default_value = "false"},
+    SHARED_SECRECY_OPTIONS(struct options),
     SHARED_LOG_OPTIONS(struct options),
     {.name = "name",
      .metavar = "NAME",

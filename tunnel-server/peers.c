@@ -363,6 +363,18 @@ static void on_peer_accept(void *context, int fd, const struct socket_address *p
 
 /* ---- life */
 
+static char *read_peer_secret(const struct options *options, char why[SECRET_ERROR_MAX])
+{
+    const char *path = options->peer_secret_file;
+    bool exposed;
+    char *secret = secret_read_looking(path, secret_check_line, &exposed, why);
+
+    if (!secret || secret_is_guarded(path, exposed, options->shared.strict_files, why))
+        return secret;
+    secret_free(secret);
+    return NULL;
+}
+
 void peers_reload(struct peers *peers, struct reload *reload)
 {
     char why[SECRET_ERROR_MAX];
@@ -371,7 +383,7 @@ void peers_reload(struct peers *peers, struct reload *reload)
     if (!peers)
         return;
     file_watch_reset(peers->secret_watch);
-    secret = secret_read_file(peers->options->peer_secret_file, why);
+    secret = read_peer_secret(peers->options, why);
     if (!secret) {
         log_error(
             peers->worker->log, "peer_secret_unusable",
@@ -411,7 +423,7 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
     peers->proof_timer = timer_new(worker, on_proof_timer, peers);
     peers->secret_watch =
         file_watch_new(worker, &options->peer_secret_file, 1, on_secret_changed, peers);
-    peers->secret = secret_read_file(options->peer_secret_file, why);
+    peers->secret = read_peer_secret(options, why);
     if (!peers->secret) {
         snprintf(error, size, "--peer-secret-file: %s", why);
         peers_free(peers);

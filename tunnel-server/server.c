@@ -220,7 +220,8 @@ static bool start_tls(struct server *server, char *error, size_t size)
                                     .passphrase_file = options->tls_key_passphrase_file,
                                     .passphrase = options->tls_key_passphrase,
                                     .ca_option = "client-ca",
-                                    .ca_file = options->client_ca};
+                                    .ca_file = options->client_ca,
+                                    .strict = options->shared.strict_files};
     struct tls_error tls;
 
     server->files = tls_keeper_new(server->worker, &files, use_door_material, server, &tls);
@@ -276,7 +277,8 @@ static bool start_broker_tls(struct server *server, char *error, size_t size)
                                     .passphrase_file = options->kafka_key_passphrase_file,
                                     .passphrase = options->kafka_key_passphrase,
                                     .ca_option = "kafka-ca",
-                                    .ca_file = options->kafka_ca};
+                                    .ca_file = options->kafka_ca,
+                                    .strict = options->shared.strict_files};
     struct tls_error tls;
 
     if (!options->kafka_tls)
@@ -304,8 +306,9 @@ static bool start_logins(struct server *server, char *error, size_t size)
 
     if (!options->kafka_login)
         return true;
-    server->logins = login_file_new(server->worker, options->kafka_login, &clusters, use_logins,
-                                    server, error, size);
+    server->logins =
+        login_file_new(server->worker, options->kafka_login, options->shared.strict_files,
+                       &clusters, use_logins, server, error, size);
     for (size_t i = 0; server->logins && i < crew_size(server->crew); i++)
         logins_use(&server->shards[i].logins, login_file_book(server->logins));
     return server->logins != NULL;

@@ -15,6 +15,7 @@ enum { FILE_MAX_KIB = 16 * 1024, ERROR_MAX = SECRET_ERROR_MAX + 200 };
 struct token_file {
     struct log *log;
     const char *path;
+    bool strict;
     token_file_ended ended;
     void *context;
     struct token_table *tokens;
@@ -32,6 +33,11 @@ static struct token_table *read_tokens(struct token_file *file, char error[ERROR
 
     file->unread = !secret_read_large(file->path, FILE_MAX_KIB, &content, why);
     if (file->unread) {
+        snprintf(error, ERROR_MAX, "--token-file: %s", why);
+        return NULL;
+    }
+    if (!secret_is_guarded(file->path, content.exposed, file->strict, why)) {
+        secret_bytes_free(&content);
         snprintf(error, ERROR_MAX, "--token-file: %s", why);
         return NULL;
     }
@@ -103,14 +109,15 @@ struct token_table *token_file_tokens(const struct token_file *file)
     return file->tokens;
 }
 
-struct token_file *token_file_new(struct log *log, const char *path, token_file_ended ended,
-                                  void *context, char *error, size_t size)
+struct token_file *token_file_new(struct log *log, const char *path, bool strict,
+                                  token_file_ended ended, void *context, char *error, size_t size)
 {
     struct token_file *file = memory_new(sizeof *file);
     char why[ERROR_MAX];
 
     file->log = log;
     file->path = path;
+    file->strict = strict;
     file->ended = ended;
     file->context = context;
     has_changed(file);

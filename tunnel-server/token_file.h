@@ -18,9 +18,10 @@ struct token_file;
  * expired. */
 typedef void (*token_file_ended)(void *context);
 
-/* Reads the file. NULL: error holds a sentence. path must live as long. */
-struct token_file *token_file_new(struct log *log, const char *path, token_file_ended ended,
-                                  void *context, char *error, size_t size);
+/* Reads the file. strict: not one that others may read or write. NULL: error holds a sentence. path
+ * must live as long. */
+struct token_file *token_file_new(struct log *log, const char *path, bool strict,
+                                  token_file_ended ended, void *context, char *error, size_t size);
 /* NULL is fine. */
 void token_file_free(struct token_file *file);
 

@@ -69,6 +69,7 @@ enum config_flags {
     CONFIG_SPLIT_LINES = 1 << 3,
     CONFIG_QUOTES =
         1 << 4, /* a value may begin and end with a quote: that is worth a warning only */
+    CONFIG_SECRET_FILE = 1 << 5, /* names a file that holds a secret */
 };
 
 struct config_option {

@@ -103,7 +103,7 @@ static const char *look_at_file(int fd, struct input *input)
     if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode))
         return "is neither a regular file nor a pipe";
     input->is_pipe = S_ISFIFO(status.st_mode);
-    input->content.exposed = status.st_mode & S_IROTH;
+    input->content.exposed = secret_is_exposed(status.st_mode);
     return NULL;
 }
 

@@ -34,9 +34,25 @@ static int open_regular(const char *path, bool *exposed, char error[SECRET_ERROR
         close(fd);
         return -1;
     }
-    /* Not the group's: that is how Kubernetes hands secrets to a program that is not root. */
-    *exposed = status.st_mode & S_IROTH;
+    *exposed = secret_is_exposed(status.st_mode);
     return fd;
+}
+
+/* Not the group's: that is how Kubernetes hands secrets to a program that is not root. */
+bool secret_is_exposed(mode_t mode)
+{
+    return mode & (S_IROTH | S_IWOTH);
+}
+
+bool secret_is_guarded(const char *path, bool exposed, bool strict, char error[SECRET_ERROR_MAX])
+{
+    if (!exposed || !strict)
+        return true;
+    snprintf(error, SECRET_ERROR_MAX,
+             "%s may be read or written by every user of this machine, which --strict-files does "
+             "not allow: chmod 600",
+             path);
+    return false;
 }
 
 ssize_t secret_read_descriptor(int fd, char *out, size_t size)

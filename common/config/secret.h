@@ -42,7 +42,7 @@ const char *secret_check_encoding(const char *text, size_t size);
 char *secret_read_file(const char *path, char error[SECRET_ERROR_MAX]);
 char *secret_read_token(const char *path, char error[SECRET_ERROR_MAX]);
 /* As one of these two, which check says: secret_check_token, or secret_check_line. *exposed: every
- * user of the machine may read the file. */
+ * user of the machine may read or write the file. */
 char *secret_read_looking(const char *path, const char *(*check)(const char *, size_t),
                           bool *exposed, char error[SECRET_ERROR_MAX]);
 
@@ -50,7 +50,7 @@ char *secret_read_looking(const char *path, const char *(*check)(const char *, s
 struct secret_bytes {
     char *bytes; /* with a NUL behind them */
     size_t size;
-    bool exposed; /* every user of the machine may read the file */
+    bool exposed; /* every user of the machine may read or write the file */
 };
 
 /* Reads the regular file at path. false: a sentence is in error, and nothing has to be freed. */
@@ -58,6 +58,10 @@ bool secret_read_bytes(const char *path, struct secret_bytes *out, char error[SE
 /* The same for files of up to max KiB, for secrets of many. */
 bool secret_read_large(const char *path, size_t max_kib, struct secret_bytes *out,
                        char error[SECRET_ERROR_MAX]);
+/* What exposed means: every user of the machine may read or write a file of this mode. */
+bool secret_is_exposed(mode_t mode);
+/* With strict, a secret that is exposed is not taken: false, and a sentence is in error. */
+bool secret_is_guarded(const char *path, bool exposed, bool strict, char error[SECRET_ERROR_MAX]);
 /* Reads a file that the caller has opened, and looked at, up to its end or size bytes; returns how
  * many, or -1 with errno. */
 ssize_t secret_read_descriptor(int fd, char *out, size_t size);

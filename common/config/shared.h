@@ -17,6 +17,8 @@ struct shared_options {
     bool log_level_given; /* it is not the default */
     const char *status;
     const char *congestion_control; /* NULL: the system's */
+    bool strict_files;
+    bool core_dumps;
 };
 
 extern const char *const shared_log_formats[];
@@ -32,6 +34,7 @@ extern const char *const shared_log_levels[];
         .offset = offsetof(type, member##_passphrase_file),                                        \
         .group = of_group,                                                                         \
         .help = "File whose first line is the passphrase of --" key ", if that is encrypted.",     \
+        .flags = CONFIG_SECRET_FILE,                                                               \
     },                                                                                             \
     {                                                                                              \
         .name = key "-passphrase", .metavar = "PASSPHRASE", .kind = CONFIG_STRING,                 \
@@ -131,6 +134,22 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
         .offset = offsetof(type, shared.max_streams), .group = "Limits",                           \
         .help = "Maximum number of connections that one session may have open at a time.",         \
         .default_value = "2000", .min = 1, .max = 1000000, .unit = "connections",                  \
+    }
+
+#define SHARED_SECRECY_OPTIONS(type)                                                               \
+    {                                                                                              \
+        .name = "strict-files",                                                                    \
+        .kind = CONFIG_BOOL,                                                                       \
+        .offset = offsetof(type, shared.strict_files),                                             \
+        .group = "Secrets",                                                                        \
+        .help = "Refuse files with tokens, keys, passwords or other secrets that every user of "   \
+                "the machine may read or write. Without it, such a file is worth a warning.",      \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "core-dumps", .kind = CONFIG_BOOL, .offset = offsetof(type, shared.core_dumps),    \
+        .group = "Secrets",                                                                        \
+        .help = "Let the system write a core dump if the program crashes; it contains secrets. "   \
+                "On Linux, other processes of the same user may then also look into this one.",    \
     }
 
 #define SHARED_STATUS_OPTION(type, with)                                                           \

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 /* Each connection takes a descriptor at both ends; the soft limit is often far below the hard one.
  */
@@ -25,6 +28,23 @@ void inherited_change(struct inherited *inherited)
     inherited->limited = getrlimit(RLIMIT_NOFILE, &inherited->descriptors) == 0;
     if (inherited->limited)
         raise_descriptor_limit(inherited->descriptors);
+}
+
+void inherited_forbid_core(struct inherited *inherited)
+{
+    struct rlimit none;
+
+    inherited->core_limited = getrlimit(RLIMIT_CORE, &inherited->core) == 0;
+    if (!inherited->core_limited)
+        return;
+    /* The hard limit stays, for commands. */
+    none = inherited->core;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_CORE, &none);
+#ifdef __linux__
+    /* A limit of 0 does not keep a core from a program that the system hands it to. */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
 }
 
 size_t inherited_descriptors_left(size_t enough)
@@ -55,4 +75,6 @@ void inherited_restore(const struct inherited *inherited)
     sigaction(SIGPIPE, &inherited->broken_pipe, NULL);
     if (inherited->limited)
         setrlimit(RLIMIT_NOFILE, &inherited->descriptors);
+    if (inherited->core_limited)
+        setrlimit(RLIMIT_CORE, &inherited->core);
 }

@@ -1,6 +1,7 @@
 /*
  * What a process hands on to what it runs, and this program changes for itself: SIGPIPE is ignored,
- * the soft limit of descriptors is raised to the hard one. A command gets both as they were.
+ * the soft limit of descriptors is raised to the hard one, that of core dumps is 0. A command gets
+ * all of them as they were.
  */
 #pragma once
 
@@ -10,6 +11,8 @@
 #include <sys/resource.h>
 
 struct inherited {
+    struct rlimit core;
+    bool core_limited; /* core is known, and was changed */
     struct sigaction broken_pipe;
     struct rlimit descriptors;
     bool limited; /* descriptors is known */
@@ -17,6 +20,9 @@ struct inherited {
 
 /* Keeps what there is and changes it. */
 void inherited_change(struct inherited *inherited);
+/* From now on there is no core dump, and on Linux no other process of the user may look into this
+ * one. A command gets its limit as it was. */
+void inherited_forbid_core(struct inherited *inherited);
 /* How many descriptors can still be opened, as far as this process' limit goes; no more than enough
  * are looked for. */
 size_t inherited_descriptors_left(size_t enough);

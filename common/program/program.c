@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/printable.h"
+#include "config/secret.h"
 #include "io/children.h"
 #include "io/clock.h"
 #include "io/timer.h"
@@ -78,6 +80,76 @@ static bool check_system(const char *name)
     return true;
 }
 
+/* ---- secrets */
+
+/* false: the file that a path leads to is nobody else's business, or there is none. */
+static bool is_file_exposed(const char *path, unsigned *mode)
+{
+    struct stat status;
+
+    if (stat(path, &status) != 0 || !S_ISREG(status.st_mode))
+        return false;
+    *mode = (unsigned)status.st_mode & 07777;
+    return secret_is_exposed(status.st_mode);
+}
+
+static void warn_of_exposed_file(struct program *program, const char *option, const char *path)
+{
+    char text[8];
+    unsigned mode;
+
+    if (!is_file_exposed(path, &mode))
+        return;
+    snprintf(text, sizeof text, "%04o", mode);
+    log_warning(&program->log, "secret_exposed",
+                "Every user of this machine may read or write a file with a secret: chmod 600",
+                log_str("option", option), log_str("file", path), log_str("mode", text));
+}
+
+/* What the file of --config itself says may be a secret. */
+static bool is_secret_from_file(const struct program *program, const struct config_option *option)
+{
+    return (option->flags & CONFIG_SECRET) &&
+           config_source(&program->config, option->name) == CONFIG_FROM_FILE;
+}
+
+/* Whoever reads a file looks at it again, and refuses it if it must. */
+static void look_at_secret_files(struct program *program, const struct program_parts *parts)
+{
+    const struct config_program *description = parts->description;
+    bool in_config = false;
+
+    for (size_t i = 0; i < description->count; i++) {
+        const struct config_option *option = &description->options[i];
+        const char *const *path =
+            (const char *const *)(const void *)((const char *)parts->options + option->offset);
+        in_config = in_config || is_secret_from_file(program, option);
+        if ((option->flags & CONFIG_SECRET_FILE) && *path)
+            warn_of_exposed_file(program, option->name, *path);
+    }
+    if (in_config)
+        warn_of_exposed_file(program, "config", program->config.file);
+}
+
+/* false: error holds a sentence. */
+static bool check_config_file(const struct program *program, const struct program_parts *parts,
+                              char *error, size_t size)
+{
+    char why[SECRET_ERROR_MAX];
+    unsigned mode;
+
+    if (!program->config.file || !is_file_exposed(program->config.file, &mode))
+        return true;
+    for (size_t i = 0; i < parts->description->count; i++) {
+        if (!is_secret_from_file(program, &parts->description->options[i]) ||
+            secret_is_guarded(program->config.file, true, parts->shared->strict_files, why))
+            continue;
+        snprintf(error, size, "--config: %s", why);
+        return false;
+    }
+    return true;
+}
+
 /* Prints a usage error and returns the exit code for it. */
 static int usage(const struct program *program, const char *error)
 {
@@ -105,6 +177,8 @@ static bool begin_program(struct program *program, const struct program_parts *p
         parts->shared->log_level_given =
             config_source(&program->config, "log-level") != CONFIG_FROM_DEFAULT;
         start_log(program, parts->shared);
+        if (!parts->shared->core_dumps)
+            inherited_forbid_core(&program->inherited);
         if (!check_system(program->name) ||
             !worker_init(&program->worker, &program->log, parts->shared->memory)) {
             config_free(&program->config);
@@ -138,6 +212,7 @@ static void end_program(struct program *program)
 
 /* A signal ends whatever the loop is run for, if the work does not deal with it. */
 struct run {
+    struct program *program;
     const struct program_parts *parts;
     struct worker *worker;
     struct notify *notify;
@@ -161,6 +236,7 @@ static void reload_files(struct run *run)
     struct reload result = {0};
 
     notify_reloading(run->notify);
+    look_at_secret_files(run->program, run->parts);
     run->parts->reload(run->parts->work, &result);
     notify_reloaded(run->notify);
     log_event(worker->log, result.failed > 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "reloaded",
@@ -218,7 +294,8 @@ static bool watch_signals(struct run *run, struct program *program,
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
     const size_t passed_on = sizeof numbers / sizeof numbers[0];
 
-    *run = (struct run){.parts = parts, .worker = worker, .notify = program->notify};
+    *run = (struct run){
+        .program = program, .parts = parts, .worker = worker, .notify = program->notify};
     hangup_init(&run->hangup);
     run->look = timer_new(worker, on_terminal_look, run);
     run->passes_signals = parts->passes_signals && parts->passes_signals(parts->options);
@@ -277,6 +354,7 @@ static int work(struct program *program, const struct program_parts *parts)
 
     /* Before it says that it is ready: from then on somebody may send one. */
     bool watches = watch_signals(&run, program, parts);
+    look_at_secret_files(program, parts);
     if (!watches)
         snprintf(error, sizeof error, "cannot create a pipe for signals: %s", strerror(errno));
     else
@@ -314,7 +392,8 @@ int program_main(const struct program_parts *parts, int argc, char **argv)
 
     if (!begin_program(&program, parts, argc, argv, &exit_code))
         return exit_code;
-    if (!parts->check(parts->options, error, sizeof error))
+    if (!parts->check(parts->options, error, sizeof error) ||
+        !check_config_file(&program, parts, error, sizeof error))
         exit_code = usage(&program, error);
     else if (!parts->instead || !parts->instead(parts->options, &program.worker, &exit_code))
         exit_code = work(&program, parts);

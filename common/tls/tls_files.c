@@ -34,6 +34,18 @@ static bool read_input(const char *option, const char *file, struct input *input
     return input_read(file, input, why) || fail_option(error, option, why);
 }
 
+/* The same of a secret. */
+static bool read_secret_input(const struct tls_files *files, const char *option, const char *file,
+                              struct input *input, struct tls_error *error)
+{
+    char why[SECRET_ERROR_MAX];
+
+    if (!read_input(option, file, input, error))
+        return false;
+    return input->is_pipe || secret_is_guarded(file, input->content.exposed, files->strict, why) ||
+           fail_option(error, option, why);
+}
+
 /* ---- certificates */
 
 /* A certificate file is not encrypted; were it, nobody would be asked. */
@@ -112,7 +124,7 @@ static bool read_key_passphrase(const struct tls_files *files, struct input *inp
     if (!files->passphrase_file)
         return true;
     snprintf(option, sizeof option, "%s-passphrase-file", files->key_option);
-    if (!read_input(option, files->passphrase_file, input, error))
+    if (!read_secret_input(files, option, files->passphrase_file, input, error))
         return false;
     why = pem_passphrase_line(input->content.bytes);
     return !why || fail_file(error, option, files->passphrase_file, why);
@@ -128,7 +140,7 @@ static EVP_PKEY *read_private_key(const struct tls_files *files, bool *once,
     const char *why = NULL;
 
     if (read_key_passphrase(files, &passphrase, error) &&
-        read_input(files->key_option, files->key_file, &input, error)) {
+        read_secret_input(files, files->key_option, files->key_file, &input, error)) {
         /* A key cannot be opened anew without its passphrase either. */
         *once = input.is_pipe || passphrase.is_pipe;
         key = pem_read_key(input.content.bytes, input.content.size,

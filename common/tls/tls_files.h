@@ -20,6 +20,7 @@ struct tls_files {
     const char *passphrase;      /* or this does */
     const char *ca_option;
     const char *ca_file; /* trusted certificates: roots, intermediates or single ones */
+    bool strict;         /* key and passphrase must be guarded (secret_is_guarded()) */
 };
 
 /* What was in the files. */

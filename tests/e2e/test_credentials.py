@@ -340,7 +340,7 @@ def test_stopping_while_a_token_is_awaited(laptop, account):
 @pytest.mark.parametrize("mode,warned", [(0o644, True), (0o600, False), (0o640, False)], ids=oct)
 def test_key_that_everybody_can_read(mode, warned, laptop, key, key_file):
     client = laptop(key_file(key, mode=mode))
-    assert [e["file"].endswith("rsa_key.p8") for e in client.events("private_key_exposed")] == [True] * warned
+    assert [e["file"].endswith("rsa_key.p8") for e in client.events("secret_exposed")] == [True] * warned
 
 
 def test_certificate_beside_the_key_pair(laptop, account, service, pki):
@@ -721,5 +721,5 @@ def test_commands_of_the_page(laptop, account, tmp_path):
     client = laptop(tmp_path / "rsa_key.p8", ["--private-key-passphrase-file", tmp_path / "passphrase"])
     client.secrets.append(passphrase)
     assert client.wait_for("key_pair")["fingerprint"] == "SHA256:" + fingerprint
-    assert not client.events("private_key_exposed")
+    assert not client.events("secret_exposed")
     echo(client)

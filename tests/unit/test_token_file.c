@@ -79,7 +79,7 @@ static int set_up(void **state)
     log_init(&f->log, &settings);
     write_text(f->path, "tok-1 alice\n");
     set_time(f->path, 1000000000);
-    f->file = token_file_new(&f->log, f->path, on_ended, f, error, sizeof error);
+    f->file = token_file_new(&f->log, f->path, false, on_ended, f, error, sizeof error);
     *state = f;
     return f->file ? 0 : -1;
 }
@@ -331,18 +331,18 @@ static void bad_files_at_the_start(void **state)
     char error[700];
 
     write_text(f->other, "good\nBearer s3cret\n");
-    assert_null(token_file_new(&f->log, f->other, on_ended, f, error, sizeof error));
+    assert_null(token_file_new(&f->log, f->other, false, on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "--token-file: "));
     assert_non_null(strstr(error, f->other));
     assert_non_null(strstr(error, "line 2: "));
     assert_null(strstr(error, "s3cret"));
     unlink(f->other);
-    assert_null(token_file_new(&f->log, f->other, on_ended, f, error, sizeof error));
+    assert_null(token_file_new(&f->log, f->other, false, on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "No such file"));
-    assert_null(token_file_new(&f->log, "/dev/zero", on_ended, f, error, sizeof error));
+    assert_null(token_file_new(&f->log, "/dev/zero", false, on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "not a regular file"));
     assert_int_equal(truncate(f->path, (16 << 20) + 1), 0);
-    assert_null(token_file_new(&f->log, f->path, on_ended, f, error, sizeof error));
+    assert_null(token_file_new(&f->log, f->path, false, on_ended, f, error, sizeof error));
     assert_non_null(strstr(error, "larger than 16384 KiB"));
 }
 

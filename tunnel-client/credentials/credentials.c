@@ -111,7 +111,14 @@ static void on_token(void *context, const struct token_result *result)
 /* A token that can be presented, out of the file; NULL: error holds a sentence. */
 static char *read_token_file(const struct options *options, char error[SECRET_ERROR_MAX])
 {
-    char *token = secret_read_token(options->token_file, error);
+    bool exposed;
+    char *token = secret_read_looking(options->token_file, secret_check_token, &exposed, error);
+
+    if (token &&
+        !secret_is_guarded(options->token_file, exposed, options->shared.strict_files, error)) {
+        secret_free(token);
+        return NULL;
+    }
     const char *why = token ? credential_options_check_token(options, token, strlen(token)) : NULL;
 
     if (!why)

@@ -42,10 +42,24 @@ struct key_pair {
 
 /* ---- the key */
 
-static bool read_passphrase(const char *path, struct secret_bytes *passphrase,
+/* A file with a secret, as far as others may have seen it. */
+static bool read_guarded(const struct options *options, const char *path,
+                         struct secret_bytes *content, char error[SECRET_ERROR_MAX])
+{
+    if (!secret_read_bytes(path, content, error))
+        return false;
+    if (secret_is_guarded(path, content->exposed, options->shared.strict_files, error))
+        return true;
+    secret_bytes_free(content);
+    return false;
+}
+
+static bool read_passphrase(const struct options *options, struct secret_bytes *passphrase,
                             char error[SECRET_ERROR_MAX])
 {
-    if (!secret_read_bytes(path, passphrase, error))
+    const char *path = options->private_key_passphrase_file;
+
+    if (!read_guarded(options, path, passphrase, error))
         return false;
     const char *why = pem_passphrase_line(passphrase->bytes);
     if (!why)
@@ -57,8 +71,7 @@ static bool read_passphrase(const char *path, struct secret_bytes *passphrase,
 
 /* NULL: error holds a sentence. The files are read each time: keys are exchanged while programs
  * run. */
-static EVP_PKEY *load_key(const struct options *options, bool *exposed,
-                          char error[SECRET_ERROR_MAX])
+static EVP_PKEY *load_key(const struct options *options, char error[SECRET_ERROR_MAX])
 {
     struct secret_bytes passphrase = {0};
     struct secret_bytes pem = {0};
@@ -66,12 +79,11 @@ static EVP_PKEY *load_key(const struct options *options, bool *exposed,
     EVP_PKEY *key = NULL;
     const char *why;
 
-    if (file && !read_passphrase(file, &passphrase, error))
+    if (file && !read_passphrase(options, &passphrase, error))
         return NULL;
-    if (secret_read_bytes(options->private_key_file, &pem, error)) {
+    if (read_guarded(options, options->private_key_file, &pem, error)) {
         key = snowflake_read_key(pem.bytes, pem.size,
                                  file ? passphrase.bytes : options->private_key_passphrase, &why);
-        *exposed = pem.exposed;
         if (!key)
             snprintf(error, SECRET_ERROR_MAX, "%s %s", options->private_key_file, why);
     }
@@ -208,8 +220,7 @@ void key_pair_ask(struct key_pair *pair, unsigned timeout_ms, token_callback cal
 {
     const struct options *options = pair->options;
     char error[SECRET_ERROR_MAX];
-    bool exposed = false;
-    EVP_PKEY *key = load_key(options, &exposed, error);
+    EVP_PKEY *key = load_key(options, error);
 
     pair->callback = callback;
     pair->context = context;
@@ -265,14 +276,13 @@ struct key_pair *key_pair_new(struct worker *worker, struct http_way *way,
 {
     struct key_pair *pair = memory_new(sizeof *pair);
     char why[SECRET_ERROR_MAX];
-    bool exposed = false;
     EVP_PKEY *key;
 
     pair->worker = worker;
     pair->way = way;
     pair->options = options;
     name_parties(pair);
-    key = load_key(options, &exposed, why);
+    key = load_key(options, why);
     if (!key) {
         snprintf(error, size, "--private-key-file: %s", why);
         free(pair);
@@ -280,10 +290,6 @@ struct key_pair *key_pair_new(struct worker *worker, struct http_way *way,
     }
     snowflake_fingerprint(key, pair->fingerprint);
     EVP_PKEY_free(key);
-    if (exposed)
-        log_warning(worker->log, "private_key_exposed",
-                    "Every user of this machine can read the private key: chmod 600",
-                    log_str("file", options->private_key_file));
     log_info(worker->log, "key_pair", "Asking for tokens with a key pair", log_str("at", pair->url),
              log_str("account", pair->account), log_str("user", pair->user),
              log_str("fingerprint", pair->fingerprint));
@@ -293,8 +299,7 @@ struct key_pair *key_pair_new(struct worker *worker, struct http_way *way,
 bool key_pair_check(const struct key_pair *pair, char *error, size_t size)
 {
     char why[SECRET_ERROR_MAX];
-    bool exposed;
-    EVP_PKEY *key = load_key(pair->options, &exposed, why);
+    EVP_PKEY *key = load_key(pair->options, why);
 
     if (!key)
         snprintf(error, size, "--private-key-file: %s", why);
