@@ -84,9 +84,10 @@ static void it_comes_once_when_the_time_is_over(void **state)
     timer_start_ms(f.timer, 20);
     assert_true(timer_is_running(f.timer));
     turn();
-    assert_int_equal(f.calls, 0);
+    /* The loop's clock has whole milliseconds. A busy machine may take longer for one turn. */
+    if (clock_now_us() - begun < 19000)
+        assert_int_equal(f.calls, 0);
     run_until_called(1);
-    /* The loop's clock has whole milliseconds. */
     assert_true(clock_now_us() - begun >= 19000);
     assert_false(f.ran);
     assert_false(timer_is_running(f.timer));
