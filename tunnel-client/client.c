@@ -657,7 +657,7 @@ static bool open_ports(struct client *client, char *error, size_t size)
     for (size_t i = 0; i < options->target_count; i++)
         if (!ports_open(&client->ports, MUX_TARGET_TCP, &options->targets[i], NULL, error, size))
             return false;
-    client->names = name_keeper_new(&client->ports, options);
+    client->names = name_keeper_new(&client->ports, client->listener_tls, options);
     ports_plan(&client->ports);
     return true;
 }

@@ -10,6 +10,7 @@
 
 struct name_keeper {
     struct ports *ports;
+    struct listener_tls *listener_tls; /* NULL: the listeners have none */
     const struct options *options;
     struct run *run; /* NULL: there is no command to run */
     bool *answered;  /* by cluster: the server has told all names, in some session */
@@ -101,10 +102,31 @@ static void note_literals(struct name_keeper *keeper)
     }
 }
 
+/* Clients with TLS want to see the name that they have dialled in the certificate. */
+static void certify_names(struct name_keeper *keeper)
+{
+    if (!keeper->listener_tls)
+        return;
+    list_each(at, &keeper->ports->names.all) {
+        struct kept_name *name = list_entry(at, struct kept_name, node);
+        if (name->listeners == 0 || name->literal || name->certified)
+            continue;
+        name->certified = true;
+        if (!listener_tls_add_name(keeper->listener_tls, name->host))
+            log_warning(log_of_names(keeper), "name_not_certified",
+                        "The listeners' certificate cannot have the name of a broker, so clients "
+                        "with TLS refuse it: give the name, or its domain, to --listener-name, "
+                        "with a new --state-dir, or name it in --listener-tls-cert",
+                        log_str("host", name->host));
+    }
+    listener_tls_renew(keeper->listener_tls);
+}
+
 void name_keeper_publish(struct name_keeper *keeper)
 {
     if (!keeper)
         return;
+    certify_names(keeper);
     note_literals(keeper);
     if (keeper->run)
         run_publish_names(keeper->run);
@@ -279,7 +301,8 @@ void name_keeper_serve(struct name_keeper *keeper, struct run *run)
         keeper->run = run;
 }
 
-struct name_keeper *name_keeper_new(struct ports *ports, const struct options *options)
+struct name_keeper *name_keeper_new(struct ports *ports, struct listener_tls *listener_tls,
+                                    const struct options *options)
 {
     bool runs = options->call.command == COMMAND_RUN;
     struct name_keeper *keeper;
@@ -288,6 +311,7 @@ struct name_keeper *name_keeper_new(struct ports *ports, const struct options *o
         return NULL;
     keeper = memory_new(sizeof *keeper);
     keeper->ports = ports;
+    keeper->listener_tls = listener_tls;
     keeper->options = options;
     keeper->answered = memory_new_array(options->cluster_count + 1, sizeof *keeper->answered);
     keeper->due = memory_new_array(options->cluster_count + 1, sizeof *keeper->due);

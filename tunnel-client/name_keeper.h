@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "listeners/listener_tls.h"
 #include "listeners/ports.h"
 #include "mux/session.h"
 #include "options.h"
@@ -13,8 +14,9 @@
 struct name_keeper;
 
 /* NULL: all clusters have listeners of this machine's own names. For ports whose clusters are open;
- * before ports_plan(). */
-struct name_keeper *name_keeper_new(struct ports *ports, const struct options *options);
+ * before ports_plan(). listener_tls: may be NULL. */
+struct name_keeper *name_keeper_new(struct ports *ports, struct listener_tls *listener_tls,
+                                    const struct options *options);
 /* NULL is fine with all of these. */
 void name_keeper_free(struct name_keeper *keeper);
 /* The command that waits for the names. */

@@ -274,7 +274,8 @@ static const struct config_option table[] = {
      .group = "Local listeners",
      .help = "Another host name or IP address by which clients reach the listeners, for the local "
              "CA's certificates. They always name localhost, 127.0.0.1, ::1, --advertise and the "
-             "addresses that are listened on.",
+             "addresses that are listened on; brokers' names that are kept (--keep-names) as far "
+             "as they, or their domains, are given here.",
      .commands = LISTENER_COMMANDS},
     {.name = "state-dir",
      .metavar = "DIR",

@@ -313,6 +313,99 @@ def test_what_hosts_cannot_offer_is_said(pair, brokers, port, tmp_path):
     assert [line.split()[1:] for line in lines_of(hosts(pair, server))] == [["b1.test", "b1.test."]]
 
 
+# ---- with TLS on the listeners
+
+
+def test_certificates_carry_the_names(pair, server, brokers, port, tmp_path):
+    """As far as the CA may vouch for them; others are in the log. A name that comes later is in a new certificate."""
+    first, second = brokers
+    first.brokers = second.brokers = [(1, "b1.test", port), (2, "b2.test", port), (3, "b3.other", port)]
+    tls = ["--listener-tls", "required", "--listener-name", "test", "--state-dir", str(tmp_path / "state")]
+    client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names", *tls])
+    assert client.wait_for("name_not_certified")["host"] == "b3.other"
+    look = names.script("""
+import ssl, socket
+from harness import wire
+context = ssl.create_default_context(cafile=sys.argv[1])
+for at in sys.argv[2:]:
+    host, _, port = at.rpartition(':')
+    with context.wrap_socket(socket.create_connection((host, int(port)), 20), server_hostname=host) as sock:
+        sock.sendall(wire.metadata_request())
+        print(len(wire.read_frame(sock)) > 0)
+""")
+
+    def reach(lines, *where):
+        return process.run([*names.with_hosts(tmp_path / "app-hosts", lines), *look, tmp_path / "state" / "listener-ca.pem", *where], 60,
+                           check=False)
+    lines = lines_of(hosts(pair, server))
+    done = reach(lines, f"b1.test:{port}", f"b2.test:{port}")
+    assert done.stdout.split() == ["True", "True"], done.stderr
+    assert "CERTIFICATE_VERIFY_FAILED" in reach(lines, f"b3.other:{port}").stderr
+    first.brokers = second.brokers = [(1, "b1.test", port), (2, "new.test", port)]
+    mark = client.mark()
+    assert reach(lines, f"b1.test:{port}").returncode == 0
+    client.wait_for("listener_certificate_renewed", since=mark)
+    assert reach(lines_of(hosts(pair, server)), f"new.test:{port}").stdout.split() == ["True"]
+
+
+# ---- what looks names up
+
+GO = """package main
+import ("fmt"; "net"; "os"; "time")
+func main() {
+    for _, at := range os.Args[1:] {
+        for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+            c, err := net.DialTimeout("tcp", at, 5 * time.Second)
+            if err == nil { fmt.Println(at, c.RemoteAddr().(*net.TCPAddr).IP); break }
+            if time.Now().After(end) { fmt.Println(at, err); break }
+        }
+    }
+}
+"""
+JAVA = """import java.net.Socket;
+public class Look { public static void main(String[] all) throws Exception { for (String at : all) { int colon = at.lastIndexOf(':');
+    try (Socket s = new Socket(at.substring(0, colon), Integer.parseInt(at.substring(colon + 1)))) {
+        System.out.println(at + " " + s.getInetAddress().getHostAddress()); } } } }
+"""
+NODE = """const net = require('net');
+(async () => { for (const at of process.argv.slice(1)) { const [host, port] = at.split(':');
+    await new Promise(done => { const s = net.connect(port, host, () => { console.log(at, s.remoteAddress); s.end(); done(); }); }); } })();
+"""
+PYTHON = """import socket, sys
+for at in sys.argv[1:]:
+    host, port = at.split(':')
+    with socket.create_connection((host, int(port)), 10) as s:
+        print(at, s.getpeername()[0])
+"""
+
+
+def go_program(directory, cgo):
+    (directory / "look.go").write_text(GO, encoding="ascii")
+    program = directory / f"look-{cgo}"
+    process.run(["go", "build", "-o", program, directory / "look.go"], 300, env={"CGO_ENABLED": cgo, "GOFLAGS": "-mod=mod", "GO111MODULE": "off"})
+    return [program]
+
+
+LANGUAGES = {
+    "python": lambda directory: [sys.executable, "-c", PYTHON],
+    "go": lambda directory: go_program(directory, "0"),
+    "go with cgo": lambda directory: go_program(directory, "1"),
+    "node": lambda directory: ["node", "-e", NODE],
+    "java": lambda directory: (directory.joinpath("Look.java").write_text(JAVA, encoding="ascii"), ["java", directory / "Look.java"])[1],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_languages_look_names_up(server, run, port, tmp_path, language):
+    """Each finds both names, at an address each."""
+    where = [f"b1.test:{port}", f"b2.test:{port}"]
+    said = output(run(server, [*LANGUAGES[language](tmp_path), *where])).splitlines()
+    found = dict(line.split(" ", 1) for line in said)
+    assert list(found) == where and len(set(found.values())) == 2
+    assert all(re.fullmatch(r"(::ffff:)?127\.77\.\d+\.\d+", address) for address in found.values()), found
+
+
 # ---- the client by itself
 
 

@@ -38,6 +38,7 @@ struct kept_name {
     bool dotted;            /* brokers have it with a dot at its end, too */
     bool listed;            /* a line of the hosts file leads it to its address */
     bool warned;            /* that there is no such line */
+    bool certified;         /* the listeners' certificate has it, or cannot */
     bool published;         /* in the hosts file of the command of `run` */
     bool literal;           /* no hosts file leads it anywhere */
     char host[ADDRESS_HOST_MAX + 1]; /* as it was first told, without the dot */

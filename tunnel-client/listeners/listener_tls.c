@@ -1,8 +1,10 @@
 #include "listeners/listener_tls.h"
 
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/memory.h"
 #include "io/timer.h"
@@ -22,6 +24,9 @@ struct listener_tls {
     struct tls_material *issued;      /* by the local CA; NULL: see there */
     SSL_CTX *contexts[LISTENER_SECURE + 1]; /* by enum listener_security; none for plain */
     struct timer *renewal;
+    char **names; /* all that it issues for, beside loopback: the settings', then those added */
+    size_t name_count;
+    bool lacks_names; /* the present certificate does not have all of them */
 };
 
 static time_t clock_of(const struct listener_tls *tls)
@@ -81,13 +86,20 @@ static void say_issued(const struct listener_tls *tls, bool renewed)
                   fields, 2);
 }
 
+static struct tls_material *issue(const struct listener_tls *tls)
+{
+    const struct tls_authority_names names = {(const char *const *)tls->names, tls->name_count};
+
+    return tls_authority_issue(&tls->authority, &names, clock_of(tls));
+}
+
 static void renew_issued(struct listener_tls *tls)
 {
     time_t now = clock_of(tls);
     struct tls_certificate_text text;
     struct tls_error error;
 
-    if (!tls_issued_is_due(tls->issued->certificate, now))
+    if (!tls->lacks_names && !tls_issued_is_due(tls->issued->certificate, now))
         return;
     if (tls_has_expired(tls->authority.certificate, now)) {
         tls_certificate_describe(tls->authority.certificate, &text);
@@ -98,13 +110,14 @@ static void renew_issued(struct listener_tls *tls)
                   log_str("subject", text.subject), log_str("valid_until", text.until));
         return;
     }
-    struct tls_material *issued = tls_authority_issue(&tls->authority, &tls->settings.names, now);
+    struct tls_material *issued = issue(tls);
     if (!make_contexts(tls, tls->files, issued, &error)) {
         tls_material_free(issued);
         return;
     }
     tls_material_free(tls->issued);
     tls->issued = issued;
+    tls->lacks_names = false;
     say_issued(tls, true);
 }
 
@@ -115,6 +128,7 @@ static void on_renewal(void *argument)
 
 static bool open_local_ca(struct listener_tls *tls, char *error, size_t size)
 {
+    const struct listener_tls_settings *settings = &tls->settings;
     struct local_ca ca;
 
     if (!local_ca_open(&ca, tls->settings.state_directory, &tls->settings.names, clock_of(tls),
@@ -126,10 +140,46 @@ static bool open_local_ca(struct listener_tls *tls, char *error, size_t size)
                  "A local CA was made for the listeners; `tunnel-client listener-ca` says how "
                  "clients trust it",
                  log_str("file", ca.file));
-    tls->issued = tls_authority_issue(&tls->authority, &tls->settings.names, clock_of(tls));
+    tls->names =
+        memory_new_array(settings->names.count + LISTENER_TLS_MORE_NAMES_MAX, sizeof *tls->names);
+    for (size_t i = 0; i < settings->names.count; i++)
+        tls->names[tls->name_count++] = memory_text(settings->names.names[i]);
+    tls->issued = issue(tls);
     tls->renewal = timer_new(tls->worker, on_renewal, tls);
     timer_repeat_ms(tls->renewal, LOOK_MS);
     return true;
+}
+
+/* ---- more names */
+
+static bool is_among_names(const struct listener_tls *tls, const char *name)
+{
+    for (size_t i = 0; i < tls->name_count; i++)
+        if (strcasecmp(tls->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+bool listener_tls_add_name(struct listener_tls *tls, const char *name)
+{
+    const struct tls_authority_names one = {&name, 1};
+
+    if (!tls->issued)
+        return X509_check_host(tls->files->certificate, name, 0, 0, NULL) == 1;
+    if (is_among_names(tls, name))
+        return true;
+    if (tls->name_count == tls->settings.names.count + LISTENER_TLS_MORE_NAMES_MAX ||
+        tls_authority_lacks(&tls->authority, &one))
+        return false;
+    tls->names[tls->name_count++] = memory_text(name);
+    tls->lacks_names = true;
+    return true;
+}
+
+void listener_tls_renew(struct listener_tls *tls)
+{
+    if (tls->lacks_names)
+        renew_issued(tls);
 }
 
 /* ---- life */
@@ -159,6 +209,9 @@ void listener_tls_free(struct listener_tls *tls)
     timer_free(tls->renewal);
     drop_contexts(tls->contexts);
     tls_material_free(tls->issued);
+    for (size_t i = 0; i < tls->name_count; i++)
+        free(tls->names[i]);
+    free(tls->names);
     tls_authority_clear(&tls->authority);
     free(tls);
 }

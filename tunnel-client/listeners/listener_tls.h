@@ -32,5 +32,13 @@ void listener_tls_free(struct listener_tls *tls);
 /* For a new connection; ends with the next call of the loop. One that must be secure must also show
  * a certificate, if there are authorities for those. */
 SSL_CTX *listener_tls_context(const struct listener_tls *tls, enum listener_security security);
+/*
+ * Clients reach the listeners by that name, too, from the next listener_tls_renew() on, which has
+ * the local CA issue another certificate. false: they will refuse it: the certificate from files
+ * does not name it, the local CA may not vouch for it, or there are too many names.
+ */
+#define LISTENER_TLS_MORE_NAMES_MAX 256
+bool listener_tls_add_name(struct listener_tls *tls, const char *name);
+void listener_tls_renew(struct listener_tls *tls);
 /* Reads the files again. NULL is fine. */
 void listener_tls_reload(struct listener_tls *tls, struct reload *reload);
