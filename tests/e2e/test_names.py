@@ -194,6 +194,20 @@ sys.stdin.read()
         output(program)
 
 
+def test_nobody_is_asked_before_the_hosts_file(server, run, tmp_path):
+    """No service that stands first in nsswitch.conf, and no nscd, which has read the machine's file."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts")
+    (tmp_path / "nsswitch").write_text("passwd: files\nhosts: dns\n", encoding="ascii")
+    script = ("mount --bind \"$0\" /etc/nsswitch.conf && mount -t tmpfs tmpfs /run && mkdir /run/nscd && "
+              "\"$1\" -c \"import socket; socket.socket(socket.AF_UNIX).bind('/run/nscd/socket')\" && shift && exec \"$@\"")
+    prefix = ["unshare", "--mount", "sh", "-c", script, tmp_path / "nsswitch", sys.executable]
+    command = ["sh", "-c", "getent hosts b1.test; cat /etc/nsswitch.conf; stat -c %F /run/nscd/socket"]
+    said = output(run(f"http://127.0.0.1:{server.port}", command, prefix=prefix)).splitlines()
+    assert re.fullmatch(r"127\.77\.\d+\.\d+\s+b1\.test", said[0])
+    assert said[1:] == ["passwd: files", "hosts: files  dns", "character special file"]
+
+
 def test_refused_namespaces_are_explained(server, run, tmp_path):
     """Which setting refuses them, and what else there is; the command is not run."""
     script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin \"$@\""
@@ -452,6 +466,17 @@ def test_the_names_of_another_servers_session(pair, server, brokers, port, tmp_p
     heard = ask(lines, tmp_path, f"b1.test:{port}", f"b2.test:{port}")
     assert all(nodes == {1: ("b1.test", port), 2: ("b2.test", port)} for nodes in heard.values())
     assert f"b1.test:{port}" in brokers[0].client_ids and f"b2.test:{port}" in brokers[1].client_ids
+
+
+def test_the_doctor_knows_such_a_client(pair, server, port):
+    """What answers with other names than the tunnel's own is no other Kafka."""
+    client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names"])
+    at = tunnel.port(client, "kafka")
+    doctor = [pair.binaries.client, "doctor", "--server", f"http://localhost:{server.port}", "--kafka", str(at)]
+    done = process.run([*doctor, "--keep-names"], 60, check=False)
+    assert done.returncode == 0 and f"127.0.0.1:{at} for kafka: a tunnel-client listens there" in done.stdout, done.stdout
+    done = process.run(doctor, 60, check=False)
+    assert done.returncode == 23 and "another Kafka broker has it" in done.stdout, done.stdout
 
 
 def test_the_status_page_has_the_names(pair, server, port):

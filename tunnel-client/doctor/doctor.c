@@ -735,9 +735,11 @@ static void look_at_ports(struct doctor *doctor)
         const struct node_ports *listener = &doctor->listeners[i];
         char at[ADDRESS_TEXT_MAX];
         char why[400];
+        const struct local_port_names names = {.advertise = options->advertise_host,
+                                               .kept = i < options->cluster_count &&
+                                                       options->cluster_keeps_names[i]};
         address_format(listener->host, listener->port, at);
-        switch (local_port_look(listener->host, listener->port, options->advertise_host, why,
-                                sizeof why)) {
+        switch (local_port_look(listener->host, listener->port, &names, why, sizeof why)) {
         case LOCAL_PORT_FREE:
             diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_OK, -1,
                           "%s for %s is free for tunnel-client", at, listener->name);

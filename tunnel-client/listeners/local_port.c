@@ -36,7 +36,7 @@ static bool is_free(const struct socket_address *address, char *why, size_t size
 }
 
 struct nodes {
-    const char *advertise;
+    const struct local_port_names *names;
     uint16_t bootstrap;
     size_t count;
     size_t local;
@@ -54,11 +54,16 @@ static void note_direct_node(void *context, int32_t node, const struct kafka_add
     if (nodes->count++ == 0)
         snprintf(nodes->first, sizeof nodes->first, "broker %d at %s:%d", (int)node, host,
                  (int)address->port);
-    /* A tunnel-client's nodes are never at the bootstrap port; a local Kafka's are, as a rule. */
-    nodes->local +=
-        address->port != nodes->bootstrap &&
-        (nodes->advertise[0] ? strcmp(host, nodes->advertise) == 0
-                             : socket_parse(host, 0, &parsed) && socket_is_loopback(&parsed));
+    bool on_loopback = socket_parse(host, 0, &parsed) && socket_is_loopback(&parsed);
+    if (nodes->names->kept)
+        /* A local Kafka has such names only if others are to reach it. */
+        nodes->local += !on_loopback && strcmp(host, "localhost") != 0;
+    else
+        /* A tunnel-client's nodes are never at the bootstrap port; a local Kafka's are, as a rule.
+         */
+        nodes->local +=
+            address->port != nodes->bootstrap &&
+            (nodes->names->advertise[0] ? strcmp(host, nodes->names->advertise) == 0 : on_loopback);
 }
 
 /* Reads until the answer is whole; false: it is none. */
@@ -106,11 +111,11 @@ static bool ask_port_holder(const struct socket_address *address, struct nodes *
     return answered;
 }
 
-enum local_port local_port_look(const char *host, uint16_t port, const char *advertise, char *why,
-                                size_t size)
+enum local_port local_port_look(const char *host, uint16_t port,
+                                const struct local_port_names *names, char *why, size_t size)
 {
     struct socket_address address;
-    struct nodes nodes = {.advertise = advertise, .bootstrap = port};
+    struct nodes nodes = {.names = names, .bootstrap = port};
 
     if (port == 0 || !socket_parse(host, port, &address) || is_free(&address, why, size))
         return LOCAL_PORT_FREE;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,12 @@ enum local_port {
     LOCAL_PORT_OTHER,
 };
 
-/* host: numeric. advertise: the host that a tunnel-client names brokers by, "" for loopback
- * addresses. why: for LOCAL_PORT_OTHER, what is known of it. */
-enum local_port local_port_look(const char *host, uint16_t port, const char *advertise, char *why,
-                                size_t size);
+/* How a tunnel-client names brokers there. */
+struct local_port_names {
+    const char *advertise; /* a host; "": by loopback addresses */
+    bool kept;             /* brokers keep their own names */
+};
+
+/* host: numeric. why: for LOCAL_PORT_OTHER, what is known of it. */
+enum local_port local_port_look(const char *host, uint16_t port,
+                                const struct local_port_names *names, char *why, size_t size);

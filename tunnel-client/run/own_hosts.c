@@ -12,11 +12,18 @@
 #include "base/memory.h"
 #include "listeners/hosts_file.h"
 #include "listeners/hosts_text.h"
+#include "run/name_service.h"
 
 enum { MAP_MAX = 48 };
 
+/* Who may be asked before the hosts file: another service, or a daemon that has read the machine's.
+ */
+#define NAME_SERVICE_FILE "/etc/nsswitch.conf"
+#define NAME_SERVICE_CACHE "/run/nscd/socket"
+
 struct own_hosts {
-    char path[PATH_MAX]; /* "": it has none any more */
+    char path[PATH_MAX];         /* "": it has none any more */
+    char service_path[PATH_MAX]; /* of a nsswitch.conf; "": the machine's does, or as above */
     int fd;
     char *text; /* the copy of the machine's file; lines of ours come behind it */
     size_t size;
@@ -84,18 +91,52 @@ static void copy_machines_file(struct own_hosts *hosts)
     hosts->written = hosts->size;
 }
 
-/* Others may read it, as they may the machine's: the command may be of another user. */
-static bool make_file(struct own_hosts *hosts)
+/* Others may read it, as they may the machine's: the command may be of another user. -1: errno says
+ * why there is none. */
+static int make_temporary(char path[PATH_MAX])
 {
     const char *directory = getenv("TMPDIR");
 
-    snprintf(hosts->path, sizeof hosts->path, "%s/tunnel-client-hosts.XXXXXX",
+    snprintf(path, PATH_MAX, "%s/tunnel-client-hosts.XXXXXX",
              directory && directory[0] == '/' ? directory : "/tmp");
-    hosts->fd = mkostemp(hosts->path, O_CLOEXEC);
-    if (hosts->fd < 0)
-        hosts->path[0] = '\0';
-    return hosts->fd >= 0 && fchmod(hosts->fd, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) == 0 &&
-           write_at(hosts, hosts->text, hosts->size, 0);
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0 && fchmod(fd, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) == 0)
+        return fd;
+    int reason = errno;
+    if (fd >= 0) {
+        unlink(path);
+        close(fd);
+    }
+    path[0] = '\0';
+    errno = reason;
+    return -1;
+}
+
+static bool make_file(struct own_hosts *hosts)
+{
+    hosts->fd = make_temporary(hosts->path);
+    return hosts->fd >= 0 && write_at(hosts, hosts->text, hosts->size, 0);
+}
+
+/* Where glibc asks others first, they would answer for the names. */
+static bool make_service_file(struct own_hosts *hosts)
+{
+    size_t size, copy_size;
+    char *text = hosts_file_read(NAME_SERVICE_FILE, &size);
+    char *copy = name_service_files_first(text, size, &copy_size);
+    bool done = true;
+
+    free(text);
+    if (copy) {
+        int fd = make_temporary(hosts->service_path);
+        done = fd >= 0 && write(fd, copy, copy_size) == (ssize_t)copy_size;
+        int reason = errno;
+        if (fd >= 0)
+            close(fd);
+        errno = reason;
+    }
+    free(copy);
+    return done;
 }
 
 struct own_hosts *own_hosts_new(struct kept_names *names, char *error, size_t size)
@@ -107,7 +148,7 @@ struct own_hosts *own_hosts_new(struct kept_names *names, char *error, size_t si
     snprintf(hosts->gid_map, sizeof hosts->gid_map, "%lu %lu 1", (unsigned long)getegid(),
              (unsigned long)getegid());
     copy_machines_file(hosts);
-    if (make_file(hosts)) {
+    if (make_file(hosts) && make_service_file(hosts)) {
         own_hosts_publish(hosts, names);
         return hosts;
     }
@@ -123,7 +164,9 @@ void own_hosts_forget_path(struct own_hosts *hosts)
 {
     if (hosts->path[0])
         unlink(hosts->path);
-    hosts->path[0] = '\0';
+    if (hosts->service_path[0])
+        unlink(hosts->service_path);
+    hosts->path[0] = hosts->service_path[0] = '\0';
 }
 
 void own_hosts_free(struct own_hosts *hosts)
@@ -178,6 +221,13 @@ enum own_hosts_step own_hosts_enter(const struct own_hosts *hosts)
     /* What is mounted outside later is seen here; what is mounted here is not seen there. */
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
         mount(hosts->path, HOSTS_FILE, NULL, MS_BIND, NULL) != 0)
+        return OWN_HOSTS_MOUNT;
+    if (hosts->service_path[0] &&
+        mount(hosts->service_path, NAME_SERVICE_FILE, NULL, MS_BIND, NULL) != 0)
+        return OWN_HOSTS_MOUNT;
+    /* glibc does without it if nobody answers there. */
+    if (mount("/dev/null", NAME_SERVICE_CACHE, NULL, MS_BIND, NULL) != 0 && errno != ENOENT &&
+        errno != ENOTDIR && errno != EACCES)
         return OWN_HOSTS_MOUNT;
     return OWN_HOSTS_DONE;
 }
