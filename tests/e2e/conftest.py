@@ -27,7 +27,7 @@ MATRIX = matrix.Results()
 
 
 # Fixtures that start real brokers.
-BROKERS = {"cluster", "secure_cluster", "brokers_with_login", "line_outcome"}
+BROKERS = {"cluster", "named_cluster", "secure_cluster", "brokers_with_login", "line_outcome"}
 
 
 def size(name, default, full):

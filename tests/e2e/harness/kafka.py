@@ -6,6 +6,7 @@ announce, instead of the tunnel, is seen by address (see trace.py).
 
 import base64
 import functools
+import os
 import pathlib
 import shutil
 import signal
@@ -49,6 +50,8 @@ def java(main, *args, heap="512m", pom="pom.xml"):
 class Broker:
     """`front` is a bound socket, not yet listening, at the address that the listener RECORDED advertises; it binds
     `recorded_port`. Who listens on `front` and forwards there sees all that is said through that listener (recorder.py)."""
+
+    env = None  # beside the tests' own
 
     def __init__(self, cluster, node_id, port, controller_port, recorded_port, front):
         self.cluster, self.node_id = cluster, node_id
@@ -106,8 +109,9 @@ class Broker:
     def start(self):
         assert self.process is None or not self.process.alive()
         self.write_config()
+        env = {**os.environ, **self.env} if self.env else None
         self.process = process.Process(java("kafka.Kafka", self.config, pom=self.cluster.pom),
-                                       self.cluster.processes.path(f"broker{self.node_id}"), name=f"broker {self.node_id}")
+                                       self.cluster.processes.path(f"broker{self.node_id}"), name=f"broker {self.node_id}", env=env)
 
     def stop(self, hard=False):
         """A clean shutdown (leadership moves first), or SIGKILL."""
