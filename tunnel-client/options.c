@@ -40,6 +40,14 @@ static const struct config_option table[] = {
      .brief = "CA certificates (PEM) beside the system's",
      .help = "CA certificates (PEM) to trust in addition to the system's: roots, intermediates, or "
              "the server's own."},
+    {.name = "crl",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, crl),
+     .group = "The server",
+     .help = "Lists of revoked certificates (PEM), one of each CA that takes part in the "
+             "certificate of the server, of an https:// proxy, or of the token endpoint. A "
+             "certificate of a CA without a list is refused. Read again when it changes."},
     {.name = "cert",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -267,6 +275,13 @@ static const struct config_option table[] = {
      .help = "CA certificates (PEM) for clients' certificates. Where TLS is required, clients must "
              "show one that these CAs have signed; where it is optional, one that is shown must be "
              "such. Read again when it changes."},
+    {.name = "listener-client-crl",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, listener_client_crl),
+     .group = "Local listeners",
+     .help = "Lists of revoked certificates (PEM) for --listener-client-ca, one of each CA. A "
+             "certificate of a CA without a list is refused. Read again when it changes."},
     {.name = "listener-name",
      .metavar = "HOST",
      .kind = CONFIG_LIST,
@@ -815,6 +830,9 @@ struct listener_tls_settings options_listener_tls(const struct options *options)
                   .passphrase = options->listener_tls_key_passphrase,
                   .ca_option = "listener-client-ca",
                   .ca_file = options->listener_client_ca,
+                  .crl_option = "listener-client-crl",
+                  .crl_file = options->listener_client_crl,
+                  .policy = &options->tls_policy,
                   .strict = options->shared.strict_files},
         .state_directory = options->state_dir,
         .names = {options->listener_names, options->listener_name_count},
@@ -846,8 +864,25 @@ static bool check_local_ca(struct options *options, char *error, size_t size)
     return parse_advertise(options, error, size) && name_listeners(options, error, size);
 }
 
+static bool choose_client_tls(struct options *options, char *error, size_t size)
+{
+    char why[300];
+
+    if (options->listener_client_crl && !options->listener_client_ca) {
+        snprintf(error, size, "--listener-client-crl has no effect without --listener-client-ca");
+        return false;
+    }
+    if (tls_policy_choose(&options->tls_policy, options->shared.tls_min_version == 1,
+                          options->shared.tls_ciphers, why, sizeof why))
+        return true;
+    snprintf(error, size, "--tls-ciphers %.100s: %s", options->shared.tls_ciphers, why);
+    return false;
+}
+
 bool options_check(struct options *options, char *error, size_t size)
 {
+    if (!choose_client_tls(options, error, size))
+        return false;
     if (options->call.command == COMMAND_WAIT)
         return check_wait(options, error, size);
     if (options->call.command == COMMAND_LISTENER_CA)

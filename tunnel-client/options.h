@@ -7,6 +7,7 @@
 #include "io/socket.h"
 #include "listeners/kept_names.h"
 #include "listeners/listener_tls.h"
+#include "tls/tls_policy.h"
 
 enum auth_scheme { AUTH_AUTO, AUTH_SNOWFLAKE, AUTH_BEARER };
 
@@ -38,10 +39,12 @@ struct options {
     const char *listener_tls_key_passphrase_file;
     const char *listener_tls_key_passphrase;
     const char *listener_client_ca;
+    const char *listener_client_crl;
     struct config_list listener_name;
     const char *state_dir;
     struct config_list allow_users;
     const char *ca;
+    const char *crl;
     const char *proxy;
     struct config_list resolve;
     const char *cert;
@@ -71,6 +74,7 @@ struct options {
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */
+    struct tls_policy tls_policy;
     struct url url;
     struct url token_url; /* where a key pair is exchanged for tokens; its path means nothing */
     struct address_named *clusters;

@@ -303,6 +303,7 @@ static bool begin_oidc(struct access *access, char *error, size_t size)
                   .audiences = &options->oidc_audience,
                   .identity = options->oidc_identity,
                   .required = &options->oidc_require},
+        .policy = &options->tls_policy,
         .ca_file = options->oidc_ca,
         .ca_option = "oidc-ca",
     };

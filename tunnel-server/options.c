@@ -116,6 +116,14 @@ static const struct config_option table[] = {
      .group = "Connections to brokers",
      .help = "CA certificates (PEM) that brokers' certificates may be signed by, in addition to "
              "the system's: roots, intermediates, or the brokers' own."},
+    {.name = "kafka-crl",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, kafka_crl),
+     .group = "Connections to brokers",
+     .help = "Lists of revoked certificates (PEM), one of each CA that takes part in a broker's "
+             "certificate. A certificate of a CA without a list is refused. Read again when it "
+             "changes."},
     {.name = "kafka-cert",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -208,6 +216,14 @@ static const struct config_option table[] = {
      .group = "Who may connect",
      .help = "Clients must present a certificate that one of these CAs (PEM) has signed. Needs "
              "--tls-cert."},
+    {.name = "client-crl",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, client_crl),
+     .group = "Who may connect",
+     .help = "Lists of revoked certificates (PEM), one of each CA that takes part in a client "
+             "certificate: a certificate that is in its CA's list is refused, and so is one of a "
+             "CA without a list. Read again when it changes. Needs --client-ca."},
     {.name = "identity-from",
      .kind = CONFIG_ENUM,
      .offset = offsetof(struct options, identity_from),
@@ -652,6 +668,7 @@ static bool check_oidc(const struct options *options, char *error, size_t size)
 static bool check_broker_tls(const struct options *options, char *error, size_t size)
 {
     const char *needs_tls = options->kafka_ca                    ? "kafka-ca"
+                            : options->kafka_crl                 ? "kafka-crl"
                             : options->kafka_cert                ? "kafka-cert"
                             : options->kafka_key                 ? "kafka-key"
                             : options->kafka_key_passphrase      ? "kafka-key-passphrase"
@@ -706,11 +723,20 @@ static bool parse_peers(struct options *options, char *error, size_t size)
     return !why || fail_server_option(error, size, "peer-listen", options->peer_listen, why);
 }
 
-static bool check_tls(const struct options *options, char *error, size_t size)
+static bool check_tls(struct options *options, char *error, size_t size)
 {
+    char why[300];
+
+    if (!tls_policy_choose(&options->tls_policy, options->shared.tls_min_version == 1,
+                           options->shared.tls_ciphers, why, sizeof why))
+        return fail_server_option(error, size, "tls-ciphers", options->shared.tls_ciphers, why);
     if (!options->tls_cert != !options->tls_key) {
         snprintf(error, size, "--tls-cert and --tls-key must be used together: %s is missing",
                  options->tls_cert ? "--tls-key" : "--tls-cert");
+        return false;
+    }
+    if (options->client_crl && !options->client_ca) {
+        snprintf(error, size, "--client-crl has no effect without --client-ca");
         return false;
     }
     if (options->client_ca && !options->tls_cert) {

@@ -4,6 +4,7 @@
 #include "config/address_rules.h"
 #include "config/shared.h"
 #include "io/socket.h"
+#include "tls/tls_policy.h"
 
 /* Names and addresses in --peers. */
 #define PEERS_MAX 16
@@ -26,6 +27,7 @@ struct options {
     struct config_list deny_brokers;
     bool kafka_tls;
     const char *kafka_ca;
+    const char *kafka_crl;
     const char *kafka_cert;
     const char *kafka_key;
     const char *kafka_key_passphrase_file;
@@ -39,6 +41,7 @@ struct options {
     const char *tls_key_passphrase_file;
     const char *tls_key_passphrase;
     const char *client_ca;
+    const char *client_crl;
     const char *token_file;
     const char *oidc_issuer;
     struct config_list oidc_audience;
@@ -73,6 +76,7 @@ struct options {
     struct shared_options shared;
 
     /* What the texts above say, parsed and checked. */
+    struct tls_policy tls_policy;
     struct address listen_address;
     struct socket_address status_address; /* of --status, if that is given */
     struct address peer_listen_address;

@@ -221,6 +221,9 @@ static bool start_tls(struct server *server, char *error, size_t size)
                                     .passphrase = options->tls_key_passphrase,
                                     .ca_option = "client-ca",
                                     .ca_file = options->client_ca,
+                                    .crl_option = "client-crl",
+                                    .crl_file = options->client_crl,
+                                    .policy = &options->tls_policy,
                                     .strict = options->shared.strict_files};
     struct tls_error tls;
 
@@ -278,6 +281,9 @@ static bool start_broker_tls(struct server *server, char *error, size_t size)
                                     .passphrase = options->kafka_key_passphrase,
                                     .ca_option = "kafka-ca",
                                     .ca_file = options->kafka_ca,
+                                    .crl_option = "kafka-crl",
+                                    .crl_file = options->kafka_crl,
+                                    .policy = &options->tls_policy,
                                     .strict = options->shared.strict_files};
     struct tls_error tls;
 

@@ -1,6 +1,7 @@
 #include "config/shared.h"
 
 const char *const shared_log_formats[] = {"text", "json", NULL};
+const char *const shared_tls_versions[] = {"1.2", "1.3", NULL};
 const char *const shared_log_levels[] = {"error", "warning", "info", "debug", NULL};
 
 bool shared_check_passphrase(const char *key_option, const char *key, const char *passphrase,

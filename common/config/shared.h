@@ -17,12 +17,15 @@ struct shared_options {
     bool log_level_given; /* it is not the default */
     const char *status;
     const char *congestion_control; /* NULL: the system's */
+    int tls_min_version;            /* index into shared_tls_versions */
+    const char *tls_ciphers;
     bool strict_files;
     bool core_dumps;
 };
 
 extern const char *const shared_log_formats[];
 extern const char *const shared_log_levels[];
+extern const char *const shared_tls_versions[]; /* "1.2", "1.3" */
 
 /* What opens the private key of the option key, a string literal; members KEY_passphrase and
  * KEY_passphrase_file. */
@@ -138,16 +141,39 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
 
 #define SHARED_SECRECY_OPTIONS(type)                                                               \
     {                                                                                              \
-        .name = "strict-files",                                                                    \
-        .kind = CONFIG_BOOL,                                                                       \
-        .offset = offsetof(type, shared.strict_files),                                             \
-        .group = "Secrets",                                                                        \
-        .help = "Refuse files with tokens, keys, passwords or other secrets that every user of "   \
-                "the machine may read or write. Without it, such a file is worth a warning.",      \
+        .name = "tls-min-version",                                                                 \
+        .metavar = "1.2|1.3",                                                                      \
+        .kind = CONFIG_ENUM,                                                                       \
+        .offset = offsetof(type, shared.tls_min_version),                                          \
+        .group = "TLS and secrets",                                                                \
+        .help = "The oldest version of TLS that the program speaks, on all of its connections.",   \
+        .default_value = "1.2",                                                                    \
+        .values = shared_tls_versions,                                                             \
     },                                                                                             \
+        {                                                                                          \
+            .name = "tls-ciphers",                                                                 \
+            .metavar = "LIST",                                                                     \
+            .kind = CONFIG_STRING,                                                                 \
+            .offset = offsetof(type, shared.tls_ciphers),                                          \
+            .group = "TLS and secrets",                                                            \
+            .help =                                                                                \
+                "The ciphers that the program uses, on all of its TLS connections, the best one "  \
+                "first: names of OpenSSL with colons between them, of TLS 1.3 and of TLS 1.2. A "  \
+                "version of which none is named is not spoken. Only some of the usual ciphers "    \
+                "can be chosen.",                                                                  \
+        },                                                                                         \
+        {                                                                                          \
+            .name = "strict-files",                                                                \
+            .kind = CONFIG_BOOL,                                                                   \
+            .offset = offsetof(type, shared.strict_files),                                         \
+            .group = "TLS and secrets",                                                            \
+            .help =                                                                                \
+                "Refuse files with tokens, keys, passwords or other secrets that every user of "   \
+                "the machine may read or write. Without it, such a file is worth a warning.",      \
+        },                                                                                         \
     {                                                                                              \
         .name = "core-dumps", .kind = CONFIG_BOOL, .offset = offsetof(type, shared.core_dumps),    \
-        .group = "Secrets",                                                                        \
+        .group = "TLS and secrets",                                                                \
         .help = "Let the system write a core dump if the program crashes; it contains secrets. "   \
                 "On Linux, other processes of the same user may then also look into this one.",    \
     }

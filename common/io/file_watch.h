@@ -7,7 +7,7 @@
 
 #include "io/worker.h"
 
-#define FILE_WATCH_MAX 4
+#define FILE_WATCH_MAX 5
 
 struct file_watch;
 

@@ -48,6 +48,25 @@ static void say_authorities(const struct tls_keeper *keeper)
              log_i64("certificates", all ? sk_X509_num(all) : 0));
 }
 
+/* Whatever says that it is out of date is refused by OpenSSL, with all that it would vouch for. */
+static void say_revoked(const struct tls_keeper *keeper, bool renewed)
+{
+    const STACK_OF(X509_CRL) *all = keeper->material->revoked;
+    const struct tls_files *files = &keeper->files;
+
+    if (renewed)
+        log_info(keeper->worker->log, "crl_renewed",
+                 "Lists of revoked certificates were read again; new connections are checked with "
+                 "them",
+                 log_str("option", files->crl_option), log_str("file", files->crl_file),
+                 log_i64("lists", all ? sk_X509_CRL_num(all) : 0));
+    if (tls_material_revoked_is_old(keeper->material))
+        log_warning(keeper->worker->log, "crl_out_of_date",
+                    "A list of revoked certificates says that there is a newer one; certificates "
+                    "of its CA are refused until that is here",
+                    log_str("option", files->crl_option), log_str("file", files->crl_file));
+}
+
 static void say_unusable(const struct tls_keeper *keeper, const struct tls_error *error)
 {
     log_error(keeper->worker->log, "certificate_unusable",
@@ -82,6 +101,10 @@ void tls_keeper_reload(struct tls_keeper *keeper, struct reload *reload)
         say_authorities(keeper);
         reload->renewed++;
     }
+    if (!tls_material_same_revoked(old, new)) {
+        say_revoked(keeper, true);
+        reload->renewed++;
+    }
     tls_material_free(old);
 }
 
@@ -99,7 +122,7 @@ struct tls_keeper *tls_keeper_new(struct worker *worker, const struct tls_files 
 {
     struct tls_keeper *keeper = memory_new(sizeof *keeper);
     const char *const paths[] = {files->cert_file, files->key_file, files->passphrase_file,
-                                 files->ca_file};
+                                 files->ca_file, files->crl_file};
 
     *keeper =
         (struct tls_keeper){.worker = worker, .files = *files, .use = use, .context = context};
@@ -111,6 +134,7 @@ struct tls_keeper *tls_keeper_new(struct worker *worker, const struct tls_files 
         return NULL;
     }
     say_certificate(keeper, false);
+    say_revoked(keeper, false);
     return keeper;
 }
 

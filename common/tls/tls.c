@@ -9,15 +9,13 @@
 #include <time.h>
 
 #include "config/address.h"
+#include "tls/tls_policy.h"
 
-void tls_harden(SSL_CTX *context)
+void tls_harden(SSL_CTX *context, const struct tls_policy *policy)
 {
-    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    tls_policy_apply(policy, context);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
-                                      "TLS_CHACHA20_POLY1305_SHA256");
-    SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL");
 }
 
 static void describe_name(const X509_NAME *name, char *text, size_t size)

@@ -9,8 +9,10 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
-/* TLS 1.2 at least, modern ciphers, AES-128-GCM first: it is the fastest that is safe. */
-void tls_harden(SSL_CTX *context);
+struct tls_policy;
+
+/* What every connection has in common; policy: what somebody has chosen (tls_policy.h), or NULL. */
+void tls_harden(SSL_CTX *context, const struct tls_policy *policy);
 
 /* A sentence for the person who gave the files. */
 struct tls_error {

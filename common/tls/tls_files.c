@@ -100,6 +100,63 @@ static STACK_OF(X509) * read_certificates(const char *option, const char *file,
     return all;
 }
 
+/* ---- lists of revoked certificates */
+
+static STACK_OF(X509_CRL) * parse_revoked(const struct secret_bytes *content)
+{
+    size_t mark = pem_mark(content->bytes, content->size);
+    BIO *bio = BIO_new_mem_buf(content->bytes + mark, (int)(content->size - mark));
+    STACK_OF(X509_CRL) *all = sk_X509_CRL_new_null();
+    X509_CRL *list;
+
+    if (!bio || !all)
+        abort();
+    ERR_clear_error();
+    while ((list = PEM_read_bio_X509_CRL(bio, NULL, give_none, NULL)))
+        if (sk_X509_CRL_push(all, list) <= 0)
+            abort();
+    unsigned long code = ERR_peek_last_error();
+    bool at_end = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    BIO_free(bio);
+    if (at_end && sk_X509_CRL_num(all) > 0)
+        return all;
+    sk_X509_CRL_pop_free(all, X509_CRL_free);
+    return NULL;
+}
+
+static STACK_OF(X509_CRL) * share_revoked(STACK_OF(X509_CRL) * lists)
+{
+    STACK_OF(X509_CRL) *copy = sk_X509_CRL_dup(lists);
+
+    if (!copy)
+        abort();
+    for (int i = 0; i < sk_X509_CRL_num(copy); i++)
+        X509_CRL_up_ref(sk_X509_CRL_value(copy, i));
+    return copy;
+}
+
+static bool load_revoked(struct tls_material *material, const struct tls_files *files,
+                         const struct tls_material *before, struct tls_error *error)
+{
+    struct input input;
+
+    if (before && before->revoked_once) {
+        material->revoked = share_revoked(before->revoked);
+        material->revoked_once = true;
+        return true;
+    }
+    if (!read_input(files->crl_option, files->crl_file, &input, error))
+        return false;
+    material->revoked_once = input.is_pipe;
+    material->revoked = parse_revoked(&input.content);
+    secret_bytes_free(&input.content);
+    return material->revoked ||
+           fail_file(error, files->crl_option, files->crl_file,
+                     "holds no list of revoked certificates in PEM (BEGIN X509 CRL), or a damaged "
+                     "one; of one in DER: openssl crl -inform DER -in FILE -out FILE.pem");
+}
+
 /* ---- the private key */
 
 static void explain_locked_file(const struct tls_files *files, struct tls_error *error)
@@ -224,7 +281,9 @@ struct tls_material *tls_material_read(const struct tls_files *files,
 {
     struct tls_material *material = memory_new(sizeof *material);
 
+    material->policy = files->policy;
     if ((!files->ca_file || load_authorities(material, files, before, error)) &&
+        (!files->crl_file || load_revoked(material, files, before, error)) &&
         (!files->cert_file || (load_certificate(material, files, before, error) &&
                                load_private_key(material, files, before, error))))
         return material;
@@ -240,6 +299,7 @@ void tls_material_free(struct tls_material *material)
     sk_X509_pop_free(material->chain, X509_free);
     EVP_PKEY_free(material->key);
     sk_X509_pop_free(material->authorities, X509_free);
+    sk_X509_CRL_pop_free(material->revoked, X509_CRL_free);
     free(material);
 }
 
@@ -265,6 +325,28 @@ bool tls_material_same_identity(const struct tls_material *a, const struct tls_m
 bool tls_material_same_authorities(const struct tls_material *a, const struct tls_material *b)
 {
     return same_stack(a->authorities, b->authorities);
+}
+
+bool tls_material_same_revoked(const struct tls_material *a, const struct tls_material *b)
+{
+    int count = a->revoked ? sk_X509_CRL_num(a->revoked) : 0;
+
+    if (count != (b->revoked ? sk_X509_CRL_num(b->revoked) : 0))
+        return false;
+    for (int i = 0; i < count; i++)
+        if (X509_CRL_match(sk_X509_CRL_value(a->revoked, i), sk_X509_CRL_value(b->revoked, i)) != 0)
+            return false;
+    return true;
+}
+
+bool tls_material_revoked_is_old(const struct tls_material *material)
+{
+    for (int i = 0; material->revoked && i < sk_X509_CRL_num(material->revoked); i++) {
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(sk_X509_CRL_value(material->revoked, i));
+        if (next && X509_cmp_current_time(next) < 0)
+            return true;
+    }
+    return false;
 }
 
 /* ---- contexts */
@@ -299,6 +381,12 @@ static void trust(SSL_CTX *context, const struct tls_material *material)
         if (X509_STORE_add_cert(store, sk_X509_value(material->authorities, i)) != 1)
             abort();
     X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
+    for (int i = 0; material->revoked && i < sk_X509_CRL_num(material->revoked); i++)
+        if (X509_STORE_add_crl(store, sk_X509_CRL_value(material->revoked, i)) != 1)
+            abort();
+    /* Of an authority without a list nobody could say what it has revoked. */
+    if (material->revoked)
+        X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
 SSL_CTX *tls_client_context(const struct tls_material *material, bool shows_certificate,
@@ -308,7 +396,7 @@ SSL_CTX *tls_client_context(const struct tls_material *material, bool shows_cert
 
     if (!context)
         abort();
-    tls_harden(context);
+    tls_harden(context, material->policy);
     system_authorities_load(context, "");
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     trust(context, material);
@@ -367,7 +455,7 @@ SSL_CTX *tls_listener_context(const struct tls_material *material, bool demands,
 
     if (!context)
         abort();
-    tls_harden(context);
+    tls_harden(context, material->policy);
     forbid_resumption(context);
     if (material->authorities)
         ask_for_certificate(context, material, demands);

@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 
 #include "tls/tls.h"
+#include "tls/tls_policy.h"
 
 /* Names of options are without --. A file may be NULL: there is none. */
 struct tls_files {
@@ -20,7 +21,10 @@ struct tls_files {
     const char *passphrase;      /* or this does */
     const char *ca_option;
     const char *ca_file; /* trusted certificates: roots, intermediates or single ones */
-    bool strict;         /* key and passphrase must be guarded (secret_is_guarded()) */
+    const char *crl_option;
+    const char *crl_file; /* lists of revoked certificates: one of each authority that is trusted */
+    const struct tls_policy *policy; /* or NULL; it must live as long as what is made of it */
+    bool strict;                     /* key and passphrase must be guarded (secret_is_guarded()) */
 };
 
 /* What was in the files. */
@@ -29,9 +33,12 @@ struct tls_material {
     STACK_OF(X509) * chain;
     EVP_PKEY *key;
     STACK_OF(X509) * authorities;
+    STACK_OF(X509_CRL) * revoked;
+    const struct tls_policy *policy;
     bool certificate_once; /* it came out of a pipe, and cannot be read again */
     bool key_once;
     bool authorities_once;
+    bool revoked_once;
 };
 
 /*
@@ -45,6 +52,9 @@ void tls_material_free(struct tls_material *material);
 /* Whether both have the same certificate, chain and authorities. (One key has one certificate.) */
 bool tls_material_same_identity(const struct tls_material *a, const struct tls_material *b);
 bool tls_material_same_authorities(const struct tls_material *a, const struct tls_material *b);
+bool tls_material_same_revoked(const struct tls_material *a, const struct tls_material *b);
+/* Whether one of the lists of revoked certificates says that there is a newer one. */
+bool tls_material_revoked_is_old(const struct tls_material *material);
 
 /*
  * A server's context: shows the material's certificate, and demands one of clients that one of its

@@ -104,6 +104,18 @@ void tls_verdict_explain(const struct tls_verdict *verdict, const char *whose,
                  "between intercepts TLS",
                  whose, at->subject, ca_option);
         return;
+    case X509_V_ERR_CERT_REVOKED:
+        snprintf(text, size, "the certificate of %s in the %s's chain has been revoked by %s",
+                 at->subject, whose, at->issuer);
+        return;
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+        snprintf(text, size,
+                 "the %s's certificate is not trusted: there is no %s of %s in the file of revoked "
+                 "certificates, so %s may have been revoked",
+                 whose, verdict->error == X509_V_ERR_UNABLE_TO_GET_CRL ? "list" : "current list",
+                 at->issuer, at->subject);
+        return;
     default:
         snprintf(text, size, "the %s's certificate (%s, issued by %s) is not trusted: %s", whose,
                  at->subject, at->issuer, X509_verify_cert_error_string(verdict->error));

@@ -587,7 +587,7 @@ static SSL_CTX *client_that_trusts(X509 *certificate)
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
 
     assert_non_null(context);
-    tls_harden(context);
+    tls_harden(context, NULL);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     assert_int_equal(X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate), 1);
     return context;
@@ -600,7 +600,7 @@ static void make_contexts(void)
     material = certificate_make(1);
     server_context = SSL_CTX_new(TLS_server_method());
     assert_non_null(server_context);
-    tls_harden(server_context);
+    tls_harden(server_context, NULL);
     SSL_CTX_set_session_cache_mode(server_context, SSL_SESS_CACHE_OFF);
     assert_int_equal(SSL_CTX_use_certificate(server_context, material->certificate), 1);
     assert_int_equal(SSL_CTX_use_PrivateKey(server_context, material->key), 1);

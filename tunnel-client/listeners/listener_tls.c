@@ -50,6 +50,8 @@ static bool make_contexts(struct listener_tls *tls, const struct tls_material *f
     struct tls_material used = issued ? *issued : *files;
 
     used.authorities = files->authorities;
+    used.revoked = files->revoked;
+    used.policy = files->policy;
     for (enum listener_security i = LISTENER_EITHER; i <= LISTENER_SECURE; i++) {
         contexts[i] = tls_listener_context(&used, i == LISTENER_SECURE, error);
         if (contexts[i])

@@ -319,8 +319,9 @@ struct oidc *oidc_new(struct worker *worker, const struct oidc_settings *setting
                       size_t size)
 {
     struct oidc *oidc = memory_new(sizeof *oidc);
-    const struct http_way_settings way = {
-        .files = {.ca_option = settings->ca_option, .ca_file = settings->ca_file}};
+    const struct http_way_settings way = {.files = {.ca_option = settings->ca_option,
+                                                    .ca_file = settings->ca_file,
+                                                    .policy = settings->policy}};
 
     oidc->worker = worker;
     oidc->settings = *settings;

@@ -16,8 +16,9 @@
 
 struct oidc_settings {
     struct claims_rules rules; /* its issuer is an URL that oidc_check_issuer() has seen */
-    const char *ca_file;       /* beside the system's CAs; NULL: none */
-    const char *ca_option;     /* its name, without -- */
+    const struct tls_policy *policy;
+    const char *ca_file;   /* beside the system's CAs; NULL: none */
+    const char *ca_option; /* its name, without -- */
 };
 
 enum oidc_verdict {
