@@ -32,6 +32,7 @@ struct broker_stream {
     struct broker_streams *streams;
     struct relay *relay;
     struct kafka_filter *filter; /* the relay's; NULL: a raw target */
+    struct stream_guard guard;   /* what the filter asks, with --access */
     struct upstream *opening;
     struct relogin *relogin;       /* NULL: the login lasts, or is not the server's */
     struct learner *learner;       /* asks with the client's login where its node is */
@@ -59,6 +60,7 @@ static void stream_free(struct broker_stream *stream)
     learner_cancel(stream->learner);
     relogin_free(stream->relogin);
     login_account_release(stream->account);
+    stream_guard_clear(&stream->guard);
     list_remove(&stream->node);
     list_remove(&stream->wait.node);
     tenant_give(stream->streams->tenant, TENANT_STREAMS);
@@ -612,6 +614,58 @@ static void count_opened_stream(struct broker_stream *stream, size_t target)
     relay_count(stream->relay, &counters);
 }
 
+static void on_denied(void *context, const struct kafka_denied *denied)
+{
+    static const char *const resources[] = {[KAFKA_TOPIC] = "topic",
+                                            [KAFKA_GROUP] = "group",
+                                            [KAFKA_TRANSACTIONAL_ID] = "transactional-id"};
+    const struct broker_stream *stream = context;
+    const struct broker_streams *streams = stream->streams;
+    bool known = denied->api_key >= 0 && (size_t)denied->api_key < kafka_catalog_size();
+    bool named = denied->resource < KAFKA_RESOURCES;
+    const struct audit_denial denial = {
+        .session = streams->session,
+        .identity = streams->identity,
+        .peer = streams->peer,
+        .target = stream->target,
+        .stream = stream->id,
+        .client_id = denied->client_id,
+        .api = known ? kafka_catalog_name((size_t)denied->api_key) : NULL,
+        .api_key = denied->api_key,
+        .version = denied->version,
+        .resource = named ? resources[denied->resource] : NULL,
+        .name = named ? denied->name : NULL,
+        .name_size = strlen(denied->name),
+    };
+
+    metrics_add(metrics_of(streams), METRIC_KAFKA_DENIED,
+                known ? (size_t)denied->api_key : SIZE_MAX, 0, 1);
+    audit_note_denial(streams->audit, &denial);
+    log_info(log_of_stream(streams), "access_denied",
+             "A Kafka request was denied: no rule of --access allows it",
+             log_str("session", streams->session), log_str("identity", streams->identity),
+             log_str("target", stream->target), log_u64("stream", stream->id),
+             log_str("api", denial.api ? denial.api : "other"), log_i64("version", denied->version),
+             log_str("resource", named ? denial.resource : ""), log_str("name", denied->name),
+             log_str("client_id", denied->client_id));
+}
+
+static void guard_stream(struct broker_stream *stream)
+{
+    const struct broker_streams *streams = stream->streams;
+
+    stream->guard = (struct stream_guard){
+        .in_force = streams->access,
+        .identity = streams->identity,
+        .cluster = stream->cluster->settings->name,
+        .topics = &streams->topics[stream->cluster_index],
+        .denied = on_denied,
+        .context = stream,
+    };
+    if (!kafka_filter_use_guard(stream->filter, &stream_guard_calls, &stream->guard))
+        abort();
+}
+
 static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, size_t index,
                        const struct mux_target *target, struct mux_text peer)
 {
@@ -629,6 +683,8 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
         abort();
     if (stream->account)
         kafka_filter_refuse_login(stream->filter);
+    if (streams->access->rules)
+        guard_stream(stream);
     stream->relay =
         relay_kafka_new(streams->worker, &relay_owner, &kafka_owner, stream, stream->filter);
     relay_set_stream(stream->relay, mux);
@@ -773,6 +829,45 @@ bool broker_streams_cut_largest(struct broker_streams *streams, enum memory_way 
     return largest != NULL;
 }
 
+static const char NOT_ALLOWED[] = "no rule of the server's --access lets this identity use it";
+
+/* index: of the target, or of the cluster. */
+static bool may_use(const struct broker_streams *streams, bool raw, size_t index)
+{
+    const struct access_rules *rules = streams->access->rules;
+    const struct options *options = streams->options;
+
+    if (!rules)
+        return true;
+    return raw ? access_rules_target(rules, streams->identity, options->targets[index].name)
+               : access_rules_cluster(rules, streams->identity, options->clusters[index].name);
+}
+
+/* Of a stream that is open, index is where its target is in METRICS_TARGET. */
+static bool may_go_on(const struct broker_stream *stream)
+{
+    const struct broker_streams *streams = stream->streams;
+
+    return stream->cluster
+               ? may_use(streams, false, stream->cluster_index)
+               : may_use(streams, true, stream->target_index - streams->options->cluster_count);
+}
+
+void broker_streams_access_changed(struct broker_streams *streams)
+{
+    for (struct list *at = streams->all.next, *next; at != &streams->all; at = next) {
+        struct broker_stream *stream = list_entry(at, struct broker_stream, node);
+        next = at->next;
+        if (may_go_on(stream))
+            continue;
+        log_warning(log_of_stream(streams), "stream_revoked",
+                    "A connection is reset: the rules of --access do not allow it any more",
+                    log_str("session", streams->session), log_str("identity", streams->identity),
+                    log_u64("stream", stream->id), log_str("target", stream->target));
+        cut_broker_stream(stream, MUX_CODE_REVOKED, NOT_ALLOWED);
+    }
+}
+
 void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
                         const struct mux_target *target, struct mux_text peer)
 {
@@ -793,6 +888,10 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
     if (index != SIZE_MAX && is_beyond_bootstrap(options, index, target)) {
         refuse_unopened(streams, mux, target, peer, MUX_CODE_UNKNOWN_NODE,
                         "the server has no such bootstrap broker");
+        return;
+    }
+    if (index != SIZE_MAX && !may_use(streams, target->kind == MUX_TARGET_TCP, index)) {
+        refuse_unopened(streams, mux, target, peer, MUX_CODE_UNKNOWN_TARGET, NOT_ALLOWED);
         return;
     }
     if (index != SIZE_MAX) {

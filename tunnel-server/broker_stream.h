@@ -12,6 +12,7 @@
 #include "logins.h"
 #include "node_listeners.h"
 #include "options.h"
+#include "stream_guard.h"
 #include "tenant.h"
 
 /* The streams, and what they use of their session and server; filled in by the session. */
@@ -23,12 +24,14 @@ struct broker_streams {
     struct node_listeners *listeners;
     struct tenant *tenant; /* whose they are */
     struct audit *audit;
-    const char *session;  /* its id, for the log */
-    const char *identity; /* of who began it */
-    const char *peer;     /* where its client is now */
-    struct list all;      /* struct broker_stream */
-    uint64_t opened;      /* so far */
-    uint64_t bytes_up;    /* of those that have ended */
+    const struct access_in_force *access; /* rules is NULL without --access */
+    struct topic_names *topics;           /* by cluster */
+    const char *session;                  /* its id, for the log */
+    const char *identity;                 /* of who began it */
+    const char *peer;                     /* where its client is now */
+    struct list all;                      /* struct broker_stream */
+    uint64_t opened;                      /* so far */
+    uint64_t bytes_up;                    /* of those that have ended */
     uint64_t bytes_down;
     /* By cluster, a bit for each bootstrap broker: the client has been told that it fails. */
     uint64_t *told;
@@ -41,6 +44,8 @@ void broker_stream_open(struct broker_streams *streams, struct mux_stream *mux,
 /* The session's limited(): it has refused or reset a stream. */
 void broker_stream_limited(struct broker_streams *streams, uint32_t stream, enum mux_limit limit,
                            const char *reason);
+/* Other rules of who may do what are in force: cuts the streams to what they do not allow. */
+void broker_streams_access_changed(struct broker_streams *streams);
 /* Others are entitled to what these have: cuts the newest; false: there is none. */
 bool broker_streams_cut_newest(struct broker_streams *streams, const char *reason);
 /* The same for the one that is charged most for memory. */

@@ -209,6 +209,14 @@ static const struct config_option table[] = {
      .help = "Close a link when its token expires; the client carries its session on with a new "
              "token. Without it, a link may outlive its token.",
      .default_value = "true"},
+    {.name = "access",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, access_file),
+     .group = "Who may connect",
+     .help = "Rules of who may do what: which clusters and targets, which Kafka APIs, with which "
+             "topics and groups. What no rule allows is denied. The file is read again when it has "
+             "changed."},
     {.name = "client-ca",
      .metavar = "FILE",
      .kind = CONFIG_STRING,

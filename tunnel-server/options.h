@@ -34,6 +34,7 @@ struct options {
     const char *kafka_key_passphrase;
     const char *kafka_server_name;
     const char *kafka_login;
+    const char *access_file;
     const char *path;
     struct config_list allow_origin;
     const char *tls_cert;

@@ -1,5 +1,7 @@
 #include "server.h"
 
+#include "access_file.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +38,23 @@ static void note_login_refused(const struct server *server, const char *peer, co
     audit_note_refusal(server->audit, AUDIT_LOGIN_REFUSED, host, answer, fields, 2);
 }
 
+/* Whoever may do nothing need not come in. */
+static int check_rules(struct server *server, const char *peer, struct http_admission *admission)
+{
+    if (access_rules_know(access_file_rules(server->rules), admission->identity))
+        return 101;
+    log_warning(server->worker->log, "unauthorized",
+                "A client was refused: it is not allowed in, or does not say who it is",
+                log_str("peer", peer), log_str("identity", admission->identity),
+                log_str("reason", "no rule of --access is for this identity"));
+    snprintf(server->denied, sizeof server->denied,
+             "this tunnel's rules allow %s nothing; ask whoever runs it\n", admission->identity);
+    admission->body = server->denied;
+    grant_release(admission->pass);
+    admission->pass = NULL;
+    return 403;
+}
+
 static int on_authorize(void *context, const struct http_upgrade *upgrade,
                         struct http_admission *admission)
 {
@@ -46,6 +65,8 @@ static int on_authorize(void *context, const struct http_upgrade *upgrade,
         return 503;
     }
     int status = access_authorize(server->access, upgrade, admission);
+    if (status == 101 && server->rules)
+        status = check_rules(server, upgrade->peer, admission);
     if (status != 101)
         note_login_refused(server, upgrade->peer, admission->body);
     return status;
@@ -304,6 +325,27 @@ static void use_logins(void *context, struct login_book *book)
         shard_use_logins(&server->shards[i], book);
 }
 
+static void use_rules(void *context, struct access_rules *rules)
+{
+    struct server *server = context;
+
+    for (size_t i = 0; i < crew_size(server->crew); i++)
+        shard_use_access(&server->shards[i], rules);
+}
+
+/* The same. */
+static bool start_rules(struct server *server, char *error, size_t size)
+{
+    if (!server->options->access_file)
+        return true;
+    server->rules =
+        access_file_new(server->worker, server->options, use_rules, server, error, size);
+    for (size_t i = 0; server->rules && i < crew_size(server->crew); i++)
+        server->shards[i].access =
+            (struct access_in_force){access_rules_reference(access_file_rules(server->rules)), 1};
+    return server->rules != NULL;
+}
+
 /* No worker runs yet. */
 static bool start_logins(struct server *server, char *error, size_t size)
 {
@@ -527,7 +569,8 @@ enum program_start server_open(struct server *server, const struct program_conte
         return PROGRAM_FAILED;
     init_shards(server);
     server->access = access_new(worker, options, &access_owner, server, error, size);
-    if (!server->access || !start_logins(server, error, size) || !start_http(server, error, size))
+    if (!server->access || !start_logins(server, error, size) ||
+        !start_rules(server, error, size) || !start_http(server, error, size))
         return PROGRAM_USAGE;
     if (options->peer_count > 0) {
         server->peers = peers_new(worker, options, &peers_owner, server, error, size);
@@ -563,6 +606,7 @@ void server_reload(struct server *server, struct reload *reload)
     tls_keeper_reload(server->broker_files, reload);
     access_reload(server->access, reload);
     login_file_reload(server->logins, reload);
+    access_file_reload(server->rules, reload);
     audit_reload(server->audit);
     peers_reload(server->peers, reload);
 }
@@ -648,6 +692,7 @@ void server_free(struct server *server)
     peers_free(server->peers);
     access_free(server->access);
     login_file_free(server->logins);
+    access_file_free(server->rules);
     free_shards(server, count);
     crew_free(server->crew);
     audit_free(server->audit);

@@ -22,6 +22,8 @@ struct server {
     const struct options *options;
     struct telemetry *telemetry;
     struct access *access;
+    struct access_file *rules; /* of --access; NULL: everything is allowed */
+    char denied[320];          /* the answer to an identity that no rule is for */
     struct audit *audit;
     struct http_server *http;
     struct listener *listener;

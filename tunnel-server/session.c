@@ -41,7 +41,11 @@ struct session {
     uint64_t links_ever; /* that have carried it */
     struct frame_limit frames;
     char software[64];
-    bool leaving; /* the client has said that it stops */
+    uint8_t *offers; /* what its identity may use; NULL: the host's */
+    size_t offers_size;
+    uint16_t offer_count;
+    char rights[MUX_RIGHTS_MAX + 1]; /* for the client's people; "": everything */
+    bool leaving;                    /* the client has said that it stops */
 };
 
 static const char STOPPING[] = "the server stops";
@@ -165,6 +169,65 @@ static void draw_id(uint8_t id[MUX_SESSION_ID_SIZE])
         abort();
 }
 
+static void offer_name(struct session *session, struct byte_writer *w, enum mux_target_kind kind,
+                       const char *name)
+{
+    const struct access_rules *rules = session->host->access->rules;
+    bool allowed = kind == MUX_TARGET_TCP ? access_rules_target(rules, session->identity, name)
+                                          : access_rules_cluster(rules, session->identity, name);
+
+    if (!allowed)
+        return;
+    mux_offer_write(w, kind, (struct mux_text){name, strlen(name)});
+    session->offer_count++;
+}
+
+/* "main: produce, topic facts.*; test: all", cut to what there is room for. */
+static void tell_rights(struct session *session)
+{
+    const struct options *options = session->host->options;
+    const struct access_rules *rules = session->host->access->rules;
+    struct text text;
+
+    text_init(&text, 64 * 1024);
+    for (size_t i = 0; i < options->cluster_count; i++) {
+        const char *name = options->clusters[i].name;
+        if (!access_rules_cluster(rules, session->identity, name))
+            continue;
+        if (text.size > 0)
+            text_string(&text, " | ");
+        text_string(&text, name);
+        text_string(&text, ": ");
+        access_rules_describe(rules, session->identity, name, &text);
+    }
+    size_t size = text.size < MUX_RIGHTS_MAX ? text.size : MUX_RIGHTS_MAX;
+    if (size > 0)
+        memcpy(session->rights, text.bytes, size);
+    session->rights[size] = '\0';
+    if (text.size > MUX_RIGHTS_MAX)
+        memcpy(session->rights + MUX_RIGHTS_MAX - 3, "...", 3);
+    text_clear(&text);
+}
+
+/* What WELCOME says: that of the session's beginning, also when the rules change later. */
+static void list_offers_of_session(struct session *session)
+{
+    const struct session_host *host = session->host;
+    const struct options *options = host->options;
+    struct byte_writer w;
+
+    if (!host->access->rules)
+        return;
+    session->offers = memory_new(host->offers.size + 1);
+    byte_writer_init(&w, session->offers, host->offers.size + 1);
+    for (size_t i = 0; i < options->cluster_count; i++)
+        offer_name(session, &w, MUX_TARGET_CLUSTER, options->clusters[i].name);
+    for (size_t i = 0; i < options->target_count; i++)
+        offer_name(session, &w, MUX_TARGET_TCP, options->targets[i].name);
+    session->offers_size = byte_writer_size(&w);
+    tell_rights(session);
+}
+
 static struct mux_session *new_mux(struct session *session)
 {
     const struct options *options = session->host->options;
@@ -183,6 +246,7 @@ static struct mux_session *new_mux(struct session *session)
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
     settings.identity = (struct mux_text){session->identity, strlen(session->identity)};
+    settings.rights = (struct mux_text){session->rights, strlen(session->rights)};
     session->entry.place = session->host->place;
     session_table_put(session->host->table, &session->entry, draw_id);
     memcpy(key.id, session->entry.id, sizeof key.id);
@@ -213,6 +277,7 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
     snprintf(session->identity, sizeof session->identity, "%s", identity);
     snprintf(session->peer, sizeof session->peer, "%s", peer);
     frame_limit_init(&session->frames, host->options->shared.max_frame);
+    list_offers_of_session(session);
     session->mux = new_mux(session);
     node_listeners_init(&session->listeners, host->worker, session->mux, host->options->clusters,
                         host->options->cluster_count, session->id);
@@ -233,6 +298,8 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
         .listeners = &session->listeners,
         .tenant = tenant,
         .audit = host->audit,
+        .access = host->access,
+        .topics = host->topics,
         .session = session->id,
         .identity = session->identity,
         .peer = session->peer,
@@ -293,6 +360,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     node_listeners_clear(&session->listeners);
     timer_free(session->resume_timer);
     free(session->streams.told);
+    free(session->offers);
     session_table_remove(host->table, &session->entry);
     list_remove(&session->node);
     host->session_count--;
@@ -426,6 +494,12 @@ static const char *admit_session(struct session_host *host, struct tenant *tenan
     return entitled ? "the server has as many sessions as it allows (--max-sessions)"
                     : "the server has as many sessions as it allows (--max-sessions), and this "
                       "identity has its share of them";
+}
+
+void session_access_changed(struct session_host *host)
+{
+    list_each(at, &host->sessions)
+        broker_streams_access_changed(&list_entry(at, struct session, node)->streams);
 }
 
 bool session_give_way_stream(struct tenant *tenant)
@@ -613,8 +687,12 @@ struct mux_link *session_hello(struct session_host *host, struct link *link, str
     if (!session)
         return NULL;
     limit_frames(session, link, hello);
-    struct mux_link *accepted = mux_link_accept(session->mux, hello, host->offer_count,
-                                                host->offers, link_output(link), clock_now_us());
+    bool all = session->offers == NULL;
+    const struct mux_text offers =
+        all ? host->offers : (struct mux_text){(const char *)session->offers, session->offers_size};
+    struct mux_link *accepted =
+        mux_link_accept(session->mux, hello, all ? host->offer_count : session->offer_count, offers,
+                        link_output(link), clock_now_us());
     if (!accepted) {
         if (hello->join)
             tenant_give(tenant, TENANT_JOINS);

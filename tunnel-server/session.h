@@ -13,6 +13,7 @@
 #include "monitoring/telemetry.h"
 #include "options.h"
 #include "session_table.h"
+#include "stream_guard.h"
 #include "tenant.h"
 #include "tunnel/link.h"
 
@@ -33,7 +34,9 @@ struct session_host {
     struct logins *logins;
     struct tenants *tenants;
     struct audit *audit;
-    struct mux_text offers; /* what WELCOME lists; it and offer_count stay the same */
+    const struct access_in_force *access;
+    struct topic_names *topics; /* options->cluster_count */
+    struct mux_text offers;     /* what WELCOME lists where everything is allowed: stays the same */
     uint16_t offer_count;
     size_t place;                /* the worker's */
     struct session_table *table; /* of all workers' sessions, by their ids */
@@ -55,6 +58,8 @@ struct mux_link *session_hello(struct session_host *host, struct link *link, str
                                struct session_ref *ref);
 /* Whether the worker has a session of that id, whoever began it. */
 bool session_exists(const struct session_host *host, const uint8_t id[MUX_SESSION_ID_SIZE]);
+/* Other rules of who may do what are in force: cuts what they do not allow any more. */
+void session_access_changed(struct session_host *host);
 /* A link of the session is gone; one that carries it, or one that was replaced. */
 void session_link_lost(struct session *session, struct link *link, enum link_end end,
                        const char *reason);

@@ -489,6 +489,7 @@ struct order_mail {
     void (*carry_out)(struct shard *shard, const struct order_mail *order);
     SSL_CTX *tls;
     struct login_book *book;
+    struct access_rules *rules;
     size_t cluster;
     size_t broker;
 };
@@ -529,6 +530,20 @@ void shard_use_broker_tls(struct shard *shard, SSL_CTX *context)
 {
     SSL_CTX_up_ref(context);
     give_order(shard, &(struct order_mail){.carry_out = set_broker_tls, .tls = context});
+}
+
+static void set_access(struct shard *shard, const struct order_mail *order)
+{
+    access_rules_release(shard->access.rules);
+    shard->access.rules = order->rules;
+    shard->access.generation++;
+    session_access_changed(&shard->host);
+}
+
+void shard_use_access(struct shard *shard, struct access_rules *rules)
+{
+    give_order(shard, &(struct order_mail){.carry_out = set_access,
+                                           .rules = access_rules_reference(rules)});
 }
 
 static void dismiss_links(struct shard *shard, const struct order_mail *order)
@@ -656,10 +671,15 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
     }
     init_clusters(shard, first);
     logins_init(&shard->logins, options->cluster_count);
+    shard->topics = memory_new_array(options->cluster_count + 1, sizeof *shard->topics);
+    for (size_t i = 0; i < options->cluster_count; i++)
+        topic_names_init(&shard->topics[i], &shard->worker->hash_key, TOPIC_NAMES_MAX);
     shard->host = (struct session_host){.worker = shard->worker,
                                         .options = options,
                                         .clusters = shard->clusters,
                                         .logins = &shard->logins,
+                                        .access = &shard->access,
+                                        .topics = shard->topics,
                                         .place = shard->place,
                                         .audit = shard->audit,
                                         .table = table,
@@ -684,6 +704,10 @@ void shard_clear(struct shard *shard)
 {
     tenants_clear(&shard->tenants);
     logins_clear(&shard->logins);
+    for (size_t i = 0; shard->topics && i < shard->options->cluster_count; i++)
+        topic_names_clear(&shard->topics[i]);
+    free(shard->topics);
+    access_rules_release(shard->access.rules);
     for (size_t i = 0; shard->clusters && i < shard->options->cluster_count; i++)
         cluster_clear(&shard->clusters[i]);
     free(shard->clusters);

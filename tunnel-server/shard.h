@@ -34,6 +34,8 @@ struct shard {
     struct cluster *clusters;   /* options->cluster_count */
     struct shard_doubt *doubts; /* the same */
     struct logins logins;
+    struct access_in_force access; /* rules is NULL without --access */
+    struct topic_names *topics;    /* options->cluster_count */
     struct tenants tenants;
     struct audit *audit;
     struct session_host host;
@@ -63,6 +65,8 @@ void shard_use_broker_tls(struct shard *shard, SSL_CTX *context);
 void shard_dismiss(struct shard *shard);
 /* Logins at brokers from now on; takes a reference of its own. */
 void shard_use_logins(struct shard *shard, struct login_book *book);
+/* Rules of who may do what from now on; takes a reference of its own. */
+void shard_use_access(struct shard *shard, struct access_rules *rules);
 /* As server_drain() and server_stop(). */
 void shard_drain(struct shard *shard);
 void shard_stop(struct shard *shard);

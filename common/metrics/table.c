@@ -234,6 +234,12 @@ const struct metric metrics_table[METRICS] = {
                                .place = METRIC_SERVER,
                                .sparse = true,
                                .labels = {{"api", METRICS_API}, {"version", METRICS_VERSION}}},
+    [METRIC_KAFKA_DENIED] = {.name = "kafka_denied_total",
+                             .help = "Kafka requests that no rule of --access allows, by API",
+                             .kind = METRIC_COUNTER,
+                             .place = METRIC_SERVER,
+                             .sparse = true,
+                             .labels = {{"api", METRICS_API}}},
     [METRIC_KAFKA_LATENCY] =
         {.name = "kafka_latency_seconds",
          .help =

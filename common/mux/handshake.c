@@ -119,6 +119,10 @@ void mux_welcome_encode(struct byte_writer *w, const struct mux_welcome *welcome
     byte_writer_bytes(w, welcome->offers.bytes, welcome->offers.size);
     write_text(w, welcome->identity);
     byte_writer_u32(w, welcome->message_max);
+    if (welcome->rights.size > 0) {
+        byte_writer_u16(w, (uint16_t)welcome->rights.size);
+        byte_writer_bytes(w, welcome->rights.bytes, welcome->rights.size);
+    }
     end_frame(w, at);
 }
 
@@ -143,6 +147,10 @@ bool mux_welcome_decode(const uint8_t *payload, size_t size, struct mux_welcome 
     if (byte_reader_left(&r) > 0)
         welcome->identity = read_text(&r);
     welcome->message_max = read_optional_u32(&r);
+    if (byte_reader_left(&r) > 0) {
+        welcome->rights.size = byte_reader_u16(&r);
+        welcome->rights.bytes = (const char *)byte_reader_bytes(&r, welcome->rights.size);
+    }
     return !r.failed;
 }
 

@@ -41,6 +41,7 @@ struct mux_welcome {
     struct mux_text offers;
     struct mux_text identity; /* who the server says that the client is */
     uint32_t message_max;     /* as in HELLO, of the server */
+    struct mux_text rights;   /* what the client may do, for people; empty: everything on offer */
 };
 
 struct mux_reject {

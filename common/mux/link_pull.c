@@ -63,6 +63,7 @@ static void put_welcome(struct mux_link *link, struct byte_writer *w)
         .offer_count = link->offer_count,
         .offers = link->offers,
         .identity = session->settings.identity,
+        .rights = session->settings.rights,
         .message_max = session->settings.message_max,
     };
 

@@ -53,6 +53,8 @@ struct mux_path {
     uint32_t round_trip_us; /* of the TCP connection, the shortest */
 };
 
+#define MUX_RIGHTS_MAX 1000u
+
 struct mux_settings {
     enum mux_role role;
     struct mux_window_limits window;
@@ -68,6 +70,7 @@ struct mux_settings {
     bool tells_names;     /* server: its owner answers KEEP */
     struct mux_text software;
     struct mux_text identity; /* server: of the client, for WELCOME; must live as long */
+    struct mux_text rights; /* the same: what it may do, for people; at most MUX_RIGHTS_MAX bytes */
 };
 
 /* Why there is no stream, or no longer. */

@@ -15,7 +15,7 @@ import threading
 
 import pytest
 
-from harness import cache, schema
+from harness import cache, process, schema
 
 # The schemas are read from kafka-clients.
 pytestmark = [pytest.mark.tunnel, pytest.mark.java]
@@ -47,6 +47,12 @@ def pairs():
     requests, responses = schema.messages(jar, "Request"), schema.messages(jar, "Response")
     return {key: (requests[key], responses[key]) for key in requests
             if "broker" in requests[key].listeners and key not in LOGIN | BETWEEN_BROKERS}
+
+
+def test_the_rows_are_what_kafka_says(binaries):
+    """common/kafka/shapes_table.c is what its generator makes of Kafka's schemas."""
+    newest, older = (next(cache.kafka_jars(pom).glob("kafka-clients-*.jar")) for pom in ("pom-4.4.xml", "pom-3.xml"))
+    process.run([cache.ROOT / "common" / "kafka" / "generate-shapes", "--check", newest, older], 60)
 
 
 class Rights:

@@ -629,6 +629,10 @@ static void on_doctor_up(void *context, const struct mux_welcome *welcome)
                   "the server knows you as %.*s and offers %s",
                   welcome->identity.size > 0 ? (int)welcome->identity.size : 9,
                   welcome->identity.size > 0 ? welcome->identity.bytes : "anonymous", offers);
+    if (welcome->rights.size > 0)
+        diagnosis_add(&doctor->diagnosis, LAYER_SERVER, VERDICT_NOTE, -1,
+                      "the server's rules (--access) allow you only this: %.*s",
+                      (int)welcome->rights.size, welcome->rights.bytes);
     next_question(doctor);
 }
 

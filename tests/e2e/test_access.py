@@ -1,0 +1,225 @@
+"""--access: who may do what. The broker is a stand-in that keeps what it was asked; real brokers and clients are in test_access_kafka.py."""
+
+import signal
+import socket
+import struct
+
+import pytest
+
+from harness import fakes, process, raw, tunnel, wire
+
+pytestmark = pytest.mark.tunnel
+PRODUCE, FETCH, LIST_OFFSETS, HEARTBEAT, CREATE_TOPICS = 0, 1, 2, 12, 19
+
+
+class AskedBroker(fakes.Broker):
+    """Answers Heartbeat, and keeps the keys of what it was asked."""
+
+    def __init__(self):
+        self.keys = []
+        super().__init__([])
+        self.brokers = [self.node(1)]
+
+    def _answer(self, request):
+        if not wire.is_check(request):
+            self.keys.append(struct.unpack_from(">h", request)[0])
+            if self.keys[-1] == HEARTBEAT:
+                return wire_frame(request[4:8] + b"\0\0")
+        return super()._answer(request)
+
+
+def wire_frame(body):
+    return struct.pack(">i", len(body)) + body
+
+
+def string(text):
+    return struct.pack(">h", len(text)) + text.encode()
+
+
+def request(key, version, correlation_id, body=b""):
+    return wire_frame(struct.pack(">hhi", key, version, correlation_id) + string("test") + body)
+
+
+def heartbeat(correlation_id, group):
+    return request(HEARTBEAT, 0, correlation_id, string(group) + struct.pack(">i", 1) + string("member"))
+
+
+def list_offsets(correlation_id, topic):
+    return request(LIST_OFFSETS, 1, correlation_id, struct.pack(">ii", -1, 1) + string(topic) + struct.pack(">iiq", 1, 0, -1))
+
+
+def receive(sock):
+    """(correlation id, the rest)"""
+    frame = wire.read_frame(sock)
+    return struct.unpack(">i", frame[:4])[0], frame[4:]
+
+
+@pytest.fixture
+def broker():
+    with AskedBroker() as one:
+        yield one
+
+
+class Rules:
+    def __init__(self, path):
+        self.path = path
+
+    def write(self, text):
+        new = self.path.with_suffix(".new")
+        new.write_text(text, encoding="ascii")
+        new.rename(self.path)
+
+
+@pytest.fixture
+def rules(tmp_path):
+    return Rules(tmp_path / "access.properties")
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text("tok-alice-0123456789 alice\ntok-bob-0123456789 bob\n", encoding="ascii")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def start(pair, broker, rules, tokens, peer):
+    """start(text, who): a server with these rules, and a client."""
+    def begin(text, who="alice", server=None, **kw):
+        if server is None:
+            rules.write(text)
+            server = pair.server(f"main={broker.address}", tcp={"peer": f"{peer.host}:{peer.port}"},
+                                 args=("--token-file", tokens, "--access", rules.path))
+        client = pair.client(server, **{"kafka": {"main": 0}, **kw}, args=("--token", f"tok-{who}-0123456789"))
+        return server, client
+    return begin
+
+
+def connect(client, name="main"):
+    return socket.create_connection(("127.0.0.1", tunnel.port(client, name)), timeout=30)
+
+
+def reload(server):
+    mark = server.mark()
+    server.popen.send_signal(signal.SIGHUP)
+    return server.wait_for("reloaded", since=mark)
+
+
+def test_answers_come_in_order_and_nothing_denied_reaches_the_broker(start, broker):
+    server, client = start("a.identity=alice\na.allow=Heartbeat\na.group=mine\n")
+    with connect(client) as sock:
+        sock.sendall(heartbeat(1, "mine") + heartbeat(2, "theirs") + list_offsets(3, "t") + heartbeat(4, "mine") + heartbeat(5, "theirs"))
+        assert receive(sock) == (1, b"\0\0")
+        assert receive(sock) == (2, struct.pack(">h", 30))  # GROUP_AUTHORIZATION_FAILED
+        number, answer = receive(sock)
+        assert number == 3 and struct.pack(">ih", 0, 29) in answer  # TOPIC_AUTHORIZATION_FAILED of partition 0
+        assert receive(sock) == (4, b"\0\0")
+        assert receive(sock) == (5, struct.pack(">h", 30))
+    assert [k for k in broker.keys if k in (HEARTBEAT, LIST_OFFSETS)] == [HEARTBEAT, HEARTBEAT]
+    denied = server.wait_for("access_denied", api="ListOffsets")
+    assert denied["identity"] == "alice" and denied["client_id"] == "test"
+    assert server.wait_for("access_denied", api="Heartbeat")["name"] == "theirs"
+
+
+def test_a_request_in_many_pieces_is_held_until_it_is_judged(start, broker):
+    _, client = start("a.allow=Heartbeat\na.group=mine\n")
+    with connect(client) as sock:
+        for byte in heartbeat(1, "mine") + heartbeat(2, "theirs") + heartbeat(3, "mine"):
+            sock.sendall(bytes([byte]))
+        assert [receive(sock)[0] for _ in range(3)] == [1, 2, 3]
+    assert broker.keys.count(HEARTBEAT) == 2
+
+
+def test_welcome_lists_what_the_identity_may_use(start, broker, binaries, pki):
+    server, _ = start("a.identity=alice\na.allow=consume\na.topic=facts.*\nb.identity=bob\nb.target=peer\n")
+    text = process.run([binaries.client, "doctor", "--server", f"https://localhost:{server.port}", "--ca", pki.ca, "--token",
+                        "tok-alice-0123456789", "--kafka", "main=0"], 60).stdout
+    assert "the server knows you as alice and offers cluster main\n" in text
+    assert "the server's rules (--access) allow you only this: main: consume, topic facts.*" in text
+    _, bob = start(None, "bob", server, kafka=None, tcp={"peer": 0})
+    assert raw.echo_once(tunnel.port(bob, "peer"), b"in") == b"in"
+
+
+def test_what_is_not_on_offer_is_refused(start):
+    server, _ = start("a.identity=alice\na.target=peer\nb.identity=bob\nb.allow=all\n", kafka=None, tcp={"peer": 0})
+    _, bob = start(None, "bob", server, ready=False, tcp={"peer": 0})
+    assert bob.wait_for("unknown_target")["offered"] == "--kafka main"
+
+
+def test_an_identity_without_a_rule_does_not_come_in(start):
+    server, client = start("b.identity=bob\nb.allow=all\n", ready=False)
+    assert server.wait_for("unauthorized")["reason"] == "no rule of --access is for this identity"
+    assert "rules allow alice nothing" in str(client.wait_for("dial_failed"))
+
+
+def test_new_rules_count_at_once_and_a_bad_file_keeps_the_old(start, broker, rules):
+    server, client = start("a.allow=Heartbeat\na.group=mine\n")
+    with connect(client) as sock:
+        sock.sendall(heartbeat(1, "theirs"))
+        assert receive(sock) == (1, struct.pack(">h", 30))
+        rules.write("a.allow=Hartbeat\n")
+        assert reload(server)["failed"] == 1
+        error = server.wait_for("access_unreadable")["reason"]
+        assert error.endswith('line 1: rule a allows "Hartbeat", which is no API of Kafka; did you mean "Heartbeat"?')
+        sock.sendall(heartbeat(2, "theirs") + heartbeat(3, "mine"))
+        assert receive(sock) == (2, struct.pack(">h", 30))
+        assert receive(sock) == (3, b"\0\0")
+        rules.write("a.allow=Heartbeat\na.group=theirs\n")
+        server.wait_for("access_read")  # without SIGHUP
+        sock.sendall(heartbeat(4, "theirs") + heartbeat(5, "mine"))
+        assert receive(sock) == (4, b"\0\0")
+        assert receive(sock) == (5, struct.pack(">h", 30))
+        # Where nothing is allowed any more, the connection ends.
+        rules.write("a.target=peer\n")
+        assert sock.recv(1) == b"" if not_reset(sock) else True
+        assert server.wait_for("stream_revoked")["target"].startswith("main")
+
+
+def not_reset(sock):
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except ConnectionResetError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("text, error", [
+    ("a.alow=all\n", 'line 1: there is no such key; did you mean "allow"?'),
+    ("\na.allow=Prduce\n", 'line 2: rule a allows "Prduce", which is no API of Kafka; did you mean "Produce"?'),
+    ("a.allow=all\na.cluster=mian\n", 'line 2: rule a names the cluster "mian", but there is no such --kafka cluster'),
+    ("", "holds no rules, so nobody could do anything"),
+])
+def test_a_bad_file_ends_the_start(binaries, processes, rules, text, error):
+    rules.write(text)
+    server = processes.start([binaries.server, "--listen", "127.0.0.1:0", "--kafka", "main=127.0.0.2:9092", "--access", rules.path], "server")
+    assert server.wait_exit() == 2
+    assert f"--access: {rules.path} {error}" in server.log().replace("\\\"", "\"")
+
+
+def test_without_answer_a_denied_produce_closes(start, broker):
+    server, client = start("a.allow=produce\na.topic=mine\n")
+    body = struct.pack(">h", 0) + struct.pack(">ii", 1000, 1) + string("theirs") + struct.pack(">iii", 1, 0, 3) + b"abc"
+    with connect(client) as sock:
+        sock.sendall(request(PRODUCE, 2, 1, body))
+        try:
+            assert sock.recv(1) == b""
+        except ConnectionResetError:
+            pass
+    assert server.wait_for("access_denied")["name"] == "theirs"
+    assert PRODUCE not in broker.keys
+
+
+def test_a_large_produce_is_judged_by_its_first_bytes(start, broker):
+    """20 MB to a topic that is denied: none of it reaches the broker, and none is held."""
+    server, client = start("a.allow=produce\na.topic=mine\n")
+    size = 20_000_000
+    with connect(client) as sock:
+        head = struct.pack(">h", 1) + struct.pack(">ii", 1000, 1) + string("theirs") + struct.pack(">iii", 1, 0, size)
+        whole = request(PRODUCE, 2, 9, head + b"x" * size)
+        sock.sendall(whole + list_offsets(10, "mine"))
+        number, answer = receive(sock)
+        assert number == 9 and struct.pack(">ih", 0, 29) in answer
+        number, answer = receive(sock)
+        assert number == 10 and struct.pack(">ih", 0, 29) in answer  # produce does not list offsets
+    assert PRODUCE not in broker.keys
