@@ -9,6 +9,7 @@
 #include "base/printable.h"
 #include "io/clock.h"
 #include "io/timer.h"
+#include "metrics/metrics.h"
 #include "proof.h"
 
 /* A name may stand for several machines, a headless service's for example: another one is tried
@@ -134,6 +135,27 @@ static void note_login_failure(const struct broker_dial *dial, const char *why)
                 log_str("mechanism", login_account_mechanism(account)), log_str("reason", why));
 }
 
+static void count_login(const struct broker_dial *dial, enum metrics_login result)
+{
+    metrics_add(dial->cluster->worker->metrics, METRIC_BROKER_LOGINS, result, 0, 1);
+}
+
+static enum metrics_login metric_of(enum broker_login_result result)
+{
+    switch (result) {
+    case BROKER_LOGIN_DONE:
+        return METRICS_LOGIN_DONE;
+    case BROKER_LOGIN_SILENT:
+        return METRICS_LOGIN_SILENT;
+    case BROKER_LOGIN_CLOSED:
+        return METRICS_LOGIN_BROKEN_OFF;
+    case BROKER_LOGIN_REFUSED:
+        return METRICS_LOGIN_REFUSED;
+    default:
+        return METRICS_LOGIN_UNTRUSTED;
+    }
+}
+
 /* All brokers of the cluster would say the same. */
 static void give_up_login(struct broker_dial *dial, const char *why)
 {
@@ -150,6 +172,7 @@ static void on_attempt_logged_in(void *context, enum broker_login_result result,
     char text[CLUSTER_FAILURE_MAX];
 
     attempt->login = NULL;
+    count_login(dial, metric_of(result));
     if (result == BROKER_LOGIN_DONE) {
         succeed_with_attempt(attempt, expires_us);
         return;
@@ -173,7 +196,7 @@ static void log_in_attempt(struct broker_attempt *attempt)
 {
     struct broker_dial *dial = attempt->owner;
 
-    if (!dial->account) {
+    if (!login_account_logs_in(dial->account)) {
         succeed_with_attempt(attempt, 0);
         return;
     }
@@ -194,6 +217,7 @@ static void refuse_held(struct broker_dial *dial)
     snprintf(why, sizeof why, "%.140s; it is not tried again for %u s", dial->account->refusal,
              until_us > now_us ? (unsigned)((until_us - now_us) / 1000000) + 1 : 0);
     describe_login_failure(dial, why, text);
+    count_login(dial, METRICS_LOGIN_HELD);
     give_up_login(dial, text);
 }
 
@@ -344,12 +368,14 @@ static bool permit_address(void *context, const struct socket_address *address)
 static void begin_broker_attempt(struct broker_dial *dial)
 {
     struct broker_attempt *attempt = &dial->attempts[dial->begun++];
+    struct dial_tls tls = dial->cluster->access.tls;
 
+    if (dial->account && dial->account->tls)
+        tls.context = dial->account->tls;
     timer_stop(dial->next);
     *attempt = (struct broker_attempt){.owner = dial};
-    attempt->dial =
-        dial_start(dial->cluster->worker, dial->address.host, dial->address.port,
-                   &dial->cluster->access.tls, dial->timeout_ms, on_attempt_dialled, attempt);
+    attempt->dial = dial_start(dial->cluster->worker, dial->address.host, dial->address.port, &tls,
+                               dial->timeout_ms, on_attempt_dialled, attempt);
     dial_guard(attempt->dial, permit_address);
 }
 

@@ -148,6 +148,16 @@ static const struct kafka_filter_callbacks filter_callbacks = {.map = map_addres
 
 /* ---- the end, for the record */
 
+/* Who the brokers take the client for: by the server's login, or by what the client says in its
+ * own.
+ */
+static const char *user_of(const struct broker_stream *stream)
+{
+    if (login_account_logs_in(stream->account))
+        return login_account_user(stream->account);
+    return stream->filter ? kafka_filter_user(stream->filter) : "";
+}
+
 static const char *end_name(bool complete, enum mux_code code)
 {
     return complete ? "complete" : mux_code_name(code);
@@ -176,6 +186,8 @@ static void note_audit(const struct broker_stream *stream, enum audit_kind kind,
         fields[count++] = log_i64("node", stream->node_id);
     if (stream->filter)
         fields[count++] = log_str("client_id", kafka_filter_client_id(stream->filter));
+    if (*user_of(stream))
+        fields[count++] = log_str("kafka_user", user_of(stream));
     if (!complete && reason.bytes)
         fields[count++] = log_bytes("reason", reason.bytes, reason.size);
     audit_note(streams->audit, kind, fields, count);
@@ -342,6 +354,7 @@ static void on_renewed(void *context, struct login_account *account)
 
     login_account_release(stream->account);
     stream->account = login_account_reference(account);
+    metrics_add(metrics_of(stream->streams), METRIC_BROKER_LOGINS, METRICS_LOGIN_AGAIN, 0, 1);
     log_debug(log_of_stream(stream->streams), "login_renewed",
               "The server has logged in again on a client's connection",
               log_str("session", stream->streams->session), log_str("target", stream->target),
@@ -512,7 +525,22 @@ static void note_opened(const struct broker_stream *stream)
 
     if (stream->node_id >= 0)
         fields[count++] = log_i64("node", stream->node_id);
+    if (login_account_logs_in(stream->account))
+        fields[count++] = log_str("kafka_user", login_account_user(stream->account));
     audit_note(streams->audit, AUDIT_CONNECTION_OPENED, fields, count);
+}
+
+/* Before OPENED, for the client's doctor. */
+static void tell_login(const struct broker_stream *stream)
+{
+    const char *user = login_account_user(stream->account);
+    char who[SASL_USER_MAX + 40];
+    uint8_t payload[MUX_LOGIN_MAX];
+
+    snprintf(who, sizeof who, "%s%s%s", user, *user ? ", " : "",
+             login_account_mechanism(stream->account));
+    size_t size = mux_login_encode(payload, stream->id, (struct mux_text){who, strlen(who)});
+    mux_session_send_message(stream->streams->listeners->mux, MUX_LOGIN, payload, size);
 }
 
 static void on_upstream(void *context, const struct upstream_result *result)
@@ -539,6 +567,8 @@ static void on_upstream(void *context, const struct upstream_result *result)
     note_opened(stream);
     if (stream->cluster)
         tell_troubles(stream);
+    if (login_account_logs_in(stream->account))
+        tell_login(stream);
     mux_stream_accept(relay_stream(stream->relay));
     if (stream->account && result->expires_us > 0)
         stream->relogin = relogin_new(
@@ -681,7 +711,7 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
     stream->filter = kafka_filter_new(&filter_callbacks, stream, &limits);
     if (!stream->filter)
         abort();
-    if (stream->account)
+    if (login_account_logs_in(stream->account))
         kafka_filter_refuse_login(stream->filter);
     if (streams->access->rules)
         guard_stream(stream);
@@ -929,6 +959,8 @@ static void write_stream(const struct broker_stream *stream, struct json_writer 
     json_put_string(json, "local_peer", stream->peer);
     json_put_string(json, "client_id",
                     stream->filter ? kafka_filter_client_id(stream->filter) : "");
+    json_put_string(json, "kafka_user", user_of(stream));
+    json_put_bool(json, "logged_in", login_account_logs_in(stream->account));
     json_put_u64(json, "age_ms", (clock_now_us() - stream->opened_us) / 1000);
     json_put_u64(json, "bytes_up", relay_bytes_to_socket(relay));
     json_put_u64(json, "bytes_down", relay_bytes_from_socket(relay));

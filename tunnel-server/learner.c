@@ -123,7 +123,7 @@ static bool read_some(struct learner *learner)
         snprintf(why, sizeof why,
                  "the broker closed the connection after a %s request; it may require TLS or SASL",
                  kafka_bootstrap_api(learner->type));
-        learner->wants_login = learner->account == NULL;
+        learner->wants_login = !login_account_logs_in(learner->account);
         answer_failed(learner, why);
     }
     return got > 0;

@@ -6,13 +6,16 @@
 
 #include "config/address.h"
 #include "login_rules.h"
+#include "tls/tls_files.h"
 
 struct login_book;
 
-/* Which clusters there are: rules for none of them are mistakes. */
+/* What rules are about. */
 struct login_clusters {
-    const struct address_cluster *all;
+    const struct address_cluster *all; /* rules for none of them are mistakes */
     size_t count;
+    bool tls;            /* brokers speak TLS: rules may have certificates */
+    const char *ca_file; /* of --kafka-ca; NULL: none */
 };
 
 /* Reads the file and all that it names. NULL: error holds a sentence, without the option. */
@@ -32,5 +35,7 @@ const struct login_rule *login_book_rule(const struct login_book *book, size_t p
 size_t login_book_find(const struct login_book *book, const char *identity, const char *cluster);
 /* NULL: the rule needs none. */
 const char *login_book_secret(const struct login_book *book, size_t place);
+/* To connect to brokers with the rule's certificate; NULL: it has none of its own. */
+SSL_CTX *login_book_tls(const struct login_book *book, size_t place);
 /* A file with a secret that every user of the machine may read; NULL: there is none. */
 const char *login_book_exposed(const struct login_book *book);

@@ -15,6 +15,9 @@ static const struct rule_key keys[] = {
     {"token-file", offsetof(struct login_rule, token_file)},
     {"delegation-token", offsetof(struct login_rule, delegation_token_text)},
     {"client-sasl", offsetof(struct login_rule, client_sasl)},
+    {"certificate", offsetof(struct login_rule, certificate)},
+    {"key", offsetof(struct login_rule, key)},
+    {"key-passphrase-file", offsetof(struct login_rule, key_passphrase_file)},
 };
 
 static const struct rule_form form = {
@@ -77,6 +80,21 @@ static const char *check_switches(struct login_rule *rule)
     return NULL;
 }
 
+static const char *check_certificate(const struct login_rule *rule)
+{
+    if (!rule->certificate != !rule->key)
+        return "needs both a certificate and its key, or neither";
+    return rule->key_passphrase_file && !rule->key ? "has a key-passphrase-file, but no key" : NULL;
+}
+
+/* Nobody logs in: the rule is for a certificate alone, and has nothing of a login. */
+static const char *check_without_login(const struct login_rule *rule)
+{
+    if (!rule->certificate)
+        return "has neither a mechanism nor a certificate";
+    return find_foreign_key(rule) ? "has parts of a login, but no mechanism" : NULL;
+}
+
 static int check_login_rule(struct login_rule *rule, char *error, size_t error_size)
 {
     const char *why = check_switches(rule);
@@ -87,10 +105,12 @@ static int check_login_rule(struct login_rule *rule, char *error, size_t error_s
     if (!why && rule->mechanism_name && rule->mechanism == SASL_MECHANISMS)
         why = "has an unknown mechanism; there are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and "
               "OAUTHBEARER";
+    if (!why)
+        why = check_certificate(rule);
     if (!why && rule->client_sasl && strcmp(rule->client_sasl, "pass") == 0) {
         why = check_passing(rule);
     } else if (!why && !rule->mechanism_name) {
-        why = "has no mechanism";
+        why = check_without_login(rule);
     } else if (!why && find_foreign_key(rule)) {
         snprintf(what, sizeof what, "has %s, which %s does not use", find_foreign_key(rule),
                  sasl_mechanism_name(rule->mechanism));

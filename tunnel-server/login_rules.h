@@ -33,6 +33,9 @@ struct login_rule {
     char *token_file; /* OAUTHBEARER */
     char *delegation_token_text;
     char *client_sasl;
+    char *certificate; /* to show to brokers, in place of --kafka-cert */
+    char *key;
+    char *key_passphrase_file;
     enum sasl_mechanism mechanism; /* SASL_MECHANISMS: nobody logs in for these clients */
     bool delegation_token;         /* SCRAM: user and password are a token's id and HMAC */
 };

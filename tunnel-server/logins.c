@@ -44,6 +44,7 @@ static struct login_account *login_account_new(struct login_book *book, size_t p
     account->book = login_book_reference(book);
     account->rule = login_book_rule(book, place);
     account->secret = login_book_secret(book, place);
+    account->tls = login_book_tls(book, place);
     return account;
 }
 
@@ -69,13 +70,18 @@ struct login_account *logins_find(struct logins *logins, const char *identity, c
         return NULL;
     size_t place = login_book_find(logins->book, identity, cluster);
     if (place == login_book_count(logins->book) ||
-        login_book_rule(logins->book, place)->mechanism == SASL_MECHANISMS)
+        (!login_book_secret(logins->book, place) && !login_book_tls(logins->book, place)))
         return NULL;
     struct login_account **account =
         &logins->accounts[place * logins->cluster_count + cluster_index];
     if (!*account)
         *account = login_account_new(logins->book, place);
     return login_account_reference(*account);
+}
+
+bool login_account_logs_in(const struct login_account *account)
+{
+    return account && account->secret;
 }
 
 struct sasl_credentials login_account_credentials(struct login_account *account)

@@ -16,7 +16,8 @@ struct login_account {
     size_t references;
     struct login_book *book;
     const struct login_rule *rule;
-    const char *secret;
+    const char *secret; /* NULL: there is no login, but a certificate */
+    SSL_CTX *tls;       /* to connect to brokers with; the book's; NULL: what others have */
     struct sasl_scram_keys keys;
     unsigned refusals;         /* one after another */
     uint64_t refused_until_us; /* nobody asks again before; 0: no broker has refused it */
@@ -34,14 +35,17 @@ void logins_clear(struct logins *logins);
 /* From now on; takes a reference of its own. */
 void logins_use(struct logins *logins, struct login_book *book);
 
-/* The account by which to log in, with one reference more; NULL: the tunnel does not, for this
- * identity at this cluster. cluster: its name, and which it is of all. */
+/* The account by which to log in, or whose certificate to show, with one reference more; NULL:
+ * there is nothing of the kind for this identity at this cluster. cluster: its name, and which it
+ * is of all. */
 struct login_account *logins_find(struct logins *logins, const char *identity, const char *cluster,
                                   size_t cluster_index);
 struct login_account *login_account_reference(struct login_account *account);
 /* NULL is fine. */
 void login_account_release(struct login_account *account);
 
+/* Whether the server logs in; NULL is fine. */
+bool login_account_logs_in(const struct login_account *account);
 /* What to log in with, while the account lives. */
 struct sasl_credentials login_account_credentials(struct login_account *account);
 /* What brokers know its clients as, for people: the user, or with OAUTHBEARER "". */

@@ -350,7 +350,8 @@ static bool start_rules(struct server *server, char *error, size_t size)
 static bool start_logins(struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
-    const struct login_clusters clusters = {options->clusters, options->cluster_count};
+    const struct login_clusters clusters = {options->clusters, options->cluster_count,
+                                            options->kafka_tls, options->kafka_ca};
 
     if (!options->kafka_login)
         return true;

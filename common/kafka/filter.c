@@ -1183,6 +1183,11 @@ const char *kafka_filter_client_id(const struct kafka_filter *f)
     return f->reader.client_id;
 }
 
+const char *kafka_filter_user(const struct kafka_filter *f)
+{
+    return f->reader.user.name;
+}
+
 size_t kafka_filter_memory(const struct kafka_filter *f)
 {
     size_t guarded = f->guard ? f->guard->held.capacity + f->guard->out.capacity +

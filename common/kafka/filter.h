@@ -143,6 +143,10 @@ const char *kafka_filter_reason(const struct kafka_filter *f);
 /* The first client id that a request named, printable ASCII, shortened; "" if there was none. */
 const char *kafka_filter_client_id(const struct kafka_filter *f);
 
+/* The user of whom the client has said that it is, when it logged in itself with PLAIN or SCRAM;
+ * printable ASCII, shortened; "": not known. Whether the broker agrees is not known here. */
+const char *kafka_filter_user(const struct kafka_filter *f);
+
 /* Bytes that it has allocated beside itself: for what it holds, and for requests in flight. Clients
  * and brokers choose how many: a caller with many filters counts them together. */
 size_t kafka_filter_memory(const struct kafka_filter *f);

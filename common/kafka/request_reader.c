@@ -93,6 +93,10 @@ static enum kafka_request_result begin_request_frame(struct kafka_request_reader
 
     if (kafka_sasl_is_token(sasl, r->head + 4, r->length, first, &r->drops_tokens)) {
         r->request = (struct kafka_request){.type = KAFKA_REQUEST_TOKEN, .api_key = -1};
+        if (sasl->client_tokens == 1) {
+            kafka_login_user_begin(&r->user, sasl->mechanism, 0);
+            kafka_login_user_feed(&r->user, r->head + 4, r->head_size - 4);
+        }
         return ready(r);
     }
     if (r->length < HEADER_MIN)
@@ -147,6 +151,17 @@ static const struct kafka_step produce_3[] = {{KAFKA_STEP_STRING16, 0}, {KAFKA_S
 static const struct kafka_step produce_9[] = {
     {KAFKA_STEP_TAGS, 0}, {KAFKA_STEP_STRING, 0}, {KAFKA_STEP_END, 0}};
 
+/* Of the first of a login's messages. Before it stand an INT32, or tags and a varint, of which
+ * clients send one byte and one or two. */
+static void begin_user(struct kafka_request_reader *r)
+{
+    kafka_login_user_begin(&r->user, r->mechanism,
+                           r->request.version < 2 ? 4
+                           : r->left > 129        ? 3
+                                                  : 2);
+    r->mechanism[0] = '\0';
+}
+
 static enum kafka_request_result after_client_id(struct kafka_request_reader *r)
 {
     int16_t version = r->request.version;
@@ -158,10 +173,12 @@ static enum kafka_request_result after_client_id(struct kafka_request_reader *r)
         r->state = PRODUCE;
         return KAFKA_REQUEST_MORE;
     }
-    if (r->request.api_key == KAFKA_KEY_SASL_HANDSHAKE && version == 0) {
+    if (r->request.api_key == KAFKA_KEY_SASL_HANDSHAKE && version <= 1) {
         r->state = MECHANISM_SIZE;
         return r->left < 2 ? fail_request(r, "ends before the mechanism") : KAFKA_REQUEST_MORE;
     }
+    if (r->request.api_key == KAFKA_KEY_SASL_AUTHENTICATE && r->mechanism[0] != '\0')
+        begin_user(r);
     return ready(r);
 }
 
@@ -217,14 +234,19 @@ static enum kafka_request_result run_state(struct kafka_request_reader *r, struc
     case MECHANISM:
         if (!gather_text(r, in))
             return KAFKA_REQUEST_MORE;
-        kafka_sasl_asked(sasl, r->mechanism);
+        if (r->request.version == 0)
+            kafka_sasl_asked(sasl, r->mechanism);
         return ready(r);
     default: {
         size_t some = bytes_at_most(r->left, in->size - in->at);
+        if (r->user.look != KAFKA_LOGIN_LOOK_NOT)
+            kafka_login_user_feed(&r->user, in->bytes + in->at, some);
         in->at += some;
         r->left -= some;
-        if (r->left == 0)
+        if (r->left == 0) {
+            kafka_login_user_end(&r->user);
             r->state = HEAD;
+        }
         return KAFKA_REQUEST_MORE;
     }
     }

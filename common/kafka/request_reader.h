@@ -3,10 +3,12 @@
  *
  * Every request begins with INT16 api_key, INT16 api_version, INT32 correlation_id and, except for
  * one API that is gone, a client id with an INT16 length, flexible version or not. Bodies are
- * skipped by a counter, but for acks of Produce and the mechanism of SaslHandshake v0.
+ * skipped by a counter, but for acks of Produce, the mechanism of SaslHandshake, and the user's
+ * name in a login.
  */
 #pragma once
 
+#include "kafka/login_user.h"
 #include "kafka/requests.h"
 #include "kafka/sasl.h"
 #include "kafka/walk.h"
@@ -31,7 +33,8 @@ struct kafka_request_reader {
     bool drops_tokens; /* with the request at hand, unanswered tokens are void */
     char client_id[KAFKA_CLIENT_ID_MAX + 1];
     char mechanism[32];
-    const char *reason; /* after a failure: what the request at hand does */
+    struct kafka_login_user user; /* who has logged in, if the client did that itself */
+    const char *reason;           /* after a failure: what the request at hand does */
 };
 
 enum kafka_request_result {

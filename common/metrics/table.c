@@ -268,6 +268,15 @@ const struct metric metrics_table[METRICS] = {
          .kind = METRIC_COUNTER,
          .place = METRIC_SERVER,
          .labels = {{"target", METRICS_TARGET}}},
+    [METRIC_BROKER_LOGINS] =
+        {.name = "broker_logins_total",
+         .help = "Logins at brokers for clients (--kafka-login), by result: done, again (done on a "
+                 "connection that clients use, before a session ended), refused, untrusted (SCRAM: "
+                 "the broker does not know the password; or its answer is none), broken_off, "
+                 "silent, held (not tried, for it was refused a moment ago)",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_SERVER,
+         .labels = {{"result", METRICS_LOGIN}}},
     [METRIC_PROBLEMS] =
         {.name = "problems_total",
          .help = "Warnings and errors by the event's name in the log, including those that the log "

@@ -49,6 +49,7 @@ enum metric_id {
     METRIC_ADDRESSES_REWRITTEN,
     METRIC_ADDRESSES_ERASED,
     METRIC_NODES_UNUSABLE,
+    METRIC_BROKER_LOGINS,
     METRIC_PROBLEMS,
     METRIC_LOG_LINES,
     METRIC_LOG_SUPPRESSED,
@@ -96,6 +97,7 @@ enum metrics_set {
     METRICS_API,          /* Kafka API keys */
     METRICS_VERSION,      /* Kafka API versions */
     METRICS_LATENCY,      /* enum metrics_latency */
+    METRICS_LOGIN,        /* enum metrics_login */
     METRICS_EVENT,        /* warnings and errors of the log */
     METRICS_LEVEL,        /* enum log_level */
     METRICS_LIMIT,        /* enum metrics_limit */
@@ -131,6 +133,18 @@ enum metrics_join {
     METRICS_JOIN_FAILED,
 };
 #define METRICS_JOINS 5
+
+/* What became of a login of the server's at a broker. */
+enum metrics_login {
+    METRICS_LOGIN_DONE,
+    METRICS_LOGIN_AGAIN, /* on the same connection */
+    METRICS_LOGIN_REFUSED,
+    METRICS_LOGIN_UNTRUSTED, /* no broker that knows the password, or one that breaks the rules */
+    METRICS_LOGIN_BROKEN_OFF,
+    METRICS_LOGIN_SILENT,
+    METRICS_LOGIN_HELD, /* not tried, for it was refused a moment ago */
+};
+#define METRICS_LOGINS 7
 
 enum metrics_latency { METRICS_LATENCY_PRODUCE, METRICS_LATENCY_FETCH };
 

@@ -127,6 +127,13 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
     static const char *const directions[] = {[METRICS_UP] = "up", [METRICS_DOWN] = "down"};
     static const char *const latencies[] = {
         [METRICS_LATENCY_PRODUCE] = "Produce", [METRICS_LATENCY_FETCH] = "Fetch"};
+    static const char *const logins[METRICS_LOGINS] = {[METRICS_LOGIN_DONE] = "done",
+                                                       [METRICS_LOGIN_AGAIN] = "again",
+                                                       [METRICS_LOGIN_REFUSED] = "refused",
+                                                       [METRICS_LOGIN_UNTRUSTED] = "untrusted",
+                                                       [METRICS_LOGIN_BROKEN_OFF] = "broken_off",
+                                                       [METRICS_LOGIN_SILENT] = "silent",
+                                                       [METRICS_LOGIN_HELD] = "held"};
     static const char *const limits[METRICS_LIMITS] = {
         [METRICS_LIMIT_SESSIONS] = "sessions",
         [METRICS_LIMIT_SESSIONS_OF] = "sessions_of_identity",
@@ -161,6 +168,7 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_LINK_END] = {telemetry->link_ends, LINK_ENDS, false},
         [METRICS_LINK_ROLE] = {telemetry->link_roles, LINK_ROLES, false},
         [METRICS_JOIN] = {joins, METRICS_JOINS, false},
+        [METRICS_LOGIN] = {logins, METRICS_LOGINS, false},
         [METRICS_HOP] = {telemetry->hops, HOPS, true},
         [METRICS_DOOR] = {telemetry->door, HTTP_SERVER_ENDS, false},
         [METRICS_CLUSTER] = {telemetry->targets, clusters, false},

@@ -284,3 +284,23 @@ bool mux_trouble_decode(const uint8_t *payload, size_t size, struct mux_text *cl
     *what = read_text8(&r);
     return !r.failed && cluster->size > 0 && cluster->size <= MUX_NAME_MAX;
 }
+
+size_t mux_login_encode(uint8_t payload[MUX_LOGIN_MAX], uint32_t stream, struct mux_text who)
+{
+    struct byte_writer w;
+
+    byte_writer_init(&w, payload, MUX_LOGIN_MAX);
+    byte_writer_u32(&w, stream);
+    write_text8(&w, who, MUX_REASON_MAX);
+    return byte_writer_size(&w);
+}
+
+bool mux_login_decode(const uint8_t *payload, size_t size, uint32_t *stream, struct mux_text *who)
+{
+    struct byte_reader r;
+
+    byte_reader_init(&r, payload, size);
+    *stream = byte_reader_u32(&r);
+    *who = read_text8(&r);
+    return !r.failed;
+}

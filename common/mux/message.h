@@ -140,3 +140,11 @@ size_t mux_trouble_encode(uint8_t payload[MUX_TROUBLE_MAX], struct mux_text clus
 /* false: malformed. */
 bool mux_trouble_decode(const uint8_t *payload, size_t size, struct mux_text *cluster,
                         struct mux_text *what);
+
+/* LOGIN (server to client): as whom the server has logged in at the broker behind a stream that it
+ * is about to accept; in words, for people. Text over its bound is cut. */
+#define MUX_LOGIN_MAX (4u + 1u + MUX_REASON_MAX)
+/* Returns the payload's size. */
+size_t mux_login_encode(uint8_t payload[MUX_LOGIN_MAX], uint32_t stream, struct mux_text who);
+/* false: malformed. */
+bool mux_login_decode(const uint8_t *payload, size_t size, uint32_t *stream, struct mux_text *who);

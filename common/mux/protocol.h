@@ -68,6 +68,7 @@ enum mux_message_type {
     MUX_WITHDRAWN = MUX_MAY_IGNORE | 36,
     MUX_KEEP = MUX_MAY_IGNORE | 37,
     MUX_NAMES = MUX_MAY_IGNORE | 38,
+    MUX_LOGIN = MUX_MAY_IGNORE | 39,
 };
 
 /* Flags of EXPOSE. */

@@ -188,6 +188,7 @@ static int receive_message(struct mux_session *session, uint8_t type, const uint
     case MUX_WITHDRAWN:
     case MUX_KEEP:
     case MUX_NAMES:
+    case MUX_LOGIN:
         if (session->callbacks->message)
             session->callbacks->message(session->context, type, payload, size);
         return 0;

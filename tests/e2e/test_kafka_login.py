@@ -5,12 +5,14 @@ The brokers are fakes that want a login; what real ones make of it is in test_ka
 
 import concurrent.futures
 import contextlib
+import ssl
 import struct
 import time
 
 import pytest
 
-from harness import fakes, raw, tunnel, wait, wire
+from harness import fakes, process, raw, tunnel, wait, wire
+from harness.pages import Pages
 
 pytestmark = pytest.mark.tunnel
 
@@ -74,8 +76,11 @@ def start(pair, logins, broker):
                                secrets=[*USERS.values()], **kw)
 
         @staticmethod
-        def client(server, who="orders"):
-            client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", logins.directory / f"{who}.token"])
+        def token(who):
+            return logins.directory / f"{who}.token"
+
+        def client(self, server, who="orders"):
+            client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", self.token(who)])
             return client, tunnel.port(client, "kafka")
     return Start()
 
@@ -403,6 +408,59 @@ def test_several_workers(start, logins, broker):
             server.wait_for("logins_read", since=mark, deadline=15)
 
 
+# ---- certificates
+
+class CertifiedBroker(fakes.SaslBroker):
+    """Its clients show a certificate, whose name is their user; nobody logs in."""
+
+    def __init__(self, pki, **kw):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*pki.authority.issue("certified-broker", "IP:127.0.0.2"))
+        self.context.load_verify_locations(pki.ca)
+        self.context.verify_mode = ssl.CERT_OPTIONAL
+        super().__init__(**kw)
+
+    def _serve(self, sock):
+        with contextlib.suppress(OSError), self.context.wrap_socket(sock, server_side=True) as secure:
+            certificate = secure.getpeercert() or {}
+            names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+            connection = fakes.SaslConnection(self, secure)
+            connection.user = names[0] if names else None
+            connection.run()
+
+
+def test_a_certificate_for_each_identity(pair, logins, pki):
+    of = {name: pki.authority.issue(name, f"DNS:{name}", "clientAuth") for name in ("of-orders", "of-all", "of-orders-2")}
+    rules = [f"orders.identity=orders\norders.certificate={of['of-orders'][0]}\norders.key={of['of-orders'][1]}"]
+    logins.write(*rules)
+    with CertifiedBroker(pki) as broker:
+        server = pair.server(kafka=broker.address, args=logins.args(
+            "--kafka-tls", "--kafka-ca", pki.ca, "--kafka-cert", of["of-all"][0], "--kafka-key", of["of-all"][1]))
+        ports = []
+        for who in ("orders", "eve"):
+            client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", logins.directory / f"{who}.token"])
+            ports.append(tunnel.port(client, "kafka"))
+        for port, user in zip(ports, ("of-orders", "of-all")):
+            with raw.connect(port, None) as sock:
+                echo(sock, 7)
+            assert broker.asked[-1] == (user, fakes.SaslBroker.ECHO)
+        mark = server.mark()
+        logins.write(rules[0].replace("of-orders", "of-orders-2"))
+        server.wait_for("logins_read", since=mark, deadline=15)
+        with raw.connect(ports[0], None) as sock:
+            echo(sock, 7)
+        assert broker.asked[-1][0] == "of-orders-2"
+
+
+def test_a_key_that_does_not_fit(pair, logins, pki, broker):
+    one, two = (pki.authority.issue(name, f"DNS:{name}", "clientAuth") for name in ("one", "two"))
+    logins.write(f"a.certificate={one[0]}", f"a.key={two[1]}")
+    for tls, words in (([], "has a certificate, which needs --kafka-tls"), (["--kafka-tls"], "key")):
+        server = pair.server(kafka=broker.address, args=logins.args(*tls), ready=False)
+        assert server.popen.wait(30) == 2
+        assert "rule a" in server.tail() and words in server.tail()
+
+
 # ---- logging in again
 
 def chatter(port, seconds, seed):
@@ -525,3 +583,50 @@ def test_a_broker_that_does_not_answer_the_next_login(start, logins, broker):
         broker.trouble = "silence"
         assert cut(sock) == b""
     assert "did not answer in time" in server.wait_for("relogin_failed")["reason"]
+
+
+# ---- seeing it
+
+def doctor(pair, start, server, *args):
+    done = process.run([pair.binaries.client, "doctor", "--server", f"https://localhost:{server.port}", "--ca", pair.pki.ca,
+                        "--token-file", start.token("orders"), "--kafka", "0", *args], 90, check=False)
+    return done.returncode, done.stdout
+
+
+def test_the_doctor_logs_in(pair, start, logins, broker):
+    logins.write(*logins.rule("all", "svc-orders"))
+    code, said = doctor(pair, start, start())
+    assert code == 0, said
+    assert "tunnel-server logged in to a bootstrap broker as svc-orders, SCRAM-SHA-512" in said
+    assert "tunnel-server logged in to broker 1 as svc-orders, SCRAM-SHA-512" in said
+
+
+def test_the_doctor_finds_a_wrong_password(pair, start, logins, broker):
+    logins.write_secret("svc-orders", "a guess")
+    logins.write(*logins.rule("all", "svc-orders"))
+    code, said = doctor(pair, start, start())
+    assert code == 20 and "logging in as svc-orders (SCRAM-SHA-512) failed: it refused: SASL_AUTHENTICATION_FAILED" in said, said
+
+
+def test_figures_pages_and_records(start, logins, broker):
+    broker.lifetime_ms = 1500
+    logins.write(*logins.rule("orders", "svc-orders", identity="orders"), "eve.client-sasl=pass")
+    server = start("--status", "127.0.0.1:0")
+    pages = Pages(server)
+    _, port = start.client(server)
+    _, other = start.client(server, "eve")
+    with raw.connect(port, None) as sock, raw.connect(other, None) as own:
+        echo(sock, 1)
+        log_in(own, b"\0svc-rest\0rest's secret")
+        streams = {s["kafka_user"]: s["logged_in"] for session in pages.json()["sessions"] for s in session["streams"]}
+        assert streams == {"svc-orders": True, "svc-rest": False}
+        wait.until(lambda: pages.metrics().sum("broker_logins_total", result="again") > 0, 20, "another login is counted")
+        assert pages.metrics().sum("broker_logins_total", result="done") == 1
+    for user in ("svc-orders", "svc-rest"):
+        assert server.wait_for("audit_stream", kafka_user=user)["end"] == "complete"
+    broker.users, broker.lifetime_ms = {}, 0
+    for _ in range(3):
+        refused(port)
+    metrics = pages.metrics()
+    assert metrics.sum("broker_logins_total", result="refused") == 1
+    assert metrics.sum("broker_logins_total", result="held") == 2

@@ -10,7 +10,8 @@ static void check_rule(const struct login_rule *rule)
     CHECK(rule->head.name && rule->head.line > 0);
     switch (rule->mechanism) {
     case SASL_MECHANISMS:
-        CHECK(rule->client_sasl && !rule->user && !rule->password_file && !rule->token_file);
+        CHECK((rule->client_sasl || rule->certificate) && !rule->user && !rule->password_file &&
+              !rule->token_file);
         break;
     case SASL_OAUTHBEARER:
         CHECK(rule->token_file && !rule->user && !rule->password_file);

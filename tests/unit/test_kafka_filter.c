@@ -933,6 +933,69 @@ static void a_login_is_refused_where_nobody_needs_one(void **state)
     }
 }
 
+/* A client's own login: SaslHandshake with the mechanism, and its first message in the way that
+ * version has it (-1: a raw token). */
+static void add_own_login(struct bytes *b, const char *mechanism, int16_t version,
+                          const char *message, size_t size)
+{
+    size_t start = frame_begin(b);
+
+    add_header(b, KAFKA_KEY_SASL_HANDSHAKE, version < 0 ? 0 : 1, 1);
+    bytes_u16(b, (uint16_t)strlen(mechanism));
+    bytes_add(b, mechanism, strlen(mechanism));
+    frame_end(b, start);
+    start = frame_begin(b);
+    if (version >= 0)
+        add_header(b, KAFKA_KEY_SASL_AUTHENTICATE, version, 2);
+    if (version == 0 || version == 1) {
+        bytes_u32(b, (uint32_t)size);
+    } else if (version == 2) {
+        bytes_u8(b, 0);
+        bytes_uvarint(b, (uint32_t)size + 1);
+    }
+    bytes_add(b, message, size);
+    if (version == 2)
+        bytes_u8(b, 0);
+    frame_end(b, start);
+}
+
+static void who_logs_in_itself(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *mechanism;
+        const char *message;
+        size_t size;
+        const char *user;
+    } logins[] = {
+        {"PLAIN", "\0alice\0hunter2", 14, "alice"},
+        {"PLAIN", "other\0alice\0hunter2", 19, "alice"},
+        {"PLAIN", "\0\0hunter2", 9, ""},
+        {"SCRAM-SHA-256", "n,,n=alice,r=nonce", 18, "alice"},
+        {"SCRAM-SHA-512", "n,a=b,n=al=2Cice,r=nonce,tokenauth=true", 39, "al=2Cice"},
+        {"SCRAM-SHA-512", "n,,m=x,n=alice", 14, ""},
+        {"OAUTHBEARER", "n,,\1auth=Bearer eyJ\1\1", 21, ""},
+        {"GSSAPI", "\x60\0alice\0", 8, ""},
+        {"PLAIN", "\0al\x1bice\0p", 9, "al?ice"},
+    };
+
+    for (int16_t version = -1; version <= 2; version++) {
+        for (size_t i = 0; i < sizeof logins / sizeof *logins; i++) {
+            for (int whole = 0; whole < 2; whole++) {
+                struct book book;
+                struct kafka_filter *f = new_filter(&book, NULL);
+                struct bytes b = {0};
+                add_own_login(&b, logins[i].mechanism, version, logins[i].message, logins[i].size);
+                for (size_t at = 0; at < b.size; at += whole ? b.size : 1)
+                    assert_int_equal(kafka_filter_requests(f, b.at + at, whole ? b.size : 1), 0);
+                assert_string_equal(kafka_filter_user(f), logins[i].user);
+                bytes_free(&b);
+                kafka_filter_free(f);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -957,6 +1020,7 @@ int main(void)
         cmocka_unit_test(large_responses_stream),
         cmocka_unit_test(only_a_login_passes_when_asked_for),
         cmocka_unit_test(a_login_is_refused_where_nobody_needs_one),
+        cmocka_unit_test(who_logs_in_itself),
     };
     return cmocka_run_group_tests_name("kafka_filter", tests, NULL, NULL);
 }

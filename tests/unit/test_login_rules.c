@@ -87,7 +87,13 @@ static void what_is_wrong(void **state)
 
     refuse("", "holds no rules");
     refuse("# nothing\n", "holds no rules");
-    refuse("a.user=u\n", "line 1: rule a has no mechanism");
+    refuse("a.user=u\n", "line 1: rule a has neither a mechanism nor a certificate");
+    refuse("a.certificate=c\na.key=k\na.user=u\n",
+           "line 1: rule a has parts of a login, but no mechanism");
+    refuse("a.certificate=c\n", "line 1: rule a needs both a certificate and its key, or neither");
+    refuse(PLAIN "a.key=k\n", "line 1: rule a needs both a certificate and its key, or neither");
+    refuse(PLAIN "a.key-passphrase-file=p\n",
+           "line 1: rule a has a key-passphrase-file, but no key");
     refuse("a.mechanism=GSSAPI\n", "line 1: rule a has an unknown mechanism; there are PLAIN, "
                                    "SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER");
     refuse("a.mechanism=PLAIN\na.password-file=p\n", "line 1: rule a has no user");

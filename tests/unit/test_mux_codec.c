@@ -413,6 +413,26 @@ static void the_highest_common_version_is_chosen(void **state)
     assert_int_equal(mux_version_choose(5, 1), 0);
 }
 
+static void logins_come_back(void **state)
+{
+    (void)state;
+    uint8_t buffer[MUX_LOGIN_MAX];
+    char longer[400];
+    uint32_t stream;
+    struct mux_text who;
+
+    size_t size = mux_login_encode(buffer, 77, text("svc-orders, PLAIN"));
+    assert_int_equal(size, 4 + 1 + 17);
+    assert_true(mux_login_decode(buffer, size, &stream, &who));
+    assert_int_equal(stream, 77);
+    assert_true(who.size == 17 && memcmp(who.bytes, "svc-orders, PLAIN", 17) == 0);
+    for (size_t cut = 0; cut < size; cut++)
+        assert_false(mux_login_decode(buffer, cut, &stream, &who));
+    memset(longer, 'x', sizeof longer);
+    assert_int_equal(mux_login_encode(buffer, 77, (struct mux_text){longer, sizeof longer}),
+                     MUX_LOGIN_MAX);
+}
+
 static void troubles_come_back(void **state)
 {
     (void)state;
@@ -451,6 +471,7 @@ int main(void)
         cmocka_unit_test(names_have_room_for_what_comes_behind_them),
         cmocka_unit_test(a_wish_to_keep_names_round_trips),
         cmocka_unit_test(troubles_come_back),
+        cmocka_unit_test(logins_come_back),
         cmocka_unit_test(hello_round_trips),
         cmocka_unit_test(bent_hellos_are_malformed),
         cmocka_unit_test(welcome_and_reject_round_trip),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/printable.h"
 #include "doctor/diagnosis.h"
 #include "doctor/path_check.h"
 #include "io/clock.h"
@@ -63,6 +64,7 @@ struct doctor {
     struct mux_stream *stream;
     uint64_t asked_us;
     bool opened;
+    char login[300]; /* as whom the server has logged in there, if it is still to be told */
     uint8_t *answer;
     size_t answer_size;
     size_t answer_room;
@@ -235,6 +237,7 @@ static void open_probe_stream(struct doctor *doctor, enum question question,
 
     doctor->question = question;
     doctor->opened = false;
+    doctor->login[0] = '\0';
     doctor->stream = session ? mux_stream_open(session, &target, (struct mux_text){"doctor", 6},
                                                &stream_callbacks, doctor)
                              : NULL;
@@ -345,6 +348,21 @@ static bool are_ports_free_ones(const struct doctor *doctor)
            doctor->options->cluster_ports[doctor->cluster].first == 0;
 }
 
+/* The first answer on a connection on which the server has logged in. */
+static void tell_of_login(struct doctor *doctor)
+{
+    char to[40] = "a bootstrap broker";
+
+    if (doctor->login[0] == '\0')
+        return;
+    if (doctor->question == QUESTION_NODE)
+        snprintf(to, sizeof to, "broker %d", (int)doctor->nodes[doctor->node].id);
+    diagnosis_add(&doctor->diagnosis, LAYER_BROKER, VERDICT_OK, -1,
+                  "cluster %s: tunnel-server logged in to %s as %s", cluster_name(doctor), to,
+                  doctor->login);
+    doctor->login[0] = '\0';
+}
+
 /* The answer is whole. */
 static void question_answered(struct doctor *doctor, const struct kafka_bootstrap_apis *apis)
 {
@@ -352,6 +370,7 @@ static void question_answered(struct doctor *doctor, const struct kafka_bootstra
     const struct node *node = &doctor->nodes[doctor->node];
     int64_t took_us = took(doctor);
 
+    tell_of_login(doctor);
     switch (doctor->question) {
     case QUESTION_VERSIONS:
         diagnosis_add(diagnosis, LAYER_BROKER, VERDICT_OK, took_us,
@@ -548,6 +567,18 @@ static void note_trouble(struct doctor *doctor, const uint8_t *payload, size_t s
         (int)cluster.size, cluster.bytes, (int)what.size, what.bytes);
 }
 
+/* Comes before the answer to the stream as well. */
+static void note_login(struct doctor *doctor, const uint8_t *payload, size_t size)
+{
+    uint32_t stream;
+    struct mux_text who;
+
+    if (doctor->over || !doctor->stream || !mux_login_decode(payload, size, &stream, &who) ||
+        stream != mux_stream_id(doctor->stream))
+        return;
+    printable(who.bytes, who.size, doctor->login, sizeof doctor->login);
+}
+
 static void on_doctor_message(void *context, struct mux_session *session, uint8_t type,
                               const uint8_t *payload, size_t size)
 {
@@ -557,6 +588,8 @@ static void on_doctor_message(void *context, struct mux_session *session, uint8_
         note_broker_addresses(context, payload, size);
     else if (type == MUX_TROUBLE)
         note_trouble(context, payload, size);
+    else if (type == MUX_LOGIN)
+        note_login(context, payload, size);
 }
 
 /* ---- one after the other */

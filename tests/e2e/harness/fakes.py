@@ -184,7 +184,8 @@ class SaslLogin:
 class SaslBroker(Listening):
     """A broker whose clients must log in first (SaslHandshake v1, SaslAuthenticate v1), on 127.0.0.2 as the real ones.
 
-    users: {name: password}. lifetime_ms: after so long a connection has to log in again, as the same user, or ends at its next request.
+    users: {name: password}. lifetime_ms: after so long, and half as long again where much else goes on on this machine, a connection
+    has to log in again, as the same user, or ends at its next request.
     Answers Metadata with all of `nodes` ({id: broker}) and a vendor's API (10000) with what it was sent; keeps in `asked` who asked what:
     (user or None, API key), and in `logins` and `again` whose logins went well.
 
@@ -208,10 +209,12 @@ class SaslBroker(Listening):
 
     def _serve(self, sock):
         with sock, contextlib.suppress(OSError):
-            _SaslConnection(self, sock).run()
+            SaslConnection(self, sock).run()
 
 
-class _SaslConnection:
+class SaslConnection:
+    """One of a SaslBroker's; user: who has logged in."""
+
     def __init__(self, broker, sock):
         self.broker, self.sock, self.user, self.login, self.ends = broker, sock, None, None, None
 
@@ -269,7 +272,7 @@ class _SaslConnection:
         if self.login.done:
             (self.broker.again if self.user else self.broker.logins).append(self.login.user)
             self.user, self.login, lifetime = self.login.user, None, self.broker.lifetime_ms
-            self.ends = time.monotonic() + lifetime / 1000 if lifetime else None
+            self.ends = time.monotonic() + 1.5 * lifetime / 1000 if lifetime else None
         return wire.frame(struct.pack(">ihhi", correlation_id, 0, -1, len(said)) + said + struct.pack(">q", lifetime))
 
 
