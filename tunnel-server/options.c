@@ -272,15 +272,38 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, peer_listen),
      .group = "Several instances",
-     .help = "Where the other instances connect. Plain TCP: it must not be reachable from outside "
-             "the service."},
+     .help = "Where the other instances connect. Plain TCP unless there is a --peer-cert: it must "
+             "not be reachable from outside the service."},
     {.name = "peer-secret-file",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, peer_secret_file),
      .group = "Several instances",
-     .help = "File with a secret that all instances share.",
+     .help = "File with a secret that all instances share. Needed unless TLS says who they are "
+             "(--peer-cert).",
      .flags = CONFIG_SECRET_FILE},
+    {.name = "peer-cert",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, peer_cert),
+     .group = "Several instances",
+     .help = "Certificate chain (PEM) of this instance, for TLS between the instances, both ways: "
+             "for the host names by which --peers of the others name it."},
+    {.name = "peer-key",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, peer_key),
+     .group = "Several instances",
+     .help = "Private key (PEM) of --peer-cert; it may be encrypted.",
+     .flags = CONFIG_SECRET_FILE},
+    SHARED_PASSPHRASE_OPTIONS(struct options, "peer-key", peer_key, "Several instances"),
+    {.name = "peer-ca",
+     .metavar = "FILE",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, peer_ca),
+     .group = "Several instances",
+     .help = "CA certificates (PEM) that have signed the certificates of the other instances, and "
+             "of nobody else: whoever has one is an instance. The system's CAs do not count."},
     {.name = "connect-timeout",
      .metavar = "S",
      .kind = CONFIG_DURATION,
@@ -716,19 +739,39 @@ static bool parse_peers(struct options *options, char *error, size_t size)
             return fail_server_option(error, size, "peers", text, why);
         options->peer_count++;
     }
-    if (!options->peer_listen && !options->peer_secret_file && options->peer_count == 0)
+    if (!options->peer_listen && !options->peer_secret_file && !options->peer_cert &&
+        options->peer_count == 0)
         return true;
-    if (!options->peer_listen || !options->peer_secret_file || options->peer_count == 0) {
-        snprintf(
-            error, size,
-            "--peers, --peer-listen and --peer-secret-file must be used together: %s is missing",
-            options->peer_count == 0 ? "--peers"
-            : !options->peer_listen  ? "--peer-listen"
-                                     : "--peer-secret-file");
+    if (!options->peer_listen || options->peer_count == 0 ||
+        (!options->peer_secret_file && !options->peer_cert)) {
+        snprintf(error, size,
+                 "--peers, --peer-listen, and --peer-secret-file or --peer-cert must be used "
+                 "together: %s is missing",
+                 options->peer_count == 0 ? "--peers"
+                 : !options->peer_listen  ? "--peer-listen"
+                                          : "--peer-secret-file or --peer-cert");
         return false;
     }
     const char *why = address_parse_listen(options->peer_listen, &options->peer_listen_address);
     return !why || fail_server_option(error, size, "peer-listen", options->peer_listen, why);
+}
+
+/* Who the others are is said by their certificates, or nobody says it. */
+static bool check_peer_tls(const struct options *options, char *error, size_t size)
+{
+    const char *missing = !options->peer_cert  ? "--peer-cert"
+                          : !options->peer_key ? "--peer-key"
+                          : !options->peer_ca  ? "--peer-ca"
+                                               : NULL;
+
+    if (missing && (options->peer_cert || options->peer_key || options->peer_ca)) {
+        snprintf(error, size,
+                 "--peer-cert, --peer-key and --peer-ca must be used together: %s is missing",
+                 missing);
+        return false;
+    }
+    return shared_check_passphrase("peer-key", options->peer_key, options->peer_key_passphrase,
+                                   options->peer_key_passphrase_file, error, size);
 }
 
 static bool check_tls(struct options *options, char *error, size_t size)
@@ -855,10 +898,11 @@ bool options_check(struct options *options, char *error, size_t size)
     if (options->shared.status &&
         !pages_parse(options->shared.status, &options->status_address, error, size))
         return false;
-    return parse_peers(options, error, size) && check_tls(options, error, size) &&
-           check_identity(options, error, size) && check_oidc(options, error, size) &&
-           check_broker_tls(options, error, size) && check_access(options, error, size) &&
-           check_audit(options, error, size) && check_server_congestion(options, error, size);
+    return parse_peers(options, error, size) && check_peer_tls(options, error, size) &&
+           check_tls(options, error, size) && check_identity(options, error, size) &&
+           check_oidc(options, error, size) && check_broker_tls(options, error, size) &&
+           check_access(options, error, size) && check_audit(options, error, size) &&
+           check_server_congestion(options, error, size);
 }
 
 void options_free(struct options *options)

@@ -59,6 +59,11 @@ struct options {
     struct config_list peers;
     const char *peer_listen;
     const char *peer_secret_file;
+    const char *peer_cert;
+    const char *peer_key;
+    const char *peer_key_passphrase_file;
+    const char *peer_key_passphrase;
+    const char *peer_ca;
     int64_t max_sessions;
     int64_t max_sessions_of; /* an identity; 0: its share */
     int64_t max_streams_of;  /* the same */

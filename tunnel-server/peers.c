@@ -14,6 +14,7 @@
 #include "io/file_watch.h"
 #include "io/listener.h"
 #include "io/timer.h"
+#include "io/tls_keeper.h"
 #include "io/watch.h"
 #include "peer_exchange.h"
 
@@ -32,6 +33,8 @@ struct peer_connection {
     struct connector *connector;
     struct watch *readable;
     struct transport *transport; /* NULL: not connected yet, or handed over */
+    const char *host;            /* that is asked: its certificate is for this name */
+    bool shakes;                 /* TLS has not come to the end of its handshake */
     uint64_t deadline_us;        /* of one that asks us */
     struct peer_exchange exchange;
 };
@@ -59,8 +62,11 @@ struct peers {
     const struct options *options;
     const struct peers_owner *owner;
     void *context;
-    char *secret;
+    char *secret; /* "": there is none, TLS says who the others are */
     struct file_watch *secret_watch;
+    struct tls_keeper *files; /* NULL: plain TCP */
+    SSL_CTX *asks_by;         /* exchanged when the files have changed */
+    SSL_CTX *answers_by;
     struct listener *listener;
     struct list searches;
     struct list unproven; /* that have not proven anything yet, oldest first */
@@ -108,6 +114,28 @@ static bool say_to_peer(const struct peer_connection *connection)
     return transport_writev(connection->transport, &span, 1) == (long)span.iov_len;
 }
 
+/* 1: the connection is as safe as it gets; 0: more is to come; -1: it is no good. A handshake's
+ * messages go out whole as well. */
+static int secure_peer(struct peer_connection *connection)
+{
+    if (!connection->shakes)
+        return 1;
+    int result = transport_handshake(connection->transport);
+    if (result == 1) {
+        connection->shakes = false;
+        return 1;
+    }
+    if (result == TRANSPORT_BLOCKED && !transport_busy(connection->transport))
+        return 0;
+    if (result == TRANSPORT_ERROR)
+        log_warning(connection->peers->worker->log, "peer_untrusted",
+                    connection->search ? "TLS with another instance failed"
+                                       : "TLS with whoever has connected to --peer-listen failed",
+                    log_str("host", connection->host ? connection->host : "?"),
+                    log_str("reason", transport_error(connection->transport)));
+    return -1;
+}
+
 /* Reads and answers as long as there is something to read. */
 static enum peer_exchange_step talk(struct peer_connection *connection)
 {
@@ -135,6 +163,7 @@ static struct transport *take_transport(struct peer_connection *connection)
     struct transport *transport = connection->transport;
 
     connection->transport = NULL;
+    transport_stop_wiping(transport);
     return transport;
 }
 
@@ -177,9 +206,23 @@ static void peer_connection_over(struct peer_connection *connection)
         search_done(search, NULL);
 }
 
+/* The question goes out as soon as it may. false: the connection is over. */
+static bool ask_when_secured(struct peer_connection *connection)
+{
+    int secured = secure_peer(connection);
+
+    if (secured == 0 || (secured == 1 && say_to_peer(connection)))
+        return true;
+    peer_connection_over(connection);
+    return false;
+}
+
 static void on_peer_answer(void *argument)
 {
     struct peer_connection *connection = argument;
+
+    if (connection->shakes && (!ask_when_secured(connection) || connection->shakes))
+        return;
     enum peer_exchange_step step = talk(connection);
 
     if (step == PEER_EXCHANGE_MORE)
@@ -204,11 +247,15 @@ static void on_peer_connected(void *context, const struct connector_result *resu
         return;
     }
     connection->transport = transport_new(result->fd);
+    if (connection->peers->files) {
+        connection->transport =
+            transport_secure(connection->transport, connection->peers->asks_by, connection->host);
+        connection->shakes = true;
+    }
     make_nonce(nonce);
     peer_exchange_asker(&connection->exchange, nonce, &connection->search->question);
     await_message(connection, on_peer_answer);
-    if (!say_to_peer(connection))
-        peer_connection_over(connection);
+    ask_when_secured(connection);
 }
 
 static void on_peer_resolved(void *context, const struct resolver_result *result)
@@ -223,6 +270,7 @@ static void on_peer_resolved(void *context, const struct resolver_result *result
         char host[SOCKET_TEXT_MAX];
         struct peer_connection *connection =
             peer_connection_new(peers, search, &search->connections);
+        connection->host = peers->options->peer_addresses[lookup - search->lookups].host;
         socket_format_host(&result->addresses[i], host);
         connection->connector =
             connector_start(peers->worker, host, socket_port(&result->addresses[i]),
@@ -292,6 +340,13 @@ static void answer_peer(struct peer_connection *connection)
 static void on_question(void *argument)
 {
     struct peer_connection *connection = argument;
+    int secured = secure_peer(connection);
+
+    if (secured != 1) {
+        if (secured < 0)
+            peer_connection_free(connection);
+        return;
+    }
     enum peer_exchange_step step = talk(connection);
 
     if (step == PEER_EXCHANGE_MORE)
@@ -353,6 +408,10 @@ static void on_peer_accept(void *context, int fd, const struct socket_address *p
     struct peer_connection *connection = peer_connection_new(peers, NULL, &peers->unproven);
     peers->unproven_count++;
     connection->transport = transport_new(fd);
+    if (peers->files) {
+        connection->transport = transport_secure_server(connection->transport, peers->answers_by);
+        connection->shakes = true;
+    }
     connection->deadline_us = clock_now_us() + PROOF_TIMEOUT_S * UINT64_C(1000000);
     make_nonce(nonce);
     peer_exchange_answerer(&connection->exchange, nonce);
@@ -367,6 +426,9 @@ static char *read_peer_secret(const struct options *options, char why[SECRET_ERR
 {
     const char *path = options->peer_secret_file;
     bool exposed;
+
+    if (!path)
+        return memory_text("");
     char *secret = secret_read_looking(path, secret_check_line, &exposed, why);
 
     if (!secret || secret_is_guarded(path, exposed, options->shared.strict_files, why))
@@ -382,6 +444,7 @@ void peers_reload(struct peers *peers, struct reload *reload)
 
     if (!peers)
         return;
+    tls_keeper_reload(peers->files, reload);
     file_watch_reset(peers->secret_watch);
     secret = read_peer_secret(peers->options, why);
     if (!secret) {
@@ -409,6 +472,47 @@ static void on_secret_changed(void *context)
     peers_reload(context, &reload);
 }
 
+static bool use_peer_material(void *context, const struct tls_material *material,
+                              struct tls_error *error)
+{
+    struct peers *peers = context;
+    SSL_CTX *asks_by = tls_closed_context(material, error);
+    SSL_CTX *answers_by = asks_by ? tls_listener_context(material, true, error) : NULL;
+
+    if (!answers_by) {
+        SSL_CTX_free(asks_by);
+        return false;
+    }
+    SSL_CTX_free(peers->asks_by);
+    SSL_CTX_free(peers->answers_by);
+    peers->asks_by = asks_by;
+    peers->answers_by = answers_by;
+    return true;
+}
+
+static bool start_peer_tls(struct peers *peers, char *error, size_t size)
+{
+    const struct options *options = peers->options;
+    const struct tls_files files = {.cert_option = "peer-cert",
+                                    .cert_file = options->peer_cert,
+                                    .key_option = "peer-key",
+                                    .key_file = options->peer_key,
+                                    .passphrase_file = options->peer_key_passphrase_file,
+                                    .passphrase = options->peer_key_passphrase,
+                                    .ca_option = "peer-ca",
+                                    .ca_file = options->peer_ca,
+                                    .policy = &options->tls_policy,
+                                    .strict = options->shared.strict_files};
+    struct tls_error why;
+
+    if (!options->peer_cert)
+        return true;
+    peers->files = tls_keeper_new(peers->worker, &files, use_peer_material, peers, &why);
+    if (!peers->files)
+        snprintf(error, size, "%s", why.text);
+    return peers->files != NULL;
+}
+
 struct peers *peers_new(struct worker *worker, const struct options *options,
                         const struct peers_owner *owner, void *context, char *error, size_t size)
 {
@@ -426,6 +530,10 @@ struct peers *peers_new(struct worker *worker, const struct options *options,
     peers->secret = read_peer_secret(options, why);
     if (!peers->secret) {
         snprintf(error, size, "--peer-secret-file: %s", why);
+        peers_free(peers);
+        return NULL;
+    }
+    if (!start_peer_tls(peers, error, size)) {
         peers_free(peers);
         return NULL;
     }
@@ -451,6 +559,9 @@ void peers_free(struct peers *peers)
         peer_connection_free(oldest_unproven(peers));
     timer_free(peers->proof_timer);
     file_watch_free(peers->secret_watch);
+    tls_keeper_free(peers->files);
+    SSL_CTX_free(peers->asks_by);
+    SSL_CTX_free(peers->answers_by);
     secret_free(peers->secret);
     free(peers);
 }

@@ -389,21 +389,33 @@ static void trust(SSL_CTX *context, const struct tls_material *material)
         X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
-SSL_CTX *tls_client_context(const struct tls_material *material, bool shows_certificate,
-                            struct tls_error *error)
+static SSL_CTX *make_client_context(const struct tls_material *material, bool trusts_system,
+                                    bool shows_certificate, struct tls_error *error)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
 
     if (!context)
         abort();
     tls_harden(context, material->policy);
-    system_authorities_load(context, "");
+    if (trusts_system)
+        system_authorities_load(context, "");
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     trust(context, material);
     if (!shows_certificate || !material->certificate || use_identity(context, material, error))
         return context;
     SSL_CTX_free(context);
     return NULL;
+}
+
+SSL_CTX *tls_client_context(const struct tls_material *material, bool shows_certificate,
+                            struct tls_error *error)
+{
+    return make_client_context(material, true, shows_certificate, error);
+}
+
+SSL_CTX *tls_closed_context(const struct tls_material *material, struct tls_error *error)
+{
+    return make_client_context(material, false, true, error);
 }
 
 /* HTTP/1.1 is all there is; who offers only other protocols (HTTP/2) is told so by an alert. */

@@ -77,3 +77,5 @@ SSL_CTX *tls_listener_context(const struct tls_material *material, bool demands,
  */
 SSL_CTX *tls_client_context(const struct tls_material *material, bool shows_certificate,
                             struct tls_error *error);
+/* The same, but trusts nobody beside the material's authorities. */
+SSL_CTX *tls_closed_context(const struct tls_material *material, struct tls_error *error);

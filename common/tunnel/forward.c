@@ -120,6 +120,9 @@ void forward_wait(struct forward *forward, bool reads, bool writes)
     if (!forward->transport)
         return;
     watch_want(forward->readable, reads);
+    /* TLS has read ahead what no event will announce. */
+    if (reads && transport_pending(forward->transport))
+        watch_fire(forward->readable);
     watch_want(forward->writable, writes && (byte_queue_unread(&forward->held) > 0 ||
                                              transport_busy(forward->transport)));
 }
