@@ -144,7 +144,7 @@ BAD_COMMAND = {
     "run without --": (["run", *CLIENT, "kcat"], ["argument 6", "after --"]),
     "run without a server": (["run", "--", "true"], ["--server", "missing"]),
     "an option of another command": (["run", *CLIENT, "--max", "3", "--", "true"], ["--max", "command run", "but of wait"]),
-    "an option of a command without it": ([*CLIENT, "--ready-timeout", "3"], ["--ready-timeout", "of the command run"]),
+    "an option of a command without it": ([*CLIENT, "--ready-timeout", "3"], ["--ready-timeout", "of the commands run and hosts"]),
     "wait needs no server": (["wait", "--server", "https://localhost:1"], ["--server", "not an option of the command wait"]),
     "wait with arguments": (["wait", "--", "true"], ["wait", "no arguments"]),
 }
