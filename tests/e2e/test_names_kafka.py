@@ -5,8 +5,9 @@ import json
 import re
 
 import pytest
+from confluent_kafka import ElectionType, KafkaError, TopicPartition
 
-from harness import clients, kerberos, named, names, process, tunnel, wait
+from harness import clients, kafka, kerberos, named, names, process, tunnel, wait
 
 pytestmark = [pytest.mark.tunnel, pytest.mark.skipif(not names.possible(), reason="needs mount namespaces"),
               pytest.mark.skipif(kerberos.missing() is not None, reason=kerberos.missing() or "there is a KDC"),
@@ -44,11 +45,11 @@ class Way:
 
 @pytest.fixture
 def start(pair, tmp_path, named_cluster, realm):
-    """start(brokers) starts a server that knows so many of the brokers; the KDC is a raw target."""
-    def start(brokers):
+    """start(brokers) starts a server that knows so many of the brokers; the KDC is a raw target. lines: other names on its side."""
+    def start(brokers, lines=()):
         kafka = ",".join(b.named_address for b in named_cluster.brokers[:brokers])
         return pair.server(kafka=kafka, tcp={"kdc": f"127.0.0.1:{realm.port}"}, tls=None,
-                           prefix=names.with_hosts(tmp_path / "real-hosts", named_cluster.lines))
+                           prefix=names.with_hosts(tmp_path / "real-hosts", [*named_cluster.lines, *lines]))
     return start
 
 
@@ -131,3 +132,41 @@ def test_msk_by_oauthbearer_needs_no_names(without_names, named_cluster, logins)
     there_and_back(without_names, named_cluster, logins["OAUTHBEARER"])
     for broker in named_cluster.brokers:
         assert f"OAUTHBEARER signed host kafka.us-east-1.amazonaws.com at {broker.name}: good" in broker.process.log()
+
+
+def lead_as_preferred(cluster, topic, partitions):
+    """The brokers that should lead the partitions do."""
+    admin = cluster.admin()  # it must live as long as its question
+    elected = admin.elect_leaders(ElectionType.PREFERRED, [TopicPartition(topic, p) for p in range(partitions)])
+    for error in elected.result(30).values():
+        assert error is None or error.code() == KafkaError.ELECTION_NOT_NEEDED, error
+
+
+def test_a_broker_is_renamed_while_leaders_move(pair, start, named_cluster, logins, processes, realm):
+    """The command that runs finds the new name, which its signer signs, and nothing is lost or doubled. The last test here: the
+    broker keeps its new name."""
+    first, second = named_cluster.brokers
+    old, new = second.name, named.name_of(9)
+    server = start(1, [f"{kafka.HOST} {new}"])
+    topic = named_cluster.create_topic(partitions=4, replication=2)
+    login = {**logins["AWS_MSK_IAM"], "prop_delivery__timeout__ms": 600000, "prop_metadata__max__age__ms": 3000}
+    client = [pair.binaries.client, "run", "--keep-names", "--server", f"http://localhost:{server.port}", "--kafka", "0", "--"]
+    mark = len(second.process.log())
+    program = processes.start([*through(realm, realm.port), *client,
+                               *named.java("Produce", bootstrap=first.named_address, topic=topic, count="stdin", rate=100, size=200, seed="s",
+                                           **login)], "run", stdin=-1)
+    wait.until(lambda: f"signed host {old} at {old}: good" in second.process.log()[mark:] or not program.alive(), 90, program.tail)
+    second.stop()
+    second.name = new
+    second.start()
+    named_cluster.wait_ready(120)
+    lead_as_preferred(named_cluster, topic, 4)
+    wait.until(lambda: f"signed host {new} at {new}: good" in second.process.log() or not program.alive(), 120, program.tail)
+    program.popen.stdin.write(b"\n")
+    program.popen.stdin.close()
+    assert program.wait_exit(120) == 0, program.tail()
+    out = json.loads(program.stdout().strip().splitlines()[-1])
+    back = process.run([*through(realm, realm.port), *client, *named.java("Consume", bootstrap=first.named_address, topic=topic, group=topic,
+                                                                          count=out["records"], deadline=90, **logins["AWS_MSK_IAM"])], 150)
+    clients.same(json.loads(back.stdout.strip().splitlines()[-1]), out)
+    assert ": wrong" not in second.process.log() and "Traceback" not in program.log()

@@ -9,8 +9,8 @@ ACCESS, SECRET = "AKIAMADEUP", "a-made-up-secret"
 OAUTHBEARER = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
 
 
-def name_of(node_id):
-    return f"b-{node_id}.{DOMAIN}"
+def name_of(number):
+    return f"b-{number}.{DOMAIN}"
 
 
 class Broker(kafka.Broker):
