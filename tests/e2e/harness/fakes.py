@@ -168,7 +168,7 @@ class SaslLogin:
         password = self.broker.users.get(self.user)
         if password is None:
             return None
-        salted = hashlib.pbkdf2_hmac(digest, password.encode(), b"salt of " + self.user.encode(), self.broker.iterations)
+        salted = self.broker.derive(digest, self.user, password)
         sign = lambda key, text: hmac.digest(key, text, digest)
         without, proof = message.rsplit(",p=", 1)
         signed = f"{self.bare},{self.said},{without}".encode()
@@ -200,12 +200,19 @@ class SaslBroker(Listening):
         self.nodes = nodes if nodes is not None else {}
         self.nodes[node_id] = self
         self.trouble, self.iterations, self.signs = trouble, 4096, True
-        self.asked, self.logins, self.again, self.attempts, self.expired = [], [], [], 0, 0
+        self.asked, self.logins, self.again, self.attempts, self.expired, self.derived = [], [], [], 0, 0, {}
         super().__init__("127.0.0.2", port)
 
     @property
     def address(self):
         return f"{self.host}:{self.port}"
+
+    def derive(self, digest, user, password):
+        """As brokers do, once for each password."""
+        key = digest, user, password, self.iterations
+        if key not in self.derived:
+            self.derived[key] = hashlib.pbkdf2_hmac(digest, password.encode(), b"salt of " + user.encode(), self.iterations)
+        return self.derived[key]
 
     def _serve(self, sock):
         with sock, contextlib.suppress(OSError):
