@@ -186,6 +186,7 @@ void own_hosts_free(struct own_hosts *hosts)
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 
 static bool write_proc(const char *path, const char *text)
 {
@@ -199,14 +200,26 @@ static bool write_proc(const char *path, const char *text)
     return done;
 }
 
-/* The same user and group as outside. Groups beside that stay as they are, and cannot be changed:
- * without that promise the kernel allows no map. */
-static bool stay_same_user(const struct own_hosts *hosts)
+/* Groups beside the user's own stay as they are, and cannot be changed: without that promise the
+ * kernel allows no map. */
+static bool write_maps(const struct own_hosts *hosts)
 {
     if (!write_proc("/proc/self/setgroups", "deny") && errno != ENOENT)
         return false;
     return write_proc("/proc/self/uid_map", hosts->uid_map) &&
            write_proc("/proc/self/gid_map", hosts->gid_map);
+}
+
+/* The same user and group as outside. The maps of a process that must leave no core are root's, so
+ * it is as others are for that long. */
+static bool stay_same_user(const struct own_hosts *hosts)
+{
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    bool done = write_maps(hosts);
+    int reason = errno;
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    errno = reason;
+    return done;
 }
 
 enum own_hosts_step own_hosts_enter(const struct own_hosts *hosts)
