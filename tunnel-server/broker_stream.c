@@ -25,6 +25,9 @@ enum { BROKER_SILENT_S = 10, CLIENT_SILENT_S = 90 };
  * of a millisecond's work. */
 enum { FILTER_TURN = 1024 };
 
+/* How often the log says that an identity is slowed down. */
+enum { SLOWED_SAID_US = 600 * 1000 * 1000 };
+
 /* One stream: a client's connection to a broker or target. */
 struct broker_stream {
     struct list node;      /* in streams->all */
@@ -470,8 +473,29 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
     stream_free(stream);
 }
 
-static const struct relay_owner relay_owner = {.half_closed = relay_half_closed,
-                                               .ended = relay_ended};
+static void relay_slowed(void *context, enum relay_side from)
+{
+    const struct broker_stream *stream = context;
+    const struct broker_streams *streams = stream->streams;
+    struct account *account = streams->tenant->account;
+    bool up = from == RELAY_STREAM;
+    uint64_t now = clock_now_us();
+    uint64_t said = atomic_load(&account->slowed_us);
+
+    metrics_add(metrics_of(streams), METRIC_RATE_PAUSES, up ? METRICS_UP : METRICS_DOWN, 0, 1);
+    /* It may be so for days, with thousands of connections: one of them says so, now and then. */
+    if ((said > 0 && now - said < SLOWED_SAID_US) ||
+        !atomic_compare_exchange_strong(&account->slowed_us, &said, now))
+        return;
+    log_info(log_of_stream(streams), "identity_slowed",
+             "An identity wants to move more bytes than it may, and is slowed down",
+             log_str("identity", streams->identity), log_str("peer", streams->peer),
+             log_str("limit", up ? "--max-rate-up" : "--max-rate-down"),
+             log_u64("bytes_per_second", rate_per_second(up ? &account->up : &account->down)));
+}
+
+static const struct relay_owner relay_owner = {
+    .half_closed = relay_half_closed, .slowed = relay_slowed, .ended = relay_ended};
 static const struct relay_kafka_owner kafka_owner = {.wanted = relay_wants,
                                                      .unanswered = relay_unanswered,
                                                      .noticed = relay_noticed,
@@ -642,6 +666,8 @@ static void count_opened_stream(struct broker_stream *stream, size_t target)
     const struct relay_counters counters =
         telemetry_relay(stream->streams->worker, target, METRICS_UP);
     relay_count(stream->relay, &counters);
+    relay_limit(stream->relay, &stream->streams->tenant->account->up,
+                &stream->streams->tenant->account->down);
 }
 
 static void on_denied(void *context, const struct kafka_denied *denied)
@@ -787,12 +813,11 @@ static const char *admit_open(struct broker_streams *streams)
 /* Takes a place for a stream; NULL, or why there is none. */
 static const char *admit_stream(struct broker_streams *streams)
 {
-    const struct options *options = streams->options;
     struct tenant *tenant = streams->tenant;
     enum metrics_limit limit;
     const char *reason;
 
-    switch (tenant_take_within(tenant, TENANT_STREAMS, (uint64_t)options->max_streams_of)) {
+    switch (tenant_take_within(tenant, TENANT_STREAMS)) {
     case LEDGER_TAKEN:
         return NULL;
     case LEDGER_LIMITED:

@@ -92,7 +92,7 @@ void ledger_unlock(struct ledger *ledger)
 
 /* ---- accounts */
 
-/* Those whose dials do not count any more, and the oldest if there are too many. */
+/* Those of which nothing counts any more, and the oldest if there are too many. */
 static void forget_unused(struct ledger *ledger)
 {
     uint64_t now = clock_now_us();
@@ -100,7 +100,9 @@ static void forget_unused(struct ledger *ledger)
     for (int i = 0; i < UNUSED_LOOKED_AT && !list_empty(&ledger->unused); i++) {
         struct account *account = list_entry(ledger->unused.next, struct account, node);
         list_remove(&account->node);
-        if (account->dials_us > now && ledger->unused_count <= UNUSED_MAX) {
+        bool counts = account->dials_us > now || account->links_us > now ||
+                      rate_wait_us(&account->up, now) > 0 || rate_wait_us(&account->down, now) > 0;
+        if (counts && ledger->unused_count <= UNUSED_MAX) {
             list_append(&ledger->unused, &account->node);
             continue;
         }
@@ -119,11 +121,50 @@ static struct account *find_account(struct list *bucket, const char *key)
     return NULL;
 }
 
-static struct account *account_new(struct ledger *ledger, struct list *bucket, const char *key)
+static void set_limits(struct account *account)
+{
+    const struct ledger *ledger = account->ledger;
+    const struct options *options = ledger->options;
+    char identity[HTTP_IDENTITY_MAX];
+    struct identity_limits *limits = &account->limits;
+
+    *limits =
+        (struct identity_limits){.most = {[LIMIT_SESSIONS] = (uint64_t)options->max_sessions_of,
+                                          [LIMIT_STREAMS] = (uint64_t)options->max_streams_of,
+                                          [LIMIT_LINKS] = (uint64_t)options->max_links_of,
+                                          [LIMIT_DIALS] = (uint64_t)options->max_dials,
+                                          [LIMIT_NEW_LINKS] = (uint64_t)options->max_new_links,
+                                          [LIMIT_BYTES_UP] = options->max_bytes_up,
+                                          [LIMIT_BYTES_DOWN] = options->max_bytes_down}};
+    if (ledger->adjust) {
+        snprintf(identity, sizeof identity, "%.*s", (int)account->identity_size, account->key);
+        ledger->adjust(ledger->adjust_context, identity, limits);
+    }
+    rate_set(&account->up, limits->most[LIMIT_BYTES_UP]);
+    rate_set(&account->down, limits->most[LIMIT_BYTES_DOWN]);
+}
+
+void ledger_adjust(struct ledger *ledger,
+                   void (*adjust)(void *context, const char *identity,
+                                  struct identity_limits *limits),
+                   void *context)
+{
+    ledger_lock(ledger);
+    ledger->adjust = adjust;
+    ledger->adjust_context = context;
+    /* The others are looked at when they are used again. */
+    list_each(at, &ledger->used)
+        set_limits(list_entry(at, struct account, node));
+    ledger_unlock(ledger);
+}
+
+static struct account *account_new(struct ledger *ledger, struct list *bucket, const char *key,
+                                   size_t identity_size)
 {
     struct account *account = memory_new(sizeof *account + ledger->places * sizeof account->at[0]);
 
     account->ledger = ledger;
+    account->identity_size = identity_size;
     snprintf(account->key, sizeof account->key, "%s", key);
     list_init(&account->bucket);
     list_init(&account->node);
@@ -132,7 +173,7 @@ static struct account *account_new(struct ledger *ledger, struct list *bucket, c
     return account;
 }
 
-struct account *ledger_use(struct ledger *ledger, const char *key)
+struct account *ledger_use(struct ledger *ledger, const char *key, size_t identity_size)
 {
     uint64_t hash = hash_bytes(ledger->hash_key, key, strlen(key));
     struct list *bucket = &ledger->buckets[hash % LEDGER_BUCKETS];
@@ -140,9 +181,11 @@ struct account *ledger_use(struct ledger *ledger, const char *key)
     forget_unused(ledger);
     struct account *account = find_account(bucket, key);
     if (!account)
-        account = account_new(ledger, bucket, key);
+        account = account_new(ledger, bucket, key, identity_size);
     else if (account->references == 0)
         ledger->unused_count--;
+    if (account->references == 0)
+        set_limits(account);
     account_reference(account);
     return account;
 }
@@ -171,11 +214,23 @@ enum share_answer account_ask(const struct account *account, enum tenant_thing t
     return share_ask(&account->ledger->supplies[thing], &account->holdings[thing], 1);
 }
 
-enum ledger_answer account_take(struct account *account, enum tenant_thing thing, uint64_t most)
+bool account_is_full(const struct account *account, enum tenant_thing thing)
+{
+    static const enum limit limits[TENANT_THINGS] = {
+        [TENANT_SESSIONS] = LIMIT_SESSIONS, [TENANT_STREAMS] = LIMIT_STREAMS,
+        [TENANT_LINKS] = LIMIT_LINKS,       [TENANT_JOINS] = LIMITS,
+        [TENANT_GREETINGS] = LIMITS,
+    };
+    uint64_t most = limits[thing] < LIMITS ? account->limits.most[limits[thing]] : 0;
+
+    return most > 0 && share_used(&account->holdings[thing]) >= most;
+}
+
+enum ledger_answer account_take(struct account *account, enum tenant_thing thing)
 {
     struct holding *holding = &account->holdings[thing];
 
-    if (most > 0 && share_used(holding) >= most)
+    if (account_is_full(account, thing))
         return LEDGER_LIMITED;
     switch (account_ask(account, thing)) {
     case SHARE_GRANTED:
@@ -226,13 +281,24 @@ struct account *ledger_find_largest(struct ledger *ledger, const struct account 
     return largest;
 }
 
+static bool count_in_minute(uint64_t *until_us, uint64_t most, uint64_t now_us)
+{
+    uint64_t since = *until_us > now_us ? *until_us : now_us;
+
+    if (most == 0)
+        return true;
+    if (since + MINUTE_US / most > now_us + MINUTE_US)
+        return false;
+    *until_us = since + MINUTE_US / most;
+    return true;
+}
+
 bool account_may_dial(struct account *account, uint64_t now_us)
 {
-    uint64_t each_us = MINUTE_US / (uint64_t)account->ledger->options->max_dials;
-    uint64_t since = account->dials_us > now_us ? account->dials_us : now_us;
+    return count_in_minute(&account->dials_us, account->limits.most[LIMIT_DIALS], now_us);
+}
 
-    if (since + each_us > now_us + MINUTE_US)
-        return false;
-    account->dials_us = since + each_us;
-    return true;
+bool account_may_link(struct account *account, uint64_t now_us)
+{
+    return count_in_minute(&account->links_us, account->limits.most[LIMIT_NEW_LINKS], now_us);
 }

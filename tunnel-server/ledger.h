@@ -13,7 +13,9 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/memory_budget.h"
+#include "base/rate.h"
 #include "http/server.h"
+#include "identity_limits.h"
 #include "options.h"
 
 enum tenant_thing {
@@ -38,11 +40,15 @@ struct ledger {
     struct list buckets[LEDGER_BUCKETS]; /* struct account, by its bucket */
     struct list used;                    /* struct account, by its node: somebody refers to it */
     struct list unused;                  /* the others, the longest unused first */
+    /* What an identity may have instead of what the options say; NULL: nobody may. */
+    void (*adjust)(void *context, const char *identity, struct identity_limits *limits);
+    void *adjust_context;
     size_t unused_count;
     size_t places; /* workers */
 };
 
-/* An account exists while somebody refers to it, and for as long as its dials count. */
+/* An account exists while somebody refers to it, and for as long as what it did in the last minute
+ * counts. */
 struct account {
     struct list bucket;
     struct list node;
@@ -51,8 +57,14 @@ struct account {
     struct memory_share share; /* of ledger->whole */
     struct holding holdings[TENANT_THINGS];
     uint64_t owed[TENANT_THINGS]; /* that have been given to others, and will end at their worker */
+    struct identity_limits limits;
     uint64_t dials_us; /* when, at the rate allowed, the dials so far would have been over */
-    unsigned asked;    /* to give way at another worker: bits, of things and of memory */
+    uint64_t links_us; /* the same of its links */
+    struct rate up;    /* without the lock: by any worker */
+    struct rate down;
+    _Atomic uint64_t slowed_us; /* when the log said last that it is slowed down */
+    size_t identity_size;       /* the key begins with its identity */
+    unsigned asked;             /* to give way at another worker: bits, of things and of memory */
     char key[TENANT_KEY_MAX];
     struct tenant *at[]; /* by worker: its tenant; NULL: it has none */
 };
@@ -70,6 +82,12 @@ void ledger_init(struct ledger *ledger, const struct options *options,
                  const struct hash_key *hash_key, size_t places, uint64_t memory);
 /* Nobody may refer to an account any more. */
 void ledger_clear(struct ledger *ledger);
+/* From now on adjust() is asked, for accounts that there are, too. It is called while the ledger is
+ * locked. */
+void ledger_adjust(struct ledger *ledger,
+                   void (*adjust)(void *context, const char *identity,
+                                  struct identity_limits *limits),
+                   void *context);
 /* How many descriptors there may be; LEDGER_DESCRIPTORS_MAX: as good as no limit. */
 #define LEDGER_DESCRIPTORS_MAX (1 << 24)
 #define LEDGER_OTHER_DESCRIPTORS 64 /* than those of links and connections */
@@ -80,12 +98,12 @@ void ledger_unlock(struct ledger *ledger);
 
 /* ---- while it is locked */
 
-/* The account of that name, with one reference more. */
-struct account *ledger_use(struct ledger *ledger, const char *key);
+/* The account of that name, which begins with the identity, with one reference more. */
+struct account *ledger_use(struct ledger *ledger, const char *key, size_t identity_size);
 void account_reference(struct account *account);
 void account_release(struct account *account);
-/* Takes one if it can be had; most: what one account may have, 0: no limit of its own. */
-enum ledger_answer account_take(struct account *account, enum tenant_thing thing, uint64_t most);
+/* Takes one if it can be had, and the account has less than its own limit. */
+enum ledger_answer account_take(struct account *account, enum tenant_thing thing);
 /* What account_take() would say, without taking. */
 enum share_answer account_ask(const struct account *account, enum tenant_thing thing);
 void account_give(struct account *account, enum tenant_thing thing);
@@ -98,3 +116,7 @@ struct account *ledger_find_largest(struct ledger *ledger, const struct account 
                                     enum tenant_thing thing);
 /* Counts a dial; false: too many in a minute. */
 bool account_may_dial(struct account *account, uint64_t now_us);
+/* The same for a link. */
+bool account_may_link(struct account *account, uint64_t now_us);
+/* Whether it has as many of the thing as its own limit allows. */
+bool account_is_full(const struct account *account, enum tenant_thing thing);

@@ -68,6 +68,10 @@ struct options {
     int64_t max_sessions_of; /* an identity; 0: its share */
     int64_t max_streams_of;  /* the same */
     int64_t max_dials;       /* of an identity, in a minute */
+    int64_t max_links_of;    /* an identity; 0: no limit of its own, as the next three */
+    int64_t max_new_links;   /* of an identity, in a minute */
+    uint64_t max_bytes_up;   /* of an identity, in a second */
+    uint64_t max_bytes_down;
     int64_t max_handshakes;
     int64_t max_links; /* of a session */
     int64_t workers;

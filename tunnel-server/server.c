@@ -67,9 +67,19 @@ static int on_authorize(void *context, const struct http_upgrade *upgrade,
     int status = access_authorize(server->access, upgrade, admission);
     if (status == 101 && server->rules)
         status = check_rules(server, upgrade->peer, admission);
-    if (status != 101)
+    if (status != 101) {
         note_login_refused(server, upgrade->peer, admission->body);
-    return status;
+        return status;
+    }
+    const char *limited =
+        shard_obstacle_to_link(home_of(server), admission->identity, upgrade->peer);
+    if (!limited)
+        return status;
+    grant_release(admission->pass);
+    admission->pass = NULL;
+    snprintf(server->refusal, sizeof server->refusal, "%s\n", limited);
+    admission->body = server->refusal;
+    return 429;
 }
 
 static void on_upgraded(void *context, struct transport *transport,

@@ -43,6 +43,7 @@ struct server {
     char **broker_names; /* for the metrics: broker_count */
     size_t broker_count;
     char readiness[SERVER_READINESS_MAX]; /* what /readyz said last */
+    char refusal[200];                    /* what a link that a limit stopped was told last */
 };
 
 /* Runs see while no worker does anything else. false: one of them did not come to a stop; nothing

@@ -473,11 +473,10 @@ static bool replace_any(struct session_host *host)
 /* A place for another session; NULL, or why there is none. counts: nobody else is asked. */
 static const char *admit_session(struct session_host *host, struct tenant *tenant, bool counts)
 {
-    uint64_t most = (uint64_t)host->options->max_sessions_of;
-    enum ledger_answer answer = tenant_take_within(tenant, TENANT_SESSIONS, most);
+    enum ledger_answer answer = tenant_take_within(tenant, TENANT_SESSIONS);
 
     if (answer == LEDGER_LIMITED && replace_own(tenant))
-        answer = tenant_take_within(tenant, TENANT_SESSIONS, most);
+        answer = tenant_take_within(tenant, TENANT_SESSIONS);
     if (answer == LEDGER_TAKEN)
         return NULL;
     if (answer == LEDGER_LIMITED) {
@@ -487,7 +486,7 @@ static const char *admit_session(struct session_host *host, struct tenant *tenan
     }
     bool entitled = tenant_ask(tenant, TENANT_SESSIONS) == SHARE_ENTITLED;
     if ((replace_own(tenant) || (entitled && replace_any(host))) &&
-        tenant_take_within(tenant, TENANT_SESSIONS, most) == LEDGER_TAKEN)
+        tenant_take_within(tenant, TENANT_SESSIONS) == LEDGER_TAKEN)
         return NULL;
     if (counts)
         tenant_limited(host->tenants, METRICS_LIMIT_SESSIONS);

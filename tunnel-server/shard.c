@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "io/clock.h"
 #include "io/timer.h"
 #include "mux/handshake.h"
 #include "tunnel/link.h"
@@ -432,8 +433,13 @@ static bool admit_link(struct shard *shard, struct tenant *tenant, const char *i
                        const char *peer)
 {
     const char *reason = NULL;
+    enum metrics_limit limit = METRICS_LIMIT_LINKS;
 
-    if (!tenant_take(tenant, TENANT_LINKS)) {
+    enum ledger_answer answer = tenant_take_within(tenant, TENANT_LINKS);
+    if (answer == LEDGER_LIMITED) {
+        limit = METRICS_LIMIT_LINKS_OF;
+        reason = "this identity has reached its limit of links (--max-links-per-identity)";
+    } else if (answer != LEDGER_TAKEN) {
         reason = "there are as many links as sessions and handshakes allow (--max-sessions, "
                  "--max-handshakes)";
     } else if (!tenant_take(tenant, TENANT_GREETINGS)) {
@@ -442,13 +448,31 @@ static bool admit_link(struct shard *shard, struct tenant *tenant, const char *i
     }
     if (!reason)
         return true;
-    tenant_limited(&shard->tenants, METRICS_LIMIT_LINKS);
+    tenant_limited(&shard->tenants, limit);
     const struct log_field fields[] = {log_str("peer", peer), log_str("identity", identity),
                                        log_str("reason", reason)};
     log_warning(shard->worker->log, "link_refused", "A WebSocket is closed at once", fields[0],
                 fields[1], fields[2]);
     audit_note_refusal(shard->audit, AUDIT_LINK_REFUSED, identity, reason, fields, 3);
     return false;
+}
+
+const char *shard_obstacle_to_link(struct shard *shard, const char *identity, const char *peer)
+{
+    struct tenant *tenant = tenant_use(&shard->tenants, identity, peer);
+    enum metrics_limit limit;
+    const char *why = tenant_obstacle_to_link(tenant, clock_now_us(), &limit);
+
+    tenant_release(tenant);
+    if (!why)
+        return NULL;
+    const struct log_field fields[] = {log_str("peer", peer), log_str("identity", identity),
+                                       log_str("reason", why)};
+    tenant_limited(&shard->tenants, limit);
+    log_warning(shard->worker->log, "link_refused", "A link was refused", fields[0], fields[1],
+                fields[2]);
+    audit_note_refusal(shard->audit, AUDIT_LINK_REFUSED, identity, why, fields, 3);
+    return why;
 }
 
 void shard_add_link(struct shard *shard, struct transport *transport, const char *identity,

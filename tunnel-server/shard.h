@@ -52,6 +52,8 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
  * last. */
 void shard_clear_links(struct shard *shard);
 void shard_clear(struct shard *shard);
+/* At home: whether an identity may have one more link, which counts as one; NULL, or why not. */
+const char *shard_obstacle_to_link(struct shard *shard, const char *identity, const char *peer);
 /* At home: takes an upgraded connection, or one that another instance hands on; and what let it in,
  * or NULL. */
 void shard_add_link(struct shard *shard, struct transport *transport, const char *identity,

@@ -107,7 +107,7 @@ struct tenant *tenant_use(struct tenants *tenants, const char *identity, const c
 
     make_key(key, identity, peer);
     ledger_lock(tenants->ledger);
-    struct tenant *tenant = tenant_of(tenants, ledger_use(tenants->ledger, key));
+    struct tenant *tenant = tenant_of(tenants, ledger_use(tenants->ledger, key, strlen(identity)));
     ledger_unlock(tenants->ledger);
     return tenant;
 }
@@ -243,13 +243,13 @@ static struct tenant *find_giver(struct tenant *tenant, enum tenant_thing thing,
     return NULL;
 }
 
-enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing thing, uint64_t most)
+enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing thing)
 {
     struct tenants *tenants = tenant->tenants;
     struct ledger *ledger = tenants->ledger;
 
     ledger_lock(ledger);
-    enum ledger_answer answer = account_take(tenant->account, thing, most);
+    enum ledger_answer answer = account_take(tenant->account, thing);
     for (int i = 0; i < ATTEMPTS && answer == LEDGER_ENTITLED; i++) {
         bool given = false;
         struct tenant *giver = find_giver(tenant, thing, &given);
@@ -260,7 +260,7 @@ enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing t
         }
         if (!given)
             break;
-        answer = account_take(tenant->account, thing, most);
+        answer = account_take(tenant->account, thing);
     }
     ledger_unlock(ledger);
     if (answer == LEDGER_TAKEN)
@@ -270,7 +270,7 @@ enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing t
 
 bool tenant_take(struct tenant *tenant, enum tenant_thing thing)
 {
-    return tenant_take_within(tenant, thing, 0) == LEDGER_TAKEN;
+    return tenant_take_within(tenant, thing) == LEDGER_TAKEN;
 }
 
 void tenant_give(struct tenant *tenant, enum tenant_thing thing)
@@ -350,6 +350,24 @@ bool tenant_may_dial(struct tenant *tenant, uint64_t now_us)
     bool may = account_may_dial(tenant->account, now_us);
     ledger_unlock(tenant->tenants->ledger);
     return may;
+}
+
+const char *tenant_obstacle_to_link(struct tenant *tenant, uint64_t now_us,
+                                    enum metrics_limit *limit)
+{
+    const char *why = NULL;
+
+    ledger_lock(tenant->tenants->ledger);
+    if (account_is_full(tenant->account, TENANT_LINKS)) {
+        *limit = METRICS_LIMIT_LINKS_OF;
+        why = "this identity has reached its limit of links (--max-links-per-identity)";
+    } else if (!account_may_link(tenant->account, now_us)) {
+        *limit = METRICS_LIMIT_NEW_LINKS;
+        why = "this identity has reached its limit of new links per minute "
+              "(--max-links-per-minute)";
+    }
+    ledger_unlock(tenant->tenants->ledger);
+    return why;
 }
 
 void tenant_limited(const struct tenants *tenants, enum metrics_limit limit)

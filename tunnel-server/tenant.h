@@ -77,12 +77,10 @@ void tenant_release(struct tenant *tenant);
 
 /* Whether there is one of the thing for the tenant, without making anybody give way. */
 enum share_answer tenant_ask(const struct tenant *tenant, enum tenant_thing thing);
-/* Takes one, if need be from a tenant that has more than its part. */
+/* Takes one, if need be from a tenant that has more than its part. LEDGER_LIMITED: the identity has
+ * as many as it may have, at all workers together. */
+enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing thing);
 bool tenant_take(struct tenant *tenant, enum tenant_thing thing);
-/* The same unless the identity has most already, at all workers (0: no such limit): LEDGER_LIMITED.
- */
-enum ledger_answer tenant_take_within(struct tenant *tenant, enum tenant_thing thing,
-                                      uint64_t most);
 void tenant_give(struct tenant *tenant, enum tenant_thing thing);
 /* One of the thing goes to another worker, where tenant_arrive() takes it in: the account, with a
  * reference. The tenant's stays the caller's. */
@@ -94,5 +92,8 @@ struct tenant *tenant_arrive(struct tenants *tenants, struct account *account,
 void tenants_grant(struct tenants *tenants, const struct tenant_wish *wish);
 /* Counts a connection that is begun to a broker or target; false: too many in a minute. */
 bool tenant_may_dial(struct tenant *tenant, uint64_t now_us);
+/* Counts a link; NULL, or why there may be none: a sentence part with the option, and *limit. */
+const char *tenant_obstacle_to_link(struct tenant *tenant, uint64_t now_us,
+                                    enum metrics_limit *limit);
 /* Something was refused, or ended, because of a limit: counts it. */
 void tenant_limited(const struct tenants *tenants, enum metrics_limit limit);

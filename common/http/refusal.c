@@ -368,6 +368,11 @@ static enum http_hop explain_trouble(const struct refusal *refusal)
             refusal, HTTP_HOP_HTTP,
             "the server is restarting (the answer was %s); tunnel-client tries again%s",
             refusal->answer, when);
+    if (status == 429 && body_says(refusal, "this identity has reached its limit"))
+        return say_refusal(refusal, HTTP_HOP_HTTP,
+                           "the server allows this user no more links now, and answered %s; "
+                           "tunnel-client tries again%s",
+                           refusal->answer, when);
     if (status == 429)
         return say_refusal(refusal, HTTP_HOP_HTTP,
                            "the ingress or server has received too many requests (the answer was "

@@ -193,13 +193,21 @@ const struct metric metrics_table[METRICS] = {
         {.name = "limited_total",
          .help = "What a limit has refused or ended: sessions (--max-sessions), "
                  "sessions_of_identity, connections (file descriptors), connections_of_identity, "
-                 "connections_of_session (--max-streams), links, dials (--max-dials-per-minute), "
+                 "connections_of_session (--max-streams), links, links_of_identity, new_links "
+                 "(--max-links-per-minute), dials (--max-dials-per-minute), "
                  "memory (--memory), audit (--audit-required); gave_way: a session, link or "
                  "connection of an identity that "
                  "had more than its share ended for one that had less",
          .kind = METRIC_COUNTER,
          .place = METRIC_SERVER,
          .labels = {{"limit", METRICS_LIMIT}}},
+    [METRIC_RATE_PAUSES] =
+        {.name = "rate_pauses_total",
+         .help = "Times that a connection waited because its identity had moved as many bytes as "
+                 "--max-rate-up or --max-rate-down allows",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_SERVER,
+         .labels = {{"direction", METRICS_DIRECTION}}},
     [METRIC_LISTENERS] = {.name = "listeners",
                           .help = "Local listeners: bootstrap, raw targets, and one per node",
                           .kind = METRIC_GAUGE,

@@ -38,6 +38,7 @@ enum metric_id {
     METRIC_GRANTED_BYTES,
     METRIC_MEMORY_LIMIT,
     METRIC_LIMITED,
+    METRIC_RATE_PAUSES,
     METRIC_LISTENERS,
     METRIC_WAITING_CONNECTIONS,
     METRIC_CLUSTER_REACHABLE,
@@ -121,8 +122,10 @@ enum metrics_limit {
     METRICS_LIMIT_MEMORY,
     METRICS_LIMIT_GAVE_WAY, /* ended, for somebody who had less */
     METRICS_LIMIT_AUDIT,    /* audit records cannot be written */
+    METRICS_LIMIT_LINKS_OF, /* of an identity */
+    METRICS_LIMIT_NEW_LINKS,
 };
-#define METRICS_LIMITS 10
+#define METRICS_LIMITS 12
 
 /* What became of an attempt to add a link. */
 enum metrics_join {

@@ -144,7 +144,9 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_LIMIT_DIALS] = "dials",
         [METRICS_LIMIT_MEMORY] = "memory",
         [METRICS_LIMIT_GAVE_WAY] = "gave_way",
-        [METRICS_LIMIT_AUDIT] = "audit"};
+        [METRICS_LIMIT_AUDIT] = "audit",
+        [METRICS_LIMIT_LINKS_OF] = "links_of_identity",
+        [METRICS_LIMIT_NEW_LINKS] = "new_links"};
     static const char *const joins[METRICS_JOINS] = {[METRICS_JOIN_JOINED] = "joined",
                                                      [METRICS_JOIN_LIMIT] = "limit",
                                                      [METRICS_JOIN_UNKNOWN_SESSION] =

@@ -19,6 +19,8 @@ enum {
     READ_SPACES = 6,
     ONE_SPACE_LEAST = 512, /* a small message fits, and the kernel does less for one piece */
     HALF_CLOSED_CHECK_S = 1,
+    PAUSE_LEAST_US = 1000,
+    PAUSE_MOST_US = 500 * 1000, /* a rate may be another one meanwhile */
     WRITE_SPANS = 16,
     SPANS_MAX = 16,
     UNCREDITED_MAX = 1 << 20, /* bytes that wait for the socket; see credit_unwanted() */
@@ -58,6 +60,9 @@ struct relay {
     uint64_t bytes_to_socket;
     uint64_t bytes_from_socket;
     struct relay_counters counters; /* of all relays to this target */
+    struct rate *rates[2];          /* by the side that bytes come from; NULL: no limit */
+    bool paused[2];                 /* the same: until pause is over */
+    struct timer *pause;            /* NULL: there never was one */
     uint64_t uncounted;             /* what these point at before relay_count() */
     bool (*look)(void *context, const uint8_t *bytes, size_t size); /* NULL: nobody looks */
 };
@@ -92,6 +97,12 @@ struct relay *relay_new(struct worker *worker, const struct relay_owner *owner, 
 void relay_count(struct relay *relay, const struct relay_counters *counters)
 {
     relay->counters = *counters;
+}
+
+void relay_limit(struct relay *relay, struct rate *to_socket, struct rate *from_socket)
+{
+    relay->rates[RELAY_STREAM] = to_socket;
+    relay->rates[RELAY_SOCKET] = from_socket;
 }
 
 void relay_watch(struct relay *relay,
@@ -165,6 +176,8 @@ static void release_ended(struct relay *relay, bool reset)
     watch_free(relay->readable);
     watch_free(relay->writable);
     timer_free(relay->half_closed);
+    timer_free(relay->pause);
+    relay->pause = NULL;
     relay->readable = relay->writable = NULL;
     relay->half_closed = NULL;
     close_socket(relay, reset);
@@ -212,6 +225,41 @@ void relay_break(struct relay *relay, enum mux_code code, const char *reason)
 void relay_abandon(struct relay *relay)
 {
     release_ended(relay, true);
+}
+
+/* ---- rates */
+
+static bool has_rate(const struct relay *relay, enum relay_side from)
+{
+    return relay->rates[from] && rate_per_second(relay->rates[from]) > 0;
+}
+
+static void on_pause_over(void *argument);
+
+/* How many of so many bytes may move now; 0: none, and the relay looks again when they may. */
+static size_t allow_portion(struct relay *relay, enum relay_side from, size_t size)
+{
+    if (!has_rate(relay, from))
+        return size;
+    uint64_t wait = rate_wait_us(relay->rates[from], clock_now_us());
+    if (wait == 0)
+        return (size_t)rate_portion(relay->rates[from], size);
+    if (!relay->pause)
+        relay->pause = timer_new(relay->worker, on_pause_over, relay);
+    if (!timer_is_running(relay->pause))
+        timer_start_us(relay->pause, wait < PAUSE_LEAST_US  ? PAUSE_LEAST_US
+                                     : wait > PAUSE_MOST_US ? PAUSE_MOST_US
+                                                            : wait);
+    if (!relay->paused[from] && relay->owner->slowed)
+        relay->owner->slowed(relay->context, from);
+    relay->paused[from] = true;
+    return 0;
+}
+
+static void spend_rate(struct relay *relay, enum relay_side from, size_t size)
+{
+    if (has_rate(relay, from))
+        rate_spend(relay->rates[from], size, clock_now_us());
 }
 
 /* ---- stream to socket */
@@ -272,8 +320,10 @@ static long write_spans(struct relay *relay, const struct iovec *spans, size_t c
 {
     long written = transport_writev(relay->transport, spans, count);
 
-    if (written > 0)
+    if (written > 0) {
         relay->taken += (size_t)written;
+        spend_rate(relay, RELAY_STREAM, (size_t)written);
+    }
     return written;
 }
 
@@ -289,6 +339,24 @@ static void credit_written(struct relay *relay)
     credit_unwanted(relay);
 }
 
+/* How many of the spans may be written now, the last one perhaps in part. */
+static size_t cut_to_rate(struct relay *relay, struct iovec *spans, size_t count)
+{
+    size_t size = 0;
+    size_t kept = 0;
+
+    if (!has_rate(relay, RELAY_STREAM))
+        return count;
+    for (size_t i = 0; i < count; i++)
+        size += spans[i].iov_len;
+    for (size_t left = allow_portion(relay, RELAY_STREAM, size); left > 0; kept++) {
+        if (spans[kept].iov_len > left)
+            spans[kept].iov_len = left;
+        left -= spans[kept].iov_len;
+    }
+    return kept;
+}
+
 /* Writes the queue as far as the socket takes it; false: the relay has changed its mind, or ended.
  */
 static bool write_queue(struct relay *relay)
@@ -298,6 +366,9 @@ static bool write_queue(struct relay *relay)
 
     while (written >= 0 && byte_queue_unread(&relay->incoming) > 0) {
         size_t count = byte_queue_peek(&relay->incoming, spans, WRITE_SPANS);
+        count = cut_to_rate(relay, spans, count);
+        if (count == 0)
+            break;
         written = write_spans(relay, spans, count);
         if (written <= 0)
             break;
@@ -347,13 +418,15 @@ static void flush_spans(struct relay *relay)
         consumed(relay, size);
         return;
     }
-    if (relay->transport && byte_queue_unread(&relay->incoming) == 0)
+    bool limited = has_rate(relay, RELAY_STREAM);
+    if (relay->transport && byte_queue_unread(&relay->incoming) == 0 && !limited)
         written = write_spans(relay, relay->spans, relay->span_count);
     if (written < 0) {
         stop_writing(relay);
         return;
     }
     keep_spans(relay, (size_t)written);
+    relay->copied = relay->copied || limited;
     credit_written(relay);
 }
 
@@ -595,6 +668,7 @@ static void adapt_read_size(struct relay *relay, size_t wanted, size_t got)
 static bool after_read(struct relay *relay, long got, size_t wanted)
 {
     if (got > 0) {
+        spend_rate(relay, RELAY_SOCKET, (size_t)got);
         relay->bytes_from_socket += (uint64_t)got;
         *relay->counters.from_socket += (uint64_t)got;
         adapt_read_size(relay, wanted, (size_t)got);
@@ -730,6 +804,8 @@ static void on_relay_readable(void *argument)
 
     if (writable > portion)
         writable = portion;
+    if (writable > 0 && can_take(relay))
+        writable = allow_portion(relay, RELAY_SOCKET, writable);
     if (writable > 0 && can_take(relay)) {
         if (relay->filter)
             read_filtered(relay, writable);
@@ -755,10 +831,12 @@ static void arm_half_closed(struct relay *relay)
     timer_start_ms(relay->half_closed, HALF_CLOSED_CHECK_S * 1000);
 }
 
-/* Without a link nothing can move, and a socket that is not there yet has a deadline of its own. */
+/* Without a link nothing can move, nor while a rate is kept to, and a socket that is not there yet
+ * has a deadline of its own. */
 static bool may_move(const struct relay *relay)
 {
-    return relay->transport && mux_stream_linked(relay->stream);
+    return relay->transport && mux_stream_linked(relay->stream) && !relay->paused[RELAY_SOCKET] &&
+           !relay->paused[RELAY_STREAM];
 }
 
 static void on_half_closed(void *argument)
@@ -831,12 +909,13 @@ static void wait_for_sockets(struct relay *relay)
 {
     /* Asked whatever else holds: it is what makes on_stream_writable() come. */
     bool writable = mux_stream_want_write(relay->stream) > 0;
-    bool reads = !relay->read_ended && can_take(relay) && writable;
+    bool reads = !relay->read_ended && can_take(relay) && writable && !relay->paused[RELAY_SOCKET];
     bool busy = transport_busy(relay->transport);
 
     watch_want(relay->readable, reads);
     /* Nearly never: of thousands of relays, their watches for that are far from the processor. */
-    bool writes = !relay->discards && (byte_queue_unread(&relay->incoming) > 0 || busy);
+    bool waits = byte_queue_unread(&relay->incoming) > 0 && !relay->paused[RELAY_STREAM];
+    bool writes = !relay->discards && (waits || busy);
     if (writes || relay->waits_to_write)
         watch_want(relay->writable, writes);
     relay->waits_to_write = writes;
@@ -854,6 +933,16 @@ void relay_go_on(struct relay *relay)
         finish_drain(relay);
     if (!relay->ended && relay->transport)
         wait_for_sockets(relay);
+}
+
+static void on_pause_over(void *argument)
+{
+    struct relay *relay = argument;
+
+    relay->paused[RELAY_SOCKET] = relay->paused[RELAY_STREAM] = false;
+    if (relay->transport && write_queue(relay))
+        finish_writing(relay);
+    relay_go_on(relay);
 }
 
 void relay_connect(struct relay *relay, struct transport *transport)

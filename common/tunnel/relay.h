@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include "base/rate.h"
 #include "io/transport.h"
 #include "io/worker.h"
 #include "mux/session.h"
@@ -44,6 +45,9 @@ struct relay_owner {
      * ended; the owner may call relay_fail() or relay_hang_up(). NULL: this may last. */
     void (*half_closed)(void *context, struct relay *relay, enum relay_side ended,
                         unsigned seconds);
+    /* It waits because of its rate (relay_limit()): what comes from that side is not taken for a
+     * while. NULL: nobody wants to know. */
+    void (*slowed)(void *context, enum relay_side from);
     /* The relay has ended and is freed after this call. reason is for the log. */
     void (*ended)(void *context, struct relay *relay, enum relay_end end, enum mux_code code,
                   struct mux_text reason);
@@ -58,6 +62,9 @@ bool relay_open(struct relay *relay, struct mux_session *session, const struct m
 /* Server: a stream that the peer opens, to be answered by the owner. */
 void relay_set_stream(struct relay *relay, struct mux_stream *stream);
 void relay_count(struct relay *relay, const struct relay_counters *counters);
+/* Keeps to rates, which others may share, and which live as long: by not reading the socket, and by
+ * not writing to it, so that the stream gets no more credit than it can use. NULL: none. */
+void relay_limit(struct relay *relay, struct rate *to_socket, struct rate *from_socket);
 /* Of raw bytes: what comes from the socket is shown as well, in any split, as long as that returns
  * true. context is the owner's. */
 void relay_watch(struct relay *relay,

@@ -348,6 +348,13 @@ static const struct row rows[] = {
      HTTP_HOP_HTTP,
      {"too many requests", "wait for 5 s"},
      {NULL}},
+    {"429 of a limit of the server's",
+     TOKEN,
+     "429 Too Many Requests\r\nRetry-After: 1",
+     "this identity has reached its limit of links (--max-links-per-identity)\n",
+     HTTP_HOP_HTTP,
+     {"allows this user no more links now", "(--max-links-per-identity)", "wait for 1 s"},
+     {"too many requests"}},
 };
 
 static void read_answer(struct http_response *response, char *body, const struct row *row)

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "io/clock.h"
+
 enum { TOTAL = 300 * 1000 };
 
 static struct net_tunnel tunnel;
@@ -120,6 +122,87 @@ static void the_target_comes_later(void **state)
     net_flow_connect(flow);
     net_flow_connect(empty);
     flows_are_complete();
+    net_tunnel_close(&tunnel);
+}
+
+/* ---- rates */
+
+/* Three that share one: they get that much a second together, whichever way, and all is complete.
+ * Bytes wait where they come from: what a relay holds is bounded by the window. */
+static void a_rate_is_kept_to_by_all(void **state)
+{
+    (void)state;
+    enum { RATE = 100 * 1000, FLOWS = 3 };
+    NET_NEEDS_JUMPS();
+
+    for (int down = 0; down < 2; down++) {
+        struct rate rate = {0};
+        struct net_flow *flows[FLOWS];
+        uint64_t began_us = clock_now_us();
+        uint64_t elapsed_us = 0;
+        rate_set(&rate, RATE);
+        net_tunnel_open(&tunnel, down, false);
+        for (int i = 0; i < FLOWS; i++) {
+            flows[i] = net_flow_open(&tunnel, down ? 0 : TOTAL, down ? TOTAL : 0);
+            flows[i]->waits = true;
+            NET_UNTIL(flows[i]->far.relay);
+            /* What the client sends is written to the target, what the target sends is read. */
+            relay_limit(flows[i]->far.relay, down ? NULL : &rate, down ? &rate : NULL);
+            net_flow_connect(flows[i]);
+        }
+        for (uint64_t limit = net_patience(); mux_session_stream_count(tunnel.client) > 0;) {
+            net_check_patience(limit, "all flows are over", __FILE__, __LINE__);
+            uint64_t moved = 0;
+            for (int i = 0; i < FLOWS; i++) {
+                moved += down ? flows[i]->client.received : flows[i]->target.received;
+                if (flows[i]->far.relay)
+                    assert_true(relay_unwritten(flows[i]->far.relay) <= 600 * 1024);
+            }
+            /* Nobody has more than is due, but for a burst and a portion. */
+            elapsed_us = clock_now_us() - began_us;
+            assert_true(moved <= RATE * (elapsed_us + RATE_BURST_US) / 1000000 + RATE / 8);
+            net_turns(10);
+            net_jump_ms(10);
+        }
+        uint64_t due_us = (uint64_t)FLOWS * TOTAL * 1000000 / RATE;
+        /* The wire may be slow, too. */
+        assert_in_range(elapsed_us, due_us - 500 * 1000, 2 * due_us);
+        flows_are_complete();
+        net_tunnel_close(&tunnel);
+    }
+}
+
+/* A connection whose one side has ended waits for its rate as long as that takes, and one that is
+ * cut meanwhile is cut. */
+static void a_rate_is_no_silence(void **state)
+{
+    (void)state;
+    struct rate rate = {0};
+    NET_NEEDS_JUMPS();
+
+    rate_set(&rate, 100);
+    net_tunnel_open(&tunnel, false, false);
+    struct net_flow *flow = net_flow_open(&tunnel, 20000, 0);
+    struct net_flow *cut = net_flow_open(&tunnel, 20000, 0);
+    flow->waits = cut->waits = true;
+    NET_UNTIL(flow->far.relay && cut->far.relay);
+    relay_limit(flow->far.relay, &rate, NULL);
+    relay_limit(cut->far.relay, &rate, NULL);
+    NET_UNTIL(relay_unwritten(flow->far.relay) == 20000 &&
+              relay_unwritten(cut->far.relay) == 20000);
+    net_flow_connect(flow);
+    net_flow_connect(cut);
+    for (int i = 0; i < 100; i++) {
+        net_turns(4);
+        net_jump_ms(500);
+        assert_int_equal(flow->half_closed_s, 0);
+    }
+    assert_true(flow->target.received < 20000);
+    relay_fail(cut->far.relay, MUX_CODE_LIMIT, "enough");
+    rate_set(&rate, 0);
+    net_jump_ms(500);
+    NET_UNTIL(flow->target.received == 20000);
+    NET_UNTIL(mux_session_stream_count(tunnel.client) == 0);
     net_tunnel_close(&tunnel);
 }
 
@@ -539,6 +622,8 @@ int main(void)
         NET_TEST(stalls_are_counted),
         NET_TEST(links_are_cut_anywhere),
         NET_TEST(the_target_comes_later),
+        NET_TEST(a_rate_is_kept_to_by_all),
+        NET_TEST(a_rate_is_no_silence),
         NET_TEST(a_stalled_reader),
         NET_TEST(a_crowd_of_stalled_readers),
         NET_TEST(half_closed),

@@ -294,15 +294,16 @@ static int tear_down_two(void **state)
 static void a_limit_is_that_of_all_workers_together(void **state)
 {
     (void)state;
+    options.max_streams_of = 3;
     struct tenant *here = tenant_use(&tenants, "alice", "");
     struct tenant *there = tenant_use(&beside.tenants, "alice", "");
 
     assert_true(here != there && here->account == there->account);
-    assert_int_equal(tenant_take_within(here, TENANT_STREAMS, 3), LEDGER_TAKEN);
-    assert_int_equal(tenant_take_within(there, TENANT_STREAMS, 3), LEDGER_TAKEN);
-    assert_int_equal(tenant_take_within(there, TENANT_STREAMS, 3), LEDGER_TAKEN);
-    assert_int_equal(tenant_take_within(here, TENANT_STREAMS, 3), LEDGER_LIMITED);
-    assert_int_equal(tenant_take_within(there, TENANT_STREAMS, 3), LEDGER_LIMITED);
+    assert_int_equal(tenant_take_within(here, TENANT_STREAMS), LEDGER_TAKEN);
+    assert_int_equal(tenant_take_within(there, TENANT_STREAMS), LEDGER_TAKEN);
+    assert_int_equal(tenant_take_within(there, TENANT_STREAMS), LEDGER_TAKEN);
+    assert_int_equal(tenant_take_within(here, TENANT_STREAMS), LEDGER_LIMITED);
+    assert_int_equal(tenant_take_within(there, TENANT_STREAMS), LEDGER_LIMITED);
     assert_int_equal(share_used_of(&beside.tenants.held[TENANT_STREAMS]), 2);
     uint64_t now = clock_now_us() + 1000 * 1000;
     for (int i = 0; i < 60; i++)
@@ -313,6 +314,85 @@ static void a_limit_is_that_of_all_workers_together(void **state)
     tenant_give(there, TENANT_STREAMS);
     tenant_release(here);
     tenant_release(there);
+}
+
+/* Of links: so many at a time, and so many in a minute, even when it has none meanwhile. */
+static void links_are_limited(void **state)
+{
+    (void)state;
+    enum metrics_limit limit = METRICS_LIMIT_LINKS;
+    options.max_links_of = 2;
+    options.max_new_links = 6;
+    uint64_t now = clock_now_us() + 1000 * 1000;
+    struct tenant *alice = tenant_use(&tenants, "alice", "");
+
+    for (int i = 0; i < 2; i++) {
+        assert_null(tenant_obstacle_to_link(alice, now, &limit));
+        assert_true(tenant_take(alice, TENANT_LINKS));
+    }
+    assert_non_null(
+        strstr(tenant_obstacle_to_link(alice, now, &limit), "--max-links-per-identity"));
+    assert_int_equal(limit, METRICS_LIMIT_LINKS_OF);
+    assert_int_equal(tenant_take_within(alice, TENANT_LINKS), LEDGER_LIMITED);
+    tenant_give(alice, TENANT_LINKS);
+    tenant_give(alice, TENANT_LINKS);
+    tenant_release(alice);
+    for (int i = 0; i < 4; i++) {
+        alice = tenant_use(&tenants, "alice", "");
+        assert_null(tenant_obstacle_to_link(alice, now, &limit));
+        tenant_release(alice);
+    }
+    alice = tenant_use(&tenants, "alice", "");
+    assert_non_null(strstr(tenant_obstacle_to_link(alice, now, &limit), "--max-links-per-minute"));
+    assert_int_equal(limit, METRICS_LIMIT_NEW_LINKS);
+    assert_null(tenant_obstacle_to_link(alice, now + 10 * 1000 * 1000, &limit));
+    /* Nobody else is meant. */
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+    assert_null(tenant_obstacle_to_link(bob, now, &limit));
+    tenant_release(bob);
+    tenant_release(alice);
+}
+
+/* As rules of --access would. */
+static void adjust(void *context, const char *identity, struct identity_limits *limits)
+{
+    const uint64_t *most = context;
+
+    if (strcmp(identity, "alice") != 0 && strcmp(identity, "anonymous") != 0)
+        return;
+    limits->most[LIMIT_STREAMS] = *most;
+    limits->most[LIMIT_BYTES_UP] = *most * 1000;
+}
+
+static void some_have_limits_of_their_own(void **state)
+{
+    (void)state;
+    uint64_t most = 1;
+    options.max_streams_of = 2;
+    ledger_adjust(&ledger, adjust, &most);
+    struct tenant *alice = tenant_use(&tenants, "alice", "");
+    struct tenant *bob = tenant_use(&tenants, "bob", "");
+    struct tenant *stranger = tenant_use(&tenants, "anonymous", "10.0.0.1:4000");
+
+    assert_int_equal(alice->account->limits.most[LIMIT_STREAMS], 1);
+    assert_int_equal(bob->account->limits.most[LIMIT_STREAMS], 2);
+    assert_int_equal(stranger->account->limits.most[LIMIT_STREAMS], 1);
+    assert_int_equal(rate_per_second(&alice->account->up), 1000);
+    assert_int_equal(rate_per_second(&bob->account->up), 0);
+    assert_true(tenant_take(alice, TENANT_STREAMS));
+    assert_int_equal(tenant_take_within(alice, TENANT_STREAMS), LEDGER_LIMITED);
+    /* Other rules count at once, for who is there as well. */
+    most = 3;
+    ledger_adjust(&ledger, adjust, &most);
+    assert_true(tenant_take(alice, TENANT_STREAMS));
+    assert_int_equal(rate_per_second(&alice->account->up), 3000);
+    ledger_adjust(&ledger, NULL, NULL);
+    assert_int_equal(tenant_take_within(alice, TENANT_STREAMS), LEDGER_LIMITED);
+    tenant_give(alice, TENANT_STREAMS);
+    tenant_give(alice, TENANT_STREAMS);
+    tenant_release(alice);
+    tenant_release(bob);
+    tenant_release(stranger);
 }
 
 static void who_has_most_is_asked_where_it_has_it(void **state)
@@ -431,6 +511,8 @@ int main(void)
         PREPARED(joined_links_take_few_descriptors),
         PREPARED(memory_is_taken_from_whom_it_is_too_much),
         PREPARED(dials_count_for_a_minute_whoever_refers_to_them),
+        cmocka_unit_test_setup_teardown(links_are_limited, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(some_have_limits_of_their_own, set_up, tear_down),
         PREPARED_TWO(a_limit_is_that_of_all_workers_together),
         PREPARED_TWO(who_has_most_is_asked_where_it_has_it),
         PREPARED_TWO(what_gives_way_elsewhere_is_owed),
