@@ -269,6 +269,51 @@ static void optional_ones_cost_the_same_too(void **state)
     kafka_requests_free(q);
 }
 
+/* The broker answers none of them, whatever ids it says. */
+static void denied_ones_stand_in_line(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(64);
+    struct kafka_request request;
+    int16_t key;
+
+    push(q, 1, 3, KAFKA_REQUEST_ANSWERED);
+    push(q, 2, 0, KAFKA_REQUEST_DENIED);
+    push(q, 3, 3, KAFKA_REQUEST_ANSWERED);
+    assert_false(kafka_requests_front_is_denied(q));
+    assert_int_equal(match(q, 2, &key), KAFKA_REQUESTS_UNKNOWN);
+    assert_int_equal(match(q, 1, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_true(kafka_requests_front_is_denied(q));
+    assert_int_equal(match(q, 2, &key), KAFKA_REQUESTS_UNKNOWN);
+    kafka_requests_pop_denied(q, &request);
+    assert_int_equal(request.correlation_id, 2);
+    assert_int_equal(match(q, 3, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_int_equal(kafka_requests_owed(q), 0);
+    kafka_requests_free(q);
+}
+
+/* Requests of the tunnel's own are found like others, also by the index. */
+static void own_ones_are_found_among_many(void **state)
+{
+    (void)state;
+    struct kafka_requests *q = new_queue(65536);
+    int16_t key;
+
+    for (int32_t i = 0; i < 1000; i++)
+        push(q, i, 3, KAFKA_REQUEST_ANSWERED);
+    assert_int_equal(match(q, 500, &key), KAFKA_REQUESTS_OUT_OF_ORDER); /* makes the index */
+    push(q, 5000, 36, KAFKA_REQUEST_OWN);
+    push(q, 5001, 3, KAFKA_REQUEST_DENIED);
+    assert_int_equal(match(q, 5001, &key), KAFKA_REQUESTS_UNKNOWN);
+    assert_int_equal(match(q, 5000, &key), KAFKA_REQUESTS_OUT_OF_ORDER);
+    assert_int_equal(key, 36);
+    for (int32_t i = 0; i < 1000; i++)
+        if (i != 500)
+            assert_int_equal(match(q, i, &key), KAFKA_REQUESTS_IN_ORDER);
+    assert_true(kafka_requests_front_is_denied(q));
+    kafka_requests_free(q);
+}
+
 static void dropping_tokens_costs_what_they_are(void **state)
 {
     (void)state;
@@ -526,6 +571,8 @@ int main(void)
         cmocka_unit_test(one_id_for_all_means_the_one_that_must_be_answered),
         cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(tokens_stand_in_line),
+        cmocka_unit_test(denied_ones_stand_in_line),
+        cmocka_unit_test(own_ones_are_found_among_many),
         cmocka_unit_test(any_order_costs_the_same),
         cmocka_unit_test(a_small_crowd_after_a_large_one_is_cheap),
         cmocka_unit_test(one_id_for_many_hides_no_other),
