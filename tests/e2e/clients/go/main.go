@@ -3,6 +3,8 @@
 //	features CLIENT bootstrap=HOST:PORT,... nodes=HOST:PORT,...
 //	features "secure CLIENT" bootstrap=... topic=NAME [ca=FILE] [cert=FILE key=FILE] [mechanism=NAME user=NAME password=TEXT]
 //
+//	features rights bootstrap=HOST:PORT ACTION... (rights.go)
+//
 // nodes: where brokers may be said to be.
 package main
 
@@ -90,6 +92,10 @@ func until(what string, condition func() (bool, error)) error {
 }
 
 func main() {
+	if os.Args[1] == "rights" {
+		rights()
+		return
+	}
 	c := &checks{results: map[string]string{}, nodes: map[string]bool{}}
 	for _, argument := range os.Args[2:] {
 		key, value, _ := strings.Cut(argument, "=")
