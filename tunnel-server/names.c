@@ -107,6 +107,14 @@ static void ask_for_names(struct names_answer *answer)
     login_account_release(account);
 }
 
+/* What it may not use is none of its business. */
+static bool may_know(const struct names *names, const struct names_answer *answer)
+{
+    const struct access_rules *rules = names->access->rules;
+
+    return !rules || access_rules_cluster(rules, names->identity, answer->cluster->settings->name);
+}
+
 void names_keep(struct names *names, const uint8_t *payload, size_t size)
 {
     struct mux_text cluster;
@@ -114,7 +122,7 @@ void names_keep(struct names *names, const uint8_t *payload, size_t size)
     if (!mux_keep_decode(payload, size, &cluster))
         return;
     struct names_answer *answer = find_answer(names, cluster);
-    if (!answer || answer->given)
+    if (!answer || answer->given || !may_know(names, answer))
         return;
     answer->given = true;
     node_listeners_keep_names(names->listeners, (size_t)(answer - names->answers));

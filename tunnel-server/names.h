@@ -9,6 +9,7 @@
 #include "logins.h"
 #include "mux/session.h"
 #include "node_listeners.h"
+#include "stream_guard.h"
 #include "tenant.h"
 
 struct names_answer;
@@ -18,11 +19,12 @@ struct names {
     struct node_listeners *listeners;
     struct cluster *clusters;
     size_t cluster_count;
-    struct logins *logins;        /* by these the server logs in at brokers, for */
-    const char *identity;         /* this one */
-    struct tenant *tenant;        /* asking is a dial of this one */
-    unsigned timeout_ms;          /* of asking */
-    struct names_answer *answers; /* one a cluster */
+    struct logins *logins;                /* by these the server logs in at brokers, for */
+    const char *identity;                 /* this one */
+    const struct access_in_force *access; /* rules is NULL without --access */
+    struct tenant *tenant;                /* asking is a dial of this one */
+    unsigned timeout_ms;                  /* of asking */
+    struct names_answer *answers;         /* one a cluster */
 };
 
 /* All but the answers is filled in; what is pointed at must live as long. */

@@ -287,6 +287,7 @@ static struct session *session_new(struct session_host *host, struct tenant *ten
                                     .cluster_count = host->options->cluster_count,
                                     .logins = host->logins,
                                     .identity = session->identity,
+                                    .access = host->access,
                                     .tenant = tenant,
                                     .timeout_ms = (unsigned)host->options->connect_timeout_ms};
     names_init(&session->names);

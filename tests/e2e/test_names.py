@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
-from harness import fakes, mux, names, pages, process, tunnel, wait, wire
+from harness import fakes, mux, mux_client, names, pages, process, tunnel, wait, wire
 
 pytestmark = [pytest.mark.tunnel, pytest.mark.skipif(not names.possible(), reason="needs mount namespaces")]
 
+KEEP, NAMES = 165, 166
 # Asks each HOST:PORT of its arguments for the cluster's nodes, as HOST:PORT.
 ASK = names.script("""
 import json
@@ -264,6 +265,23 @@ def test_a_server_that_tells_nothing(run, pair):
         assert "names: the server has not told the brokers' names yet" in program.log()
         done = process.run([pair.binaries.client, "hosts", "--server", server.url, "--ready-timeout", "1s"], 30, check=False)
         assert done.returncode == 1 and "within 1s (--ready-timeout) the server told no names" in done.stderr
+
+
+def test_names_are_told_to_those_who_may_use_the_cluster(pair, brokers, port, tmp_path):
+    """Whatever a client asks for."""
+    first, second = brokers
+    tokens, rules = tmp_path / "tokens", tmp_path / "rules"
+    tokens.write_text("tok-alice-0123456789 alice\n", encoding="ascii")
+    rules.write_text("a.identity=alice\na.cluster=main\na.allow=all\n", encoding="ascii")
+    tokens.chmod(0o600)
+    server = pair.server(kafka=f"main=b1.test:{port}", args=["--kafka", f"secret=b2.test:{port}", "--token-file", tokens, "--access", rules],
+                         tls=None, prefix=names.with_hosts(tmp_path / "hosts", REAL))
+    with mux_client.Client(server, token="tok-alice-0123456789", version=2) as client:
+        for cluster in ("secret", "main"):
+            client.message(KEEP, mux.text8(cluster))
+        kind, body = client.next_message((NAMES,))
+        assert kind == NAMES and body.startswith(mux.text8("main")) and b"b1.test" in body
+    assert first.client_ids.count("kafka-tunnel") == 1 and not second.client_ids.count("kafka-tunnel")
 
 
 # ---- hosts
