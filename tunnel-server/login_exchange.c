@@ -3,12 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/redact.h"
+
 static enum login_step fail_exchange_with(struct login_exchange *exchange,
                                           enum login_failure failure, const char *why)
 {
+    char text[LOGIN_REASON_MAX];
+
+    /* A broker may repeat what it was told, now or on another connection. */
+    snprintf(text, sizeof text, "%s", why);
+    redact(text, strlen(text), exchange->sasl.credentials.secret, exchange->reason,
+           sizeof exchange->reason);
     exchange->failure = failure;
-    if (why != exchange->reason)
-        snprintf(exchange->reason, sizeof exchange->reason, "%s", why);
     return LOGIN_FAILED;
 }
 
@@ -78,7 +84,8 @@ static enum login_step answer_authenticate(struct login_exchange *exchange, cons
 {
     struct kafka_login_answer answer;
 
-    switch (kafka_login_authenticate_response(bytes, size, exchange->correlation_id, &answer,
+    switch (kafka_login_authenticate_response(bytes, size, exchange->correlation_id,
+                                              exchange->sasl.credentials.secret, &answer,
                                               exchange->reason)) {
     case KAFKA_LOGIN_MORE:
         return LOGIN_MORE;

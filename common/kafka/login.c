@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/printable.h"
+#include "base/redact.h"
 #include "kafka/api.h"
 #include "kafka/sniff.h"
 #include "kafka/wire.h"
@@ -138,11 +139,14 @@ enum kafka_login_result kafka_login_handshake_response(const uint8_t *bytes, siz
 }
 
 static enum kafka_login_result fail_authenticate(int16_t error, const uint8_t *words, size_t size,
+                                                 const char *secret,
                                                  char reason[KAFKA_LOGIN_REASON_MAX])
 {
-    char said[160] = "";
+    char plain[160];
+    char said[160];
 
-    printable((const char *)words, size, said, sizeof said);
+    redact((const char *)words, size, secret, plain, sizeof plain);
+    printable(plain, strlen(plain), said, sizeof said);
     const char *name = error == SASL_AUTHENTICATION_FAILED ? "SASL_AUTHENTICATION_FAILED"
                        : error == ILLEGAL_SASL_STATE       ? "ILLEGAL_SASL_STATE"
                        : error == UNSUPPORTED_VERSION      ? "UNSUPPORTED_VERSION"
@@ -158,6 +162,7 @@ static enum kafka_login_result fail_authenticate(int16_t error, const uint8_t *w
 
 enum kafka_login_result kafka_login_authenticate_response(const uint8_t *bytes, size_t size,
                                                           int32_t correlation_id,
+                                                          const char *secret,
                                                           struct kafka_login_answer *answer,
                                                           char reason[KAFKA_LOGIN_REASON_MAX])
 {
@@ -170,7 +175,7 @@ enum kafka_login_result kafka_login_authenticate_response(const uint8_t *bytes, 
     int16_t error = (int16_t)byte_reader_u16(&r);
     const uint8_t *words = kafka_wire_string(&r, false, &words_size);
     if (error != 0 && !r.failed)
-        return fail_authenticate(error, words, words_size, reason);
+        return fail_authenticate(error, words, words_size, secret, reason);
     uint32_t message_size = byte_reader_u32(&r);
     *answer = (struct kafka_login_answer){
         .message = byte_reader_bytes(&r, message_size),

@@ -44,8 +44,10 @@ enum kafka_login_result kafka_login_handshake_response(const uint8_t *bytes, siz
                                                        int32_t correlation_id,
                                                        const char *mechanism,
                                                        char reason[KAFKA_LOGIN_REASON_MAX]);
+/* secret: what the request has said and a broker may repeat; it is left out of the reason. */
 enum kafka_login_result kafka_login_authenticate_response(const uint8_t *bytes, size_t size,
                                                           int32_t correlation_id,
+                                                          const char *secret,
                                                           struct kafka_login_answer *answer,
                                                           char reason[KAFKA_LOGIN_REASON_MAX]);
 

@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (data[0] < 128)
         result = kafka_login_handshake_response(response, response_size, 7, "PLAIN", reason);
     else
-        result = kafka_login_authenticate_response(response, response_size, 7, &answer, reason);
+        result = kafka_login_authenticate_response(response, response_size, 7, "hunter2", &answer,
+                                                   reason);
     if (result < 0)
         check_reason(reason);
     if (result == KAFKA_LOGIN_OK && data[0] >= 128)

@@ -22,7 +22,8 @@ static enum kafka_login_result authenticate(const char *hex, struct kafka_login_
     bytes_free(&response);
     response = (struct bytes){0};
     bytes_hex(&response, hex);
-    return kafka_login_authenticate_response(response.at, response.size, 7, answer, reason);
+    return kafka_login_authenticate_response(response.at, response.size, 7, "hunter2", answer,
+                                             reason);
 }
 
 static void the_requests(void **state)
@@ -146,7 +147,9 @@ static void answers_that_are_refusals(void **state)
         const char *reason;
     } refused[] = {
         {"00000018 00000007 003a 0004 6e6f1b21 00000000 0000000000000000",
-         "it refused: SASL_AUTHENTICATION_FAILED: no\\u001b!"},
+         "it refused: SASL_AUTHENTICATION_FAILED: no !"},
+        {"0000001f 00000007 003a 000b 68756e7465723220 6e6f21 00000000 0000000000000000",
+         "it refused: SASL_AUTHENTICATION_FAILED: (...) no!"},
         {"00000014 00000007 003a ffff 00000000 0000000000000000",
          "it refused: SASL_AUTHENTICATION_FAILED"},
         {"00000008 00000007 0023 ffff", "it refused: UNSUPPORTED_VERSION"},

@@ -255,6 +255,14 @@ static void a_wrong_password(void **state)
     assert_string_equal(x.reason, "it refused: SASL_AUTHENTICATION_FAILED: Authentication failed");
 }
 
+static void a_broker_that_repeats_the_secret(void **state)
+{
+    (void)state;
+    shake_hands(&plain);
+    assert_int_equal(answer_authenticate(58, "no, not open-sesame", "", 0, 0), LOGIN_FAILED);
+    assert_string_equal(x.reason, "it refused: SASL_AUTHENTICATION_FAILED: no, not (...)");
+}
+
 /* RFC 7628: the reason comes as JSON, the verdict after one byte more. */
 static void a_token_that_is_refused(void **state)
 {
@@ -322,6 +330,7 @@ int main(void)
         cmocka_unit_test(more_iterations_than_anybody_needs),
         cmocka_unit_test(a_mechanism_that_is_not_enabled),
         cmocka_unit_test(a_wrong_password),
+        cmocka_unit_test(a_broker_that_repeats_the_secret),
         cmocka_unit_test(a_token_that_is_refused),
         cmocka_unit_test(what_is_not_kafka),
         cmocka_unit_test(a_secret_that_cannot_be_one),
