@@ -1,7 +1,10 @@
 /* tunnel-server: joins its options and the server to what every program does. */
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "audit_command.h"
+#include "program/confine.h"
 #include "program/program.h"
 #include "status.h"
 #include "token_maker.h"
@@ -49,12 +52,31 @@ static bool run_command(const void *options, struct worker *worker, int *exit_co
     }
 }
 
+/* Threads start later, and have what is left. */
+static void confine_server(const struct program_context *program, const struct options *options)
+{
+    char directory[PATH_MAX] = ".";
+    /* The log itself may be elsewhere, by a symbolic link. */
+    const char *writable[] = {options->audit_log ? directory : NULL, options->audit_log};
+    const char *slash = options->audit_log ? strrchr(options->audit_log, '/') : NULL;
+
+    if (slash)
+        snprintf(directory, sizeof directory, "%.*s",
+                 slash > options->audit_log ? (int)(slash - options->audit_log) : 1,
+                 options->audit_log);
+    bool privileges = options->confine && confine_privileges();
+    bool files = privileges && !options->shared.core_dumps && confine_files(writable, 2);
+    log_debug(program->worker->log, "confined", "What the server does not need it cannot do",
+              log_bool("no_new_privileges", privileges), log_bool("files", files));
+}
+
 static enum program_start start_server_program(void *context, const struct program_context *program,
                                                const void *options, char *error, size_t size)
 {
     struct work *work = context;
 
     work->status = (struct status){0};
+    confine_server(program, options);
     enum program_start start = server_open(&work->server, program, options, error, size);
     if (start != PROGRAM_GOES)
         return start;

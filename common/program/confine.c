@@ -1,0 +1,92 @@
+#include "program/confine.h"
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#if defined(__has_include)
+#if __has_include(<linux/landlock.h>) && defined(SYS_landlock_create_ruleset)
+#include <linux/landlock.h>
+#define HAS_LANDLOCK
+#endif
+#endif
+#endif
+
+bool confine_privileges(void)
+{
+#ifdef __linux__
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+#else
+    return false;
+#endif
+}
+
+#ifdef HAS_LANDLOCK
+
+/* Sanitizers execute a program that gives addresses names. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_SANITIZER
+#endif
+#endif
+#ifdef HAS_SANITIZER
+#define FORBIDDEN_EXECUTION 0
+#else
+#define FORBIDDEN_EXECUTION LANDLOCK_ACCESS_FS_EXECUTE
+#endif
+
+/* What every kernel with Landlock knows; reading stays as it is. */
+#define FORBIDDEN                                                                                  \
+    (FORBIDDEN_EXECUTION | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |         \
+     LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | \
+     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |   \
+     LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
+
+/* What is not there is not allowed either. */
+static void allow_writing(int ruleset, const char *path)
+{
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = LANDLOCK_ACCESS_FS_WRITE_FILE,
+        .parent_fd = open(path, O_PATH | O_CLOEXEC),
+    };
+    struct stat status;
+
+    if (rule.parent_fd < 0)
+        return;
+    if (fstat(rule.parent_fd, &status) == 0 && S_ISDIR(status.st_mode))
+        rule.allowed_access |= LANDLOCK_ACCESS_FS_MAKE_REG;
+    syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+    close(rule.parent_fd);
+}
+
+bool confine_files(const char *const *writable, size_t count)
+{
+    const struct landlock_ruleset_attr attributes = {.handled_access_fs = FORBIDDEN};
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof(uint64_t), 0);
+
+    if (ruleset < 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (writable[i])
+            allow_writing(ruleset, writable[i]);
+    bool done = syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+    close(ruleset);
+    return done;
+}
+
+#else
+
+bool confine_files(const char *const *writable, size_t count)
+{
+    (void)writable;
+    (void)count;
+    return false;
+}
+
+#endif
