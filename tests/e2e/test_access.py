@@ -7,9 +7,12 @@ import struct
 import pytest
 
 from harness import fakes, process, raw, tunnel, wire
+from harness.mux_client import CLUSTER, REFUSED, Client
+from harness.pages import Pages
 
 pytestmark = pytest.mark.tunnel
-PRODUCE, FETCH, LIST_OFFSETS, HEARTBEAT, CREATE_TOPICS = 0, 1, 2, 12, 19
+PRODUCE, LIST_OFFSETS, HEARTBEAT = 0, 2, 12
+KEEP, NAMES = 165, 166
 
 
 class AskedBroker(fakes.Broker):
@@ -23,8 +26,8 @@ class AskedBroker(fakes.Broker):
     def _answer(self, request):
         if not wire.is_check(request):
             self.keys.append(struct.unpack_from(">h", request)[0])
-            if self.keys[-1] == HEARTBEAT:
-                return wire_frame(request[4:8] + b"\0\0")
+            if self.keys[-1] in (HEARTBEAT, PRODUCE):
+                return wire_frame(request[4:8] + b"\0\0" * (self.keys[-1] == HEARTBEAT))
         return super()._answer(request)
 
 
@@ -90,7 +93,7 @@ def start(pair, broker, rules, tokens, peer):
         if server is None:
             rules.write(text)
             server = pair.server(f"main={broker.address}", tcp={"peer": f"{peer.host}:{peer.port}"},
-                                 args=("--token-file", tokens, "--access", rules.path))
+                                 args=("--token-file", tokens, "--access", rules.path, "--status", "127.0.0.1:0"))
         client = pair.client(server, **{"kafka": {"main": 0}, **kw}, args=("--token", f"tok-{who}-0123456789"))
         return server, client
     return begin
@@ -120,6 +123,9 @@ def test_answers_come_in_order_and_nothing_denied_reaches_the_broker(start, brok
     denied = server.wait_for("access_denied", api="ListOffsets")
     assert denied["identity"] == "alice" and denied["client_id"] == "test"
     assert server.wait_for("access_denied", api="Heartbeat")["name"] == "theirs"
+    figures = Pages(server).metrics()
+    assert figures.sum("kafka_denied_total", api="Heartbeat") == 2 and figures.sum("kafka_denied_total") == 3
+    assert figures.sum("kafka_requests_total", api="Heartbeat") == 2 and figures.sum("kafka_requests_total", api="ListOffsets") == 0
 
 
 def test_a_request_in_many_pieces_is_held_until_it_is_judged(start, broker):
@@ -223,3 +229,58 @@ def test_a_large_produce_is_judged_by_its_first_bytes(start, broker):
         number, answer = receive(sock)
         assert number == 10 and struct.pack(">ih", 0, 29) in answer  # produce does not list offsets
     assert PRODUCE not in broker.keys
+
+
+def produce(correlation_id, *topics, acks=1):
+    """Each topic has one partition with so many bytes of records."""
+    body = struct.pack(">h", acks) + struct.pack(">ii", 1000, len(topics))
+    for topic, size in topics:
+        body += string(topic) + struct.pack(">iii", 1, 0, size) + b"x" * size
+    return request(PRODUCE, 2, correlation_id, body)
+
+
+@pytest.mark.parametrize("size", [100, 100_000, 1_500_000, 3_000_000])
+def test_several_topics_are_held_until_all_are_known(start, broker, size):
+    """Up to 4 MiB before the last name; it is more than the stream's window."""
+    _, client = start("a.allow=produce, Heartbeat\na.topic=mine-*\n")
+    with connect(client) as sock:
+        sock.sendall(produce(1, ("mine-1", size), ("mine-2", size)) + heartbeat(2, "g"))
+        assert receive(sock) == (1, b"")
+        assert receive(sock) == (2, b"\0\0")
+        sock.sendall(produce(3, ("mine-1", size), ("theirs", size)) + heartbeat(4, "g"))
+        number, answer = receive(sock)
+        assert number == 3 and answer.count(struct.pack(">ih", 0, 29)) == 1 and answer.count(struct.pack(">ih", 0, 6)) == 1
+        assert receive(sock) == (4, b"\0\0")
+    assert broker.keys.count(PRODUCE) == 1
+
+
+def test_more_than_can_be_held_passes_as_far_as_it_is_allowed(start, broker):
+    server, client = start("a.allow=produce, Heartbeat\na.topic=mine-*\n")
+    with connect(client) as sock:
+        sock.sendall(produce(1, ("mine-1", 9_000_000), ("mine-2", 10)) + heartbeat(2, "g"))
+        assert receive(sock) == (1, b"")
+        assert receive(sock) == (2, b"\0\0")
+        try:
+            sock.sendall(produce(3, ("mine-1", 9_000_000), ("theirs", 10)))
+            assert sock.recv(1) == b""
+        except OSError:
+            pass
+    assert server.wait_for("access_denied")["name"] == "theirs"
+    assert broker.keys.count(PRODUCE) == 1
+
+
+def test_a_cluster_that_is_not_allowed_tells_nothing(pair, broker, rules, tokens):
+    """Neither a connection nor its brokers' names (KEEP) can be had, whatever a client asks for."""
+    rules.write("a.cluster=open\na.allow=all\nb.identity=bob\nb.allow=all\n")
+    with AskedBroker() as other:
+        server = pair.server(f"main={broker.address}", tls=None,
+                             args=("--kafka", f"open={other.address}", "--token-file", tokens, "--access", rules.path))
+        with Client(server, token="tok-alice-0123456789") as client:
+            client.message(KEEP, b"\4main")
+            client.message(KEEP, b"\4open")
+            assert client.next_message((NAMES,))[1].startswith(b"\4open")
+            client.open(1, "main", CLUSTER)
+            assert b"no rule of the server's --access" in client.next_message((REFUSED,))[1]
+        with Client(server, token="tok-bob-0123456789") as client:
+            client.message(KEEP, b"\4main")
+            assert client.next_message((NAMES,))[1].startswith(b"\4main")
