@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/pattern.h"
 #include "config/nearest.h"
+#include "config/value.h"
 #include "kafka/catalog.h"
 
 static const struct rule_key keys[ACCESS_KEYS] = {
@@ -19,6 +20,16 @@ static const struct rule_key keys[ACCESS_KEYS] = {
     [ACCESS_KEY_TRANSACTIONAL_ID] = {"transactional-id",
                                      offsetof(struct access_rule,
                                               values[ACCESS_KEY_TRANSACTIONAL_ID])},
+#define LIMIT_KEY(limit, name)                                                                     \
+    [ACCESS_KEY_LIMITS + (limit)] = {name, offsetof(struct access_rule, values) +                  \
+                                               (ACCESS_KEY_LIMITS + (limit)) * sizeof(char *)}
+    LIMIT_KEY(LIMIT_SESSIONS, "max-sessions"),
+    LIMIT_KEY(LIMIT_STREAMS, "max-streams"),
+    LIMIT_KEY(LIMIT_LINKS, "max-links"),
+    LIMIT_KEY(LIMIT_DIALS, "max-dials-per-minute"),
+    LIMIT_KEY(LIMIT_NEW_LINKS, "max-links-per-minute"),
+    LIMIT_KEY(LIMIT_BYTES_UP, "max-rate-up"),
+    LIMIT_KEY(LIMIT_BYTES_DOWN, "max-rate-down"),
 };
 
 static const struct rule_form access_form = {
@@ -198,6 +209,43 @@ static bool check_named(const struct access_reader *reader, const struct access_
     return true;
 }
 
+/* As the options of that name: numbers, or bytes a second. */
+static bool read_limits(const struct access_reader *reader, struct access_rule *rule)
+{
+    enum { COUNT_MAX = 1000000 };
+    const uint64_t rate_max = UINT64_C(1) << 40;
+
+    for (size_t i = 0; i < LIMITS; i++) {
+        const char *text = rule->values[ACCESS_KEY_LIMITS + i];
+        bool is_rate = i == LIMIT_BYTES_UP || i == LIMIT_BYTES_DOWN;
+        int64_t count = 0;
+        if (!text)
+            continue;
+        bool good = is_rate ? value_parse_size(text, &rule->limits.most[i]) &&
+                                  rule->limits.most[i] <= rate_max
+                            : value_parse_integer(text, &count) && count >= 0 && count <= COUNT_MAX;
+        if (good && !is_rate)
+            rule->limits.most[i] = (uint64_t)count;
+        if (good)
+            continue;
+        snprintf(reader->error, reader->error_size, "line %u: rule %s: %s must be %s",
+                 rule->lines[ACCESS_KEY_LIMITS + i], rule->head.name,
+                 keys[ACCESS_KEY_LIMITS + i].name,
+                 is_rate ? "a number of bytes, such as 65536 or 4MiB, or 0 for no limit"
+                         : "a number up to 1000000, 0 for no limit");
+        return false;
+    }
+    return true;
+}
+
+static bool has_limits(const struct access_rule *rule)
+{
+    for (size_t i = 0; i < LIMITS; i++)
+        if (rule->values[ACCESS_KEY_LIMITS + i])
+            return true;
+    return false;
+}
+
 static bool check_access_rule(const struct access_reader *reader, struct access_rule *rule)
 {
     static const enum access_key of_allow[] = {ACCESS_KEY_CLUSTER, ACCESS_KEY_TOPIC,
@@ -212,13 +260,13 @@ static bool check_access_rule(const struct access_reader *reader, struct access_
                 rule_file_say(&rule->head, what, reader->error, reader->error_size);
                 return false;
             }
-        if (!rule->values[ACCESS_KEY_TARGET]) {
+        if (!rule->values[ACCESS_KEY_TARGET] && !has_limits(rule)) {
             rule_file_say(&rule->head, "has neither an allow nor a target", reader->error,
                           reader->error_size);
             return false;
         }
     }
-    return read_allow(reader, rule) &&
+    return read_allow(reader, rule) && read_limits(reader, rule) &&
            check_named(reader, rule, ACCESS_KEY_CLUSTER, names->clusters, names->cluster_count) &&
            check_named(reader, rule, ACCESS_KEY_TARGET, names->targets, names->target_count);
 }
@@ -279,10 +327,16 @@ static bool allows_api(const uint64_t apis[ACCESS_API_WORDS], int16_t key)
     return key >= 0 && key < ACCESS_API_WORDS * 64 && (apis[key / 64] >> key % 64 & 1) != 0;
 }
 
+/* Not only limits. */
+static bool gives_rights(const struct access_rule *rule)
+{
+    return rule->values[ACCESS_KEY_ALLOW] || rule->values[ACCESS_KEY_TARGET];
+}
+
 bool access_rules_know(const struct access_rules *rules, const char *identity)
 {
     for (size_t i = 0; i < rules->list.count; i++)
-        if (fits_identity(&rules_of(rules)[i], identity))
+        if (gives_rights(&rules_of(rules)[i]) && fits_identity(&rules_of(rules)[i], identity))
             return true;
     return false;
 }
@@ -305,6 +359,24 @@ bool access_rules_target(const struct access_rules *rules, const char *identity,
             return true;
     }
     return false;
+}
+
+void access_rules_limits(const struct access_rules *rules, const char *identity,
+                         struct identity_limits *limits)
+{
+    bool set[LIMITS] = {false};
+
+    for (size_t i = 0; i < rules->list.count; i++) {
+        const struct access_rule *rule = &rules_of(rules)[i];
+        if (!has_limits(rule) || !fits_identity(rule, identity))
+            continue;
+        for (size_t limit = 0; limit < LIMITS; limit++) {
+            if (set[limit] || !rule->values[ACCESS_KEY_LIMITS + limit])
+                continue;
+            limits->most[limit] = rule->limits.most[limit];
+            set[limit] = true;
+        }
+    }
 }
 
 static bool has_patterns(const struct access_rule *rule)

@@ -19,6 +19,13 @@
  *     transactional-id  lists of patterns: only with these; without one, with all
  *     target            a list of patterns of --tcp names; without it, none
  *
+ * Limits are for the identity at all clusters and targets. Of several rules that fit, the first one
+ * that has the limit says what it is; without one, the options do. 0: none.
+ *
+ *     max-sessions, max-streams, max-links             at a time
+ *     max-dials-per-minute, max-links-per-minute
+ *     max-rate-up, max-rate-down                       bytes a second: 65536, 4MiB
+ *
  * No files here, no clock. The rules never change once they are parsed, so threads may share them.
  */
 #pragma once
@@ -30,6 +37,7 @@
 
 #include "base/text.h"
 #include "config/rule_file.h"
+#include "identity_limits.h"
 #include "kafka/guard.h"
 
 #define ACCESS_RULES_MAX 1000
@@ -42,7 +50,8 @@ enum access_key {
     ACCESS_KEY_TOPIC,
     ACCESS_KEY_GROUP,
     ACCESS_KEY_TRANSACTIONAL_ID,
-    ACCESS_KEYS,
+    ACCESS_KEY_LIMITS, /* the first of them, by enum limit */
+    ACCESS_KEYS = ACCESS_KEY_LIMITS + LIMITS,
 };
 
 enum { ACCESS_API_WORDS = 4 }; /* 256 APIs */
@@ -54,6 +63,7 @@ struct access_rule {
     unsigned lines[ACCESS_KEYS];
     uint64_t apis[ACCESS_API_WORDS]; /* that allow names; with everything, all */
     bool everything;                 /* allow=all: also what is not known here */
+    struct identity_limits limits;   /* where there is a line for them */
 };
 
 struct access_rules {
@@ -78,13 +88,17 @@ struct access_rules *access_rules_reference(struct access_rules *rules);
 /* NULL is fine. The last one frees them. */
 void access_rules_release(struct access_rules *rules);
 
-/* Whether any rule is for the identity. */
+/* Whether any rule allows the identity something. */
 bool access_rules_know(const struct access_rules *rules, const char *identity);
 /* Whether a rule allows anything there. */
 bool access_rules_cluster(const struct access_rules *rules, const char *identity,
                           const char *cluster);
 bool access_rules_target(const struct access_rules *rules, const char *identity,
                          const char *target);
+
+/* Sets those limits that a rule has for the identity. */
+void access_rules_limits(const struct access_rules *rules, const char *identity,
+                         struct identity_limits *limits);
 
 /* What one identity may do at one cluster: the rules that fit both. */
 struct access_view {

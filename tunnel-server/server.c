@@ -335,10 +335,26 @@ static void use_logins(void *context, struct login_book *book)
         shard_use_logins(&server->shards[i], book);
 }
 
+/* ledger_adjust()'s. */
+static void adjust_limits(void *context, const char *identity, struct identity_limits *limits)
+{
+    access_rules_limits(context, identity, limits);
+}
+
+static void limit_by_rules(struct server *server, struct access_rules *rules)
+{
+    struct access_rules *before = server->limiting;
+
+    server->limiting = access_rules_reference(rules);
+    ledger_adjust(&server->ledger, adjust_limits, rules);
+    access_rules_release(before);
+}
+
 static void use_rules(void *context, struct access_rules *rules)
 {
     struct server *server = context;
 
+    limit_by_rules(server, rules);
     for (size_t i = 0; i < crew_size(server->crew); i++)
         shard_use_access(&server->shards[i], rules);
 }
@@ -353,6 +369,8 @@ static bool start_rules(struct server *server, char *error, size_t size)
     for (size_t i = 0; server->rules && i < crew_size(server->crew); i++)
         server->shards[i].access =
             (struct access_in_force){access_rules_reference(access_file_rules(server->rules)), 1};
+    if (server->rules)
+        limit_by_rules(server, access_file_rules(server->rules));
     return server->rules != NULL;
 }
 
@@ -685,6 +703,7 @@ static void free_shards(struct server *server, size_t count)
     if (count > 0)
         session_table_clear(&server->table);
     ledger_clear(&server->ledger);
+    access_rules_release(server->limiting);
     free(server->shards);
     SSL_CTX_free(server->first_broker_tls);
 }

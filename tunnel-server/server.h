@@ -22,8 +22,9 @@ struct server {
     const struct options *options;
     struct telemetry *telemetry;
     struct access *access;
-    struct access_file *rules; /* of --access; NULL: everything is allowed */
-    char denied[320];          /* the answer to an identity that no rule is for */
+    struct access_file *rules;     /* of --access; NULL: everything is allowed */
+    struct access_rules *limiting; /* those that the ledger asks for limits, with a reference */
+    char denied[320];              /* the answer to an identity that no rule is for */
     struct audit *audit;
     struct http_server *http;
     struct listener *listener;

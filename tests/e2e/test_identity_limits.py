@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import signal
 import statistics
 import threading
 import time
@@ -117,10 +118,12 @@ def test_an_identity_keeps_to_its_rate(start, client, figure, workers):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_identity_at_its_limits_beside_another(start, client, figure):
+def test_an_identity_at_its_limits_beside_another(start, client, figure, tmp_path):
     """Mallory wants all there is: links, connections, dials, bytes both ways. Bob works as if alone."""
-    server = start("--max-rate-up", "1MiB", "--max-rate-down", "1MiB", "--max-dials-per-minute", "300", "--max-links-per-minute", "60",
-                   "--max-streams-per-identity", "40")
+    rules = tmp_path / "rules"
+    rules.write_text("mallory.identity=mallory\nmallory.max-rate-up=1MiB\nmallory.max-rate-down=1MiB\nmallory.max-dials-per-minute=300\n"
+                     "mallory.max-links-per-minute=60\nmallory.max-streams=40\nall.target=*\n", encoding="utf-8")
+    server = start("--access", rules)
     bob = tunnel.port(client(server, "bob"), "peer")
     mallory = tunnel.port(client(server, "mallory"), "peer")
     alone_ms, alone_s = echo_ms(bob), seconds(raw.check_both, bob, 16 * MIB)
@@ -161,3 +164,27 @@ def test_an_identity_at_its_limits_beside_another(start, client, figure):
     assert not server.events("link_refused", identity="bob") and not server.events("stream_limited", identity="bob")
     reasons = {e["reason"] for e in server.events("stream_refused")}
     assert any("--max-dials-per-minute" in r or "--max-streams-per-identity" in r for r in reasons), reasons
+
+
+def test_limits_change_with_their_file(start, client, tmp_path):
+    """Whoever is there keeps to the new ones at once; a wrong line leaves the old ones in force."""
+    rules = tmp_path / "rules"
+    rules.write_text("all.target=*\nall.max-streams=1\n", encoding="utf-8")
+    server = start("--access", rules)
+    port = tunnel.port(client(server, "mallory"), "peer")
+    with raw.connect(port, "echo") as first:
+        first.sendall(b"x")
+        assert first.recv(1) == b"x"
+        with pytest.raises((OSError, AssertionError)):
+            assert raw.echo_once(port)
+        mark = server.mark()
+        rules.write_text("all.target=*\nall.max-streams=lots\n", encoding="utf-8")
+        server.popen.send_signal(signal.SIGHUP)
+        assert server.wait_for("reloaded", since=mark)["failed"] == 1
+        with pytest.raises((OSError, AssertionError)):
+            assert raw.echo_once(port)
+        mark = server.mark()
+        rules.write_text("all.target=*\nall.max-streams=2\n", encoding="utf-8")
+        server.popen.send_signal(signal.SIGHUP)
+        server.wait_for("reloaded", since=mark)
+        assert raw.echo_once(port) == b"ping"

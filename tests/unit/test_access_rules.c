@@ -218,12 +218,51 @@ static void told_to_people(void **state)
     access_rules_release(rules);
 }
 
+static void limits_are_the_first_that_fits(void **state)
+{
+    (void)state;
+    struct access_rules *rules = parse("ci.identity=ci-*\n"
+                                       "ci.max-streams=5\n"
+                                       "ci.max-rate-up=4MiB\n"
+                                       "all.allow=all\n"
+                                       "all.max-streams=9\n"
+                                       "all.max-links-per-minute=0\n");
+    struct identity_limits limits = {.most = {[LIMIT_SESSIONS] = 7, [LIMIT_NEW_LINKS] = 3}};
+    struct identity_limits others = limits;
+
+    access_rules_limits(rules, "ci-1", &limits);
+    assert_int_equal(limits.most[LIMIT_STREAMS], 5);
+    assert_int_equal(limits.most[LIMIT_BYTES_UP], 4 << 20);
+    assert_int_equal(limits.most[LIMIT_NEW_LINKS], 0);
+    assert_int_equal(limits.most[LIMIT_SESSIONS], 7);
+    access_rules_limits(rules, "bob", &others);
+    assert_int_equal(others.most[LIMIT_STREAMS], 9);
+    assert_int_equal(others.most[LIMIT_BYTES_UP], 0);
+    access_rules_release(rules);
+    /* A limit alone is no right. */
+    rules = parse("ci.identity=ci-*\nci.max-sessions=1\n");
+    assert_false(access_rules_know(rules, "ci-1"));
+    access_rules_release(rules);
+    expect_error("a.allow=all\na.max-streams=many\n",
+                 "line 2: rule a: max-streams must be a number up to 1000000, 0 for no limit");
+    expect_error("a.allow=all\na.max-links=-1\n",
+                 "line 2: rule a: max-links must be a number up to 1000000, 0 for no limit");
+    expect_error(
+        "a.allow=all\na.max-rate-down=4MB\n",
+        "line 2: rule a: max-rate-down must be a number of bytes, such as 65536 or 4MiB, or "
+        "0 for no limit");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(presets),   cmocka_unit_test(who_and_where),
-        cmocka_unit_test(resources), cmocka_unit_test(all_of_some),
-        cmocka_unit_test(bad_files), cmocka_unit_test(told_to_people),
+        cmocka_unit_test(limits_are_the_first_that_fits),
+        cmocka_unit_test(presets),
+        cmocka_unit_test(who_and_where),
+        cmocka_unit_test(resources),
+        cmocka_unit_test(all_of_some),
+        cmocka_unit_test(bad_files),
+        cmocka_unit_test(told_to_people),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
