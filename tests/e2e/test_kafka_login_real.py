@@ -43,9 +43,15 @@ class Cluster(secure.Cluster):
     def allow(self, user, resource, name, *operations):
         acls = [AclBinding(resource, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
                 for operation in operations]
-        admin = self.admin()
-        for future in admin.create_acls(acls, request_timeout=50).values():
-            future.result(30)
+
+        def created():
+            """On a busy machine a broker that has just started may not answer this at all; asking twice does no harm."""
+            admin = self.admin()
+            try:
+                return [future.result(12) for future in admin.create_acls(acls, request_timeout=10).values()]
+            except KafkaException:
+                return None
+        wait.until(created, 90, f"what {user} may do")
 
     def log(self):
         return "".join(b.process.log() for b in self.brokers)
