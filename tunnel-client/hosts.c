@@ -175,7 +175,8 @@ static void print_hosts(struct hosts_command *command)
     const struct kept_name **sorted = sort_hosts(command, &count);
 
     note_what_is_missing(command);
-    fwrite(command->notes.bytes, 1, command->notes.size, notes);
+    if (command->notes.size > 0)
+        fwrite(command->notes.bytes, 1, command->notes.size, notes);
     if (command->options->hosts_format == HOSTS_FORMAT_KUBERNETES)
         puts(count > 0 ? "hostAliases:" : "hostAliases: []");
     for (size_t i = 0; i < count; i++)
