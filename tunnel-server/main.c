@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "audit_command.h"
+#include "audit/audit_command.h"
+#include "authentication/token_maker.h"
 #include "program/confine.h"
 #include "program/program.h"
 #include "status.h"
-#include "token_maker.h"
 
 /* What the program does, with the pages that show it. */
 struct work {

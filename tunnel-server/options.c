@@ -5,8 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "authentication/certificate_identity.h"
 #include "base/memory.h"
-#include "certificate_identity.h"
 #include "config/url.h"
 #include "http/field.h"
 #include "io/congestion.h"

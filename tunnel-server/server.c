@@ -1,6 +1,6 @@
 #include "server.h"
 
-#include "access_file.h"
+#include "authorization/access_file.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,15 +1,15 @@
 /* The server: what is configured, who is connected. */
 #pragma once
 
-#include "access.h"
-#include "audit.h"
+#include "audit/audit.h"
+#include "authentication/access.h"
+#include "broker_login/login_file.h"
+#include "brokers/probes.h"
 #include "http/server.h"
 #include "io/listener.h"
 #include "io/tls_keeper.h"
-#include "login_file.h"
 #include "monitoring/telemetry.h"
 #include "options.h"
-#include "probes.h"
 #include "program/program.h"
 #include "shard.h"
 

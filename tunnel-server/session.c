@@ -7,14 +7,14 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "broker_stream.h"
+#include "brokers/broker_stream.h"
+#include "brokers/names.h"
+#include "brokers/node_listeners.h"
 #include "http/server.h"
 #include "io/clock.h"
 #include "io/timer.h"
 #include "monitoring/link_status.h"
 #include "monitoring/telemetry.h"
-#include "names.h"
-#include "node_listeners.h"
 #include "tunnel/relay.h"
 
 /* An identity is never cut on its way to the client (tunnel-server/identity.h). */

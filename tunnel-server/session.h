@@ -5,16 +5,16 @@
  */
 #pragma once
 
-#include "audit.h"
+#include "audit/audit.h"
+#include "authorization/stream_guard.h"
 #include "base/json.h"
 #include "base/list.h"
-#include "cluster.h"
-#include "logins.h"
+#include "broker_login/logins.h"
+#include "brokers/cluster.h"
 #include "monitoring/telemetry.h"
 #include "options.h"
 #include "session_table.h"
-#include "stream_guard.h"
-#include "tenant.h"
+#include "tenants/tenant.h"
 #include "tunnel/link.h"
 
 struct session;

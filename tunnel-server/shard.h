@@ -10,10 +10,10 @@
 
 #include <stdatomic.h>
 
-#include "grant.h"
+#include "authentication/grant.h"
 #include "io/crew.h"
 #include "options.h"
-#include "peers.h"
+#include "peers/peers.h"
 #include "session.h"
 
 struct shard;

@@ -380,7 +380,7 @@ BREAKAGES = [
     ("README.md", "(docs/guide.md)", "(docs/guidance.md)", "is not there"),
     ("docs/troubleshooting.md", "(#the-doctor)", "(#the-physician)", "no such heading"),
     ("docs/events.md", "architecture.md#what-bounds-what", "architecture.md#what-binds-what", "no such heading"),
-    ("docs/security.md", "`tunnel-server/access.c`", "`tunnel-server/excess.c`", "no file tunnel-server/excess.c"),
+    ("docs/security.md", "`tunnel-server/authentication/access.c`", "`tunnel-server/excess.c`", "no file tunnel-server/excess.c"),
     ("README.md", "--token-file token --kafka 127", "--token-fil token --kafka 127", "tunnel-client run has no option --token-fil"),
     ("docs/guide.md", "--kafka-tls --kafka-ca", "--kafka-tls --kafka-cafe", "tunnel-server has no option --kafka-cafe"),
     ("docs/limits.md", "`--max-streams`", "`--most-streams`", "neither program has an option --most-streams"),

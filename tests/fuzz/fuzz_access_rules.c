@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-server/access_rules.h"
+#include "../../tunnel-server/authorization/access_rules.h"
 #include "check.h"
 
 static char *take_line(const uint8_t **data, size_t *size)

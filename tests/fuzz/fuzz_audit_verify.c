@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-server/audit_verify.h"
+#include "../../tunnel-server/audit/audit_verify.h"
 #include "check.h"
 
 enum { RECORDS = 8 };

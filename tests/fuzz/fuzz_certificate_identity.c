@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../tunnel-server/certificate_identity.h"
+#include "../../tunnel-server/authentication/certificate_identity.h"
 #include "check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

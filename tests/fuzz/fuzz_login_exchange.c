@@ -5,7 +5,7 @@
  * Input: a byte for the mechanism; then each response behind two bytes with its length. Its
  * correlation id is put right, so that responses get further.
  */
-#include "../../tunnel-server/login_exchange.h"
+#include "../../tunnel-server/broker_login/login_exchange.h"
 #include "base/bytes.h"
 #include "check.h"
 

@@ -2,7 +2,7 @@
  * A file of --kafka-login: whatever it holds, each rule that is taken is whole, and what is wrong
  * is one line without a secret's place in it. Input: the file.
  */
-#include "../../tunnel-server/login_rules.h"
+#include "../../tunnel-server/broker_login/login_rules.h"
 #include "check.h"
 
 static void check_rule(const struct login_rule *rule)

@@ -7,7 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "../../tunnel-server/peer_exchange.h"
+#include "../../tunnel-server/peers/peer_exchange.h"
 #include "check.h"
 
 static const uint8_t nonce[PEER_NONCE_SIZE] = "0123456789abcde";

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../../tunnel-server/token_table.h"
+#include "../../tunnel-server/authentication/token_table.h"
 #include "check.h"
 #include "config/secret.h"
 

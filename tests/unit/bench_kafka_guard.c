@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../../tunnel-server/stream_guard.h"
+#include "../../tunnel-server/authorization/stream_guard.h"
 #include "base/bytes.h"
 #include "kafka/filter.h"
 

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../tunnel-server/access.h"
-#include "../../tunnel-server/certificate_identity.h"
-#include "../../tunnel-server/grant.h"
+#include "../../tunnel-server/authentication/access.h"
+#include "../../tunnel-server/authentication/certificate_identity.h"
+#include "../../tunnel-server/authentication/grant.h"
 
 enum { HEAD_MAX = 20000 };
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-server/access_rules.h"
+#include "../../tunnel-server/authorization/access_rules.h"
 
 enum {
     PRODUCE = 0,

@@ -15,8 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../tunnel-server/audit_sink.h"
-#include "../../tunnel-server/audit_verify.h"
+#include "../../tunnel-server/audit/audit_sink.h"
+#include "../../tunnel-server/audit/audit_verify.h"
 #include "io/clock.h"
 
 enum { DEADLINE_US = 20 * 1000 * 1000 };

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-server/audit_record.h"
-#include "../../tunnel-server/audit_repeats.h"
-#include "../../tunnel-server/audit_verify.h"
+#include "../../tunnel-server/audit/audit_record.h"
+#include "../../tunnel-server/audit/audit_repeats.h"
+#include "../../tunnel-server/audit/audit_verify.h"
 
 enum { RECORDS = 9, TOLD_MAX = 20 };
 

@@ -5,7 +5,7 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#include "../../tunnel-server/certificate_identity.h"
+#include "../../tunnel-server/authentication/certificate_identity.h"
 
 /* ---- making certificates */
 

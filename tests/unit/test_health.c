@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "../../tunnel-server/health.h"
+#include "../../tunnel-server/brokers/health.h"
 
 static struct health health;
 

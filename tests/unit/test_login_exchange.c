@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../tunnel-server/login_exchange.h"
+#include "../../tunnel-server/broker_login/login_exchange.h"
 #include "base/bytes.h"
 
 static const uint8_t entropy[SASL_NONCE_RANDOM + 4] = {1, 2, 3, 4, 5, 6, 7, 8, 9, [27] = 0xff};

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../tunnel-server/login_rules.h"
+#include "../../tunnel-server/broker_login/login_rules.h"
 
 static char text[65536];
 static char error[300];

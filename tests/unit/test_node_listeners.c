@@ -4,7 +4,7 @@
 #include <event2/event.h>
 #include <unistd.h>
 
-#include "../../tunnel-server/node_listeners.h"
+#include "../../tunnel-server/brokers/node_listeners.h"
 #include "base/bytes.h"
 #include "io/clock.h"
 #include "mux/session_core.h"

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "../../tunnel-server/peer_exchange.h"
+#include "../../tunnel-server/peers/peer_exchange.h"
 
 static const uint8_t nonces[2][PEER_NONCE_SIZE] = {"asker-nonce-016", "answerer-nonce!"};
 

@@ -1,8 +1,8 @@
 /* When the next login is due. */
 #include "../lib/cmocka.h"
 
-#include "../../tunnel-server/broker_login.h"
-#include "../../tunnel-server/relogin.h"
+#include "../../tunnel-server/broker_login/broker_login.h"
+#include "../../tunnel-server/broker_login/relogin.h"
 
 static void well_before_the_session_ends(void **state)
 {

@@ -5,8 +5,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../../tunnel-server/access.h"
-#include "../../tunnel-server/tenant.h"
+#include "../../tunnel-server/authentication/access.h"
+#include "../../tunnel-server/tenants/tenant.h"
 #include "io/clock.h"
 #include "monitoring/telemetry.h"
 

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../tunnel-server/token_file.h"
+#include "../../tunnel-server/authentication/token_file.h"
 
 struct fixture {
     char directory[40];

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tunnel-server/token_table.h"
+#include "../../tunnel-server/authentication/token_table.h"
 
 static struct token_table *parse(const char *text)
 {

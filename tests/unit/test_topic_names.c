@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../tunnel-server/topic_names.h"
+#include "../../tunnel-server/authorization/topic_names.h"
 
 static const struct hash_key key = {{1, 2}};
 

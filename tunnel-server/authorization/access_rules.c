@@ -1,0 +1,466 @@
+#include "authorization/access_rules.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/pattern.h"
+#include "config/nearest.h"
+#include "config/value.h"
+#include "kafka/catalog.h"
+
+static const struct rule_key keys[ACCESS_KEYS] = {
+    [ACCESS_KEY_IDENTITY] = {"identity", offsetof(struct access_rule, values[ACCESS_KEY_IDENTITY])},
+    [ACCESS_KEY_CLUSTER] = {"cluster", offsetof(struct access_rule, values[ACCESS_KEY_CLUSTER])},
+    [ACCESS_KEY_TARGET] = {"target", offsetof(struct access_rule, values[ACCESS_KEY_TARGET])},
+    [ACCESS_KEY_ALLOW] = {"allow", offsetof(struct access_rule, values[ACCESS_KEY_ALLOW])},
+    [ACCESS_KEY_TOPIC] = {"topic", offsetof(struct access_rule, values[ACCESS_KEY_TOPIC])},
+    [ACCESS_KEY_GROUP] = {"group", offsetof(struct access_rule, values[ACCESS_KEY_GROUP])},
+    [ACCESS_KEY_TRANSACTIONAL_ID] = {"transactional-id",
+                                     offsetof(struct access_rule,
+                                              values[ACCESS_KEY_TRANSACTIONAL_ID])},
+#define LIMIT_KEY(limit, name)                                                                     \
+    [ACCESS_KEY_LIMITS + (limit)] = {name, offsetof(struct access_rule, values) +                  \
+                                               (ACCESS_KEY_LIMITS + (limit)) * sizeof(char *)}
+    LIMIT_KEY(LIMIT_SESSIONS, "max-sessions"),
+    LIMIT_KEY(LIMIT_STREAMS, "max-streams"),
+    LIMIT_KEY(LIMIT_LINKS, "max-links"),
+    LIMIT_KEY(LIMIT_DIALS, "max-dials-per-minute"),
+    LIMIT_KEY(LIMIT_NEW_LINKS, "max-links-per-minute"),
+    LIMIT_KEY(LIMIT_BYTES_UP, "max-rate-up"),
+    LIMIT_KEY(LIMIT_BYTES_DOWN, "max-rate-down"),
+};
+
+static const struct rule_form access_form = {
+    .keys = keys,
+    .key_count = ACCESS_KEYS,
+    .rule_size = sizeof(struct access_rule),
+    .lines_offset = offsetof(struct access_rule, lines),
+    .rules_max = ACCESS_RULES_MAX,
+    .example = "facts.allow=produce",
+    .main_keys = "identity, cluster, allow, topic and group",
+};
+
+static const struct {
+    const char *name;
+    unsigned use;
+} presets[] = {
+    {"produce", KAFKA_PRODUCE},
+    {"consume", KAFKA_CONSUME},
+    {"read-only", KAFKA_READ_ONLY},
+    {"admin", KAFKA_ADMIN},
+};
+enum { PRESETS = sizeof presets / sizeof *presets };
+
+static const unsigned char key_of[KAFKA_RESOURCES] = {
+    [KAFKA_TOPIC] = ACCESS_KEY_TOPIC,
+    [KAFKA_GROUP] = ACCESS_KEY_GROUP,
+    [KAFKA_TRANSACTIONAL_ID] = ACCESS_KEY_TRANSACTIONAL_ID,
+};
+
+static const struct access_rule *rules_of(const struct access_rules *rules)
+{
+    return rules->list.rules;
+}
+
+/* ---- reading */
+
+struct access_reader {
+    const struct access_names *names;
+    char *error;
+    size_t error_size;
+};
+
+/* The next element of a list at commas, blanks around it dropped; NULL: there is none. */
+static const char *next_element(const char **list, size_t *size)
+{
+    const char *at = *list + strspn(*list, " \t,");
+
+    if (!*at)
+        return NULL;
+    *size = strcspn(at, ",");
+    *list = at + *size;
+    while (*size > 0 && (at[*size - 1] == ' ' || at[*size - 1] == '\t'))
+        --*size;
+    return at;
+}
+
+static bool is_word(const char *element, size_t size, const char *word)
+{
+    return strlen(word) == size && memcmp(element, word, size) == 0;
+}
+
+static void allow_api(struct access_rule *rule, size_t key)
+{
+    rule->apis[key / 64] |= UINT64_C(1) << key % 64;
+}
+
+/* What no client can do without: to log in, and to find the brokers. */
+static bool is_always_allowed(size_t key)
+{
+    static const unsigned all = KAFKA_PRODUCE | KAFKA_CONSUME | KAFKA_READ_ONLY | KAFKA_ADMIN;
+    static const char *const needed[] = {"ApiVersions", "SaslHandshake", "SaslAuthenticate",
+                                         "Metadata"};
+
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (strcmp(kafka_catalog_name(key), needed[i]) == 0)
+            return kafka_catalog_uses(key) == all;
+    return false;
+}
+
+static void allow_use(struct access_rule *rule, unsigned use)
+{
+    for (size_t key = 0; key < kafka_catalog_size(); key++)
+        if (kafka_catalog_uses(key) & use)
+            allow_api(rule, key);
+}
+
+static bool refuse_word(const struct access_reader *reader, const struct access_rule *rule,
+                        const char *word, size_t size)
+{
+    struct nearest nearest;
+    char shown[48];
+
+    nearest_begin(&nearest, word, size);
+    nearest_offer(&nearest, "all");
+    for (size_t i = 0; i < PRESETS; i++)
+        nearest_offer(&nearest, presets[i].name);
+    for (size_t key = 0; key < kafka_catalog_size(); key++)
+        nearest_offer(&nearest, kafka_catalog_name(key));
+    snprintf(shown, sizeof shown, "%.*s", (int)size, word);
+    if (nearest.best)
+        snprintf(reader->error, reader->error_size,
+                 "line %u: rule %s allows \"%s\", which is no API of Kafka; did you mean \"%s\"?",
+                 rule->lines[ACCESS_KEY_ALLOW], rule->head.name, shown, nearest.best);
+    else
+        snprintf(reader->error, reader->error_size,
+                 "line %u: rule %s allows \"%s\", which is neither all, produce, consume, "
+                 "read-only, admin, nor an API of Kafka",
+                 rule->lines[ACCESS_KEY_ALLOW], rule->head.name, shown);
+    return false;
+}
+
+static bool allow_word(const struct access_reader *reader, struct access_rule *rule,
+                       const char *word, size_t size)
+{
+    if (is_word(word, size, "all")) {
+        rule->everything = true;
+        memset(rule->apis, 0xff, sizeof rule->apis);
+        return true;
+    }
+    for (size_t i = 0; i < PRESETS; i++)
+        if (is_word(word, size, presets[i].name)) {
+            allow_use(rule, presets[i].use);
+            return true;
+        }
+    for (size_t key = 0; key < kafka_catalog_size(); key++)
+        if (is_word(word, size, kafka_catalog_name(key))) {
+            allow_api(rule, key);
+            return true;
+        }
+    return refuse_word(reader, rule, word, size);
+}
+
+static bool read_allow(const struct access_reader *reader, struct access_rule *rule)
+{
+    const char *list = rule->values[ACCESS_KEY_ALLOW];
+    size_t size;
+
+    if (!list)
+        return true;
+    for (const char *word; (word = next_element(&list, &size));)
+        if (!allow_word(reader, rule, word, size))
+            return false;
+    for (size_t key = 0; key < kafka_catalog_size(); key++)
+        if (is_always_allowed(key))
+            allow_api(rule, key);
+    return true;
+}
+
+/* Each pattern must fit something that there is: one that does not is a misspelt name. */
+static bool check_named(const struct access_reader *reader, const struct access_rule *rule,
+                        enum access_key key, const char *const *names, size_t count)
+{
+    const char *list = rule->values[key];
+    const char *option = key == ACCESS_KEY_CLUSTER ? "--kafka cluster" : "--tcp target";
+    char shown[48];
+    size_t size;
+
+    if (!list)
+        return true;
+    for (const char *pattern; (pattern = next_element(&list, &size));) {
+        struct nearest nearest;
+        bool fits = is_word(pattern, size, "*");
+        nearest_begin(&nearest, pattern, size);
+        for (size_t i = 0; i < count && !fits; i++) {
+            fits = pattern_fits(pattern, size, names[i], strlen(names[i]));
+            nearest_offer(&nearest, names[i]);
+        }
+        if (fits)
+            continue;
+        snprintf(shown, sizeof shown, "%.*s", (int)size, pattern);
+        snprintf(reader->error, reader->error_size, "line %u: rule %s names the %s \"%s\"%s%s%s",
+                 rule->lines[key], rule->head.name, keys[key].name, shown,
+                 nearest.best ? "; did you mean \"" : ", but there is no such ",
+                 nearest.best ? nearest.best : option, nearest.best ? "\"?" : "");
+        return false;
+    }
+    return true;
+}
+
+/* As the options of that name: numbers, or bytes a second. */
+static bool read_limits(const struct access_reader *reader, struct access_rule *rule)
+{
+    enum { COUNT_MAX = 1000000 };
+    const uint64_t rate_max = UINT64_C(1) << 40;
+
+    for (size_t i = 0; i < LIMITS; i++) {
+        const char *text = rule->values[ACCESS_KEY_LIMITS + i];
+        bool is_rate = i == LIMIT_BYTES_UP || i == LIMIT_BYTES_DOWN;
+        int64_t count = 0;
+        if (!text)
+            continue;
+        bool good = is_rate ? value_parse_size(text, &rule->limits.most[i]) &&
+                                  rule->limits.most[i] <= rate_max
+                            : value_parse_integer(text, &count) && count >= 0 && count <= COUNT_MAX;
+        if (good && !is_rate)
+            rule->limits.most[i] = (uint64_t)count;
+        if (good)
+            continue;
+        snprintf(reader->error, reader->error_size, "line %u: rule %s: %s must be %s",
+                 rule->lines[ACCESS_KEY_LIMITS + i], rule->head.name,
+                 keys[ACCESS_KEY_LIMITS + i].name,
+                 is_rate ? "a number of bytes, such as 65536 or 4MiB, or 0 for no limit"
+                         : "a number up to 1000000, 0 for no limit");
+        return false;
+    }
+    return true;
+}
+
+static bool has_limits(const struct access_rule *rule)
+{
+    for (size_t i = 0; i < LIMITS; i++)
+        if (rule->values[ACCESS_KEY_LIMITS + i])
+            return true;
+    return false;
+}
+
+static bool check_access_rule(const struct access_reader *reader, struct access_rule *rule)
+{
+    static const enum access_key of_allow[] = {ACCESS_KEY_CLUSTER, ACCESS_KEY_TOPIC,
+                                               ACCESS_KEY_GROUP, ACCESS_KEY_TRANSACTIONAL_ID};
+    const struct access_names *names = reader->names;
+    char what[80];
+
+    if (!rule->values[ACCESS_KEY_ALLOW]) {
+        for (size_t i = 0; i < sizeof of_allow / sizeof *of_allow; i++)
+            if (rule->values[of_allow[i]]) {
+                snprintf(what, sizeof what, "has a %s, but no allow", keys[of_allow[i]].name);
+                rule_file_say(&rule->head, what, reader->error, reader->error_size);
+                return false;
+            }
+        if (!rule->values[ACCESS_KEY_TARGET] && !has_limits(rule)) {
+            rule_file_say(&rule->head, "has neither an allow nor a target", reader->error,
+                          reader->error_size);
+            return false;
+        }
+    }
+    return read_allow(reader, rule) && read_limits(reader, rule) &&
+           check_named(reader, rule, ACCESS_KEY_CLUSTER, names->clusters, names->cluster_count) &&
+           check_named(reader, rule, ACCESS_KEY_TARGET, names->targets, names->target_count);
+}
+
+struct access_rules *access_rules_parse(char *text, size_t size, const struct access_names *names,
+                                        char *error, size_t error_size)
+{
+    struct access_rules *rules = memory_new(sizeof *rules);
+    const struct access_reader reader = {names, error, error_size};
+    struct access_rule *all;
+
+    atomic_init(&rules->references, 1);
+    if (rule_file_parse(&access_form, text, size, &rules->list, error, error_size) != 0) {
+        free(rules);
+        return NULL;
+    }
+    all = rules->list.rules;
+    bool good = rules->list.count > 0;
+    if (!good)
+        snprintf(error, error_size, "holds no rules, so nobody could do anything");
+    for (size_t i = 0; good && i < rules->list.count; i++)
+        good = check_access_rule(&reader, &all[i]);
+    if (good)
+        return rules;
+    access_rules_release(rules);
+    return NULL;
+}
+
+struct access_rules *access_rules_reference(struct access_rules *rules)
+{
+    atomic_fetch_add_explicit(&rules->references, 1, memory_order_relaxed);
+    return rules;
+}
+
+void access_rules_release(struct access_rules *rules)
+{
+    if (!rules || atomic_fetch_sub_explicit(&rules->references, 1, memory_order_acq_rel) > 1)
+        return;
+    rule_file_free(&access_form, &rules->list);
+    free(rules);
+}
+
+/* ---- asking */
+
+static bool fits_identity(const struct access_rule *rule, const char *identity)
+{
+    return pattern_list_fits(rule->values[ACCESS_KEY_IDENTITY], identity, strlen(identity));
+}
+
+static bool fits_cluster(const struct access_rule *rule, const char *identity, const char *cluster)
+{
+    return rule->values[ACCESS_KEY_ALLOW] && fits_identity(rule, identity) &&
+           pattern_list_fits(rule->values[ACCESS_KEY_CLUSTER], cluster, strlen(cluster));
+}
+
+static bool allows_api(const uint64_t apis[ACCESS_API_WORDS], int16_t key)
+{
+    return key >= 0 && key < ACCESS_API_WORDS * 64 && (apis[key / 64] >> key % 64 & 1) != 0;
+}
+
+/* Not only limits. */
+static bool gives_rights(const struct access_rule *rule)
+{
+    return rule->values[ACCESS_KEY_ALLOW] || rule->values[ACCESS_KEY_TARGET];
+}
+
+bool access_rules_know(const struct access_rules *rules, const char *identity)
+{
+    for (size_t i = 0; i < rules->list.count; i++)
+        if (gives_rights(&rules_of(rules)[i]) && fits_identity(&rules_of(rules)[i], identity))
+            return true;
+    return false;
+}
+
+bool access_rules_cluster(const struct access_rules *rules, const char *identity,
+                          const char *cluster)
+{
+    for (size_t i = 0; i < rules->list.count; i++)
+        if (fits_cluster(&rules_of(rules)[i], identity, cluster))
+            return true;
+    return false;
+}
+
+bool access_rules_target(const struct access_rules *rules, const char *identity, const char *target)
+{
+    for (size_t i = 0; i < rules->list.count; i++) {
+        const struct access_rule *rule = &rules_of(rules)[i];
+        if (rule->values[ACCESS_KEY_TARGET] && fits_identity(rule, identity) &&
+            pattern_list_fits(rule->values[ACCESS_KEY_TARGET], target, strlen(target)))
+            return true;
+    }
+    return false;
+}
+
+void access_rules_limits(const struct access_rules *rules, const char *identity,
+                         struct identity_limits *limits)
+{
+    bool set[LIMITS] = {false};
+
+    for (size_t i = 0; i < rules->list.count; i++) {
+        const struct access_rule *rule = &rules_of(rules)[i];
+        if (!has_limits(rule) || !fits_identity(rule, identity))
+            continue;
+        for (size_t limit = 0; limit < LIMITS; limit++) {
+            if (set[limit] || !rule->values[ACCESS_KEY_LIMITS + limit])
+                continue;
+            limits->most[limit] = rule->limits.most[limit];
+            set[limit] = true;
+        }
+    }
+}
+
+static bool has_patterns(const struct access_rule *rule)
+{
+    for (size_t i = 0; i < KAFKA_RESOURCES; i++)
+        if (rule->values[key_of[i]])
+            return true;
+    return false;
+}
+
+void access_view_init(struct access_view *view, struct access_rules *rules, const char *identity,
+                      const char *cluster)
+{
+    *view = (struct access_view){.rules = access_rules_reference(rules)};
+    view->fits = memory_new_array(rules->list.count + 1, sizeof *view->fits);
+    for (size_t i = 0; i < rules->list.count; i++) {
+        const struct access_rule *rule = &rules_of(rules)[i];
+        if (!fits_cluster(rule, identity, cluster))
+            continue;
+        view->fits[view->count++] = rule;
+        view->everything |= rule->everything && !has_patterns(rule);
+        for (size_t word = 0; word < ACCESS_API_WORDS; word++)
+            view->apis[word] |= rule->apis[word];
+    }
+}
+
+void access_view_clear(struct access_view *view)
+{
+    free(view->fits);
+    access_rules_release(view->rules);
+    *view = (struct access_view){0};
+}
+
+bool access_view_api(const struct access_view *view, int16_t key)
+{
+    return view->everything || allows_api(view->apis, key);
+}
+
+bool access_view_resource(const struct access_view *view, int16_t key, enum kafka_resource resource,
+                          const char *name, size_t size)
+{
+    for (size_t i = 0; i < view->count; i++)
+        if (allows_api(view->fits[i]->apis, key) &&
+            pattern_list_fits(view->fits[i]->values[key_of[resource]], name, size))
+            return true;
+    return view->everything;
+}
+
+bool access_view_limits(const struct access_view *view, int16_t key, enum kafka_resource resource)
+{
+    if (view->everything)
+        return false;
+    for (size_t i = 0; i < view->count; i++)
+        if (allows_api(view->fits[i]->apis, key) && !view->fits[i]->values[key_of[resource]])
+            return false;
+    return true;
+}
+
+/* ---- telling */
+
+/* What the rule says after its cluster or target: "allow=produce topic=facts.*". */
+static void describe_rule(const struct access_rule *rule, struct text *text)
+{
+    static const enum access_key told[] = {ACCESS_KEY_ALLOW, ACCESS_KEY_TOPIC, ACCESS_KEY_GROUP,
+                                           ACCESS_KEY_TRANSACTIONAL_ID};
+
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+        if (rule->values[told[i]])
+            text_format(text, "%s%s%s%s", i > 0 ? ", " : "", i > 0 ? keys[told[i]].name : "",
+                        i > 0 ? " " : "", rule->values[told[i]]);
+}
+
+void access_rules_describe(const struct access_rules *rules, const char *identity,
+                           const char *cluster, struct text *text)
+{
+    bool first = true;
+
+    for (size_t i = 0; i < rules->list.count; i++) {
+        const struct access_rule *rule = &rules_of(rules)[i];
+        if (!fits_cluster(rule, identity, cluster))
+            continue;
+        if (!first)
+            text_format(text, "; ");
+        first = false;
+        describe_rule(rule, text);
+    }
+}

@@ -1,0 +1,141 @@
+#include "broker_login/login_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "config/secret.h"
+#include "io/timer.h"
+
+enum { LOOK_S = 2, ERROR_MAX = SECRET_ERROR_MAX + 300 };
+
+struct login_file {
+    struct worker *worker;
+    const char *path;
+    bool strict; /* secrets that others may read or write are not taken */
+    struct login_clusters clusters;
+    login_file_use use;
+    void *context;
+    struct login_book *book;
+    struct timer *look;
+    char said[ERROR_MAX]; /* the error that was said last; "": the file is good */
+};
+
+static struct login_book *read_book(const struct login_file *file, char error[ERROR_MAX])
+{
+    char why[ERROR_MAX - 20];
+    struct login_book *book = login_book_read(file->path, &file->clusters, why, sizeof why);
+
+    const char *exposed = book ? login_book_exposed(book) : NULL;
+    if (exposed && !secret_is_guarded(exposed, true, file->strict, why)) {
+        login_book_release(book);
+        book = NULL;
+    }
+    if (!book)
+        snprintf(error, ERROR_MAX, "--kafka-login: %s", why);
+    return book;
+}
+
+static void warn_if_exposed(const struct login_file *file)
+{
+    const char *exposed = login_book_exposed(file->book);
+
+    if (exposed)
+        log_warning(file->worker->log, "login_secret_exposed",
+                    "Every user of this machine can read a secret that --kafka-login names; make "
+                    "the file readable by the server's user only",
+                    log_str("file", exposed));
+}
+
+/* false: what there was stays. */
+static bool take_book(struct login_file *file)
+{
+    char error[ERROR_MAX];
+    struct login_book *book = read_book(file, error);
+
+    if (!book) {
+        if (strcmp(error, file->said) != 0)
+            log_error(file->worker->log, "logins_unreadable",
+                      "The file with logins for brokers cannot be used; the old logins stay in "
+                      "force",
+                      log_str("reason", error), log_u64("rules", login_book_count(file->book)));
+        snprintf(file->said, sizeof file->said, "%s", error);
+        return false;
+    }
+    login_book_release(file->book);
+    file->book = book;
+    file->said[0] = '\0';
+    file->use(file->context, book);
+    return true;
+}
+
+static void note_taken(const struct login_file *file)
+{
+    log_info(file->worker->log, "logins_read",
+             "The logins for brokers have changed and were read again",
+             log_u64("rules", login_book_count(file->book)));
+    warn_if_exposed(file);
+}
+
+/* While the file is of no use, what is in force may have changed as well, and stays. */
+static void on_login_look(void *argument)
+{
+    struct login_file *file = argument;
+
+    if ((file->said[0] || login_book_has_changed(file->book)) && take_book(file))
+        note_taken(file);
+}
+
+void login_file_reload(struct login_file *file, struct reload *reload)
+{
+    if (!file)
+        return;
+    bool changed = file->said[0] || login_book_has_changed(file->book);
+
+    if (!take_book(file)) {
+        reload->failed++;
+    } else if (changed) {
+        reload->renewed++;
+        note_taken(file);
+    }
+}
+
+struct login_book *login_file_book(const struct login_file *file)
+{
+    return file->book;
+}
+
+struct login_file *login_file_new(struct worker *worker, const char *path, bool strict,
+                                  const struct login_clusters *clusters, login_file_use use,
+                                  void *context, char *error, size_t size)
+{
+    struct login_file *file = memory_new(sizeof *file);
+    char why[ERROR_MAX];
+
+    *file = (struct login_file){.worker = worker,
+                                .path = path,
+                                .strict = strict,
+                                .clusters = *clusters,
+                                .use = use,
+                                .context = context};
+    file->book = read_book(file, why);
+    if (!file->book) {
+        snprintf(error, size, "%s", why);
+        free(file);
+        return NULL;
+    }
+    warn_if_exposed(file);
+    file->look = timer_new(worker, on_login_look, file);
+    timer_repeat_ms(file->look, LOOK_S * 1000);
+    return file;
+}
+
+void login_file_free(struct login_file *file)
+{
+    if (!file)
+        return;
+    timer_free(file->look);
+    login_book_release(file->book);
+    free(file);
+}

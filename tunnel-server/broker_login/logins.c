@@ -1,0 +1,129 @@
+#include "broker_login/logins.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/memory.h"
+
+/* After a refusal: first so long, then twice as long each time. */
+enum { HELD_US = 1000 * 1000, HELD_TIMES_MAX = 5 };
+
+void logins_init(struct logins *logins, size_t cluster_count)
+{
+    *logins = (struct logins){.cluster_count = cluster_count};
+}
+
+void logins_clear(struct logins *logins)
+{
+    size_t count = logins->book ? login_book_count(logins->book) * logins->cluster_count : 0;
+
+    for (size_t i = 0; i < count; i++)
+        login_account_release(logins->accounts[i]);
+    free(logins->accounts);
+    login_book_release(logins->book);
+    logins->accounts = NULL;
+    logins->book = NULL;
+}
+
+void logins_use(struct logins *logins, struct login_book *book)
+{
+    logins_clear(logins);
+    logins->book = login_book_reference(book);
+    logins->accounts = memory_new_array(login_book_count(book) * logins->cluster_count + 1,
+                                        sizeof(struct login_account *));
+}
+
+/* ---- accounts */
+
+static struct login_account *login_account_new(struct login_book *book, size_t place)
+{
+    struct login_account *account = memory_new(sizeof *account);
+
+    account->references = 1;
+    account->book = login_book_reference(book);
+    account->rule = login_book_rule(book, place);
+    account->secret = login_book_secret(book, place);
+    account->tls = login_book_tls(book, place);
+    return account;
+}
+
+struct login_account *login_account_reference(struct login_account *account)
+{
+    account->references++;
+    return account;
+}
+
+void login_account_release(struct login_account *account)
+{
+    if (!account || --account->references > 0)
+        return;
+    byte_wipe(&account->keys, sizeof account->keys);
+    login_book_release(account->book);
+    free(account);
+}
+
+struct login_account *logins_find(struct logins *logins, const char *identity, const char *cluster,
+                                  size_t cluster_index)
+{
+    if (!logins->book)
+        return NULL;
+    size_t place = login_book_find(logins->book, identity, cluster);
+    if (place == login_book_count(logins->book) ||
+        (!login_book_secret(logins->book, place) && !login_book_tls(logins->book, place)))
+        return NULL;
+    struct login_account **account =
+        &logins->accounts[place * logins->cluster_count + cluster_index];
+    if (!*account)
+        *account = login_account_new(logins->book, place);
+    return login_account_reference(*account);
+}
+
+bool login_account_logs_in(const struct login_account *account)
+{
+    return account && account->secret;
+}
+
+struct sasl_credentials login_account_credentials(struct login_account *account)
+{
+    const struct login_rule *rule = account->rule;
+
+    return (struct sasl_credentials){.mechanism = rule->mechanism,
+                                     .user = login_account_user(account),
+                                     .secret = account->secret,
+                                     .delegation_token = rule->delegation_token,
+                                     .keys = &account->keys};
+}
+
+const char *login_account_user(const struct login_account *account)
+{
+    return account->rule->user ? account->rule->user : "";
+}
+
+const char *login_account_mechanism(const struct login_account *account)
+{
+    return sasl_mechanism_name(account->rule->mechanism);
+}
+
+/* ---- refusals */
+
+void login_account_refused(struct login_account *account, const char *why, uint64_t now_us)
+{
+    /* Several may have been under way: they count as one. */
+    if (account->refused_until_us > now_us)
+        return;
+    unsigned times = account->refusals < HELD_TIMES_MAX ? account->refusals++ : HELD_TIMES_MAX;
+    account->refused_until_us = now_us + ((uint64_t)HELD_US << times);
+    snprintf(account->refusal, sizeof account->refusal, "%s", why);
+}
+
+void login_account_taken(struct login_account *account)
+{
+    account->refusals = 0;
+    account->refused_until_us = 0;
+}
+
+bool login_account_may_try(const struct login_account *account, uint64_t now_us)
+{
+    return account->refused_until_us <= now_us;
+}
