@@ -218,6 +218,7 @@ def test_bad_client_usage(case, binaries):
 def test_file_that_is_no_certificate(binaries, tmp_path):
     junk = tmp_path / "junk.pem"
     junk.write_text("this is no certificate\n", encoding="ascii")
+    junk.chmod(0o600)
     bad_usage([binaries.server, *SERVER, "--tls-cert", junk, "--tls-key", junk], "junk.pem")
     bad_usage([binaries.client, *CLIENT, "--ca", junk], "junk.pem")
 

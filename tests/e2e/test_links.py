@@ -254,6 +254,7 @@ def test_links_over_instances_without_stickiness(pair, peer, tmp_path):
     """With --peers each link is handed on to the instance that has the session; without, it is refused, and the client says why."""
     secret = tmp_path / "secret"
     secret.write_text("between-us\n")
+    secret.chmod(0o600)
     for handed_on in (True, False):
         ports = [wait.free_port() for _ in range(2)]
         servers = [pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, args=[
@@ -364,6 +365,7 @@ def test_somebody_else_may_not_join(pair, peer, tmp_path):
     """Whatever secret he knows."""
     tokens = tmp_path / "tokens"
     tokens.write_text("alices-token-123 alice\nbobs-token-456 bob\n")
+    tokens.chmod(0o600)
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, args=["--token-file", tokens])
     alice = Link(server, token="alices-token-123")
     bob = Link(server, alice.key, 2, JOIN, token="bobs-token-456")
@@ -376,6 +378,7 @@ def test_joined_links_give_way(pair, peer, tmp_path):
     """They are a quarter of the descriptors at the most; whoever has fewer gets one of those that have more, whose sessions go on."""
     tokens = tmp_path / "tokens"
     tokens.write_text("alices-token-123 alice\nbobs-token-456 bob\n")
+    tokens.chmod(0o600)
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None, descriptors=48,  # just enough for one worker
                          args=["--token-file", tokens, "--max-links", "16", "--status", "127.0.0.1:0", "--workers", "1"])
     alice = [Link(server, token="alices-token-123")]

@@ -118,6 +118,7 @@ def test_the_command_in_the_documents(document, pair, peer, tmp_path):
     text = (cache.ROOT / document).read_text(encoding="utf-8")
     line, = [line.strip() for line in text.splitlines() if re.match(r"    tunnel-client run .*-- \./integration-tests$", line)]
     (tmp_path / "token").write_text("documented-token\n", encoding="ascii")
+    (tmp_path / "token").chmod(0o600)
     (tmp_path / "server.pem").write_bytes(pathlib.Path(pair.pki.ca).read_bytes())
     program = tmp_path / "integration-tests"
     program.write_text("#!/bin/sh\necho $KAFKA_BOOTSTRAP_SERVERS $TUNNEL_REGISTRY_ADDRESS\nexit 9\n", encoding="ascii")
