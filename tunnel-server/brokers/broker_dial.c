@@ -115,8 +115,8 @@ static void describe_login_failure(const struct broker_dial *dial, const char *w
 {
     const char *user = login_account_user(dial->account);
 
-    snprintf(text, CLUSTER_FAILURE_MAX, "logging in%s%.80s (%s) failed: %s", *user ? " as " : "",
-             user, login_account_mechanism(dial->account), why);
+    snprintf(text, CLUSTER_FAILURE_MAX, "logging in%s%.80s (%s) failed: %.190s",
+             *user ? " as " : "", user, login_account_mechanism(dial->account), why);
     printable_columns(text);
 }
 
