@@ -129,6 +129,8 @@ def test_commands_keep_their_limit(pair, target, tmp_path):
     server = pair.server(tcp=target, tls=None)
     out = tmp_path / "limit"
     client = pair.processes.start(["prlimit", "--core=4096:8192", pair.binaries.client, "run", "--server", f"http://127.0.0.1:{server.port}",
-                                   "--tcp", "peer=0", "--", "sh", "-c", f"ulimit -Sc >{out}; ulimit -Hc >>{out}"], "run")
+                                   "--tcp", "peer=0", "--", "sh", "-c", f"ulimit -Sc >{out}; ulimit -Hc >>{out}"], "run",
+                                  # AddressSanitizer would take the limit to nothing before the program begins.
+                                  env={"ASAN_OPTIONS": "exitcode=99:disable_coredump=0"})
     assert client.wait_exit(30) == 0
     assert wait.until(out.exists, 5, "the command has run") and out.read_text("ascii").split() == ["8", "16"]
