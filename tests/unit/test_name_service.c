@@ -10,7 +10,7 @@
 static void expect(const char *text, const char *expected)
 {
     size_t size = strlen(text);
-    char *exact = malloc(size + 1); /* the sanitizer sees what is read beyond it */
+    char *exact = calloc(1, size + 1); /* the sanitizer sees what is read beyond it */
     size_t copy_size = 0;
 
     memcpy(exact, text, size);

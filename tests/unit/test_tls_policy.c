@@ -30,7 +30,7 @@ static void expect_list(bool only_1_3, const char *chosen, const char *wanted)
     char list[1000];
 
     if (!tls_policy_choose(&policy, only_1_3, chosen, error, sizeof error))
-        fail_msg("%s: %s", chosen, error);
+        fail_msg("%s: %s", chosen ? chosen : "nothing chosen", error);
     list_ciphers(&policy, list, sizeof list);
     assert_string_equal(list, wanted);
 }
