@@ -742,7 +742,7 @@ static int fix_length(struct kafka_filter *f, size_t before)
 /* After a part: the rest of a frame whose prefix it was, or the next frame. */
 static void after_part(struct kafka_filter *f)
 {
-    f->left = f->method == KAFKA_HOLD_PREFIX ? f->walk.left : 0;
+    f->left = f->method == KAFKA_HOLD_PREFIX ? f->walk.taker.left : 0;
     f->state = f->left > 0 ? PASS : HEAD;
 }
 
@@ -1004,9 +1004,9 @@ static int run_walk(struct kafka_filter *f, struct turn *t)
     see_fetch(f, next(t), used);
     pass(t, used);
     if (result == KAFKA_WALK_FAILED)
-        return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.reason);
+        return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.taker.reason);
     if (result == KAFKA_WALK_DONE) {
-        f->left = f->walk.left;
+        f->left = f->walk.taker.left;
         f->state = TAIL_BEGIN;
         if (f->left > f->limits.tail)
             return fail_response(f, KAFKA_FILTER_ELIMIT,
@@ -1033,7 +1033,7 @@ static int run_hold_prefix(struct kafka_filter *f, struct turn *t)
     enum kafka_walk_result result = kafka_walk_run(&f->walk, bytes, available(t), &used);
 
     if (result == KAFKA_WALK_FAILED)
-        return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.reason);
+        return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.taker.reason);
     if (hold(f, t, used) < 0)
         return f->failure;
     return result == KAFKA_WALK_DONE ? settle_held(f) : 0;

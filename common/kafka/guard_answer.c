@@ -77,7 +77,7 @@ void kafka_guard_collect_start(struct kafka_guard_requests *g, uint64_t body_siz
 int kafka_guard_collect(struct kafka_guard_requests *g, const uint8_t *bytes, size_t size)
 {
     if (kafka_shape_walk_run(&g->walk, bytes, size, &collecting, g) == KAFKA_WALK_FAILED) {
-        g->reason = g->walk.reason;
+        g->reason = g->walk.taker.reason;
         return KAFKA_FILTER_EFRAME;
     }
     if (g->overflow) {

@@ -334,7 +334,7 @@ int kafka_guard_walk(struct kafka_guard_requests *g, const uint8_t *bytes, size_
     enum kafka_walk_result result = kafka_shape_walk_run(&g->walk, bytes, size, &looking, g);
 
     if (result == KAFKA_WALK_FAILED) {
-        g->reason = g->walk.reason;
+        g->reason = g->walk.taker.reason;
         return KAFKA_FILTER_EFRAME;
     }
     return conclude(g);

@@ -74,7 +74,7 @@ static int rewrite_produce(struct kafka_rewrite *r)
     kafka_walk_start(&walk, r->version >= 13 ? layout_13 : layout_10, byte_reader_left(&r->in));
     if (kafka_walk_run(&walk, r->in.at, byte_reader_left(&r->in), &used) != KAFKA_WALK_DONE) {
         kafka_rewrite_fail(r, KAFKA_FILTER_EFRAME,
-                           walk.reason ? walk.reason : "ends in the middle of a field");
+                           walk.taker.reason ? walk.taker.reason : "ends in the middle of a field");
         return kafka_rewrite_finish(r);
     }
     byte_reader_bytes(&r->in, used);

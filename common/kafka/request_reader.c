@@ -18,12 +18,6 @@ enum state {
 
 enum { HEADER_MIN = 8 }; /* key, version, correlation id */
 
-struct input {
-    const uint8_t *bytes;
-    size_t size;
-    size_t at;
-};
-
 bool kafka_request_reader_idle(const struct kafka_request_reader *r)
 {
     return r->state == HEAD && r->head_size == 0;
@@ -41,8 +35,8 @@ static enum kafka_request_result fail_request(struct kafka_request_reader *r, co
 }
 
 /* Up to size bytes of the frame into place, over as many calls as it takes; false: more to come. */
-static bool gather(struct kafka_request_reader *r, struct input *in, uint8_t *to, unsigned *have,
-                   unsigned size)
+static bool gather(struct kafka_request_reader *r, struct kafka_input *in, uint8_t *to,
+                   unsigned *have, unsigned size)
 {
     size_t some = bytes_at_most(size - *have, in->size - in->at);
 
@@ -55,7 +49,7 @@ static bool gather(struct kafka_request_reader *r, struct input *in, uint8_t *to
 }
 
 /* What is not printable becomes '?': the text is for the log. */
-static bool gather_text(struct kafka_request_reader *r, struct input *in)
+static bool gather_text(struct kafka_request_reader *r, struct kafka_input *in)
 {
     size_t some = bytes_at_most(r->text_left, in->size - in->at);
 
@@ -121,7 +115,7 @@ static enum kafka_request_result begin_request_frame(struct kafka_request_reader
 }
 
 static enum kafka_request_result run_request_head(struct kafka_request_reader *r,
-                                                  struct kafka_sasl *sasl, struct input *in)
+                                                  struct kafka_sasl *sasl, struct kafka_input *in)
 {
     if (r->head_size < 4) {
         r->left = 4;
@@ -182,7 +176,7 @@ static enum kafka_request_result after_client_id(struct kafka_request_reader *r)
     return ready(r);
 }
 
-static enum kafka_request_result run_produce(struct kafka_request_reader *r, struct input *in)
+static enum kafka_request_result run_produce(struct kafka_request_reader *r, struct kafka_input *in)
 {
     size_t used;
     enum kafka_walk_result result =
@@ -191,7 +185,7 @@ static enum kafka_request_result run_produce(struct kafka_request_reader *r, str
     in->at += used;
     r->left -= used;
     if (result == KAFKA_WALK_FAILED)
-        return fail_request(r, r->walk.reason);
+        return fail_request(r, r->walk.taker.reason);
     if (result == KAFKA_WALK_DONE) {
         r->state = ACKS;
         if (r->left < 2)
@@ -200,7 +194,7 @@ static enum kafka_request_result run_produce(struct kafka_request_reader *r, str
     return KAFKA_REQUEST_MORE;
 }
 
-static enum kafka_request_result run_number(struct kafka_request_reader *r, struct input *in)
+static enum kafka_request_result run_number(struct kafka_request_reader *r, struct kafka_input *in)
 {
     if (!gather(r, in, r->number, &r->number_size, 2))
         return KAFKA_REQUEST_MORE;
@@ -219,7 +213,7 @@ static enum kafka_request_result run_number(struct kafka_request_reader *r, stru
 }
 
 static enum kafka_request_result run_state(struct kafka_request_reader *r, struct kafka_sasl *sasl,
-                                           struct input *in)
+                                           struct kafka_input *in)
 {
     switch (r->state) {
     case HEAD:
@@ -256,7 +250,7 @@ enum kafka_request_result kafka_request_reader_run(struct kafka_request_reader *
                                                    struct kafka_sasl *sasl, const uint8_t *bytes,
                                                    size_t size, size_t *used)
 {
-    struct input in = {bytes, size, 0};
+    struct kafka_input in = {bytes, size, 0};
     enum kafka_request_result result = KAFKA_REQUEST_MORE;
     unsigned before;
 

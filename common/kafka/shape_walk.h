@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kafka/shapes.h"
-#include "kafka/walk.h"
+#include "kafka/taker.h"
 
 enum {
     KAFKA_SHAPE_DEPTH = 8,
@@ -26,13 +26,8 @@ struct kafka_shape_walk {
     int16_t version;
     bool flexible;
     bool over;
-    bool stop;            /* the sink sets it: the walk ends where it is */
-    uint64_t left;        /* bytes of the frame that were not walked yet */
-    uint64_t skip;        /* of these, how many belong to what is not looked at */
-    uint64_t number;      /* the length, count or tag that is being read */
-    unsigned number_size; /* bytes of it so far */
-    unsigned tag_phase;
-    uint32_t tags; /* of the section at hand, still to come */
+    bool stop; /* the sink sets it: the walk ends where it is */
+    struct kafka_taker taker;
     bool in_header;
     bool gathering; /* the field at hand goes to text */
     size_t text_left;
@@ -42,7 +37,6 @@ struct kafka_shape_walk {
         const struct kafka_shape *row; /* of the array or struct */
         uint32_t count;                /* elements to come, the one at hand included */
     } loop[KAFKA_SHAPE_DEPTH];
-    const char *reason; /* static text, after a failure */
     uint8_t text[KAFKA_SHAPE_TEXT_MAX];
 };
 

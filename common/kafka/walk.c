@@ -1,112 +1,10 @@
 #include "kafka/walk.h"
 
-#include "kafka/wire.h"
-
 #include <assert.h>
-
-struct input {
-    const uint8_t *bytes;
-    size_t size;
-    size_t at;
-};
 
 void kafka_walk_start(struct kafka_walk *w, const struct kafka_step *layout, uint64_t size)
 {
-    *w = (struct kafka_walk){.step = layout, .left = size};
-}
-
-static enum kafka_walk_result fail_walk(struct kafka_walk *w, const char *reason)
-{
-    w->reason = reason;
-    return KAFKA_WALK_FAILED;
-}
-
-static enum kafka_walk_result take_walked_byte(struct kafka_walk *w, struct input *in,
-                                               uint8_t *byte)
-{
-    if (w->left == 0)
-        return fail_walk(w, "ends in the middle of a field");
-    if (in->at == in->size)
-        return KAFKA_WALK_MORE;
-    *byte = in->bytes[in->at++];
-    w->left--;
-    return KAFKA_WALK_DONE;
-}
-
-/* Gathers a big-endian integer of size bytes, over as many calls as it takes. */
-static enum kafka_walk_result take_int(struct kafka_walk *w, struct input *in, unsigned size)
-{
-    while (w->number_size < size) {
-        uint8_t byte;
-        enum kafka_walk_result result = take_walked_byte(w, in, &byte);
-        if (result != KAFKA_WALK_DONE)
-            return result;
-        w->number = w->number << 8 | byte;
-        w->number_size++;
-    }
-    return KAFKA_WALK_DONE;
-}
-
-static enum kafka_walk_result take_uvarint(struct kafka_walk *w, struct input *in)
-{
-    uint8_t byte;
-
-    do {
-        if (w->number_size == KAFKA_UVARINT_MAX)
-            return fail_walk(w, "has a varint of more than 5 bytes");
-        enum kafka_walk_result result = take_walked_byte(w, in, &byte);
-        if (result != KAFKA_WALK_DONE)
-            return result;
-        w->number |= (uint64_t)(byte & 0x7f) << (7 * w->number_size++);
-    } while (byte & 0x80);
-    if (w->number > UINT32_MAX)
-        return fail_walk(w, "has a varint of more than 32 bits");
-    return KAFKA_WALK_DONE;
-}
-
-static uint64_t take_number(struct kafka_walk *w)
-{
-    uint64_t number = w->number;
-
-    w->number = 0;
-    w->number_size = 0;
-    return number;
-}
-
-static enum kafka_walk_result skip(struct kafka_walk *w, uint64_t size)
-{
-    if (size > w->left)
-        return fail_walk(w, "has a field that extends beyond the frame");
-    w->skip = size;
-    return KAFKA_WALK_DONE;
-}
-
-/* Lengths and counts of both encodings: null reads as 0. */
-static enum kafka_walk_result take_length(struct kafka_walk *w, struct input *in, uint64_t *length)
-{
-    enum kafka_walk_result result;
-    int64_t number;
-
-    switch (w->step->type) {
-    case KAFKA_STEP_STRING16:
-        if ((result = take_int(w, in, 2)) != KAFKA_WALK_DONE)
-            return result;
-        number = (int16_t)take_number(w);
-        break;
-    case KAFKA_STEP_ARRAY32:
-        if ((result = take_int(w, in, 4)) != KAFKA_WALK_DONE)
-            return result;
-        number = (int32_t)take_number(w);
-        break;
-    default:
-        if ((result = take_uvarint(w, in)) != KAFKA_WALK_DONE)
-            return result;
-        number = (int64_t)take_number(w) - 1;
-    }
-    if (number < -1)
-        return fail_walk(w, "has a negative length");
-    *length = number > 0 ? (uint64_t)number : 0;
-    return KAFKA_WALK_DONE;
+    *w = (struct kafka_walk){.step = layout, .taker.left = size};
 }
 
 static const struct kafka_step *after_close(const struct kafka_step *array)
@@ -121,16 +19,17 @@ static const struct kafka_step *after_close(const struct kafka_step *array)
     }
 }
 
-static enum kafka_walk_result open_array(struct kafka_walk *w, struct input *in)
+static enum kafka_walk_result open_array(struct kafka_walk *w, struct kafka_input *in)
 {
-    uint64_t count;
-    enum kafka_walk_result result = take_length(w, in, &count);
+    int64_t count; /* null is as empty */
+    enum kafka_walk_result result =
+        kafka_take_length(&w->taker, in, w->step->type == KAFKA_STEP_ARRAY, 4, &count);
 
     if (result != KAFKA_WALK_DONE)
         return result;
-    if (count > w->left)
-        return fail_walk(w, "has an array that the frame cannot hold");
-    if (count == 0) {
+    if (count > 0 && (uint64_t)count > w->taker.left)
+        return kafka_take_failed(&w->taker, "has an array that the frame cannot hold");
+    if (count <= 0) {
         w->step = after_close(w->step);
         return KAFKA_WALK_DONE;
     }
@@ -150,52 +49,31 @@ static void close_element(struct kafka_walk *w)
     }
 }
 
-enum { TAG_COUNT, TAG_NUMBER, TAG_SIZE };
-
-static enum kafka_walk_result walk_tags(struct kafka_walk *w, struct input *in)
+static enum kafka_walk_result walk_tags(struct kafka_walk *w, struct kafka_input *in)
 {
-    enum kafka_walk_result result;
+    bool ended;
+    enum kafka_walk_result result = kafka_take_tag(&w->taker, in, &ended);
 
-    if (w->tag_phase == TAG_NUMBER && w->tags == 0) {
-        w->tag_phase = TAG_COUNT;
+    if (ended)
         w->step++;
-        return KAFKA_WALK_DONE;
-    }
-    if ((result = take_uvarint(w, in)) != KAFKA_WALK_DONE)
-        return result;
-    uint64_t number = take_number(w);
-    switch (w->tag_phase) {
-    case TAG_COUNT:
-        if (number > w->left)
-            return fail_walk(w, "has more tags than the frame can hold");
-        w->tags = (uint32_t)number;
-        w->tag_phase = TAG_NUMBER;
-        return KAFKA_WALK_DONE;
-    case TAG_NUMBER:
-        w->tag_phase = TAG_SIZE;
-        return KAFKA_WALK_DONE;
-    default:
-        w->tags--;
-        w->tag_phase = TAG_NUMBER;
-        return skip(w, number);
-    }
+    return result;
 }
 
-static enum kafka_walk_result walk_step(struct kafka_walk *w, struct input *in)
+static enum kafka_walk_result walk_step(struct kafka_walk *w, struct kafka_input *in)
 {
     enum kafka_walk_result result;
-    uint64_t length;
+    int64_t length;
 
     switch (w->step->type) {
     case KAFKA_STEP_FIXED:
-        length = w->step++->size;
-        return skip(w, length);
+        return kafka_take_skip(&w->taker, w->step++->size);
     case KAFKA_STEP_STRING16:
     case KAFKA_STEP_STRING:
-        if ((result = take_length(w, in, &length)) != KAFKA_WALK_DONE)
+        result = kafka_take_length(&w->taker, in, w->step->type == KAFKA_STEP_STRING, 2, &length);
+        if (result != KAFKA_WALK_DONE)
             return result;
         w->step++;
-        return skip(w, length);
+        return kafka_take_skip(&w->taker, length > 0 ? (uint64_t)length : 0);
     case KAFKA_STEP_ARRAY32:
     case KAFKA_STEP_ARRAY:
         return open_array(w, in);
@@ -210,22 +88,16 @@ static enum kafka_walk_result walk_step(struct kafka_walk *w, struct input *in)
 enum kafka_walk_result kafka_walk_run(struct kafka_walk *w, const uint8_t *bytes, size_t size,
                                       size_t *used)
 {
-    struct input in = {bytes, size, 0};
+    struct kafka_input in = {bytes, size, 0};
     enum kafka_walk_result result = KAFKA_WALK_DONE;
 
     while (result == KAFKA_WALK_DONE) {
-        if (w->skip > 0) {
-            uint64_t some = in.size - in.at < w->skip ? in.size - in.at : w->skip;
-            in.at += (size_t)some;
-            w->skip -= some;
-            w->left -= some;
-            if (w->skip > 0)
-                result = KAFKA_WALK_MORE;
-        } else if (w->step->type == KAFKA_STEP_END) {
+        if (w->taker.skip > 0)
+            result = kafka_take_skipped(&w->taker, &in);
+        else if (w->step->type == KAFKA_STEP_END)
             break;
-        } else {
+        else
             result = walk_step(w, &in);
-        }
     }
     *used = in.at;
     return result;

@@ -8,8 +8,7 @@
  */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "kafka/taker.h"
 
 enum kafka_step_type {
     KAFKA_STEP_END = 0,  /* the walk is over: the next byte is the field that was looked for */
@@ -32,27 +31,17 @@ enum { KAFKA_WALK_DEPTH = 4 };
 
 struct kafka_walk {
     const struct kafka_step *step;
-    uint64_t left;        /* bytes of the frame that were not walked yet */
-    uint64_t skip;        /* of these, how many belong to the field at hand */
-    uint64_t number;      /* the length, count or tag that is being read */
-    unsigned number_size; /* bytes of it so far */
-    unsigned tag_phase;   /* in a tag section: what its next number is */
-    uint32_t tags;        /* of that section, still to come */
-    unsigned depth;       /* arrays that the walk is in: loop[0] to loop[depth - 1] */
+    struct kafka_taker taker;
+    unsigned depth; /* arrays that the walk is in: loop[0] to loop[depth - 1] */
     struct {
         const struct kafka_step *body; /* the step behind ARRAY */
         uint32_t count;                /* elements to come, the one at hand included */
     } loop[KAFKA_WALK_DEPTH];
-    const char *reason; /* static text, after a failure */
 };
 
 /* size: bytes from here to the end of the frame. */
 void kafka_walk_start(struct kafka_walk *w, const struct kafka_step *layout, uint64_t size);
 
-enum kafka_walk_result {
-    KAFKA_WALK_FAILED = -1, /* w->reason says why */
-    KAFKA_WALK_MORE = 0,    /* all bytes were used */
-    KAFKA_WALK_DONE = 1,    /* *used bytes were before the field; w->left are the rest */
-};
+/* DONE: *used bytes were before the field; w->taker.left are the rest. */
 enum kafka_walk_result kafka_walk_run(struct kafka_walk *w, const uint8_t *bytes, size_t size,
                                       size_t *used);

@@ -26,7 +26,7 @@ static enum kafka_walk_result walk(const char *hex, uint64_t size, unsigned piec
         result = kafka_walk_run(&w, b.at + *where, some, &used);
         *where += used;
     }
-    *reason = w.reason;
+    *reason = w.taker.reason;
     bytes_free(&b);
     return result;
 }
