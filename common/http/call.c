@@ -68,6 +68,7 @@ struct http_call {
     bool timed_out;
     bool proxy_refused;           /* SOCKS: no other address of the proxy's says anything else */
     bool login_refused;           /* by the proxy */
+    bool reached;                 /* an address was connected to */
     struct resolver_result left;  /* addresses that have not been connected to yet */
     struct resolver_result known; /* all of them */
     /* Of the server, for a proxy that is told an address; the current one is at 'target'. */
@@ -835,10 +836,12 @@ static void on_call_connected(void *context, const struct connector_result *resu
     if (result->fd < 0) {
         call->timed_out = result->timed_out;
         call->left.count = 0; /* all of them have been tried */
-        call->targets.count = 0;
+        if (!call->reached)
+            call->targets.count = 0; /* nobody is there who could be told another one */
         call_attempt_failed(call, explain_connect(call, result->error));
         return;
     }
+    call->reached = true;
     forget_address(call, &result->address);
     call->trace.tried = result->address;
     socket_format(&result->address, call->trace.address);

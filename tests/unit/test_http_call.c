@@ -416,7 +416,7 @@ static bool has_tls(enum way_kind kind)
     return kind == DIRECT_TLS || kind == PROXY_TLS || kind == TLS_PROXY_TLS || kind == SOCKS_TLS;
 }
 
-static struct address_override overrides[3];
+static struct address_override overrides[4];
 static char credentials[5000];
 static struct http_way way;
 static struct http_call_request request;
@@ -954,7 +954,11 @@ static void the_next_target(void **state)
         const char *answer; /* about the first */
         size_t size;
         bool makes_way;
-    } cases[] = {{"\5\4", 2, true}, {"\5\x8", 2, true}, {"\5\2", 2, false}, {NULL, 0, true}};
+        unsigned proxies; /* addresses of the proxy's name; it listens at the first */
+    } cases[] = {
+        {"\5\4", 2, true, 1}, {"\5\x8", 2, true, 1}, {"\5\2", 2, false, 1},
+        {NULL, 0, true, 1},   {NULL, 0, true, 2},
+    };
     static uint8_t asked[10];
 
     (void)state;
@@ -967,7 +971,8 @@ static void the_next_target(void **state)
             (struct address_override){.at = {"example.com", request.port}, .address = "192.0.2.1"};
         overrides[2] =
             (struct address_override){.at = {"example.com", request.port}, .address = "127.0.0.1"};
-        way.override_count = 3;
+        overrides[3] = (struct address_override){.at = overrides[0].at, .address = "127.0.0.2"};
+        way.override_count = 2 + cases[i].proxies;
         request.tls = false;
         memcpy(asked, "\5\1\0\1\xc0\0\2\1", 8);
         memcpy(asked + 8, target_asked + 8, 2);
