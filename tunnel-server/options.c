@@ -161,8 +161,9 @@ static const struct config_option table[] = {
      .group = "Who may connect",
      .brief = "accepted tokens, one per line",
      .help = "Accepted bearer tokens, one per line: sha256: and the token's digest, or the token "
-             "itself; then until=DATE, if it expires, and the user's name, both optional. "
-             "tunnel-server token makes a token and its line. The file is read again when it has "
+             "itself; then until=DATE, if it expires, rule=RULE,... for rules of --access, and the "
+             "user's name, all optional. tunnel-server token makes a token and its line. The file "
+             "is read again when it has "
              "changed.",
      .flags = CONFIG_SECRET_FILE},
     {.name = "oidc-issuer",
@@ -496,6 +497,15 @@ static const struct config_option table[] = {
      .group = "Options of commands",
      .brief = "the user's name",
      .help = "The name of the user whom the token is for.",
+     .commands = CONFIG_WITH(COMMAND_TOKEN)},
+    {.name = "rule",
+     .metavar = "RULE,...",
+     .kind = CONFIG_STRING,
+     .offset = offsetof(struct options, token_rules),
+     .group = "Options of commands",
+     .brief = "the rules of --access that it has",
+     .help = "The rules of --access that the user has, and no others. Without it, those that fit "
+             "the name.",
      .commands = CONFIG_WITH(COMMAND_TOKEN)},
     {.name = "until",
      .metavar = "DATE|SPAN",

@@ -80,7 +80,8 @@ struct options {
     const char *audit_log;
     bool audit_required;
     const char *expect;     /* of the command audit */
-    const char *token_name; /* of the command token, as the next three */
+    const char *token_name; /* of the command token, as the next four */
+    const char *token_rules;
     const char *token_until;
     const char *token_out;
     const char *token_from;

@@ -105,7 +105,15 @@ static void on_grants_ended(void *context)
         shard_dismiss(&server->shards[i]);
 }
 
-static const struct access_owner access_owner = {.ended = on_grants_ended};
+static void on_choices_renewed(void *context)
+{
+    const struct server *server = context;
+
+    access_file_choose(server->rules, access_choices(server->access));
+}
+
+static const struct access_owner access_owner = {.ended = on_grants_ended,
+                                                 .renewed = on_choices_renewed};
 
 static bool on_asked(void *context, const uint8_t id[MUX_SESSION_ID_SIZE])
 {
@@ -364,8 +372,8 @@ static bool start_rules(struct server *server, char *error, size_t size)
 {
     if (!server->options->access_file)
         return true;
-    server->rules =
-        access_file_new(server->worker, server->options, use_rules, server, error, size);
+    server->rules = access_file_new(server->worker, server->options, access_choices(server->access),
+                                    use_rules, server, error, size);
     for (size_t i = 0; server->rules && i < crew_size(server->crew); i++)
         server->shards[i].access =
             (struct access_in_force){access_rules_reference(access_file_rules(server->rules)), 1};

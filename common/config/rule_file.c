@@ -1,6 +1,5 @@
 #include "config/rule_file.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,13 +44,20 @@ void rule_file_say(const struct rule_head *rule, const char *what, char *error, 
     snprintf(error, error_size, "line %u: rule %s %s", rule->line, rule->name, what);
 }
 
-static bool is_rule_name(const char *name, size_t size)
+static bool is_letter(char c)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    static const char others[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
-    return size > 0 && size <= RULE_NAME_MAX && strchr(letters, name[0]) &&
-           strspn(name, others) >= size;
+bool rule_file_is_name(const char *name, size_t size)
+{
+    if (size == 0 || size > RULE_NAME_MAX || !is_letter(name[0]))
+        return false;
+    for (size_t i = 1; i < size; i++)
+        if (!is_letter(name[i]) && !(name[i] >= '0' && name[i] <= '9') && name[i] != '-' &&
+            name[i] != '_')
+            return false;
+    return true;
 }
 
 /* NULL: there is no such key; the error says so. */
@@ -110,7 +116,7 @@ static int add_rule_entry(void *context, const char *key, const char *value, uns
     struct rule_reader *reader = context;
     const char *dot = strrchr(key, '.');
 
-    if (!dot || !is_rule_name(key, (size_t)(dot - key))) {
+    if (!dot || !rule_file_is_name(key, (size_t)(dot - key))) {
         snprintf(reader->error, reader->error_size,
                  "line %u: write RULE.KEY=VALUE, for example \"%s\"", line, reader->form->example);
         return 1;

@@ -11,13 +11,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "config/properties.h"
 
 /* What each rule begins with. */
 struct rule_head {
-    char *name;    /* a letter, then letters, digits, - and _; at most 64: safe in a message */
+    char *name;    /* rule_file_is_name() */
     unsigned line; /* of the file, where the rule begins */
 };
 
@@ -52,6 +53,10 @@ int rule_file_parse(const struct rule_form *form, char *text, size_t size, struc
 
 /* Frees names, values and the array; leaves *list empty. */
 void rule_file_free(const struct rule_form *form, struct rule_list *list);
+
+/* Whether a rule can have that name: a letter, then letters, digits, - and _; at most 64, and safe
+ * in a message. */
+bool rule_file_is_name(const char *name, size_t size);
 
 /* Puts "line 3: rule ci " and what into error; what is a sentence's end: "has no user". */
 void rule_file_say(const struct rule_head *rule, const char *what, char *error, size_t error_size);

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from harness import fakes, process, raw, tunnel, wire
+from harness import fakes, process, raw, tunnel, wait, wire
 from harness.mux_client import CLUSTER, REFUSED, Client
 from harness.pages import Pages
 
@@ -267,6 +267,75 @@ def test_more_than_can_be_held_passes_as_far_as_it_is_allowed(start, broker):
             pass
     assert server.wait_for("access_denied")["name"] == "theirs"
     assert broker.keys.count(PRODUCE) == 1
+
+
+# ---- rules that lines of the token file name
+
+def name_rules(tokens, line):
+    """In place: the clock of a file's times may stand still, but its size does not."""
+    tokens.write_text(f"{line}\ntok-bob-0123456789 bob\n", encoding="ascii")
+
+
+def test_a_token_has_the_rules_that_its_line_names(start, broker, tokens):
+    name_rules(tokens, "tok-alice-0123456789 rule=beat alice")
+    server, client = start("a.identity=alice\na.allow=ListOffsets\nbeat.tokens-only=yes\nbeat.allow=Heartbeat\nbeat.group=mine\n"
+                           "b.identity=bob\nb.allow=ListOffsets\n")
+    with connect(client) as sock:
+        sock.sendall(heartbeat(1, "mine") + heartbeat(2, "theirs") + list_offsets(3, "t"))
+        assert receive(sock) == (1, b"\0\0")
+        assert receive(sock) == (2, struct.pack(">h", 30))
+        assert struct.pack(">ih", 0, 29) in receive(sock)[1]  # what fits alice's name is not hers
+        # Another name counts for connections that there are; the file is looked at every two seconds.
+        name_rules(tokens, "tok-alice-0123456789 rule=a alice")
+        server.wait_for("tokens_read")
+        sock.sendall(heartbeat(4, "mine"))
+        assert receive(sock) == (4, struct.pack(">h", 30))
+    _, bob = start(None, "bob", server)
+    with connect(bob) as sock:
+        sock.sendall(heartbeat(1, "mine"))
+        assert receive(sock) == (1, struct.pack(">h", 30))  # a rule that is for tokens only
+    assert broker.keys.count(HEARTBEAT) == 1
+
+
+def test_a_name_without_a_rule_gives_nothing_until_there_is_one(start, rules, tokens):
+    """Whichever of the two files is changed first."""
+    name_rules(tokens, "tok-alice-0123456789 rule=loook alice")
+    bobs = "b.identity=bob\nb.allow=all\n"
+    everybodys = "look.allow=Heartbeat\nlook.group=mine\n"
+    server, _ = start(bobs + everybodys, ready=False)
+    warning = server.wait_for("token_rule_unknown")
+    assert warning["level"] == "warning" and warning["file"] == str(tokens) and warning["identity"] == "alice"
+    assert warning["reason"] == f'line 1: {rules.path} has no rule loook; did you mean "look"?'
+    assert server.wait_for("unauthorized")["identity"] == "alice"
+    mark = server.mark()
+    rules.write(bobs + everybodys.replace("look", "loook"))
+    server.wait_for("access_read")
+    _, client = start(None, "alice", server)
+    assert not server.events("token_rule_unknown", since=mark)
+    with connect(client) as sock:
+        sock.sendall(heartbeat(1, "mine"))
+        assert receive(sock) == (1, b"\0\0")
+        name_rules(tokens, "tok-alice-0123456789 rule=later alice")
+        assert server.wait_for("token_rule_unknown", since=mark)["reason"] == f"line 1: {rules.path} has no rule later"
+        assert server.wait_for("stream_revoked")["identity"] == "alice"
+    rules.write(bobs + everybodys.replace("look", "later"))
+    server.wait_for("access_read", since=mark)
+
+    def works():
+        try:
+            with connect(client) as sock:
+                sock.sendall(heartbeat(1, "mine"))
+                return receive(sock) == (1, b"\0\0")
+        except OSError:
+            return False
+    wait.until(works, 60, "alice may again")
+
+
+def test_tokens_with_rules_need_rules(binaries, processes, tokens):
+    name_rules(tokens, "tok-alice-0123456789 rule=look alice")
+    server = processes.start([binaries.server, "--listen", "127.0.0.1:0", "--kafka", "main=127.0.0.2:9092", "--token-file", tokens], "server")
+    assert server.wait_exit() == 2
+    assert f"--token-file: {tokens} line 1: rule= names a rule of --access, which is not set" in server.log()
 
 
 def test_a_cluster_that_is_not_allowed_tells_nothing(pair, broker, rules, tokens):

@@ -77,6 +77,7 @@ def test_a_token_for_a_file(binaries, tmp_path):
     code, said = fails(binaries, "--out", out)
     assert code == 1 and "File exists" in said and out.read_text("ascii") == before
     assert make(binaries, "--from", out, "--name", "alice", "--until", "2027-01-31") == [line]
+    assert make(binaries, "--from", out, "--name", "alice", "--rule", "look,load-2") == [f"{line.split()[0]} rule=look,load-2 name=alice"]
     (tmp_path / "short").write_text("hunter2\n", encoding="ascii")
     code, said = fails(binaries, "--from", tmp_path / "short")
     assert code == 1 and "guessed" in said and "hunter2" not in said
@@ -86,6 +87,7 @@ def test_a_token_for_a_file(binaries, tmp_path):
     (["--until", "tomorrow"], "--until is neither a date"), (["--until", "2027-02-29"], "--until is neither a date"),
     (["--until", "0d"], "--until is neither"), (["--name", "token of line 3"], "--name begins like"),
     (["--name", "n" * 256], "--name is longer than 255 bytes"), (["--out", "x", "--from", "y"], "--out has no effect with --from"),
+    (["--rule", "look"], "--rule needs --name"), (["--rule", "a, b", "--name", "x"], "--rule is no list of rules"),
     (["--listen", "127.0.0.1:0"], "--listen"), (["--name", " alice"], "--name begins or ends with a blank"),
 ], ids=lambda value: value[-1][:12] if isinstance(value, list) else "")
 def test_bad_usage(binaries, args, words):

@@ -3,6 +3,7 @@
  * an identity, a topic, each up to a line's end; then the file.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,11 +39,28 @@ static void ask(struct access_rules *rules, const char *identity, const char *to
     access_view_clear(&view);
 }
 
+/* The same where the identity has the first rule by name, and one that there is not. */
+static void ask_by_name(struct access_rules *rules, const char *identity, const char *topic)
+{
+    const struct access_rule *first = rules->list.rules;
+    struct rule_choices *choices = rule_choices_new();
+    char names[100];
+
+    snprintf(names, sizeof names, "-,%s", first->head.name);
+    rule_choices_add(choices, identity, names, 1);
+    struct access_rules *chosen = access_rules_choose(rules, choices);
+    rule_choices_release(choices);
+    CHECK(access_rules_know(chosen, identity) ==
+          (first->values[ACCESS_KEY_ALLOW] || first->values[ACCESS_KEY_TARGET]));
+    ask(chosen, identity, topic);
+    access_rules_release(chosen);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const clusters[] = {"main", "test"};
     static const char *const targets[] = {"registry"};
-    const struct access_names names = {clusters, 2, targets, 1};
+    const struct access_names names = {clusters, 2, targets, 1, true};
     char *identity = take_line(&data, &size);
     char *topic = take_line(&data, &size);
     char *text = malloc(size + 1);
@@ -52,8 +70,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     struct access_rules *rules = access_rules_parse(text, size, &names, error, sizeof error);
     CHECK((rules == NULL) == (error[0] != '\0'));
-    if (rules)
+    if (rules) {
         ask(rules, identity, topic);
+        ask_by_name(rules, identity, topic);
+    }
     access_rules_release(rules);
     free(text);
     free(topic);

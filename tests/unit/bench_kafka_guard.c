@@ -97,7 +97,7 @@ static void measure(const char *what, const char *lines, uint32_t records)
 {
     static const char *const clusters[] = {"main"};
     static const struct hash_key key;
-    const struct access_names names = {clusters, 1, NULL, 0};
+    const struct access_names names = {clusters, 1, NULL, 0, false};
     uint8_t *stream = calloc(1, STREAM + records + 512);
     struct kafka_filter *f = kafka_filter_new(&callbacks, NULL, NULL);
     struct topic_names topics;

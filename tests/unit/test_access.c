@@ -65,7 +65,7 @@ static void on_access_ended(void *context)
     (void)context;
 }
 
-static const struct access_owner owner = {.ended = on_access_ended};
+static const struct access_owner owner = {.ended = on_access_ended, .renewed = on_access_ended};
 
 static int set_up(void **state)
 {

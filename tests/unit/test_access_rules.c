@@ -23,7 +23,7 @@ enum {
 
 static const char *const clusters[] = {"main", "test-1", "test-2"};
 static const char *const targets[] = {"registry", "ksql"};
-static const struct access_names names = {clusters, 3, targets, 2};
+static const struct access_names names = {clusters, 3, targets, 2, true};
 
 static struct access_rules *parse_with_error(const char *lines, char error[300])
 {
@@ -253,9 +253,84 @@ static void limits_are_the_first_that_fits(void **state)
         "0 for no limit");
 }
 
+/* The rules, where x has load and gone, y has nothing that there is, and z has some. */
+static struct access_rules *choose(struct access_rules *rules)
+{
+    struct rule_choices *choices = rule_choices_new();
+
+    rule_choices_add(choices, "x", "load,gone", 1);
+    rule_choices_add(choices, "y", "gone,loa,load-", 2);
+    rule_choices_add(choices, "z", "look,pages", 3);
+    struct access_rules *chosen = access_rules_choose(rules, choices);
+    rule_choices_release(choices);
+    access_rules_release(rules);
+    return chosen;
+}
+
+static void rules_by_name(void **state)
+{
+    (void)state;
+    struct access_rules *rules = choose(parse("everybody.allow=CreateTopics\n"
+                                              "own.identity=x\nown.allow=Fetch\n"
+                                              "load.identity=loader\nload.allow=produce\n"
+                                              "load.topic=facts.*\nload.max-streams=3\n"
+                                              "look.tokens-only=yes\nlook.allow=read-only\n"
+                                              "look.max-streams=5\n"
+                                              "pages.tokens-only=yes\npages.target=registry\n"));
+    struct identity_limits limits = {{0}};
+
+    /* What it names and no more: neither what fits x nor what is for everybody. */
+    assert_true(may(rules, "x", "main", PRODUCE));
+    assert_true(may_with(rules, "x", PRODUCE, KAFKA_TOPIC, "facts.a"));
+    assert_false(may_with(rules, "x", PRODUCE, KAFKA_TOPIC, "other"));
+    assert_false(may(rules, "x", "main", FETCH));
+    assert_false(may(rules, "x", "main", CREATE_TOPICS));
+    access_rules_limits(rules, "x", &limits);
+    assert_int_equal(limits.most[LIMIT_STREAMS], 3);
+    /* A name that there is not gives nothing. */
+    assert_false(access_rules_know(rules, "y"));
+    assert_false(access_rules_cluster(rules, "y", "main"));
+    assert_false(may(rules, "y", "main", CREATE_TOPICS));
+    assert_false(may(rules, "y", "main", METADATA));
+    assert_true(may(rules, "z", "main", FETCH));
+    assert_true(access_rules_target(rules, "z", "registry"));
+    limits = (struct identity_limits){{0}};
+    access_rules_limits(rules, "z", &limits);
+    assert_int_equal(limits.most[LIMIT_STREAMS], 5);
+    /* Others have what fits them, and nothing that is for tokens. */
+    assert_true(may(rules, "loader", "main", PRODUCE));
+    assert_true(may(rules, "loader", "main", CREATE_TOPICS));
+    assert_false(may(rules, "loader", "main", DESCRIBE_ACLS));
+    assert_false(access_rules_target(rules, "loader", "registry"));
+    assert_non_null(access_rules_find(rules, "look", 4));
+    assert_null(access_rules_find(rules, "loo", 3));
+    access_rules_release(rules);
+}
+
+static void rules_for_tokens_only(void **state)
+{
+    static const struct access_names without = {clusters, 3, targets, 2, false};
+    char text[] = "a.allow=all\na.tokens-only=yes\n";
+    char error[300];
+
+    (void)state;
+    expect_error("a.allow=all\na.tokens-only=perhaps\n",
+                 "line 2: rule a has a tokens-only that is neither yes nor no");
+    expect_error("a.tokens-only=yes\na.allow=all\na.identity=x\n",
+                 "line 1: rule a is tokens-only, so it has no identity: lines of --token-file "
+                 "name it");
+    assert_null(access_rules_parse(text, strlen(text), &without, error, sizeof error));
+    assert_string_equal(error, "line 2: rule a is tokens-only, but there is no --token-file");
+    struct access_rules *rules = parse("a.identity=x\na.allow=all\na.tokens-only=no\n");
+    assert_true(access_rules_know(rules, "x"));
+    access_rules_release(rules);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rules_by_name),
+        cmocka_unit_test(rules_for_tokens_only),
         cmocka_unit_test(limits_are_the_first_that_fits),
         cmocka_unit_test(presets),
         cmocka_unit_test(who_and_where),

@@ -21,6 +21,7 @@ struct fixture {
     struct log log;
     struct token_file *file;
     int ended; /* so often grants have */
+    int renewed;
 };
 
 static void on_line(void *context, const char *line, size_t size)
@@ -38,6 +39,23 @@ static void on_ended(void *context)
     struct fixture *f = context;
 
     f->ended++;
+}
+
+static void on_renewed(void *context)
+{
+    struct fixture *f = context;
+
+    f->renewed++;
+}
+
+static const struct token_file_owner owner = {.renewed = on_renewed, .ended = on_ended};
+
+static struct token_file *open_tokens(struct fixture *f, const char *path, bool has_rules,
+                                      char error[700])
+{
+    const struct token_file_settings settings = {.path = path, .has_rules = has_rules};
+
+    return token_file_new(&f->log, &settings, &owner, f, error, 700);
 }
 
 static void write_text(const char *path, const char *text)
@@ -79,7 +97,7 @@ static int set_up(void **state)
     log_init(&f->log, &settings);
     write_text(f->path, "tok-1 alice\n");
     set_time(f->path, 1000000000);
-    f->file = token_file_new(&f->log, f->path, false, on_ended, f, error, sizeof error);
+    f->file = open_tokens(f, f->path, false, error);
     *state = f;
     return f->file ? 0 : -1;
 }
@@ -331,24 +349,51 @@ static void bad_files_at_the_start(void **state)
     char error[700];
 
     write_text(f->other, "good\nBearer s3cret\n");
-    assert_null(token_file_new(&f->log, f->other, false, on_ended, f, error, sizeof error));
+    assert_null(open_tokens(f, f->other, false, error));
     assert_non_null(strstr(error, "--token-file: "));
     assert_non_null(strstr(error, f->other));
     assert_non_null(strstr(error, "line 2: "));
     assert_null(strstr(error, "s3cret"));
     unlink(f->other);
-    assert_null(token_file_new(&f->log, f->other, false, on_ended, f, error, sizeof error));
+    assert_null(open_tokens(f, f->other, false, error));
     assert_non_null(strstr(error, "No such file"));
-    assert_null(token_file_new(&f->log, "/dev/zero", false, on_ended, f, error, sizeof error));
+    assert_null(open_tokens(f, "/dev/zero", false, error));
     assert_non_null(strstr(error, "not a regular file"));
     assert_int_equal(truncate(f->path, (16 << 20) + 1), 0);
-    assert_null(token_file_new(&f->log, f->path, false, on_ended, f, error, sizeof error));
+    assert_null(open_tokens(f, f->path, false, error));
     assert_non_null(strstr(error, "larger than 16384 KiB"));
+}
+
+/* Without rules of --access, a token that names some would be allowed everything. */
+static void rules_that_there_are_not(void **state)
+{
+    struct fixture *f = *state;
+    char error[700];
+
+    write_text(f->other, "tok-1 alice\ntok-2 rule=look bob\n");
+    assert_null(open_tokens(f, f->other, false, error));
+    assert_non_null(
+        strstr(error, "other line 2: rule= names a rule of --access, which is not set"));
+    struct token_file *file = open_tokens(f, f->other, true, error);
+    assert_non_null(file);
+    assert_string_equal(rule_choices_find(token_table_choices(token_file_tokens(file)), "bob"),
+                        "look");
+    token_file_free(file);
+    /* A file that is there already keeps its tokens. */
+    write_text(f->path, "tok-1 rule=look alice\n");
+    expect_said(f, unusable, "line 1: rule= names a rule of --access");
+    assert_int_equal(f->renewed, 0);
+    assert_null(token_table_choices(token_file_tokens(f->file)));
+    let_time_pass();
+    write_text(f->path, "tok-1 alice\ntok-2 bob\n");
+    expect_said(f, again, "");
+    assert_int_equal(f->renewed, 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(rules_that_there_are_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_file_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_same_size_and_time_hide_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_files_leave_the_old_tokens, set_up, tear_down),

@@ -240,12 +240,82 @@ static void options_of_a_line(void **state)
     expect_error("s3cret until= 2027-01-31", "line 1: the option until= is no date");
     expect_error("s3cret until=2027-01-31 until=2027-01-31", "line 1: the option until= is there");
     expect_error("s3cret untill=2027-01-31 alice",
-                 "line 1: the option is neither until= nor name=");
+                 "line 1: the option is neither until=, rule= nor name=");
     expect_error("s3cret uid=alice,o=x", "write name= in front of a name");
     expect_error("s3cret name= ", "line 1: the option name= has no name");
     expect_error("s3cret name=token of line 3", "line 1: the name begins like");
     expect_error("s3cret until=2027-01-31 alice\ns3cret until=2027-02-01 alice\n",
                  "line 2: the token is the same as in line 1, but until= is different");
+}
+
+static void expect_rules(const struct token_table *table, const char *name, const char *rules)
+{
+    const char *found = rule_choices_find(token_table_choices(table), name);
+
+    if (!rules)
+        assert_null(found);
+    else if (!found)
+        fail_msg("%s has no rules", name);
+    else
+        assert_string_equal(found, rules);
+}
+
+static void rules_of_users(void **state)
+{
+    (void)state;
+    struct token_table *table = parse("tok-z rule=look zoe\n"
+                                      "tok-a until=2027-01-31 rule=look,load-2 alice\n"
+                                      "tok-a2 rule=look,load-2 until=2028-01-31 name= alice\n"
+                                      "tok-b bob\n"
+                                      "tok-c\n"
+                                      "tok-z rule=look zoe\n"
+                                      "tok-d name=rule=look\n");
+
+    assert_int_equal(token_table_count(table), 6);
+    expect_rules(table, "alice", "look,load-2");
+    expect_rules(table, "zoe", "look");
+    expect_rules(table, "bob", NULL);
+    expect_rules(table, "rule=look", NULL);
+    expect_rules(table, "token of line 5", NULL);
+    assert_int_equal(token_table_choices(table)->count, 2);
+    assert_int_equal(token_table_choices(table)->choices[0].line, 2); /* alice's */
+    token_table_free(table);
+    table = parse("tok-a alice\n");
+    assert_null(token_table_choices(table));
+    expect_rules(table, "alice", NULL);
+    token_table_free(table);
+    expect_error("good\ns3cret rule=look\n", "line 2: the option rule= needs a name behind it");
+    expect_error("s3cret rule=a rule=b alice", "line 1: the option rule= is there twice");
+    expect_error("s3cret rule= alice", "line 1: the option rule= is no list of rules");
+    expect_error("s3cret rule=a,,b alice", "line 1: the option rule= is no list of rules");
+    expect_error("s3cret rule=a, b alice", "line 1: the option rule= is no list of rules");
+    expect_error("s3cret rule=look* alice", "line 1: the option rule= is no list of rules");
+    expect_error("s3cret rule=2 alice", "line 1: the option rule= is no list of rules");
+    expect_error("s3cret rule=", "line 1: the option rule= is no list of rules");
+    expect_error("s3cret rule=a alice\ns3cret rule=b alice\n",
+                 "line 2: the token is the same as in line 1, but rule= is different");
+    /* Rights are a user's. */
+    expect_error("good rule=a alice\nbob bob\ns3cret rule=a,b alice\n",
+                 "line 3: the name is the same as in line 1, but rule= is different");
+    expect_error("good alice\ns3cret rule=a alice\n",
+                 "line 2: the name is the same as in line 1, but rule= is different");
+}
+
+static void many_rules_of_a_user(void **state)
+{
+    (void)state;
+    char text[600];
+    size_t size = (size_t)snprintf(text, sizeof text, "s3cret rule=r");
+
+    for (int i = 1; i < 64; i++)
+        size += (size_t)snprintf(text + size, sizeof text - size, ",r%d", i);
+    snprintf(text + size, sizeof text - size, " alice");
+    struct token_table *table = parse(text);
+    assert_true(rule_list_names(rule_choices_find(token_table_choices(table), "alice"), "r63"));
+    assert_false(rule_list_names(rule_choices_find(token_table_choices(table), "alice"), "r64"));
+    token_table_free(table);
+    snprintf(text + size, sizeof text - size, ",r64 alice");
+    expect_error(text, "line 1: the option rule= names more than 64 rules");
 }
 
 static struct token_table *follow(struct token_table *before, const char *text, size_t ended)
@@ -386,6 +456,8 @@ int main(void)
         cmocka_unit_test(the_same_token_twice),
         cmocka_unit_test(digests),
         cmocka_unit_test(options_of_a_line),
+        cmocka_unit_test(rules_of_users),
+        cmocka_unit_test(many_rules_of_a_user),
         cmocka_unit_test(tables_that_follow),
         cmocka_unit_test(tokens_that_expire),
         cmocka_unit_test(as_many_as_there_may_be),

@@ -266,6 +266,11 @@ static void on_token_look(void *argument)
     token_file_follow(access->tokens);
 }
 
+struct rule_choices *access_choices(const struct access *access)
+{
+    return access->tokens ? token_table_choices(token_file_tokens(access->tokens)) : NULL;
+}
+
 void access_reload(struct access *access, struct reload *reload)
 {
     if (access->tokens)
@@ -281,13 +286,27 @@ static void on_token_ended(void *context)
     access->owner->ended(access->context);
 }
 
+static void on_tokens_renewed(void *context)
+{
+    const struct access *access = context;
+
+    access->owner->renewed(access->context);
+}
+
+static const struct token_file_owner token_owner = {.renewed = on_tokens_renewed,
+                                                    .ended = on_token_ended};
+
 static bool begin_tokens(struct access *access, char *error, size_t size)
 {
-    if (!access->options->token_file)
+    const struct options *options = access->options;
+    const struct token_file_settings settings = {.path = options->token_file,
+                                                 .strict = options->shared.strict_files,
+                                                 .has_rules = options->access_file != NULL};
+
+    if (!options->token_file)
         return true;
     access->tokens =
-        token_file_new(access->worker->log, access->options->token_file,
-                       access->options->shared.strict_files, on_token_ended, access, error, size);
+        token_file_new(access->worker->log, &settings, &token_owner, access, error, size);
     if (!access->tokens)
         return false;
     access->look = timer_new(access->worker, on_token_look, access);

@@ -21,6 +21,7 @@
 #include "http/server.h"
 #include "io/reload.h"
 #include "options.h"
+#include "rule_choices.h"
 
 /* The identity of whoever is named by nothing. */
 #define ACCESS_ANONYMOUS "anonymous"
@@ -31,6 +32,8 @@ struct access_owner {
     /* Grants have ended: of clients that are in, those whose grant is not good any more have to go.
      */
     void (*ended)(void *context);
+    /* Other tokens are in force, whose users may have other rules. */
+    void (*renewed)(void *context);
 };
 
 /* NULL: error holds a sentence. options must live as long. */
@@ -39,6 +42,9 @@ struct access *access_new(struct worker *worker, const struct options *options,
                           size_t size);
 /* NULL is fine. */
 void access_free(struct access *access);
+
+/* Which rules users have by name, without a reference; until renewed(). NULL: none has. */
+struct rule_choices *access_choices(const struct access *access);
 
 /* Reads the token file and the issuer's keys again now. */
 void access_reload(struct access *access, struct reload *reload);

@@ -14,14 +14,24 @@
 
 struct token_file;
 
-/* Grants have ended that somebody held: because a token is not in the file any more, or has
- * expired. */
-typedef void (*token_file_ended)(void *context);
+struct token_file_settings {
+    const char *path;
+    bool strict;    /* not one that others may read or write */
+    bool has_rules; /* there are rules of --access, which lines may name */
+};
 
-/* Reads the file. strict: not one that others may read or write. NULL: error holds a sentence. path
- * must live as long. */
-struct token_file *token_file_new(struct log *log, const char *path, bool strict,
-                                  token_file_ended ended, void *context, char *error, size_t size);
+struct token_file_owner {
+    /* Other tokens are in force. */
+    void (*renewed)(void *context);
+    /* Grants have ended that somebody held: because a token is not in the file any more, or has
+     * expired. */
+    void (*ended)(void *context);
+};
+
+/* Reads the file. NULL: error holds a sentence. The path and the owner must live as long. */
+struct token_file *token_file_new(struct log *log, const struct token_file_settings *settings,
+                                  const struct token_file_owner *owner, void *context, char *error,
+                                  size_t size);
 /* NULL is fine. */
 void token_file_free(struct token_file *file);
 

@@ -74,6 +74,14 @@ const char *token_maker_check(const struct options *options, const char **option
         if (secret_trim(name, &size) != name || size != strlen(name))
             return "begins or ends with a blank";
     }
+    *option = "rule";
+    if (options->token_rules) {
+        const char *why = token_check_rules(options->token_rules, strlen(options->token_rules));
+        if (why)
+            return why;
+        if (!name)
+            return "needs --name: rights are a user's";
+    }
     *option = "until";
     if (options->token_until && !format_until(options->token_until, 0, until))
         return "is neither a date (2027-01-31, or 2027-01-31T18:00:00Z) nor a span of time (90d, "
@@ -148,6 +156,8 @@ static void print_token_line(const struct options *options, const char *token)
     printf("%s", digest);
     if (options->token_until && format_until(options->token_until, (int64_t)time(NULL), until))
         printf(" until=%s", until);
+    if (options->token_rules)
+        printf(" rule=%s", options->token_rules);
     if (options->token_name)
         printf(" name=%s", options->token_name);
     putchar('\n');

@@ -14,10 +14,16 @@
 #include "base/bytes.h"
 #include "base/date.h"
 #include "base/memory.h"
+#include "config/rule_file.h"
 #include "config/secret.h"
 #include "identity.h"
 
-enum { KEY_SIZE = 32, DIGEST_SIZE = sizeof((struct token *)NULL)->digest };
+enum {
+    KEY_SIZE = 32,
+    DIGEST_SIZE = sizeof((struct token *)NULL)->digest,
+    TOKEN_RULES_MAX = 64,
+    OPTION_ERROR_MAX = 160,
+};
 
 /* What a token without a name is called by; so no name may begin with it. */
 static const char NAMELESS[] = "token of line ";
@@ -27,8 +33,9 @@ struct token_table {
     struct token *tokens;
     size_t count;
     size_t capacity;
-    uint32_t *slots; /* open addressing: an index into tokens, plus 1; 0: free */
-    size_t mask;     /* of a slot's index; half of the slots at least are free */
+    uint32_t *slots;              /* open addressing: an index into tokens, plus 1; 0: free */
+    size_t mask;                  /* of a slot's index; half of the slots at least are free */
+    struct rule_choices *choices; /* NULL: no line has rules */
     /* Of the last look at what has expired, and when the next token does; 0: none. */
     int64_t looked;
     int64_t next_expiry;
@@ -66,9 +73,34 @@ static uint32_t *slot_of(const struct token_table *table, const unsigned char wa
     return &table->slots[at];
 }
 
+/* NULL is equal to itself alone. */
+static bool has_same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 static bool has_same_name(const struct token *a, const struct token *b)
 {
-    return a->name && b->name ? strcmp(a->name, b->name) == 0 : a->name == b->name;
+    return has_same_text(a->name, b->name);
+}
+
+static void free_token_words(struct token *token)
+{
+    free(token->name);
+    free(token->rules);
+    token->name = NULL;
+    token->rules = NULL;
+}
+
+/* Why a token that is there twice cannot be taken: the part of a sentence after "but"; NULL: it
+ * can. */
+static const char *compare_lines(const struct token *first, const struct token *second)
+{
+    if (!has_same_name(first, second))
+        return "the name";
+    if (first->until != second->until)
+        return "until=";
+    return has_same_text(first->rules, second->rules) ? NULL : "rule=";
 }
 
 /* A token is who it is for: it cannot be for two. */
@@ -87,28 +119,72 @@ static bool fill_slots(struct token_table *table, char *error, size_t error_size
         if (*slot == 0) {
             struct token kept = *token;
             token->name = NULL;
+            token->rules = NULL;
             table->tokens[count++] = kept;
             *slot = (uint32_t)count;
             continue;
         }
         const struct token *first = &table->tokens[*slot - 1];
-        if (!has_same_name(first, token)) {
+        const char *different = compare_lines(first, token);
+        if (different) {
             snprintf(error, error_size,
-                     "line %zu: the token is the same as in line %zu, but the name is different",
-                     token->line, first->line);
+                     "line %zu: the token is the same as in line %zu, but %s is different",
+                     token->line, first->line, different);
             return false;
         }
-        if (first->until != token->until) {
-            snprintf(error, error_size,
-                     "line %zu: the token is the same as in line %zu, but until= is different",
-                     token->line, first->line);
-            return false;
-        }
-        free(token->name);
-        token->name = NULL;
+        free_token_words(token);
     }
     table->count = count;
     return true;
+}
+
+/* ---- rules */
+
+static int compare_users(const void *a, const void *b)
+{
+    const struct token *const *left = a;
+    const struct token *const *right = b;
+    int order = strcmp((*left)->name, (*right)->name);
+
+    return order != 0 ? order : (*left)->line < (*right)->line ? -1 : 1;
+}
+
+/* Those with a name, by that. */
+static size_t sort_users(const struct token_table *table, const struct token **users)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < table->count; i++)
+        if (table->tokens[i].name)
+            users[count++] = &table->tokens[i];
+    qsort(users, count, sizeof(struct token *), compare_users);
+    return count;
+}
+
+/* Rights are a user's, whichever token it comes with. */
+static bool collect_choices(struct token_table *table, char *error, size_t error_size)
+{
+    const struct token **users = memory_new_array(table->count, sizeof(struct token *));
+    size_t count = sort_users(table, users);
+    bool good = true;
+
+    for (size_t i = 0; good && i < count; i++) {
+        const struct token *before =
+            i > 0 && has_same_name(users[i - 1], users[i]) ? users[i - 1] : NULL;
+        good = !before || has_same_text(before->rules, users[i]->rules);
+        if (!good)
+            snprintf(error, error_size,
+                     "line %zu: the name is the same as in line %zu, but rule= is different; all "
+                     "tokens of a user have the same rules",
+                     users[i]->line, before->line);
+        if (before || !users[i]->rules)
+            continue;
+        if (!table->choices)
+            table->choices = rule_choices_new();
+        rule_choices_add(table->choices, users[i]->name, users[i]->rules, users[i]->line);
+    }
+    free(users);
+    return good;
 }
 
 /* ---- lines */
@@ -203,8 +279,63 @@ static const char *take_until(struct token *token, const char *value, size_t siz
     return NULL;
 }
 
+static char *copy_part(const char *text, size_t size)
+{
+    char *copy = strndup(text, size);
+
+    if (!copy)
+        abort();
+    return copy;
+}
+
+const char *token_check_rules(const char *list, size_t size)
+{
+    size_t names = 0;
+    size_t at = 0;
+
+    do {
+        size_t end = at;
+        while (end < size && list[end] != ',')
+            end++;
+        if (!rule_file_is_name(list + at, end - at))
+            return "is no list of rules: write the names that rules of --access have, with commas "
+                   "between them and no blanks";
+        if (++names > TOKEN_RULES_MAX)
+            return "names more than 64 rules";
+        at = end + 1;
+    } while (at <= size);
+    return NULL;
+}
+
+/* NULL, or the key and what is wrong, in text. */
+static const char *take_rule_names(struct token *token, const char *value, size_t size,
+                                   char text[OPTION_ERROR_MAX])
+{
+    const char *why = token->rules ? "is there twice" : token_check_rules(value, size);
+
+    if (why) {
+        snprintf(text, OPTION_ERROR_MAX, "rule= %s", why);
+        return text;
+    }
+    token->rules = copy_part(value, size);
+    return NULL;
+}
+
+/* NULL, or why the value of that key cannot be taken. */
+static const char *take_option(struct token *token, const char *key, size_t key_size,
+                               const char *value, size_t size, char text[OPTION_ERROR_MAX])
+{
+    if (has_word_prefix(key, key_size, "until="))
+        return take_until(token, value, size);
+    if (has_word_prefix(key, key_size, "rule="))
+        return take_rule_names(token, value, size, text);
+    return "is neither until=, rule= nor name=; write name= in front of a name that looks like an "
+           "option";
+}
+
 /* What stands behind the token. NULL, and the rest, without blanks around it, is the name. */
-static const char *take_options(struct token *token, const char **rest, size_t *size)
+static const char *take_options(struct token *token, const char **rest, size_t *size,
+                                char text[OPTION_ERROR_MAX])
 {
     size_t key;
 
@@ -218,17 +349,14 @@ static const char *take_options(struct token *token, const char **rest, size_t *
             *rest = secret_trim(*rest, size);
             return *size == 0 ? "name= has no name behind it" : NULL;
         }
-        if (!has_word_prefix(*rest, key, "until="))
-            return "is neither until= nor name=; write name= in front of a name that looks like an "
-                   "option";
-        why = take_until(token, *rest + key, length - key);
+        why = take_option(token, *rest, key, *rest + key, length - key, text);
         if (why)
             return why;
         *rest += length;
         *size -= length;
         *rest = secret_trim(*rest, size);
     }
-    return NULL;
+    return token->rules && *size == 0 ? "rule= needs a name behind it: rights are a user's" : NULL;
 }
 
 static void add_token(struct token_table *table, const struct token *token, const char *name,
@@ -240,11 +368,21 @@ static void add_token(struct token_table *table, const struct token *token, cons
     }
     struct token *added = &table->tokens[table->count++];
     *added = *token;
-    if (name_size == 0)
-        return;
-    added->name = strndup(name, name_size);
-    if (!added->name)
-        abort();
+    if (name_size > 0)
+        added->name = copy_part(name, name_size);
+}
+
+/* NULL, or what is wrong: in *what, and how; text has room for it. */
+static const char *read_line_rest(struct token *token, const char **name, size_t *name_size,
+                                  const char **what, char text[OPTION_ERROR_MAX])
+{
+    const char *why = take_options(token, name, name_size, text);
+
+    *what = "option";
+    if (why || *name_size == 0)
+        return why;
+    *what = "name";
+    return token_check_name(*name, *name_size);
 }
 
 static bool add_line(struct token_table *table, const char *line, size_t size, size_t number,
@@ -252,6 +390,8 @@ static bool add_line(struct token_table *table, const char *line, size_t size, s
 {
     struct token token = {.line = number};
     unsigned char hash[DIGEST_SIZE];
+    const char *what = "token";
+    char text[OPTION_ERROR_MAX];
 
     line = secret_trim(line, &size);
     if (size == 0 || line[0] == '#')
@@ -260,22 +400,20 @@ static bool add_line(struct token_table *table, const char *line, size_t size, s
     size_t name_size = size - token_size;
     const char *name = line + token_size;
     const char *why = read_token_word(line, token_size, hash);
-    if (why)
-        return fail_line(error, error_size, number, "token", why);
-    digest_hash(table, hash, token.digest);
-    byte_wipe(hash, sizeof hash);
-    why = take_options(&token, &name, &name_size);
-    if (why)
-        return fail_line(error, error_size, number, "option", why);
-    why = name_size > 0 ? token_check_name(name, name_size) : NULL;
-    if (why)
-        return fail_line(error, error_size, number, "name", why);
-    if (table->count == TOKENS_MAX) {
-        snprintf(error, error_size, "line %zu: there are more than %d tokens", number, TOKENS_MAX);
-        return false;
+    if (!why) {
+        digest_hash(table, hash, token.digest);
+        byte_wipe(hash, sizeof hash);
+        why = read_line_rest(&token, &name, &name_size, &what, text);
     }
-    add_token(table, &token, name, name_size);
-    return true;
+    if (!why && table->count < TOKENS_MAX) {
+        add_token(table, &token, name, name_size);
+        return true;
+    }
+    free_token_words(&token);
+    if (why)
+        return fail_line(error, error_size, number, what, why);
+    snprintf(error, error_size, "line %zu: there are more than %d tokens", number, TOKENS_MAX);
+    return false;
 }
 
 static bool add_lines(struct token_table *table, const char *bytes, size_t size, char *error,
@@ -315,7 +453,7 @@ struct token_table *token_table_parse(const char *bytes, size_t size,
     }
     if (why)
         snprintf(error, error_size, "%s", why);
-    if (good && fill_slots(table, error, error_size))
+    if (good && fill_slots(table, error, error_size) && collect_choices(table, error, error_size))
         return table;
     token_table_free(table);
     return NULL;
@@ -326,9 +464,10 @@ void token_table_free(struct token_table *table)
     if (!table)
         return;
     for (size_t i = 0; i < table->count; i++) {
-        free(table->tokens[i].name);
+        free_token_words(&table->tokens[i]);
         grant_release(table->tokens[i].grant);
     }
+    rule_choices_release(table->choices);
     free(table->tokens);
     free(table->slots);
     byte_wipe(table->key, KEY_SIZE);
@@ -338,6 +477,11 @@ void token_table_free(struct token_table *table)
 size_t token_table_count(const struct token_table *table)
 {
     return table->count;
+}
+
+struct rule_choices *token_table_choices(const struct token_table *table)
+{
+    return table->choices;
 }
 
 struct token *token_table_find(const struct token_table *table, const char *token, size_t size)

@@ -12,6 +12,8 @@
 
 static const struct rule_key keys[ACCESS_KEYS] = {
     [ACCESS_KEY_IDENTITY] = {"identity", offsetof(struct access_rule, values[ACCESS_KEY_IDENTITY])},
+    [ACCESS_KEY_TOKENS_ONLY] = {"tokens-only",
+                                offsetof(struct access_rule, values[ACCESS_KEY_TOKENS_ONLY])},
     [ACCESS_KEY_CLUSTER] = {"cluster", offsetof(struct access_rule, values[ACCESS_KEY_CLUSTER])},
     [ACCESS_KEY_TARGET] = {"target", offsetof(struct access_rule, values[ACCESS_KEY_TARGET])},
     [ACCESS_KEY_ALLOW] = {"allow", offsetof(struct access_rule, values[ACCESS_KEY_ALLOW])},
@@ -246,6 +248,25 @@ static bool has_limits(const struct access_rule *rule)
     return false;
 }
 
+static bool read_tokens_only(const struct access_reader *reader, struct access_rule *rule)
+{
+    const char *text = rule->values[ACCESS_KEY_TOKENS_ONLY];
+    const char *why = NULL;
+
+    if (!text)
+        return true;
+    if (!value_parse_bool(text, &rule->tokens_only))
+        why = "has a tokens-only that is neither yes nor no";
+    else if (rule->tokens_only && rule->values[ACCESS_KEY_IDENTITY])
+        why = "is tokens-only, so it has no identity: lines of --token-file name it";
+    else if (rule->tokens_only && !reader->names->tokens)
+        why = "is tokens-only, but there is no --token-file";
+    if (why)
+        snprintf(reader->error, reader->error_size, "line %u: rule %s %s",
+                 rule->lines[ACCESS_KEY_TOKENS_ONLY], rule->head.name, why);
+    return why == NULL;
+}
+
 static bool check_access_rule(const struct access_reader *reader, struct access_rule *rule)
 {
     static const enum access_key of_allow[] = {ACCESS_KEY_CLUSTER, ACCESS_KEY_TOPIC,
@@ -266,7 +287,8 @@ static bool check_access_rule(const struct access_reader *reader, struct access_
             return false;
         }
     }
-    return read_allow(reader, rule) && read_limits(reader, rule) &&
+    return read_tokens_only(reader, rule) && read_allow(reader, rule) &&
+           read_limits(reader, rule) &&
            check_named(reader, rule, ACCESS_KEY_CLUSTER, names->clusters, names->cluster_count) &&
            check_named(reader, rule, ACCESS_KEY_TARGET, names->targets, names->target_count);
 }
@@ -295,6 +317,26 @@ struct access_rules *access_rules_parse(char *text, size_t size, const struct ac
     return NULL;
 }
 
+struct access_rules *access_rules_choose(struct access_rules *rules, struct rule_choices *choices)
+{
+    struct access_rules *chosen = memory_new(sizeof *chosen);
+
+    chosen->list = rules->list;
+    chosen->origin = access_rules_reference(rules);
+    chosen->choices = rule_choices_reference(choices);
+    atomic_init(&chosen->references, 1);
+    return chosen;
+}
+
+const struct access_rule *access_rules_find(const struct access_rules *rules, const char *name,
+                                            size_t size)
+{
+    for (size_t i = 0; i < rules->list.count; i++)
+        if (is_word(name, size, rules_of(rules)[i].head.name))
+            return &rules_of(rules)[i];
+    return NULL;
+}
+
 struct access_rules *access_rules_reference(struct access_rules *rules)
 {
     atomic_fetch_add_explicit(&rules->references, 1, memory_order_relaxed);
@@ -305,20 +347,40 @@ void access_rules_release(struct access_rules *rules)
 {
     if (!rules || atomic_fetch_sub_explicit(&rules->references, 1, memory_order_acq_rel) > 1)
         return;
-    rule_file_free(&access_form, &rules->list);
+    if (rules->origin)
+        access_rules_release(rules->origin);
+    else
+        rule_file_free(&access_form, &rules->list);
+    rule_choices_release(rules->choices);
     free(rules);
 }
 
 /* ---- asking */
 
-static bool fits_identity(const struct access_rule *rule, const char *identity)
+/* For whom it is asked what the rules say. */
+struct holder {
+    const char *identity;
+    size_t size;
+    const char *named; /* the rules that the identity has by name; NULL: it has those that fit it */
+};
+
+static struct holder holder_of(const struct access_rules *rules, const char *identity)
 {
-    return pattern_list_fits(rule->values[ACCESS_KEY_IDENTITY], identity, strlen(identity));
+    return (struct holder){identity, strlen(identity), rule_choices_find(rules->choices, identity)};
 }
 
-static bool fits_cluster(const struct access_rule *rule, const char *identity, const char *cluster)
+static bool fits_holder(const struct access_rule *rule, const struct holder *holder)
 {
-    return rule->values[ACCESS_KEY_ALLOW] && fits_identity(rule, identity) &&
+    if (holder->named)
+        return rule_list_names(holder->named, rule->head.name);
+    return !rule->tokens_only &&
+           pattern_list_fits(rule->values[ACCESS_KEY_IDENTITY], holder->identity, holder->size);
+}
+
+static bool fits_cluster(const struct access_rule *rule, const struct holder *holder,
+                         const char *cluster)
+{
+    return rule->values[ACCESS_KEY_ALLOW] && fits_holder(rule, holder) &&
            pattern_list_fits(rule->values[ACCESS_KEY_CLUSTER], cluster, strlen(cluster));
 }
 
@@ -335,8 +397,10 @@ static bool gives_rights(const struct access_rule *rule)
 
 bool access_rules_know(const struct access_rules *rules, const char *identity)
 {
+    const struct holder holder = holder_of(rules, identity);
+
     for (size_t i = 0; i < rules->list.count; i++)
-        if (gives_rights(&rules_of(rules)[i]) && fits_identity(&rules_of(rules)[i], identity))
+        if (gives_rights(&rules_of(rules)[i]) && fits_holder(&rules_of(rules)[i], &holder))
             return true;
     return false;
 }
@@ -344,17 +408,21 @@ bool access_rules_know(const struct access_rules *rules, const char *identity)
 bool access_rules_cluster(const struct access_rules *rules, const char *identity,
                           const char *cluster)
 {
+    const struct holder holder = holder_of(rules, identity);
+
     for (size_t i = 0; i < rules->list.count; i++)
-        if (fits_cluster(&rules_of(rules)[i], identity, cluster))
+        if (fits_cluster(&rules_of(rules)[i], &holder, cluster))
             return true;
     return false;
 }
 
 bool access_rules_target(const struct access_rules *rules, const char *identity, const char *target)
 {
+    const struct holder holder = holder_of(rules, identity);
+
     for (size_t i = 0; i < rules->list.count; i++) {
         const struct access_rule *rule = &rules_of(rules)[i];
-        if (rule->values[ACCESS_KEY_TARGET] && fits_identity(rule, identity) &&
+        if (rule->values[ACCESS_KEY_TARGET] && fits_holder(rule, &holder) &&
             pattern_list_fits(rule->values[ACCESS_KEY_TARGET], target, strlen(target)))
             return true;
     }
@@ -364,11 +432,12 @@ bool access_rules_target(const struct access_rules *rules, const char *identity,
 void access_rules_limits(const struct access_rules *rules, const char *identity,
                          struct identity_limits *limits)
 {
+    const struct holder holder = holder_of(rules, identity);
     bool set[LIMITS] = {false};
 
     for (size_t i = 0; i < rules->list.count; i++) {
         const struct access_rule *rule = &rules_of(rules)[i];
-        if (!has_limits(rule) || !fits_identity(rule, identity))
+        if (!has_limits(rule) || !fits_holder(rule, &holder))
             continue;
         for (size_t limit = 0; limit < LIMITS; limit++) {
             if (set[limit] || !rule->values[ACCESS_KEY_LIMITS + limit])
@@ -390,11 +459,13 @@ static bool has_patterns(const struct access_rule *rule)
 void access_view_init(struct access_view *view, struct access_rules *rules, const char *identity,
                       const char *cluster)
 {
+    const struct holder holder = holder_of(rules, identity);
+
     *view = (struct access_view){.rules = access_rules_reference(rules)};
     view->fits = memory_new_array(rules->list.count + 1, sizeof *view->fits);
     for (size_t i = 0; i < rules->list.count; i++) {
         const struct access_rule *rule = &rules_of(rules)[i];
-        if (!fits_cluster(rule, identity, cluster))
+        if (!fits_cluster(rule, &holder, cluster))
             continue;
         view->fits[view->count++] = rule;
         view->everything |= rule->everything && !has_patterns(rule);
@@ -452,11 +523,12 @@ static void describe_rule(const struct access_rule *rule, struct text *text)
 void access_rules_describe(const struct access_rules *rules, const char *identity,
                            const char *cluster, struct text *text)
 {
+    const struct holder holder = holder_of(rules, identity);
     bool first = true;
 
     for (size_t i = 0; i < rules->list.count; i++) {
         const struct access_rule *rule = &rules_of(rules)[i];
-        if (!fits_cluster(rule, identity, cluster))
+        if (!fits_cluster(rule, &holder, cluster))
             continue;
         if (!first)
             text_format(text, "; ");

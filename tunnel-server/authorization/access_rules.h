@@ -10,8 +10,9 @@
  *     pages.target=registry
  *
  * A rule fits an identity by a list of patterns (base/pattern.h); without one it is for everybody.
- * All rules that fit count together: something is allowed if one of them allows it. What none
- * allows is denied.
+ * Users to whom the token file gives rules by name have these instead (rule_choices.h); what is
+ * tokens-only fits nobody else. All rules that fit count together: something is allowed if one of
+ * them allows it. What none allows is denied.
  *
  *     cluster           where allow counts: a list of patterns of --kafka names; without it, all
  *     allow             all, produce, consume, read-only, admin, and names of Kafka APIs
@@ -39,11 +40,13 @@
 #include "base/text.h"
 #include "config/rule_file.h"
 #include "kafka/guard.h"
+#include "rule_choices.h"
 
 #define ACCESS_RULES_MAX 1000
 
 enum access_key {
     ACCESS_KEY_IDENTITY,
+    ACCESS_KEY_TOKENS_ONLY,
     ACCESS_KEY_CLUSTER,
     ACCESS_KEY_TARGET,
     ACCESS_KEY_ALLOW,
@@ -63,11 +66,14 @@ struct access_rule {
     unsigned lines[ACCESS_KEYS];
     uint64_t apis[ACCESS_API_WORDS]; /* that allow names; with everything, all */
     bool everything;                 /* allow=all: also what is not known here */
+    bool tokens_only;                /* only for users whose tokens name it */
     struct identity_limits limits;   /* where there is a line for them */
 };
 
 struct access_rules {
-    struct rule_list list; /* of struct access_rule */
+    struct rule_list list;        /* of struct access_rule; the origin's, if there is one */
+    struct access_rules *origin;  /* with a reference; NULL: these are as the file has them */
+    struct rule_choices *choices; /* with a reference; NULL: nobody has rules by name */
     atomic_uint references;
 };
 
@@ -77,6 +83,7 @@ struct access_names {
     size_t cluster_count;
     const char *const *targets;
     size_t target_count;
+    bool tokens; /* a --token-file, whose lines may name rules */
 };
 
 /* Takes text of size bytes apart, which is used up; text[size] must be writable. With one
@@ -84,6 +91,12 @@ struct access_names {
  * ...". */
 struct access_rules *access_rules_parse(char *text, size_t size, const struct access_names *names,
                                         char *error, size_t error_size);
+/* The same rules, which must be as a file has them, where these users have some by name. With one
+ * reference, the caller's; choices may be NULL. */
+struct access_rules *access_rules_choose(struct access_rules *rules, struct rule_choices *choices);
+/* NULL: there is no rule of that name. */
+const struct access_rule *access_rules_find(const struct access_rules *rules, const char *name,
+                                            size_t size);
 struct access_rules *access_rules_reference(struct access_rules *rules);
 /* NULL is fine. The last one frees them. */
 void access_rules_release(struct access_rules *rules);
