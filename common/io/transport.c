@@ -270,11 +270,25 @@ static long bio_control(BIO *bio, int command, long number, void *pointer)
     }
 }
 
+static struct transport *transport_of_store(X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+
+    return BIO_get_data(SSL_get_rbio(ssl));
+}
+
+/* Of a client that must show a certificate. */
+static int on_verify_client(int verdict, X509_STORE_CTX *store)
+{
+    if (!verdict)
+        tls_verdict_note(&transport_of_store(store)->tls->verdict, store);
+    return verdict;
+}
+
 /* Whatever the verdict: people want to know whose certificate it was. */
 static int on_verify(int verdict, X509_STORE_CTX *store)
 {
-    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct transport *transport = BIO_get_data(SSL_get_rbio(ssl));
+    struct transport *transport = transport_of_store(store);
     X509 *certificate = X509_STORE_CTX_get0_cert(store);
     struct tls_certificate_text text;
 
@@ -352,9 +366,12 @@ struct transport *transport_secure(struct transport *below, SSL_CTX *context, co
 struct transport *transport_secure_server(struct transport *below, SSL_CTX *context)
 {
     struct transport *transport = add_tls(below, context);
+    SSL *ssl = transport->tls->ssl;
 
-    SSL_set_accept_state(transport->tls->ssl);
-    SSL_set_options(transport->tls->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    SSL_set_accept_state(ssl);
+    SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    if (SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE)
+        SSL_set_verify(ssl, SSL_get_verify_mode(ssl), on_verify_client);
     return transport;
 }
 
@@ -493,6 +510,20 @@ static void begin_call(struct transport *transport)
     transport->tls->reads = 0;
 }
 
+/* Which certificate of the chain it is, also where its CA's list of revoked ones is what is wrong.
+ */
+static void explain_verify(struct transport_tls *tls)
+{
+    const struct tls_certificate_text *at = &tls->verdict.certificate;
+    const char *what = X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl));
+
+    if (at->subject[0] || at->issuer[0])
+        snprintf(tls->error, sizeof tls->error, "%s (%.48s, issued by %.48s)", what, at->subject,
+                 at->issuer);
+    else
+        snprintf(tls->error, sizeof tls->error, "%s", what);
+}
+
 int transport_handshake(struct transport *transport)
 {
     struct transport_tls *tls = transport->tls;
@@ -520,8 +551,7 @@ int transport_handshake(struct transport *transport)
     }
     fail_transport_tls(transport);
     if (SSL_get_verify_result(tls->ssl) != X509_V_OK)
-        snprintf(tls->error, sizeof tls->error, "%s",
-                 X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
+        explain_verify(tls);
     return TRANSPORT_ERROR;
 }
 

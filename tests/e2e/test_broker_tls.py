@@ -262,6 +262,43 @@ def test_broker_that_wants_the_certificate_of_an_encrypted_key(pair, pki, certif
     fakes.close(broker.listener)
 
 
+def test_a_broker_is_revoked(start, pki, certificate, tmp_path):
+    """Its certificate is refused at the next connection, with the reason in the log and to the client; the broker hears it, too."""
+    def conversation(sock):
+        correlation_id, body = read_request(sock)
+        sock.sendall(response(body, correlation_id) + read_exactly(sock, body))
+
+    def asks():
+        try:
+            with raw.connect(port, None) as sock:
+                sock.sendall(request(100) + bytes(100))
+                return read_exactly(sock, 108) == response(100) + bytes(100)
+        except (OSError, EOFError):
+            return False
+
+    def renew(*revoked, **kw):
+        mark = server.mark()
+        pki.authority.crl(path, *revoked, **kw)
+        renewed = server.wait_for("crl_renewed", since=mark)
+        assert renewed["option"] == "kafka-crl" and renewed["lists"] == 1
+        return mark
+    path = pki.authority.crl(tmp_path / "brokers.crl", pki.client[0])
+    broker, server, client, port = start(conversation, args=["--kafka-crl", path])
+    assert asks()
+    mark = renew(pki.client[0], certificate[0])
+    assert not asks()
+    assert "certificate revoked (CN=tls-broker, issued by CN=Test CA)" in server.wait_for("stream_refused", since=mark)["reason"]
+    assert "revoked" in client.wait_for("connection_reset")["reason"]
+    wait.until(lambda: any("revoked" in str(failure) for failure in broker.failures), 10, "the broker hears why")
+    mark = renew(days=-1)
+    old = server.wait_for("crl_out_of_date", since=mark)
+    assert old["option"] == "kafka-crl" and old["file"] == str(path)
+    assert not asks()
+    assert "CRL has expired (CN=tls-broker, issued by CN=Test CA)" in server.wait_for("stream_refused", since=mark)["reason"]
+    renew(pki.client[0])
+    wait.until(asks, 30, "the broker is let in again")
+
+
 def test_broker_name_that_ends_in_a_dot(pair, pki):
     """The certificate and SNI have it without the dot."""
     def conversation(sock):

@@ -182,6 +182,39 @@ def test_mutual_tls(start, pki, local_ca):
     assert is_refused(port, local_ca, cert=pki.other_client)
 
 
+def test_a_client_is_revoked(start, pki, local_ca, tmp_path):
+    """At its next connection, as soon as the file says so; the Kafka client hears it in the handshake, the log has the reason."""
+    def answer(cert):
+        """None, or what the client hears."""
+        try:
+            with secure(port, local_ca, cert=cert) as sock:
+                return None if ask(sock) else "the end"
+        except (ssl.SSLError, ConnectionError) as failure:
+            return str(failure)
+
+    def renew(*revoked, **kw):
+        mark = client.mark()
+        pki.authority.crl(path, *revoked, **kw)
+        assert client.wait_for("crl_renewed", since=mark)["option"] == "listener-client-crl"
+        return mark
+    second = pki.authority.issue("second", "DNS:second", "clientAuth")
+    path = pki.authority.crl(tmp_path / "clients.crl", second[0])
+    client = start("--listener-tls", "required", "--listener-client-ca", pki.ca, "--listener-client-crl", path)
+    port = tunnel.port(client, "kafka")
+    assert answer(pki.client) is None
+    assert "certificate revoked" in answer(second)
+    assert "certificate revoked (CN=second, issued by CN=Test CA)" in client.wait_for("listener_tls_failed")["reason"]
+    mark = renew(pki.client[0])
+    assert answer(second) is None
+    assert "certificate revoked" in answer(pki.client)
+    assert "certificate revoked (CN=client, issued by CN=Test CA)" in client.wait_for("listener_tls_failed", since=mark)["reason"]
+    mark = renew(days=-1)
+    old = client.wait_for("crl_out_of_date", since=mark)
+    assert old["option"] == "listener-client-crl" and old["file"] == str(path)
+    assert answer(pki.client) is not None
+    assert "CRL has expired (CN=client, issued by CN=Test CA)" in client.wait_for("listener_tls_failed", since=mark)["reason"]
+
+
 def test_who_does_not_trust_it_is_told_how(start, pki):
     client = start("--listener-tls", "auto")
     with pytest.raises(ssl.SSLCertVerificationError):

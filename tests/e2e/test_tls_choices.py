@@ -1,14 +1,10 @@
 """What can be chosen of TLS: versions, ciphers, lists of revoked certificates; with real handshakes of both programs."""
 
-import datetime
-import os
 import signal
 import socket
 import ssl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 from harness import raw, tunnel, wait
 
@@ -117,32 +113,17 @@ def test_bad_choices(args, words, pair, target):
 
 # ---- revoked certificates
 
-def crl(authority, path, *revoked, days=7):
-    """A list of an authority's, in which the certificates at these paths are."""
-    key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
-    issuer = x509.load_pem_x509_certificate(authority.cert.read_bytes())
-    now = datetime.datetime.now(datetime.timezone.utc)
-    begun = now - datetime.timedelta(days=30)
-    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(begun).next_update(now + datetime.timedelta(days=days))
-    for certificate in revoked:
-        serial = x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number
-        builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begun).build())
-    new = path.with_suffix(".new")
-    new.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    os.replace(new, path)
-    return path
-
-
 def test_a_client_is_revoked(pair, target, tmp_path):
     """At its next link, as soon as the file says so."""
     pki, path = pair.pki, tmp_path / "clients.crl"
     other = pki.authority.issue("second", "DNS:second", "clientAuth")
-    crl(pki.authority, path, other[0])
+    pki.authority.crl(path, other[0])
     server = pair.server(tcp=target, args=["--client-ca", pki.ca, "--client-crl", path])
     assert works(pair.client(server, tcp={"peer": 0}, args=["--cert", pki.client[0], "--key", pki.client[1]]))
     bad = pair.client(server, tcp={"peer": 0}, args=["--cert", other[0], "--key", other[1]], ready=False)
     assert "revoked" in bad.wait_for("dial_failed")["reason"]
-    crl(pki.authority, path, pki.client[0], other[0])
+    assert "certificate revoked (CN=second, issued by CN=Test CA)" in server.wait_for("tls_failed")["reason"]
+    pki.authority.crl(path, pki.client[0], other[0])
     assert server.wait_for("crl_renewed")["lists"] == 1
     bad = pair.client(server, tcp={"peer": 0}, args=["--cert", pki.client[0], "--key", pki.client[1]], ready=False)
     assert "revoked" in bad.wait_for("dial_failed")["reason"]
@@ -151,11 +132,11 @@ def test_a_client_is_revoked(pair, target, tmp_path):
 def test_the_server_is_revoked(pair, target, tmp_path):
     pki = pair.pki
     server = pair.server(tcp=target)
-    good = crl(pki.authority, tmp_path / "good.crl")
+    good = pki.authority.crl(tmp_path / "good.crl")
     assert works(pair.client(server, tcp={"peer": 0}, args=["--crl", good]))
-    for name, path, words in (("revoked", crl(pki.authority, tmp_path / "bad.crl", pki.server[0]), "has been revoked by"),
-                              ("of another", crl(pki.other, tmp_path / "other.crl"), "there is no list of"),
-                              ("old", crl(pki.authority, tmp_path / "old.crl", days=-1), "there is no current list of")):
+    for name, path, words in (("revoked", pki.authority.crl(tmp_path / "bad.crl", pki.server[0]), "has been revoked by"),
+                              ("of another", pki.other.crl(tmp_path / "other.crl"), "there is no list of"),
+                              ("old", pki.authority.crl(tmp_path / "old.crl", days=-1), "there is no current list of")):
         client = pair.client(server, tcp={"peer": 0}, args=["--crl", path], ready=False)
         failed = client.wait_for("dial_failed")
         assert failed["hop"] == "tls" and words in failed["reason"], (name, failed)
@@ -166,10 +147,10 @@ def test_files_that_are_no_lists(pair, target, tmp_path):
     pki = pair.pki
     server = pair.server(tcp=target, args=["--client-ca", pki.ca, "--client-crl", pki.ca], ready=False)
     assert server.wait_exit() == 2 and "no list of revoked certificates" in server.log()
-    server = pair.server(tcp=target, args=["--client-crl", crl(pki.authority, tmp_path / "x.crl")], ready=False)
+    server = pair.server(tcp=target, args=["--client-crl", pki.authority.crl(tmp_path / "x.crl")], ready=False)
     assert server.wait_exit() == 2 and "no effect without --client-ca" in server.log()
     # One that is spoilt later leaves in force what there was.
-    path = crl(pki.authority, tmp_path / "y.crl")
+    path = pki.authority.crl(tmp_path / "y.crl")
     server = pair.server(tcp=target, args=["--client-ca", pki.ca, "--client-crl", path])
     path.write_text("nothing\n", encoding="ascii")
     server.popen.send_signal(signal.SIGHUP)

@@ -1,5 +1,11 @@
 """A throwaway certificate authority, made with the openssl program; the keys live as long as the test session."""
 
+import datetime
+import os
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
 from harness import process
 
 
@@ -42,6 +48,22 @@ class Authority:
         process.run(["openssl", "x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial",
                      "-days", "2", "-extfile", extensions, "-out", cert], 30)
         return cert, key
+
+    def crl(self, path, *revoked, days=7):
+        """Puts a list in the place of the file, in which the certificates at these paths are; it is current for so many days."""
+        key = serialization.load_pem_private_key(self.key.read_bytes(), None)
+        issuer = x509.load_pem_x509_certificate(self.cert.read_bytes())
+        now = datetime.datetime.now(datetime.timezone.utc)
+        begun = now - datetime.timedelta(days=30)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(begun)
+        builder = builder.next_update(now + datetime.timedelta(days=days))
+        for certificate in revoked:
+            serial = x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begun).build())
+        new = path.with_suffix(".new")
+        new.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        os.replace(new, path)
+        return path
 
     def _sign(self, request, extensions, dates, cert):
         """With dates of one's choice, which `openssl x509` of this age cannot."""
