@@ -1,6 +1,7 @@
 """The audit record: who came, what they did, who was refused; its chain, and what becomes of a sink that fails."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from harness import fakes, pages, process, raw, tunnel, wait, wire
 from harness.mux_client import REFUSED, WELCOME, Client
 
 pytestmark = pytest.mark.tunnel
+F_SETPIPE_SZ = 1031  # Linux; Python 3.10 has a name for it
 ALICE, BOB = "token-of-alice-0123456789", "token-of-bob-0123456789"
 
 
@@ -308,6 +310,57 @@ def test_a_pipe_that_nobody_reads(start, alice, log, tmp_path):
     text = os.read(reader, 1 << 20)
     assert b'"event":"session_refused"' in text and b'"event":"connection_refused"' in text
     os.close(reader)
+
+
+def test_a_reader_that_is_too_slow(start, alice, log):
+    """No write fails; records are seconds old when they are written. That counts as a failure, and with --audit-required nothing new
+    begins until the reader has caught up."""
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, F_SETPIPE_SZ, 8192)
+    server = start("--audit-required")
+    client = alice(server)
+    in_haste, over = threading.Event(), threading.Event()
+
+    def read():
+        """A page now and then, which is room enough for the next write; then all that comes."""
+        while not over.is_set():
+            with contextlib.suppress(BlockingIOError):
+                os.read(reader, 4096)
+            if in_haste.is_set():
+                over.wait(0.01)
+            else:
+                in_haste.wait(0.3)
+
+    def noticed():
+        with contextlib.suppress(AssertionError, ConnectionError):
+            raw.echo_once(tunnel.port(client, "raw"))
+        return server.events("audit_failed")
+    slow = threading.Thread(target=read)
+    slow.start()
+    try:
+        with raw.connect(tunnel.port(client, "raw"), "echo") as sock:
+            failed = wait.until(noticed, 30, "the records' age is noticed")[0]
+            assert failed["reason"] == "writing takes too long", failed
+            with Client(server, token=BOB) as refused:
+                assert refused.answer != WELCOME and "--audit-required" in refused.reason
+            with pytest.raises((AssertionError, ConnectionError)):
+                raw.echo_once(tunnel.port(client, "raw"))
+            raw_ping(sock, b"still there")
+            figures = pages.Pages(server).metrics()
+            assert figures.sum("audit_working") == 0 and figures.sum("audit_failures_total") == 1
+            assert figures.sum("audit_records_lost_total") == 0 and figures.sum("audit_records_waiting") > 0
+            in_haste.set()
+            server.wait_for("audit_works")
+            assert raw.echo_once(tunnel.port(client, "raw"), b"again") == b"again"
+            assert pages.Pages(server).metrics().sum("audit_failures_total") == 1
+        client.stop()
+        server.stop()
+    finally:
+        in_haste.set()
+        over.set()
+        slow.join()
+        os.close(reader)
 
 
 def raw_ping(sock, data):

@@ -392,6 +392,67 @@ static void a_pipe_may_have_another_reader(void **state)
     audit_sink_close(sink, 0, NULL);
 }
 
+/* Of a pipe: a page, which makes room for as much. Returns how many bytes there were. */
+static size_t read_page(int fd)
+{
+    char page[4096];
+    ssize_t got = read(fd, page, sizeof page);
+
+    if (got > 0)
+        audit_verify_bytes(&verifier, page, (size_t)got);
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* No write fails, but records wait for seconds: whoever reads is too slow. It is noticed by their
+ * age, and counted. */
+static void a_slow_reader_is_noticed(void **state)
+{
+    (void)state;
+    struct audit_sink_state now;
+
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    struct audit_sink *sink = start(path);
+    audit_verify_begin(&verifier, keep_words, NULL);
+    audit_verify_file(&verifier, "pipe");
+    put(sink, 2000);
+    uint64_t began = clock_now_us();
+    uint64_t read_us = began;
+    do {
+        pause_briefly();
+        if (clock_now_us() - read_us > 200 * 1000) {
+            read_page(reader);
+            read_us = clock_now_us();
+        }
+        audit_sink_look(sink, &now);
+        assert_false(now.failed);
+        assert_true(clock_now_us() - began < DEADLINE_US);
+        assert_true(audit_sink_works(sink) || now.stalled ||
+                    clock_now_us() - began > AUDIT_STALL_US);
+    } while (!now.stalled);
+    assert_true(clock_now_us() - began > AUDIT_STALL_US);
+    assert_false(audit_sink_works(sink));
+    assert_true(now.waiting > 0 && now.lost == 0);
+    audit_sink_look(sink, &now);
+    assert_int_equal(now.failures, 1); /* it is still the same */
+    began = clock_now_us();
+    while (now.waiting > 0) {
+        if (read_page(reader) == 0)
+            pause_briefly();
+        audit_sink_look(sink, &now);
+        assert_true(clock_now_us() - began < DEADLINE_US);
+    }
+    assert_true(audit_sink_works(sink) && !now.stalled);
+    assert_int_equal(now.failures, 1);
+    assert_true(audit_sink_close(sink, 10000, NULL));
+    while (read_page(reader) > 0)
+        ;
+    audit_verify_end(&verifier);
+    assert_int_equal(verifier.problems, 0);
+    assert_int_equal(verifier.records, 2001);
+    close(reader);
+}
+
 /* Its end comes although nobody reads. */
 static void the_end_does_not_wait_for_a_reader(void **state)
 {
@@ -473,6 +534,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_disk_may_be_left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_lost_is_told_of, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pipe_may_have_another_reader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_slow_reader_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_end_does_not_wait_for_a_reader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_system_log_gets_one_a_message, set_up, tear_down),
     };

@@ -60,6 +60,7 @@ struct audit_sink {
     bool reopen;
     bool stop;
     bool over; /* the thread has ended */
+    bool down; /* it fails or stands still, and that is counted */
     struct audit_sink_state state;
 
     /* The thread's, and before it runs its maker's. */
@@ -411,10 +412,25 @@ static bool sync_file(struct audit_sink *sink, char *error, size_t size)
 
 /* ---- the thread; the lock is held where nothing else is said */
 
+static bool is_stalled(const struct audit_sink *sink)
+{
+    if (list_empty(&sink->waiting))
+        return false;
+    return clock_now_us() - list_entry(sink->waiting.next, struct audit_entry, node)->queued_us >
+           AUDIT_STALL_US;
+}
+
+/* Times that it began to fail or to stand still. What does both, one after the other, counts once.
+ */
+static void count_failure(struct audit_sink *sink)
+{
+    sink->state.failures += !sink->down;
+    sink->down = true;
+}
+
 static void note_failure(struct audit_sink *sink, const char *error)
 {
-    if (!sink->state.failed)
-        sink->state.failures++;
+    count_failure(sink);
     sink->state.failed = true;
     snprintf(sink->state.error, sizeof sink->state.error, "%s", error);
 }
@@ -467,6 +483,7 @@ static bool write_next(struct audit_sink *sink)
     sink->too_large = false;
     if (done)
         forget_entry(sink, entry);
+    sink->down = sink->down && is_stalled(sink);
     return true;
 }
 
@@ -598,22 +615,15 @@ void audit_sink_reopen(struct audit_sink *sink)
     pthread_mutex_unlock(&sink->lock);
 }
 
-/* The lock is held. */
-static bool is_stalled(const struct audit_sink *sink)
-{
-    if (list_empty(&sink->waiting))
-        return false;
-    return clock_now_us() - list_entry(sink->waiting.next, struct audit_entry, node)->queued_us >
-           AUDIT_STALL_US;
-}
-
 void audit_sink_look(struct audit_sink *sink, struct audit_sink_state *state)
 {
     pthread_mutex_lock(&sink->lock);
     if (sink->untold > 0 && tell_lost(sink))
         pthread_cond_signal(&sink->changed);
+    sink->state.stalled = !sink->state.failed && is_stalled(sink);
+    if (sink->state.stalled)
+        count_failure(sink);
     *state = sink->state;
-    state->stalled = !state->failed && is_stalled(sink);
     state->waiting = sink->waiting_count;
     pthread_mutex_unlock(&sink->lock);
 }

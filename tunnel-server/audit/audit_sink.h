@@ -32,7 +32,7 @@ struct audit_sink_state {
     char error[256]; /* a sentence part: "PATH: No space left on device" */
     uint64_t written;
     uint64_t lost;
-    uint64_t failures; /* times that it began to fail */
+    uint64_t failures; /* times that it began to fail, or to stand still */
     uint64_t reopened; /* other files that it went on with */
     uint64_t refused;  /* files that it could not go on with: it keeps the one it has */
     char refused_error[256];
