@@ -23,6 +23,7 @@ enum {
     PAUSE_MOST_US = 500 * 1000, /* a rate may be another one meanwhile */
     WRITE_SPANS = 16,
     SPANS_MAX = 16,
+    OWN_UNCHARGED = 64 * 1024,
     UNCREDITED_MAX = 1 << 20, /* bytes that wait for the socket; see credit_unwanted() */
 };
 
@@ -44,6 +45,8 @@ struct relay {
     size_t unwanted;            /* bytes of this turn that the filter keeps from the socket */
     size_t kept;                /* of the bytes that the filter looks at now: it sends them later */
     size_t own;                 /* bytes among the unwritten ones that are not the stream's */
+    uint64_t held;              /* bytes that the filter has, as it says */
+    uint64_t charged;           /* of these and of own, that the stream answers for */
     struct byte_queue incoming; /* from the stream, the socket did not take it yet */
     size_t read_size;           /* how much to try to read: follows what came lately */
     bool ended;
@@ -264,6 +267,20 @@ static void spend_rate(struct relay *relay, enum relay_side from, size_t size)
 
 /* ---- stream to socket */
 
+/* What a filter has let go of waits for the socket, and is memory as well. A little is no matter.
+ * false: there is no memory for it; it can fail only where there is more than before. */
+static bool charge_filter(struct relay *relay)
+{
+    uint64_t due = relay->held + (relay->own > OWN_UNCHARGED ? relay->own : 0);
+
+    if (!relay->stream || due == relay->charged)
+        return true;
+    if (!mux_stream_hold(relay->stream, due))
+        return false;
+    relay->charged = due;
+    return true;
+}
+
 static void consumed(struct relay *relay, size_t size)
 {
     /* Which are whose is not kept: credit may come late, but never for what the stream has not
@@ -272,6 +289,8 @@ static void consumed(struct relay *relay, size_t size)
     size_t own = size < relay->own ? size : relay->own;
 
     relay->own -= own;
+    if (own > 0)
+        charge_filter(relay);
     size -= own;
     relay->bytes_to_socket += size;
     *relay->counters.to_socket += size;
@@ -306,6 +325,7 @@ static void stop_writing(struct relay *relay)
     byte_queue_clear(&relay->incoming);
     dropped -= relay->own;
     relay->own = 0;
+    charge_filter(relay);
     if (relay->read_ended) {
         cut_relay(relay, MUX_CODE_PEER_RESET, "the connection was reset", MUX_RESET_AFTER_DATA);
         return;
@@ -748,7 +768,8 @@ size_t relay_put(struct relay *relay, const uint8_t *bytes, size_t size)
 
 bool relay_hold(struct relay *relay, uint64_t size)
 {
-    return mux_stream_hold(relay->stream, size);
+    relay->held = size;
+    return charge_filter(relay);
 }
 
 static void on_stream_writable(void *owner, struct mux_stream *stream)

@@ -72,8 +72,8 @@ void relay_send(struct relay *relay, const uint8_t *bytes, size_t size, bool kep
 void relay_send_later(struct relay *relay, const uint8_t *bytes, size_t size, bool kept);
 /* What was kept will not be sent. */
 void relay_drop(struct relay *relay, size_t size);
-/* The filter has so many bytes in memory: they count as the stream's. false: there is no memory for
- * them. */
+/* The filter has so many bytes in memory: they count as the stream's, and so do its own that wait
+ * for the socket. false: there is no memory for them. */
 bool relay_hold(struct relay *relay, uint64_t size);
 /* Ends the relay, as relay_fail(), but what was put into the stream before is still delivered. */
 void relay_break(struct relay *relay, enum mux_code code, const char *reason);

@@ -60,8 +60,6 @@ static bool account_kafka(struct relay_kafka *kafka)
 
     if (held <= UNACCOUNTED)
         held = 0;
-    if (held == kafka->accounted)
-        return true;
     if (!relay_hold(relay, held)) {
         relay_fail(relay, MUX_CODE_LIMIT,
                    "the server's memory for held responses and requests is used up (--memory)");

@@ -127,12 +127,15 @@ static void connect_with_tls(SSL_CTX *server)
     relay_connect(kafka.flow->far.relay, transport);
 }
 
-static void open_kafka_to(SSL_CTX *server, const struct kafka_filter_limits *limits)
+static void open_kafka_guarded(SSL_CTX *server, const struct kafka_filter_limits *limits,
+                               const struct kafka_guard *guard)
 {
     memset(&kafka, 0, sizeof kafka);
     net_tunnel_open(&tunnel, net_random(2) == 0, false);
     kafka.flow = net_flow_open(&tunnel, 0, 0);
     kafka.flow->filter = new_filter(&kafka.book, limits);
+    if (guard)
+        assert_true(kafka_filter_use_guard(kafka.flow->filter, guard, NULL));
     kafka.flow->waits = true;
     take_fd(&kafka.client, &kafka.flow->client);
     take_fd(&kafka.broker, &kafka.flow->target);
@@ -142,6 +145,11 @@ static void open_kafka_to(SSL_CTX *server, const struct kafka_filter_limits *lim
     else
         net_flow_connect(kafka.flow);
     net.step = step_kafka;
+}
+
+static void open_kafka_to(SSL_CTX *server, const struct kafka_filter_limits *limits)
+{
+    open_kafka_guarded(server, limits, NULL);
 }
 
 static void open_kafka(bool tls, const struct kafka_filter_limits *limits)
@@ -400,6 +408,139 @@ static void a_stalled_broker(void **state)
         finish_all();
         close_kafka();
     }
+}
+
+/* ---- requests that are held until they are judged */
+
+static bool denies_something(void *context)
+{
+    (void)context;
+    return false;
+}
+
+static uint64_t stays_the_same(void *context)
+{
+    (void)context;
+    return 1;
+}
+
+static bool allows_any_api(void *context, int16_t api_key)
+{
+    (void)context;
+    (void)api_key;
+    return true;
+}
+
+static bool limits_topics(void *context, int16_t api_key, enum kafka_resource resource)
+{
+    (void)context;
+    (void)api_key;
+    return resource == KAFKA_TOPIC;
+}
+
+static bool allows_mine(void *context, int16_t api_key, enum kafka_resource resource,
+                        const char *name, size_t size)
+{
+    (void)context;
+    (void)api_key;
+    return resource != KAFKA_TOPIC || (size >= 4 && memcmp(name, "mine", 4) == 0);
+}
+
+static const char *knows_no_id(void *context, const uint8_t id[KAFKA_TOPIC_ID_SIZE], size_t *size)
+{
+    (void)context;
+    (void)id;
+    (void)size;
+    return NULL;
+}
+
+static void learns_nothing(void *context, const uint8_t id[KAFKA_TOPIC_ID_SIZE], const char *name,
+                           size_t size)
+{
+    (void)context;
+    (void)id;
+    (void)name;
+    (void)size;
+}
+
+static void tells_nobody(void *context, const struct kafka_denied *denied)
+{
+    (void)context;
+    (void)denied;
+}
+
+static const struct kafka_guard only_mine = {.open = denies_something,
+                                             .generation = stays_the_same,
+                                             .api = allows_any_api,
+                                             .limits = limits_topics,
+                                             .resource = allows_mine,
+                                             .topic = knows_no_id,
+                                             .learnt = learns_nothing,
+                                             .denied = tells_nobody};
+
+static void add_topic(struct bytes *b, const char *name, size_t records)
+{
+    bytes_u16(b, (uint16_t)strlen(name));
+    bytes_add(b, (const uint8_t *)name, strlen(name));
+    bytes_u32(b, 1);
+    bytes_u32(b, 0);
+    bytes_u32(b, (uint32_t)records);
+    for (size_t i = 0; i < records; i++)
+        bytes_u8(b, (uint8_t)(i * 7));
+}
+
+/* Produce, version 2: the second topic stands behind the records of the first, so these are held.
+ */
+static void ask_held(size_t records)
+{
+    int32_t id = kafka.next_id++;
+    size_t start = frame_begin(&kafka.client.out);
+
+    add_header(&kafka.client.out, KAFKA_KEY_PRODUCE, 2, id);
+    bytes_u16(&kafka.client.out, 1);
+    bytes_u32(&kafka.client.out, 1000);
+    bytes_u32(&kafka.client.out, 2);
+    add_topic(&kafka.client.out, "mine-1", records);
+    add_topic(&kafka.client.out, "mine-2", 10);
+    frame_end(&kafka.client.out, start);
+    add_opaque(&kafka.answers, true, id, 10);
+    add_opaque(&kafka.expected, true, id, 10);
+}
+
+/* A client sends one request after another, each of which is held for a while, to a broker that
+ * does not read: what is let go of is bounded, and charged like what is held; others go on
+ * meanwhile. */
+static void a_stalled_broker_beside_what_is_held(void **state)
+{
+    enum { RECORDS = 1 << 20, MUCH = 24, SLACK = 128 * 1024 };
+    const struct kafka_filter *filter;
+    size_t most = 0;
+
+    (void)state;
+    open_kafka_guarded(NULL, NULL, &only_mine);
+    filter = kafka.flow->filter;
+    kafka.broker.stalls = true;
+    for (int i = 0; i < MUCH; i++)
+        ask_held(RECORDS);
+    struct net_flow *other = net_flow_open(&tunnel, 3 << 20, 3 << 20);
+    for (uint64_t before = UINT64_MAX;
+         before != kafka.client.sent || !net_flow_is_complete(other);) {
+        before = kafka.client.sent;
+        for (int i = 0; i < 200; i++) {
+            size_t here = relay_unwritten(kafka.flow->far.relay) + kafka_filter_memory(filter);
+            most = here > most ? here : most;
+            assert_true(net.far.budget.send.used + SLACK + MUX_STREAM_FLOOR >= here);
+            net_turns(5);
+        }
+    }
+    assert_true(kafka.client.sent < kafka.client.out.size / 2);
+    assert_in_range(most, RECORDS, 4 * RECORDS);
+    kafka.broker.stalls = false;
+    answer_all();
+    expect_answers();
+    assert_true(net.far.budget.send.used < SLACK);
+    finish_all();
+    close_kafka();
 }
 
 /* ---- answers that wait for listeners */
@@ -892,6 +1033,7 @@ int main(void)
         NET_TEST(over_links_that_are_cut),
         NET_TEST(a_tired_filter_goes_on),
         NET_TEST(a_stalled_broker),
+        NET_TEST(a_stalled_broker_beside_what_is_held),
         NET_TEST(held_until_there_are_listeners),
         NET_TEST(the_client_ends_meanwhile),
         NET_TEST(the_client_goes_meanwhile),
