@@ -3,8 +3,9 @@
  *
  * MaxVersion of the APIs that carry addresses is lowered to the last version known here, in place,
  * and that of all APIs where a guard must understand what is asked (guard.h);
- * all else stays, MinVersions too: librdkafka reads features out of them. (Produce must never go
- * below 12: Java turns transactions V2 on without looking at it, KIP-890.)
+ * all else stays, MinVersions too: librdkafka reads features out of them, and does not log in where
+ * SaslHandshake v0 is not offered, although it uses v1. (Produce must never go below 12: Java turns
+ * transactions V2 on without looking at it, KIP-890.)
  * The response header never has tags. Error 35 comes with the v0 body, whatever was asked for, and
  * stays byte for byte, because clients look at its bytes to tell.
  */

@@ -241,6 +241,14 @@ static bool is_for_login(int16_t key)
            key == KAFKA_KEY_SASL_AUTHENTICATE;
 }
 
+/* Only the broker knows whether a frame without a header is a token. One that wants no login goes
+ * on with requests. */
+static bool is_raw_login(const struct kafka_request *request)
+{
+    return request->type == KAFKA_REQUEST_TOKEN ||
+           (request->api_key == KAFKA_KEY_SASL_HANDSHAKE && request->version <= 0);
+}
+
 static int deny_api(struct kafka_guard_requests *g, uint8_t kind)
 {
     g->denied = g->by_api = true;
@@ -296,7 +304,7 @@ int kafka_guard_begin(struct kafka_guard_requests *g, const struct kafka_request
     if (generation != g->generation)
         g->session_count = 0;
     g->generation = generation;
-    if (open || request->type == KAFKA_REQUEST_TOKEN)
+    if (open)
         return KAFKA_GUARD_PASS;
     g->request = *request;
     g->checks = g->named = 0;
@@ -305,6 +313,9 @@ int kafka_guard_begin(struct kafka_guard_requests *g, const struct kafka_request
     g->session = 0;
     g->pending = g->denied = g->by_api = false;
     g->name[0] = '\0';
+    if (is_raw_login(request))
+        return close_denied(g, "is denied: --access limits what this identity may do, so the "
+                               "client must log in with SaslHandshake v1 and SaslAuthenticate");
     if (is_for_login(request->api_key))
         return g->guard->api(g->context, request->api_key)
                    ? KAFKA_GUARD_PASS

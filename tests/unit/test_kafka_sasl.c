@@ -170,6 +170,34 @@ static void a_refused_mechanism_stays_in_kafka_framing(void **state)
     }
 }
 
+/* The broker reads each of these client ids as null. */
+static void requests_without_a_client_id_are_no_tokens(void **state)
+{
+    static const uint16_t client_ids[] = {0xffff, 0xfffe, 0x8000};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof client_ids / sizeof *client_ids; i++) {
+        struct dialogue d;
+        struct bytes b = {0};
+        begin(&d, SPLIT_WHOLE);
+        add_handshake(&b, 0, "NOPE");
+        size_t start = frame_begin(&b);
+        bytes_hex(&b, "0003 0000 00000005");
+        bytes_u16(&b, client_ids[i]);
+        bytes_u32(&b, 0);
+        frame_end(&b, start);
+        client(&d, &b);
+        add_handshake_response(&b, 33);
+        broker(&d, &b);
+        add_metadata(&b, 5);
+        d.output.size = 0;
+        assert_int_equal(feed(d.f, b.at, b.size, &d.output), 0);
+        assert_int_equal(d.book.rewritten[KAFKA_KEY_METADATA], 1);
+        b.size = 0;
+        end(&d, &b);
+    }
+}
+
 static void a_token_may_come_before_the_handshake_is_answered(void **state)
 {
     (void)state;
@@ -232,6 +260,7 @@ int main(void)
         cmocka_unit_test(rounds_of_tokens),
         cmocka_unit_test(the_last_token_and_the_first_request_may_come_together),
         cmocka_unit_test(a_refused_mechanism_stays_in_kafka_framing),
+        cmocka_unit_test(requests_without_a_client_id_are_no_tokens),
         cmocka_unit_test(a_token_may_come_before_the_handshake_is_answered),
         cmocka_unit_test(handshake_1_again_and_again_is_nothing_special),
         cmocka_unit_test(gssapi_without_a_handshake),

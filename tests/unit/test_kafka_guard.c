@@ -1,0 +1,350 @@
+/*
+ * What --access keeps from a broker: requests through the filter under the rules themselves. That
+ * the answers decode by Kafka's schemas, tests/e2e/test_denials.py looks at.
+ */
+#include "test_kafka_support.h"
+
+#include "../../tunnel-server/authorization/stream_guard.h"
+
+enum { DELETE_TOPICS = 20 };
+
+static const struct hash_key key;
+
+struct fixture {
+    struct book book;
+    struct kafka_filter *f;
+    struct access_in_force in_force;
+    struct topic_names topics;
+    struct stream_guard guard;
+    char text[2][1000];
+    unsigned denied;
+    struct bytes in;   /* what one side sends next */
+    struct bytes up;   /* what the broker has got of the last requests */
+    struct bytes down; /* what the client has got of the last responses */
+};
+
+static void count_denied(void *context, const struct kafka_denied *denied)
+{
+    struct fixture *f = context;
+
+    assert_non_null(denied->name);
+    f->denied++;
+}
+
+/* Other rules come into force, as by a reload. */
+static void put_in_force(struct fixture *f, const char *lines)
+{
+    static const char *const clusters[] = {"main"};
+    const struct access_names names = {.clusters = clusters, .cluster_count = 1};
+    char *text = f->text[f->in_force.generation % 2];
+    char error[300];
+    struct access_rules *rules;
+
+    assert_true(strlen(lines) < sizeof f->text[0]);
+    strcpy(text, lines);
+    rules = access_rules_parse(text, strlen(text), &names, error, sizeof error);
+    if (!rules)
+        fail_msg("%s", error);
+    access_rules_release(f->in_force.rules);
+    f->in_force.rules = rules;
+    f->in_force.generation++;
+}
+
+static struct fixture *open_guarded(const char *lines)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    assert_non_null(f);
+    f->f = new_filter(&f->book, NULL);
+    put_in_force(f, lines);
+    topic_names_init(&f->topics, &key, 100);
+    f->guard = (struct stream_guard){.in_force = &f->in_force,
+                                     .identity = "mallory",
+                                     .cluster = "main",
+                                     .topics = &f->topics,
+                                     .denied = count_denied,
+                                     .context = f};
+    assert_true(kafka_filter_use_guard(f->f, &stream_guard_calls, &f->guard));
+    return f;
+}
+
+static void close_guarded(struct fixture *f)
+{
+    kafka_filter_free(f->f);
+    stream_guard_clear(&f->guard);
+    topic_names_clear(&f->topics);
+    access_rules_release(f->in_force.rules);
+    bytes_free(&f->in);
+    bytes_free(&f->up);
+    bytes_free(&f->down);
+    free(f);
+}
+
+/* The client sends what is in f->in. 0, or why the connection closes. */
+static int ask(struct fixture *f)
+{
+    size_t at = 0;
+    int result;
+
+    f->up.size = 0;
+    for (;;) {
+        struct kafka_span span;
+        size_t used;
+        result = kafka_filter_guarded_requests(f->f, f->in.at + at, f->in.size - at, false, &used,
+                                               &span);
+        if (result < 0)
+            break;
+        bytes_add(&f->up, span.bytes, span.size);
+        at += used;
+        if (at == f->in.size && span.size == 0)
+            break;
+    }
+    f->in.size = 0;
+    return result;
+}
+
+/* The broker sends what is in f->in. */
+static int answer(struct fixture *f)
+{
+    static const uint8_t nothing[1];
+
+    f->down.size = 0;
+    int result = feed(f->f, f->in.size > 0 ? f->in.at : nothing, f->in.size, &f->down);
+    f->in.size = 0;
+    return result;
+}
+
+static void expect_passed(struct fixture *f)
+{
+    size_t size = f->in.size;
+
+    assert_int_equal(ask(f), 0);
+    assert_int_equal(f->up.size, size);
+    assert_int_equal(f->denied, 0);
+}
+
+static void expect_closed(struct fixture *f, const char *words)
+{
+    assert_int_equal(ask(f), KAFKA_FILTER_EDENIED);
+    assert_int_equal(f->up.size, 0);
+    assert_int_equal(f->denied, 1);
+    assert_non_null(strstr(kafka_filter_reason(f->f), words));
+}
+
+/* ---- requests */
+
+static void put_text(struct bytes *b, const char *text)
+{
+    bytes_u16(b, (uint16_t)strlen(text));
+    bytes_add(b, text, strlen(text));
+}
+
+/* client_id: its length; without bytes if it is negative. */
+static size_t begin_request(struct bytes *b, int16_t api, int16_t version, int client_id)
+{
+    size_t start = frame_begin(b);
+
+    bytes_u16(b, (uint16_t)api);
+    bytes_u16(b, (uint16_t)version);
+    bytes_u32(b, 7);
+    bytes_u16(b, (uint16_t)client_id);
+    for (int i = 0; i < client_id; i++)
+        bytes_u8(b, 'c');
+    return start;
+}
+
+static void put_delete_topics(struct bytes *b, int client_id)
+{
+    size_t start = begin_request(b, DELETE_TOPICS, 1, client_id);
+
+    bytes_u32(b, 1);
+    put_text(b, "payroll");
+    bytes_u32(b, 30000);
+    frame_end(b, start);
+}
+
+static void put_handshake(struct bytes *b, int16_t version, const char *mechanism)
+{
+    size_t start = begin_request(b, KAFKA_KEY_SASL_HANDSHAKE, version, 4);
+
+    put_text(b, mechanism);
+    frame_end(b, start);
+}
+
+static void put_handshake_answer(struct bytes *b, uint16_t error)
+{
+    size_t start = frame_begin(b);
+
+    bytes_u32(b, 7);
+    bytes_u16(b, error);
+    bytes_u32(b, 0);
+    frame_end(b, start);
+}
+
+static void put_token(struct bytes *b, const char *token)
+{
+    bytes_u32(b, (uint32_t)strlen(token));
+    bytes_add(b, token, strlen(token));
+}
+
+/* ---- what could pass for a login */
+
+static const char restricted[] = "m.allow=read-only\nm.topic=facts.*\n";
+
+/* A broker without logins goes on with requests after its error, whatever they look like. */
+static void raw_tokens_are_no_way_around_the_rules(void **state)
+{
+    static const int client_ids[] = {-32768, -2, -1, 0, 4};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof client_ids / sizeof *client_ids; i++) {
+        struct fixture *f = open_guarded(restricted);
+        put_handshake(&f->in, 0, "PLAIN");
+        put_delete_topics(&f->in, client_ids[i]);
+        expect_closed(f, "SaslHandshake v1");
+        close_guarded(f);
+    }
+}
+
+static void a_gssapi_token_without_a_handshake_is_refused(void **state)
+{
+    struct fixture *f = open_guarded(restricted);
+    (void)state;
+
+    put_token(&f->in, "\x60 token");
+    expect_closed(f, "SaslHandshake v1");
+    close_guarded(f);
+}
+
+/* What the client was in the middle of when the rules came into force. */
+static void tokens_end_when_rules_come(void **state)
+{
+    static const char *const mechanisms[] = {"PLAIN", "SCRAM-SHA-256", "GSSAPI", "AWS_X"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof mechanisms / sizeof *mechanisms; i++) {
+        struct fixture *f = open_guarded("m.allow=all\n");
+        put_handshake(&f->in, 0, mechanisms[i]);
+        expect_passed(f);
+        put_handshake_answer(&f->in, 0);
+        assert_int_equal(answer(f), 0);
+        put_in_force(f, restricted);
+        put_token(&f->in, "a token");
+        expect_closed(f, "SaslHandshake v1");
+        close_guarded(f);
+    }
+}
+
+static void logins_by_requests_pass(void **state)
+{
+    struct fixture *f = open_guarded(restricted);
+    (void)state;
+
+    for (int again = 0; again < 2; again++) {
+        put_handshake(&f->in, 1, "PLAIN");
+        expect_passed(f);
+        put_handshake_answer(&f->in, 0);
+        assert_int_equal(answer(f), 0);
+        size_t start = begin_request(&f->in, KAFKA_KEY_SASL_AUTHENTICATE, 0, 4);
+        put_token(&f->in, "user and password");
+        frame_end(&f->in, start);
+        expect_passed(f);
+        start = frame_begin(&f->in);
+        bytes_u32(&f->in, 7);
+        bytes_hex(&f->in, "0000 ffff 00000000");
+        frame_end(&f->in, start);
+        assert_int_equal(answer(f), 0);
+    }
+    put_delete_topics(&f->in, 4);
+    assert_int_equal(ask(f), 0);
+    assert_int_equal(f->up.size, 0);
+    assert_int_equal(f->denied, 1);
+    close_guarded(f);
+}
+
+/* librdkafka does not log in at a broker that offers no version 0, and then uses version 1. */
+static void the_handshake_that_is_refused_is_still_offered(void **state)
+{
+    struct fixture *f = open_guarded(restricted);
+    struct bytes sent = {0};
+    (void)state;
+
+    size_t start = begin_request(&f->in, KAFKA_KEY_API_VERSIONS, 0, 4);
+    frame_end(&f->in, start);
+    expect_passed(f);
+    start = frame_begin(&f->in);
+    bytes_u32(&f->in, 7);
+    bytes_hex(&f->in, "0000 00000001 0011 0000 0001");
+    frame_end(&f->in, start);
+    bytes_add(&sent, f->in.at, f->in.size);
+    assert_int_equal(answer(f), 0);
+    assert_int_equal(f->down.size, sent.size);
+    assert_memory_equal(f->down.at, sent.at, sent.size);
+    bytes_free(&sent);
+    close_guarded(f);
+}
+
+/* ---- heads that brokers read in a way of their own */
+
+/* Every negative length is null for a broker: the body begins right behind it. */
+static void a_client_id_of_any_negative_length_hides_nothing(void **state)
+{
+    static const int client_ids[] = {-32768, -2, -1, 0, 4};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof client_ids / sizeof *client_ids; i++) {
+        struct fixture *f = open_guarded("m.allow=admin\nm.topic=facts.*\n");
+        put_delete_topics(&f->in, client_ids[i]);
+        assert_int_equal(ask(f), 0);
+        assert_int_equal(f->up.size, 0);
+        assert_int_equal(f->denied, 1);
+        close_guarded(f);
+    }
+}
+
+static void frames_that_are_no_requests_close(void **state)
+{
+    static const char *const frames[] = {
+        "ffffffff",                              /* a negative length */
+        "80000000",                              /* the same */
+        "00000000",                              /* no key */
+        "00000007 0014 0001 000000",             /* no correlation id */
+        "00000008 0014 0001 00000007",           /* no client id, and no body */
+        "0000000a 0014 0001 00000007 0010",      /* a client id that extends beyond the frame */
+        "0000000a 0014 7fff 00000007 ffff",      /* a version that there is not */
+        "0000000a 0014 ffff 00000007 ffff",      /* the same */
+        "0000000a 7fff 0000 00000007 ffff",      /* an API that there is not */
+        "0000000a ffff 0000 00000007 ffff",      /* the same */
+        "0000000a 0007 0000 00000007 ffff",      /* ControlledShutdown v0, without a client id */
+        "0000000c 0011 ffff 00000007 ffff 0000", /* SaslHandshake v-1 */
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
+        struct fixture *f = open_guarded("m.allow=all\nm.topic=facts.*\n");
+        bytes_hex(&f->in, frames[i]);
+        int result = ask(f);
+        if (result >= 0 || f->up.size > 0)
+            fail_msg("%s: %d, %zu bytes pass", frames[i], result, f->up.size);
+        /* Nothing comes behind it. */
+        put_delete_topics(&f->in, 4);
+        assert_int_equal(ask(f), result);
+        assert_int_equal(f->up.size, 0);
+        close_guarded(f);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(raw_tokens_are_no_way_around_the_rules),
+        cmocka_unit_test(a_gssapi_token_without_a_handshake_is_refused),
+        cmocka_unit_test(tokens_end_when_rules_come),
+        cmocka_unit_test(logins_by_requests_pass),
+        cmocka_unit_test(the_handshake_that_is_refused_is_still_offered),
+        cmocka_unit_test(a_client_id_of_any_negative_length_hides_nothing),
+        cmocka_unit_test(frames_that_are_no_requests_close),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
