@@ -214,6 +214,7 @@ static const struct config_option table[] = {
      .metavar = "FILE",
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, access_file),
+     .flags = CONFIG_RULES_FILE,
      .group = "Who may connect",
      .help = "Rules of who may do what: which clusters and targets, which Kafka APIs, with which "
              "topics and groups. What no rule allows is denied. The file is read again when it has "

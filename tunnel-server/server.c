@@ -312,27 +312,27 @@ static bool use_broker_material(void *context, const struct tls_material *materi
 static bool start_broker_tls(struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
-    const struct tls_files files = {.cert_option = "kafka-cert",
-                                    .cert_file = options->kafka_cert,
-                                    .key_option = "kafka-key",
-                                    .key_file = options->kafka_key,
-                                    .passphrase_file = options->kafka_key_passphrase_file,
-                                    .passphrase = options->kafka_key_passphrase,
-                                    .ca_option = "kafka-ca",
-                                    .ca_file = options->kafka_ca,
-                                    .crl_option = "kafka-crl",
-                                    .crl_file = options->kafka_crl,
-                                    .policy = &options->tls_policy,
-                                    .strict = options->shared.strict_files};
     struct tls_error tls;
 
     if (!options->kafka_tls)
         return true;
-    server->broker_files =
-        tls_keeper_new(server->worker, &files, use_broker_material, server, &tls);
-    if (!server->broker_files)
+    server->broker_files = (struct tls_files){.cert_option = "kafka-cert",
+                                              .cert_file = options->kafka_cert,
+                                              .key_option = "kafka-key",
+                                              .key_file = options->kafka_key,
+                                              .passphrase_file = options->kafka_key_passphrase_file,
+                                              .passphrase = options->kafka_key_passphrase,
+                                              .ca_option = "kafka-ca",
+                                              .ca_file = options->kafka_ca,
+                                              .crl_option = "kafka-crl",
+                                              .crl_file = options->kafka_crl,
+                                              .policy = &options->tls_policy,
+                                              .strict = options->shared.strict_files};
+    server->broker_keeper =
+        tls_keeper_new(server->worker, &server->broker_files, use_broker_material, server, &tls);
+    if (!server->broker_keeper)
         snprintf(error, size, "%s", tls.text);
-    return server->broker_files != NULL;
+    return server->broker_keeper != NULL;
 }
 
 static void use_logins(void *context, struct login_book *book)
@@ -387,7 +387,7 @@ static bool start_logins(struct server *server, char *error, size_t size)
 {
     const struct options *options = server->options;
     const struct login_clusters clusters = {options->clusters, options->cluster_count,
-                                            options->kafka_tls, options->kafka_ca};
+                                            options->kafka_tls ? &server->broker_files : NULL};
 
     if (!options->kafka_login)
         return true;
@@ -640,7 +640,7 @@ void server_begin(struct server *server)
 void server_reload(struct server *server, struct reload *reload)
 {
     tls_keeper_reload(server->files, reload);
-    tls_keeper_reload(server->broker_files, reload);
+    tls_keeper_reload(server->broker_keeper, reload);
     access_reload(server->access, reload);
     login_file_reload(server->logins, reload);
     access_file_reload(server->rules, reload);
@@ -738,5 +738,5 @@ void server_free(struct server *server)
         free(server->broker_names[i]);
     free(server->broker_names);
     tls_keeper_free(server->files);
-    tls_keeper_free(server->broker_files);
+    tls_keeper_free(server->broker_keeper);
 }

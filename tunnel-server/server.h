@@ -28,8 +28,9 @@ struct server {
     struct audit *audit;
     struct http_server *http;
     struct listener *listener;
-    struct tls_keeper *files; /* of the door; NULL: it speaks plain HTTP */
-    struct tls_keeper *broker_files;
+    struct tls_keeper *files;      /* of the door; NULL: it speaks plain HTTP */
+    struct tls_files broker_files; /* all zero: brokers do not speak TLS */
+    struct tls_keeper *broker_keeper;
     SSL_CTX *first_broker_tls; /* until shards have it */
     struct login_file *logins; /* NULL: without --kafka-login */
     struct ledger ledger;

@@ -29,20 +29,74 @@ bool pattern_fits(const char *pattern, size_t pattern_size, const char *text, si
     return at == pattern_size;
 }
 
+/* One pattern of a list. */
+struct item {
+    const char *at;
+    size_t size;
+};
+
+/* Steps over the next pattern. false: there is none any more. */
+static bool next_item(const char **list, struct item *item)
+{
+    const char *at = *list + strspn(*list, " \t,");
+
+    if (!*at)
+        return false;
+    bool quoted = *at == '"';
+    item->at = at + quoted;
+    item->size = strcspn(item->at, quoted ? "\"" : ",");
+    *list = item->at + item->size + (quoted && item->at[item->size]);
+    while (!quoted && (item->at[item->size - 1] == ' ' || item->at[item->size - 1] == '\t'))
+        item->size--;
+    return true;
+}
+
 bool pattern_list_fits(const char *list, const char *text, size_t text_size)
 {
+    struct item item;
+
     if (!list)
         return true;
-    for (;;) {
-        list += strspn(list, " \t,");
-        if (!*list)
-            return false;
-        size_t size = strcspn(list, ",");
-        size_t trimmed = size;
-        while (list[trimmed - 1] == ' ' || list[trimmed - 1] == '\t')
-            trimmed--;
-        if (pattern_fits(list, trimmed, text, text_size))
+    while (next_item(&list, &item))
+        if (pattern_fits(item.at, item.size, text, text_size))
             return true;
-        list += size;
+    return false;
+}
+
+/* The letters of "O=Example", an attribute of a certificate's subject; 0: it is none. */
+static size_t attribute_size(const struct item *item)
+{
+    size_t letters = strspn(item->at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+    return item->at[letters] == '=' ? letters : 0;
+}
+
+/* Two attributes in a row, of different names: a subject that its own comma has cut. */
+static bool are_of_one_subject(const struct item *a, const struct item *b)
+{
+    size_t size = attribute_size(a);
+    size_t next = attribute_size(b);
+
+    return size > 0 && next > 0 && (size != next || memcmp(a->at, b->at, size) != 0);
+}
+
+const char *pattern_list_check(const char *list)
+{
+    struct item item;
+    struct item before = {"", 0};
+
+    while (list) {
+        bool quoted = list[strspn(list, " \t,")] == '"';
+        if (!next_item(&list, &item))
+            break;
+        if (quoted && item.at[item.size] != '"')
+            return "has a pattern without its closing quotation mark";
+        if (quoted && list[strspn(list, " \t")] != ',' && list[strspn(list, " \t")] != '\0')
+            return "has something between a closing quotation mark and the next comma";
+        if (!quoted && are_of_one_subject(&before, &item))
+            return "has a certificate's subject without quotation marks around it, so that its "
+                   "commas make it several patterns";
+        before = quoted ? (struct item){"", 0} : item;
     }
+    return NULL;
 }

@@ -70,6 +70,7 @@ enum config_flags {
     CONFIG_QUOTES =
         1 << 4, /* a value may begin and end with a quote: that is worth a warning only */
     CONFIG_SECRET_FILE = 1 << 5, /* names a file that holds a secret */
+    CONFIG_RULES_FILE = 1 << 6,  /* names a file without secrets that decides who may do what */
 };
 
 struct config_option {

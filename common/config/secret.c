@@ -20,7 +20,7 @@ void secret_free(char *secret)
 }
 
 /* Opens a regular file only: reading a pipe or a terminal could wait for ever. */
-static int open_regular(const char *path, bool *exposed, char error[SECRET_ERROR_MAX])
+static int open_regular(const char *path, mode_t *mode, char error[SECRET_ERROR_MAX])
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status;
@@ -34,7 +34,7 @@ static int open_regular(const char *path, bool *exposed, char error[SECRET_ERROR
         close(fd);
         return -1;
     }
-    *exposed = secret_is_exposed(status.st_mode);
+    *mode = status.st_mode;
     return fd;
 }
 
@@ -180,13 +180,16 @@ const char *secret_check_line(const char *line, size_t size)
 bool secret_read_large(const char *path, size_t max_kib, struct secret_bytes *out,
                        char error[SECRET_ERROR_MAX])
 {
-    int fd = open_regular(path, &out->exposed, error);
+    mode_t mode = 0;
+    int fd = open_regular(path, &mode, error);
     size_t max = max_kib * 1024;
     ssize_t size;
     int failed;
 
     if (fd < 0)
         return false;
+    out->exposed = secret_is_exposed(mode);
+    out->writable = mode & S_IWOTH;
     out->bytes = malloc(max + 2);
     size = out->bytes ? secret_read_descriptor(fd, out->bytes, max + 1) : -1;
     failed = out->bytes ? errno : ENOMEM;

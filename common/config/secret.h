@@ -50,7 +50,8 @@ char *secret_read_looking(const char *path, const char *(*check)(const char *, s
 struct secret_bytes {
     char *bytes; /* with a NUL behind them */
     size_t size;
-    bool exposed; /* every user of the machine may read or write the file */
+    bool exposed;  /* every user of the machine may read or write the file */
+    bool writable; /* every user may write it: enough to rule by, though it holds no secret */
 };
 
 /* Reads the regular file at path. false: a sentence is in error, and nothing has to be freed. */

@@ -93,6 +93,17 @@ static bool is_file_exposed(const char *path, unsigned *mode)
     return secret_is_exposed(status.st_mode);
 }
 
+static void warn_of_rules_file(struct program *program, const char *option, const char *path)
+{
+    unsigned mode;
+
+    if (is_file_exposed(path, &mode) && (mode & S_IWOTH))
+        log_warning(&program->log, "rules_exposed",
+                    "Every user of this machine may write a file that decides who may do what: "
+                    "chmod o-w",
+                    log_str("option", option), log_str("file", path));
+}
+
 static void warn_of_exposed_file(struct program *program, const char *option, const char *path)
 {
     char text[8];
@@ -126,6 +137,8 @@ static void look_at_secret_files(struct program *program, const struct program_p
         in_config = in_config || is_secret_from_file(program, option);
         if ((option->flags & CONFIG_SECRET_FILE) && *path)
             warn_of_exposed_file(program, option->name, *path);
+        if ((option->flags & CONFIG_RULES_FILE) && *path)
+            warn_of_rules_file(program, option->name, *path);
     }
     if (in_config)
         warn_of_exposed_file(program, "config", program->config.file);

@@ -5,6 +5,7 @@ The brokers are fakes that want a login; what real ones make of it is in test_ka
 
 import concurrent.futures
 import contextlib
+import pathlib
 import ssl
 import struct
 import time
@@ -415,7 +416,8 @@ class CertifiedBroker(fakes.SaslBroker):
 
     def __init__(self, pki, **kw):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(*pki.authority.issue("certified-broker", "IP:127.0.0.2"))
+        self.certificate = pki.authority.issue("certified-broker", "IP:127.0.0.2")
+        self.context.load_cert_chain(*self.certificate)
         self.context.load_verify_locations(pki.ca)
         self.context.verify_mode = ssl.CERT_OPTIONAL
         super().__init__(**kw)
@@ -450,6 +452,55 @@ def test_a_certificate_for_each_identity(pair, logins, pki):
         with raw.connect(ports[0], None) as sock:
             echo(sock, 7)
         assert broker.asked[-1][0] == "of-orders-2"
+
+
+def test_a_certificate_of_a_rule_switches_nothing_off(pair, logins, pki, tmp_path):
+    """What the options demand of brokers is demanded for every identity, and new lists of revoked certificates are read."""
+    own = pki.authority.issue("of-orders", "DNS:of-orders", "clientAuth")
+    logins.write(f"orders.identity=orders\norders.certificate={own[0]}\norders.key={own[1]}")
+
+    def is_served(port):
+        with raw.connect(port, None) as sock:
+            sock.settimeout(15)
+            try:
+                echo(sock, 7)
+                return True
+            except (AssertionError, OSError):
+                return False
+    with CertifiedBroker(pki) as broker:
+        crl = pki.authority.crl(tmp_path / "brokers.crl", own[0])
+        server = pair.server(kafka=broker.address, args=logins.args(
+            "--kafka-tls", "--kafka-ca", pki.ca, "--kafka-crl", crl, "--tls-min-version", "1.3"))
+        client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", logins.directory / "orders.token"])
+        port = tunnel.port(client, "kafka")
+        assert is_served(port)
+        broker.context.maximum_version = ssl.TLSVersion.TLSv1_2
+        mark = server.mark()
+        assert not is_served(port)
+        assert "protocol version" in server.wait_for("stream_refused", since=mark)["reason"]
+        broker.context.maximum_version = ssl.TLSVersion.TLSv1_3
+        wait.until(lambda: is_served(port), 30, "the broker is let in again")
+        mark = server.mark()
+        pki.authority.crl(crl, broker.certificate[0])
+        server.wait_for("logins_read", since=mark, deadline=15)
+        assert not is_served(port)
+        assert "certificate revoked" in server.wait_for("stream_refused", since=mark)["reason"]
+
+
+@pytest.mark.parametrize("exposed", ["key", "passphrase", "rules"])
+def test_files_of_rules_that_everybody_may_change(pair, logins, pki, broker, tmp_path, exposed):
+    one = pki.authority.issue(f"one-{exposed}", "DNS:one", "clientAuth")
+    (tmp_path / "passphrase").write_text("of no key", encoding="ascii")
+    (tmp_path / "passphrase").chmod(0o600)
+    logins.write(f"a.certificate={one[0]}\na.key={one[1]}\na.key-passphrase-file={tmp_path / 'passphrase'}")
+    path = {"key": pathlib.Path(one[1]), "passphrase": tmp_path / "passphrase", "rules": logins.path}[exposed]
+    logins.tokens.chmod(0o600)
+    path.chmod(0o666)
+    server = pair.server(kafka=broker.address, args=logins.args("--kafka-tls"))
+    assert server.wait_for("login_secret_exposed")["file"] == str(path)
+    server = pair.server(kafka=broker.address, args=logins.args("--kafka-tls", "--strict-files"), ready=False)
+    assert server.popen.wait(30) == 2
+    assert "--strict-files does not allow" in server.tail() and str(path) in server.tail()
 
 
 def test_a_key_that_does_not_fit(pair, logins, pki, broker):

@@ -134,3 +134,17 @@ def test_commands_keep_their_limit(pair, target, tmp_path):
                                   env={"ASAN_OPTIONS": "exitcode=99:disable_coredump=0"})
     assert client.wait_exit(30) == 0
     assert wait.until(out.exists, 5, "the command has run") and out.read_text("ascii").split() == ["8", "16"]
+
+
+def test_rules_that_everybody_may_write(pair, target, token, tmp_path):
+    """Reading them does no harm."""
+    rules = tmp_path / "access.properties"
+    rules.write_text("all.target=*\n", encoding="ascii")
+    args = ["--token-file", tmp_path / "tokens", "--access", rules]
+    for mode, args, said in ((0o644, [*args, "--strict-files"], []), (0o666, args, [str(rules)])):
+        rules.chmod(mode)
+        server = pair.server(tcp=target, args=args, secrets=[token])
+        assert [event["file"] for event in server.events("rules_exposed")] == said
+    server = pair.server(tcp=target, args=[*args, "--strict-files"], secrets=[token], ready=False)
+    assert server.wait_exit() == 2
+    assert "--strict-files does not allow" in server.log() and str(rules) in server.log(), server.log()

@@ -200,6 +200,11 @@ static void bad_files(void **state)
                  "line 2: rule a names the cluster \"tset-1\"; did you mean \"test-1\"?");
     expect_error("a.target=warehouse\n", "line 1: rule a names the target \"warehouse\", but "
                                          "there is no such --tcp target");
+    expect_error("a.allow=all\na.identity=CN=alice,O=Example\n",
+                 "line 2: rule a: identity has a certificate's subject without quotation marks "
+                 "around it, so that its commas make it several patterns");
+    expect_error("a.allow=all\na.topic=\"b\n",
+                 "line 2: rule a: topic has a pattern without its closing quotation mark");
     expect_error("a.identity=x\n", "line 1: rule a has neither an allow nor a target");
     expect_error("a.topic=x\na.target=*\n", "line 1: rule a has a topic, but no allow");
 }

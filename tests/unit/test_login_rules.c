@@ -80,6 +80,18 @@ static void nobody_else(void **state)
     login_rules_free(&list);
 }
 
+static void subjects_of_certificates(void **state)
+{
+    (void)state;
+    struct rule_list list;
+
+    assert_int_equal(parse(PLAIN "a.identity=\"CN=alice,O=Example\", bob\n", &list), 0);
+    assert_non_null(login_rules_find(&list, "CN=alice,O=Example", "kafka"));
+    assert_non_null(login_rules_find(&list, "bob", "kafka"));
+    assert_null(login_rules_find(&list, "CN=alice", "kafka"));
+    login_rules_free(&list);
+}
+
 static void what_is_wrong(void **state)
 {
     (void)state;
@@ -117,6 +129,9 @@ static void what_is_wrong(void **state)
     refuse("a.client-sasl=pass\na.user=u\n",
            "line 1: rule a has client-sasl=pass, so that clients log in themselves, and a login of "
            "its own");
+    refuse(PLAIN "a.identity=CN=alice,O=Example\n",
+           "line 1: rule a has a certificate's subject without quotation marks around it, so that "
+           "its commas make it several patterns");
     refuse("a.password=hunter2\n", "line 1: there is no such key; did you mean \"password-file\"?");
     refuse("user=u\n", "line 1: write RULE.KEY=VALUE, for example \"orders.user=svc-orders\"");
     snprintf(long_user, sizeof long_user, "a.mechanism=PLAIN\na.user=%0256d\na.password-file=p\n",
@@ -129,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_rules_say),
         cmocka_unit_test(nobody_else),
+        cmocka_unit_test(subjects_of_certificates),
         cmocka_unit_test(what_is_wrong),
     };
 

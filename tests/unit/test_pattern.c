@@ -86,6 +86,41 @@ static void lists(void **state)
     assert_true(pattern_list_fits(" b\t, a\t ,c", "a", 1));
     assert_true(pattern_list_fits("b,,c*", "cd", 2));
     assert_false(pattern_list_fits("b,c", "b,c", 3));
+    assert_true(pattern_list_fits("a, \"b,c\" ", "b,c", 3));
+    assert_true(pattern_list_fits("\"b,c\",a", "a", 1));
+    assert_false(pattern_list_fits("\"b,c\"", "b", 1));
+    assert_true(pattern_list_fits("\"CN=*,O=Example\"", "CN=alice,O=Example", 18));
+    assert_true(pattern_list_fits("\" a \"", " a ", 3));
+    assert_true(pattern_list_fits("\"\"", "", 0));
+}
+
+static void lists_with_mistakes(void **state)
+{
+    static const char *const good[] = {
+        NULL,           "",     " , ,", "a, b*,\"c,d\" ,e", "\"CN=a,O=b\"", "CN=a, CN=b", "O=x",
+        "ci-*,\"O=x\"", "a\"b",
+    };
+    static const struct {
+        const char *list;
+        const char *why;
+    } bad[] = {
+        {"a,\"b,c", "has a pattern without its closing quotation mark"},
+        {"\"", "has a pattern without its closing quotation mark"},
+        {"\"a\"b,c", "has something between a closing quotation mark and the next comma"},
+        {"\"a\" \"b\"", "has something between a closing quotation mark and the next comma"},
+        {"CN=alice,O=Example",
+         "has a certificate's subject without quotation marks around it, so that its commas make "
+         "it several patterns"},
+        {"ci-*, CN=*, OU=x",
+         "has a certificate's subject without quotation marks around it, so that its commas make "
+         "it several patterns"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_null(pattern_list_check(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_string_equal(pattern_list_check(bad[i].list), bad[i].why);
 }
 
 int main(void)
@@ -95,6 +130,7 @@ int main(void)
         cmocka_unit_test(names_of_any_bytes),
         cmocka_unit_test(many_stars),
         cmocka_unit_test(lists),
+        cmocka_unit_test(lists_with_mistakes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

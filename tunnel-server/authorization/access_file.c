@@ -52,6 +52,12 @@ static struct access_rules *read_access_rules(struct access_file *file, char err
         snprintf(error, ERROR_MAX, "--access: %s", unreadable);
         return NULL;
     }
+    if (!secret_is_guarded(path, content.writable, file->options->shared.strict_files,
+                           unreadable)) {
+        snprintf(error, ERROR_MAX, "--access: %s", unreadable);
+        secret_bytes_free(&content);
+        return NULL;
+    }
     struct access_rules *rules =
         access_rules_parse(content.bytes, content.size, &names, why, sizeof why);
     secret_bytes_free(&content);

@@ -267,6 +267,23 @@ static bool read_tokens_only(const struct access_reader *reader, struct access_r
     return why == NULL;
 }
 
+static bool check_access_patterns(const struct access_reader *reader,
+                                  const struct access_rule *rule)
+{
+    static const enum access_key lists[] = {ACCESS_KEY_IDENTITY, ACCESS_KEY_TOPIC, ACCESS_KEY_GROUP,
+                                            ACCESS_KEY_TRANSACTIONAL_ID};
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        const char *why = pattern_list_check(rule->values[lists[i]]);
+        if (!why)
+            continue;
+        snprintf(reader->error, reader->error_size, "line %u: rule %s: %s %s",
+                 rule->lines[lists[i]], rule->head.name, keys[lists[i]].name, why);
+        return false;
+    }
+    return true;
+}
+
 static bool check_access_rule(const struct access_reader *reader, struct access_rule *rule)
 {
     static const enum access_key of_allow[] = {ACCESS_KEY_CLUSTER, ACCESS_KEY_TOPIC,
@@ -287,8 +304,8 @@ static bool check_access_rule(const struct access_reader *reader, struct access_
             return false;
         }
     }
-    return read_tokens_only(reader, rule) && read_allow(reader, rule) &&
-           read_limits(reader, rule) &&
+    return check_access_patterns(reader, rule) && read_tokens_only(reader, rule) &&
+           read_allow(reader, rule) && read_limits(reader, rule) &&
            check_named(reader, rule, ACCESS_KEY_CLUSTER, names->clusters, names->cluster_count) &&
            check_named(reader, rule, ACCESS_KEY_TARGET, names->targets, names->target_count);
 }

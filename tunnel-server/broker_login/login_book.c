@@ -3,13 +3,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/memory.h"
 #include "config/file_stamp.h"
 #include "config/secret.h"
 
 /* 1000 rules of 1 KB. */
-enum { FILE_MAX_KIB = 1024, TLS_PATHS = 3 };
+enum { FILE_MAX_KIB = 1024, RULE_PATHS = 3, SHARED_PATHS = 2 };
 
 /* What a rule needs beside itself. */
 struct login_secret {
@@ -17,15 +18,16 @@ struct login_secret {
     struct file_stamp stamp;
     char *text;
     SSL_CTX *tls; /* NULL: without a certificate of its own */
-    struct file_stamp tls_stamps[TLS_PATHS];
+    struct file_stamp tls_stamps[RULE_PATHS];
 };
 
 struct login_book {
     atomic_size_t references;
     const char *path;
     struct file_stamp stamp;
-    const char *ca_file; /* of rules with certificates; NULL: none */
-    struct file_stamp ca_stamp;
+    /* What all rules with certificates share: --kafka-ca, --kafka-crl; NULL: none. */
+    const char *shared_paths[SHARED_PATHS];
+    struct file_stamp shared_stamps[SHARED_PATHS];
     struct rule_list rules;
     struct login_secret *secrets; /* one a rule */
     const char *exposed;
@@ -68,6 +70,9 @@ static bool read_rules(struct login_book *book, char *error, size_t size)
         return false;
     }
     int result = login_rules_parse(content.bytes, content.size, &book->rules, why, sizeof why);
+    /* It says who logs in as whom, and holds no secret. */
+    if (content.writable)
+        book->exposed = book->path;
     secret_bytes_free(&content);
     if (result != 0)
         snprintf(error, size, "%s %s", book->path, why);
@@ -118,11 +123,39 @@ static bool read_login_secret(struct login_book *book, size_t place, char *error
     return true;
 }
 
-static void list_tls_paths(const struct login_rule *rule, const char *paths[TLS_PATHS])
+static void list_rule_paths(const struct login_rule *rule, const char *paths[RULE_PATHS])
 {
     paths[0] = rule->certificate;
     paths[1] = rule->key;
     paths[2] = rule->key_passphrase_file;
+}
+
+static void note_if_exposed(struct login_book *book, const char *path)
+{
+    struct stat status;
+
+    if (path && !book->exposed && stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
+        secret_is_exposed(status.st_mode))
+        book->exposed = path;
+}
+
+/* What goes to brokers with the rule's certificate is checked as everything that goes there. */
+static SSL_CTX *make_context(const struct login_rule *rule, const struct login_clusters *clusters,
+                             struct tls_error *error)
+{
+    struct tls_files files = *clusters->broker_files;
+    SSL_CTX *context = NULL;
+
+    files.cert_option = files.key_option = "kafka-login";
+    files.cert_file = rule->certificate;
+    files.key_file = rule->key;
+    files.passphrase_file = rule->key_passphrase_file;
+    files.passphrase = NULL;
+    struct tls_material *material = tls_material_read(&files, NULL, error);
+    if (material)
+        context = tls_client_context(material, true, error);
+    tls_material_free(material);
+    return context;
 }
 
 static bool read_certificate(struct login_book *book, size_t place,
@@ -130,37 +163,40 @@ static bool read_certificate(struct login_book *book, size_t place,
 {
     const struct login_rule *rule = login_book_rule(book, place);
     struct login_secret *secret = &book->secrets[place];
-    const struct tls_files files = {.cert_option = "kafka-login",
-                                    .cert_file = rule->certificate,
-                                    .key_option = "kafka-login",
-                                    .key_file = rule->key,
-                                    .passphrase_file = rule->key_passphrase_file,
-                                    .ca_option = "kafka-ca",
-                                    .ca_file = clusters->ca_file};
-    const char *paths[TLS_PATHS];
+    const char *paths[RULE_PATHS];
     struct tls_error tls;
     char why[sizeof tls.text + 100];
 
     if (!rule->certificate)
         return true;
-    if (!clusters->tls) {
+    if (!clusters->broker_files) {
         rule_file_say(&rule->head, "has a certificate, which needs --kafka-tls", why, sizeof why);
         snprintf(error, size, "%s %s", book->path, why);
         return false;
     }
-    list_tls_paths(rule, paths);
-    for (size_t i = 0; i < TLS_PATHS; i++)
+    list_rule_paths(rule, paths);
+    for (size_t i = 0; i < RULE_PATHS; i++)
         if (paths[i])
             file_stamp_take(paths[i], &secret->tls_stamps[i]);
-    struct tls_material *material = tls_material_read(&files, NULL, &tls);
-    if (material)
-        secret->tls = tls_client_context(material, true, &tls);
-    tls_material_free(material);
+    secret->tls = make_context(rule, clusters, &tls);
+    note_if_exposed(book, rule->key);
+    note_if_exposed(book, rule->key_passphrase_file);
     if (!secret->tls) {
         rule_file_say(&rule->head, tls.text, why, sizeof why);
         snprintf(error, size, "%s %s", book->path, why);
     }
     return secret->tls != NULL;
+}
+
+static void note_shared_files(struct login_book *book, const struct login_clusters *clusters)
+{
+    if (!clusters->broker_files)
+        return;
+    book->shared_paths[0] = clusters->broker_files->ca_file;
+    book->shared_paths[1] = clusters->broker_files->crl_file;
+    for (size_t i = 0; i < SHARED_PATHS; i++)
+        if (book->shared_paths[i])
+            file_stamp_take(book->shared_paths[i], &book->shared_stamps[i]);
 }
 
 struct login_book *login_book_read(const char *path, const struct login_clusters *clusters,
@@ -170,9 +206,7 @@ struct login_book *login_book_read(const char *path, const struct login_clusters
 
     atomic_init(&book->references, 1);
     book->path = path;
-    book->ca_file = clusters->ca_file;
-    if (book->ca_file)
-        file_stamp_take(book->ca_file, &book->ca_stamp);
+    note_shared_files(book, clusters);
     bool good = read_rules(book, error, size) && check_clusters(book, clusters, error, size);
     if (good)
         book->secrets = memory_new_array(book->rules.count, sizeof *book->secrets);
@@ -195,10 +229,10 @@ static bool is_another(const char *path, const struct file_stamp *before)
 
 static bool are_others(const struct login_rule *rule, const struct login_secret *secret)
 {
-    const char *paths[TLS_PATHS];
+    const char *paths[RULE_PATHS];
 
-    list_tls_paths(rule, paths);
-    for (size_t i = 0; i < TLS_PATHS; i++)
+    list_rule_paths(rule, paths);
+    for (size_t i = 0; i < RULE_PATHS; i++)
         if (paths[i] && is_another(paths[i], &secret->tls_stamps[i]))
             return true;
     return false;
@@ -216,7 +250,10 @@ bool login_book_has_changed(const struct login_book *book)
             return true;
         certificates |= secret->tls != NULL;
     }
-    return certificates && book->ca_file && is_another(book->ca_file, &book->ca_stamp);
+    for (size_t i = 0; certificates && i < SHARED_PATHS; i++)
+        if (book->shared_paths[i] && is_another(book->shared_paths[i], &book->shared_stamps[i]))
+            return true;
+    return false;
 }
 
 /* ---- what it says */

@@ -14,8 +14,10 @@ struct login_book;
 struct login_clusters {
     const struct address_cluster *all; /* rules for none of them are mistakes */
     size_t count;
-    bool tls;            /* brokers speak TLS: rules may have certificates */
-    const char *ca_file; /* of --kafka-ca; NULL: none */
+    /* As the options have them: a rule's certificate takes the place of the one in them, and
+     * nothing else of them. They must live as long as the book. NULL: brokers do not speak TLS, and
+     * rules can have no certificates. */
+    const struct tls_files *broker_files;
 };
 
 /* Reads the file and all that it names. NULL: error holds a sentence, without the option. */
@@ -37,5 +39,6 @@ size_t login_book_find(const struct login_book *book, const char *identity, cons
 const char *login_book_secret(const struct login_book *book, size_t place);
 /* To connect to brokers with the rule's certificate; NULL: it has none of its own. */
 SSL_CTX *login_book_tls(const struct login_book *book, size_t place);
-/* A file with a secret that every user of the machine may read; NULL: there is none. */
+/* A file with a secret that every user of the machine may read or write, or the rules' own file, if
+ * every user may write it; NULL: there is none. */
 const char *login_book_exposed(const struct login_book *book);

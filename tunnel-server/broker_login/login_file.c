@@ -43,8 +43,8 @@ static void warn_if_exposed(const struct login_file *file)
 
     if (exposed)
         log_warning(file->worker->log, "login_secret_exposed",
-                    "Every user of this machine can read a secret that --kafka-login names; make "
-                    "the file readable by the server's user only",
+                    "Every user of this machine may read or write what --kafka-login or a file "
+                    "that it names decides or keeps secret: chmod 600",
                     log_str("file", exposed));
 }
 

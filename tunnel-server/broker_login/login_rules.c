@@ -95,10 +95,20 @@ static const char *check_without_login(const struct login_rule *rule)
     return find_foreign_key(rule) ? "has parts of a login, but no mechanism" : NULL;
 }
 
+static const char *check_login_patterns(const struct login_rule *rule)
+{
+    const char *why = pattern_list_check(rule->identities);
+
+    return why ? why : pattern_list_check(rule->clusters);
+}
+
 static int check_login_rule(struct login_rule *rule, char *error, size_t error_size)
 {
-    const char *why = check_switches(rule);
+    const char *why = check_login_patterns(rule);
     char what[160];
+
+    if (!why)
+        why = check_switches(rule);
 
     rule->mechanism =
         rule->mechanism_name ? sasl_mechanism_find(rule->mechanism_name) : SASL_MECHANISMS;
