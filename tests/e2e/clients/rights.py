@@ -1,4 +1,4 @@
-"""rights.py CLIENT bootstrap=... ACTION...: does things one after the other, as ../java/Rights.java, and prints what the client says.
+"""rights.py CLIENT bootstrap=... id=... ACTION...: does things one after the other, as ../java/Rights.java, and prints what the client says.
 
 CLIENT is confluent or kafka-python.
 """
@@ -10,8 +10,8 @@ PATIENT_S = 45
 
 
 class Confluent:
-    def __init__(self, bootstrap):
-        self.common = {"bootstrap.servers": bootstrap, "log_level": 0}
+    def __init__(self, bootstrap, client_id):
+        self.common = {"bootstrap.servers": bootstrap, "client.id": client_id, "log_level": 0}
 
     def produce(self, topic):
         from confluent_kafka import KafkaException, Producer
@@ -55,8 +55,8 @@ class Confluent:
 
 
 class KafkaPython:
-    def __init__(self, bootstrap):
-        self.common = {"bootstrap_servers": bootstrap}
+    def __init__(self, bootstrap, client_id):
+        self.common = {"bootstrap_servers": bootstrap, "client_id": client_id}
 
     def produce(self, topic):
         from kafka import KafkaProducer
@@ -98,8 +98,9 @@ class KafkaPython:
 
 
 def main():
-    client = {"confluent": Confluent, "kafka-python": KafkaPython}[sys.argv[1]](sys.argv[2].removeprefix("bootstrap="))
-    for action in sys.argv[3:]:
+    bootstrap, client_id = sys.argv[2].removeprefix("bootstrap="), sys.argv[3].removeprefix("id=")
+    client = {"confluent": Confluent, "kafka-python": KafkaPython}[sys.argv[1]](bootstrap, client_id)
+    for action in sys.argv[4:]:
         name, _, arguments = action.partition("=")
         try:
             getattr(client, name)(*arguments.split(","))

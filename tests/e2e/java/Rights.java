@@ -13,17 +13,19 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Does things one after the other, and prints for each a line with "ok", or what the client says:
- * produce=TOPIC assign=TOPIC group=TOPIC,GROUP create=TOPIC.
+ * Does things one after the other, and prints for each a line with "ok", or what the client says: bootstrap=ADDRESS id=CLIENT-ID,
+ * then produce=TOPIC assign=TOPIC group=TOPIC,GROUP create=TOPIC.
  */
 public final class Rights {
     private static final Duration PATIENT = Duration.ofSeconds(60);
 
     public static void main(String[] argv) throws Exception {
         Properties properties = new Properties();
-        properties.put("bootstrap.servers", new Args(new String[] {argv[0]}).get("bootstrap"));
+        Args args = new Args(new String[] {argv[0], argv[1]});
+        properties.put("bootstrap.servers", args.get("bootstrap"));
+        properties.put("client.id", args.get("id"));
         properties.put("default.api.timeout.ms", "30000");
-        for (int i = 1; i < argv.length; i++) {
+        for (int i = 2; i < argv.length; i++) {
             String[] action = argv[i].split("[=,]");
             System.out.println(attempt(properties, action));
         }

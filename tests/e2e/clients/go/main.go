@@ -3,7 +3,7 @@
 //	features CLIENT bootstrap=HOST:PORT,... nodes=HOST:PORT,...
 //	features "secure CLIENT" bootstrap=... topic=NAME [ca=FILE] [cert=FILE key=FILE] [mechanism=NAME user=NAME password=TEXT]
 //
-//	features rights bootstrap=HOST:PORT ACTION... (rights.go)
+//	features rights bootstrap=HOST:PORT id=CLIENT-ID ACTION... (rights.go)
 //
 // nodes: where brokers may be said to be.
 package main

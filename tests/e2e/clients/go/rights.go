@@ -13,18 +13,18 @@ import (
 
 // rights: franz-go does things one after the other, as ../../java/Rights.java, and says what became of each.
 func rights() {
-	for _, argument := range os.Args[3:] {
+	for _, argument := range os.Args[4:] {
 		action, rest, _ := strings.Cut(argument, "=")
 		said := "ok"
-		if err := attempt(strings.TrimPrefix(os.Args[2], "bootstrap="), action, strings.Split(rest, ",")); err != nil {
+		if err := attempt(strings.TrimPrefix(os.Args[2], "bootstrap="), strings.TrimPrefix(os.Args[3], "id="), action, strings.Split(rest, ",")); err != nil {
 			said = strings.ReplaceAll(err.Error(), "\n", " ")
 		}
 		fmt.Println(said)
 	}
 }
 
-func attempt(bootstrap, action string, names []string) error {
-	options := []kgo.Opt{kgo.SeedBrokers(bootstrap), kgo.RecordDeliveryTimeout(30 * time.Second)}
+func attempt(bootstrap, id, action string, names []string) error {
+	options := []kgo.Opt{kgo.SeedBrokers(bootstrap), kgo.ClientID(id), kgo.RecordDeliveryTimeout(30 * time.Second)}
 	switch action {
 	case "assign":
 		options = append(options, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{names[0]: {0: kgo.NewOffset().AtStart()}}))

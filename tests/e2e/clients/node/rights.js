@@ -1,11 +1,12 @@
 // kafkajs does things one after the other, as ../../java/Rights.java, and prints what it says.
 //
-//   node rights.js bootstrap=HOST:PORT ACTION...
+//   node rights.js bootstrap=HOST:PORT id=CLIENT-ID ACTION...
 
 const {Kafka, logLevel} = require("kafkajs")
 
 const PATIENT_MS = 60000
-const kafka = new Kafka({clientId: "rights", brokers: [process.argv[2].split("=")[1]], logLevel: logLevel.NOTHING, retry: {retries: 3}})
+const [bootstrap, clientId] = process.argv.slice(2, 4).map(argument => argument.split("=")[1])
+const kafka = new Kafka({clientId, brokers: [bootstrap], logLevel: logLevel.NOTHING, retry: {retries: 3}})
 
 const actions = {
   async produce(topic) {
@@ -46,7 +47,7 @@ const actions = {
 }
 
 async function main() {
-  for (const argument of process.argv.slice(3)) {
+  for (const argument of process.argv.slice(4)) {
     const [name, rest] = argument.split("=")
     try {
       await actions[name](...rest.split(","))
