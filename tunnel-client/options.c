@@ -663,17 +663,7 @@ bool options_use_snowflake(const struct options *options)
 
 bool options_is_secret(const char *entry)
 {
-    size_t size = strcspn(entry, "=");
-    char variable[CONFIG_VARIABLE_MAX];
-
-    for (size_t i = 0; i < options_program.count; i++) {
-        if (!(options_program.options[i].flags & CONFIG_SECRET))
-            continue;
-        config_variable(options_program.options[i].name, variable);
-        if (strlen(variable) == size && memcmp(variable, entry, size) == 0)
-            return true;
-    }
-    return false;
+    return config_is_secret(&options_program, entry);
 }
 
 void options_variable(const char *name, const char *suffix, char out[OPTIONS_VARIABLE_MAX])

@@ -93,6 +93,21 @@ void config_variable(const char *option_name, char out[CONFIG_VARIABLE_MAX])
         *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
 }
 
+bool config_is_secret(const struct config_program *program, const char *entry)
+{
+    size_t size = strcspn(entry, "=");
+    char variable[CONFIG_VARIABLE_MAX];
+
+    for (size_t i = 0; i < program->count; i++) {
+        if (!(program->options[i].flags & CONFIG_SECRET))
+            continue;
+        config_variable(program->options[i].name, variable);
+        if (strlen(variable) == size && memcmp(variable, entry, size) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool config_is_switch(const struct config_option *option)
 {
     return option->kind == CONFIG_BOOL || option->kind == CONFIG_SWITCH;

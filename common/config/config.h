@@ -194,3 +194,6 @@ bool config_is_switch(const struct config_option *option);
 /* The name of an option's environment variable. */
 #define CONFIG_VARIABLE_MAX 80
 void config_variable(const char *option_name, char out[CONFIG_VARIABLE_MAX]);
+/* Whether an entry NAME=VALUE of the environment holds a secret of the program's own, which no
+ * program that it starts needs. */
+bool config_is_secret(const struct config_program *program, const char *entry);

@@ -468,7 +468,7 @@ def test_command(pair, guarded, token, tmp_path):
     client = pair.client(guarded, tcp={"raw": 0}, secrets=[token],
                          args=["--token-command", f"echo x >>{runs}; echo from the vault >&2; cat {tmp_path / 'vault'}"])
     echo(client)
-    assert client.wait_for("token_command_said")["text"] == "from the vault"
+    assert client.wait_for("secret_command_said")["text"] == "from the vault"
     assert runs.read_text() == "x\n"
     (tmp_path / "tokens").write_text("tok-new\n", encoding="ascii")
     (tmp_path / "vault").write_text("tok-new\n", encoding="ascii")

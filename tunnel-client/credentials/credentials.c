@@ -10,7 +10,7 @@
 #include "credentials/credential_options.h"
 #include "credentials/key_pair.h"
 #include "credentials/request_headers.h"
-#include "credentials/token_command.h"
+#include "io/secret_command.h"
 
 extern char **environ;
 
@@ -19,7 +19,7 @@ enum { FILES_MAX = 2 };
 struct credentials {
     struct worker *worker;
     const struct options *options;
-    struct token_command *command; /* the source, if it is one of these two */
+    struct secret_command *command; /* the source, if it is one of these two */
     struct key_pair *pair;
     struct file_stamp stamps[FILES_MAX]; /* of files_of(), as the last answer saw them */
 
@@ -106,6 +106,15 @@ static void on_token(void *context, const struct token_result *result)
                                                                .refused = result->refused});
 }
 
+static void on_token_command_ended(void *context, const struct secret_result *result)
+{
+    if (result->secret)
+        succeed(context, result->secret);
+    else
+        fail_credentials(context,
+                         &(struct credentials_result){.hop = "auth", .reason = result->reason});
+}
+
 /* ---- the question */
 
 /* A token that can be presented, out of the file; NULL: error holds a sentence. */
@@ -182,7 +191,7 @@ void credentials_ask(struct credentials *credentials, credentials_callback callb
     credentials->callback = callback;
     credentials->context = context;
     if (credentials->command)
-        token_command_start(credentials->command, timeout_ms, on_token, credentials);
+        secret_command_start(credentials->command, timeout_ms, on_token_command_ended, credentials);
     else if (credentials->pair)
         key_pair_ask(credentials->pair, timeout_ms, on_token, credentials);
     else if (options->token_file)
@@ -195,7 +204,7 @@ void credentials_cancel(struct credentials *credentials)
 {
     credentials->callback = NULL;
     if (credentials->command)
-        token_command_cancel(credentials->command);
+        secret_command_cancel(credentials->command);
     if (credentials->pair)
         key_pair_cancel(credentials->pair);
 }
@@ -208,21 +217,17 @@ void credentials_refused(struct credentials *credentials)
 
 /* ---- life */
 
-/* --token-command is not told the secrets that only this program needs. */
-static struct token_command *new_command(struct worker *worker, const char *command)
+static struct secret_command *new_token_command(struct worker *worker, const char *command)
 {
-    size_t count = 0;
-    size_t kept = 0;
+    const struct secret_command_settings settings = {.command = command,
+                                                     .environment = environ,
+                                                     .is_hidden = options_is_secret,
+                                                     .named_by = "--token-command",
+                                                     .time_limit = " (--dial-timeout)",
+                                                     .what = "token",
+                                                     .check = secret_check_token};
 
-    while (environ[count])
-        count++;
-    char **environment = memory_new_array(count + 1, sizeof *environment);
-    for (size_t i = 0; i < count; i++)
-        if (!options_is_secret(environ[i]))
-            environment[kept++] = environ[i];
-    struct token_command *made = token_command_new(worker, command, environment);
-    free(environment);
-    return made;
+    return secret_command_new(worker, &settings);
 }
 
 /* A file that is missing from the start is a mistake; one that goes missing later may come back. */
@@ -261,7 +266,7 @@ struct credentials *credentials_new(struct worker *worker, struct http_way *way,
     credentials->options = options;
     bool good = check_token_file(options, error, size);
     if (good && options->token_command)
-        credentials->command = new_command(worker, options->token_command);
+        credentials->command = new_token_command(worker, options->token_command);
     if (good && options->private_key_file) {
         credentials->pair = key_pair_new(worker, way, options, error, size);
         good = credentials->pair != NULL;
@@ -277,7 +282,7 @@ void credentials_free(struct credentials *credentials)
 {
     if (!credentials)
         return;
-    token_command_free(credentials->command);
+    secret_command_free(credentials->command);
     key_pair_free(credentials->pair);
     free(credentials);
 }

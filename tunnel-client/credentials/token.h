@@ -1,4 +1,4 @@
-/* What a source of tokens answers: token-command, key pair. */
+/* What a source of tokens answers that asks somebody else for them: a key pair. */
 #pragma once
 
 #include <stdbool.h>

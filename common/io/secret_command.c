@@ -1,4 +1,4 @@
-#include "credentials/token_command.h"
+#include "io/secret_command.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,24 +28,26 @@ enum {
     /* Killed, and not gone yet: the system is stuck in them. */
     KILLED_MAX = 8,
     REASON_MAX = 800,
-    SECRET_SIZE_MIN = 8, /* shorter output is no token, and every other word would hold it */
+    TOKEN_SIZE_MIN = 8, /* shorter output is no token, and every other word would hold it */
     FIRST_OWN_DESCRIPTOR = 3,
 };
 
-struct token_command {
+struct secret_command {
     struct worker *worker;
-    char *command;
+    struct secret_command_settings settings;
+    char *text; /* copies */
+    char *named_by;
     char **environment;
     size_t killed_count; /* processes */
     uint64_t said;       /* digest of what was last logged of its standard error */
 
     /* the run under way */
     pid_t pid; /* 0: there is none, or it could not be started */
-    token_callback callback;
+    secret_command_callback callback;
     void *context;
     unsigned timeout_ms;
     struct timer *deadline;
-    struct timer *answer; /* answers outside of token_command_start() */
+    struct timer *answer; /* answers outside of secret_command_start() */
     struct watch *output;
     struct watch *complaints;
     int output_fd;
@@ -72,7 +74,7 @@ static void stop_reading(struct watch **watch, int *fd)
     *fd = -1;
 }
 
-static void take_output(struct token_command *command, const char *bytes, size_t size)
+static void take_output(struct secret_command *command, const char *bytes, size_t size)
 {
     command->output_size += size;
     for (size_t i = 0; i < size && !command->line_ended; i++) {
@@ -85,7 +87,7 @@ static void take_output(struct token_command *command, const char *bytes, size_t
     }
 }
 
-static void take_complaints(struct token_command *command, const char *bytes, size_t size)
+static void take_complaints(struct secret_command *command, const char *bytes, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
         if (command->complained_size == sizeof command->complained) {
@@ -100,8 +102,8 @@ static void take_complaints(struct token_command *command, const char *bytes, si
 }
 
 /* Reads what is there; false: no more will come. */
-static bool read_once(struct token_command *command, int fd,
-                      void (*take)(struct token_command *, const char *, size_t))
+static bool read_once(struct secret_command *command, int fd,
+                      void (*take)(struct secret_command *, const char *, size_t))
 {
     char bytes[4096];
     ssize_t got = read(fd, bytes, sizeof bytes);
@@ -112,8 +114,8 @@ static bool read_once(struct token_command *command, int fd,
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-static void read_pipe_of_command(struct token_command *command, int fd,
-                                 void (*take)(struct token_command *, const char *, size_t))
+static void read_pipe_of_command(struct secret_command *command, int fd,
+                                 void (*take)(struct secret_command *, const char *, size_t))
 {
     /* A child of the command may write for ever. */
     for (int i = 0; fd >= 0 && i < OUTPUT_MAX / 4096; i++) {
@@ -126,25 +128,40 @@ static void read_pipe_of_command(struct token_command *command, int fd,
 /* ---- the end of a run */
 
 /* What must not be shown of what it wrote to standard error; NULL: nothing particular. */
-static const char *secret_of(const struct token_command *command)
+static const char *secret_of(const struct secret_command *command)
 {
-    return command->line_size >= SECRET_SIZE_MIN ? command->line : NULL;
+    size_t least = command->settings.check == secret_check_token ? TOKEN_SIZE_MIN : 1;
+
+    return command->line_size >= least ? command->line : NULL;
 }
 
-static void log_complaint(struct token_command *command, enum log_level level, const char *line,
+/* What is around the secret is not part of it, also where it must not be shown. */
+static void trim_first_line(struct secret_command *command)
+{
+    size_t size = command->line_size;
+    const char *secret = secret_trim(command->line, &size);
+
+    memmove(command->line, secret, size);
+    byte_wipe(command->line + size, sizeof command->line - size);
+    command->line_size = size;
+}
+
+static void log_complaint(struct secret_command *command, enum log_level level, const char *line,
                           size_t size)
 {
     char shown[COMPLAINT_LINE_MAX];
 
     redact(line, size, secret_of(command), shown, sizeof shown);
     if (shown[0])
-        log_event(command->worker->log, level, "token_command_said",
-                  "--token-command wrote to standard error",
-                  (const struct log_field[]){log_str("text", shown)}, 1);
+        log_event(command->worker->log, level, "secret_command_said",
+                  "A command for a token or password wrote to standard error",
+                  (const struct log_field[]){log_str("command", command->named_by),
+                                             log_str("text", shown)},
+                  2);
 }
 
 /* The same again, at each of many dials, is not worth a line. */
-static enum log_level level_of_complaints(struct token_command *command)
+static enum log_level level_of_complaints(struct secret_command *command)
 {
     uint64_t digest = 14695981039346656037u; /* FNV-1a */
 
@@ -169,7 +186,7 @@ static const char *last_lines(const char *start, const char *end, int count, boo
     return newline ? newline + 1 : end;
 }
 
-static void log_complaints(struct token_command *command)
+static void log_complaints(struct secret_command *command)
 {
     const char *start = command->complained;
     const char *end = start + command->complained_size;
@@ -178,8 +195,9 @@ static void log_complaints(struct token_command *command)
     enum log_level level = level_of_complaints(command);
 
     if (at > start)
-        log_event(command->worker->log, level, "token_command_said",
-                  "--token-command wrote more to standard error than is shown", NULL, 0);
+        log_event(command->worker->log, level, "secret_command_said",
+                  "A command for a token or password wrote more to standard error than is shown",
+                  (const struct log_field[]){log_str("command", command->named_by)}, 1);
     while (at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         log_complaint(command, level, at, (size_t)((newline ? newline : end) - at));
@@ -187,7 +205,7 @@ static void log_complaints(struct token_command *command)
     }
 }
 
-static void end_run(struct token_command *command)
+static void end_run(struct secret_command *command)
 {
     stop_reading(&command->output, &command->output_fd);
     stop_reading(&command->complaints, &command->complaints_fd);
@@ -201,13 +219,12 @@ static void end_run(struct token_command *command)
     command->line_ended = command->line_cut = command->complaints_cut = false;
 }
 
-static void answer_token_command(struct token_command *command, bool with_token)
+static void answer_secret_command(struct secret_command *command, bool with_secret)
 {
     char line[sizeof command->line];
     char reason[sizeof command->reason];
-    struct token_result result = {
-        .token = with_token ? line : NULL, .hop = "auth", .reason = reason};
-    token_callback callback = command->callback;
+    struct secret_result result = {.secret = with_secret ? line : NULL, .reason = reason};
+    secret_command_callback callback = command->callback;
     void *context = command->context;
 
     log_complaints(command);
@@ -218,14 +235,14 @@ static void answer_token_command(struct token_command *command, bool with_token)
     byte_wipe(line, sizeof line);
 }
 
-static void fail_token_command(struct token_command *command, const char *what)
+static void fail_secret_command(struct secret_command *command, const char *what)
 {
-    snprintf(command->reason, sizeof command->reason, "--token-command %s", what);
-    answer_token_command(command, false);
+    snprintf(command->reason, sizeof command->reason, "%s %s", command->named_by, what);
+    answer_secret_command(command, false);
 }
 
 /* The last line that it wrote to standard error, for the sentence about its failure. */
-static void last_complaint(struct token_command *command, char *out, size_t size)
+static void last_complaint(struct secret_command *command, char *out, size_t size)
 {
     const char *start = command->complained;
     const char *end = start + command->complained_size;
@@ -236,7 +253,7 @@ static void last_complaint(struct token_command *command, char *out, size_t size
     redact(at, (size_t)(end - at), secret_of(command), out, size);
 }
 
-static void explain_end(struct token_command *command, int status, char *what, size_t size)
+static void explain_end(struct secret_command *command, int status, char *what, size_t size)
 {
     char said[COMPLAINT_LINE_MAX];
 
@@ -252,38 +269,47 @@ static void explain_end(struct token_command *command, int status, char *what, s
                  said[0] ? ": " : "", said);
 }
 
-static void on_exited(struct token_command *command, int status)
+/* status: 0. What is wrong with its output, in what; NULL: nothing. */
+static const char *check_output(const struct secret_command *command, char *what, size_t room)
+{
+    const char *kind = command->settings.what;
+    const char *why = command->line_cut
+                          ? "is longer than 12 KiB"
+                          : command->settings.check(command->line, command->line_size);
+
+    if (command->line_size == 0 && command->line_ended)
+        snprintf(what, room, "printed an empty line; the first line of its output is the %s", kind);
+    else if (command->line_size == 0)
+        snprintf(what, room, "succeeded but printed nothing; it must print the %s", kind);
+    else if (why)
+        snprintf(what, room, "did not print a %s: the first line of its output %s", kind, why);
+    else
+        return NULL;
+    return what;
+}
+
+static void on_exited(struct secret_command *command, int status)
 {
     char what[COMPLAINT_LINE_MAX + 100];
 
     command->pid = 0;
     read_pipe_of_command(command, command->output_fd, take_output);
     read_pipe_of_command(command, command->complaints_fd, take_complaints);
-    size_t size = command->line_size;
-    const char *token = secret_trim(command->line, &size);
-    const char *why = command->line_cut ? "is longer than 12 KiB" : secret_check_token(token, size);
-    memmove(command->line, token, size);
-    command->line[size] = '\0';
+    trim_first_line(command);
     if (status != 0) {
         explain_end(command, status, what, sizeof what);
-        fail_token_command(command, what);
-    } else if (size == 0) {
-        fail_token_command(command,
-                           command->line_ended
-                               ? "printed an empty line; the first line of its output is the token"
-                               : "succeeded but printed nothing; it must print the token");
-    } else if (why) {
-        snprintf(what, sizeof what, "did not print a token: the first line of its output %s", why);
-        fail_token_command(command, what);
+        fail_secret_command(command, what);
+    } else if (check_output(command, what, sizeof what)) {
+        fail_secret_command(command, what);
     } else {
-        answer_token_command(command, true);
+        answer_secret_command(command, true);
     }
 }
 
 /* ---- processes */
 
 /* Kills it and all that it has started; its end is noticed later. */
-static void kill_run(struct token_command *command)
+static void kill_run(struct secret_command *command)
 {
     if (command->pid == 0)
         return;
@@ -294,7 +320,7 @@ static void kill_run(struct token_command *command)
 
 static void on_child(void *context, pid_t pid, int status)
 {
-    struct token_command *command = context;
+    struct secret_command *command = context;
 
     if (pid != command->pid) {
         command->killed_count--;
@@ -302,50 +328,54 @@ static void on_child(void *context, pid_t pid, int status)
         on_exited(command, status);
     } else {
         command->pid = 0;
-        fail_token_command(command, "has ended, and the system did not say how");
+        fail_secret_command(command, "has ended, and the system did not say how");
     }
 }
 
-static void on_token_command_deadline(void *argument)
+static void on_secret_command_deadline(void *argument)
 {
-    struct token_command *command = argument;
+    struct secret_command *command = argument;
     char text[COMPLAINT_LINE_MAX + 100];
     char said[COMPLAINT_LINE_MAX];
 
     kill_run(command);
+    trim_first_line(command);
     last_complaint(command, said, sizeof said);
-    snprintf(text, sizeof text, "did not end within %u.%u s (--dial-timeout) and was killed%s%s",
-             command->timeout_ms / 1000, command->timeout_ms % 1000 / 100, said[0] ? ": " : "",
-             said);
-    fail_token_command(command, text);
+    snprintf(text, sizeof text, "did not end within %u.%u s%s and was killed%s%s",
+             command->timeout_ms / 1000, command->timeout_ms % 1000 / 100,
+             command->settings.time_limit, said[0] ? ": " : "", said);
+    fail_secret_command(command, text);
 }
 
 static void on_output(void *argument)
 {
-    struct token_command *command = argument;
+    struct secret_command *command = argument;
 
     if (!read_once(command, command->output_fd, take_output)) {
         stop_reading(&command->output, &command->output_fd);
     } else if (command->output_size > OUTPUT_MAX) {
+        char text[120];
         kill_run(command);
-        fail_token_command(
-            command,
-            "printed more than 64 KiB and was killed; print only the token, on the first line");
+        trim_first_line(command);
+        snprintf(text, sizeof text,
+                 "printed more than 64 KiB and was killed; print only the %s, on the first line",
+                 command->settings.what);
+        fail_secret_command(command, text);
     }
 }
 
 static void on_complaints(void *argument)
 {
-    struct token_command *command = argument;
+    struct secret_command *command = argument;
 
     if (!read_once(command, command->complaints_fd, take_complaints))
         stop_reading(&command->complaints, &command->complaints_fd);
 }
 
 /* It could not be started: command->reason says why. */
-static void on_token_command_answer(void *argument)
+static void on_secret_command_answer(void *argument)
 {
-    answer_token_command(argument, false);
+    answer_secret_command(argument, false);
 }
 
 /* ends[0] is ours and does not block, ends[1] the command's. */
@@ -420,11 +450,11 @@ static void set_descriptors(posix_spawn_file_actions_t *actions, int output, int
 }
 
 /* Returns 0 or an error number. */
-static int spawn(struct token_command *command, int output, int complaints)
+static int spawn(struct secret_command *command, int output, int complaints)
 {
     char shell[] = "sh";
     char option[] = "-c";
-    char *const arguments[] = {shell, option, command->command, NULL};
+    char *const arguments[] = {shell, option, command->text, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     pid_t pid;
@@ -444,7 +474,7 @@ static int spawn(struct token_command *command, int output, int complaints)
     return 0;
 }
 
-static struct watch *start_reading(struct token_command *command, int fd,
+static struct watch *start_reading(struct secret_command *command, int fd,
                                    void (*on_readable)(void *argument))
 {
     struct watch *watch = watch_new(command->worker, fd, WATCH_READ, on_readable, command);
@@ -454,7 +484,7 @@ static struct watch *start_reading(struct token_command *command, int fd,
 }
 
 /* Returns 0 or an error number. */
-static int run_shell(struct token_command *command)
+static int run_shell(struct secret_command *command)
 {
     int output[2];
     int complaints[2];
@@ -478,8 +508,8 @@ static int run_shell(struct token_command *command)
     return error;
 }
 
-void token_command_start(struct token_command *command, unsigned timeout_ms,
-                         token_callback callback, void *context)
+void secret_command_start(struct secret_command *command, unsigned timeout_ms,
+                          secret_command_callback callback, void *context)
 {
     int error;
 
@@ -488,23 +518,22 @@ void token_command_start(struct token_command *command, unsigned timeout_ms,
     command->timeout_ms = timeout_ms;
     if (command->killed_count == KILLED_MAX) {
         snprintf(command->reason, sizeof command->reason,
-                 "--token-command is not started again: %d runs of it were killed and have not "
-                 "ended",
-                 KILLED_MAX);
+                 "%s is not started again: %d runs of it were killed and have not ended",
+                 command->named_by, KILLED_MAX);
         timer_fire(command->answer);
         return;
     }
     error = run_shell(command);
     if (error != 0) {
-        snprintf(command->reason, sizeof command->reason,
-                 "--token-command could not be started: %s", strerror(error));
+        snprintf(command->reason, sizeof command->reason, "%s could not be started: %s",
+                 command->named_by, strerror(error));
         timer_fire(command->answer);
         return;
     }
     timer_start_ms(command->deadline, timeout_ms);
 }
 
-void token_command_cancel(struct token_command *command)
+void secret_command_cancel(struct secret_command *command)
 {
     kill_run(command);
     end_run(command);
@@ -512,44 +541,49 @@ void token_command_cancel(struct token_command *command)
 
 /* ---- life */
 
-static char **copy_environment(char *const *environment)
+static char **copy_environment(char *const *environment, bool (*is_hidden)(const char *entry))
 {
     size_t count = 0;
+    size_t kept = 0;
 
     while (environment[count])
         count++;
     char **copy = memory_new_array(count + 1, sizeof *copy);
     for (size_t i = 0; i < count; i++)
-        copy[i] = memory_text(environment[i]);
+        if (!is_hidden || !is_hidden(environment[i]))
+            copy[kept++] = memory_text(environment[i]);
     return copy;
 }
 
-struct token_command *token_command_new(struct worker *worker, const char *text,
-                                        char *const *environment)
+struct secret_command *secret_command_new(struct worker *worker,
+                                          const struct secret_command_settings *settings)
 {
-    struct token_command *command = memory_new(sizeof *command);
+    struct secret_command *command = memory_new(sizeof *command);
 
     command->worker = worker;
-    command->command = memory_text(text);
-    command->environment = copy_environment(environment);
+    command->settings = *settings;
+    command->text = memory_text(settings->command);
+    command->named_by = memory_text(settings->named_by);
+    command->environment = copy_environment(settings->environment, settings->is_hidden);
     command->output_fd = command->complaints_fd = -1;
     children_begin(worker);
-    command->deadline = timer_new(worker, on_token_command_deadline, command);
-    command->answer = timer_new(worker, on_token_command_answer, command);
+    command->deadline = timer_new(worker, on_secret_command_deadline, command);
+    command->answer = timer_new(worker, on_secret_command_answer, command);
     return command;
 }
 
-void token_command_free(struct token_command *command)
+void secret_command_free(struct secret_command *command)
 {
     if (!command)
         return;
-    token_command_cancel(command);
+    secret_command_cancel(command);
     children_forget(command->worker, command);
     timer_free(command->deadline);
     timer_free(command->answer);
     for (char **at = command->environment; *at; at++)
         free(*at);
     free(command->environment);
-    free(command->command);
+    free(command->text);
+    free(command->named_by);
     free(command);
 }

@@ -9,12 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../tunnel-client/credentials/snowflake_answer.h"
-#include "../../tunnel-client/credentials/token_command.h"
+#include "config/secret.h"
+#include "io/secret_command.h"
 
 enum { PATIENCE_MS = 20000 };
 
-static char *const environment[] = {(char[]){"PATH=/usr/bin:/bin"}, (char[]){"KEPT=yes"}, NULL};
+static char *const environment[] = {(char[]){"PATH=/usr/bin:/bin"}, (char[]){"KEPT=yes"},
+                                    (char[]){"HIDDEN=no"}, NULL};
 
 struct fixture {
     struct log log;
@@ -58,25 +59,42 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void on_token(void *context, const struct token_result *result)
+static void on_token(void *context, const struct secret_result *result)
 {
     struct fixture *f = context;
 
     f->answers++;
     free(f->token);
-    f->token = result->token ? strdup(result->token) : NULL;
-    snprintf(f->reason, sizeof f->reason, "%s", result->token ? "" : result->reason);
-    if (!result->token)
-        assert_string_equal(result->hop, "auth");
+    f->token = result->secret ? strdup(result->secret) : NULL;
+    snprintf(f->reason, sizeof f->reason, "%s", result->secret ? "" : result->reason);
     event_base_loopbreak(f->worker.base);
 }
 
-static void run_again(struct fixture *f, struct token_command *command, unsigned timeout_ms)
+static bool is_hidden(const char *entry)
+{
+    return strncmp(entry, "HIDDEN=", 7) == 0;
+}
+
+static struct secret_command *new_secret_command(struct fixture *f, const char *text, bool token)
+{
+    const struct secret_command_settings settings = {.command = text,
+                                                     .environment = environment,
+                                                     .is_hidden = is_hidden,
+                                                     .named_by = "--token-command",
+                                                     .time_limit = " (--dial-timeout)",
+                                                     .what = token ? "token" : "password",
+                                                     .check = token ? secret_check_token
+                                                                    : secret_check_line};
+
+    return secret_command_new(&f->worker, &settings);
+}
+
+static void run_again(struct fixture *f, struct secret_command *command, unsigned timeout_ms)
 {
     const struct timeval patience = {PATIENCE_MS / 1000, 0};
 
     f->answers = 0;
-    token_command_start(command, timeout_ms, on_token, f);
+    secret_command_start(command, timeout_ms, on_token, f);
     assert_int_equal(f->answers, 0);
     event_base_loopexit(f->worker.base, &patience);
     event_base_dispatch(f->worker.base);
@@ -85,10 +103,10 @@ static void run_again(struct fixture *f, struct token_command *command, unsigned
 
 static void run(struct fixture *f, const char *text, unsigned timeout_ms)
 {
-    struct token_command *command = token_command_new(&f->worker, text, environment);
+    struct secret_command *command = new_secret_command(f, text, true);
 
     run_again(f, command, timeout_ms);
-    token_command_free(command);
+    secret_command_free(command);
 }
 
 static void expect_token(struct fixture *f, const char *text, const char *token)
@@ -114,7 +132,7 @@ static void the_first_line_is_the_token(void **state)
     expect_token(*state, "printf 't0ken \\t\\r\\nsecond line\\n'", "t0ken");
     expect_token(*state, "printf ' \\tt0ken\\r\\n'", "t0ken");
     expect_token(*state, "printf 't0'; sleep 0.1; echo ken; exec >&-; sleep 0.1", "t0ken");
-    expect_token(*state, "echo \"$KEPT$PATH\"", "yes/usr/bin:/bin");
+    expect_token(*state, "echo \"$KEPT$PATH$HIDDEN\"", "yes/usr/bin:/bin");
 }
 
 static void commands_that_fail(void **state)
@@ -190,7 +208,7 @@ static void it_runs_again_after_a_kill(void **state)
     close(fd);
     /* Hangs while the file is there. */
     snprintf(text, sizeof text, "while test -e %s; do sleep 0.01; done; echo t0ken", path);
-    struct token_command *command = token_command_new(&f->worker, text, environment);
+    struct secret_command *command = new_secret_command(f, text, true);
     for (int i = 0; i < 12; i++) {
         run_again(f, command, 50);
         assert_null(f->token);
@@ -198,7 +216,7 @@ static void it_runs_again_after_a_kill(void **state)
     unlink(path);
     run_again(f, command, PATIENCE_MS);
     assert_non_null(f->token);
-    token_command_free(command);
+    secret_command_free(command);
 }
 
 /* A process that stays in the background and holds the output open is not waited for. */
@@ -210,16 +228,16 @@ static void a_background_process_is_not_waited_for(void **state)
 static void cancelled(void **state)
 {
     struct fixture *f = *state;
-    struct token_command *command = token_command_new(&f->worker, "sleep 60", environment);
+    struct secret_command *command = new_secret_command(f, "sleep 60", true);
     const struct timeval moment = {0, 100000};
 
-    token_command_start(command, PATIENCE_MS, on_token, f);
-    token_command_cancel(command);
-    token_command_start(command, PATIENCE_MS, on_token, f);
+    secret_command_start(command, PATIENCE_MS, on_token, f);
+    secret_command_cancel(command);
+    secret_command_start(command, PATIENCE_MS, on_token, f);
     event_base_loopexit(f->worker.base, &moment);
     event_base_dispatch(f->worker.base);
-    token_command_free(command);
-    token_command_free(NULL);
+    secret_command_free(command);
+    secret_command_free(NULL);
     assert_int_equal(f->answers, 0);
 }
 
@@ -270,15 +288,43 @@ static void complaints_are_logged(void **state)
     assert_in_range(lines, 2, 25);
 
     /* The same at every dial is said once. */
-    struct token_command *command =
-        token_command_new(&f->worker, "echo from the vault >&2; echo t0ken", environment);
+    struct secret_command *command =
+        new_secret_command(f, "echo from the vault >&2; echo t0ken", true);
     f->log.settings.level = LOG_LEVEL_INFO;
     for (int i = 0; i < 3; i++) {
         f->logged_size = 0;
         run_again(f, command, PATIENCE_MS);
         assert_int_equal(f->logged_size > 0, i == 0);
     }
-    token_command_free(command);
+    secret_command_free(command);
+}
+
+/* A password may be of several words, and short; it is hidden as a token is. */
+static void a_password(void **state)
+{
+    struct fixture *f = *state;
+    struct secret_command *command = new_secret_command(
+        f, "echo 'a b, $c'; echo 'it is a b, $c, as you know' >&2; exec >&-; sleep 0.05", false);
+
+    run_again(f, command, PATIENCE_MS);
+    assert_string_equal(f->token, "a b, $c");
+    assert_non_null(strstr(f->logged, "it is (...), as you know"));
+    assert_null(strstr(f->logged, "a b, $c"));
+    secret_command_free(command);
+    command = new_secret_command(f, "echo", false);
+    run_again(f, command, PATIENCE_MS);
+    assert_non_null(strstr(f->reason, "the first line of its output is the password"));
+    secret_command_free(command);
+    /* Also where it does not come to its end. */
+    f->logged_size = 0;
+    memset(f->logged, 0, sizeof f->logged);
+    command =
+        new_secret_command(f, "printf ' s3cret\\r\\n'; echo 'is s3cret' >&2; sleep 60", false);
+    run_again(f, command, 300);
+    assert_null(f->token);
+    assert_non_null(strstr(f->reason, "was killed: is (...)"));
+    assert_null(strstr(f->logged, "s3cret"));
+    secret_command_free(command);
 }
 
 int main(void)
@@ -293,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cancelled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_it_inherits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(complaints_are_logged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_password, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
