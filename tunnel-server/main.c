@@ -52,9 +52,11 @@ static bool run_command(const void *options, struct worker *worker, int *exit_co
     }
 }
 
-/* Threads start later, and have what is left. */
-static void confine_server(const struct program_context *program, const struct options *options)
+/* Threads start later, and have what is left. Whether the server may still execute programs. A
+ * command would inherit what is given up, also for what it writes itself. */
+static bool confine_server(const struct program_context *program, const struct options *options)
 {
+    bool executes = !options->confine || server_runs_commands(options);
     char directory[PATH_MAX] = ".";
     /* The log itself may be elsewhere, by a symbolic link. */
     const char *writable[] = {options->audit_log ? directory : NULL, options->audit_log};
@@ -65,9 +67,11 @@ static void confine_server(const struct program_context *program, const struct o
                  slash > options->audit_log ? (int)(slash - options->audit_log) : 1,
                  options->audit_log);
     bool privileges = options->confine && confine_privileges();
-    bool files = privileges && !options->shared.core_dumps && confine_files(writable, 2);
+    bool files =
+        privileges && !executes && !options->shared.core_dumps && confine_files(writable, 2);
     log_debug(program->worker->log, "confined", "What the server does not need it cannot do",
               log_bool("no_new_privileges", privileges), log_bool("files", files));
+    return executes;
 }
 
 static enum program_start start_server_program(void *context, const struct program_context *program,
@@ -76,8 +80,9 @@ static enum program_start start_server_program(void *context, const struct progr
     struct work *work = context;
 
     work->status = (struct status){0};
-    confine_server(program, options);
-    enum program_start start = server_open(&work->server, program, options, error, size);
+    bool may_execute = confine_server(program, options);
+    enum program_start start =
+        server_open(&work->server, program, options, may_execute, error, size);
     if (start != PROGRAM_GOES)
         return start;
     if (!status_start(&work->status, &work->server, error, size))

@@ -151,9 +151,11 @@ static const struct config_option table[] = {
      .kind = CONFIG_STRING,
      .offset = offsetof(struct options, kafka_login),
      .group = "Connections to brokers",
-     .help = "Rules by which the server logs in at brokers for its clients, by cluster and "
-             "identity: mechanism, user and password file. Clients then need no Kafka login of "
-             "their own. The file and those that it names are read again when they have changed."},
+     .help =
+         "Rules by which the server logs in at brokers for its clients, by cluster and "
+         "identity: mechanism, user, and a file or command for the password; or a token endpoint. "
+         "Clients then need no Kafka login of their own. The file and those that it names are "
+         "read again when they have changed."},
     {.name = "token-file",
      .metavar = "FILE",
      .kind = CONFIG_STRING,
@@ -582,6 +584,11 @@ const struct config_program options_program = {
     .command_count = sizeof commands / sizeof commands[0],
     .call = offsetof(struct options, call),
 };
+
+bool options_is_secret(const char *entry)
+{
+    return config_is_secret(&options_program, entry);
+}
 
 static bool fail_server_option(char *error, size_t size, const char *option, const char *value,
                                const char *why)

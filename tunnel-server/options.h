@@ -106,4 +106,6 @@ extern const struct config_program options_program;
 /* Checks what config_load() has read and fills in the parsed part. false: error holds a sentence.
  */
 bool options_check(struct options *options, char *error, size_t size);
+/* config_is_secret() of this program. */
+bool options_is_secret(const char *entry);
 void options_free(struct options *options);

@@ -335,6 +335,13 @@ static bool start_broker_tls(struct server *server, char *error, size_t size)
     return server->broker_keeper != NULL;
 }
 
+static void on_secret_refused(void *context, const struct login_book *book, size_t place)
+{
+    const struct server *server = context;
+
+    login_file_refused(server->logins, book, place);
+}
+
 static void use_logins(void *context, struct login_book *book)
 {
     struct server *server = context;
@@ -383,19 +390,24 @@ static bool start_rules(struct server *server, char *error, size_t size)
 }
 
 /* No worker runs yet. */
-static bool start_logins(struct server *server, char *error, size_t size)
+static bool start_logins(struct server *server, bool may_execute, char *error, size_t size)
 {
     const struct options *options = server->options;
-    const struct login_clusters clusters = {options->clusters, options->cluster_count,
-                                            options->kafka_tls ? &server->broker_files : NULL};
+    const struct login_file_settings settings = {
+        .path = options->kafka_login,
+        .strict = options->shared.strict_files,
+        .may_execute = may_execute,
+        .clusters = {options->clusters, options->cluster_count,
+                     options->kafka_tls ? &server->broker_files : NULL},
+        .sources = {.policy = &options->tls_policy, .is_hidden = options_is_secret}};
 
     if (!options->kafka_login)
         return true;
-    server->logins =
-        login_file_new(server->worker, options->kafka_login, options->shared.strict_files,
-                       &clusters, use_logins, server, error, size);
+    server->logins = login_file_new(server->worker, &settings, use_logins, server, error, size);
     for (size_t i = 0; server->logins && i < crew_size(server->crew); i++)
         logins_use(&server->shards[i].logins, login_file_book(server->logins));
+    if (server->logins)
+        shard_on_secret_refused(home_of(server), on_secret_refused, server);
     return server->logins != NULL;
 }
 
@@ -587,8 +599,14 @@ static void init_shards(struct server *server)
     encode_offers(server);
 }
 
+bool server_runs_commands(const struct options *options)
+{
+    return options->kafka_login && login_file_runs_commands(options->kafka_login);
+}
+
 enum program_start server_open(struct server *server, const struct program_context *context,
-                               const struct options *options, char *error, size_t size)
+                               const struct options *options, bool may_execute, char *error,
+                               size_t size)
 {
     struct worker *worker = context->worker;
 
@@ -606,7 +624,7 @@ enum program_start server_open(struct server *server, const struct program_conte
         return PROGRAM_FAILED;
     init_shards(server);
     server->access = access_new(worker, options, &access_owner, server, error, size);
-    if (!server->access || !start_logins(server, error, size) ||
+    if (!server->access || !start_logins(server, may_execute, error, size) ||
         !start_rules(server, error, size) || !start_http(server, error, size))
         return PROGRAM_USAGE;
     if (options->peer_count > 0) {

@@ -57,9 +57,14 @@ bool server_is_ready(const struct server *server);
  * broker that is not up; to strangers without addresses. */
 bool server_tell_readiness(const struct server *server, bool for_strangers, char *text,
                            size_t size);
-/* Opens the listener. If it does not go, error holds a sentence. */
+/* Whether the server has to execute programs, as files say that options name: to be asked before
+ * the process gives that up. */
+bool server_runs_commands(const struct options *options);
+/* Opens the listener. may_execute: the process has not given up executing programs. If it does not
+ * go, error holds a sentence. */
 enum program_start server_open(struct server *server, const struct program_context *context,
-                               const struct options *options, char *error, size_t size);
+                               const struct options *options, bool may_execute, char *error,
+                               size_t size);
 /* Looks after the bootstrap brokers from now on, and says that it is there. */
 void server_begin(struct server *server);
 /* Reads again the files that options name. */

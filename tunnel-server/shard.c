@@ -513,6 +513,7 @@ struct order_mail {
     void (*carry_out)(struct shard *shard, const struct order_mail *order);
     SSL_CTX *tls;
     struct login_book *book;
+    size_t rule;
     struct access_rules *rules;
     size_t cluster;
     size_t broker;
@@ -656,6 +657,38 @@ static void on_doubted_elsewhere(void *context, size_t broker)
     crew_post(shard->crew, 0, &mail->mail);
 }
 
+static void tell_refused_secret(struct shard *home, const struct order_mail *order)
+{
+    if (home->secret_refused)
+        home->secret_refused(home->secret_context, order->book, order->rule);
+    login_book_release(order->book);
+}
+
+/* Home asks commands and token endpoints for secrets. */
+static void on_shard_secret_refused(void *context, struct login_book *book, size_t rule)
+{
+    struct shard *shard = context;
+    const struct order_mail order = {.mail.deliver = deliver_order,
+                                     .all = shard->all,
+                                     .carry_out = tell_refused_secret,
+                                     .book = login_book_reference(book),
+                                     .rule = rule};
+
+    if (shard->place == 0) {
+        tell_refused_secret(shard, &order);
+        return;
+    }
+    struct order_mail *mail = memory_new(sizeof *mail);
+    *mail = order;
+    crew_post(shard->crew, 0, &mail->mail);
+}
+
+void shard_on_secret_refused(struct shard *home, shard_secret_refused refused, void *context)
+{
+    home->secret_refused = refused;
+    home->secret_context = context;
+}
+
 /* ---- life */
 
 static void init_clusters(struct shard *shard, const struct shard *first)
@@ -695,6 +728,8 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
     }
     init_clusters(shard, first);
     logins_init(&shard->logins, options->cluster_count);
+    shard->logins.refused = on_shard_secret_refused;
+    shard->logins.context = shard;
     shard->topics = memory_new_array(options->cluster_count + 1, sizeof *shard->topics);
     for (size_t i = 0; i < options->cluster_count; i++)
         topic_names_init(&shard->topics[i], &shard->worker->hash_key, TOPIC_NAMES_MAX);

@@ -24,6 +24,9 @@ struct shard_doubt {
     size_t cluster;
 };
 
+/* A broker has refused what the rule at that place of the book has for a secret. */
+typedef void (*shard_secret_refused)(void *context, const struct login_book *book, size_t rule);
+
 struct shard {
     struct worker *worker;
     size_t place; /* 0: home */
@@ -34,6 +37,8 @@ struct shard {
     struct cluster *clusters;   /* options->cluster_count */
     struct shard_doubt *doubts; /* the same */
     struct logins logins;
+    shard_secret_refused secret_refused; /* home's; NULL: nobody wants to know */
+    void *secret_context;
     struct access_in_force access; /* rules is NULL without --access */
     struct topic_names *topics;    /* options->cluster_count */
     struct tenants tenants;
@@ -52,6 +57,8 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
  * last. */
 void shard_clear_links(struct shard *shard);
 void shard_clear(struct shard *shard);
+/* At home: calls refused from now on, whichever shard's broker it was. */
+void shard_on_secret_refused(struct shard *home, shard_secret_refused refused, void *context);
 /* At home: whether an identity may have one more link, which counts as one; NULL, or why not. */
 const char *shard_obstacle_to_link(struct shard *shard, const char *identity, const char *peer);
 /* At home: takes an upgraded connection, or one that another instance hands on; and what let it in,

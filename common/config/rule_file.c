@@ -7,8 +7,6 @@
 #include "base/memory.h"
 #include "config/nearest.h"
 
-#define RULE_NAME_MAX 64
-
 struct rule_reader {
     const struct rule_form *form;
     struct rule_list *list;

@@ -16,6 +16,8 @@
 
 #include "config/properties.h"
 
+#define RULE_NAME_MAX 64
+
 /* What each rule begins with. */
 struct rule_head {
     char *name;    /* rule_file_is_name() */

@@ -6,6 +6,10 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "http/retry_after.h"
+#include "io/socket.h"
+
+enum { RETRY_AFTER_MAX_S = 3600 };
 
 struct http_fetch {
     struct http_call *call;
@@ -33,6 +37,38 @@ static int64_t read_date(const struct http_response *response)
     return (int64_t)timegm(&tm);
 }
 
+static bool is_safe_url(const struct url *url)
+{
+    struct socket_address address;
+
+    return url->tls || address_same_host(url->host, "localhost") ||
+           (socket_parse(url->host, 0, &address) && socket_is_loopback(&address));
+}
+
+const char *http_fetch_check_url(const char *text, struct url *url)
+{
+    const char *why = NULL;
+
+    if (strncmp(text, "https://", 8) != 0 && strncmp(text, "http://", 7) != 0)
+        return "is no https:// URL";
+    why = url_parse(text, url);
+    if (!why && !is_safe_url(url))
+        why = "must begin with https://: others could read or change what is on its way";
+    return why;
+}
+
+static unsigned read_retry_after(const struct http_response *response)
+{
+    char value[64];
+
+    if (!http_response_header(response, "retry-after", value, sizeof value))
+        return 0;
+    int64_t seconds = http_retry_after(value, (int64_t)time(NULL));
+    if (seconds <= 0)
+        return 0;
+    return seconds < RETRY_AFTER_MAX_S ? (unsigned)seconds : RETRY_AFTER_MAX_S;
+}
+
 static void on_fetch_called(void *context, const struct http_call_result *result)
 {
     struct http_fetch *fetch = context;
@@ -50,6 +86,7 @@ static void on_fetch_called(void *context, const struct http_call_result *result
         mine.body = result->response->body;
         mine.body_size = result->response->body_size;
         mine.date = read_date(result->response);
+        mine.retry_after_s = read_retry_after(result->response);
         http_response_header(result->response, "location", location, sizeof location);
     }
     fetch->callback(fetch->context, &mine);
@@ -63,11 +100,13 @@ struct http_fetch *http_fetch_start(struct http_way *way, const struct http_fetc
     struct http_fetch *fetch = memory_new(sizeof *fetch);
     char type[200];
     char accept[200];
-    const char *headers[4] = {"Connection: close"};
+    const char *headers[5] = {"Connection: close"};
     size_t count = 1;
 
     fetch->callback = callback;
     fetch->context = context;
+    if (request->header)
+        headers[count++] = request->header;
     if (request->content_type) {
         snprintf(type, sizeof type, "Content-Type: %s", request->content_type);
         headers[count++] = type;

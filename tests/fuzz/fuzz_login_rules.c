@@ -10,15 +10,22 @@ static void check_rule(const struct login_rule *rule)
     CHECK(rule->head.name && rule->head.line > 0);
     switch (rule->mechanism) {
     case SASL_MECHANISMS:
-        CHECK((rule->client_sasl || rule->certificate) && !rule->user && !rule->password_file &&
-              !rule->token_file);
+        CHECK((rule->client_sasl || rule->certificate) && !rule->user &&
+              login_rule_origin(rule) == LOGIN_ORIGIN_NONE && !rule->client_id);
         break;
     case SASL_OAUTHBEARER:
-        CHECK(rule->token_file && !rule->user && !rule->password_file);
+        CHECK(!!rule->token_file + !!rule->token_command + !!rule->token_endpoint_url == 1 &&
+              !rule->user && !rule->password_file && !rule->password_command);
+        CHECK(!rule->token_endpoint_url ==
+              !(rule->client_id && (rule->client_secret_file || rule->client_secret_command)));
         break;
     default:
-        CHECK(rule->user && *rule->user && rule->password_file && !rule->token_file);
+        CHECK(rule->user && *rule->user && !rule->password_file != !rule->password_command &&
+              !rule->token_file && !rule->token_command && !rule->token_endpoint_url);
     }
+    CHECK(!login_rule_command(rule) || login_rule_origin(rule) == LOGIN_ORIGIN_COMMAND ||
+          rule->client_secret_command);
+    CHECK(login_rule_names_same(rule, rule));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

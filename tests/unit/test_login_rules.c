@@ -27,6 +27,7 @@ static void refuse(const char *lines, const char *why)
 }
 
 #define PLAIN "a.mechanism=PLAIN\na.user=u\na.password-file=p\n"
+#define ENDPOINT "a.mechanism=OAUTHBEARER\na.token-endpoint-url=https://a/b\n"
 #define SCRAM "a.mechanism=SCRAM-SHA-512\na.user=u\na.password-file=p\n"
 
 static void what_rules_say(void **state)
@@ -92,6 +93,55 @@ static void subjects_of_certificates(void **state)
     login_rules_free(&list);
 }
 
+static void where_secrets_come_from(void **state)
+{
+    (void)state;
+    struct rule_list list;
+    struct rule_list others;
+
+    assert_int_equal(
+        parse(PLAIN "b.mechanism=PLAIN\nb.user=u\nb.password-command=vault read\n"
+                    "c.mechanism=OAUTHBEARER\nc.token-command=token | jq\n"
+                    "d.mechanism=OAUTHBEARER\nd.token-endpoint-url=https://a/b\nd.client-id=i\n"
+                    "d.client-secret-file=f\nd.scope=s t\nd.client-auth=post\n"
+                    "e.mechanism=OAUTHBEARER\ne.token-endpoint-url=https://a/b\ne.client-id=i\n"
+                    "e.client-secret-command=c\ne.client-auth=basic\ne.audience=kafka\n"
+                    "f.client-sasl=pass\n",
+              &list),
+        0);
+    const struct login_rule *rules = list.rules;
+    static const struct {
+        enum login_origin origin;
+        const char *command;
+    } expected[] = {{LOGIN_ORIGIN_FILE, NULL},
+                    {LOGIN_ORIGIN_COMMAND, "vault read"},
+                    {LOGIN_ORIGIN_COMMAND, "token | jq"},
+                    {LOGIN_ORIGIN_ENDPOINT, NULL},
+                    {LOGIN_ORIGIN_ENDPOINT, "c"},
+                    {LOGIN_ORIGIN_NONE, NULL}};
+    assert_int_equal(list.count, 6);
+    for (size_t i = 0; i < 6; i++) {
+        const char *command = login_rule_command(&rules[i]);
+        assert_int_equal(login_rule_origin(&rules[i]), expected[i].origin);
+        if (expected[i].command)
+            assert_string_equal(command, expected[i].command);
+        else
+            assert_null(command);
+        for (size_t j = 0; j < 6; j++)
+            assert_int_equal(login_rule_names_same(&rules[i], &rules[j]), i == j);
+    }
+    /* Whose rule it is does not matter; what it names does. */
+    assert_int_equal(parse("x.mechanism=PLAIN\nx.user=u\nx.password-command=vault read\n"
+                           "x.identity=x\n"
+                           "y.mechanism=PLAIN\ny.user=u\ny.password-command=vault write\n",
+                           &others),
+                     0);
+    assert_true(login_rule_names_same(&rules[1], others.rules));
+    assert_false(login_rule_names_same(&rules[1], (struct login_rule *)others.rules + 1));
+    login_rules_free(&others);
+    login_rules_free(&list);
+}
+
 static void what_is_wrong(void **state)
 {
     (void)state;
@@ -109,8 +159,32 @@ static void what_is_wrong(void **state)
     refuse("a.mechanism=GSSAPI\n", "line 1: rule a has an unknown mechanism; there are PLAIN, "
                                    "SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER");
     refuse("a.mechanism=PLAIN\na.password-file=p\n", "line 1: rule a has no user");
-    refuse("\na.mechanism=PLAIN\na.user=u\n", "line 2: rule a needs a password-file");
-    refuse("a.mechanism=OAUTHBEARER\n", "line 1: rule a needs a token-file");
+    refuse("\na.mechanism=PLAIN\na.user=u\n",
+           "line 2: rule a needs a password-file or a password-command");
+    refuse(PLAIN "a.password-command=c\n", "line 1: rule a has both a password-file and a "
+                                           "password-command; remove one of the two");
+    refuse("a.mechanism=OAUTHBEARER\na.password-command=c\n",
+           "line 1: rule a has a password-command, which OAUTHBEARER does not use");
+    refuse(SCRAM "a.token-command=t\n",
+           "line 1: rule a has a token-command, which SCRAM-SHA-512 does not use");
+    refuse(PLAIN "a.client-id=c\n", "line 1: rule a has a client-id, which PLAIN does not use");
+    refuse("a.client-sasl=pass\na.token-endpoint-url=u\n",
+           "line 1: rule a has client-sasl=pass, so that clients log in themselves, and a login of "
+           "its own");
+    refuse("a.mechanism=OAUTHBEARER\n",
+           "line 1: rule a needs a token-file, a token-command or a token-endpoint-url");
+    refuse("a.mechanism=OAUTHBEARER\na.token-file=f\na.token-command=c\n",
+           "line 1: rule a has more than one of token-file, token-command and token-endpoint-url");
+    refuse("a.mechanism=OAUTHBEARER\na.token-file=f\na.scope=s\n",
+           "line 1: rule a has parts of a token endpoint's client, but no token-endpoint-url");
+    refuse(ENDPOINT, "line 1: rule a has a token-endpoint-url, but no client-id");
+    refuse(ENDPOINT "a.client-id=c\n",
+           "line 1: rule a needs a client-secret-file or a client-secret-command");
+    refuse(ENDPOINT "a.client-id=c\na.client-secret-file=f\na.client-secret-command=c\n",
+           "line 1: rule a has both a client-secret-file and a client-secret-command; remove one "
+           "of the two");
+    refuse(ENDPOINT "a.client-id=c\na.client-secret-file=f\na.client-auth=none\n",
+           "line 1: rule a has a client-auth that is neither basic nor post");
     refuse("a.mechanism=OAUTHBEARER\na.token-file=t\na.user=u\n",
            "line 1: rule a has a user, which OAUTHBEARER does not use");
     refuse("a.mechanism=OAUTHBEARER\na.token-file=t\na.password-file=u\n",
@@ -145,6 +219,7 @@ int main(void)
         cmocka_unit_test(what_rules_say),
         cmocka_unit_test(nobody_else),
         cmocka_unit_test(subjects_of_certificates),
+        cmocka_unit_test(where_secrets_come_from),
         cmocka_unit_test(what_is_wrong),
     };
 

@@ -1,11 +1,14 @@
 #include "broker_login/login_book.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "broker_login/login_source.h"
 #include "config/file_stamp.h"
 #include "config/secret.h"
 
@@ -13,11 +16,11 @@
 enum { FILE_MAX_KIB = 1024, RULE_PATHS = 3, SHARED_PATHS = 2 };
 
 /* What a rule needs beside itself. */
-struct login_secret {
-    const char *path; /* of the rule; NULL: it needs none */
+struct login_place {
+    const char *path; /* of a password, a token, or a client's secret; NULL: it needs none */
     struct file_stamp stamp;
-    char *text;
-    SSL_CTX *tls; /* NULL: without a certificate of its own */
+    struct login_secret *secret; /* guarded by the lock; NULL: none, or it has not come */
+    SSL_CTX *tls;                /* NULL: without a certificate of its own */
     struct file_stamp tls_stamps[RULE_PATHS];
 };
 
@@ -29,18 +32,20 @@ struct login_book {
     const char *shared_paths[SHARED_PATHS];
     struct file_stamp shared_stamps[SHARED_PATHS];
     struct rule_list rules;
-    struct login_secret *secrets; /* one a rule */
+    pthread_mutex_t lock;
+    struct login_place *places; /* one a rule */
     const char *exposed;
 };
 
 static void free_book(struct login_book *book)
 {
-    for (size_t i = 0; book->secrets && i < book->rules.count; i++) {
-        secret_free(book->secrets[i].text);
-        SSL_CTX_free(book->secrets[i].tls);
+    for (size_t i = 0; book->places && i < book->rules.count; i++) {
+        login_secret_release(book->places[i].secret);
+        SSL_CTX_free(book->places[i].tls);
     }
-    free(book->secrets);
+    free(book->places);
     login_rules_free(&book->rules);
+    pthread_mutex_destroy(&book->lock);
     free(book);
 }
 
@@ -98,29 +103,57 @@ static bool check_clusters(const struct login_book *book, const struct login_clu
     return true;
 }
 
+static bool say_place(const struct login_book *book, const struct login_rule *rule,
+                      const char *what, char *error, size_t size)
+{
+    char why[SECRET_ERROR_MAX + 100];
+
+    rule_file_say(&rule->head, what, why, sizeof why);
+    snprintf(error, size, "%s %s", book->path, why);
+    return false;
+}
+
 static bool read_login_secret(struct login_book *book, size_t place, char *error, size_t size)
 {
     const struct login_rule *rule = login_book_rule(book, place);
-    struct login_secret *secret = &book->secrets[place];
+    struct login_place *its = &book->places[place];
     char why[SECRET_ERROR_MAX];
     char rule_says[SECRET_ERROR_MAX + 100];
     bool exposed;
 
-    secret->path = rule->password_file ? rule->password_file : rule->token_file;
-    if (!secret->path)
+    its->path = rule->password_file ? rule->password_file
+                : rule->token_file  ? rule->token_file
+                                    : rule->client_secret_file;
+    if (!its->path)
         return true;
-    file_stamp_take(secret->path, &secret->stamp);
-    secret->text = secret_read_looking(
-        secret->path, rule->token_file ? secret_check_token : secret_check_line, &exposed, why);
-    if (!secret->text) {
+    file_stamp_take(its->path, &its->stamp);
+    char *text = secret_read_looking(
+        its->path, rule->token_file ? secret_check_token : secret_check_line, &exposed, why);
+    if (!text) {
         snprintf(rule_says, sizeof rule_says, "names a file of no use: %s", why);
-        rule_file_say(&rule->head, rule_says, why, sizeof why);
-        snprintf(error, size, "%s %s", book->path, why);
-        return false;
+        return say_place(book, rule, rule_says, error, size);
     }
     if (exposed && !book->exposed)
-        book->exposed = secret->path;
+        book->exposed = its->path;
+    /* A client's secret is read for each question, and not kept. */
+    if (rule->client_secret_file)
+        secret_free(text);
+    else
+        its->secret = login_secret_new(text);
     return true;
+}
+
+static bool check_endpoint(const struct login_book *book, size_t place, char *error, size_t size)
+{
+    const struct login_rule *rule = login_book_rule(book, place);
+    const char *wrong =
+        rule->token_endpoint_url ? login_source_check_url(rule->token_endpoint_url) : NULL;
+    char what[200];
+
+    if (!wrong)
+        return true;
+    snprintf(what, sizeof what, "has a token-endpoint-url that cannot be used: %s", wrong);
+    return say_place(book, rule, what, error, size);
 }
 
 static void list_rule_paths(const struct login_rule *rule, const char *paths[RULE_PATHS])
@@ -162,7 +195,7 @@ static bool read_certificate(struct login_book *book, size_t place,
                              const struct login_clusters *clusters, char *error, size_t size)
 {
     const struct login_rule *rule = login_book_rule(book, place);
-    struct login_secret *secret = &book->secrets[place];
+    struct login_place *its = &book->places[place];
     const char *paths[RULE_PATHS];
     struct tls_error tls;
     char why[sizeof tls.text + 100];
@@ -177,15 +210,26 @@ static bool read_certificate(struct login_book *book, size_t place,
     list_rule_paths(rule, paths);
     for (size_t i = 0; i < RULE_PATHS; i++)
         if (paths[i])
-            file_stamp_take(paths[i], &secret->tls_stamps[i]);
-    secret->tls = make_context(rule, clusters, &tls);
+            file_stamp_take(paths[i], &its->tls_stamps[i]);
+    its->tls = make_context(rule, clusters, &tls);
     note_if_exposed(book, rule->key);
     note_if_exposed(book, rule->key_passphrase_file);
-    if (!secret->tls) {
+    if (!its->tls) {
         rule_file_say(&rule->head, tls.text, why, sizeof why);
         snprintf(error, size, "%s %s", book->path, why);
     }
-    return secret->tls != NULL;
+    return its->tls != NULL;
+}
+
+static struct login_book *new_book(const char *path)
+{
+    struct login_book *book = memory_new(sizeof *book);
+
+    atomic_init(&book->references, 1);
+    if (pthread_mutex_init(&book->lock, NULL) != 0)
+        abort();
+    book->path = path;
+    return book;
 }
 
 static void note_shared_files(struct login_book *book, const struct login_clusters *clusters)
@@ -202,16 +246,14 @@ static void note_shared_files(struct login_book *book, const struct login_cluste
 struct login_book *login_book_read(const char *path, const struct login_clusters *clusters,
                                    char *error, size_t size)
 {
-    struct login_book *book = memory_new(sizeof *book);
+    struct login_book *book = new_book(path);
 
-    atomic_init(&book->references, 1);
-    book->path = path;
     note_shared_files(book, clusters);
     bool good = read_rules(book, error, size) && check_clusters(book, clusters, error, size);
     if (good)
-        book->secrets = memory_new_array(book->rules.count, sizeof *book->secrets);
+        book->places = memory_new_array(book->rules.count, sizeof *book->places);
     for (size_t i = 0; good && i < book->rules.count; i++)
-        good = read_login_secret(book, i, error, size) &&
+        good = check_endpoint(book, i, error, size) && read_login_secret(book, i, error, size) &&
                read_certificate(book, i, clusters, error, size);
     if (good)
         return book;
@@ -227,13 +269,13 @@ static bool is_another(const char *path, const struct file_stamp *before)
     return !file_stamp_equal(&now, before);
 }
 
-static bool are_others(const struct login_rule *rule, const struct login_secret *secret)
+static bool are_others(const struct login_rule *rule, const struct login_place *its)
 {
     const char *paths[RULE_PATHS];
 
     list_rule_paths(rule, paths);
     for (size_t i = 0; i < RULE_PATHS; i++)
-        if (paths[i] && is_another(paths[i], &secret->tls_stamps[i]))
+        if (paths[i] && is_another(paths[i], &its->tls_stamps[i]))
             return true;
     return false;
 }
@@ -244,11 +286,11 @@ bool login_book_has_changed(const struct login_book *book)
         return true;
     bool certificates = false;
     for (size_t i = 0; i < book->rules.count; i++) {
-        const struct login_secret *secret = &book->secrets[i];
-        if ((secret->path && is_another(secret->path, &secret->stamp)) ||
-            (secret->tls && are_others(login_book_rule(book, i), secret)))
+        const struct login_place *its = &book->places[i];
+        if ((its->path && is_another(its->path, &its->stamp)) ||
+            (its->tls && are_others(login_book_rule(book, i), its)))
             return true;
-        certificates |= secret->tls != NULL;
+        certificates |= its->tls != NULL;
     }
     for (size_t i = 0; certificates && i < SHARED_PATHS; i++)
         if (book->shared_paths[i] && is_another(book->shared_paths[i], &book->shared_stamps[i]))
@@ -275,17 +317,64 @@ size_t login_book_find(const struct login_book *book, const char *identity, cons
     return found ? (size_t)(found - login_book_rule(book, 0)) : book->rules.count;
 }
 
-const char *login_book_secret(const struct login_book *book, size_t place)
+bool login_book_logs_in(const struct login_book *book, size_t place)
 {
-    return book->secrets[place].text;
+    return login_book_rule(book, place)->mechanism != SASL_MECHANISMS;
 }
 
 SSL_CTX *login_book_tls(const struct login_book *book, size_t place)
 {
-    return book->secrets[place].tls;
+    return book->places[place].tls;
 }
 
 const char *login_book_exposed(const struct login_book *book)
 {
     return book->exposed;
+}
+
+bool login_book_has_same_secret(const struct login_book *a, size_t place_of_a,
+                                const struct login_book *b, size_t place_of_b)
+{
+    const struct login_place *of_a = &a->places[place_of_a];
+    const struct login_place *of_b = &b->places[place_of_b];
+
+    return login_rule_names_same(login_book_rule(a, place_of_a), login_book_rule(b, place_of_b)) &&
+           (!of_a->path || file_stamp_equal(&of_a->stamp, &of_b->stamp));
+}
+
+const struct login_rule *login_book_command(const struct login_book *book)
+{
+    for (size_t i = 0; i < book->rules.count; i++)
+        if (login_rule_command(login_book_rule(book, i)))
+            return login_book_rule(book, i);
+    return NULL;
+}
+
+bool login_book_names_command(const char *path)
+{
+    struct login_book *book = new_book(path);
+    char error[SECRET_ERROR_MAX];
+
+    bool names = read_rules(book, error, sizeof error) && login_book_command(book);
+    free_book(book);
+    return names;
+}
+
+/* ---- secrets that come and go */
+
+struct login_secret *login_book_secret(struct login_book *book, size_t place)
+{
+    pthread_mutex_lock(&book->lock);
+    struct login_secret *secret = login_secret_reference(book->places[place].secret);
+    pthread_mutex_unlock(&book->lock);
+    return secret;
+}
+
+void login_book_put_secret(struct login_book *book, size_t place, struct login_secret *secret)
+{
+    pthread_mutex_lock(&book->lock);
+    struct login_secret *before = book->places[place].secret;
+    book->places[place].secret = login_secret_reference(secret);
+    pthread_mutex_unlock(&book->lock);
+    login_secret_release(before);
 }

@@ -36,15 +36,19 @@ void logins_use(struct logins *logins, struct login_book *book)
 
 /* ---- accounts */
 
-static struct login_account *login_account_new(struct login_book *book, size_t place)
+/* Takes the reference of secret. */
+static struct login_account *login_account_new(const struct logins *logins, size_t place,
+                                               struct login_secret *secret)
 {
     struct login_account *account = memory_new(sizeof *account);
 
     account->references = 1;
-    account->book = login_book_reference(book);
-    account->rule = login_book_rule(book, place);
-    account->secret = login_book_secret(book, place);
-    account->tls = login_book_tls(book, place);
+    account->logins = logins;
+    account->book = login_book_reference(logins->book);
+    account->place = place;
+    account->rule = login_book_rule(logins->book, place);
+    account->secret = secret;
+    account->tls = login_book_tls(logins->book, place);
     return account;
 }
 
@@ -59,8 +63,27 @@ void login_account_release(struct login_account *account)
     if (!account || --account->references > 0)
         return;
     byte_wipe(&account->keys, sizeof account->keys);
+    login_secret_release(account->secret);
     login_book_release(account->book);
     free(account);
+}
+
+/* Makes the account that is not there yet, or whose secret is another one now. */
+static void renew_account(const struct logins *logins, size_t place, struct login_account **account)
+{
+    struct login_secret *secret = login_book_secret(logins->book, place);
+    struct login_account *before = *account;
+
+    if (before && before->secret == secret) {
+        login_secret_release(secret);
+        return;
+    }
+    *account = login_account_new(logins, place, secret);
+    /* It may be tried at once; but a command that prints another wrong one each time must not get
+     * around the pauses. */
+    if (before)
+        (*account)->refusals = before->refusals;
+    login_account_release(before);
 }
 
 struct login_account *logins_find(struct logins *logins, const char *identity, const char *cluster,
@@ -70,18 +93,17 @@ struct login_account *logins_find(struct logins *logins, const char *identity, c
         return NULL;
     size_t place = login_book_find(logins->book, identity, cluster);
     if (place == login_book_count(logins->book) ||
-        (!login_book_secret(logins->book, place) && !login_book_tls(logins->book, place)))
+        (!login_book_logs_in(logins->book, place) && !login_book_tls(logins->book, place)))
         return NULL;
     struct login_account **account =
         &logins->accounts[place * logins->cluster_count + cluster_index];
-    if (!*account)
-        *account = login_account_new(logins->book, place);
+    renew_account(logins, place, account);
     return login_account_reference(*account);
 }
 
 bool login_account_logs_in(const struct login_account *account)
 {
-    return account && account->secret;
+    return account && account->rule->mechanism != SASL_MECHANISMS;
 }
 
 struct sasl_credentials login_account_credentials(struct login_account *account)
@@ -90,7 +112,7 @@ struct sasl_credentials login_account_credentials(struct login_account *account)
 
     return (struct sasl_credentials){.mechanism = rule->mechanism,
                                      .user = login_account_user(account),
-                                     .secret = account->secret,
+                                     .secret = login_secret_text(account->secret),
                                      .delegation_token = rule->delegation_token,
                                      .keys = &account->keys};
 }
@@ -115,6 +137,8 @@ void login_account_refused(struct login_account *account, const char *why, uint6
     unsigned times = account->refusals < HELD_TIMES_MAX ? account->refusals++ : HELD_TIMES_MAX;
     account->refused_until_us = now_us + ((uint64_t)HELD_US << times);
     snprintf(account->refusal, sizeof account->refusal, "%s", why);
+    if (account->logins->refused)
+        account->logins->refused(account->logins->context, account->book, account->place);
 }
 
 void login_account_taken(struct login_account *account)
@@ -125,5 +149,23 @@ void login_account_taken(struct login_account *account)
 
 bool login_account_may_try(const struct login_account *account, uint64_t now_us)
 {
-    return account->refused_until_us <= now_us;
+    return account->refused_until_us <= now_us &&
+           (account->secret || !login_account_logs_in(account));
+}
+
+void login_account_obstacle(const struct login_account *account, uint64_t now_us,
+                            char out[LOGIN_OBSTACLE_MAX])
+{
+    uint64_t until_us = account->refused_until_us;
+
+    if (account->secret)
+        snprintf(out, LOGIN_OBSTACLE_MAX, "%.140s; it is not tried again for %u s",
+                 account->refusal,
+                 until_us > now_us ? (unsigned)((until_us - now_us) / 1000000) + 1 : 0);
+    else
+        /* What commands and servers say is for the log, and not for whoever connects. */
+        snprintf(out, LOGIN_OBSTACLE_MAX,
+                 "tunnel-server has no %s for it yet; its log says why if that stays so "
+                 "(login_secret_unavailable)",
+                 account->rule->mechanism == SASL_OAUTHBEARER ? "token" : "password");
 }

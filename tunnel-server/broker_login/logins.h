@@ -4,7 +4,8 @@
  *
  * An account keeps what SCRAM derives from its password, so that only the first login of an account
  * takes the milliseconds. It also keeps that a broker has refused it: a client that tries again and
- * again must not lock its user's account, or fill the brokers' log. New rules mean new accounts.
+ * again must not lock its user's account, or fill the brokers' log. New rules, and new
+ * secrets, mean new accounts.
  */
 #pragma once
 
@@ -14,17 +15,25 @@
 
 struct login_account {
     size_t references;
+    const struct logins *logins;
     struct login_book *book;
+    size_t place; /* of the rule in it */
     const struct login_rule *rule;
-    const char *secret; /* NULL: there is no login, but a certificate */
-    SSL_CTX *tls;       /* to connect to brokers with; the book's; NULL: what others have */
+    struct login_secret
+        *secret;  /* NULL: there is no login, but a certificate; or it has not come */
+    SSL_CTX *tls; /* to connect to brokers with; the book's; NULL: what others have */
     struct sasl_scram_keys keys;
     unsigned refusals;         /* one after another */
     uint64_t refused_until_us; /* nobody asks again before; 0: no broker has refused it */
     char refusal[LOGIN_REASON_MAX];
 };
 
+/* A broker has refused what the rule at that place has for a secret. */
+typedef void (*logins_refused)(void *context, struct login_book *book, size_t place);
+
 struct logins {
+    logins_refused refused; /* NULL: nobody wants to know */
+    void *context;
     struct login_book *book; /* NULL: without --kafka-login */
     size_t cluster_count;
     struct login_account **accounts; /* by rule and cluster; NULL: not needed yet */
@@ -56,3 +65,7 @@ void login_account_refused(struct login_account *account, const char *why, uint6
 void login_account_taken(struct login_account *account);
 /* false: nobody should try now. */
 bool login_account_may_try(const struct login_account *account, uint64_t now_us);
+/* Then: why, for people. */
+#define LOGIN_OBSTACLE_MAX 240
+void login_account_obstacle(const struct login_account *account, uint64_t now_us,
+                            char out[LOGIN_OBSTACLE_MAX]);

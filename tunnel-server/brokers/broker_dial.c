@@ -206,16 +206,13 @@ static void log_in_attempt(struct broker_attempt *attempt)
                                         dial->timeout_ms, on_attempt_logged_in, attempt);
 }
 
-/* A client that tries again and again must not lock the account. */
+/* A client that tries again and again must not lock the account; or there is nothing to try. */
 static void refuse_held(struct broker_dial *dial)
 {
-    uint64_t now_us = clock_now_us();
-    uint64_t until_us = dial->account->refused_until_us;
-    char why[LOGIN_REASON_MAX + 80];
+    char why[LOGIN_OBSTACLE_MAX];
     char text[CLUSTER_FAILURE_MAX];
 
-    snprintf(why, sizeof why, "%.140s; it is not tried again for %u s", dial->account->refusal,
-             until_us > now_us ? (unsigned)((until_us - now_us) / 1000000) + 1 : 0);
+    login_account_obstacle(dial->account, clock_now_us(), why);
     describe_login_failure(dial, why, text);
     count_login(dial, METRICS_LOGIN_HELD);
     give_up_login(dial, text);

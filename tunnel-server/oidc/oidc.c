@@ -48,27 +48,6 @@ struct oidc {
 
 /* ---- addresses */
 
-static bool is_safe_url(const struct url *url)
-{
-    struct socket_address address;
-
-    return url->tls || address_same_host(url->host, "localhost") ||
-           (socket_parse(url->host, 0, &address) && socket_is_loopback(&address));
-}
-
-/* NULL, or what is wrong. Tokens are only as good as the way on which the keys have come. */
-static const char *parse_safe_url(const char *text, struct url *url)
-{
-    const char *why = NULL;
-
-    if (strncmp(text, "https://", 8) != 0 && strncmp(text, "http://", 7) != 0)
-        return "is no https:// URL";
-    why = url_parse(text, url);
-    if (!why && !is_safe_url(url))
-        why = "must begin with https://: whoever can change the answer could log in as anybody";
-    return why;
-}
-
 /* The issuer with the path of its discovery document behind it. */
 static bool discovery_url(const char *issuer, char out[LOCATION_MAX])
 {
@@ -88,7 +67,7 @@ const char *oidc_check_issuer(const char *text)
         return "must have neither a query nor a fragment";
     if (!discovery_url(text, discovery))
         return "is too long";
-    return parse_safe_url(discovery, &url);
+    return http_fetch_check_url(discovery, &url);
 }
 
 /* ---- the keys come */
@@ -202,7 +181,7 @@ static const char *read_discovery(struct oidc *oidc, const struct http_fetch_res
     else if (!keys || strlen(keys) >= sizeof oidc->key_url)
         why = "does not say where the keys are (jwks_uri)";
     else
-        why = parse_safe_url(keys, &oidc->url) ? "has a jwks_uri that cannot be used" : NULL;
+        why = http_fetch_check_url(keys, &oidc->url) ? "has a jwks_uri that cannot be used" : NULL;
     if (!why)
         snprintf(oidc->key_url, sizeof oidc->key_url, "%s", keys);
     json_decref(root);
@@ -237,7 +216,7 @@ static void look_for_keys(struct oidc *oidc)
     oidc->asked_us = clock_now_us();
     /* They were fine at the start. */
     if (discovery_url(oidc->settings.rules.issuer, discovery) &&
-        !parse_safe_url(discovery, &oidc->url))
+        !http_fetch_check_url(discovery, &oidc->url))
         start_fetch(oidc, on_discovery);
 }
 
