@@ -279,9 +279,10 @@ const struct metric metrics_table[METRICS] = {
     [METRIC_BROKER_LOGINS] =
         {.name = "broker_logins_total",
          .help = "Logins at brokers for clients (--kafka-login), by result: done, again (done on a "
-                 "connection that clients use, before a session ended), refused, untrusted (SCRAM: "
-                 "the broker does not know the password; or its answer is none), broken_off, "
-                 "silent, held (not tried, for it was refused a moment ago)",
+                 "connection that clients use, before a session ended), again_failed (the same, "
+                 "for whatever reason, and the connection ended), refused, untrusted (SCRAM: the "
+                 "broker does not know the password; or its answer is none), broken_off, silent, "
+                 "held (not tried, for it was refused a moment ago, or there is no secret yet)",
          .kind = METRIC_COUNTER,
          .place = METRIC_SERVER,
          .labels = {{"result", METRICS_LOGIN}}},

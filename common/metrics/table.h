@@ -140,14 +140,15 @@ enum metrics_join {
 /* What became of a login of the server's at a broker. */
 enum metrics_login {
     METRICS_LOGIN_DONE,
-    METRICS_LOGIN_AGAIN, /* on the same connection */
+    METRICS_LOGIN_AGAIN,        /* on the same connection */
+    METRICS_LOGIN_AGAIN_FAILED, /* the same, and the connection ended */
     METRICS_LOGIN_REFUSED,
     METRICS_LOGIN_UNTRUSTED, /* no broker that knows the password, or one that breaks the rules */
     METRICS_LOGIN_BROKEN_OFF,
     METRICS_LOGIN_SILENT,
     METRICS_LOGIN_HELD, /* not tried, for it was refused a moment ago */
 };
-#define METRICS_LOGINS 7
+#define METRICS_LOGINS 8
 
 enum metrics_latency { METRICS_LATENCY_PRODUCE, METRICS_LATENCY_FETCH };
 

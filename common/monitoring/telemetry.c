@@ -129,6 +129,8 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_LATENCY_PRODUCE] = "Produce", [METRICS_LATENCY_FETCH] = "Fetch"};
     static const char *const logins[METRICS_LOGINS] = {[METRICS_LOGIN_DONE] = "done",
                                                        [METRICS_LOGIN_AGAIN] = "again",
+                                                       [METRICS_LOGIN_AGAIN_FAILED] =
+                                                           "again_failed",
                                                        [METRICS_LOGIN_REFUSED] = "refused",
                                                        [METRICS_LOGIN_UNTRUSTED] = "untrusted",
                                                        [METRICS_LOGIN_BROKEN_OFF] = "broken_off",

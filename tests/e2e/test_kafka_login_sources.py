@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness import fakes, raw, tunnel, wait
+from harness.pages import Pages
 from harness.token_endpoint import TokenEndpoint
 from test_kafka_login import Logins, echo, refused
 
@@ -373,3 +374,37 @@ def test_files_of_no_use(start, logins, lines, words):
     assert server.popen.wait(30) == 2
     said = server.tail().replace('\\"', '"')
     assert "--kafka-login: " in said and words in said, said
+
+
+# ---- logging in again fails
+
+def test_failures_are_counted(start, logins, broker):
+    """What becomes of a session whose next login fails, in the log and in the figures."""
+    logins.write(*logins.rule("all", "svc-orders", "PLAIN"))
+    server = start("--status", "127.0.0.1:0")
+    pages = Pages(server)
+    _, port = start.client(server)
+
+    def again_failed():
+        return pages.metrics().sum("broker_logins_total", result="again_failed")
+
+    for count, (trouble, words) in enumerate([(None, "SASL_AUTHENTICATION_FAILED"), ("close", "it closed the connection"),
+                                              ("garbage", ""), ("silence", "it did not answer in time")], 1):
+        broker.lifetime_ms, broker.users, broker.trouble = 1000, USERS, None
+        mark = server.mark()
+        wait.until(lambda: not refuses(port), 20, "the pause after a refusal is over")
+        with raw.connect(port, None) as sock:
+            echo(sock, 1)
+            broker.trouble, broker.users = trouble, {} if trouble is None else USERS
+            event = server.wait_for("relogin_failed", since=mark, deadline=20)
+            assert words in event["reason"] and event["rule"] == "all", event
+        assert again_failed() == count, (trouble, again_failed())
+    assert pages.metrics().sum("problems_total", event="relogin_failed") == 4
+
+
+def refuses(port):
+    try:
+        logged_in(port)
+        return False
+    except (OSError, AssertionError, TypeError):
+        return True

@@ -48,12 +48,24 @@ void relogin_free(struct relogin *relogin)
     free(relogin);
 }
 
-/* The reason outlives what it comes from. */
+bool relogin_is_under_way(const struct relogin *relogin)
+{
+    return relogin && relogin->exchange;
+}
+
+void relogin_abandon(struct relogin *relogin)
+{
+    end_exchange(relogin);
+    timer_stop(relogin->due);
+}
+
+/* The reason outlives what it comes from, and nothing is under way any more. */
 static void fail_relogin(struct relogin *relogin, const char *why)
 {
     char text[LOGIN_REASON_MAX];
 
     snprintf(text, sizeof text, "%s", why);
+    end_exchange(relogin);
     relogin->owner->failed(relogin->context, text);
 }
 
@@ -164,6 +176,13 @@ static void on_relogin_due(void *argument)
     relogin->next = relogin->owner->find_account(relogin->context);
     if (!relogin->next || !is_same_user(relogin->account, relogin->next)) {
         fail_relogin(relogin, "the rules have another login for this client now: connect again");
+        return;
+    }
+    /* What brokers refuse on one connection they refuse on all the others. */
+    if (!login_account_may_try(relogin->next, now_us)) {
+        char why[LOGIN_OBSTACLE_MAX];
+        login_account_obstacle(relogin->next, now_us, why);
+        fail_relogin(relogin, why);
         return;
     }
     /* A request that is under way, and answers that the client does not read, may take as long as

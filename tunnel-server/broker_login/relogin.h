@@ -34,6 +34,10 @@ struct relogin *relogin_new(struct worker *worker, struct relay *relay,
                             const struct relogin_owner *owner, void *context);
 /* Also from within its callbacks. NULL is fine. */
 void relogin_free(struct relogin *relogin);
+/* Whether a broker's answer is awaited; NULL: no. */
+bool relogin_is_under_way(const struct relogin *relogin);
+/* The connection ends otherwise: nothing more is done, and no callback comes. */
+void relogin_abandon(struct relogin *relogin);
 /* The relay's paused() and answered(). */
 void relogin_paused(struct relogin *relogin);
 void relogin_answered(struct relogin *relogin, const uint8_t *bytes, size_t size);

@@ -278,20 +278,6 @@ static void relay_noticed(void *context)
                  log_str("client_id", kafka_filter_client_id(stream->filter)));
 }
 
-static void relay_unanswered(void *context)
-{
-    struct broker_stream *stream = context;
-
-    log_info(
-        log_of_stream(stream->streams), "broker_hung_up",
-        "A broker closed a connection instead of answering; did it expect TLS or SASL, or was the "
-        "request too large for it?",
-        log_str("session", stream->streams->session), log_str("target", stream->target),
-        log_str("address", stream->address), log_u64("stream", stream->id),
-        log_str("client_id", kafka_filter_client_id(stream->filter)),
-        log_u64("unanswered", kafka_filter_in_flight(stream->filter)));
-}
-
 /* The node is known now, or the cluster does not have it: the client finds out when it connects
  * again. */
 static void on_broker_stream_learned(void *context, const struct learner_result *result)
@@ -364,24 +350,56 @@ static void on_renewed(void *context, struct login_account *account)
               log_u64("stream", stream->id));
 }
 
-static void on_relogin_failed(void *context, const char *why)
+static void note_relogin_failure(const struct broker_stream *stream, const char *why)
 {
-    struct broker_stream *stream = context;
     const struct login_account *account = stream->account;
-    char reason[MUX_REASON_MAX];
 
+    metrics_add(metrics_of(stream->streams), METRIC_BROKER_LOGINS, METRICS_LOGIN_AGAIN_FAILED, 0,
+                1);
     log_warning(log_of_stream(stream->streams), "relogin_failed",
                 "The server could not log in again before the end of a broker's session; the "
-                "client's connection is reset",
+                "client's connection ends",
                 log_str("session", stream->streams->session),
                 log_str("identity", stream->streams->identity), log_str("target", stream->target),
                 log_str("address", stream->address), log_u64("stream", stream->id),
                 log_str("rule", account->rule->head.name),
                 log_str("user", login_account_user(account)),
                 log_str("mechanism", login_account_mechanism(account)), log_str("reason", why));
+}
+
+static void on_relogin_failed(void *context, const char *why)
+{
+    struct broker_stream *stream = context;
+    char reason[MUX_REASON_MAX];
+
+    note_relogin_failure(stream, why);
     snprintf(reason, sizeof reason, "logging in again at the broker (%s) failed: %s",
-             login_account_mechanism(account), why);
+             login_account_mechanism(stream->account), why);
     relay_fail(stream->relay, MUX_CODE_LOGIN, reason);
+}
+
+/* The connection ends while the broker owes an answer to another login. */
+static void note_relogin_cut(const struct broker_stream *stream, const char *why)
+{
+    if (!relogin_is_under_way(stream->relogin))
+        return;
+    note_relogin_failure(stream, why);
+    relogin_abandon(stream->relogin);
+}
+
+static void relay_unanswered(void *context)
+{
+    struct broker_stream *stream = context;
+
+    note_relogin_cut(stream, "it closed the connection");
+    log_info(
+        log_of_stream(stream->streams), "broker_hung_up",
+        "A broker closed a connection instead of answering; did it expect TLS or SASL, or was the "
+        "request too large for it?",
+        log_str("session", stream->streams->session), log_str("target", stream->target),
+        log_str("address", stream->address), log_u64("stream", stream->id),
+        log_str("client_id", kafka_filter_client_id(stream->filter)),
+        log_u64("unanswered", kafka_filter_in_flight(stream->filter)));
 }
 
 static const struct relogin_owner relogin_owner = {
@@ -462,14 +480,16 @@ static void relay_ended(void *context, struct relay *relay, enum relay_end end, 
     bool complete = end == RELAY_END_COMPLETE;
 
     note_stream_end(stream, AUDIT_CONNECTION_ENDED, complete, code, reason);
-    if (!complete)
+    if (!complete) {
+        note_relogin_cut(stream, "the connection was cut short meanwhile");
         note_reset(stream, relay, code, reason);
-    else if (!stream->streams->options->audit)
+    } else if (!stream->streams->options->audit) {
         log_debug(log_of_stream(stream->streams), "stream_closed", "A connection has ended",
                   log_str("session", stream->streams->session), log_str("target", stream->target),
                   log_u64("stream", stream->id), log_u64("bytes_up", relay_bytes_to_socket(relay)),
                   log_u64("bytes_down", relay_bytes_from_socket(relay)),
                   log_ms("duration", (clock_now_us() - stream->opened_us) / 1000));
+    }
     stream_free(stream);
 }
 
