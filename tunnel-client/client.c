@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/printable.h"
 #include "io/clock.h"
 #include "listeners/named_ports.h"
 #include "monitoring/telemetry.h"
@@ -31,7 +32,16 @@ static void connection_free(struct local_connection *connection)
     list_remove(&connection->node);
     transport_reset(connection->transport);
     port_end(connection->port, clock_now_us());
+    kafka_peek_end(&connection->peek);
+    free(connection->protection);
+    free(connection->certificate);
+    free(connection->login);
     free(connection);
+}
+
+static void count_refusal(const struct client *client, enum metrics_refusal refusal)
+{
+    metrics_add(client->worker->metrics, METRIC_LISTENER_REFUSALS, refusal, 0, 1);
 }
 
 static void on_relay_ended(void *context, struct relay *relay, enum relay_end end,
@@ -130,6 +140,7 @@ static void open_stream_of_connection(struct local_connection *connection,
                     "(--max-streams, --memory)",
                     log_str("listener", connection->port->label),
                     log_str("peer", connection->peer));
+        count_refusal(client, METRICS_REFUSAL_LIMIT);
         relay_abandon(relay);
         connection_free(connection);
         return;
@@ -221,6 +232,7 @@ static void on_waiting_timer(void *argument)
                     "A local connection was reset: there was no link to the server in time",
                     log_str("listener", first->port->label), log_str("peer", first->peer),
                     log_ms("waited", (now - first->accepted_us) / 1000));
+        count_refusal(client, METRICS_REFUSAL_NO_LINK);
         connection_free(first);
     }
     arm_waiting_timer(client);
@@ -240,6 +252,7 @@ static void admit_connection(struct local_connection *connection)
     struct mux_session *session = uplink_session(client->uplink);
 
     if (!session && !may_wait_for_link(client)) {
+        count_refusal(client, METRICS_REFUSAL_NO_LINK);
         connection_free(connection);
         return;
     }
@@ -250,18 +263,45 @@ static void admit_connection(struct local_connection *connection)
         arm_waiting_timer(client);
 }
 
+/* For the status page. */
+static void note_security(struct local_connection *connection)
+{
+    struct tls_certificate_text text;
+
+    if (!transport_is_secure(connection->transport))
+        return;
+    connection->protection = memory_text(transport_protection(connection->transport));
+    X509 *certificate = transport_client_certificate(connection->transport);
+    if (!certificate)
+        return;
+    tls_certificate_describe(certificate, &text);
+    connection->certificate = memory_text(text.subject);
+    X509_free(certificate);
+}
+
 static void on_greeted(void *context, void *guest, struct transport *transport)
 {
     struct local_connection *connection = guest;
 
     (void)context;
     connection->transport = transport;
+    note_security(connection);
     admit_connection(connection);
 }
 
-static void on_dismissed(void *context, void *guest)
+static void on_dismissed(void *context, void *guest, enum greeter_end end)
 {
-    (void)context;
+    static const enum metrics_refusal refusals[] = {
+        [GREETER_PLAINTEXT] = METRICS_REFUSAL_PLAINTEXT,
+        [GREETER_HANDSHAKE] = METRICS_REFUSAL_HANDSHAKE,
+        [GREETER_CLIENT_REFUSED] = METRICS_REFUSAL_CLIENT_REFUSED,
+        [GREETER_CERTIFICATE] = METRICS_REFUSAL_CERTIFICATE,
+        [GREETER_TIMEOUT] = METRICS_REFUSAL_TIMEOUT,
+        [GREETER_SILENT] = METRICS_REFUSAL_SILENT,
+        [GREETER_CROWDED] = METRICS_REFUSAL_CROWDED};
+
+    if (end != GREETER_LEFT)
+        count_refusal(context, refusals[end]);
     connection_free(guest);
 }
 
@@ -270,7 +310,7 @@ static const struct greeter_owner greeter_owner = {.greeted = on_greeted,
 
 /* What a raw target gets may be TLS already, and its server may speak first: only clients of Kafka
  * are asked what they speak, and only where there is a choice. */
-static enum listener_security security_of(const struct client *client, const struct port *port)
+enum listener_security client_security_of(const struct client *client, const struct port *port)
 {
     return client->listener_tls && port->kind != MUX_TARGET_TCP
                ? listener_security_at(client->options->listener_tls_mode, port->host)
@@ -298,7 +338,7 @@ static void on_client_accept(void *context, struct port *port, int fd,
                              const struct socket_address *peer)
 {
     struct client *client = context;
-    enum listener_security security = security_of(client, port);
+    enum listener_security security = client_security_of(client, port);
     struct local_connection *connection = memory_new(sizeof *connection);
 
     connection->client = client;
@@ -309,12 +349,14 @@ static void on_client_accept(void *context, struct port *port, int fd,
     socket_format(peer, connection->peer);
     list_init(&connection->node);
     if (!allowed_users_admit(client->allowed_users, fd, client->worker->log, port->label,
-                             connection->peer))
+                             connection->peer)) {
+        count_refusal(client, METRICS_REFUSAL_USER);
         connection_free(connection);
-    else if (security == LISTENER_PLAIN)
+    } else if (security == LISTENER_PLAIN) {
         admit_connection(connection);
-    else
+    } else {
         greet_connection(connection, peer, security);
+    }
 }
 
 /* ---- the server's word */
@@ -583,6 +625,23 @@ static void receive_trouble(struct client *client, const uint8_t *payload, size_
                  log_bytes("reason", what.bytes, what.size));
 }
 
+/* For the status page. A connection that is no longer there has no use for it. */
+static void receive_login(struct mux_session *session, const uint8_t *payload, size_t size)
+{
+    char text[MUX_REASON_MAX + 1];
+    struct mux_text who;
+    uint32_t stream;
+
+    if (!mux_login_decode(payload, size, &stream, &who))
+        return;
+    struct local_connection *connection = relay_context(session, stream);
+    if (!connection)
+        return;
+    printable(who.bytes, who.size, text, sizeof text);
+    free(connection->login);
+    connection->login = memory_text(text);
+}
+
 static void on_client_message(void *context, struct mux_session *session, uint8_t type,
                               const uint8_t *payload, size_t size)
 {
@@ -594,6 +653,8 @@ static void on_client_message(void *context, struct mux_session *session, uint8_
         receive_broker_addresses(context, payload, size);
     else if (type == MUX_TROUBLE)
         receive_trouble(context, payload, size);
+    else if (type == MUX_LOGIN)
+        receive_login(session, payload, size);
 }
 
 static const struct uplink_owner uplink_owner = {.message = on_client_message,

@@ -47,11 +47,16 @@ struct local_connection {
     uint32_t id;
     char peer[SOCKET_TEXT_MAX];
     struct kafka_peek peek;
+    char *protection;  /* TLS version and cipher of a client that speaks TLS; else NULL */
+    char *certificate; /* whose certificate it has shown; NULL: none */
+    char *login;       /* as whom the server has logged in for it, in words; NULL: it has not */
 };
 
 /* Opens the listeners. If it does not go, error holds a sentence. */
 enum program_start client_open(struct client *client, const struct program_context *context,
                                const struct options *options, char *error, size_t size);
+/* What a listener takes of clients. */
+enum listener_security client_security_of(const struct client *client, const struct port *port);
 /* Dials, for as long as it takes. */
 void client_connect(struct client *client);
 /* A signal for the command of `run`. true: it has it; false: the program is to end. */

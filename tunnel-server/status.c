@@ -18,25 +18,6 @@ static uint64_t count_refused(struct metrics *metrics)
            *metrics_at(metrics, METRIC_HANDSHAKES_ENDED, HTTP_SERVER_HUNG_UP, 0);
 }
 
-/* How often each of a metric's names was counted; names that never were are left out. */
-static void put_counts(struct metrics *metrics, enum metric_id id, enum metrics_set set,
-                       const char *key, struct json_writer *json)
-{
-    const struct metrics_names *names = &metrics->sets[set];
-
-    json_put_array(json, key);
-    for (size_t i = 0; i < names->count; i++) {
-        uint64_t count = *metrics_at(metrics, id, i, 0);
-        if (count == 0)
-            continue;
-        json_put_object(json, NULL);
-        json_put_string(json, "name", names->names[i]);
-        json_put_u64(json, "count", count);
-        json_put_end(json);
-    }
-    json_put_end(json);
-}
-
 static void put_problems(const struct log_counts *counts, struct json_writer *json)
 {
     json_put_array(json, "problems");
@@ -131,8 +112,8 @@ static void write_server_status(void *context)
     json_put_u64(json, "limit", budget->send.total + budget->receive.total);
     json_put_end(json);
     put_server_totals(metrics, json);
-    put_counts(metrics, METRIC_HANDSHAKES_ENDED, METRICS_DOOR, "door", json);
-    put_counts(metrics, METRIC_LIMITED, METRICS_LIMIT, "limited", json);
+    telemetry_put_counts(metrics, METRIC_HANDSHAKES_ENDED, METRICS_DOOR, "door", json);
+    telemetry_put_counts(metrics, METRIC_LIMITED, METRICS_LIMIT, "limited", json);
     put_problems(&server->worker->log->counts, json);
     json_put_array(json, "clusters");
     for (size_t i = 0; i < server->options->cluster_count; i++)

@@ -441,9 +441,14 @@ int transport_fd(const struct transport *transport)
     return transport->fd;
 }
 
+bool transport_is_secure(const struct transport *transport)
+{
+    return transport->tls && transport->tls->protection[0];
+}
+
 const char *transport_protection(const struct transport *transport)
 {
-    return transport->tls && transport->tls->protection[0] ? transport->tls->protection : "plain";
+    return transport_is_secure(transport) ? transport->tls->protection : "plain";
 }
 
 const char *transport_certificate(const struct transport *transport)

@@ -77,6 +77,8 @@ void transport_reset(struct transport *transport);
 void transport_shutdown(struct transport *transport);
 
 int transport_fd(const struct transport *transport);
+/* Whether it has TLS, and the handshake is done. */
+bool transport_is_secure(const struct transport *transport);
 /* "TLSv1.3 TLS_AES_128_GCM_SHA256", or "plain" */
 const char *transport_protection(const struct transport *transport);
 

@@ -212,6 +212,16 @@ const struct metric metrics_table[METRICS] = {
                           .help = "Local listeners: bootstrap, raw targets, and one per node",
                           .kind = METRIC_GAUGE,
                           .place = METRIC_CLIENT},
+    [METRIC_LISTENER_REFUSALS] =
+        {.name = "listener_refusals_total",
+         .help = "Local connections that were refused, by reason: plaintext (TLS is required), "
+                 "handshake (TLS failed), client_refused (the client does not trust the "
+                 "certificate), certificate (the client's, --listener-client-ca), timeout (of the "
+                 "handshake), silent (no byte came), crowded (too many of these at a time), user "
+                 "(--allow-users), limit (--max-streams, --memory), no_link (--connect-wait)",
+         .kind = METRIC_COUNTER,
+         .place = METRIC_CLIENT,
+         .labels = {{"reason", METRICS_REFUSAL}}},
     [METRIC_WAITING_CONNECTIONS] = {.name = "waiting_connections",
                                     .help = "Local connections that wait for a link",
                                     .kind = METRIC_GAUGE,

@@ -40,6 +40,7 @@ enum metric_id {
     METRIC_LIMITED,
     METRIC_RATE_PAUSES,
     METRIC_LISTENERS,
+    METRIC_LISTENER_REFUSALS,
     METRIC_WAITING_CONNECTIONS,
     METRIC_CLUSTER_REACHABLE,
     METRIC_BOOTSTRAP_BROKER,
@@ -102,6 +103,7 @@ enum metrics_set {
     METRICS_EVENT,        /* warnings and errors of the log */
     METRICS_LEVEL,        /* enum log_level */
     METRICS_LIMIT,        /* enum metrics_limit */
+    METRICS_REFUSAL,      /* enum metrics_refusal */
     METRICS_SETS
 };
 
@@ -126,6 +128,21 @@ enum metrics_limit {
     METRICS_LIMIT_NEW_LINKS,
 };
 #define METRICS_LIMITS 12
+
+/* Why a local listener has turned a connection away. */
+enum metrics_refusal {
+    METRICS_REFUSAL_PLAINTEXT,      /* it takes TLS only */
+    METRICS_REFUSAL_HANDSHAKE,      /* TLS failed, or was broken off */
+    METRICS_REFUSAL_CLIENT_REFUSED, /* the client did not take the listener's certificate */
+    METRICS_REFUSAL_CERTIFICATE,    /* the client's, or that it has none */
+    METRICS_REFUSAL_TIMEOUT,        /* of the TLS handshake */
+    METRICS_REFUSAL_SILENT,         /* nothing came that would say whether it is TLS */
+    METRICS_REFUSAL_CROWDED,        /* too many that are silent or in their handshake */
+    METRICS_REFUSAL_USER,           /* --allow-users */
+    METRICS_REFUSAL_LIMIT,          /* too many connections, or no memory */
+    METRICS_REFUSAL_NO_LINK,        /* none came in time, or too many wait for one */
+};
+#define METRICS_REFUSALS 10
 
 /* What became of an attempt to add a link. */
 enum metrics_join {

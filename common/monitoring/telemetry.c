@@ -149,6 +149,17 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_LIMIT_AUDIT] = "audit",
         [METRICS_LIMIT_LINKS_OF] = "links_of_identity",
         [METRICS_LIMIT_NEW_LINKS] = "new_links"};
+    static const char *const refusals[METRICS_REFUSALS] = {
+        [METRICS_REFUSAL_PLAINTEXT] = "plaintext",
+        [METRICS_REFUSAL_HANDSHAKE] = "handshake",
+        [METRICS_REFUSAL_CLIENT_REFUSED] = "client_refused",
+        [METRICS_REFUSAL_CERTIFICATE] = "certificate",
+        [METRICS_REFUSAL_TIMEOUT] = "timeout",
+        [METRICS_REFUSAL_SILENT] = "silent",
+        [METRICS_REFUSAL_CROWDED] = "crowded",
+        [METRICS_REFUSAL_USER] = "user",
+        [METRICS_REFUSAL_LIMIT] = "limit",
+        [METRICS_REFUSAL_NO_LINK] = "no_link"};
     static const char *const joins[METRICS_JOINS] = {[METRICS_JOIN_JOINED] = "joined",
                                                      [METRICS_JOIN_LIMIT] = "limit",
                                                      [METRICS_JOIN_UNKNOWN_SESSION] =
@@ -187,6 +198,7 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_EVENT] = {telemetry->events, LOG_EVENTS_MAX, true},
         [METRICS_LEVEL] = {levels, LEVELS, false},
         [METRICS_LIMIT] = {limits, METRICS_LIMITS, false},
+        [METRICS_REFUSAL] = {refusals, METRICS_REFUSALS, false},
     };
     telemetry->metrics = metrics_new(place, sets);
     metrics_set(telemetry->metrics, METRIC_BUILD_INFO, 0, 0, 1);
@@ -307,6 +319,24 @@ void telemetry_collect(struct telemetry *telemetry)
     metrics_set(metrics, METRIC_RETAINED_BYTES, 0, 0, budget->send.used);
     metrics_set(metrics, METRIC_GRANTED_BYTES, 0, 0, budget->receive.used);
     metrics_set(metrics, METRIC_MEMORY_LIMIT, 0, 0, budget->receive.total + budget->send.total);
+}
+
+void telemetry_put_counts(struct metrics *metrics, enum metric_id id, enum metrics_set set,
+                          const char *key, struct json_writer *json)
+{
+    const struct metrics_names *names = &metrics->sets[set];
+
+    json_put_array(json, key);
+    for (size_t i = 0; i < names->count; i++) {
+        uint64_t count = *metrics_at(metrics, id, i, 0);
+        if (count == 0)
+            continue;
+        json_put_object(json, NULL);
+        json_put_string(json, "name", names->names[i]);
+        json_put_u64(json, "count", count);
+        json_put_end(json);
+    }
+    json_put_end(json);
 }
 
 struct relay_counters telemetry_relay(const struct worker *worker, size_t target, size_t to_socket)

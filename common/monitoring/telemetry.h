@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "base/json.h"
 #include "io/worker.h"
 #include "metrics/metrics.h"
 #include "tunnel/link.h"
@@ -51,6 +52,11 @@ uint64_t telemetry_started_us(const struct telemetry *telemetry);
 
 /* Brings up to date what is not counted as it happens: process, log, memory. */
 void telemetry_collect(struct telemetry *telemetry);
+
+/* An array for /status.json: how often each of a metric's names, of that set, was counted; those
+ * that never were are left out. */
+void telemetry_put_counts(struct metrics *metrics, enum metric_id id, enum metrics_set set,
+                          const char *key, struct json_writer *json);
 
 /* Where a relay counts, by its target (in METRICS_TARGET) and by where its socket leads: METRICS_UP
  * or METRICS_DOWN. */

@@ -151,6 +151,14 @@ uint32_t mux_stream_id(const struct mux_stream *stream)
     return stream->id;
 }
 
+void *mux_stream_owner(struct mux_session *session, uint32_t id,
+                       const struct mux_stream_callbacks *callbacks)
+{
+    const struct mux_stream *stream = mux_core_find(session, id);
+
+    return stream && stream->callbacks == callbacks ? stream->owner : NULL;
+}
+
 uint64_t mux_stream_acknowledged(const struct mux_stream *stream)
 {
     return stream->send.start;

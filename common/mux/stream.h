@@ -36,6 +36,10 @@ void mux_stream_refuse(struct mux_stream *stream, enum mux_code code, const char
 void mux_stream_set_callbacks(struct mux_stream *stream,
                               const struct mux_stream_callbacks *callbacks, void *owner);
 uint32_t mux_stream_id(const struct mux_stream *stream);
+/* The owner of the session's stream of that number, if it has given it these callbacks: only then
+ * it is known what the owner is. NULL: there is none. */
+void *mux_stream_owner(struct mux_session *session, uint32_t id,
+                       const struct mux_stream_callbacks *callbacks);
 /* What the session's share is charged for the stream. */
 uint64_t mux_stream_charged(const struct mux_stream *stream, enum memory_way way);
 /* Bytes written so far that the peer's owner has consumed. */

@@ -1,5 +1,6 @@
 #include "tls/tls.h"
 
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -53,6 +54,45 @@ bool tls_certificate_is_current(const X509 *certificate)
            X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
 }
 
+bool tls_certificate_is_for(X509 *certificate, const char *host)
+{
+    char name[ADDRESS_HOST_MAX + 1];
+
+    address_host_undotted(host, name);
+    return X509_check_ip_asc(certificate, name, 0) == 1 ||
+           X509_check_host(certificate, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+}
+
+/* "" for what names no host. */
+static void describe_host(const GENERAL_NAME *name, char text[ADDRESS_HOST_MAX + 1])
+{
+    int type;
+    const ASN1_STRING *value = GENERAL_NAME_get0_value(name, &type);
+    const unsigned char *bytes = ASN1_STRING_get0_data(value);
+    int size = ASN1_STRING_length(value);
+
+    *text = '\0';
+    if (type == GEN_DNS)
+        snprintf(text, ADDRESS_HOST_MAX + 1, "%.*s", size, (const char *)bytes);
+    else if (type == GEN_IPADD && (size == 4 || size == 16))
+        inet_ntop(size == 4 ? AF_INET : AF_INET6, bytes, text, ADDRESS_HOST_MAX + 1);
+}
+
+void tls_certificate_hosts(const X509 *certificate, char *text, size_t size)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    size_t fill = 0;
+
+    *text = '\0';
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && fill < size; i++) {
+        char host[ADDRESS_HOST_MAX + 1];
+        describe_host(sk_GENERAL_NAME_value(names, i), host);
+        if (*host)
+            fill += (size_t)snprintf(text + fill, size - fill, "%s%s", fill > 0 ? ", " : "", host);
+    }
+    GENERAL_NAMES_free(names);
+}
+
 void tls_expect_peer(SSL *ssl, const char *host)
 {
     X509_VERIFY_PARAM *expected = SSL_get0_param(ssl);
@@ -84,6 +124,9 @@ enum tls_failure tls_failure_of(const SSL *ssl, unsigned long code)
         return TLS_FAILURE_TRUST;
     if (is_alert(code))
         return TLS_FAILURE_ALERT;
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+        ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+        return TLS_FAILURE_TRUST;
     if (ERR_GET_LIB(code) == ERR_LIB_SSL && (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER ||
                                              ERR_GET_REASON(code) == SSL_R_PACKET_LENGTH_TOO_LONG))
         return TLS_FAILURE_NOT_TLS;

@@ -29,6 +29,10 @@ struct tls_certificate_text {
 void tls_certificate_describe(const X509 *certificate, struct tls_certificate_text *text);
 /* Whether it is valid by this machine's clock. */
 bool tls_certificate_is_current(const X509 *certificate);
+/* Whether a client that has dialled host, a name or an IP literal, takes it for that host's. */
+bool tls_certificate_is_for(X509 *certificate, const char *host);
+/* The hosts that it is for: "localhost, 127.0.0.1", cut to fit; "": none. */
+void tls_certificate_hosts(const X509 *certificate, char *text, size_t size);
 
 /* Before a client's handshake: it shall fail unless the server's certificate is for host, a name or
  * an IP literal; the server is told host, if it is a name (SNI). */
@@ -37,7 +41,7 @@ void tls_expect_peer(SSL *ssl, const char *host);
 /* What a person must look at when a client's handshake has failed. */
 enum tls_failure {
     TLS_FAILURE_OTHER = 0,
-    TLS_FAILURE_TRUST,   /* the certificate is not trusted */
+    TLS_FAILURE_TRUST,   /* the certificate is not trusted, or there is none where one must be */
     TLS_FAILURE_DATES,   /* it is not valid yet, or no longer, by this machine's clock */
     TLS_FAILURE_NAME,    /* the certificate is for another host */
     TLS_FAILURE_ALERT,   /* the peer refused */

@@ -799,6 +799,13 @@ static const struct mux_stream_callbacks stream_callbacks = {
     .stalled = on_stream_stalled,
 };
 
+void *relay_context(struct mux_session *session, uint32_t stream)
+{
+    const struct relay *relay = mux_stream_owner(session, stream, &stream_callbacks);
+
+    return relay ? relay->context : NULL;
+}
+
 bool relay_open(struct relay *relay, struct mux_session *session, const struct mux_target *target,
                 struct mux_text peer)
 {

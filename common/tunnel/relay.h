@@ -91,6 +91,8 @@ void relay_abandon(struct relay *relay);
 /* Takes the socket's side for ended in good order. */
 void relay_hang_up(struct relay *relay);
 
+/* The context of the relay that has the session's stream of that number; NULL: none has. */
+void *relay_context(struct mux_session *session, uint32_t stream);
 /* NULL when the stream is gone. */
 struct mux_stream *relay_stream(const struct relay *relay);
 /* Bytes so far. */

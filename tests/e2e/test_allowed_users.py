@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from harness import fakes, process, raw, tunnel, wire
+from harness.pages import Pages
 
 pytestmark = [pytest.mark.tunnel, pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose a connection is")]
 
@@ -88,8 +89,9 @@ def test_all_are_served(client, user, args):
 
 def test_with_tls_they_are_refused_before_it(client, user, tmp_path):
     """Not a byte of theirs is looked at."""
-    running = client("--allow-users", "me", "--listener-tls", "required", "--state-dir", tmp_path / "state")
+    running = client("--allow-users", "me", "--listener-tls", "required", "--state-dir", tmp_path / "state", "--status", "127.0.0.1:0")
     assert ask_as(user[1], tunnel.port(running, "kafka")) == "reset"
+    assert Pages(running).json()["refused"] == [{"name": "user", "count": 1}]
     assert running.wait_for("user_refused")["user"] == user[0]
     assert not running.events("plaintext_refused")
 

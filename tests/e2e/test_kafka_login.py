@@ -80,8 +80,8 @@ def start(pair, logins, broker):
         def token(who):
             return logins.directory / f"{who}.token"
 
-        def client(self, server, who="orders"):
-            client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", self.token(who)])
+        def client(self, server, who="orders", *args):
+            client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", self.token(who), *args])
             return client, tunnel.port(client, "kafka")
     return Start()
 
@@ -446,6 +446,9 @@ def test_a_certificate_for_each_identity(pair, logins, pki):
             with raw.connect(port, None) as sock:
                 echo(sock, 7)
             assert broker.asked[-1] == (user, fakes.SaslBroker.ECHO)
+        # The certificate of an identity says who it is at the brokers; one that all have does not.
+        assert server.wait_for("audit_stream", identity="orders")["kafka_user"] == "CN=of-orders"
+        assert "kafka_user" not in server.wait_for("audit_stream", identity="eve")
         mark = server.mark()
         logins.write(rules[0].replace("of-orders", "of-orders-2"))
         server.wait_for("logins_read", since=mark, deadline=15)
@@ -681,3 +684,24 @@ def test_figures_pages_and_records(start, logins, broker):
     metrics = pages.metrics()
     assert metrics.sum("broker_logins_total", result="refused") == 1
     assert metrics.sum("broker_logins_total", result="held") == 2
+
+
+def test_the_clients_page_knows_who_logs_in(start, logins, broker):
+    """By the server's word, or by what the client says itself: a name, made safe, and never what stands behind it."""
+    broker.users = {**USERS, "<b>\x1b[31m": "hush"}
+    logins.write(*logins.rule("orders", "svc-orders", identity="orders"), "eve.client-sasl=pass")
+    server = start("--status", "127.0.0.1:0")
+    shown = {}
+    for who in ("orders", "eve"):
+        client, port = start.client(server, who, "--status", "127.0.0.1:0")
+        pages = Pages(client)
+        with raw.connect(port, None) as sock:
+            if who == "orders":
+                echo(sock, 1)
+            else:
+                log_in(sock, b"\0<b>\x1b[31m\0hush")
+            (shown[who],) = wait.until(lambda: pages.json()["streams"], 10, "the connection")
+            assert "hush" not in pages.ask("/status.json")[2].decode()
+    assert (shown["orders"]["login"], shown["orders"]["kafka_user"]) == ("svc-orders, SCRAM-SHA-512", "")
+    assert (shown["eve"]["login"], shown["eve"]["kafka_user"]) == ("", "<b>?[31m")
+    assert server.wait_for("audit_stream", identity="eve")["kafka_user"] == "<b>?[31m"

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from harness import fakes, process, raw, tunnel, wait, wire
+from harness.pages import Pages
 
 pytestmark = pytest.mark.tunnel
 
@@ -244,9 +245,66 @@ def test_half_a_client_hello(start, local_ca):
     assert len(client.events("connection_opened")) == 1
 
 
+STATUS = ["--status", "127.0.0.1:0"]
+
+
+def refusals(pages):
+    """Reason -> how often, of those that were counted."""
+    metrics = pages.metrics()
+    found = {s.labels["reason"]: int(s.value) for s in metrics.samples if s.name == "kafka_tunnel_listener_refusals_total" and s.value}
+    assert found == {r["name"]: r["count"] for r in pages.json()["refused"]}
+    return found
+
+
+def test_the_page_says_what_is_tls(start, pki, local_ca):
+    """Of each listener what it takes, of each connection its version and whose certificate it has shown."""
+    client = start("--listener-tls", "auto", "--listener-client-ca", pki.ca, *STATUS)
+    pages = Pages(client)
+    port = tunnel.port(client, "kafka")
+    with secure(port, local_ca, cert=pki.client) as one, secure(port, local_ca) as two, socket.create_connection(("127.0.0.1", port), 20) as plain:
+        for sock in (one, two, plain):
+            assert ask(sock)
+        shown = pages.json()
+        assert {(s["security"].split()[0], s["certificate"]) for s in shown["streams"]} == {
+            ("TLSv1.3", "CN=client"), ("TLSv1.3", ""), ("plain", "")}
+    takes = {one["name"]: one["security"] for one in shown["listeners"]}
+    assert takes["raw"] == "plain" and set(takes[name] for name in takes if name != "raw") == {"either"}
+    tls = shown["listener_tls"]
+    assert tls["local_ca"] and tls["current"] and "kafka-tunnel" in tls["certificate"], tls
+    assert not refusals(pages)
+
+
+def test_without_tls_the_page_says_so(start):
+    client = start(*STATUS)
+    shown = Pages(client).json()
+    assert "listener_tls" not in shown and {one["security"] for one in shown["listeners"]} == {"plain"}
+
+
+def test_refusals_are_counted_by_reason(start, pki, local_ca):
+    client = start("--listener-tls", "required", "--listener-client-ca", pki.ca, *STATUS)
+    pages = Pages(client)
+    port = tunnel.port(client, "kafka")
+    assert ask_tls(port, local_ca, cert=pki.client)
+    with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        sock.sendall(wire.metadata_request())
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    assert is_refused(port, local_ca, cert=pki.other_client) and is_refused(port, local_ca)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        secure(port, pki.ca)
+    with socket.create_connection(("127.0.0.1", port), 20) as half:
+        half.sendall(b"\x16\x03\x01")
+        half.shutdown(socket.SHUT_WR)
+        client.wait_for("listener_tls_failed", reason="the program closed the connection")
+    # One that leaves without a word, as a probe of the port does, is no refusal.
+    socket.create_connection(("127.0.0.1", port), 20).close()
+    expected = {"plaintext": 1, "certificate": 2, "client_refused": 1, "handshake": 1}
+    wait.until(lambda: refusals(pages) == expected, 10, lambda: f"{expected}: {refusals(pages)}")
+
+
 @pytest.mark.slow
 def test_a_deadline_for_the_handshake(start):
-    client = start("--listener-tls", "auto")
+    client = start("--listener-tls", "auto", *STATUS)
     port = tunnel.port(client, "kafka")
     with socket.create_connection(("127.0.0.1", port), 60) as half, socket.create_connection(("127.0.0.1", port), 60) as silent:
         half.sendall(b"\x16\x03\x01")
@@ -255,6 +313,7 @@ def test_a_deadline_for_the_handshake(start):
                 sock.recv(1)
     assert "within 15 s" in client.wait_for("listener_tls_failed")["reason"]
     assert client.events("listener_silent")
+    assert refusals(Pages(client)) == {"timeout": 1, "silent": 1}
 
 
 def test_waits_for_the_link(start, pair, broker, local_ca):

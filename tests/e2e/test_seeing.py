@@ -169,6 +169,22 @@ def test_waiting_connections_and_the_next_try(binaries, processes):
         assert event["reason"].endswith("set --proxy"), event
 
 
+def test_who_waited_in_vain_is_counted(binaries, processes, both):
+    client = processes.start([binaries.client, "--server", f"https://localhost:{wait.free_port()}", "--kafka", "0", "--connect-wait", "1s",
+                              "--status", "127.0.0.1:0", "--log-format", "json"], "client")
+    with socket.create_connection(("127.0.0.1", tunnel.port(client, "kafka")), 20) as sock, pytest.raises(ConnectionResetError):
+        sock.recv(1)
+    assert Pages(client).metrics().sum("listener_refusals_total", reason="no_link") == 1
+    two = both(client=["--max-streams", "1"])
+    port = tunnel.port(two.client, "raw")
+    with raw.connect(port, "echo") as one:
+        one.sendall(b"x")
+        assert one.recv(1) == b"x"
+        with socket.create_connection(("127.0.0.1", port), 20) as sock, pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    assert two.at_client.metrics().sum("listener_refusals_total", reason="limit") == 1
+
+
 @pytest.mark.parametrize("path", ["/", "/status.json", "/history.json", "/metrics", "/healthz", "POST /quitquitquit"])
 def test_other_origins_are_refused(path, both):
     """DNS rebinding and forged requests: whatever a web page makes a browser on this machine ask."""

@@ -2,12 +2,15 @@
 
 import contextlib
 import pathlib
+import socket
+import ssl
+import struct
 import threading
 import time
 
 import pytest
 
-from harness import browser, faults, raw, tunnel, wait
+from harness import browser, fakes, faults, raw, tunnel, wait, wire
 from harness.pages import Pages
 
 pytestmark = [pytest.mark.tunnel, pytest.mark.browser,
@@ -137,7 +140,7 @@ def test_server_page_in_a_browser(pair, peer, tmp_path):
         rows = lambda table: page.evaluate(f"[...document.querySelectorAll('#{table} tbody tr')].map(r => [...r.cells].map(c => c.textContent))") or []
         wait.until(lambda: len(rows("identities")) == 2, 30, lambda: f"two identities: {rows('identities')}", 0.2)
         shown = {row[0]: row for row in rows("identities")}
-        assert shown["alice"][1:4] == ["2", "2", "0"] and shown[HOSTILE][1:4] == ["1", "1", "1"], shown
+        assert shown["alice"][1:5] == ["–", "2", "2", "0"] and shown[HOSTILE][1:5] == ["–", "1", "1", "1"], shown
         assert len(rows("sessions")) == 3
         assert rows("brokers")[0][:3] == ["kafka", "127.0.0.1:1", "cannot be reached"] and "refused" in rows("brokers")[0][-1], rows("brokers")
         assert "No broker of kafka answers" in text_of(page, "#state-text")
@@ -186,3 +189,38 @@ def kafka_work(bootstrap, stop):
         n += 1
     producer.purge()
     consumer.close()
+
+
+def log_in(sock, user):
+    """As a Kafka client does itself, with PLAIN."""
+    for key, body in ((wire.SASL_HANDSHAKE, b"\0\5PLAIN"), (wire.SASL_AUTHENTICATE, struct.pack(">i", len(user) + 6) + b"\0" + user + b"\0hush")):
+        sock.sendall(wire.frame(struct.pack(">hhih", key, 1, 1, -1) + body))
+        assert wire.read_frame(sock)
+
+
+def test_users_and_tls_in_a_browser(pair, pki, tmp_path):
+    """Whom the brokers know, what is TLS and what was refused, on both pages; users' names are text."""
+    state, name = tmp_path / "state", "<img src=x>"
+    with fakes.SaslBroker({name: "hush"}) as broker:
+        server = pair.server(kafka=broker.address, tls=None, args=["--status", "127.0.0.1:0"])
+        client = pair.client(server, kafka={"kafka": 0}, args=["--status", "127.0.0.1:0", "--listener-tls", "required", "--state-dir", state,
+                                                              "--listener-client-ca", pki.ca])
+        port = tunnel.port(client, "kafka")
+        with socket.create_connection(("127.0.0.1", port), 20) as sock, contextlib.suppress(ConnectionError):
+            sock.sendall(wire.metadata_request())
+            sock.recv(1)
+        context = ssl.create_default_context(cafile=state / "listener-ca.pem")
+        context.load_cert_chain(*pki.client)
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), 20), server_hostname="localhost") as sock, \
+                browser.Browser(tmp_path / "profile") as page:
+            log_in(sock, name.encode())
+            rows = lambda table: page.evaluate(f"[...document.querySelectorAll('#{table} tbody tr')].map(r => [...r.cells].map(c => c.textContent))") or []
+            page.open(f"http://127.0.0.1:{Pages(client).port}/")
+            wait.until(lambda: any(name in row and "TLSv1.3; CN=client" in row for row in rows("streams")), 20, lambda: str(rows("streams")), 0.2)
+            assert ["TLS only"] == [row[4] for row in rows("listeners")]
+            assert rows("refused")[0][:2] == ["Plaintext where only TLS is taken", "1"]
+            assert "a certificate of the local CA" in text_of(page, "#listener-tls")
+            page.open(f"http://127.0.0.1:{Pages(server).port}/")
+            wait.until(lambda: rows("identities") and rows("identities")[0][1] == f"{name} (the client's own login)", 20,
+                       lambda: str(rows("identities")), 0.2)
+            assert page.evaluate("document.querySelectorAll('img').length") == 0

@@ -55,9 +55,10 @@ static void on_hall_greeted(void *context, void *connection, struct transport *t
     hall.greeted = transport;
 }
 
-static void on_hall_dismissed(void *context, void *connection)
+static void on_hall_dismissed(void *context, void *connection, enum greeter_end end)
 {
     (void)context;
+    CHECK(end <= GREETER_CROWDED);
     CHECK(connection == &hall);
     hall.calls++;
 }

@@ -76,6 +76,24 @@ static void vouches_for_its_names(void **state)
     assert_int_equal(verify_issued(*state, &none, "10.1.2.3", NOW), X509_V_ERR_IP_ADDRESS_MISMATCH);
 }
 
+/* As people read it, and as a client compares it with what it has dialled. */
+static void hosts_can_be_told(void **state)
+{
+    struct tls_material *issued = tls_authority_issue(*state, &own, NOW);
+    char hosts[200];
+
+    tls_certificate_hosts(issued->certificate, hosts, sizeof hosts);
+    assert_string_equal(hosts, "localhost, 127.0.0.1, ::1, sidecar.example, 10.1.2.3, 2001:db8::7");
+    tls_certificate_hosts(issued->certificate, hosts, 12);
+    assert_string_equal(hosts, "localhost, ");
+    assert_true(tls_certificate_is_for(issued->certificate, "localhost"));
+    assert_true(tls_certificate_is_for(issued->certificate, "sidecar.example."));
+    assert_true(tls_certificate_is_for(issued->certificate, "2001:db8:0::7"));
+    assert_false(tls_certificate_is_for(issued->certificate, "127.0.0.2"));
+    assert_false(tls_certificate_is_for(issued->certificate, "x.sidecar.example"));
+    tls_material_free(issued);
+}
+
 /* Whoever has stolen the key may issue what it likes: clients refuse it. */
 static void vouches_for_no_others(void **state)
 {
@@ -215,6 +233,7 @@ int main(void)
         cmocka_unit_test(is_for_servers_only),   cmocka_unit_test(has_its_time),
         cmocka_unit_test(nothing_outlives_it),   cmocka_unit_test(is_read_as_written),
         cmocka_unit_test(damage_is_noticed),     cmocka_unit_test(others_are_refused),
+        cmocka_unit_test(hosts_can_be_told),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

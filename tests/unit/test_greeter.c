@@ -18,6 +18,7 @@ static struct {
     struct greeter *greeter;
     struct transport *greeted[GUESTS];
     bool dismissed[GUESTS];
+    enum greeter_end ends[GUESTS]; /* of those */
 } hall;
 
 static void on_hall_greeted(void *context, void *connection, struct transport *transport)
@@ -30,7 +31,7 @@ static void on_hall_greeted(void *context, void *connection, struct transport *t
     hall.greeted[guest] = transport;
 }
 
-static void on_hall_dismissed(void *context, void *connection)
+static void on_hall_dismissed(void *context, void *connection, enum greeter_end end)
 {
     size_t guest = (size_t)(uintptr_t)connection;
 
@@ -38,6 +39,7 @@ static void on_hall_dismissed(void *context, void *connection)
     assert_null(hall.greeted[guest]);
     assert_false(hall.dismissed[guest]);
     hall.dismissed[guest] = true;
+    hall.ends[guest] = end;
 }
 
 static void open_hall(void)
@@ -117,7 +119,7 @@ static void each_first_byte(void **state)
             else if (s == LISTENER_EITHER)
                 assert_non_null(hall.greeted[0]);
             else
-                assert_true(hall.dismissed[0]);
+                assert_true(hall.dismissed[0] && hall.ends[0] == GREETER_PLAINTEXT);
             close_hall();
             close(fd);
         }
@@ -160,6 +162,7 @@ static void a_stranger_is_dismissed(void **state)
     assert_int_equal(result, TRANSPORT_ERROR);
     transport_free(client);
     NET_UNTIL(hall.dismissed[0]);
+    assert_int_equal(hall.ends[0], GREETER_CLIENT_REFUSED);
     assert_non_null(strstr(net.lines, "listener-ca"));
     close_hall();
 }
@@ -177,6 +180,24 @@ static void garbage_gets_its_alert(void **state)
     assert_true(got >= 7 && bytes[0] == 0x15);
     close(fd);
     NET_UNTIL(hall.dismissed[0]);
+    assert_int_equal(hall.ends[0], GREETER_HANDSHAKE);
+    close_hall();
+}
+
+/* A program that leaves, before its first byte and in its handshake. */
+static void who_leaves_is_let_go(void **state)
+{
+    (void)state;
+    open_hall();
+    int silent = come(0, LISTENER_SECURE, "127.0.0.1");
+    int half = come(1, LISTENER_SECURE, "127.0.0.1");
+    say(half, HALF_HELLO, sizeof HALF_HELLO);
+    net_turns(5);
+    close(silent);
+    close(half);
+    NET_UNTIL(hall.dismissed[0] && hall.dismissed[1]);
+    assert_int_equal(hall.ends[0], GREETER_LEFT);
+    assert_int_equal(hall.ends[1], GREETER_HANDSHAKE);
     close_hall();
 }
 
@@ -199,6 +220,8 @@ static void each_has_a_deadline(void **state)
     assert_true(!hall.dismissed[0] && !hall.dismissed[1]);
     net_jump_ms(200);
     NET_UNTIL(hall.dismissed[0] && hall.dismissed[1]);
+    assert_int_equal(hall.ends[0], GREETER_SILENT);
+    assert_int_equal(hall.ends[1], GREETER_TIMEOUT);
     assert_int_equal(recv(half, &byte, 1, 0), -1);
     assert_int_equal(errno, ECONNRESET);
     assert_non_null(strstr(net.lines, "within 1 s"));
@@ -220,8 +243,10 @@ static void so_many_at_a_time(void **state)
         assert_true(greeter_count(hall.greeter) <= SLOTS);
     }
     assert_false(hall.dismissed[0]);
-    for (size_t i = 1; i < GUESTS; i++)
+    for (size_t i = 1; i < GUESTS; i++) {
         assert_int_equal(hall.dismissed[i], i <= GUESTS - SLOTS);
+        assert_true(!hall.dismissed[i] || hall.ends[i] == GREETER_CROWDED);
+    }
     /* Who has sent something in the meantime is served, not sent away. */
     size_t oldest = GUESTS - SLOTS + 1;
     say(fds[oldest], KAFKA, sizeof KAFKA);
@@ -318,6 +343,7 @@ int main(void)
         NET_TEST(tls_goes_on),
         NET_TEST(a_stranger_is_dismissed),
         NET_TEST(garbage_gets_its_alert),
+        NET_TEST(who_leaves_is_let_go),
         NET_TEST(each_has_a_deadline),
         NET_TEST(so_many_at_a_time),
         NET_TEST(certificates_are_renewed),

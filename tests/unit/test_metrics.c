@@ -24,7 +24,7 @@ static struct metrics *start(enum metric_place place)
         [METRICS_VERSION] = {versions, 3, true}, [METRICS_LATENCY] = {apis, 2, false},
         [METRICS_EVENT] = {events, 4, true},     [METRICS_LEVEL] = {ends, 2, false},
         [METRICS_LIMIT] = {ends, 2, false},      [METRICS_LINK_ROLE] = {ends, 2, false},
-        [METRICS_JOIN] = {ends, 2, false},
+        [METRICS_JOIN] = {ends, 2, false},       [METRICS_REFUSAL] = {ends, 2, false},
     };
 
     return metrics_new(place, sets);

@@ -60,6 +60,26 @@ static void bytes_are_counted(void **state)
     net_tunnel_close(&tunnel);
 }
 
+/* Whoever hears of a stream by its number finds who owns the relay; of another session's he does
+ * not. */
+static void a_streams_relay_is_found(void **state)
+{
+    (void)state;
+    net_tunnel_open(&tunnel, false, false);
+    struct net_flow *flow = net_flow_open(&tunnel, 1, 1);
+    flow->client.finishes = false;
+    NET_UNTIL(flow->far.relay);
+    uint32_t id = mux_stream_id(relay_stream(flow->near.relay));
+    assert_ptr_equal(relay_context(tunnel.client, id), flow);
+    assert_ptr_equal(relay_context(tunnel.server, id), flow);
+    assert_null(relay_context(tunnel.client, id + 1));
+    assert_null(relay_context(tunnel.client, MUX_CONTROL_STREAM));
+    /* A stream that no relay has is nobody's. */
+    mux_stream_set_callbacks(relay_stream(flow->near.relay), NULL, &tunnel);
+    assert_null(relay_context(tunnel.client, id));
+    net_tunnel_close(&tunnel);
+}
+
 /* A stream whose credit is used up waits. */
 static void stalls_are_counted(void **state)
 {
@@ -619,6 +639,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         NET_TEST(bytes_go_both_ways),
         NET_TEST(bytes_are_counted),
+        NET_TEST(a_streams_relay_is_found),
         NET_TEST(stalls_are_counted),
         NET_TEST(links_are_cut_anywhere),
         NET_TEST(the_target_comes_later),

@@ -42,6 +42,7 @@ struct greeting {
     struct socket_address address;
     uint64_t deadline_us;
     enum greeting_phase phase;
+    enum greeter_end end; /* while parting */
     enum listener_security security;
     SSL_CTX *tls;
     struct transport *transport;
@@ -83,7 +84,7 @@ static enum greeting_step hand_guest_on(struct greeting *greeting)
     return GREETING_OVER;
 }
 
-static enum greeting_step dismiss_guest(struct greeting *greeting, bool reset)
+static enum greeting_step dismiss_guest(struct greeting *greeting, enum greeter_end end, bool reset)
 {
     struct greeter *greeter = greeting->greeter;
     struct transport *transport = greeting->transport;
@@ -94,7 +95,7 @@ static enum greeting_step dismiss_guest(struct greeting *greeting, bool reset)
         transport_reset(transport);
     else
         transport_free(transport);
-    greeter->owner->dismissed(greeter->context, connection);
+    greeter->owner->dismissed(greeter->context, connection, end);
     return GREETING_OVER;
 }
 
@@ -127,7 +128,7 @@ static void say_failed(const struct greeting *greeting, const char *message, con
               fields, 3);
 }
 
-static void explain_handshake(const struct greeting *greeting)
+static enum greeter_end explain_handshake(const struct greeting *greeting)
 {
     const char *reason = transport_error(greeting->transport);
 
@@ -137,22 +138,24 @@ static void explain_handshake(const struct greeting *greeting)
                    "A local program refused the listener's TLS: if it does not trust the "
                    "certificate, `tunnel-client listener-ca` says how it can",
                    reason);
-        break;
+        return GREETER_CLIENT_REFUSED;
     case TLS_FAILURE_TRUST:
     case TLS_FAILURE_DATES:
         say_failed(greeting, "A local program's certificate is refused (--listener-client-ca)",
                    reason);
-        break;
+        return GREETER_CERTIFICATE;
     default:
         say_failed(greeting, "A TLS handshake with a local program failed", reason);
+        return GREETER_HANDSHAKE;
     }
 }
 
-static enum greeting_step begin_parting(struct greeting *greeting)
+static enum greeting_step begin_parting(struct greeting *greeting, enum greeter_end end)
 {
     struct greeter *greeter = greeting->greeter;
 
     transport_shutdown(greeting->transport);
+    greeting->end = end;
     greeting->phase = GREETING_PARTING;
     greeting->deadline_us = clock_now_us() + LINGER_US;
     slots_set(&greeter->slots, &greeting->slot, SLOT_SPENT);
@@ -166,16 +169,18 @@ static enum greeting_step part(struct greeting *greeting)
     long got;
 
     if (transport_flush(greeting->transport) == TRANSPORT_ERROR)
-        return dismiss_guest(greeting, false);
+        return dismiss_guest(greeting, greeting->end, false);
     do {
         got = transport_discard(greeting->transport);
         greeting->dropped += got > 0 ? (size_t)got : 0;
     } while (got > 0 && greeting->dropped < LINGER_BYTES);
-    return got == TRANSPORT_BLOCKED ? GREETING_WAIT : dismiss_guest(greeting, false);
+    return got == TRANSPORT_BLOCKED ? GREETING_WAIT : dismiss_guest(greeting, greeting->end, false);
 }
 
 static enum greeting_step secure_guest(struct greeting *greeting)
 {
+    enum greeter_end end;
+
     switch (transport_handshake(greeting->transport)) {
     case 1:
         return hand_guest_on(greeting);
@@ -186,11 +191,11 @@ static enum greeting_step secure_guest(struct greeting *greeting)
     case TRANSPORT_EOF:
         say_failed(greeting, "A TLS handshake with a local program failed",
                    "the program closed the connection");
-        return dismiss_guest(greeting, false);
+        return dismiss_guest(greeting, GREETER_HANDSHAKE, false);
     default:
-        explain_handshake(greeting);
-        return transport_busy(greeting->transport) ? dismiss_guest(greeting, false)
-                                                   : begin_parting(greeting);
+        end = explain_handshake(greeting);
+        return transport_busy(greeting->transport) ? dismiss_guest(greeting, end, false)
+                                                   : begin_parting(greeting, end);
     }
 }
 
@@ -212,7 +217,7 @@ static enum greeting_step refuse_plaintext(struct greeting *greeting, const uint
                                   : "set the client's security.protocol to SSL, or to SASL_SSL if "
                                     "it logs in, and see `tunnel-client listener-ca`; or let "
                                     "plaintext in with --listener-tls optional"));
-    return dismiss_guest(greeting, true);
+    return dismiss_guest(greeting, GREETER_PLAINTEXT, true);
 }
 
 static enum greeting_step recognise_guest(struct greeting *greeting)
@@ -223,7 +228,7 @@ static enum greeting_step recognise_guest(struct greeting *greeting)
     if (got == TRANSPORT_BLOCKED)
         return GREETING_WAIT;
     if (got < 0)
-        return dismiss_guest(greeting, false);
+        return dismiss_guest(greeting, GREETER_LEFT, false);
     if (bytes[0] == TLS_HANDSHAKE) {
         greeting->transport = transport_secure_server(greeting->transport, greeting->tls);
         greeting->phase = GREETING_SECURING;
@@ -271,9 +276,10 @@ static void on_guest_ready(void *argument)
 static void expire_guest(struct greeting *greeting)
 {
     const struct greeter *greeter = greeting->greeter;
+    bool securing = greeting->phase == GREETING_SECURING;
     char reason[80];
 
-    if (greeting->phase == GREETING_SECURING) {
+    if (securing) {
         snprintf(reason, sizeof reason, "the program did not complete it within %u s",
                  (unsigned)(greeter->settings.timeout_ms / 1000));
         say_failed(greeting, "A TLS handshake with a local program failed", reason);
@@ -284,7 +290,7 @@ static void expire_guest(struct greeting *greeting)
                  "A local connection was closed: the program sent nothing",
                  log_str("listener", greeting->label), log_str("peer", peer));
     }
-    dismiss_guest(greeting, true);
+    dismiss_guest(greeting, securing ? GREETER_TIMEOUT : GREETER_SILENT, true);
 }
 
 static void on_greeter_time(void *argument)
@@ -297,7 +303,7 @@ static void on_greeter_time(void *argument)
         struct greeting *greeting = list_entry(node, struct greeting, node);
         if (greeting->deadline_us > now)
             break;
-        dismiss_guest(greeting, false);
+        dismiss_guest(greeting, greeting->end, false);
     }
     while ((node = greeter->open.next) != &greeter->open) {
         struct greeting *greeting = list_entry(node, struct greeting, node);
@@ -334,13 +340,14 @@ static bool make_room_for_guest(struct greeter *greeter, const struct socket_add
     if (!greeting)
         return false;
     socket_format(&greeting->address, peer);
-    if (greeting->slot.state == SLOT_OPEN)
+    bool open = greeting->slot.state == SLOT_OPEN;
+    if (open)
         log_warning(greeter->worker->log, "connection_refused",
                     "A local connection gives way to a new one: too many are silent or in their "
                     "TLS handshake",
                     log_str("listener", greeting->label), log_str("peer", peer),
                     log_u64("limit", greeter->settings.max));
-    dismiss_guest(greeting, true);
+    dismiss_guest(greeting, open ? GREETER_CROWDED : greeting->end, true);
     return true;
 }
 
@@ -351,7 +358,7 @@ void greeter_adopt(struct greeter *greeter, const struct greeter_guest *guest)
                     "A local connection is refused: too many are in their TLS handshake",
                     log_str("listener", guest->label), log_u64("limit", greeter->settings.max));
         transport_reset(guest->transport);
-        greeter->owner->dismissed(greeter->context, guest->connection);
+        greeter->owner->dismissed(greeter->context, guest->connection, GREETER_CROWDED);
         return;
     }
     struct greeting *greeting = memory_new(sizeof *greeting);
@@ -392,12 +399,16 @@ struct greeter *greeter_new(struct worker *worker, const struct greeter_settings
 
 void greeter_clear(struct greeter *greeter)
 {
+    struct list *node;
+
     if (!greeter)
         return;
-    while (!list_empty(&greeter->parting))
-        dismiss_guest(list_entry(greeter->parting.next, struct greeting, node), false);
-    while (!list_empty(&greeter->open))
-        dismiss_guest(list_entry(greeter->open.next, struct greeting, node), true);
+    while ((node = greeter->parting.next) != &greeter->parting) {
+        struct greeting *greeting = list_entry(node, struct greeting, node);
+        dismiss_guest(greeting, greeting->end, false);
+    }
+    while ((node = greeter->open.next) != &greeter->open)
+        dismiss_guest(list_entry(node, struct greeting, node), GREETER_LEFT, true);
 }
 
 size_t greeter_count(const struct greeter *greeter)

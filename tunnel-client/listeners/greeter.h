@@ -16,11 +16,22 @@
 
 struct greeter;
 
+/* Why a connection is not the owner's to carry. */
+enum greeter_end {
+    GREETER_LEFT,           /* before it had said anything; or the greeter is cleared */
+    GREETER_PLAINTEXT,      /* where only TLS is let in */
+    GREETER_HANDSHAKE,      /* failed, or was broken off */
+    GREETER_CLIENT_REFUSED, /* the client did not take the listener's certificate, or its TLS */
+    GREETER_CERTIFICATE,    /* the client's: none, or none that is trusted */
+    GREETER_TIMEOUT,        /* in the handshake */
+    GREETER_SILENT,         /* not a byte came in that time */
+    GREETER_CROWDED,        /* too many at a time */
+};
+
 struct greeter_owner {
     /* All that it has sent is the first that the transport yields, which is the owner's. */
     void (*greeted)(void *context, void *connection, struct transport *transport);
-    /* It has left, or was dismissed. */
-    void (*dismissed)(void *context, void *connection);
+    void (*dismissed)(void *context, void *connection, enum greeter_end end);
 };
 
 struct greeter_settings {

@@ -69,6 +69,16 @@ SSL_CTX *listener_tls_context(const struct listener_tls *tls, enum listener_secu
     return tls->contexts[security];
 }
 
+const X509 *listener_tls_certificate(const struct listener_tls *tls)
+{
+    return tls->issued ? tls->issued->certificate : tls->files->certificate;
+}
+
+bool listener_tls_is_issued(const struct listener_tls *tls)
+{
+    return tls->issued != NULL;
+}
+
 /* ---- the local CA */
 
 static void say_issued(const struct listener_tls *tls, bool renewed)

@@ -32,6 +32,10 @@ void listener_tls_free(struct listener_tls *tls);
 /* For a new connection; ends with the next call of the loop. One that must be secure must also show
  * a certificate, if there are authorities for those. */
 SSL_CTX *listener_tls_context(const struct listener_tls *tls, enum listener_security security);
+/* The one that new connections are shown; ends with the next call of the loop. */
+const X509 *listener_tls_certificate(const struct listener_tls *tls);
+/* Whether the local CA has issued it. */
+bool listener_tls_is_issued(const struct listener_tls *tls);
 /*
  * Clients reach the listeners by that name, too, from the next listener_tls_renew() on, which has
  * the local CA issue another certificate. false: they will refuse it: the certificate from files

@@ -118,8 +118,11 @@ static void put_totals(const struct client *client, struct json_writer *json)
     json_put_end(json);
 }
 
-static void put_listener(const struct port *port, struct json_writer *json)
+static void put_listener(const struct client *client, const struct port *port,
+                         struct json_writer *json)
 {
+    static const char *const securities[] = {
+        [LISTENER_PLAIN] = "plain", [LISTENER_EITHER] = "either", [LISTENER_SECURE] = "tls"};
     static const char *const kinds[] = {[MUX_TARGET_CLUSTER] = "bootstrap",
                                         [MUX_TARGET_BROKER] = "broker",
                                         [MUX_TARGET_TCP] = "tcp",
@@ -138,6 +141,7 @@ static void put_listener(const struct port *port, struct json_writer *json)
         json_put_string(json, "broker", port->broker);
     json_put_string(json, "listen", listen);
     json_put_string(json, "advertised", port_advertised_host(port));
+    json_put_string(json, "security", securities[client_security_of(client, port)]);
     json_put_u64(json, "connections", port->connections - port->waiting);
     json_put_u64(json, "waiting", port->waiting);
     json_put_end(json);
@@ -161,9 +165,25 @@ static size_t put_listeners(const struct client *client, struct json_writer *jso
     json_put_array(json, "listeners");
     list_each(at, all)
         if (count++ < LISTENERS_SHOWN)
-            put_listener(list_entry(at, struct port, node), json);
+            put_listener(client, list_entry(at, struct port, node), json);
     json_put_end(json);
     return count;
+}
+
+/* What listeners with TLS show to clients. */
+static void put_listener_tls(const struct listener_tls *tls, struct json_writer *json)
+{
+    const X509 *certificate = listener_tls_certificate(tls);
+    struct tls_certificate_text text;
+
+    tls_certificate_describe(certificate, &text);
+    json_put_object(json, "listener_tls");
+    json_put_string(json, "certificate", text.subject);
+    json_put_string(json, "issuer", text.issuer);
+    json_put_string(json, "valid_until", text.until);
+    json_put_bool(json, "current", tls_certificate_is_current(certificate));
+    json_put_bool(json, "local_ca", listener_tls_is_issued(tls));
+    json_put_end(json);
 }
 
 static void put_stream(const struct local_connection *connection, uint64_t now_us,
@@ -178,6 +198,10 @@ static void put_stream(const struct local_connection *connection, uint64_t now_u
     json_put_string(json, "client_id", peek->client_id);
     json_put_string(json, "software", peek->software);
     json_put_string(json, "software_version", peek->software_version);
+    json_put_string(json, "kafka_user", peek->user);
+    json_put_string(json, "login", connection->login ? connection->login : "");
+    json_put_string(json, "security", connection->protection ? connection->protection : "plain");
+    json_put_string(json, "certificate", connection->certificate ? connection->certificate : "");
     json_put_u64(json, "age_ms", (now_us - connection->accepted_us) / 1000);
     json_put_u64(json, "bytes_up", relay_bytes_from_socket(connection->relay));
     json_put_u64(json, "bytes_down", relay_bytes_to_socket(connection->relay));
@@ -254,6 +278,10 @@ static void put_client_status(struct client *client, struct pages_answer *answer
     size_t listeners = put_listeners(client, &json);
     json_put_u64(&json, "listeners_not_shown",
                  listeners > LISTENERS_SHOWN ? listeners - LISTENERS_SHOWN : 0);
+    if (client->listener_tls)
+        put_listener_tls(client->listener_tls, &json);
+    telemetry_put_counts(client->worker->metrics, METRIC_LISTENER_REFUSALS, METRICS_REFUSAL,
+                         "refused", &json);
     put_stream_list(client, &json);
     put_journal(view.journal, &json);
     json_put_end(&json);

@@ -20,6 +20,16 @@ const CAUSES = {
   room: "no other link had room", server: "the server asked for it",
 };
 
+const TAKES = { plain: "plaintext", either: "TLS or plaintext", tls: "TLS only" };
+const REFUSED = {
+  plaintext: ["Plaintext where only TLS is taken", "--listener-tls optional"], handshake: ["TLS handshakes that failed", "listener_tls_failed in the log"],
+  client_refused: ["Clients that did not trust the listener's certificate", "tunnel-client listener-ca"],
+  certificate: ["Client certificates that are missing or not trusted", "--listener-client-ca"],
+  timeout: ["TLS handshakes that took too long", "listener_tls_failed in the log"], silent: ["Connections that sent nothing", "a probe of the port?"],
+  crowded: ["Too many in their handshake at a time", "connection_refused in the log"], user: ["Users who may not use the listeners", "--allow-users"],
+  limit: ["Too many connections, or no memory", "--max-streams, --memory"], no_link: ["No link in time", "--connect-wait"],
+};
+
 function showLink(status) {
   const link = status.link;
   byId("state").dataset.state = link.state;
@@ -84,9 +94,30 @@ function showListeners(status) {
     controller: (l) => `controller ${l.node} of ${l.target}` + at(l), tcp: (l) => `raw target ${l.target}`,
   };
   fill("listeners", status.listeners.map((l) => [
-    l.name, leads[l.kind](l), l.listen, l.advertised + l.listen.slice(l.listen.lastIndexOf(":")),
+    l.name, leads[l.kind](l), l.listen, l.advertised + l.listen.slice(l.listen.lastIndexOf(":")), TAKES[l.security] || l.security,
     [String(l.connections), "number"], [String(l.waiting), l.waiting > 0 ? "number bad" : "number"],
   ]), "No listeners.");
+  const tls = status.listener_tls;
+  show("listener-tls", tls ? `TLS with ${tls.local_ca ? "a certificate of the local CA" : tls.certificate}, issued by ${tls.issuer}, ` +
+    `valid until ${tls.valid_until}${tls.current ? "" : ": clients refuse it"}.` : "");
+  byId("listener-tls").classList.toggle("bad", Boolean(tls) && !tls.current);
+}
+
+function showRefused(status) {
+  byId("refused-section").hidden = status.refused.length === 0;
+  fill("refused", status.refused.map((r) => {
+    const [what, where] = REFUSED[r.name] || [r.name, ""];
+    return [what, [String(r.count), "number"], where];
+  }), "");
+}
+
+// As whom the server has logged in at the broker; else whom the client names, when it logs in itself.
+const userOf = (stream) => (stream.login ? `${stream.login}; by the server` : stream.kafka_user || "–");
+
+function tlsOf(stream) {
+  if (stream.security === "plain") return "–";
+  const version = stream.security.split(" ")[0];
+  return stream.certificate ? `${version}; ${stream.certificate}` : version;
 }
 
 function showStreams(status, before, seconds) {
@@ -94,7 +125,7 @@ function showStreams(status, before, seconds) {
   fill("streams", status.streams.map((s) => {
     const was = old.get(s.stream) || s;
     return [
-      s.listener, s.client_id || "–", `${s.software} ${s.software_version}`.trim() || "–", s.peer, [span(s.age_ms), "number"],
+      s.listener, s.client_id || "–", `${s.software} ${s.software_version}`.trim() || "–", userOf(s), s.peer, tlsOf(s), [span(s.age_ms), "number"],
       [bytes(s.bytes_up), "number"], [bytes(s.bytes_down), "number"],
       [`${bytes(rate(s.bytes_up, was.bytes_up, seconds))}/s`, "number"], [`${bytes(rate(s.bytes_down, was.bytes_down, seconds))}/s`, "number"],
     ];
@@ -131,6 +162,7 @@ watch((status, before, seconds, history) => {
   showFigures(status, history);
   showLinks(status);
   showListeners(status);
+  showRefused(status);
   showStreams(status, before, seconds);
   showEvents(status);
   showGraphs(history);

@@ -1,5 +1,7 @@
 #include "broker_login/logins.h"
 
+#include <openssl/bio.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -120,6 +122,19 @@ struct sasl_credentials login_account_credentials(struct login_account *account)
 const char *login_account_user(const struct login_account *account)
 {
     return account->rule->user ? account->rule->user : "";
+}
+
+void login_account_subject(const struct login_account *account, char *text, size_t size)
+{
+    const X509 *certificate = account->tls ? SSL_CTX_get0_certificate(account->tls) : NULL;
+    BIO *memory = certificate ? BIO_new(BIO_s_mem()) : NULL;
+    int length = 0;
+
+    if (memory &&
+        X509_NAME_print_ex(memory, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
+        length = BIO_read(memory, text, (int)size - 1);
+    text[length > 0 ? length : 0] = '\0';
+    BIO_free(memory);
 }
 
 const char *login_account_mechanism(const struct login_account *account)

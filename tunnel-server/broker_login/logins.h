@@ -59,6 +59,9 @@ bool login_account_logs_in(const struct login_account *account);
 struct sasl_credentials login_account_credentials(struct login_account *account);
 /* What brokers know its clients as, for people: the user, or with OAUTHBEARER "". */
 const char *login_account_user(const struct login_account *account);
+/* What brokers know its clients as by the certificate alone: its subject, written as Kafka does
+ * ("CN=orders,O=acme"), cut to fit; "" without a certificate of its own. */
+void login_account_subject(const struct login_account *account, char *text, size_t size);
 const char *login_account_mechanism(const struct login_account *account);
 /* A broker has refused it, and why; or taken it. */
 void login_account_refused(struct login_account *account, const char *why, uint64_t now_us);

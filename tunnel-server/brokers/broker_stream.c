@@ -151,14 +151,20 @@ static const struct kafka_filter_callbacks filter_callbacks = {.map = map_addres
 
 /* ---- the end, for the record */
 
-/* Who the brokers take the client for: by the server's login, or by what the client says in its
- * own.
- */
-static const char *user_of(const struct broker_stream *stream)
+enum { PRINCIPAL_MAX = 200 };
+
+/* Who the brokers take the client for: by the server's login, by what the client says in its own,
+ * or by the certificate that is shown for its identity. "": not known. */
+static const char *user_of(const struct broker_stream *stream, char buffer[PRINCIPAL_MAX])
 {
+    const char *own = stream->filter ? kafka_filter_user(stream->filter) : "";
+
     if (login_account_logs_in(stream->account))
         return login_account_user(stream->account);
-    return stream->filter ? kafka_filter_user(stream->filter) : "";
+    if (*own || !stream->account)
+        return own;
+    login_account_subject(stream->account, buffer, PRINCIPAL_MAX);
+    return buffer;
 }
 
 static const char *end_name(bool complete, enum mux_code code)
@@ -171,6 +177,7 @@ static void note_audit(const struct broker_stream *stream, enum audit_kind kind,
 {
     const struct relay *relay = stream->relay;
     const struct broker_streams *streams = stream->streams;
+    char principal[PRINCIPAL_MAX];
     struct log_field fields[LOG_FIELDS_MAX] = {
         log_str("session", streams->session),
         log_u64("stream", stream->id),
@@ -189,8 +196,9 @@ static void note_audit(const struct broker_stream *stream, enum audit_kind kind,
         fields[count++] = log_i64("node", stream->node_id);
     if (stream->filter)
         fields[count++] = log_str("client_id", kafka_filter_client_id(stream->filter));
-    if (*user_of(stream))
-        fields[count++] = log_str("kafka_user", user_of(stream));
+    const char *user = user_of(stream, principal);
+    if (*user)
+        fields[count++] = log_str("kafka_user", user);
     if (!complete && reason.bytes)
         fields[count++] = log_bytes("reason", reason.bytes, reason.size);
     audit_note(streams->audit, kind, fields, count);
@@ -560,6 +568,8 @@ static void tell_troubles(const struct broker_stream *stream)
 static void note_opened(const struct broker_stream *stream)
 {
     const struct broker_streams *streams = stream->streams;
+    char principal[PRINCIPAL_MAX];
+    const char *user = user_of(stream, principal);
     struct log_field fields[LOG_FIELDS_MAX] = {
         log_str("session", streams->session),   log_u64("stream", stream->id),
         log_str("identity", streams->identity), log_str("peer", streams->peer),
@@ -569,8 +579,8 @@ static void note_opened(const struct broker_stream *stream)
 
     if (stream->node_id >= 0)
         fields[count++] = log_i64("node", stream->node_id);
-    if (login_account_logs_in(stream->account))
-        fields[count++] = log_str("kafka_user", login_account_user(stream->account));
+    if (*user)
+        fields[count++] = log_str("kafka_user", user);
     audit_note(streams->audit, AUDIT_CONNECTION_OPENED, fields, count);
 }
 
@@ -996,6 +1006,7 @@ void broker_streams_drain(struct broker_streams *streams)
 static void write_stream(const struct broker_stream *stream, struct json_writer *json)
 {
     const struct relay *relay = stream->relay;
+    char principal[PRINCIPAL_MAX];
 
     json_put_object(json, NULL);
     json_put_u64(json, "stream", stream->id);
@@ -1004,7 +1015,7 @@ static void write_stream(const struct broker_stream *stream, struct json_writer 
     json_put_string(json, "local_peer", stream->peer);
     json_put_string(json, "client_id",
                     stream->filter ? kafka_filter_client_id(stream->filter) : "");
-    json_put_string(json, "kafka_user", user_of(stream));
+    json_put_string(json, "kafka_user", user_of(stream, principal));
     json_put_bool(json, "logged_in", login_account_logs_in(stream->account));
     json_put_u64(json, "age_ms", (clock_now_us() - stream->opened_us) / 1000);
     json_put_u64(json, "bytes_up", relay_bytes_to_socket(relay));

@@ -74,6 +74,13 @@ function showBrokers(status) {
 
 const whose = (session) => session.identity || "anonymous";
 
+// Whom the brokers know: as whom the server has logged in, or whom clients name when they log in themselves.
+function usersOf(sessions) {
+  const streams = sessions.flatMap((s) => s.streams).filter((s) => s.kafka_user);
+  const users = [...new Set(streams.map((s) => s.kafka_user + (s.logged_in ? "" : " (the client's own login)")))].sort();
+  return users.length > 8 ? `${users.slice(0, 8).join(", ")} and ${counted(users.length - 8, "more", "more")}` : users.join(", ") || "–";
+}
+
 function showIdentities(status, before, seconds) {
   const group = (sessions) => {
     const groups = new Map();
@@ -83,7 +90,7 @@ function showIdentities(status, before, seconds) {
   const old = new Map((before ? before.sessions : []).map((s) => [s.session, s]));
   const grown = (sessions, field) => sum(sessions, (s) => (old.has(s.session) ? rate(s[field], old.get(s.session)[field], seconds) : 0));
   fill("identities", [...group(status.sessions)].map(([identity, sessions]) => [
-    identity, [String(sessions.length), "number"], [String(sum(sessions, (s) => s.links_now.length)), "number"],
+    identity, usersOf(sessions), [String(sessions.length), "number"], [String(sum(sessions, (s) => s.links_now.length)), "number"],
     [String(sum(sessions, (s) => s.stream_count)), "number"],
     [bytes(sum(sessions, (s) => s.bytes_up)), "number"], [bytes(sum(sessions, (s) => s.bytes_down)), "number"],
     [`${bytes(grown(sessions, "bytes_up"))}/s`, "number"], [`${bytes(grown(sessions, "bytes_down"))}/s`, "number"],
