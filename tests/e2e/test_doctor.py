@@ -344,6 +344,43 @@ def another_program_has_the_port(p):
     return [p.server(kafka=broker.address), "--kafka", local.port], "another program has it"
 
 
+def listeners_tls(p, files):
+    """The certificate of a file on a listener for Kafka."""
+    broker = p.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    return [p.server(kafka=broker.address), "--kafka", wait.quiet_ports(2), "--listener-tls-cert", files[0], "--listener-tls-key", files[1]]
+
+
+def key_of_another_listener(p):
+    return listeners_tls(p, (p.pki.server[0], p.pki.client[1])), "--listener-tls-key.*is not the private key"
+
+
+def listeners_certificate_has_expired(p):
+    files = p.pki.authority.issue("listener-old", "IP:127.0.0.1", dates=("20200101000000Z", "20210101000000Z"))
+    return listeners_tls(p, files), r"CN ?= ?listener-old\) expired on 2021-01-01.*refuse"
+
+
+def listeners_certificate_is_from_2040(p):
+    files = p.pki.authority.issue("listener-new", "IP:127.0.0.1", dates=("20400101000000Z", "20410101000000Z"))
+    return listeners_tls(p, files), "valid only from 2040-01-01"
+
+
+def listeners_certificate_misses_the_address(p):
+    return listeners_tls(p, p.pki.authority.issue("listener-name", "DNS:localhost")), "brokers at 127.0.0.1, which.*does not name .it is for localhost"
+
+
+def listeners_certificate_misses_the_told_host(p):
+    return [*listeners_tls(p, p.pki.server), "--advertise", "sidecar.example"], r"brokers at sidecar.example.*127\.0\.0\.1, ::1"
+
+
+def local_ca_misses_a_name(p):
+    broker = p.use(fakes.Broker())
+    state = p.tmp_path / "ca-of-few"
+    process.run([p.pair.binaries.client, "listener-ca", "--state-dir", state], 30)
+    return [p.server(kafka=broker.address), "--kafka", wait.quiet_ports(2), "--listener-tls", "auto", "--state-dir", state,
+            "--advertise", "sidecar.example"], "was made for localhost.*not for sidecar.example"
+
+
 BROKEN = {
     "configuration": [missing_ca_file, key_of_another_certificate, token_file_is_missing],
     "dns": [name_that_does_not_exist],
@@ -362,7 +399,9 @@ BROKEN = {
     "broker": [certificate_of_the_broker_is_from_2030, brokers_are_down, advertised_listener_is_not_reachable, advertised_listener_is_forbidden],
     "kafka": [a_controller_instead_of_a_broker, brokers_want_tls, brokers_are_no_kafka, broker_hangs_up],
     "target": [raw_target_is_down],
-    "listener": [another_kafka_has_the_port, another_program_has_the_port],
+    "listener": [another_kafka_has_the_port, another_program_has_the_port, key_of_another_listener, listeners_certificate_has_expired,
+                 listeners_certificate_is_from_2040, listeners_certificate_misses_the_address, listeners_certificate_misses_the_told_host,
+                 local_ca_misses_a_name],
 }
 
 
@@ -434,6 +473,69 @@ def test_beside_a_client_that_runs(patient):
     patient.pair.client(url, kafka={"kafka": first})
     done = patient.doctor(url, "--kafka", first)
     assert done.returncode == 0 and "a tunnel-client listens there" in done.stdout, done.stdout + done.stderr
+
+
+def said_of_listeners(done):
+    return [(verdict, text) for verdict, layer, text in checks(done)[0] if layer == "listener"]
+
+
+def test_listener_tls_is_named(patient):
+    """No CA is made by looking; with one, and with files, it is said what clients are shown, for whom and until when, and what is taken."""
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    url, state, first = patient.server(kafka=broker.address), patient.tmp_path / "state", wait.quiet_ports(2)
+    auto = ["--kafka", first, "--listener-tls", "auto", "--state-dir", state]
+    done = patient.doctor(url, *auto)
+    assert done.returncode == 0 and ("note", f"there is no local CA for --listener-tls yet: tunnel-client makes {state}/listener-ca.pem when it "
+                                     "starts, and `tunnel-client listener-ca` says how Kafka clients trust it") in said_of_listeners(done), done.stdout
+    assert not state.exists()
+    process.run([patient.pair.binaries.client, "listener-ca", "--state-dir", state], 30)
+    done = patient.doctor(url, *auto, "--listener-client-ca", patient.pki.ca)
+    said = dict(reversed(one) for one in said_of_listeners(done))
+    assert done.returncode == 0, done.stdout
+    assert any(re.match(r"Kafka clients are shown certificates of the local CA in .*listener-ca.pem, valid until 20\d\d-.*, which vouches for "
+                        "localhost, 127.0.0.0/8, ::1$", text) for text in said), done.stdout
+    assert any(text.endswith("it takes plaintext and TLS, and of certificates that clients show only those of --listener-client-ca")
+               for text in said), done.stdout
+    files = patient.pki.authority.issue("listener", "IP:127.0.0.1")
+    done = patient.doctor(url, "--kafka", first, "--listener-tls", "required", "--listener-tls-cert", files[0], "--listener-tls-key", files[1])
+    said = said_of_listeners(done)
+    assert done.returncode == 0, done.stdout
+    assert re.match(r"Kafka clients are shown CN ?= ?listener, issued by CN ?= ?Test CA, valid until .*, for 127.0.0.1 ", said[0][1]), done.stdout
+    # The tests' certificates live for two days.
+    assert [verdict for verdict, _ in said] == ["ok", "warning", "note", "ok"] and "expires soon" in said[1][1], done.stdout
+    assert "does not name localhost" in said[2][1] and said[3][1].endswith("is free for tunnel-client; it takes only TLS"), done.stdout
+
+
+@pytest.mark.parametrize("mode", ["optional", "required"])
+def test_beside_a_client_with_tls(mode, patient):
+    """It is recognized by its certificate, also where plaintext is not taken or clients must show one; and another one is named."""
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    first, state = wait.quiet_ports(3), patient.tmp_path / "state"
+    url = patient.server(kafka=broker.address)
+    args = ["--listener-tls", mode, "--listener-client-ca", patient.pki.ca, "--state-dir", state]
+    patient.pair.client(url, kafka={"kafka": first}, args=args)
+    done = patient.doctor(url, "--kafka", first, *args)
+    assert done.returncode == 0 and "a tunnel-client listens there; it takes" in done.stdout, done.stdout + done.stderr
+    assert re.search(r"kafka-tunnel listener, issued by .*, valid until \S+ is shown to Kafka clients at port", done.stdout), done.stdout
+    other = patient.tmp_path / "other"
+    process.run([patient.pair.binaries.client, "listener-ca", "--state-dir", other], 30)
+    done = patient.doctor(url, "--kafka", first, "--listener-tls", mode, "--state-dir", other)
+    if mode == "optional":
+        assert done.returncode == 0 and "shows another certificate to Kafka clients" in done.stdout, done.stdout
+    else:
+        assert done.returncode == CODES["listener"] and "another program has it" in done.stdout, done.stdout
+
+
+def test_a_client_without_the_tls_that_is_configured(patient):
+    broker = patient.use(fakes.Broker())
+    broker.brokers = [broker.node(1)]
+    first = wait.quiet_ports(3)
+    url = patient.server(kafka=broker.address)
+    patient.pair.client(url, kafka={"kafka": first})
+    done = patient.doctor(url, "--kafka", first, "--listener-tls", "auto", "--state-dir", patient.tmp_path / "state")
+    assert done.returncode == 0 and "takes no TLS: was it started with this configuration?" in done.stdout, done.stdout
 
 
 def test_brokers_that_want_a_login(patient):

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/printable.h"
 #include "doctor/diagnosis.h"
+#include "doctor/listener_check.h"
 #include "doctor/path_check.h"
 #include "io/clock.h"
 #include "io/listener.h"
@@ -26,6 +27,7 @@
 enum {
     CORRELATION_ID = 1,
     NODES_MAX = 64, /* brokers that are tried one by one */
+    NAMES_MAX = 64, /* of brokers that keep theirs */
     ANSWER_FIRST = 4096,
     /* The server's own time for a broker that does not answer is 10 s unless it is configured. */
     ANSWER_MAX_MS = 20 * 1000,
@@ -71,6 +73,8 @@ struct doctor {
     struct node nodes[NODES_MAX]; /* of the cluster */
     size_t node_count;
     size_t node_total;
+    char *names[NAMES_MAX]; /* that brokers keep */
+    size_t name_count;
 };
 
 static void finish_doctor(struct doctor *doctor)
@@ -537,6 +541,21 @@ static void answer_expose_request(struct doctor *doctor, struct mux_session *ses
     mux_session_send_message(session, MUX_EXPOSED, answer, mux_expose_end(&writer));
 }
 
+/* What Kafka clients with TLS want to see in the listeners' certificate. */
+static void note_kept_name(struct doctor *doctor, const char *host)
+{
+    struct socket_address address;
+
+    if (doctor->cluster >= doctor->options->cluster_count ||
+        !doctor->options->cluster_keeps_names[doctor->cluster] || doctor->name_count == NAMES_MAX ||
+        socket_parse(host, 0, &address))
+        return;
+    for (size_t i = 0; i < doctor->name_count; i++)
+        if (strcmp(doctor->names[i], host) == 0)
+            return;
+    doctor->names[doctor->name_count++] = memory_text(host);
+}
+
 static void note_broker_addresses(struct doctor *doctor, const uint8_t *payload, size_t size)
 {
     struct mux_expose_reader reader;
@@ -547,6 +566,7 @@ static void note_broker_addresses(struct doctor *doctor, const uint8_t *payload,
     while (mux_exposed_next(&reader, &told)) {
         char host[ADDRESS_HOST_MAX + 1];
         snprintf(host, sizeof host, "%.*s", (int)told.host.size, told.host.bytes);
+        note_kept_name(doctor, host);
         for (size_t i = 0; i < doctor->node_count; i++)
             if (doctor->nodes[i].id == told.node_id && told.endpoint_type == 1)
                 address_format(host, told.port, doctor->nodes[i].broker);
@@ -764,36 +784,79 @@ static void plan_listeners(struct doctor *doctor)
     node_ports_plan(doctor->listeners, count);
 }
 
-static void look_at_ports(struct doctor *doctor)
+/* Whether a tunnel-client has a listener's port, which nobody can see who may only speak TLS there:
+ * but the certificate tells. Says what is odd about it. */
+static bool is_tunnels(struct doctor *doctor, const struct listener_check *check,
+                       const struct node_ports *listener, enum local_port found)
+{
+    char shown[500];
+    bool tls = *listener_check_takes(check, listener->host) != '\0';
+
+    if (!listener->cluster || !tls || found == LOCAL_PORT_FREE)
+        return found == LOCAL_PORT_TUNNEL;
+    switch (listener_check_look(check, listener->host, listener->port, shown, sizeof shown)) {
+    case LISTENER_SHOWN_OURS:
+        diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_OK, -1,
+                      "%s is shown to Kafka clients at port %u for %s", shown,
+                      (unsigned)listener->port, listener->name);
+        return true;
+    case LISTENER_SHOWN_OTHER:
+        if (found == LOCAL_PORT_TUNNEL)
+            diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_WARNING, -1,
+                          "the tunnel-client at port %u for %s shows another certificate to Kafka "
+                          "clients: %s; was it started with this configuration?",
+                          (unsigned)listener->port, listener->name, shown);
+        return found == LOCAL_PORT_TUNNEL;
+    default:
+        if (found == LOCAL_PORT_TUNNEL)
+            diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_WARNING, -1,
+                          "the tunnel-client at port %u for %s takes no TLS: was it started with "
+                          "this configuration?",
+                          (unsigned)listener->port, listener->name);
+        return found == LOCAL_PORT_TUNNEL;
+    }
+}
+
+static void look_at_port(struct doctor *doctor, const struct listener_check *check, size_t index)
 {
     const struct options *options = doctor->options;
+    const struct node_ports *listener = &doctor->listeners[index];
+    const struct local_port_names names = {.advertise = options->advertise_host,
+                                           .kept = listener->cluster &&
+                                                   options->cluster_keeps_names[index]};
+    const char *takes = listener->cluster ? listener_check_takes(check, listener->host) : "";
+    char at[ADDRESS_TEXT_MAX];
+    char why[400];
 
-    for (size_t i = 0; i < options->cluster_count + options->target_count; i++) {
-        const struct node_ports *listener = &doctor->listeners[i];
-        char at[ADDRESS_TEXT_MAX];
-        char why[400];
-        const struct local_port_names names = {.advertise = options->advertise_host,
-                                               .kept = i < options->cluster_count &&
-                                                       options->cluster_keeps_names[i]};
-        address_format(listener->host, listener->port, at);
-        switch (local_port_look(listener->host, listener->port, &names, why, sizeof why)) {
-        case LOCAL_PORT_FREE:
-            diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_OK, -1,
-                          "%s for %s is free for tunnel-client", at, listener->name);
-            break;
-        case LOCAL_PORT_TUNNEL:
-            diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_OK, -1,
-                          "%s for %s: a tunnel-client listens there", at, listener->name);
-            break;
-        default:
-            diagnosis_add(
-                &doctor->diagnosis, LAYER_LISTENER,
-                listener->cluster ? VERDICT_FAILED : VERDICT_WARNING, -1,
-                "%s for %s is in use: %s; your Kafka client would talk to that. " LISTENER_WHO_HOLDS
-                "; to use another port, set --%s",
-                at, listener->name, why, listener->cluster ? "kafka" : "tcp");
-        }
-    }
+    address_format(listener->host, listener->port, at);
+    enum local_port found =
+        local_port_look(listener->host, listener->port, &names, why, sizeof why);
+    if (is_tunnels(doctor, check, listener, found))
+        diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_OK, -1,
+                      "%s for %s: a tunnel-client listens there%s", at, listener->name, takes);
+    else if (found == LOCAL_PORT_FREE)
+        diagnosis_add(&doctor->diagnosis, LAYER_LISTENER, VERDICT_OK, -1,
+                      "%s for %s is free for tunnel-client%s", at, listener->name, takes);
+    else
+        diagnosis_add(
+            &doctor->diagnosis, LAYER_LISTENER,
+            listener->cluster ? VERDICT_FAILED : VERDICT_WARNING, -1,
+            "%s for %s is in use: %s; your Kafka client would talk to that. " LISTENER_WHO_HOLDS
+            "; to use another port, set --%s",
+            at, listener->name, why, listener->cluster ? "kafka" : "tcp");
+}
+
+static void look_at_listeners(struct doctor *doctor)
+{
+    const struct options *options = doctor->options;
+    const struct tls_authority_names kept = {(const char *const *)doctor->names,
+                                             doctor->name_count};
+    struct listener_check check;
+
+    listener_check_begin(&check, &doctor->diagnosis, options, &kept);
+    for (size_t i = 0; i < options->cluster_count + options->target_count; i++)
+        look_at_port(doctor, &check, i);
+    listener_check_clear(&check);
 }
 
 /* Lets the last frames leave. */
@@ -837,7 +900,7 @@ int doctor_run(struct worker *worker, const struct options *options)
     } else {
         diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_FAILED, -1, "%s", error);
     }
-    look_at_ports(doctor);
+    look_at_listeners(doctor);
     int exit_code = diagnosis_end(&doctor->diagnosis);
     path_check_free(doctor->path);
     uplink_free(doctor->uplink);
@@ -845,6 +908,8 @@ int doctor_run(struct worker *worker, const struct options *options)
     timer_free(doctor->deadline);
     free(doctor->listeners);
     free(doctor->answer);
+    for (size_t i = 0; i < doctor->name_count; i++)
+        free(doctor->names[i]);
     free(doctor);
     return exit_code;
 }

@@ -85,12 +85,11 @@ static bool make_directories(const char *path)
     return S_ISDIR(found.st_mode);
 }
 
-static bool name_files(struct local_ca *ca, const char *directory, char *error, size_t size)
+static bool name_files(struct local_ca *ca, const char *directory, char found[PATH_MAX],
+                       char *error, size_t size)
 {
-    char found[PATH_MAX];
-
     if (directory) {
-        if (snprintf(found, sizeof found, "%s", directory) >= (int)sizeof found)
+        if (snprintf(found, PATH_MAX, "%s", directory) >= PATH_MAX)
             return fail_ca(error, size, directory, strerror(ENAMETOOLONG));
     } else if (!find_directory(found)) {
         snprintf(error, size,
@@ -98,8 +97,6 @@ static bool name_files(struct local_ca *ca, const char *directory, char *error, 
                  "--state-dir, or set XDG_STATE_HOME or HOME");
         return false;
     }
-    if (!make_directories(found))
-        return fail_ca(error, size, found, strerror(errno));
     if (snprintf(ca->key_file, sizeof ca->key_file, "%s/%s", found, KEY_FILE) >=
             (int)sizeof ca->key_file ||
         snprintf(ca->file, sizeof ca->file, "%s/%s", found, CERTIFICATE_FILE) >=
@@ -320,11 +317,29 @@ static bool load_or_make(struct local_ca *ca, const struct tls_authority_names *
     return done;
 }
 
+bool local_ca_is_there(const char *directory, char file[PATH_MAX])
+{
+    struct local_ca ca = {0};
+    char found[PATH_MAX];
+    char error[2 * PATH_MAX];
+
+    bool named = name_files(&ca, directory, found, error, sizeof error);
+    snprintf(file, PATH_MAX, "%s", ca.file);
+    return !named || faccessat(AT_FDCWD, ca.key_file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+           access(ca.file, F_OK) == 0;
+}
+
 bool local_ca_open(struct local_ca *ca, const char *directory,
                    const struct tls_authority_names *names, time_t now, char *error, size_t size)
 {
+    char found[PATH_MAX];
+
     *ca = (struct local_ca){0};
-    if (!name_files(ca, directory, error, size) || !load_or_make(ca, names, now, error, size))
+    if (!name_files(ca, directory, found, error, size))
+        return false;
+    if (!make_directories(found))
+        return fail_ca(error, size, found, strerror(errno));
+    if (!load_or_make(ca, names, now, error, size))
         return false;
     if (publish(ca, error, size) && check_use(ca, names, now, error, size))
         return true;

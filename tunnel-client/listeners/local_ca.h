@@ -19,6 +19,9 @@ struct local_ca {
     bool made;               /* just now */
 };
 
+/* Whether there is one, or a part of one, in the directory; file: where its certificate is, or
+ * would be. directory is as below; also true if there is none, which local_ca_open() then says. */
+bool local_ca_is_there(const char *directory, char file[PATH_MAX]);
 /*
  * Reads it from the directory, or makes it there for loopback and names. directory NULL: where
  * programs keep such things for the user (systemd's $STATE_DIRECTORY, $XDG_STATE_HOME, or

@@ -1,6 +1,8 @@
 #include "listeners/local_port.h"
 
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -91,24 +93,59 @@ static bool receive_response(int fd, struct nodes *nodes)
     return false;
 }
 
+/* -1: nobody is there, or not in time. */
+static int dial_port_holder(const struct socket_address *address)
+{
+    const struct timeval patience = {PATIENCE_S, 0};
+    int fd = socket(address->storage.ss_family, SOCK_STREAM, 0);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (connect(fd, (const struct sockaddr *)&address->storage, address->size) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
 /* Asks as a Kafka client would. false: no Kafka answers. */
 static bool ask_port_holder(const struct socket_address *address, struct nodes *nodes)
 {
-    const struct timeval patience = {PATIENCE_S, 0};
     uint8_t request[KAFKA_BOOTSTRAP_REQUEST_MAX];
     size_t size = kafka_bootstrap_request(KAFKA_ENDPOINT_BROKER, request, CORRELATION_ID);
-    int fd = socket(address->storage.ss_family, SOCK_STREAM, 0);
-    bool answered = false;
+    int fd = dial_port_holder(address);
 
     if (fd < 0)
         return false;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (connect(fd, (const struct sockaddr *)&address->storage, address->size) == 0 &&
-        send(fd, request, size, 0) == (ssize_t)size)
-        answered = receive_response(fd, nodes);
+    bool answered = send(fd, request, size, 0) == (ssize_t)size && receive_response(fd, nodes);
     close(fd);
     return answered;
+}
+
+/* Whose it is, the caller judges: nothing but the certificate is wanted, and nothing is sent that
+ * would need to be trusted. */
+X509 *local_port_certificate(const char *host, uint16_t port)
+{
+    struct socket_address address;
+    X509 *certificate = NULL;
+    int fd = port != 0 && socket_parse(host, port, &address) ? dial_port_holder(&address) : -1;
+
+    if (fd < 0)
+        return NULL;
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = context ? SSL_new(context) : NULL;
+    if (ssl && SSL_set_fd(ssl, fd) == 1) {
+        /* It may fail for want of a client certificate, and has shown its own by then. */
+        if (SSL_connect(ssl) == 1)
+            SSL_shutdown(ssl);
+        certificate = SSL_get_peer_certificate(ssl);
+    }
+    ERR_clear_error();
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fd);
+    return certificate;
 }
 
 enum local_port local_port_look(const char *host, uint16_t port,

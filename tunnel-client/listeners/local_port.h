@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <openssl/x509.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,9 @@ struct local_port_names {
     bool kept;             /* brokers keep their own names */
 };
 
+/* The certificate that is shown there to a client that speaks TLS; NULL: none is. The caller frees
+ * it. */
+X509 *local_port_certificate(const char *host, uint16_t port);
 /* host: numeric. why: for LOCAL_PORT_OTHER, what is known of it. */
 enum local_port local_port_look(const char *host, uint16_t port,
                                 const struct local_port_names *names, char *why, size_t size);
