@@ -67,9 +67,9 @@ def prints(processes, tmp_path):
     return start
 
 
-def says(program, heading):
+def says(program, heading, deadline=60):
     _, message = quoted(heading, program.name)
-    wait.until(lambda: alike(message) in alike(program.stdout() + program.log()), 60,
+    wait.until(lambda: alike(message) in alike(program.stdout() + program.log()), deadline,
                lambda: f"{program.name} to print what docs/troubleshooting.md quotes: {message}\n{program.stdout()}{program.log()}")
     program.kill()
 
@@ -102,6 +102,47 @@ def test_client_tries_tls(client, prints, pair, cluster):
     line = tunnel_client.wait_for("connection_reset")
     assert line["reason"].startswith("this listener speaks plaintext Kafka, but the client tried TLS")
     assert "this listener speaks plaintext Kafka, but the client tried TLS" in quoted(heading, client)[0]
+
+
+AIOKAFKA = """
+import asyncio, ssl, sys
+from aiokafka import AIOKafkaProducer
+async def run():
+    context = ssl.create_default_context(cafile=sys.argv[2])
+    await AIOKafkaProducer(bootstrap_servers=sys.argv[1], security_protocol="SSL", ssl_context=context).start()
+asyncio.run(run())
+"""
+TRUSTING = {
+    "Java": lambda ca: {"security.protocol": "SSL", "ssl.truststore.type": "PEM", "ssl.truststore.location": ca},
+    "librdkafka": lambda ca: {"security.protocol": "SSL", "ssl.ca.location": ca},
+    "kafka-python": lambda ca: {"security.protocol": "SSL", "ssl.cafile": ca},
+}
+PROGRAMS = {
+    "aiokafka": lambda: [sys.executable, "-c", AIOKAFKA],
+    "franz-go": lambda: [cache.go_clients(), "secure franz-go"],
+    "Sarama": lambda: [cache.go_clients(), "secure sarama"],
+    "kafkajs": lambda: ["node", cache.node_client().with_name("secure.js")],
+}
+
+
+# franz-go tries for as long as it is given: a minute.
+@pytest.mark.parametrize("client", [*CLIENTS, *(pytest.param(name, marks=pytest.mark.slow) for name in PROGRAMS)])
+def test_listener_is_not_trusted(client, prints, pair, processes, pki, tmp_path):
+    heading = "The client does not trust the listener's certificate"
+    with fakes.Broker() as broker:
+        broker.brokers = [broker.node(1)]
+        tunnel_client = pair.client(pair.server(kafka=broker.address), kafka={"kafka": 0},
+                                    args=["--listener-tls", "auto", "--state-dir", tmp_path / "state"])
+        bootstrap = f"127.0.0.1:{tunnel.port(tunnel_client, 'kafka')}"
+        if client in TRUSTING:
+            program = prints(client, bootstrap, TRUSTING[client](pki.ca))
+        elif client == "aiokafka":
+            program = processes.start([*PROGRAMS[client](), bootstrap, pki.ca], client)
+        else:
+            program = processes.start([*PROGRAMS[client](), f"bootstrap={bootstrap}", "topic=demo", f"ca={pki.ca}"], client)
+        says(program, heading, 150)
+        line = tunnel_client.wait_for("listener_tls_failed")
+        assert line["body"].split(":")[0] in quoted(heading, client)[0]
 
 
 LOGIN = {
