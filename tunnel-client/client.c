@@ -664,6 +664,14 @@ static const struct uplink_owner uplink_owner = {.message = on_client_message,
 
 /* ---- life */
 
+/* The command of `run` has all that it was started with. */
+static void on_run_started(void *context)
+{
+    struct client *client = context;
+
+    client->confined = client_confine(client->worker, client->options);
+}
+
 /* Whoever serves a network should know what goes through it. */
 static void say_security(const struct client *client)
 {
@@ -747,13 +755,26 @@ enum program_start client_open(struct client *client, const struct program_conte
     if (!open_ports(client, error, size))
         return PROGRAM_FAILED;
     if (options->call.command == COMMAND_RUN)
-        client->run = run_new(context, options, &client->ports, client->terminal);
+        client->run =
+            run_new(context, options, &client->ports, client->terminal, on_run_started, client);
     name_keeper_serve(client->names, client->run);
     return PROGRAM_GOES;
 }
 
+struct confined client_confine(struct worker *worker, const struct options *options)
+{
+    /* Commands for tokens are started again and again, and are the user's own. */
+    const struct confine_needs needs = {.everything =
+                                            !options->shared.confine || options->token_command,
+                                        .all_files = options->shared.core_dumps};
+
+    return confine(worker, &needs);
+}
+
 void client_connect(struct client *client)
 {
+    if (!client->run)
+        client->confined = client_confine(client->worker, client->options);
     terminal_summary(client->terminal, &client->ports);
     terminal_connecting(client->terminal);
     uplink_start(client->uplink);

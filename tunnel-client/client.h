@@ -9,6 +9,7 @@
 #include "monitoring/telemetry.h"
 #include "name_keeper.h"
 #include "options.h"
+#include "program/confine.h"
 #include "program/program.h"
 #include "run/run.h"
 #include "terminal.h"
@@ -28,6 +29,7 @@ struct client {
     struct name_keeper *names; /* NULL: brokers get names of this machine's */
     struct run *run;           /* NULL: there is no command to run */
     struct terminal *terminal; /* NULL: nobody watches */
+    struct confined confined;  /* what the process has given up */
     struct list connections;   /* struct local_connection with a stream */
     struct list waiting;       /* struct local_connection without: no link yet; oldest first */
     struct timer *waiting_timer;
@@ -57,7 +59,10 @@ enum program_start client_open(struct client *client, const struct program_conte
                                const struct options *options, char *error, size_t size);
 /* What a listener takes of clients. */
 enum listener_security client_security_of(const struct client *client, const struct port *port);
-/* Dials, for as long as it takes. */
+/* Gives up what a client needs only to start, unless options keep it. */
+struct confined client_confine(struct worker *worker, const struct options *options);
+/* Gives up what the process does not need any more and then dials, for as long as it takes. A
+ * command that is run comes before the former. */
 void client_connect(struct client *client);
 /* A signal for the command of `run`. true: it has it; false: the program is to end. */
 bool client_signalled(struct client *client, int number, bool from_terminal);

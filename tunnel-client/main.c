@@ -3,7 +3,6 @@
 #include "doctor/doctor.h"
 #include "hosts.h"
 #include "listener_ca.h"
-#include "program/confine.h"
 #include "program/program.h"
 #include "status/status.h"
 #include "wait.h"
@@ -71,11 +70,6 @@ static enum program_start start_client_program(void *context, const struct progr
 {
     struct work *work = context;
 
-    const struct options *given = options;
-
-    /* Commands may need some: they are the user's own. */
-    if (given->call.command != COMMAND_RUN && !given->token_command)
-        confine_privileges();
     work->status = (struct status){0};
     enum program_start start = client_open(&work->client, program, options, error, size);
     if (start != PROGRAM_GOES)

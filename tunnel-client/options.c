@@ -355,6 +355,11 @@ static const struct config_option table[] = {
              "sidecars.",
      .commands = CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN)},
     SHARED_SECRECY_OPTIONS(struct options),
+    SHARED_CONFINE_OPTION(struct options, "executing programs and changing files",
+                          "With run, that begins when the command has started, which keeps all; "
+                          "with --token-command, nothing is given up.",
+                          CONFIG_WITH(COMMAND_NONE) | CONFIG_WITH(COMMAND_RUN) |
+                              CONFIG_WITH(COMMAND_DOCTOR)),
     SHARED_LOG_OPTIONS(struct options),
     {.name = "ready-timeout",
      .metavar = "S",

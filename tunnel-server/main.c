@@ -52,11 +52,11 @@ static bool run_command(const void *options, struct worker *worker, int *exit_co
     }
 }
 
-/* Threads start later, and have what is left. Whether the server may still execute programs. A
- * command would inherit what is given up, also for what it writes itself. */
-static bool confine_server(const struct program_context *program, const struct options *options)
+/* Threads start later, and have what is left. A command of a login would inherit what is given up,
+ * also for what it writes itself. */
+static struct confined confine_server(const struct program_context *program,
+                                      const struct options *options, bool commands)
 {
-    bool executes = !options->confine || server_runs_commands(options);
     char directory[PATH_MAX] = ".";
     /* The log itself may be elsewhere, by a symbolic link. */
     const char *writable[] = {options->audit_log ? directory : NULL, options->audit_log};
@@ -66,26 +66,30 @@ static bool confine_server(const struct program_context *program, const struct o
         snprintf(directory, sizeof directory, "%.*s",
                  slash > options->audit_log ? (int)(slash - options->audit_log) : 1,
                  options->audit_log);
-    bool privileges = options->confine && confine_privileges();
-    bool files =
-        privileges && !executes && !options->shared.core_dumps && confine_files(writable, 2);
-    log_debug(program->worker->log, "confined", "What the server does not need it cannot do",
-              log_bool("no_new_privileges", privileges), log_bool("files", files));
-    return executes;
+    const struct confine_needs needs = {.writable = writable,
+                                        .writable_count = 2,
+                                        .everything = !options->shared.confine,
+                                        .all_files = options->shared.core_dumps,
+                                        .commands = commands};
+
+    return confine(program->worker, &needs);
 }
 
 static enum program_start start_server_program(void *context, const struct program_context *program,
                                                const void *options, char *error, size_t size)
 {
     struct work *work = context;
+    const struct options *given = options;
 
     work->status = (struct status){0};
-    bool may_execute = confine_server(program, options);
+    bool commands = server_runs_commands(given);
+    const struct confined confined = confine_server(program, given, commands);
+    bool may_execute = !given->shared.confine || commands;
     enum program_start start =
         server_open(&work->server, program, options, may_execute, error, size);
     if (start != PROGRAM_GOES)
         return start;
-    if (!status_start(&work->status, &work->server, error, size))
+    if (!status_start(&work->status, &work->server, &confined, error, size))
         return PROGRAM_FAILED;
     server_begin(&work->server);
     return PROGRAM_GOES;

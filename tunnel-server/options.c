@@ -484,14 +484,12 @@ static const struct config_option table[] = {
              "be not ready (/readyz). Needs --audit-log.",
      .default_value = "false"},
     SHARED_SECRECY_OPTIONS(struct options),
-    {.name = "confine",
-     .kind = CONFIG_BOOL,
-     .offset = offsetof(struct options, confine),
-     .group = "TLS and secrets",
-     .help = "Give up what the server does not need, for as long as it runs: new privileges, and, "
-             "where the kernel has Landlock, executing programs and changing files outside the "
-             "directory of --audit-log. Linux only; with --core-dumps, files stay as they are.",
-     .default_value = "true"},
+    SHARED_CONFINE_OPTION(struct options,
+                          "executing programs and changing files outside the directory of "
+                          "--audit-log",
+                          "With a command in --kafka-login, it may execute programs and change "
+                          "files, and gives up fewer system calls.",
+                          0),
     SHARED_LOG_OPTIONS(struct options),
     {.name = "name",
      .metavar = "NAME",

@@ -75,7 +75,6 @@ struct options {
     int64_t max_handshakes;
     int64_t max_links; /* of a session */
     int64_t workers;
-    bool confine;
     bool audit;
     const char *audit_log;
     bool audit_required;

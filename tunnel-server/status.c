@@ -111,6 +111,7 @@ static void write_server_status(void *context)
     json_put_u64(json, "granted", share_used_of(&budget->receive));
     json_put_u64(json, "limit", budget->send.total + budget->receive.total);
     json_put_end(json);
+    confine_write(&survey->status->confined, json);
     put_server_totals(metrics, json);
     telemetry_put_counts(metrics, METRIC_HANDSHAKES_ENDED, METRICS_DOOR, "door", json);
     telemetry_put_counts(metrics, METRIC_LIMITED, METRICS_LIMIT, "limited", json);
@@ -256,11 +257,12 @@ static bool on_server_status_page(void *context, const struct pages_request *req
 static const struct pages_owner pages_owner = {.collect = on_server_status_collect,
                                                .page = on_server_status_page};
 
-bool status_start(struct status *status, const struct server *server, char *error, size_t size)
+bool status_start(struct status *status, const struct server *server,
+                  const struct confined *confined, char *error, size_t size)
 {
     const struct options *options = server->options;
 
-    *status = (struct status){.server = server};
+    *status = (struct status){.server = server, .confined = *confined};
     if (!options->shared.status)
         return true;
     status->history = memory_new(sizeof *status->history);

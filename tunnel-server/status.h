@@ -4,6 +4,7 @@
 #include "io/timer.h"
 #include "monitoring/history.h"
 #include "monitoring/pages.h"
+#include "program/confine.h"
 #include "server.h"
 
 /* The answer of /readyz here; lines beyond it are left out. */
@@ -11,6 +12,7 @@
 
 struct status {
     const struct server *server;
+    struct confined confined;             /* what the process has given up */
     struct timer *sample;                 /* once a second; NULL: no --status */
     struct history *history;              /* the last ten minutes, for the graphs */
     struct pages *pages;                  /* NULL: no --status */
@@ -18,6 +20,7 @@ struct status {
 };
 
 /* Serves them if --status is given. false: error holds a sentence. */
-bool status_start(struct status *status, const struct server *server, char *error, size_t size);
+bool status_start(struct status *status, const struct server *server,
+                  const struct confined *confined, char *error, size_t size);
 /* Also after status_start() has failed. */
 void status_stop(struct status *status);

@@ -21,6 +21,7 @@ struct shared_options {
     const char *tls_ciphers;
     bool strict_files;
     bool core_dumps;
+    bool confine;
 };
 
 extern const char *const shared_log_formats[];
@@ -176,6 +177,18 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
         .group = "TLS and secrets",                                                                \
         .help = "Let the system write a core dump if the program crashes; it contains secrets. "   \
                 "On Linux, other processes of the same user may then also look into this one.",    \
+    }
+
+/* what: what it gives up, as a list; except: where that is not so, as sentences. */
+#define SHARED_CONFINE_OPTION(type, what, except, with)                                            \
+    {                                                                                              \
+        .name = "confine", .kind = CONFIG_BOOL, .offset = offsetof(type, shared.confine),          \
+        .group = "TLS and secrets", .commands = with,                                              \
+        .help =                                                                                    \
+            "Give up what the program does not need, for as long as it runs: new privileges; "     \
+            "where the kernel has Landlock, " what "; where it has seccomp, system calls. " except \
+            " Linux only; with --core-dumps, files stay as they are.",                             \
+        .default_value = "true",                                                                   \
     }
 
 #define SHARED_STATUS_OPTION(type, with)                                                           \

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include "base/memory.h"
 #include "io/clock.h"
 #include "io/socket.h"
+#include "io/thread.h"
 #include "io/watch.h"
 
 enum { STACK_SIZE = 1024 * 1024 };
@@ -250,25 +250,20 @@ static void *run_member(void *argument)
 
 bool crew_start(struct crew *crew)
 {
-    sigset_t all;
-    sigset_t before;
     pthread_attr_t attributes;
     int error = 0;
 
     if (crew->size > 1)
         log_gather(crew->members[0].worker->log, ask_home, crew);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
     /* musl's threads have little. */
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
     for (size_t i = 1; i < crew->size && error == 0; i++) {
         struct crew_member *member = &crew->members[i];
-        error = pthread_create(&member->thread, &attributes, run_member, member);
+        error = thread_start(&member->thread, &attributes, run_member, member);
         member->runs = error == 0;
     }
     pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
     return error == 0;
 }

@@ -7,7 +7,7 @@
  * waits. What is to be seen of all workers at once, home looks at while the others stand still
  * (crew_pause()): between two callbacks, so that everything is whole.
  *
- * Signals are home's: other threads have all of them blocked.
+ * Signals that are sent to the program are home's (io/thread.h).
  */
 #pragma once
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/memory.h"
 #include "config/address.h"
 #include "io/route.h"
+#include "io/thread.h"
 #include "io/timer.h"
 #include "io/watch.h"
 
@@ -114,21 +114,15 @@ static void *run_job(void *argument)
     return NULL;
 }
 
-/* The thread takes no signals: they are for the loop. */
 static bool start_thread(struct job *job)
 {
-    sigset_t all;
-    sigset_t before;
     pthread_attr_t attributes;
     pthread_t thread;
 
-    sigfillset(&all);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, (size_t)256 * 1024);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, &attributes, run_job, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = thread_start(&thread, &attributes, run_job, job);
     pthread_attr_destroy(&attributes);
     return error == 0;
 }

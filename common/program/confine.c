@@ -5,6 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "program/call_filter.h"
+#include "program/call_refusals.h"
+#include "program/sanitized.h"
+
 #ifdef __linux__
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -27,19 +31,7 @@ bool confine_privileges(void)
 
 #ifdef HAS_LANDLOCK
 
-/* Sanitizers execute a program that gives addresses names. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_SANITIZER
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAS_SANITIZER
-#endif
-#endif
-#ifdef HAS_SANITIZER
-#define FORBIDDEN_EXECUTION 0
-#else
-#define FORBIDDEN_EXECUTION LANDLOCK_ACCESS_FS_EXECUTE
-#endif
+#define FORBIDDEN_EXECUTION (PROGRAM_SANITIZED ? 0 : LANDLOCK_ACCESS_FS_EXECUTE)
 
 /* What every kernel with Landlock knows; reading stays as it is. */
 #define FORBIDDEN                                                                                  \
@@ -90,3 +82,37 @@ bool confine_files(const char *const *writable, size_t count)
 }
 
 #endif
+
+/* ---- all of it */
+
+static bool confine_system_calls(struct worker *worker, bool commands)
+{
+    if (commands)
+        return call_filter_install(CALL_FILTER_WITH_COMMANDS);
+    return call_refusals_watch(worker) && call_filter_install(CALL_FILTER_ALONE);
+}
+
+struct confined confine(struct worker *worker, const struct confine_needs *needs)
+{
+    struct confined confined = {.privileges = !needs->everything && confine_privileges()};
+
+    if (confined.privileges) {
+        confined.files = !needs->all_files && !needs->commands &&
+                         confine_files(needs->writable, needs->writable_count);
+        /* The filter comes last: it has no call for the others. */
+        confined.system_calls = confine_system_calls(worker, needs->commands);
+    }
+    log_debug(worker->log, "confined", "What the program does not need it cannot do",
+              log_bool("no_new_privileges", confined.privileges), log_bool("files", confined.files),
+              log_bool("system_calls", confined.system_calls));
+    return confined;
+}
+
+void confine_write(const struct confined *confined, struct json_writer *json)
+{
+    json_put_object(json, "confined");
+    json_put_bool(json, "no_new_privileges", confined->privileges);
+    json_put_bool(json, "files", confined->files);
+    json_put_bool(json, "system_calls", confined->system_calls);
+    json_put_end(json);
+}

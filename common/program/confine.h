@@ -1,15 +1,39 @@
 /*
- * What a process gives up for good once it has started, so that whoever takes it over has less:
- * new privileges by what it executes (set-user-ID programs, file capabilities), and, where the
- * kernel has Landlock, executing anything and changing files. Both are Linux's; elsewhere nothing
- * is given up, and the program works as well.
+ * What a process gives up for good once it has started, so that whoever takes it over has less: new
+ * privileges by what it executes (set-user-ID programs, file capabilities); executing programs and
+ * changing files, where the kernel has Landlock; and system calls that it does not need, where the
+ * kernel has seccomp (call_rules.h). All of that is Linux's; elsewhere nothing is given up, and the
+ * program works as well.
  *
- * To be called before threads are started: they inherit it, those that run already do not.
+ * Processes and threads that are started later inherit it. Of threads that run already, only
+ * privileges and system calls are taken.
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/json.h"
+#include "io/worker.h"
+
+/* What it still needs. */
+struct confine_needs {
+    const char *const *writable; /* files and directories, NULLs are left out: confine_files() */
+    size_t writable_count;
+    bool everything; /* nothing is given up */
+    bool all_files;  /* it may execute programs and change files as before */
+    bool commands;   /* it starts commands of the user's */
+};
+
+/* What it has given up. */
+struct confined {
+    bool privileges;
+    bool files;
+    bool system_calls;
+};
+
+/* The log says what it is (confined), and later which call was refused (system_call_refused). With
+ * commands, they get no new privileges, and no call that call_rules.h forbids; files stay. */
+struct confined confine(struct worker *worker, const struct confine_needs *needs);
+/* For a status page: as the member confined of an object. */
+void confine_write(const struct confined *confined, struct json_writer *json);
 
 /* Whether it is so now. */
 bool confine_privileges(void);

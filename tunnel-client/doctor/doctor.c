@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/printable.h"
+#include "client.h"
 #include "doctor/diagnosis.h"
 #include "doctor/listener_check.h"
 #include "doctor/path_check.h"
@@ -870,6 +871,21 @@ static void say_goodbye_and_wait(struct doctor *doctor)
     }
 }
 
+/* As the client itself, so that what it cannot do then is found out now. */
+static void confine_doctor(struct doctor *doctor)
+{
+    const struct options *options = doctor->options;
+    const struct confined confined = client_confine(doctor->worker, options);
+    bool files = confined.files || options->shared.core_dumps;
+
+    if (!options->shared.confine || options->token_command || (files && confined.system_calls))
+        return;
+    diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_NOTE, -1,
+                  "--confine gives up less here: the kernel has no %s%s%s for it",
+                  files ? "" : "Landlock", files || confined.system_calls ? "" : " and no ",
+                  confined.system_calls ? "" : "seccomp");
+}
+
 int doctor_run(struct worker *worker, const struct options *options)
 {
     struct doctor *doctor = memory_new(sizeof *doctor);
@@ -893,6 +909,7 @@ int doctor_run(struct worker *worker, const struct options *options)
                       options->url.tls ? "HTTPS" : "plain HTTP", options->url.path,
                       options->cluster_count, options->cluster_count == 1 ? "" : "s",
                       options->target_count, options->target_count == 1 ? "" : "s");
+        confine_doctor(doctor);
         doctor->path = path_check_new(worker, doctor->uplink, options, on_path_checked, doctor);
         uplink_start(doctor->uplink);
         worker_run(worker);

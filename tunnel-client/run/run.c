@@ -31,6 +31,8 @@ struct run {
     const struct options *options;
     struct ports *ports;
     struct terminal *terminal;
+    void (*started)(void *started_context);
+    void *started_context;
     struct timer *deadline;
     struct child *child;     /* NULL: not started */
     struct own_hosts *hosts; /* NULL: the command has the machine's */
@@ -193,6 +195,7 @@ static void on_command_started(void *context)
 
     if (run->hosts)
         own_hosts_forget_path(run->hosts);
+    run->started(run->started_context);
 }
 
 static void on_command_ended(void *context, const struct child_end *ended)
@@ -313,7 +316,8 @@ int run_exit_code(const struct run *run)
 /* ---- life */
 
 struct run *run_new(const struct program_context *context, const struct options *options,
-                    struct ports *ports, struct terminal *terminal)
+                    struct ports *ports, struct terminal *terminal,
+                    void (*started)(void *started_context), void *started_context)
 {
     struct run *run = memory_new(sizeof *run);
 
@@ -322,6 +326,8 @@ struct run *run_new(const struct program_context *context, const struct options 
     run->options = options;
     run->ports = ports;
     run->terminal = terminal;
+    run->started = started;
+    run->started_context = started_context;
     /* If something else ends the program, the command has not run. */
     run->exit_code = 1;
     run->deadline = timer_new(run->worker, on_command_deadline, run);

@@ -13,9 +13,10 @@
 struct run;
 
 /* Starts the clock of --ready-timeout. ports: must be open before the tunnel is up. terminal: may
- * be NULL. */
+ * be NULL. started: no process is needed for the command any more, because it runs or cannot. */
 struct run *run_new(const struct program_context *context, const struct options *options,
-                    struct ports *ports, struct terminal *terminal);
+                    struct ports *ports, struct terminal *terminal,
+                    void (*started)(void *started_context), void *started_context);
 void run_free(struct run *run);
 
 /* The tunnel is up, and the server knows all names: the command starts. Only the first call counts.

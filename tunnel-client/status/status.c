@@ -272,6 +272,7 @@ static void put_client_status(struct client *client, struct pages_answer *answer
     json_put_u64(&json, "now_ms", telemetry_wall_clock_us() / 1000);
     json_put_u64(&json, "started_ms", telemetry_started_us(client->telemetry) / 1000);
     json_put_bool(&json, "ready", !not_ready(client, &view));
+    confine_write(&client->confined, &json);
     put_link(client, &view, &json);
     put_links(client, &view, &json);
     put_totals(client, &json);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "io/clock.h"
+#include "io/thread.h"
 #include "monitoring/telemetry.h"
 
 #ifdef __APPLE__
@@ -706,16 +706,11 @@ struct audit_sink *audit_sink_open(const char *where, char *error, size_t size)
 bool audit_sink_start(struct audit_sink *sink)
 {
     pthread_attr_t attributes;
-    sigset_t all;
-    sigset_t before;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    int error = pthread_create(&sink->thread, &attributes, run_sink, sink);
+    int error = thread_start(&sink->thread, &attributes, run_sink, sink);
     pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     sink->runs = error == 0;
     errno = error;
     return sink->runs;

@@ -13,6 +13,8 @@ from harness import wait
 CRASH = re.compile(
     r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehavior|runtime error:|Assertion .* failed"
     r"|stack smashing|double free|corrupted|==\d+==")
+# The list of system calls is right if no test needs another one (common/program/call_rules.c).
+REFUSED_CALL = re.compile(r".*(?:system_call_refused|has given up a system call).*")
 
 
 class Process:
@@ -159,10 +161,12 @@ class Process:
         printed = self.log() + self.stdout()
         found = CRASH.search(printed)
         assert not found, f"{self.name}: '{found.group(0)}' in its output\n{self.tail(200)}"
+        refused = REFUSED_CALL.search(printed)
+        assert not refused, f"{self.name} needs a system call that it has given up: {refused.group(0)}"
         for secret in self.secrets:
             assert secret not in printed, f"{self.name} printed a secret"
         if self.popen.returncode is not None:
-            assert self.popen.returncode not in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, 99), \
+            assert self.popen.returncode not in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGSYS, 99), \
                 f"{self.name} died: {self.popen.returncode}\n{self.tail(200)}"
 
 
@@ -214,6 +218,8 @@ def run(argv, deadline, env=None, check=True, input=None):
         tail = ((e.stdout or b"")[-4000:], (e.stderr or b"")[-4000:])
         raise AssertionError(f"not done within {deadline} s: {' '.join(argv)}\n{tail}") from None
     done.seconds = time.monotonic() - start
+    refused = REFUSED_CALL.search(done.stderr)
+    assert not refused, f"{argv[0]} needs a system call that it has given up: {refused.group(0)}"
     if check and done.returncode != 0:
         raise AssertionError(f"exit {done.returncode}: {' '.join(argv)}\n{done.stdout[-4000:]}\n{done.stderr[-20000:]}")
     return done
