@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "io/socket.h"
 #include "io/worker.h"
@@ -65,6 +66,7 @@ struct transport {
     int fd;                    /* below's, if there is one */
     int error;                 /* the socket's last one, an errno */
     bool ending;  /* transport_shutdown() was called: the socket ends when all is with the kernel */
+    bool guarded; /* out has secrets in it, or had */
     uint8_t *out; /* NULL while nothing is on its way */
     size_t out_capacity;
     size_t out_fill;
@@ -130,6 +132,28 @@ static bool has_unsent(const struct transport *transport)
     return transport->out_sent < transport->out_fill;
 }
 
+static void free_out(struct transport *transport)
+{
+    if (transport->guarded && transport->out)
+        byte_wipe(transport->out, transport->out_capacity);
+    free(transport->out);
+    transport->out = NULL;
+}
+
+static void grow_out(struct transport *transport, size_t capacity)
+{
+    if (!transport->guarded) {
+        transport->out = memory_grow(transport->out, capacity);
+    } else {
+        uint8_t *out = memory_raw(capacity);
+        if (transport->out)
+            memcpy(out, transport->out, transport->out_fill);
+        free_out(transport);
+        transport->out = out;
+    }
+    transport->out_capacity = capacity;
+}
+
 /* Room to append, from the beginning when nothing is on its way. false: there are OUT_SIZE bytes
  * already. */
 static bool prepare_out(struct transport *transport, size_t size)
@@ -142,8 +166,7 @@ static bool prepare_out(struct transport *transport, size_t size)
         return true;
     size_t most = transport->tls ? OUT_SIZE : WORKER_WRITE_SIZE;
     size_t capacity = transport->out_fill + size <= OUT_SMALL ? OUT_SMALL : most;
-    transport->out = memory_grow(transport->out, capacity);
-    transport->out_capacity = capacity;
+    grow_out(transport, capacity);
     return true;
 }
 
@@ -397,7 +420,7 @@ static void release_tls(struct transport *transport)
         free(transport->tls->ahead);
         free(transport->tls);
     }
-    free(transport->out);
+    free_out(transport);
     free(transport);
 }
 
@@ -909,14 +932,19 @@ static void relax_tls(struct transport_tls *tls)
     SSL_set_options(tls->ssl, wiping);
 }
 
+void transport_guard(struct transport *transport)
+{
+    transport->guarded = true;
+}
+
 void transport_relax(struct transport *transport)
 {
     if (transport->tls)
         relax_tls(transport->tls);
     if (transport_busy(transport))
         return;
-    free(transport->out);
-    transport->out = NULL;
+    free_out(transport);
+    transport->guarded = false;
     transport->out_fill = transport->out_sent = 0;
     if (transport->below)
         transport_relax(transport->below);

@@ -120,6 +120,9 @@ int transport_commit(struct transport *transport, const uint8_t *bytes, size_t s
 int transport_flush(struct transport *transport);
 /* The next transport_read() has something to say that no event will announce. */
 bool transport_pending(const struct transport *transport);
+/* What is written from now on until transport_relax() holds secrets: copies of it that are made on
+ * its way are overwritten. */
+void transport_guard(struct transport *transport);
 /* Frees memory that an idle connection does not need: our buffers, and OpenSSL's. What is used
  * again costs some allocations. */
 void transport_relax(struct transport *transport);

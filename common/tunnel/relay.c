@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/chunk.h"
 #include "base/memory.h"
 #include "io/clock.h"
@@ -169,6 +170,26 @@ static void close_socket(struct relay *relay, bool reset)
     relay->transport = NULL;
 }
 
+/* What the filter has said itself may hold a password (relay_kafka_ask()). */
+static void wipe_spans(const struct iovec *spans, size_t size)
+{
+    for (; size > 0; spans++) {
+        size_t some = spans->iov_len < size ? spans->iov_len : size;
+        byte_wipe(spans->iov_base, some);
+        size -= some;
+    }
+}
+
+static void wipe_own(struct relay *relay)
+{
+    struct iovec span;
+
+    while (relay->own > 0 && byte_queue_peek(&relay->incoming, &span, 1) > 0) {
+        wipe_spans(&span, span.iov_len);
+        byte_queue_skip(&relay->incoming, span.iov_len);
+    }
+}
+
 /* Nothing happens to the relay any more; its memory stays until no call of it can be on the stack.
  */
 static void release_ended(struct relay *relay, bool reset)
@@ -185,6 +206,7 @@ static void release_ended(struct relay *relay, bool reset)
     relay->half_closed = NULL;
     close_socket(relay, reset);
     relay->span_count = 0;
+    wipe_own(relay);
     byte_queue_clear(&relay->incoming);
     list_remove(&relay->turn.node);
     if (relay->filter)
@@ -392,6 +414,8 @@ static bool write_queue(struct relay *relay)
         written = write_spans(relay, spans, count);
         if (written <= 0)
             break;
+        if (relay->own > 0)
+            wipe_spans(spans, (size_t)written);
         byte_queue_skip(&relay->incoming, (uint64_t)written);
         byte_queue_drop(&relay->incoming, relay->incoming.read);
     }

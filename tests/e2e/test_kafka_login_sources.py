@@ -1,14 +1,19 @@
 """--kafka-login with secrets that are in no file: commands, and token endpoints (OAuth 2.0 client credentials)."""
 
+import base64
+import secrets
 import signal
+import struct
 import time
 
 import pytest
 
-from harness import fakes, raw, tunnel, wait
+from harness import fakes, raw, tunnel, wait, wire
 from harness.pages import Pages
 from harness.token_endpoint import TokenEndpoint
-from test_kafka_login import Logins, echo, refused
+from test_access import list_offsets
+from test_identity import copies
+from test_kafka_login import CertifiedBroker, Logins, echo, refused
 
 pytestmark = pytest.mark.tunnel
 
@@ -408,3 +413,97 @@ def refuses(port):
         return False
     except (OSError, AssertionError, TypeError):
         return True
+
+
+def test_rules_and_logins_on_one_connection(start, logins, broker, tmp_path):
+    """What --access denies is answered in its place between what brokers answer, also while the server logs in again and again."""
+    broker.lifetime_ms = 800
+    logins.write(*logins.rule("all", "svc-orders"))
+    rules = tmp_path / "access.properties"
+    rules.write_text("orders.identity=orders\norders.allow=consume\norders.topic=mine\n")
+    server = start("--access", rules)
+    _, port = start.client(server)
+    sent = 0
+    with raw.connect(port, None) as sock:
+        until = time.monotonic() + 30
+        while len(broker.again) < 4 and time.monotonic() < until:
+            sock.sendall(b"".join(wire.metadata_request(sent + i) if i % 2 else list_offsets(sent + i, "theirs") for i in range(6)))
+            for i in range(sent, sent + 6):
+                answer = wire.read_frame(sock)
+                assert struct.unpack_from(">i", answer) == (i,)
+                assert (struct.pack(">ih", 0, 29) in answer) == (i % 2 == 0), answer  # TOPIC_AUTHORIZATION_FAILED of partition 0
+            sent += 6
+    assert len(broker.again) >= 4 and broker.expired == 0 and not server.events("relogin_failed")
+    assert {key for _, key in broker.asked} <= {wire.METADATA, wire.API_VERSIONS}, "what is denied reached nobody"
+
+
+# ---- what is left of a password
+
+def searched(server, *words):
+    """The words, and what is at their ends, in the server's memory; skips where that cannot be looked at."""
+    try:
+        assert copies(server, "--kafka-login") > 0, "the search finds what is there"
+    except PermissionError:
+        pytest.skip("this system does not let a process look at its children's memory")
+    return [copies(server, part) for word in words for part in (word[:20], word[-20:])]
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_copy_of_a_password(pair, logins, pki, mechanism, tls, workers):
+    """Logins, also again on a connection, and refused ones, leave the one copy for the next login; without a rule there is none."""
+    password = "pw-" + secrets.token_hex(20)
+    logins.write_secret("svc-orders", password)
+    logins.write(*logins.rule("all", "svc-orders", mechanism))
+    with CertifiedBroker(pki) if tls else fakes.SaslBroker() as broker:
+        broker.users, broker.lifetime_ms = {"svc-orders": password}, 1500
+        server = pair.server(kafka=broker.address, secrets=[password],
+                             args=logins.args("--workers", workers, *(["--kafka-tls", "--kafka-ca", pki.ca] if tls else [])))
+        client = pair.client(server, kafka={"kafka": 0}, args=["--token-file", logins.directory / "orders.token"])
+        port = tunnel.port(client, "kafka")
+        for _ in range(3):
+            logged_in(port)
+        with raw.connect(port, None) as sock:
+            echo(sock, 1)
+            wait.until(lambda: broker.again, 20, "another login on the connection")
+            echo(sock, 2)
+            wait.until(lambda: searched(server, password) == [1, 1], 5, lambda: searched(server, password))
+            broker.users = {}
+            server.wait_for("relogin_failed", deadline=20)
+        refused(port)
+        wait.until(lambda: searched(server, password) == [1, 1], 5, lambda: searched(server, password))
+        mark = server.mark()
+        logins.write("all.client-sasl=pass")
+        server.wait_for("logins_read", since=mark, deadline=15)
+        wait.until(lambda: searched(server, password) == [0, 0], 10, lambda: searched(server, password))
+
+
+@pytest.mark.memory
+def test_one_copy_of_what_a_command_prints(start, logins, broker):
+    password = "pw-" + secrets.token_hex(20)
+    logins.write_secret("svc-orders", password)
+    broker.users = {"svc-orders": password}
+    logins.password("cat svc-orders.secret; echo >&2 $(cat svc-orders.secret) is it")
+    server = start(secrets=[password])
+    server.wait_for("login_secret_read")
+    logged_in(start.client(server)[1])
+    wait.until(lambda: searched(server, password) == [1, 1], 5, lambda: searched(server, password))
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("auth", ["basic", "post"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_one_copy_of_a_token(start, logins, broker, pki, auth, tls):
+    """And none of the secret by which it was asked for."""
+    token, secret = ("-".join([name, *(secrets.token_hex(20) for _ in range(size))]) for name, size in (("t0ken", 30), ("cs", 1)))
+    broker.users = {"svc-orders": token}
+    with TokenEndpoint([token], secret=secret, pki=pki if tls else None) as endpoint:
+        (logins.directory / "client.secret").write_text(secret)
+        logins.endpoint(endpoint.url, f"all.client-auth={auth}", *([f"all.token-endpoint-ca={pki.ca}"] if tls else []))
+        server = start(secrets=[token, secret])
+        server.wait_for("login_secret_read")
+        logged_in(start.client(server)[1])
+        encoded = base64.b64encode(f"svc:{secret}".encode()).decode()
+        wait.until(lambda: searched(server, token, secret, encoded) == [1, 1, 0, 0, 0, 0], 5, lambda: searched(server, token, secret, encoded))

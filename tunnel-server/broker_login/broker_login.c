@@ -188,6 +188,7 @@ struct broker_login *broker_login_start(struct worker *worker, struct transport 
     int fd = transport_fd(transport);
 
     login->transport = transport;
+    transport_guard(transport);
     login->account = login_account_reference(account);
     login->callback = callback;
     login->context = context;
