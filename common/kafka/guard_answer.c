@@ -63,7 +63,7 @@ static void collect_element(void *context, enum kafka_role role, bool begins)
     memcpy(at, &token, sizeof token);
 }
 
-static const struct kafka_shape_sink collecting = {collect_field, collect_element};
+static const struct kafka_shape_sink collecting = {collect_field, collect_element, NULL};
 
 void kafka_guard_collect_start(struct kafka_guard_requests *g, uint64_t body_size)
 {

@@ -137,6 +137,14 @@ static void keep_name(struct kafka_guard_requests *g, enum kafka_role role, cons
     g->name[at] = '\0';
 }
 
+static int deny_api(struct kafka_guard_requests *g, uint8_t kind)
+{
+    g->denied = g->by_api = true;
+    g->kind = kind;
+    g->resource = KAFKA_RESOURCES;
+    return KAFKA_GUARD_DENIED;
+}
+
 static void judge_field(struct kafka_guard_requests *g, enum kafka_role role, const uint8_t *bytes,
                         size_t size)
 {
@@ -185,6 +193,17 @@ static void judge_session(struct kafka_guard_requests *g, int32_t epoch)
     g->resource = KAFKA_TOPIC;
 }
 
+/* Followers read beyond what is committed, and what they read moves that on. */
+static void judge_replica(struct kafka_guard_requests *g, int32_t id)
+{
+    enum { CONSUMER = -1, DEBUGGING_CONSUMER = -2 };
+
+    if (id == CONSUMER || id == DEBUGGING_CONSUMER || g->denied)
+        return;
+    deny_api(g, g->shapes->denial);
+    snprintf(g->name, sizeof g->name, "replica %d", (int)id);
+}
+
 static void judge_any(struct kafka_guard_requests *g, enum kafka_role role, const uint8_t *bytes,
                       size_t size)
 {
@@ -201,6 +220,9 @@ static void judge_any(struct kafka_guard_requests *g, enum kafka_role role, cons
         return;
     case KAFKA_ROLE_SESSION_EPOCH:
         judge_session(g, (int32_t)byte_load_u32(bytes));
+        return;
+    case KAFKA_ROLE_REPLICA_ID:
+        judge_replica(g, (int32_t)byte_load_u32(bytes));
         return;
     case KAFKA_ROLE_KEY:
         if (g->request.version < FIRST_WITH_TYPE_BEFORE_KEYS && bytes) {
@@ -233,7 +255,16 @@ static void look_at_element(void *context, enum kafka_role role, bool begins)
     (void)begins;
 }
 
-static const struct kafka_shape_sink looking = {look_at_field, look_at_element};
+/* A broker reads the tags that it knows without regard to their sizes, so it may find the next
+ * field at another place. Those known today are of followers. */
+static void look_at_tags(void *context)
+{
+    struct kafka_guard_requests *g = context;
+
+    g->tagged = g->walk.stop = true;
+}
+
+static const struct kafka_shape_sink looking = {look_at_field, look_at_element, look_at_tags};
 
 static bool is_for_login(int16_t key)
 {
@@ -249,14 +280,6 @@ static bool is_raw_login(const struct kafka_request *request)
            (request->api_key == KAFKA_KEY_SASL_HANDSHAKE && request->version <= 0);
 }
 
-static int deny_api(struct kafka_guard_requests *g, uint8_t kind)
-{
-    g->denied = g->by_api = true;
-    g->kind = kind;
-    g->resource = KAFKA_RESOURCES;
-    return KAFKA_GUARD_DENIED;
-}
-
 static int close_denied(struct kafka_guard_requests *g, const char *reason)
 {
     g->denied = g->by_api = true;
@@ -269,7 +292,7 @@ static int close_denied(struct kafka_guard_requests *g, const char *reason)
 static bool is_about_all(const struct kafka_guard_requests *g)
 {
     for (unsigned i = 0; i < KAFKA_RESOURCES; i++)
-        if (g->shapes->about_all == kind_of[i] && checks(g, (enum kafka_resource)i) &&
+        if ((g->shapes->about_all >> kind_of[i] & 1) != 0 && checks(g, (enum kafka_resource)i) &&
             (g->named >> i & 1) == 0)
             return true;
     return false;
@@ -277,6 +300,9 @@ static bool is_about_all(const struct kafka_guard_requests *g)
 
 static int conclude(struct kafka_guard_requests *g)
 {
+    if (g->tagged)
+        return close_denied(g, "is denied: it has tagged fields, of which the tunnel knows none "
+                               "that clients need, and --access limits what this identity may do");
     if (g->denied)
         return KAFKA_GUARD_DENIED;
     if (!g->walk.stop && !g->walk.over)
@@ -308,10 +334,10 @@ int kafka_guard_begin(struct kafka_guard_requests *g, const struct kafka_request
         return KAFKA_GUARD_PASS;
     g->request = *request;
     g->checks = g->named = 0;
-    g->roles = 0;
+    g->roles = ROLE(REPLICA_ID);
     g->type = 0;
     g->session = 0;
-    g->pending = g->denied = g->by_api = false;
+    g->pending = g->denied = g->by_api = g->tagged = false;
     g->name[0] = '\0';
     if (is_raw_login(request))
         return close_denied(g, "is denied: --access limits what this identity may do, so the "
@@ -337,7 +363,7 @@ int kafka_guard_begin(struct kafka_guard_requests *g, const struct kafka_request
     kafka_shape_walk_start(&g->walk, g->shapes->request, request->version,
                            request->version >= g->shapes->first_flexible, body_size);
     g->walk.stop = !kafka_shape_walk_expects(&g->walk, g->roles);
-    return g->checks != 0 ? conclude(g) : KAFKA_GUARD_PASS;
+    return conclude(g);
 }
 
 int kafka_guard_walk(struct kafka_guard_requests *g, const uint8_t *bytes, size_t size)

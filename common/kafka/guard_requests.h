@@ -45,6 +45,7 @@ struct kafka_guard_requests {
     uint64_t generation; /* of what is allowed */
     bool pending;        /* the key in key, whose type comes behind it */
     bool denied;
+    bool tagged;  /* tags have come */
     bool by_api;  /* the API as such is denied */
     uint8_t kind; /* enum kafka_denial_kind */
     enum kafka_resource resource;

@@ -165,13 +165,23 @@ static void leave_rows(struct kafka_shape_walk *w, struct shape_input *in)
     }
 }
 
+/* A section of tags, up to its end. */
+static enum kafka_walk_result walk_shape_tags(struct kafka_shape_walk *w, struct shape_input *in,
+                                              bool *ended)
+{
+    enum kafka_walk_result result = kafka_take_tag(&w->taker, &in->bytes, ended);
+
+    if (result == KAFKA_WALK_DONE && w->taker.tags > 0 && in->sink->tags)
+        in->sink->tags(in->context);
+    return result;
+}
+
 static enum kafka_walk_result walk_end(struct kafka_shape_walk *w, struct shape_input *in)
 {
     bool tagged =
         w->flexible && (w->depth == 0 || w->loop[w->depth - 1].row->type != KAFKA_SHAPE_LIST);
     bool ended = true;
-    enum kafka_walk_result result =
-        tagged ? kafka_take_tag(&w->taker, &in->bytes, &ended) : KAFKA_WALK_DONE;
+    enum kafka_walk_result result = tagged ? walk_shape_tags(w, in, &ended) : KAFKA_WALK_DONE;
 
     if (result == KAFKA_WALK_DONE && ended)
         leave_rows(w, in);
@@ -181,7 +191,7 @@ static enum kafka_walk_result walk_end(struct kafka_shape_walk *w, struct shape_
 static enum kafka_walk_result walk_header(struct kafka_shape_walk *w, struct shape_input *in)
 {
     bool ended;
-    enum kafka_walk_result result = kafka_take_tag(&w->taker, &in->bytes, &ended);
+    enum kafka_walk_result result = walk_shape_tags(w, in, &ended);
 
     if (result == KAFKA_WALK_DONE && ended)
         w->in_header = false;

@@ -18,6 +18,8 @@ struct kafka_shape_sink {
     void (*field)(void *context, enum kafka_role role, const uint8_t *bytes, size_t size);
     /* An element of an array with a role begins, or ends. */
     void (*element)(void *context, enum kafka_role role, bool begins);
+    /* Tags come next; NULL: they are skipped. */
+    void (*tags)(void *context);
 };
 
 struct kafka_shape_walk {

@@ -3,7 +3,8 @@
  * rows that generate-shapes writes from Apache Kafka's message schemas (shapes_table.c).
  *
  * A field says what it is for the guard by its role. What is tagged is in no row: it is skipped,
- * and never written. An array has its elements' rows behind it, up to END; so has a struct.
+ * and never written. An array has its elements' rows behind it, up to END; so has a struct. The
+ * last END has a role if a tag there has one.
  */
 #pragma once
 
@@ -35,6 +36,7 @@ enum kafka_role {
     KAFKA_ROLE_RESOURCE_NAME,
     KAFKA_ROLE_SESSION_ID, /* of Fetch */
     KAFKA_ROLE_SESSION_EPOCH,
+    KAFKA_ROLE_REPLICA_ID, /* who asks, if a broker does */
     KAFKA_ROLE_PARTITION,
     KAFKA_ROLE_COPY, /* an answer repeats it */
     KAFKA_ROLE_COPY_TOO,
@@ -76,7 +78,7 @@ struct kafka_shapes {
     uint8_t first_flexible; /* 255: none is */
     uint8_t denial;         /* kind: what the answer says if the API is denied */
     uint8_t beside;         /* error code of what is allowed beside what is denied; 0: the same */
-    uint8_t about_all;      /* kind: what it is about if it names none; CLUSTER: nothing */
+    uint8_t about_all;      /* kinds, bits: what it is about all of, if it names none */
 };
 
 /* NULL: not understood. */

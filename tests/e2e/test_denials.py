@@ -32,10 +32,11 @@ UNKNOWN_TOPIC_ID = 100
 BESIDE = (6, 14, 15, 55)  # what is said of names that are allowed, beside others that are not
 CODES = {"topicName": TOPIC_DENIED, "groupId": GROUP_DENIED, "transactionalId": TRANSACTION_DENIED}
 EDENIED = -9
-# Requests that are about everything when they name nothing.
-ABOUT_ALL = {35: "topicName", 43: "topicName", 46: "topicName", 74: "topicName", 75: "topicName", 16: "groupId", 66: "transactionalId"}
+# Requests that are about everything, and the field that says of what else, if there is one and it is not empty.
+ABOUT_ALL = {35: ({"topicName"}, "Topics"), 43: ({"topicName"}, "TopicPartitions"), 46: ({"topicName"}, "Topics"), 75: ({"topicName"}, "Topics"),
+             74: ({"topicName", "groupId"}, None), 16: ({"groupId"}, None), 66: ({"transactionalId"}, None)}
 # What is not asked for: it is not looked at.
-UNASKED = {"ForgottenTopicsData", (68, "TopicPartitions")}
+UNASKED = {"ForgottenTopicsData", (68, "TopicPartitions"), (75, "Cursor")}
 # FETCH_SESSION_ID_NOT_FOUND has a test of its own.
 NO_SESSION = {"SessionId": 0, "SessionEpoch": 0}
 
@@ -127,10 +128,9 @@ class Names:
 
     def __init__(self, message, version, rng, rights):
         self.message, self.version, self.rng, self.rights = message, version, rng, rights
-        self.denied, self.found = set(), set()
+        self.denied = set()
 
     def name(self, entity, good):
-        self.found.add(entity)
         ok = self.rng.random() < good
         prefix = self.rights.prefixes[entity]
         if prefix and not ok:
@@ -145,6 +145,9 @@ class Names:
             value["KeyType"] = self.rng.choice((0, 1))
         for field in fields:
             if field.name not in value:
+                continue
+            if self.version in field.tagged:  # all of them are of brokers
+                del value[field.name]
                 continue
             inside = asked and field.name not in UNASKED and (self.message.key, field.name) not in UNASKED
             content = value[field.name]
@@ -169,6 +172,8 @@ class Names:
             return [] if field.array else None
         if field.name in NO_SESSION and key == FETCH:
             return 0
+        if field.name == "ReplicaId":
+            return -1
         if not entity or content is None:
             return content
         if field.array:
@@ -273,10 +278,8 @@ def test_every_api_that_is_denied_is_answered_in_its_own_version(binaries, pairs
 
 
 def expected_denied(key, names, value):
-    if names.denied:
-        return True
-    about = ABOUT_ALL.get(key)
-    return bool(about) and bool(names.rights.prefixes[about]) and about not in names.found
+    entities, field = ABOUT_ALL.get(key, (set(), None))
+    return bool(names.denied or any(names.rights.prefixes[e] for e in entities) and not (field and value[field]))
 
 
 def test_names_decide_what_reaches_the_broker(binaries, pairs, figure):

@@ -334,6 +334,222 @@ static void frames_that_are_no_requests_close(void **state)
     }
 }
 
+/* ---- who says that it is a broker */
+
+static void put_fetch(struct bytes *b, uint32_t replica, uint32_t session, uint32_t epoch,
+                      const char *topic)
+{
+    size_t start = begin_request(b, KAFKA_KEY_FETCH, 11, 4);
+
+    bytes_u32(b, replica);
+    bytes_hex(b, "000001f4 00000001 00100000 00");
+    bytes_u32(b, session);
+    bytes_u32(b, epoch);
+    bytes_u32(b, topic ? 1 : 0);
+    if (topic) {
+        put_text(b, topic);
+        bytes_hex(b, "00000001 00000000 ffffffff 0000000000000000 ffffffffffffffff 00100000");
+    }
+    bytes_u32(b, 0);
+    put_text(b, "");
+    frame_end(b, start);
+}
+
+static void put_list_offsets(struct bytes *b, uint32_t replica)
+{
+    size_t start = begin_request(b, 2, 1, 4);
+
+    bytes_u32(b, replica);
+    bytes_u32(b, 1);
+    put_text(b, "facts.a");
+    bytes_hex(b, "00000001 00000000 ffffffffffffffff");
+    frame_end(b, start);
+}
+
+static void put_offset_for_leader_epoch(struct bytes *b, uint32_t replica)
+{
+    size_t start = begin_request(b, 23, 3, 4);
+
+    bytes_u32(b, replica);
+    bytes_u32(b, 1);
+    put_text(b, "facts.a");
+    bytes_hex(b, "00000001 00000000 ffffffff 00000000");
+    frame_end(b, start);
+}
+
+static void expect_denied(struct fixture *f)
+{
+    f->denied = 0;
+    assert_int_equal(ask(f), 0);
+    assert_int_equal(f->up.size, 0);
+    assert_int_equal(f->denied, 1);
+    assert_int_equal(answer(f), 0);
+    assert_int_equal(count_frames(&f->down), 1);
+    f->denied = 0;
+}
+
+static void followers_are_denied(void **state)
+{
+    static const char *const rules[] = {restricted, "m.allow=consume\n", "m.allow=Fetch\n",
+                                        "m.allow=all\nm.group=a\n"};
+    static const int replicas[] = {0, 2, INT32_MAX, -3, INT32_MIN};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        struct fixture *f = open_guarded(rules[i]);
+        for (size_t j = 0; j < sizeof replicas / sizeof *replicas; j++) {
+            put_fetch(&f->in, (uint32_t)replicas[j], 0, (uint32_t)-1, "facts.a");
+            expect_denied(f);
+            put_list_offsets(&f->in, (uint32_t)replicas[j]);
+            expect_denied(f);
+            put_offset_for_leader_epoch(&f->in, (uint32_t)replicas[j]);
+            expect_denied(f);
+        }
+        close_guarded(f);
+    }
+}
+
+static void consumers_are_no_followers(void **state)
+{
+    struct fixture *f = open_guarded("m.allow=consume\nm.topic=facts.*\n");
+    (void)state;
+
+    put_fetch(&f->in, (uint32_t)-1, 0, (uint32_t)-1, "facts.a");
+    expect_passed(f);
+    put_list_offsets(&f->in, (uint32_t)-1);
+    expect_passed(f);
+    put_offset_for_leader_epoch(&f->in, (uint32_t)-1);
+    expect_passed(f);
+    put_offset_for_leader_epoch(&f->in, (uint32_t)-2);
+    expect_passed(f);
+    close_guarded(f);
+}
+
+/* Sections of tags in hex: of the head, of a partition, of the topic and of the request. */
+struct tag_sections {
+    const char *head;
+    const char *partition;
+    const char *topic;
+    const char *request;
+};
+
+static void put_fetch_17(struct bytes *b, const struct tag_sections *tags)
+{
+    size_t start = begin_request(b, KAFKA_KEY_FETCH, 17, 4);
+
+    bytes_hex(b, tags->head);
+    bytes_hex(b, "000001f4 00000001 00100000 00 00000000 ffffffff");
+    bytes_hex(b, "02 01020304050607080000000000000000 02");
+    bytes_hex(b, "00000000 ffffffff 0000000000000000 ffffffff ffffffffffffffff 00100000");
+    bytes_hex(b, tags->partition);
+    bytes_hex(b, tags->topic);
+    bytes_hex(b, "01 01");
+    bytes_hex(b, tags->request);
+    frame_end(b, start);
+}
+
+static void learn_topic(struct fixture *f, const char *name)
+{
+    static const uint8_t id[KAFKA_TOPIC_ID_SIZE] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+    topic_names_learn(&f->topics, id, name, strlen(name));
+}
+
+/* A broker reads as much of a tag that it knows as its type takes, whatever size is said: what is
+ * skipped by that size may be the next topic, or the tag that says who asks. */
+static void nothing_hides_in_tags(void **state)
+{
+    static const struct tag_sections none = {"00", "00", "00", "00"};
+    static const struct tag_sections some[] = {
+        {"00", "00", "00", "01 01 0d 00000002 0000000000000001 00"}, /* ReplicaState */
+        {"00", "00", "00", "01 01 00"},                              /* the same, cut short */
+        {"00", "00", "00", "01 00 10 00 01 0d 00000002 0000000000000001 00"}, /* in ClusterId */
+        {"00", "01 00 10 00000000000000000000000000000000", "00", "00"}, /* ReplicaDirectoryId */
+        {"00", "00", "01 05 00", "00"},
+        {"01 00 00", "00", "00", "00"},
+    };
+    static const char *const rules[] = {"m.allow=consume\nm.topic=facts.*\n", "m.allow=consume\n"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        struct fixture *f = open_guarded(rules[i]);
+        learn_topic(f, "facts.a");
+        put_fetch_17(&f->in, &none);
+        expect_passed(f);
+        close_guarded(f);
+        for (size_t j = 0; j < sizeof some / sizeof *some; j++) {
+            f = open_guarded(rules[i]);
+            learn_topic(f, "facts.a");
+            put_fetch_17(&f->in, &some[j]);
+            expect_closed(f, "tagged fields");
+            close_guarded(f);
+        }
+    }
+}
+
+/* ---- what is about everything */
+
+/* cursor: the topic at which the list goes on; NULL: it begins. */
+static void put_describe_topic_partitions(struct bytes *b, const char *topic, const char *cursor)
+{
+    size_t start = begin_request(b, 75, 0, 4);
+
+    bytes_hex(b, "00");
+    bytes_uvarint(b, topic ? 2 : 1);
+    if (topic) {
+        bytes_uvarint(b, (uint32_t)strlen(topic) + 1);
+        bytes_add(b, topic, strlen(topic));
+        bytes_hex(b, "00");
+    }
+    bytes_hex(b, "000007d0");
+    bytes_u8(b, cursor ? 1 : 0xff);
+    if (cursor) {
+        bytes_uvarint(b, (uint32_t)strlen(cursor) + 1);
+        bytes_add(b, cursor, strlen(cursor));
+        bytes_hex(b, "00000000 00");
+    }
+    bytes_hex(b, "00");
+    frame_end(b, start);
+}
+
+static void a_cursor_is_no_topic_that_is_asked_for(void **state)
+{
+    struct fixture *f = open_guarded("m.allow=consume, read-only\nm.topic=facts.*\n");
+    (void)state;
+
+    put_describe_topic_partitions(&f->in, NULL, NULL);
+    expect_denied(f);
+    put_describe_topic_partitions(&f->in, NULL, "facts.");
+    expect_denied(f);
+    put_describe_topic_partitions(&f->in, "payroll", "facts.b");
+    expect_denied(f);
+    put_describe_topic_partitions(&f->in, "facts.b", "facts.b");
+    expect_passed(f);
+    close_guarded(f);
+}
+
+/* Version 1 lists groups as well. */
+static void lists_of_configured_resources_are_of_groups_too(void **state)
+{
+    static const char *const rules[] = {"m.allow=admin\n", "m.allow=admin\nm.topic=a\n",
+                                        "m.allow=admin\nm.group=a\n",
+                                        "m.allow=admin\nm.transactional-id=a\n"};
+    static const bool denied[] = {false, true, true, false};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        struct fixture *f = open_guarded(rules[i]);
+        size_t start = begin_request(&f->in, 74, 1, 4);
+        bytes_hex(&f->in, "00 02 20 00");
+        frame_end(&f->in, start);
+        if (denied[i])
+            expect_denied(f);
+        else
+            expect_passed(f);
+        close_guarded(f);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -344,6 +560,11 @@ int main(void)
         cmocka_unit_test(the_handshake_that_is_refused_is_still_offered),
         cmocka_unit_test(a_client_id_of_any_negative_length_hides_nothing),
         cmocka_unit_test(frames_that_are_no_requests_close),
+        cmocka_unit_test(followers_are_denied),
+        cmocka_unit_test(consumers_are_no_followers),
+        cmocka_unit_test(nothing_hides_in_tags),
+        cmocka_unit_test(a_cursor_is_no_topic_that_is_asked_for),
+        cmocka_unit_test(lists_of_configured_resources_are_of_groups_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
