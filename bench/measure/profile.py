@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import re
+import shlex
 import shutil
 import tomllib
 
@@ -83,6 +84,13 @@ def load(path):
         raise Failed(f"{path}: {error}") from None
     return Profile(path.stem, table.get("about", ""), _end(table, path, "server"),
                    _end(table, path, "client"), path.stem == OURS)
+
+
+def variants(ours, named):
+    """named: pairs of a name, and the client's flags; behind a ; the server's."""
+    for name, flags in named:
+        client, _, server = flags.partition(";")
+        yield ours.with_flags(name, shlex.split(client), shlex.split(server))
 
 
 def find(names, directory):

@@ -79,6 +79,7 @@ ROWS = [
     Row("delay_up1", "1 stream up over 50 ms, Gbit/s", 2, _at_least(1.8)),
     Row("delay_down1", "1 stream down over 50 ms, Gbit/s", 2, _at_least(1.8)),
     Row("connects", "connect+echo+close per s", 0, Target("absolute", True, 5000, ">= 5000")),
+    Row("connects_cpu", "the same, CPU us for each", 0),
     Row("half_close", "answer after half-close arrives (1 = yes)", 0,
         Target("absolute", True, 1, "1"), ratio=False),
     Row("rss_idle_server", "RSS idle, server, MB", 1, Target("absolute", False, 12, "<= 12")),
@@ -96,6 +97,16 @@ KAFKA_ROWS = [
     Row("consume", "consume, MB/s", 1, Target("ratio", True, 0.6, ">= 0.6x direct", "direct")),
     Row("produce_cpu_per_gb", "tunnel's CPU s/GB, produce", 2, ratio=False),
     Row("consume_cpu_per_gb", "tunnel's CPU s/GB, consume", 2, ratio=False),
+]
+
+# What rules of --access cost: the server judges each request by them.
+RULES_ROWS = [
+    Row("produce", "produce, MB/s"),
+    Row("consume", "consume, MB/s"),
+    Row("small", "one record a request: requests per s", 0),
+    Row("produce_server_cpu", "server's CPU s/GB, produce", 2),
+    Row("consume_server_cpu", "server's CPU s/GB, consume", 2),
+    Row("small_server_cpu", "server's CPU us for a request of one record", 1),
 ]
 
 

@@ -98,9 +98,12 @@ def connects(bench, profile, settings, results):
     with Tunnel(bench, profile) as tunnel:
         half = load.run(bench.build, "half-close", tunnel.address)
         results["half_close"] = 1 if half["half_close"] else 0
+        before = tunnel.cpu_seconds()
         churn = load.run(bench.build, "churn", tunnel.address, streams=CHURN_WORKERS,
                          seconds=settings.seconds)
         results["connects"] = churn["per_s"]
+        if tunnel.ends and churn["connections"]:
+            results["connects_cpu"] = (tunnel.cpu_seconds() - before) * 1e6 / churn["connections"]
 
 
 def memory(bench, profile, _settings, results):
