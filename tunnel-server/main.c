@@ -1,9 +1,9 @@
 /* tunnel-server: joins its options and the server to what every program does. */
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "audit/audit_command.h"
+#include "audit/audit_sink.h"
 #include "authentication/token_maker.h"
 #include "program/confine.h"
 #include "program/program.h"
@@ -57,15 +57,10 @@ static bool run_command(const void *options, struct worker *worker, int *exit_co
 static struct confined confine_server(const struct program_context *program,
                                       const struct options *options, bool commands)
 {
-    char directory[PATH_MAX] = ".";
+    char directory[PATH_MAX];
+    const char *log = options->audit_log ? audit_sink_path(options->audit_log) : NULL;
     /* The log itself may be elsewhere, by a symbolic link. */
-    const char *writable[] = {options->audit_log ? directory : NULL, options->audit_log};
-    const char *slash = options->audit_log ? strrchr(options->audit_log, '/') : NULL;
-
-    if (slash)
-        snprintf(directory, sizeof directory, "%.*s",
-                 slash > options->audit_log ? (int)(slash - options->audit_log) : 1,
-                 options->audit_log);
+    const char *writable[] = {log ? confine_directory(log, directory) : NULL, log};
     const struct confine_needs needs = {.writable = writable,
                                         .writable_count = 2,
                                         .everything = !options->shared.confine,

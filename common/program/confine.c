@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +22,17 @@
 #endif
 #endif
 
+const char *confine_directory(const char *path, char directory[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash)
+        snprintf(directory, PATH_MAX, ".");
+    else
+        snprintf(directory, PATH_MAX, "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    return directory;
+}
+
 bool confine_privileges(void)
 {
 #ifdef __linux__
@@ -32,6 +45,9 @@ bool confine_privileges(void)
 #ifdef HAS_LANDLOCK
 
 #define FORBIDDEN_EXECUTION (PROGRAM_SANITIZED ? 0 : LANDLOCK_ACCESS_FS_EXECUTE)
+
+/* Since the third version of Landlock's interface (Linux 6.2); not in older headers. */
+#define FORBIDDEN_SHORTENING (UINT64_C(1) << 14)
 
 /* What every kernel with Landlock knows; reading stays as it is. */
 #define FORBIDDEN                                                                                  \
@@ -59,7 +75,10 @@ static void allow_writing(int ruleset, const char *path)
 
 bool confine_files(const char *const *writable, size_t count)
 {
-    const struct landlock_ruleset_attr attributes = {.handled_access_fs = FORBIDDEN};
+    long version =
+        syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION);
+    const struct landlock_ruleset_attr attributes = {
+        .handled_access_fs = FORBIDDEN | (version >= 3 ? FORBIDDEN_SHORTENING : 0)};
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof(uint64_t), 0);
 
     if (ruleset < 0)

@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include <limits.h>
+
 #include "base/json.h"
 #include "io/worker.h"
 
@@ -34,6 +36,9 @@ struct confined {
 struct confined confine(struct worker *worker, const struct confine_needs *needs);
 /* For a status page: as the member confined of an object. */
 void confine_write(const struct confined *confined, struct json_writer *json);
+
+/* The directory that the file of this path is in, for confine_needs.writable; returns directory. */
+const char *confine_directory(const char *path, char directory[PATH_MAX]);
 
 /* Whether it is so now. */
 bool confine_privileges(void);

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include "program/confine.h"
@@ -50,11 +53,22 @@ enum {
     ALL_IS_WELL,
     NOT_THERE,
     WRITES_OUTSIDE,
+    SHORTENS_OUTSIDE,
     CANNOT_WRITE,
     CANNOT_READ,
     MAKES_DIRECTORY,
     EXECUTES
 };
+
+/* A kernel of Linux 6.2 or later: the third version of Landlock's interface. */
+static bool knows_shortening(void)
+{
+#if defined __linux__ && defined SYS_landlock_create_ruleset
+    return syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, 1U) >= 3;
+#else
+    return false;
+#endif
+}
 
 static int look_at_files(void)
 {
@@ -67,6 +81,9 @@ static int look_at_files(void)
         return CANNOT_WRITE;
     if (may_write(outside, "new") || may_write(outside, "old"))
         return WRITES_OUTSIDE;
+    snprintf(path, sizeof path, "%s/old", outside);
+    if (knows_shortening() && (truncate(path, 0) == 0 || open(path, O_RDONLY | O_TRUNC) >= 0))
+        return SHORTENS_OUTSIDE;
     snprintf(path, sizeof path, "%s/directory", inside);
     if (mkdir(path, 0700) == 0)
         return MAKES_DIRECTORY;
@@ -93,6 +110,17 @@ static void files(void **state)
         skip();
     assert_int_equal(result, ALL_IS_WELL);
     assert_true(may_write(outside, "new")); /* this process has given up nothing */
+}
+
+static void directories(void **state)
+{
+    static const char *const cases[][2] = {
+        {"audit.log", "."}, {"/audit.log", "/"}, {"/var/log/audit.log", "/var/log"}, {"a/b", "a"}};
+    char directory[PATH_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(confine_directory(cases[i][0], directory), cases[i][1]);
 }
 
 static void remove_all(const char *directory)
@@ -125,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files),
+        cmocka_unit_test(directories),
     };
 
     return cmocka_run_group_tests(tests, make_directories, remove_directories);

@@ -660,6 +660,16 @@ static bool may_come(const struct audit_sink *sink)
             S_ISFIFO(status.st_mode));
 }
 
+static bool is_syslog(const char *where)
+{
+    return strncmp(where, "syslog", 6) == 0 && (where[6] == '\0' || where[6] == ':');
+}
+
+const char *audit_sink_path(const char *where)
+{
+    return strcmp(where, "stdout") == 0 || is_syslog(where) ? NULL : where;
+}
+
 static bool open_first(struct audit_sink *sink, const char *where, char *error, size_t size)
 {
     if (strcmp(where, "stdout") == 0) {
@@ -668,7 +678,7 @@ static bool open_first(struct audit_sink *sink, const char *where, char *error, 
         return fcntl(sink->fd, F_GETFD) >= 0 || fail_sink(NULL, strerror(errno), error, size);
     }
     sink->path = where;
-    if (strncmp(where, "syslog", 6) == 0 && (where[6] == '\0' || where[6] == ':')) {
+    if (is_syslog(where)) {
         sink->kind = SINK_SYSLOG;
         sink->path = where[6] ? where + 7 : SYSTEM_LOG;
         if (strlen(sink->path) >= sizeof((struct sockaddr_un *)NULL)->sun_path)

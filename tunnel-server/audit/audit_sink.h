@@ -40,6 +40,8 @@ struct audit_sink_state {
     struct audit_chain chain; /* where it stands */
 };
 
+/* The file or pipe that where names; NULL: it names none. */
+const char *audit_sink_path(const char *where);
 /* where: stdout, syslog, syslog:SOCKET, or a path. NULL: error holds a sentence part, "PATH: ...".
  * A pipe that nobody reads, and a system's log that is not there, are waited for. */
 struct audit_sink *audit_sink_open(const char *where, char *error, size_t size);
