@@ -71,7 +71,7 @@ struct kafka_filter {
     struct kafka_span owed;
     struct kafka_span owed_up; /* the same for the broker */
 
-    uint32_t work; /* responses and addresses in this turn */
+    uint32_t work; /* responses, addresses and judged topics in this turn */
     int failure;
     struct kafka_request failed; /* the request or response that it is about; api_key -1: none */
     char reason[400];
@@ -413,10 +413,7 @@ static int fail_guarded(struct kafka_filter *f, int error)
 /* The next bytes are kept, with what is held before them. */
 static int hold_request(struct kafka_filter *f, struct turn *t, size_t size)
 {
-    size_t max =
-        f->guard->phase == KAFKA_GUARD_LOOK ? 2 * KAFKA_GUARD_HOLD_MAX : KAFKA_GUARD_WHOLE_MAX;
-
-    if (!kafka_buffer_append(&f->guard->held, next(t), size, max))
+    if (!kafka_buffer_append(&f->guard->held, next(t), size, 2 * KAFKA_GUARD_HOLD_MAX))
         return fail_filter(f, KAFKA_FILTER_ELIMIT, &f->reader.request, "request",
                            "is too large to be looked at");
     use_up(t, size);
@@ -451,6 +448,14 @@ static struct kafka_note *note_of(const struct kafka_buffer *answer)
     return note;
 }
 
+/* What answers are made of is bounded; a client that asks on without reading them goes. */
+static bool has_room_for_note(const struct kafka_filter *f, const struct kafka_note *note)
+{
+    size_t waiting = kafka_requests_note_bytes(&f->requests);
+
+    return waiting <= KAFKA_GUARD_NOTES_MAX && note->size <= KAFKA_GUARD_NOTES_MAX - waiting;
+}
+
 /* A denied request is over. */
 static int answer_denied_request(struct kafka_filter *f)
 {
@@ -468,14 +473,15 @@ static int answer_denied_request(struct kafka_filter *f)
                            "is denied by --access, and wants no answer (acks=0)");
     denied.type = KAFKA_REQUEST_DENIED;
     denied.note = note_of(&guard->out);
-    guard->answers += guard->out.size;
     kafka_buffer_trim(&guard->out);
     kafka_buffer_trim(&guard->judge.collected);
-    if (denied.note && guard->answers <= KAFKA_GUARD_ANSWERS_MAX && queue_request(f, &denied) == 0)
+    if (!denied.note)
+        return fail_filter(f, KAFKA_FILTER_EMEMORY, &denied, "request",
+                           "is denied, and could not be answered: out of memory");
+    if (has_room_for_note(f, denied.note) && queue_request(f, &denied) == 0)
         return 0;
-    bool memory = denied.note == NULL;
     free(denied.note);
-    return fail_filter(f, memory ? KAFKA_FILTER_EMEMORY : KAFKA_FILTER_ELIMIT, &denied, "request",
+    return fail_filter(f, KAFKA_FILTER_ELIMIT, &denied, "request",
                        "is denied, and too many answers wait to be read");
 }
 
@@ -490,8 +496,12 @@ static int rewrite_request(struct kafka_filter *f)
     if (result < 0)
         return fail_guarded(f, result);
     report_denied(f);
-    if (enter_request(f) < 0) {
+    if (!has_room_for_note(f, f->reader.request.note))
+        fail_filter(f, KAFKA_FILTER_ELIMIT, &f->reader.request, "request",
+                    "names topics that are denied, and too many answers wait to be read");
+    if (f->failure != 0 || enter_request(f) < 0) {
         free(f->reader.request.note);
+        f->reader.request.note = NULL;
         return f->failure;
     }
     guard->spent = true;
@@ -513,6 +523,16 @@ static int begin_drop(struct kafka_filter *f, const uint8_t *frame, size_t size)
     return has_whole_request(f) ? answer_denied_request(f) : 0;
 }
 
+/* A request for Metadata is held whole: one that is too large is not even waited for. */
+static int begin_whole(struct kafka_filter *f)
+{
+    if ((uint64_t)f->reader.length + 4 > KAFKA_GUARD_METADATA_MAX)
+        return fail_filter(f, KAFKA_FILTER_ELIMIT, &f->reader.request, "request",
+                           "is larger than 4 MiB, too large to be judged by --access");
+    f->guard->phase = KAFKA_GUARD_WHOLE;
+    return has_whole_request(f) ? rewrite_request(f) : 0;
+}
+
 /* All that has come of the request is held. */
 static int follow_verdict(struct kafka_filter *f, int verdict)
 {
@@ -522,10 +542,8 @@ static int follow_verdict(struct kafka_filter *f, int verdict)
         return fail_guarded(f, verdict);
     if (verdict == KAFKA_GUARD_DENIED)
         return begin_drop(f, guard->held.bytes, guard->held.size);
-    if (verdict == KAFKA_GUARD_REWRITE) {
-        guard->phase = KAFKA_GUARD_WHOLE;
-        return has_whole_request(f) ? rewrite_request(f) : 0;
-    }
+    if (verdict == KAFKA_GUARD_REWRITE)
+        return begin_whole(f);
     if (verdict == KAFKA_GUARD_MORE && has_whole_request(f))
         return fail_filter(f, KAFKA_FILTER_EFRAME, &f->reader.request, "request",
                            "ends before its last field");
@@ -713,14 +731,14 @@ static size_t max_held(const struct kafka_filter *f)
     }
 }
 
-/* The addresses of a response: for figures, and as work of this turn. */
+/* What was done to a response: for figures, and as work of this turn. */
 static void account(struct kafka_filter *f, const struct kafka_rewrite *r)
 {
     uint32_t erased = r->neutralised + r->blanked;
 
     if (f->callbacks.rewrote && r->rewritten + erased > 0)
         f->callbacks.rewrote(f->context, f->request.api_key, r->rewritten, erased, r->blanked);
-    f->work += r->rewritten + erased;
+    f->work += r->rewritten + erased + r->judged;
 }
 
 /* A frame whose part has another size now has another length. A tail never has. */
@@ -1075,6 +1093,8 @@ static void trim(struct kafka_filter *f)
     kafka_buffer_trim(&f->held);
     kafka_buffer_trim(&f->out);
     kafka_buffer_trim(&f->wanted);
+    free(f->request.note);
+    f->request.note = NULL;
 }
 
 static int yield(struct kafka_filter *f, const struct turn *t, size_t *consumed,
@@ -1106,7 +1126,6 @@ static bool take_denied_answer(struct kafka_filter *f)
         return false;
     free(f->request.note);
     kafka_requests_pop_denied(&f->requests, &f->request);
-    f->guard->answers -= f->request.note->size;
     f->owed = (struct kafka_span){f->request.note->bytes, f->request.note->size};
     return true;
 }
@@ -1191,10 +1210,11 @@ const char *kafka_filter_user(const struct kafka_filter *f)
 size_t kafka_filter_memory(const struct kafka_filter *f)
 {
     size_t guarded = f->guard ? f->guard->held.capacity + f->guard->out.capacity +
-                                    f->guard->judge.collected.capacity + (size_t)f->guard->answers
+                                    f->guard->judge.collected.capacity
                               : 0;
+    size_t note = f->request.note ? f->request.note->size : 0;
 
-    return f->held.capacity + f->out.capacity + f->wanted.capacity + guarded +
+    return f->held.capacity + f->out.capacity + f->wanted.capacity + guarded + note +
            kafka_requests_memory(&f->requests);
 }
 

@@ -40,8 +40,8 @@ struct kafka_filter_limits {
     size_t frame;       /* a whole response: bytes held; 16 MiB */
     size_t tail;        /* a Fetch or share response after its records: bytes held; 1 MiB */
     uint32_t in_flight; /* requests without a response; 65536 */
-    uint32_t turn;      /* responses and addresses from one kafka_filter_turn() to the next; no
-                         * bound */
+    uint32_t turn;      /* responses, addresses and topics that a guard judges in them, from one
+                         * kafka_filter_turn() to the next; no bound */
     const struct hash_key *hash_key; /* secret, since clients choose correlation ids; one that
                                       * everybody knows. Must live as long as the filter */
 };
@@ -147,8 +147,9 @@ const char *kafka_filter_client_id(const struct kafka_filter *f);
  * printable ASCII, shortened; "": not known. Whether the broker agrees is not known here. */
 const char *kafka_filter_user(const struct kafka_filter *f);
 
-/* Bytes that it has allocated beside itself: for what it holds, and for requests in flight. Clients
- * and brokers choose how many: a caller with many filters counts them together. */
+/* Bytes that it has allocated beside itself: for what it holds, for requests in flight, and for
+ * what their answers will say. Clients and brokers choose how many: a caller with many filters
+ * counts them together. */
 size_t kafka_filter_memory(const struct kafka_filter *f);
 /* Requests that must still be answered. */
 size_t kafka_filter_in_flight(const struct kafka_filter *f);

@@ -16,9 +16,9 @@ enum kafka_guard_phase {
 };
 
 enum {
-    KAFKA_GUARD_HOLD_MAX = 4 << 20,    /* bytes of a request that is judged */
-    KAFKA_GUARD_WHOLE_MAX = 16 << 20,  /* of one that is rewritten */
-    KAFKA_GUARD_ANSWERS_MAX = 4 << 20, /* of answers that wait for their turn */
+    KAFKA_GUARD_HOLD_MAX = 4 << 20, /* bytes of a request that is judged */
+    KAFKA_GUARD_NOTES_MAX =
+        4 << 20, /* of answers, and parts of answers, that wait for their turn */
 };
 
 struct kafka_guard_flow {
@@ -28,7 +28,6 @@ struct kafka_guard_flow {
     struct kafka_buffer out;  /* what the broker gets of it, or the client */
     size_t body;              /* where the request's body begins in the frame */
     bool spent;               /* what is in held has been handed on */
-    uint64_t answers;         /* bytes of answers that wait for their turn */
     size_t fetch_size;        /* of fetch, so far */
     bool fetching;
     uint8_t fetch[KAFKA_GUARD_FETCH_HEAD];

@@ -11,8 +11,6 @@ enum {
     FIRST_WITH_CREATION = 4, /* AllowAutoTopicCreation; before, topics are always created */
     FIRST_WITH_IDS = 10,
     FIRST_WITHOUT_NAMES = 12, /* a topic may be named by id alone */
-    REQUEST_MAX = 16 << 20,
-    HEAD = 4 + 2 + 2 + 4 + 2, /* of a request, up to its client id */
 };
 
 /* What the response must know of its request: the bytes of its note. */
@@ -20,8 +18,8 @@ struct metadata_note {
     bool all;  /* all topics were asked for: what is denied is left out */
     bool none; /* the client asked for none that it may see, but the request says all */
     uint32_t denied_count;
-    size_t size; /* names that were taken out: INT16 size, bytes, each */
-    const uint8_t *names;
+    size_t size; /* topics that were taken out, as they are in the response */
+    const uint8_t *topics;
 };
 
 enum { NOTE_HEAD = 1 + 1 + 4 };
@@ -37,7 +35,7 @@ static struct kafka_note *write_note(const struct metadata_note *head)
     note->bytes[1] = head->none;
     byte_store_u32(note->bytes + 2, head->denied_count);
     if (head->size > 0)
-        memcpy(note->bytes + NOTE_HEAD, head->names, head->size);
+        memcpy(note->bytes + NOTE_HEAD, head->topics, head->size);
     return note;
 }
 
@@ -48,8 +46,50 @@ static struct metadata_note read_note(const struct kafka_note *note)
         .none = note->bytes[1] != 0,
         .denied_count = byte_load_u32(note->bytes + 2),
         .size = note->size - NOTE_HEAD,
-        .names = note->bytes + NOTE_HEAD,
+        .topics = note->bytes + NOTE_HEAD,
     };
+}
+
+/* A topic that is denied, as brokers show it: nothing but its name, or its id where it was asked
+ * for by that. What stands before the name, and behind it. */
+struct denied_topic {
+    uint8_t before[2 + KAFKA_UVARINT_MAX];
+    size_t before_size;
+    uint8_t after[KAFKA_TOPIC_ID_SIZE + 1 + 4 + 4 + 1];
+    size_t after_size;
+};
+
+/* named: it has a name, of so many bytes. id: NULL for none. */
+static struct denied_topic make_denied(int16_t version, bool flexible, bool named, size_t name_size,
+                                       const uint8_t *id)
+{
+    struct denied_topic denied;
+    struct byte_writer w;
+
+    byte_store_u16(denied.before, KAFKA_TOPIC_AUTHORIZATION_FAILED);
+    if (flexible) {
+        denied.before_size =
+            2 + kafka_wire_put_uvarint(denied.before + 2, named ? (uint32_t)name_size + 1 : 0);
+    } else {
+        byte_store_u16(denied.before + 2, (uint16_t)name_size);
+        denied.before_size = 4;
+    }
+    static const uint8_t no_id[KAFKA_TOPIC_ID_SIZE];
+    byte_writer_init(&w, denied.after, sizeof denied.after);
+    if (version >= FIRST_WITH_IDS)
+        byte_writer_bytes(&w, id ? id : no_id, KAFKA_TOPIC_ID_SIZE);
+    if (version >= 1)
+        byte_writer_u8(&w, 0); /* IsInternal */
+    if (flexible)
+        byte_writer_u8(&w, 1); /* no partitions */
+    else
+        byte_writer_u32(&w, 0);
+    if (version >= 8)
+        byte_writer_u32(&w, 0x80000000); /* TopicAuthorizedOperations: unknown */
+    if (flexible)
+        byte_writer_u8(&w, 0); /* tags */
+    denied.after_size = byte_writer_size(&w);
+    return denied;
 }
 
 /* ---- requests */
@@ -60,16 +100,30 @@ struct metadata_request {
     bool flexible;
     int16_t version;
     struct kafka_buffer *out;
-    struct kafka_buffer denied; /* names, as in the note */
+    struct kafka_buffer denied; /* topics, as in the note */
     uint32_t denied_count;
+    const uint8_t *first_denied; /* its name, for the record */
+    size_t first_denied_size;
     uint32_t kept;
     bool creates; /* every kept topic may be created by the client */
-    bool failed;
+    int error;
+    const char *reason;
 };
 
+static void fail_metadata(struct metadata_request *m, int error, const char *reason)
+{
+    if (m->error == 0) {
+        m->error = error;
+        m->reason = reason;
+    }
+    m->in.failed = true;
+}
+
+/* How much comes is bounded by the request. */
 static void put(struct metadata_request *m, struct kafka_buffer *to, const void *bytes, size_t size)
 {
-    m->failed |= size > 0 && !kafka_buffer_append(to, bytes, size, REQUEST_MAX);
+    if (size > 0 && !kafka_buffer_append(to, bytes, size, SIZE_MAX))
+        fail_metadata(m, KAFKA_FILTER_EMEMORY, "could not be handled: out of memory");
 }
 
 static void put_count(struct metadata_request *m, int64_t count)
@@ -107,12 +161,15 @@ static bool may_see(const struct kafka_guard_requests *g, const char *name, size
 
 static void deny_name(struct metadata_request *m, const uint8_t *name, size_t size)
 {
-    uint8_t length[2];
+    const struct denied_topic denied = make_denied(m->version, m->flexible, true, size, NULL);
 
-    byte_store_u16(length, (uint16_t)size);
-    put(m, &m->denied, length, 2);
+    put(m, &m->denied, denied.before, denied.before_size);
     put(m, &m->denied, name, size);
-    m->denied_count++;
+    put(m, &m->denied, denied.after, denied.after_size);
+    if (m->denied_count++ == 0) {
+        m->first_denied = name;
+        m->first_denied_size = size;
+    }
 }
 
 static void take_topic(struct metadata_request *m)
@@ -126,6 +183,8 @@ static void take_topic(struct metadata_request *m)
     const uint8_t *name = kafka_wire_string(&m->in, m->flexible, &size);
     if (m->flexible)
         kafka_wire_skip_tags(&m->in);
+    if (size > KAFKA_SHAPE_TEXT_MAX)
+        fail_metadata(m, KAFKA_FILTER_EFRAME, "has a name of more than 1024 bytes");
     if (m->in.failed)
         return;
     bool creates =
@@ -149,7 +208,7 @@ static struct kafka_note *make_note(const struct metadata_request *m, int64_t co
         .none = m->version == 0 && count > 0 && m->kept == 0,
         .denied_count = m->denied_count,
         .size = m->denied.size,
-        .names = m->denied.bytes,
+        .topics = m->denied.bytes,
     };
 
     return write_note(&note);
@@ -177,6 +236,9 @@ static void take_topics(struct metadata_request *m, int64_t *count)
     struct kafka_buffer topics = {0};
 
     *count = take_count(m);
+    if (*count > KAFKA_GUARD_TOPICS_MAX)
+        fail_metadata(m, KAFKA_FILTER_ELIMIT,
+                      "names more than 65536 topics, too many to be judged by --access");
     m->out = &topics;
     for (int64_t i = 0; i < *count && !m->in.failed; i++)
         take_topic(m);
@@ -207,17 +269,17 @@ int kafka_guard_metadata_request(struct kafka_guard_requests *g, const uint8_t *
     take_topics(&m, &count);
     take_metadata_options(&m);
     *note = make_note(&m, count);
-    if (m.denied_count > 0 && !m.in.failed) {
-        /* For the record: the first of them. */
-        kafka_guard_note_topic(g, m.denied.bytes + 2, byte_load_u16(m.denied.bytes));
-    }
     kafka_buffer_free(&m.denied);
-    if (m.in.failed || m.failed || !*note) {
+    if (!*note)
+        fail_metadata(&m, KAFKA_FILTER_EMEMORY, "could not be handled: out of memory");
+    if (m.in.failed) {
         free(*note);
         *note = NULL;
-        g->reason = m.in.failed ? "is malformed" : "could not be handled: out of memory";
-        return m.in.failed ? KAFKA_FILTER_EFRAME : KAFKA_FILTER_EMEMORY;
+        g->reason = m.error != 0 ? m.reason : "is malformed";
+        return m.error != 0 ? m.error : KAFKA_FILTER_EFRAME;
     }
+    if (m.denied_count > 0)
+        kafka_guard_note_topic(g, m.first_denied, m.first_denied_size);
     byte_store_u32(out->bytes, (uint32_t)(out->size - 4));
     return 0;
 }
@@ -256,6 +318,8 @@ static void read_topic(struct kafka_rewrite *r, struct seen_topic *topic)
 {
     *topic = (struct seen_topic){.error = (int16_t)byte_reader_u16(&r->in)};
     topic->name = kafka_wire_string(&r->in, r->flexible, &topic->name_size);
+    if (topic->name_size > KAFKA_SHAPE_TEXT_MAX)
+        kafka_rewrite_fail(r, KAFKA_FILTER_EFRAME, "has a topic's name of more than 1024 bytes");
     if (r->version >= FIRST_WITH_IDS)
         topic->id = byte_reader_bytes(&r->in, KAFKA_TOPIC_ID_SIZE);
     if (r->version >= 1)
@@ -269,49 +333,13 @@ static void read_topic(struct kafka_rewrite *r, struct seen_topic *topic)
         kafka_wire_skip_tags(&r->in);
 }
 
-static void put_response_length(struct kafka_rewrite *r, size_t size)
-{
-    uint8_t bytes[KAFKA_UVARINT_MAX];
-
-    if (r->flexible) {
-        kafka_rewrite_put(r, bytes, kafka_wire_put_uvarint(bytes, (uint32_t)size + 1));
-        return;
-    }
-    byte_store_u16(bytes, (uint16_t)size);
-    kafka_rewrite_put(r, bytes, 2);
-}
-
-/* A topic that is denied, as brokers show it: nothing but its name, or its id where it was asked
- * for by that. */
 static void put_denied(struct kafka_rewrite *r, const uint8_t *name, size_t size, const uint8_t *id)
 {
-    static const uint8_t null_name[1], no_partitions[4], unknown_operations[4] = {0x80};
-    uint8_t error[2];
+    const struct denied_topic denied = make_denied(r->version, r->flexible, name != NULL, size, id);
 
-    byte_store_u16(error, KAFKA_TOPIC_AUTHORIZATION_FAILED);
-    kafka_rewrite_put(r, error, 2);
-    if (name) {
-        put_response_length(r, size);
-        kafka_rewrite_put(r, name, size);
-    } else {
-        kafka_rewrite_put(r, null_name, 1);
-    }
-    if (r->version >= FIRST_WITH_IDS) {
-        if (id)
-            kafka_rewrite_put(r, id, KAFKA_TOPIC_ID_SIZE);
-        else
-            kafka_rewrite_put_zeros(r, KAFKA_TOPIC_ID_SIZE);
-    }
-    if (r->version >= 1)
-        kafka_rewrite_put_zeros(r, 1); /* IsInternal */
-    if (r->flexible)
-        put_response_length(r, 0);
-    else
-        kafka_rewrite_put(r, no_partitions, 4);
-    if (r->version >= 8)
-        kafka_rewrite_put(r, unknown_operations, 4);
-    if (r->flexible)
-        kafka_rewrite_put_zeros(r, 1); /* tags */
+    kafka_rewrite_put(r, denied.before, denied.before_size);
+    kafka_rewrite_put(r, name, size);
+    kafka_rewrite_put(r, denied.after, denied.after_size);
 }
 
 enum fate { KEEP, MARK, DROP };
@@ -327,6 +355,7 @@ static enum fate fate_of(const struct kafka_guard_requests *g, const struct seen
     return note->all ? DROP : MARK;
 }
 
+/* How many topics the response will have. Only where some are left out must they be looked at. */
 static uint32_t count_kept(struct kafka_guard_requests *g, struct kafka_rewrite *r, uint32_t count,
                            const struct metadata_note *note)
 {
@@ -334,6 +363,8 @@ static uint32_t count_kept(struct kafka_guard_requests *g, struct kafka_rewrite 
     struct seen_topic topic;
     uint32_t kept = note->denied_count;
 
+    if (!note->all)
+        return note->none ? kept : kept + count;
     for (; count > 0 && !r->in.failed; count--) {
         read_topic(r, &topic);
         kept += !r->in.failed && fate_of(g, &topic, note) != DROP;
@@ -346,10 +377,10 @@ static uint32_t count_kept(struct kafka_guard_requests *g, struct kafka_rewrite 
 
 static void put_topics_count(struct kafka_rewrite *r, uint32_t count)
 {
-    uint8_t bytes[4];
+    uint8_t bytes[KAFKA_UVARINT_MAX];
 
     if (r->flexible) {
-        put_response_length(r, count);
+        kafka_rewrite_put(r, bytes, kafka_wire_put_uvarint(bytes, count + 1));
         return;
     }
     byte_store_u32(bytes, count);
@@ -365,6 +396,7 @@ static void put_topic(struct kafka_guard_requests *g, struct kafka_rewrite *r,
     read_topic(r, &topic);
     if (r->in.failed)
         return;
+    r->judged++;
     switch (fate_of(g, &topic, note)) {
     case KEEP:
         if (topic.id && topic.name_size > 0 && topic.error == 0)
@@ -374,24 +406,14 @@ static void put_topic(struct kafka_guard_requests *g, struct kafka_rewrite *r,
     case MARK: {
         /* Asked for by id, it has a name only here. */
         bool by_id = topic.id && r->version >= FIRST_WITHOUT_NAMES;
-        put_denied(r, by_id ? NULL : topic.name, topic.name_size, by_id ? topic.id : NULL);
+        put_denied(r, by_id ? NULL : topic.name, by_id ? 0 : topic.name_size,
+                   by_id ? topic.id : NULL);
         break;
     }
     default:
         break;
     }
     r->copied = r->in.at;
-}
-
-static void put_denied_names(struct kafka_rewrite *r, const struct metadata_note *note)
-{
-    struct byte_reader names;
-
-    byte_reader_init(&names, note->names, note->size);
-    for (uint32_t i = 0; i < note->denied_count; i++) {
-        size_t size = byte_reader_u16(&names);
-        put_denied(r, byte_reader_bytes(&names, size), size, NULL);
-    }
 }
 
 void kafka_guard_metadata_response(struct kafka_guard_requests *g, struct kafka_rewrite *r,
@@ -412,7 +434,7 @@ void kafka_guard_metadata_response(struct kafka_guard_requests *g, struct kafka_
     put_topics_count(r, kept);
     for (; count > 0 && !r->in.failed && r->error == 0; count--)
         put_topic(g, r, &told);
-    put_denied_names(r, &told);
+    kafka_rewrite_put(r, told.topics, told.size);
     r->copied = r->in.at;
     byte_reader_bytes(&r->in, byte_reader_left(&r->in));
 }

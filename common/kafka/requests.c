@@ -144,6 +144,11 @@ static void make_index(struct kafka_requests *q)
 
 /* ---- entries */
 
+static size_t note_size(const struct kafka_request *request)
+{
+    return request->note ? sizeof *request->note + request->note->size : 0;
+}
+
 static struct kafka_requests_line *line_of(struct kafka_requests *q, uint32_t at)
 {
     return q->entries[at].request.type == KAFKA_REQUEST_OPTIONAL ? &q->optional : &q->owed;
@@ -189,6 +194,7 @@ static void append(struct kafka_requests *q, const struct kafka_request *request
     q->count++;
     q->owed_count += request->type != KAFKA_REQUEST_OPTIONAL;
     q->token_count += request->type == KAFKA_REQUEST_TOKEN;
+    q->note_bytes += note_size(request);
     if (q->bucket_count == 0)
         return;
     if (q->owed_count > q->bucket_count && q->bucket_count < q->capacity)
@@ -222,6 +228,7 @@ static void remove_entry(struct kafka_requests *q, uint32_t at)
     q->count--;
     q->owed_count -= entry->request.type != KAFKA_REQUEST_OPTIONAL;
     q->token_count -= entry->request.type == KAFKA_REQUEST_TOKEN;
+    q->note_bytes -= note_size(&entry->request);
     entry->next = q->vacant;
     q->vacant = at;
     if (q->owed_count == 0)
@@ -415,7 +422,12 @@ size_t kafka_requests_memory(const struct kafka_requests *q)
 
     if (q->links)
         each += sizeof *q->links + sizeof *q->buckets;
-    return q->capacity * each;
+    return q->capacity * each + q->note_bytes;
+}
+
+size_t kafka_requests_note_bytes(const struct kafka_requests *q)
+{
+    return q->note_bytes;
 }
 
 size_t kafka_requests_owed(const struct kafka_requests *q)

@@ -64,6 +64,7 @@ struct kafka_requests {
     struct kafka_requests_line optional;
     uint32_t owed_count;
     uint32_t token_count;
+    size_t note_bytes;                 /* of all entries' notes */
     uint32_t bucket_count;             /* of the index, a power of two; 0: there is none */
     uint32_t *buckets;                 /* room for as many as capacity; NULL: never needed yet */
     struct kafka_requests_link *links; /* one a place; of those with a correlation id */
@@ -97,7 +98,9 @@ enum kafka_requests_match {
 enum kafka_requests_match kafka_requests_match(struct kafka_requests *q, int32_t correlation_id,
                                                struct kafka_request *request);
 
-/* Bytes that it has allocated. */
+/* Bytes that it has allocated, and those of the notes, which are its own. */
 size_t kafka_requests_memory(const struct kafka_requests *q);
+/* Of these, the notes'. */
+size_t kafka_requests_note_bytes(const struct kafka_requests *q);
 /* How many requests and tokens wait for a response that must come. */
 size_t kafka_requests_owed(const struct kafka_requests *q);

@@ -11,7 +11,7 @@ void kafka_rewrite_start(struct kafka_rewrite *r, const uint8_t *bytes, size_t s
     byte_reader_init(&r->in, bytes + skip, size - skip);
     r->out->size = 0;
     r->wanted->size = 0;
-    r->rewritten = r->neutralised = r->blanked = 0;
+    r->rewritten = r->neutralised = r->blanked = r->judged = 0;
     r->error = 0;
     r->reason = NULL;
 }

@@ -43,6 +43,7 @@ struct kafka_rewrite {
     uint32_t rewritten;                 /* addresses, by what became of them */
     uint32_t neutralised;
     uint32_t blanked;
+    uint32_t judged; /* topics, by the guard */
     int error;
     const char *reason;
 };
