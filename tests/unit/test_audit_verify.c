@@ -427,9 +427,57 @@ static void a_crowd_is_counted_too(void **state)
         snprintf(who, sizeof who, "%d", i);
         admitted += audit_repeats_admit(&repeats, 0, "refused", who, "token");
     }
-    assert_int_equal(admitted, AUDIT_REPEATS_MAX);
+    assert_int_equal(admitted, AUDIT_REPEATS_EVENT);
     audit_repeats_settle(&repeats, 1, true, count_repeat, NULL);
     assert_int_equal(more + admitted, 5000);
+}
+
+static uint64_t more_of_mallory;
+
+static void count_mallory(void *context, const struct audit_repeat *repeat)
+{
+    count_repeat(context, repeat);
+    if (strcmp(repeat->who, "mallory") == 0) {
+        assert_non_null(repeat->event);
+        more_of_mallory += repeat->count;
+    } else {
+        assert_string_equal(repeat->who, "");
+        assert_string_equal(repeat->event, "login_refused");
+    }
+}
+
+/* Whoever is refused for very many reasons, and whoever comes from very many addresses, takes
+ * nobody's place: others' refusals are still told of one by one. */
+static void nobody_hides_others(void **state)
+{
+    enum { NAMES = 1000, ADDRESSES = 5000 };
+    static const char denied[] = "request_denied", refused[] = "login_refused";
+    size_t of_mallory = 0, of_crowd = 0;
+    char text[40];
+
+    (void)state;
+    memset(&repeats, 0, sizeof repeats);
+    more = more_of_mallory = told_of = 0;
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(text, sizeof text, "kafka Metadata topic x%d", i);
+        of_mallory += audit_repeats_admit(&repeats, 1, denied, "mallory", text);
+    }
+    assert_in_range(of_mallory, AUDIT_REPEATS_EACH, AUDIT_REPEATS_EACH + AUDIT_REPEATS_TOLD);
+    assert_true(audit_repeats_admit(&repeats, 2, denied, "alice", "kafka Fetch topic payroll"));
+    assert_true(audit_repeats_admit(&repeats, 2, refused, "203.0.113.9", "no such token"));
+    for (int i = 0; i < ADDRESSES; i++) {
+        snprintf(text, sizeof text, "2001:db8::%d", i);
+        of_crowd += audit_repeats_admit(&repeats, 3, refused, text, "no such token");
+    }
+    for (int i = 0; i < 20; i++) {
+        snprintf(text, sizeof text, "user-%d", i);
+        assert_true(audit_repeats_admit(&repeats, 4, denied, text, "kafka Fetch topic payroll"));
+    }
+    audit_repeats_settle(&repeats, 2 * AUDIT_REPEATS_US, false, count_mallory, NULL);
+    assert_int_equal(more_of_mallory + of_mallory, NAMES);
+    assert_int_equal(more - more_of_mallory + of_crowd, ADDRESSES);
+    assert_int_equal(told_of, 2);
+    assert_int_equal(repeats.count, 0);
 }
 
 int main(void)
@@ -447,6 +495,7 @@ int main(void)
         cmocka_unit_test_setup(files_go_on_where_others_end, set_up),
         cmocka_unit_test_setup(another_chain_is_noticed, set_up),
         cmocka_unit_test_setup(an_expected_record_must_be_there, set_up),
+        cmocka_unit_test(nobody_hides_others),
         cmocka_unit_test(what_repeats_is_counted),
         cmocka_unit_test(a_crowd_is_counted_too),
     };

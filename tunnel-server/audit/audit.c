@@ -122,8 +122,8 @@ static void put_repeat(void *context, const struct audit_repeat *repeat)
 {
     const struct log_field fields[] = {
         log_str("of", repeat->event),
-        log_str("who", repeat->event ? repeat->who : NULL),
-        log_str("what", repeat->event ? repeat->what : NULL),
+        log_str("who", repeat->who[0] ? repeat->who : NULL),
+        log_str("what", repeat->what[0] ? repeat->what : NULL),
         log_u64("more", repeat->count),
         log_ms("during", (clock_now_us() - repeat->since_us) / 1000),
     };
