@@ -51,6 +51,16 @@ static bool next_item(const char **list, struct item *item)
     return true;
 }
 
+const char *pattern_list_next(const char **list, size_t *size)
+{
+    struct item item;
+
+    if (!next_item(list, &item))
+        return NULL;
+    *size = item.size;
+    return item.at;
+}
+
 bool pattern_list_fits(const char *list, const char *text, size_t text_size)
 {
     struct item item;

@@ -12,5 +12,7 @@ bool pattern_fits(const char *pattern, size_t pattern_size, const char *text, si
  * have commas of its own, as a certificate's subject has. NULL is a list of everything; a list
  * without a pattern fits nothing. */
 bool pattern_list_fits(const char *list, const char *text, size_t text_size);
+/* The next pattern of such a list, of *size bytes; *list moves behind it. NULL: there is none. */
+const char *pattern_list_next(const char **list, size_t *size);
 /* NULL, or what is wrong with such a list: the end of a sentence ("has a pattern without ..."). */
 const char *pattern_list_check(const char *list);

@@ -331,6 +331,37 @@ static void rules_for_tokens_only(void **state)
     access_rules_release(rules);
 }
 
+/* The last of as many rules as there may be counts like the first, for those whom it is for. */
+static void very_many_rules(void **state)
+{
+    char *text = malloc(ACCESS_RULES_MAX * 64), error[300];
+    size_t size = 0;
+
+    (void)state;
+    assert_non_null(text);
+    for (unsigned i = 0; i < ACCESS_RULES_MAX; i++)
+        size +=
+            (size_t)sprintf(text + size, "r%u.identity=team-%u\nr%u.allow=%s\nr%u.topic=t-%u.*\n",
+                            i, i / 2, i, i % 2 == 0 ? "produce" : "consume", i, i);
+    struct access_rules *rules = access_rules_parse(text, size, &names, error, sizeof error);
+    if (!rules)
+        fail_msg("%s", error);
+    assert_true(may_with(rules, "team-0", PRODUCE, KAFKA_TOPIC, "t-0.x"));
+    assert_false(may_with(rules, "team-0", FETCH, KAFKA_TOPIC, "t-0.x"));
+    assert_true(may_with(rules, "team-499", FETCH, KAFKA_TOPIC, "t-999.x"));
+    assert_false(may_with(rules, "team-499", PRODUCE, KAFKA_TOPIC, "t-999.x"));
+    assert_true(may_with(rules, "team-499", PRODUCE, KAFKA_TOPIC, "t-998.x"));
+    assert_false(may_with(rules, "team-498", PRODUCE, KAFKA_TOPIC, "t-998.x"));
+    assert_false(may_with(rules, "team-499", PRODUCE, KAFKA_TOPIC, "t-99.x"));
+    /* Rules that are chosen are the same ones. */
+    struct access_rules *chosen = access_rules_choose(rules, NULL);
+    access_rules_release(rules);
+    assert_true(may_with(chosen, "team-499", METADATA, KAFKA_TOPIC, "t-999."));
+    assert_false(may_with(chosen, "team-499", METADATA, KAFKA_TOPIC, "t-997."));
+    access_rules_release(chosen);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +374,7 @@ int main(void)
         cmocka_unit_test(all_of_some),
         cmocka_unit_test(bad_files),
         cmocka_unit_test(told_to_people),
+        cmocka_unit_test(very_many_rules),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

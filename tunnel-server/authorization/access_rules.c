@@ -310,6 +310,18 @@ static bool check_access_rule(const struct access_reader *reader, struct access_
            check_named(reader, rule, ACCESS_KEY_TARGET, names->targets, names->target_count);
 }
 
+/* Where what a rule names is looked for, whoever it is for. */
+static void index_names(struct access_rules *rules)
+{
+    for (size_t resource = 0; resource < KAFKA_RESOURCES; resource++) {
+        for (size_t i = 0; i < rules->list.count; i++)
+            if (rules_of(rules)[i].values[ACCESS_KEY_ALLOW])
+                pattern_index_add(&rules->names[resource],
+                                  rules_of(rules)[i].values[key_of[resource]], (uint32_t)i);
+        pattern_index_sort(&rules->names[resource]);
+    }
+}
+
 struct access_rules *access_rules_parse(char *text, size_t size, const struct access_names *names,
                                         char *error, size_t error_size)
 {
@@ -328,8 +340,10 @@ struct access_rules *access_rules_parse(char *text, size_t size, const struct ac
         snprintf(error, error_size, "holds no rules, so nobody could do anything");
     for (size_t i = 0; good && i < rules->list.count; i++)
         good = check_access_rule(&reader, &all[i]);
-    if (good)
+    if (good) {
+        index_names(rules);
         return rules;
+    }
     access_rules_release(rules);
     return NULL;
 }
@@ -339,6 +353,7 @@ struct access_rules *access_rules_choose(struct access_rules *rules, struct rule
     struct access_rules *chosen = memory_new(sizeof *chosen);
 
     chosen->list = rules->list;
+    memcpy(chosen->names, rules->names, sizeof chosen->names);
     chosen->origin = access_rules_reference(rules);
     chosen->choices = rule_choices_reference(choices);
     atomic_init(&chosen->references, 1);
@@ -364,10 +379,13 @@ void access_rules_release(struct access_rules *rules)
 {
     if (!rules || atomic_fetch_sub_explicit(&rules->references, 1, memory_order_acq_rel) > 1)
         return;
-    if (rules->origin)
+    if (rules->origin) {
         access_rules_release(rules->origin);
-    else
+    } else {
+        for (size_t i = 0; i < KAFKA_RESOURCES; i++)
+            pattern_index_clear(&rules->names[i]);
         rule_file_free(&access_form, &rules->list);
+    }
     rule_choices_release(rules->choices);
     free(rules);
 }
@@ -473,27 +491,34 @@ static bool has_patterns(const struct access_rule *rule)
     return false;
 }
 
+static void add_apis(uint64_t apis[ACCESS_API_WORDS], const struct access_rule *rule)
+{
+    for (size_t word = 0; word < ACCESS_API_WORDS; word++)
+        apis[word] |= rule->apis[word];
+}
+
 void access_view_init(struct access_view *view, struct access_rules *rules, const char *identity,
                       const char *cluster)
 {
     const struct holder holder = holder_of(rules, identity);
 
     *view = (struct access_view){.rules = access_rules_reference(rules)};
-    view->fits = memory_new_array(rules->list.count + 1, sizeof *view->fits);
     for (size_t i = 0; i < rules->list.count; i++) {
         const struct access_rule *rule = &rules_of(rules)[i];
         if (!fits_cluster(rule, &holder, cluster))
             continue;
-        view->fits[view->count++] = rule;
+        view->count++;
+        view->fits[i / 64] |= UINT64_C(1) << i % 64;
         view->everything |= rule->everything && !has_patterns(rule);
-        for (size_t word = 0; word < ACCESS_API_WORDS; word++)
-            view->apis[word] |= rule->apis[word];
+        add_apis(view->apis, rule);
+        for (size_t resource = 0; resource < KAFKA_RESOURCES; resource++)
+            if (!rule->values[key_of[resource]])
+                add_apis(view->unlimited[resource], rule);
     }
 }
 
 void access_view_clear(struct access_view *view)
 {
-    free(view->fits);
     access_rules_release(view->rules);
     *view = (struct access_view){0};
 }
@@ -503,24 +528,33 @@ bool access_view_api(const struct access_view *view, int16_t key)
     return view->everything || allows_api(view->apis, key);
 }
 
+struct use_of_name {
+    const struct access_view *view;
+    int16_t key;
+};
+
+/* pattern_index_fits()'s: whether a rule that has the pattern is for this view and this API. */
+static bool is_rule_for(const void *context, uint32_t i)
+{
+    const struct use_of_name *use = context;
+    const struct access_view *view = use->view;
+
+    return (view->fits[i / 64] >> i % 64 & 1) != 0 &&
+           allows_api(rules_of(view->rules)[i].apis, use->key);
+}
+
 bool access_view_resource(const struct access_view *view, int16_t key, enum kafka_resource resource,
                           const char *name, size_t size)
 {
-    for (size_t i = 0; i < view->count; i++)
-        if (allows_api(view->fits[i]->apis, key) &&
-            pattern_list_fits(view->fits[i]->values[key_of[resource]], name, size))
-            return true;
-    return view->everything;
+    const struct use_of_name use = {view, key};
+
+    return view->everything || allows_api(view->unlimited[resource], key) ||
+           pattern_index_fits(&view->rules->names[resource], name, size, is_rule_for, &use);
 }
 
 bool access_view_limits(const struct access_view *view, int16_t key, enum kafka_resource resource)
 {
-    if (view->everything)
-        return false;
-    for (size_t i = 0; i < view->count; i++)
-        if (allows_api(view->fits[i]->apis, key) && !view->fits[i]->values[key_of[resource]])
-            return false;
-    return true;
+    return !view->everything && !allows_api(view->unlimited[resource], key);
 }
 
 /* ---- telling */

@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "authorization/identity_limits.h"
+#include "base/pattern_index.h"
 #include "base/text.h"
 #include "config/rule_file.h"
 #include "kafka/guard.h"
@@ -57,7 +58,7 @@ enum access_key {
     ACCESS_KEYS = ACCESS_KEY_LIMITS + LIMITS,
 };
 
-enum { ACCESS_API_WORDS = 4 }; /* 256 APIs */
+enum { ACCESS_API_WORDS = 4 /* 256 APIs */, ACCESS_RULE_WORDS = (ACCESS_RULES_MAX + 63) / 64 };
 
 /* Lists are as they stand in the file; NULL if there is no such line. */
 struct access_rule {
@@ -71,7 +72,9 @@ struct access_rule {
 };
 
 struct access_rules {
-    struct rule_list list;        /* of struct access_rule; the origin's, if there is one */
+    struct rule_list list; /* of struct access_rule; the origin's, if there is one */
+    /* All patterns of names, each with its rule's place in the list; the origin's as well. */
+    struct pattern_index names[KAFKA_RESOURCES];
     struct access_rules *origin;  /* with a reference; NULL: these are as the file has them */
     struct rule_choices *choices; /* with a reference; NULL: nobody has rules by name */
     atomic_uint references;
@@ -115,11 +118,12 @@ void access_rules_limits(const struct access_rules *rules, const char *identity,
 
 /* What one identity may do at one cluster: the rules that fit both. */
 struct access_view {
-    struct access_rules *rules; /* with a reference; NULL: not filled in */
-    const struct access_rule **fits;
-    size_t count;
-    uint64_t apis[ACCESS_API_WORDS]; /* of all of them */
-    bool everything;                 /* a rule allows all with all: nothing is looked at */
+    struct access_rules *rules;       /* with a reference; NULL: not filled in */
+    size_t count;                     /* how many they are */
+    uint64_t fits[ACCESS_RULE_WORDS]; /* by their places, bits */
+    uint64_t apis[ACCESS_API_WORDS];  /* of all of them */
+    uint64_t unlimited[KAFKA_RESOURCES][ACCESS_API_WORDS]; /* with any such name */
+    bool everything; /* a rule allows all with all: nothing is looked at */
 };
 
 void access_view_init(struct access_view *view, struct access_rules *rules, const char *identity,
