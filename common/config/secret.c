@@ -38,7 +38,8 @@ static int open_regular(const char *path, mode_t *mode, char error[SECRET_ERROR_
     return fd;
 }
 
-/* Not the group's: that is how Kubernetes hands secrets to a program that is not root. */
+/* Not the group's: by a group Kubernetes (fsGroup) hands files to a program that is not root, those
+ * of secrets with mode 0440, those of a volume that can be written with 0660. */
 bool secret_is_exposed(mode_t mode)
 {
     return mode & (S_IROTH | S_IWOTH);
