@@ -104,7 +104,7 @@ static enum sasl_step answer_oauthbearer(struct sasl_exchange *exchange, const u
     char said[120];
 
     if (exchange->refused)
-        return SASL_EFAILED;
+        return SASL_EREFUSED;
     if (size == 0)
         return SASL_DONE;
     redact((const char *)answer, size, exchange->credentials.secret, said, sizeof said);

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/printable.h"
+#include "base/redact.h"
 
 enum { SERVER_NONCE_MAX = 512, BASE64_DIGEST_SIZE = 89 /* of 64 bytes, and a NUL */ };
 
@@ -122,6 +123,21 @@ static bool take_attribute(const char **text, size_t *left, char name, const cha
     return true;
 }
 
+/* "e=..." in place of what was to come (RFC 5802, 7); servers say it in either round. */
+static bool is_refusal(struct sasl_exchange *exchange, const char *answer, size_t size)
+{
+    const char *value;
+    size_t length;
+    char said[61];
+
+    if (!take_attribute(&answer, &size, 'e', &value, &length))
+        return false;
+    redact(value, length, exchange->credentials.secret, said, sizeof said);
+    snprintf(exchange->reason, sizeof exchange->reason, "it refused: %s", said);
+    printable_columns(exchange->reason);
+    return true;
+}
+
 /* Of at most six digits, none of them a leading zero; 0: it is no such number. */
 static uint32_t read_iterations(const char *text, size_t size)
 {
@@ -205,13 +221,14 @@ static bool sign_scram(struct sasl_exchange *exchange, const struct sasl_scram_k
     uint8_t stored_key[SASL_DIGEST_MAX];
     const size_t size = digest_size(exchange);
 
-    if (EVP_Digest(keys->client_key, size, stored_key, NULL, digest_of(exchange), NULL) != 1 ||
-        !hmac(exchange, stored_key, auth, auth_size, proof) ||
-        !hmac(exchange, keys->server_key, auth, auth_size, exchange->server_signature))
-        return false;
+    bool done =
+        EVP_Digest(keys->client_key, size, stored_key, NULL, digest_of(exchange), NULL) == 1 &&
+        hmac(exchange, stored_key, auth, auth_size, proof) &&
+        hmac(exchange, keys->server_key, auth, auth_size, exchange->server_signature);
+    byte_wipe(stored_key, sizeof stored_key);
     for (size_t i = 0; i < size; i++)
         proof[i] ^= keys->client_key[i];
-    return true;
+    return done;
 }
 
 enum sasl_step sasl_scram_final(struct sasl_exchange *exchange, const char *answer, size_t size)
@@ -220,11 +237,13 @@ enum sasl_step sasl_scram_final(struct sasl_exchange *exchange, const char *answ
     struct sasl_scram_keys fresh = {0};
     struct sasl_scram_keys *keys = exchange->credentials.keys ? exchange->credentials.keys : &fresh;
     char auth[sizeof exchange->first_bare + SASL_ANSWER_MAX + SERVER_NONCE_MAX + 16];
-    uint8_t proof[SASL_DIGEST_MAX];
+    uint8_t proof[SASL_DIGEST_MAX] = {0};
     char encoded[BASE64_DIGEST_SIZE];
     size_t auth_size = 0;
-    const char *why = read_server_first(exchange, answer, size, &first);
 
+    if (is_refusal(exchange, answer, size))
+        return SASL_EREFUSED;
+    const char *why = read_server_first(exchange, answer, size, &first);
     if (why)
         return fail_scram(exchange, why);
     /* What is signed: the first message of each side, and this one as far as it goes by now; "biws"
@@ -261,12 +280,8 @@ enum sasl_step sasl_scram_verify(struct sasl_exchange *exchange, const char *ans
     size_t length;
     uint8_t signature[SASL_DIGEST_MAX];
 
-    if (take_attribute(&answer, &size, 'e', &value, &length)) {
-        int shown = (int)bytes_at_most(length, 60);
-        snprintf(exchange->reason, sizeof exchange->reason, "it refused: %.*s", shown, value);
-        printable_columns(exchange->reason);
-        return SASL_EFAILED;
-    }
+    if (is_refusal(exchange, answer, size))
+        return SASL_EREFUSED;
     if (!take_attribute(&answer, &size, 'v', &value, &length) ||
         decode_base64(value, length, signature, sizeof signature) != digest_size(exchange))
         return fail_scram(exchange, "its last SCRAM message is malformed");

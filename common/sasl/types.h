@@ -55,9 +55,10 @@ struct sasl_credentials {
 };
 
 enum sasl_step {
-    SASL_EFAILED = -1, /* reason says why */
-    SASL_SEND = 0,     /* message is to be sent; the answer goes to sasl_exchange_answer() */
-    SASL_DONE = 1,     /* the server has said and shown what it must; nothing is to be sent */
+    SASL_EREFUSED = -2, /* the server has said no, and reason why */
+    SASL_EFAILED = -1,  /* there is no message to send, or the answer is wrong; reason says why */
+    SASL_SEND = 0,      /* message is to be sent; the answer goes to sasl_exchange_answer() */
+    SASL_DONE = 1,      /* the server has said and shown what it must; nothing is to be sent */
 };
 
 struct sasl_exchange {

@@ -284,6 +284,23 @@ static void a_token_that_is_refused(void **state)
     assert_int_equal(answer_text("{}", 0), LOGIN_SEND);
     ask();
     assert_int_equal(answer_text("", 0), LOGIN_FAILED);
+    assert_int_equal(x.failure, LOGIN_REFUSED);
+}
+
+/* With error 0: SCRAM has an answer of its own for it. */
+static void a_refusal_in_scrams_own_words(void **state)
+{
+    (void)state;
+    char first[200];
+    char bare[200];
+
+    shake_hands(&scram);
+    server_first(first, bare, 4096);
+    assert_int_equal(answer_text(first, 0), LOGIN_SEND);
+    ask();
+    assert_int_equal(answer_text("e=invalid-proof", 0), LOGIN_FAILED);
+    assert_int_equal(x.failure, LOGIN_REFUSED);
+    assert_string_equal(x.reason, "it refused: invalid-proof");
 }
 
 static void what_is_not_kafka(void **state)
@@ -332,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_wrong_password),
         cmocka_unit_test(a_broker_that_repeats_the_secret),
         cmocka_unit_test(a_token_that_is_refused),
+        cmocka_unit_test(a_refusal_in_scrams_own_words),
         cmocka_unit_test(what_is_not_kafka),
         cmocka_unit_test(a_secret_that_cannot_be_one),
         cmocka_unit_test(nothing_secret_is_left),

@@ -141,7 +141,6 @@ static void the_server_must_know_the_password(void **state)
         "v=",
         "v",
         "",
-        "e=other-error",
         "x=1,v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
     };
 
@@ -151,6 +150,23 @@ static void the_server_must_know_the_password(void **state)
         assert_int_equal(answer(&x, SERVER_FIRST_256), SASL_SEND);
         assert_int_equal(answer(&x, wrong[i]), SASL_EFAILED);
         assert_true(x.reason[0] != '\0' && !strstr(x.reason, PASSWORD_256));
+    }
+}
+
+/* "The server says no" is something else than "this is no server that we trust". */
+static void a_server_that_says_no(void **state)
+{
+    (void)state;
+    struct sasl_exchange x;
+
+    for (int rounds = 0; rounds < 2; rounds++) {
+        begin(&x, &pencil);
+        if (rounds > 0)
+            assert_int_equal(answer(&x, SERVER_FIRST_256), SASL_SEND);
+        assert_int_equal(answer(&x, "e=invalid-proof \x1b[31m" PASSWORD_256 ",v=x"), SASL_EREFUSED);
+        assert_non_null(strstr(x.reason, "it refused: invalid-proof"));
+        assert_null(strstr(x.reason, PASSWORD_256));
+        assert_null(strchr(x.reason, '\x1b'));
     }
 }
 
@@ -247,7 +263,7 @@ static void tokens_of_oauth(void **state)
     assert_non_null(strstr(x.reason, "invalid_token"));
     assert_null(strchr(x.reason, '\x1b'));
     assert_null(strstr(x.reason, credentials.secret));
-    assert_int_equal(answer(&x, ""), SASL_EFAILED);
+    assert_int_equal(answer(&x, ""), SASL_EREFUSED);
 
     credentials.secret = "abc\1host=elsewhere";
     assert_int_equal(sasl_exchange_begin(&x, &credentials, NONCE_256), SASL_EFAILED);
@@ -290,6 +306,7 @@ int main(void)
         cmocka_unit_test(keys_are_kept_for_a_salt),
         cmocka_unit_test(names_and_delegation_tokens),
         cmocka_unit_test(the_server_must_know_the_password),
+        cmocka_unit_test(a_server_that_says_no),
         cmocka_unit_test(first_messages_that_are_refused),
         cmocka_unit_test(sizes_at_their_bounds),
         cmocka_unit_test(tokens_of_oauth),

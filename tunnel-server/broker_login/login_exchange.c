@@ -25,6 +25,8 @@ static enum login_step after_sasl(struct login_exchange *exchange, enum sasl_ste
         return LOGIN_SEND;
     case SASL_DONE:
         return LOGIN_DONE;
+    case SASL_EREFUSED:
+        return fail_exchange_with(exchange, LOGIN_REFUSED, exchange->sasl.reason);
     default:
         return fail_exchange_with(exchange, LOGIN_IMPOSSIBLE, exchange->sasl.reason);
     }
