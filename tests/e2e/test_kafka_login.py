@@ -550,7 +550,7 @@ def test_again_before_the_session_ends(start, logins, broker, mechanism):
 
 
 def test_again_on_a_connection_that_is_idle(start, logins, broker):
-    broker.lifetime_ms = 600
+    broker.lifetime_ms = 1500
     logins.write(*logins.rule("all", "svc-orders"))
     _, port = start.client(start())
     with raw.connect(port, None) as sock:

@@ -8,7 +8,7 @@ static void well_before_the_session_ends(void **state)
 {
     (void)state;
     const uint64_t now = UINT64_C(1000000000000);
-    const uint64_t lengths[] = {1000, 1000000, UINT64_C(3600000000), UINT64_C(366) * 86400000000};
+    const uint64_t lengths[] = {2000000, UINT64_C(3600000000), UINT64_C(366) * 86400000000};
 
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         uint64_t first = relogin_due(now, now + lengths[i], 0) - now;
@@ -16,7 +16,16 @@ static void well_before_the_session_ends(void **state)
         assert_int_equal(first, lengths[i] / 100 * 75);
         assert_in_range(last, lengths[i] / 100 * 89, lengths[i] / 100 * 90);
     }
-    assert_int_equal(relogin_due(now, now - 5, 77), now);
+}
+
+static void no_more_than_once_a_second(void **state)
+{
+    (void)state;
+    const uint64_t now = UINT64_C(1000000000000);
+
+    assert_int_equal(relogin_due(now, now + 1000, UINT16_MAX), now + 1000000);
+    assert_int_equal(relogin_due(now, now + 1000000, 0), now + 1000000);
+    assert_int_equal(relogin_due(now, now - 5, 77), now + 1000000);
 }
 
 static void what_brokers_say_of_a_session(void **state)
@@ -33,6 +42,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(well_before_the_session_ends),
+        cmocka_unit_test(no_more_than_once_a_second),
         cmocka_unit_test(what_brokers_say_of_a_session),
     };
 

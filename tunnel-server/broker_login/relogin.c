@@ -157,8 +157,9 @@ void relogin_paused(struct relogin *relogin)
 uint64_t relogin_due(uint64_t now_us, uint64_t expires_us, uint16_t random)
 {
     uint64_t left_us = expires_us > now_us ? expires_us - now_us : 0;
+    uint64_t wait_us = left_us / 100 * 75 + left_us / 1000 * random / 437;
 
-    return now_us + left_us / 100 * 75 + left_us / 1000 * random / 437;
+    return now_us + (wait_us > RELOGIN_WAIT_MIN_US ? wait_us : RELOGIN_WAIT_MIN_US);
 }
 
 static bool is_same_user(const struct login_account *a, const struct login_account *b)

@@ -25,6 +25,11 @@ struct relogin_owner {
     void (*failed)(void *context, const char *why);
 };
 
+/* A connection logs in again once a second at most: a broker whose sessions are shorter than that
+ * must not keep the server busy with logins. Such a session ends before; who asks then connects
+ * again. */
+#define RELOGIN_WAIT_MIN_US (1000 * 1000)
+
 /* When to begin with a session that ends then; random: any 16 bits. */
 uint64_t relogin_due(uint64_t now_us, uint64_t expires_us, uint16_t random);
 
