@@ -33,6 +33,7 @@ class Logins:
             (directory / f"{name}.token").write_text(f"token-of-{name}\n")
         for user, password in USERS.items():
             self.write_secret(user, password)
+        self.write_secret("svc-endless", "p" * 16385)
 
     def write_secret(self, user, password, mode=0o600):
         path = self.directory / f"{user}.secret"
@@ -355,6 +356,7 @@ BAD_FILES = {
     "no rules": (["# nothing"], "holds no rules"),
     "unknown mechanism": (["a.mechanism=GSSAPI"], "unknown mechanism"),
     "missing password file": (["a.mechanism=PLAIN", "a.user=u", "a.password-file=/nowhere/secret"], "/nowhere/secret"),
+    "endless password": (["a.mechanism=PLAIN", "a.user=u", "a.password-file=svc-endless.secret"], "svc-endless.secret is longer than 16 KiB"),
     "unknown cluster": (["a.mechanism=PLAIN", "a.user=u", "a.password-file=svc-orders.secret", "a.cluster=other"],
                         "line 1: rule a is for none of the clusters in --kafka"),
 }

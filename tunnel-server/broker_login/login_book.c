@@ -1,5 +1,6 @@
 #include "broker_login/login_book.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -113,6 +114,17 @@ static bool say_place(const struct login_book *book, const struct login_rule *ru
     return false;
 }
 
+/* secret_check_line(), and what SASL has room for; tokens are shorter anyway. */
+static const char *check_password(const char *line, size_t size)
+{
+    if (size > SASL_SECRET_MAX)
+        return "is longer than 16 KiB";
+    return secret_check_line(line, size);
+}
+
+static_assert(SASL_SECRET_MAX == 16 * 1024 && SECRET_TOKEN_MAX <= SASL_SECRET_MAX,
+              "check_password() says so");
+
 static bool read_login_secret(struct login_book *book, size_t place, char *error, size_t size)
 {
     const struct login_rule *rule = login_book_rule(book, place);
@@ -128,7 +140,7 @@ static bool read_login_secret(struct login_book *book, size_t place, char *error
         return true;
     file_stamp_take(its->path, &its->stamp);
     char *text = secret_read_looking(
-        its->path, rule->token_file ? secret_check_token : secret_check_line, &exposed, why);
+        its->path, rule->token_file ? secret_check_token : check_password, &exposed, why);
     if (!text) {
         snprintf(rule_says, sizeof rule_says, "names a file of no use: %s", why);
         return say_place(book, rule, rule_says, error, size);
