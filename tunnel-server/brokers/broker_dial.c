@@ -33,7 +33,6 @@ struct broker_dial {
     struct address address;
     bool announced;
     bool held;        /* the account was refused a moment ago: nothing is tried */
-    bool proven;      /* an attempt has proven that it speaks Kafka */
     bool judged;      /* by the cluster's rules */
     size_t bootstrap; /* not announced: its index */
     unsigned timeout_ms;
@@ -186,8 +185,9 @@ static void on_attempt_logged_in(void *context, enum broker_login_result result,
     note_attempt_failure(attempt,
                          result == BROKER_LOGIN_SILENT ? BROKER_HANGING : BROKER_UNREACHABLE,
                          result == BROKER_LOGIN_SILENT, text);
-    /* Without the proof, this is the first that was heard of the broker. */
-    dial->failure.login = dial->proven || result == BROKER_LOGIN_IMPOSSIBLE;
+    /* It may be this account's trouble alone: without the proof, a broker that takes connections
+     * is up (--no-check-brokers). */
+    dial->failure.login = true;
     end_attempt(dial, true);
 }
 
@@ -229,7 +229,6 @@ static void on_attempt_proven(void *context, enum proof_result result, const cha
     attempt->proof = NULL;
     switch (result) {
     case PROOF_GIVEN:
-        dial->proven = true;
         if (!dial->announced)
             cluster_broker_answered(dial->cluster, dial->bootstrap);
         log_in_attempt(attempt);

@@ -29,8 +29,8 @@ struct broker_dial;
  * A bootstrap broker by its index in the settings, or one at an address that the cluster has
  * announced. account: to log in with, lives until the callback; NULL: nobody logs in. timeout_ms:
  * for the connection, again for the proof, and again for the login. Answers later, once. What was
- * found out about a bootstrap broker the cluster has been told by then; that a login fails is not
- * the broker's fault, once it has proven itself.
+ * found out about a bootstrap broker the cluster has been told by then; that a login fails is no
+ * fault of the broker's towards others.
  */
 struct broker_dial *broker_dial_bootstrap(struct cluster *cluster, size_t broker,
                                           struct login_account *account, unsigned timeout_ms,
