@@ -292,6 +292,20 @@ def test_a_wrong_password_is_tried_at_one_broker(start, logins, broker):
         assert broker.attempts + second.attempts == 1
 
 
+def test_a_refusal_that_takes_its_time(start, logins, broker):
+    """No other bootstrap broker is asked meanwhile."""
+    logins.write_secret("svc-orders", "a guess")
+    logins.write(*logins.rule("all", "svc-orders", "PLAIN"))
+    with fakes.SaslBroker(USERS) as second, fakes.SaslBroker(USERS) as third:
+        brokers = broker, second, third
+        for one in brokers:
+            one.refuses_after = 0.8
+        server = start(kafka=",".join(one.address for one in brokers))
+        client, port = start.client(server)
+        failed(server, client, port, "SASL_AUTHENTICATION_FAILED")
+        assert sum(one.attempts for one in brokers) == 1
+
+
 def test_a_mechanism_that_is_not_enabled(start, logins, broker):
     broker.mechanisms = ("SCRAM-SHA-512", "GSSAPI")
     logins.write(*logins.rule("all", "svc-orders", "PLAIN"))

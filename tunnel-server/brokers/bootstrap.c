@@ -44,12 +44,22 @@ void bootstrap_cancel(struct bootstrap *bootstrap)
 
 static void on_runner_dialled(void *context, const struct broker_dial_result *result);
 
+/* Each broker more that is asked meanwhile would be a login more. The next one has its turn when
+ * this one has failed. */
+static void on_runner_logs_in(void *context)
+{
+    const struct runner *runner = context;
+
+    timer_stop(runner->bootstrap->next);
+}
+
 static void begin_next_runner(struct bootstrap *bootstrap)
 {
     struct runner *runner = &bootstrap->runners[bootstrap->begun++];
 
     runner->dial = broker_dial_bootstrap(bootstrap->cluster, runner->broker, bootstrap->account,
                                          bootstrap->timeout_ms, on_runner_dialled, runner);
+    broker_dial_on_login(runner->dial, on_runner_logs_in);
     if (bootstrap->begun < bootstrap->count)
         timer_start_us(bootstrap->next, NEXT_BROKER_US);
     else

@@ -1,8 +1,9 @@
 /*
  * A connection to any bootstrap broker of a cluster that answers. They are tried in the order of
  * what is known of them (health.h); the next one also starts when the one before has not answered
- * within a quarter of a second, and the first that proves itself wins (as RFC 8305 does with
- * addresses). A broker that was overtaken is doubted, and asked again by the server itself.
+ * within a quarter of a second, unless it is being logged in at, and the first that proves itself
+ * wins (as RFC 8305 does with addresses). A broker that was overtaken is doubted, and asked again
+ * by the server itself.
  */
 #pragma once
 

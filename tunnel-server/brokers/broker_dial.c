@@ -29,6 +29,7 @@ struct broker_dial {
     struct cluster *cluster;
     struct login_account *account; /* NULL: nobody logs in */
     broker_dial_callback callback;
+    void (*logs_in)(void *context); /* NULL: nobody wants to know */
     void *context;
     struct address address;
     bool announced;
@@ -202,6 +203,8 @@ static void log_in_attempt(struct broker_attempt *attempt)
     }
     /* Each attempt more would be a login more. */
     timer_stop(dial->next);
+    if (dial->logs_in)
+        dial->logs_in(dial->context);
     attempt->login = broker_login_start(dial->cluster->worker, attempt->transport, dial->account,
                                         dial->timeout_ms, on_attempt_logged_in, attempt);
 }
@@ -415,6 +418,11 @@ struct broker_dial *broker_dial_bootstrap(struct cluster *cluster, size_t broker
 
     dial->bootstrap = broker;
     return dial;
+}
+
+void broker_dial_on_login(struct broker_dial *dial, void (*logs_in)(void *context))
+{
+    dial->logs_in = logs_in;
 }
 
 struct broker_dial *broker_dial_announced(struct cluster *cluster, const struct address *address,

@@ -38,5 +38,7 @@ struct broker_dial *broker_dial_bootstrap(struct cluster *cluster, size_t broker
 struct broker_dial *broker_dial_announced(struct cluster *cluster, const struct address *address,
                                           struct login_account *account, unsigned timeout_ms,
                                           broker_dial_callback callback, void *context);
+/* From its own call, after the start: a login begins, perhaps not the only one. */
+void broker_dial_on_login(struct broker_dial *dial, void (*logs_in)(void *context));
 /* Before the callback only; NULL is fine. */
 void broker_dial_cancel(struct broker_dial *dial);

@@ -190,6 +190,7 @@ class SaslBroker(Listening):
     (user or None, API key), and in `logins` and `again` whose logins went well.
 
     trouble: what goes wrong in a login: "close", "garbage", "silence" or "late", each from the handshake on.
+    refuses_after: seconds that a refusal takes (Kafka: connection.failed.authentication.delay.ms).
     """
 
     ECHO = 10_000
@@ -199,7 +200,7 @@ class SaslBroker(Listening):
         self.users, self.mechanisms, self.lifetime_ms = users or {}, mechanisms, lifetime_ms
         self.nodes = nodes if nodes is not None else {}
         self.nodes[node_id] = self
-        self.trouble, self.iterations, self.signs = trouble, 4096, True
+        self.trouble, self.iterations, self.signs, self.refuses_after = trouble, 4096, True, 0
         self.asked, self.logins, self.again, self.attempts, self.expired, self.derived = [], [], [], 0, 0, {}
         super().__init__("127.0.0.2", port)
 
@@ -273,6 +274,7 @@ class SaslConnection:
             said = None
         if said is None:
             words = b"Authentication failed: Invalid username or password"
+            time.sleep(self.broker.refuses_after)
             self.login = None
             return wire.frame(struct.pack(">ihh", correlation_id, 58, len(words)) + words + struct.pack(">iq", 0, 0))
         lifetime = 0
