@@ -727,7 +727,7 @@ void shard_init(struct shard *shard, const struct options *options, struct ledge
         shard->broker_tls = first->broker_tls;
     }
     init_clusters(shard, first);
-    logins_init(&shard->logins, options->cluster_count);
+    logins_init(&shard->logins, shard->worker, options->cluster_count);
     shard->logins.refused = on_shard_secret_refused;
     shard->logins.context = shard;
     shard->topics = memory_new_array(options->cluster_count + 1, sizeof *shard->topics);

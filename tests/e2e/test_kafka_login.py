@@ -6,6 +6,7 @@ The brokers are fakes that want a login; what real ones make of it is in test_ka
 import concurrent.futures
 import contextlib
 import pathlib
+import secrets
 import ssl
 import struct
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from harness import fakes, process, raw, tunnel, wait, wire
 from harness.pages import Pages
+from test_identity import copies
 
 pytestmark = pytest.mark.tunnel
 
@@ -292,6 +294,23 @@ def test_a_wrong_password_is_tried_at_one_broker(start, logins, broker):
         assert broker.attempts + second.attempts == 1
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_crowd_with_a_wrong_password(start, logins, broker, workers):
+    """Who comes while one asks waits for its outcome, on whatever worker."""
+    broker.refuses_after = 0.3
+    logins.write_secret("svc-orders", "a guess")
+    logins.write(*logins.rule("all", "svc-orders", "PLAIN"))
+    server = start("--workers", str(workers))
+    ports = [start.client(server, who)[1] for who in ("orders", "eve", "orders")]
+    for _ in range(2):
+        with concurrent.futures.ThreadPoolExecutor(30) as pool:
+            before = broker.attempts
+            list(pool.map(lambda i: refused(ports[i % 3]), range(30)))
+        # When a pause ends within the crowd, one more.
+        assert 1 <= broker.attempts - before <= 2
+        time.sleep(2)
+
+
 def test_a_refusal_that_takes_its_time(start, logins, broker):
     """No other bootstrap broker is asked meanwhile."""
     logins.write_secret("svc-orders", "a guess")
@@ -304,6 +323,24 @@ def test_a_refusal_that_takes_its_time(start, logins, broker):
         client, port = start.client(server)
         failed(server, client, port, "SASL_AUTHENTICATION_FAILED")
         assert sum(one.attempts for one in brokers) == 1
+
+
+def test_a_broker_that_is_silent_delays_the_others_clients_little(pair, start, logins, broker):
+    """All clients have one account, and one of them waits for a node that takes its login and says nothing."""
+    logins.write(*logins.rule("all", "svc-orders"))
+    with fakes.SaslBroker(USERS, nodes=broker.nodes, node_id=2) as second:
+        server = start("--connect-timeout", "20s")
+        client, port = start.client(server)
+        assert set(wire.ask_metadata(port)) == {1, 2}
+        second.trouble = "silence"
+        time.sleep(1.5)
+        with raw.connect(tunnel.port(client, "kafka/2"), None) as waiting:
+            waiting.sendall(echo_request(1, b"hello"))
+            wait.until(lambda: second.attempts, 20, "a login at the node")
+            began = time.monotonic()
+            with raw.connect(port, None) as sock:
+                echo(sock, 7)
+            assert time.monotonic() - began < 8
 
 
 def test_a_mechanism_that_is_not_enabled(start, logins, broker):
@@ -612,6 +649,42 @@ def test_a_password_that_does_not_hold_any_more(start, logins, broker):
         assert cut(sock) == b""
     assert "SASL_AUTHENTICATION_FAILED" in server.wait_for("relogin_failed")["reason"]
     assert "logging in again at the broker (PLAIN) failed" in client.wait_for("connection_reset")["reason"]
+
+
+def test_a_password_that_changes_with_many_connections(start, logins, broker):
+    """One of them finds out; to the broker the others would be a crowd of wrong passwords."""
+    broker.lifetime_ms = 4000
+    logins.write(*logins.rule("all", "svc-orders", "PLAIN"))
+    server = start()
+    _, port = start.client(server)
+    socks = [raw.connect(port, None) for _ in range(20)]
+    for sock in socks:
+        echo(sock, 1)
+    time.sleep(1.2)
+    broker.users = {"svc-orders": "changed"}
+    before = broker.attempts
+    wait.until(lambda: len(server.events("relogin_failed")) == 20, 30, "the end of all sessions")
+    assert broker.attempts - before <= 4
+    for sock in socks:
+        sock.close()
+
+
+@pytest.mark.memory
+def test_no_old_password_is_left_in_memory(start, logins, broker):
+    """Of a connection that began with it and goes on, neither."""
+    password = "pw-" + secrets.token_hex(16)
+    broker.users = {"svc-orders": password}
+    logins.write_secret("svc-orders", password)
+    logins.write(*logins.rule("all", "svc-orders", "PLAIN"))
+    server = start()
+    _, port = start.client(server)
+    with raw.connect(port, None) as sock:
+        echo(sock, 1)
+        assert copies(server, password) == 1
+        logins.write_secret("svc-orders", "another")
+        server.wait_for("logins_read", deadline=15)
+        wait.until(lambda: copies(server, password) == 0, 10, "the password to be gone")
+        echo(sock, 2)
 
 
 def test_a_password_that_is_changed_in_time(start, logins, broker):

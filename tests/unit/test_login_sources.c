@@ -105,7 +105,7 @@ static struct login_book *make_book(struct fixture *f, int count, const char *co
                                  "r%d.password-command=cd %s; echo >>runs; %s\n",
                                  i, i, i, i, i, i, f->directory, command);
     struct login_book *book =
-        login_book_read(put_file(f, "logins", text), &f->clusters, error, sizeof error);
+        login_book_read(put_file(f, "logins", text), &f->clusters, NULL, error, sizeof error);
     if (!book)
         fail_msg("%s", error);
     return book;
@@ -297,40 +297,81 @@ static void many_at_a_time(void **state)
     login_book_release(book);
 }
 
+static void let_in(struct login_wait *wait, enum login_leave leave)
+{
+    (void)wait, (void)leave;
+}
+
 /* An account is another one with another secret, but what is held against it is not forgotten. */
 static void accounts(void **state)
 {
     struct fixture *f = *state;
     struct login_book *book = make_book(f, 1, "cat secret");
     struct logins logins;
+    struct login_wait wait = {.told = let_in};
     char why[LOGIN_OBSTACLE_MAX];
 
-    logins_init(&logins, 1);
+    list_init(&wait.node);
+    logins_init(&logins, &f->worker, 1);
     logins_use(&logins, book);
     struct login_account *account = logins_find(&logins, "user0", "kafka", 0);
     assert_true(login_account_logs_in(account));
-    assert_false(login_account_may_try(account, 1000));
+    assert_true(login_account_held_until(account, 1000) > 1000);
+    assert_int_equal(login_account_ask(account, &wait), LOGIN_HELD);
     login_account_obstacle(account, 1000, why);
     assert_non_null(strstr(why, "tunnel-server has no password for it yet"));
     login_account_release(account);
 
     for (int i = 0; i < 3; i++) {
-        struct login_secret *secret = login_secret_new(strdup("wrong"));
+        char text[20];
+        snprintf(text, sizeof text, "wrong %d", i);
+        struct login_secret *secret = login_secret_new(strdup(text));
         login_book_put_secret(book, 0, secret);
         login_secret_release(secret);
         account = logins_find(&logins, "user0", "kafka", 0);
-        assert_true(login_account_may_try(account, 1000));
-        login_account_refused(account, "it refused", 1000);
-        assert_int_equal(account->refused_until_us, 1000 + (1000000 << i));
-        login_account_obstacle(account, 1000, why);
+        assert_int_equal(login_account_ask(account, &wait), LOGIN_GIVEN);
+        uint64_t now = clock_now_us();
+        login_account_settle(account, LOGIN_DENIED, "it refused");
+        assert_in_range(login_account_held_until(account, now), now + (1000000u << i),
+                        clock_now_us() + (1000000u << i));
+        login_account_obstacle(account, now, why);
         assert_non_null(strstr(why, "it refused; it is not tried again for"));
         login_account_release(account);
     }
     struct login_account *same = logins_find(&logins, "user0", "kafka", 0);
-    assert_false(login_account_may_try(same, 1000));
-    login_account_taken(same);
-    assert_true(login_account_may_try(same, 1000));
+    assert_int_equal(login_account_ask(same, &wait), LOGIN_HELD);
     login_account_release(same);
+    logins_clear(&logins);
+    login_book_release(book);
+}
+
+/* A login that began with the secret before says nothing about the one that there is now. */
+static void outcomes_of_old_secrets(void **state)
+{
+    struct fixture *f = *state;
+    struct login_book *book = make_book(f, 1, "cat secret");
+    struct login_account *account[2];
+    struct login_wait wait = {.told = let_in};
+    struct logins logins;
+
+    list_init(&wait.node);
+    logins_init(&logins, &f->worker, 1);
+    logins_use(&logins, book);
+    for (int i = 0; i < 2; i++) {
+        struct login_secret *secret = login_secret_new(strdup(i ? "new" : "old"));
+        login_book_put_secret(book, 0, secret);
+        login_secret_release(secret);
+        account[i] = logins_find(&logins, "user0", "kafka", 0);
+        assert_int_equal(login_account_ask(account[i], &wait), i ? LOGIN_WAIT : LOGIN_GIVEN);
+    }
+    list_remove(&wait.node);
+    account[0]->keys.known = true;
+    login_account_settle(account[0], LOGIN_DENIED, "it refused");
+    assert_int_equal(login_account_held_until(account[1], clock_now_us()), 0);
+    assert_int_equal(login_account_ask(account[1], &wait), LOGIN_GIVEN);
+    login_account_settle(account[1], LOGIN_TAKEN, "");
+    for (int i = 0; i < 2; i++)
+        login_account_release(account[i]);
     logins_clear(&logins);
     login_book_release(book);
 }
@@ -344,6 +385,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused_by_brokers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_at_a_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(accounts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(outcomes_of_old_secrets, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,9 @@
 
 struct broker_login {
     struct worker_later begins;
+    struct login_wait wait;
+    bool is_given; /* leave to log in, which must be settled */
+    unsigned timeout_ms;
     broker_login_callback callback;
     void *context;
     struct transport *transport;
@@ -34,10 +37,19 @@ uint64_t broker_login_expiry(int64_t lifetime_ms, uint64_t now_us)
     return now_us + (uint64_t)lifetime_ms * 1000;
 }
 
+static void settle_login(struct broker_login *login, enum login_outcome outcome, const char *why)
+{
+    if (login->is_given)
+        login_account_settle(login->account, outcome, why);
+    login->is_given = false;
+}
+
 static void free_broker_login(struct broker_login *login)
 {
     login_exchange_wipe(&login->exchange);
     byte_wipe(login->answer, login->size);
+    list_remove(&login->wait.node);
+    settle_login(login, LOGIN_UNSETTLED, "");
     login_account_release(login->account);
     list_remove(&login->begins.node);
     watch_free(login->readable);
@@ -59,18 +71,17 @@ static void finish_broker_login(struct broker_login *login, enum broker_login_re
 {
     broker_login_callback callback = login->callback;
     void *context = login->context;
-    uint64_t now_us = clock_now_us();
-    uint64_t expires_us = broker_login_expiry(login->exchange.lifetime_ms, now_us);
+    uint64_t expires_us = broker_login_expiry(login->exchange.lifetime_ms, clock_now_us());
     char text[LOGIN_REASON_MAX];
 
     snprintf(text, sizeof text, "%s", why);
     if (result == BROKER_LOGIN_DONE) {
-        login_account_taken(login->account);
+        settle_login(login, LOGIN_TAKEN, "");
         transport_relax(login->transport);
         free_broker_login(login);
     } else {
         if (result == BROKER_LOGIN_REFUSED)
-            login_account_refused(login->account, text, now_us);
+            settle_login(login, LOGIN_DENIED, text);
         broker_login_cancel(login);
     }
     callback(context, result, text, expires_us);
@@ -164,20 +175,49 @@ static void on_login_readable(void *argument)
 
 static void on_login_overdue(void *argument)
 {
-    finish_broker_login(argument, BROKER_LOGIN_SILENT, "it did not answer in time");
+    struct broker_login *login = argument;
+
+    finish_broker_login(login, BROKER_LOGIN_SILENT,
+                        login->is_given ? "it did not answer in time"
+                                        : "other logins with the same account took too long");
 }
 
-/* Later than the call that starts it, which may not call back yet. */
-static void begin_login(struct worker_later *begins)
+static void begin_login(struct broker_login *login)
 {
-    struct broker_login *login = list_entry(begins, struct broker_login, begins);
     const struct sasl_credentials credentials = login_account_credentials(login->account);
     uint8_t random[SASL_NONCE_RANDOM + 4];
 
+    login->is_given = true;
+    timer_start_ms(login->deadline, login->timeout_ms);
     if (RAND_bytes(random, sizeof random) != 1)
         abort();
     if (take_login_step(login, login_exchange_begin(&login->exchange, &credentials, random)))
         watch_want(login->readable, true);
+}
+
+static void take_leave(struct broker_login *login, enum login_leave leave)
+{
+    char why[LOGIN_OBSTACLE_MAX];
+
+    if (leave == LOGIN_GIVEN) {
+        begin_login(login);
+    } else if (leave == LOGIN_HELD) {
+        login_account_obstacle(login->account, clock_now_us(), why);
+        finish_broker_login(login, BROKER_LOGIN_HELD, why);
+    }
+}
+
+static void on_told(struct login_wait *wait, enum login_leave leave)
+{
+    take_leave(list_entry(wait, struct broker_login, wait), leave);
+}
+
+/* Later than the call that starts it, which may not call back yet. */
+static void ask_for_leave(struct worker_later *begins)
+{
+    struct broker_login *login = list_entry(begins, struct broker_login, begins);
+
+    take_leave(login, login_account_ask(login->account, &login->wait));
 }
 
 struct broker_login *broker_login_start(struct worker *worker, struct transport *transport,
@@ -195,8 +235,11 @@ struct broker_login *broker_login_start(struct worker *worker, struct transport 
     login->readable = watch_new(worker, fd, WATCH_READ, on_login_readable, login);
     login->writable = watch_new(worker, fd, WATCH_WRITE, on_login_writable, login);
     login->deadline = timer_new(worker, on_login_overdue, login);
+    login->timeout_ms = timeout_ms;
     timer_start_ms(login->deadline, timeout_ms);
+    login->wait.told = on_told;
+    list_init(&login->wait.node);
     list_init(&login->begins.node);
-    worker_later(worker, &login->begins, begin_login);
+    worker_later(worker, &login->begins, ask_for_leave);
     return login;
 }

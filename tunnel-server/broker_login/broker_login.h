@@ -13,6 +13,7 @@ enum broker_login_result {
     BROKER_LOGIN_SILENT,     /* it was not over in time */
     BROKER_LOGIN_CLOSED,     /* the other end hung up, or the connection broke */
     BROKER_LOGIN_REFUSED,    /* any broker of the cluster would: so it is with the account */
+    BROKER_LOGIN_HELD,       /* not tried, for a broker has refused the account a moment ago */
     BROKER_LOGIN_IMPOSSIBLE, /* something else came, or a broker that does not know the password */
 };
 
@@ -24,8 +25,9 @@ typedef void (*broker_login_callback)(void *context, enum broker_login_result re
 
 struct broker_login;
 
-/* transport belongs to the login until it is done. Answers later, once, and within timeout_ms
- * whatever comes. */
+/* transport belongs to the login until it is done. Another login with the account may have to end
+ * first (login_standing.h). Answers later, once, and within timeout_ms for that and timeout_ms for
+ * the login, whatever comes. */
 struct broker_login *broker_login_start(struct worker *worker, struct transport *transport,
                                         struct login_account *account, unsigned timeout_ms,
                                         broker_login_callback callback, void *context);

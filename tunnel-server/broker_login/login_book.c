@@ -23,6 +23,7 @@ struct login_place {
     struct login_secret *secret; /* guarded by the lock; NULL: none, or it has not come */
     SSL_CTX *tls;                /* NULL: without a certificate of its own */
     struct file_stamp tls_stamps[RULE_PATHS];
+    struct login_standing **standings; /* one a cluster; NULL: the rule has no login */
 };
 
 struct login_book {
@@ -32,15 +33,24 @@ struct login_book {
     /* What all rules with certificates share: --kafka-ca, --kafka-crl; NULL: none. */
     const char *shared_paths[SHARED_PATHS];
     struct file_stamp shared_stamps[SHARED_PATHS];
+    size_t cluster_count;
     struct rule_list rules;
     pthread_mutex_t lock;
     struct login_place *places; /* one a rule */
     const char *exposed;
 };
 
+static void free_standings(const struct login_book *book, struct login_standing **standings)
+{
+    for (size_t i = 0; standings && i < book->cluster_count; i++)
+        login_standing_release(standings[i]);
+    free(standings);
+}
+
 static void free_book(struct login_book *book)
 {
     for (size_t i = 0; book->places && i < book->rules.count; i++) {
+        free_standings(book, book->places[i].standings);
         login_secret_release(book->places[i].secret);
         SSL_CTX_free(book->places[i].tls);
     }
@@ -255,18 +265,76 @@ static void note_shared_files(struct login_book *book, const struct login_cluste
             file_stamp_take(book->shared_paths[i], &book->shared_stamps[i]);
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* What comes from elsewhere than a file may not be there yet, and goes from one book to the next
+ * (login_sources.h). */
+static bool will_have_same_secret(const struct login_book *a, size_t place_of_a,
+                                  const struct login_book *b, size_t place_of_b)
+{
+    const struct login_secret *of_a = a->places[place_of_a].secret;
+    const struct login_secret *of_b = b->places[place_of_b].secret;
+
+    if (login_rule_origin(login_book_rule(a, place_of_a)) != LOGIN_ORIGIN_FILE ||
+        login_rule_origin(login_book_rule(b, place_of_b)) != LOGIN_ORIGIN_FILE)
+        return login_book_has_same_secret(a, place_of_a, b, place_of_b);
+    return strcmp(login_secret_text(of_a), login_secret_text(of_b)) == 0;
+}
+
+/* Whether brokers would say the same to both. */
+static bool is_same_login(const struct login_book *a, size_t place_of_a, const struct login_book *b,
+                          size_t place_of_b)
+{
+    const struct login_rule *of_a = login_book_rule(a, place_of_a);
+    const struct login_rule *of_b = login_book_rule(b, place_of_b);
+
+    return strcmp(of_a->head.name, of_b->head.name) == 0 && of_a->mechanism == of_b->mechanism &&
+           of_a->delegation_token == of_b->delegation_token &&
+           is_same_text(of_a->user, of_b->user) &&
+           will_have_same_secret(a, place_of_a, b, place_of_b);
+}
+
+/* NULL: there is none. */
+static const struct login_place *find_same_login(const struct login_book *before,
+                                                 const struct login_book *book, size_t place)
+{
+    for (size_t i = 0; before && i < before->rules.count; i++)
+        if (is_same_login(before, i, book, place))
+            return &before->places[i];
+    return NULL;
+}
+
+static void take_standings(struct login_book *book, const struct login_book *before, size_t place)
+{
+    struct login_place *its = &book->places[place];
+
+    if (!login_book_logs_in(book, place))
+        return;
+    const struct login_place *same = find_same_login(before, book, place);
+    its->standings = memory_new_array(book->cluster_count, sizeof(struct login_standing *));
+    for (size_t i = 0; i < book->cluster_count; i++)
+        its->standings[i] =
+            same ? login_standing_reference(same->standings[i]) : login_standing_new();
+}
+
 struct login_book *login_book_read(const char *path, const struct login_clusters *clusters,
-                                   char *error, size_t size)
+                                   const struct login_book *before, char *error, size_t size)
 {
     struct login_book *book = new_book(path);
 
     note_shared_files(book, clusters);
+    book->cluster_count = clusters->count;
     bool good = read_rules(book, error, size) && check_clusters(book, clusters, error, size);
     if (good)
         book->places = memory_new_array(book->rules.count, sizeof *book->places);
     for (size_t i = 0; good && i < book->rules.count; i++)
         good = check_endpoint(book, i, error, size) && read_login_secret(book, i, error, size) &&
                read_certificate(book, i, clusters, error, size);
+    for (size_t i = 0; good && i < book->rules.count; i++)
+        take_standings(book, before, i);
     if (good)
         return book;
     free_book(book);
@@ -334,6 +402,14 @@ bool login_book_logs_in(const struct login_book *book, size_t place)
     return login_book_rule(book, place)->mechanism != SASL_MECHANISMS;
 }
 
+struct login_standing *login_book_standing(const struct login_book *book, size_t place,
+                                           size_t cluster)
+{
+    struct login_standing **standings = book->places[place].standings;
+
+    return standings ? standings[cluster] : NULL;
+}
+
 SSL_CTX *login_book_tls(const struct login_book *book, size_t place)
 {
     return book->places[place].tls;
@@ -384,9 +460,13 @@ struct login_secret *login_book_secret(struct login_book *book, size_t place)
 
 void login_book_put_secret(struct login_book *book, size_t place, struct login_secret *secret)
 {
+    struct login_place *its = &book->places[place];
+
     pthread_mutex_lock(&book->lock);
-    struct login_secret *before = book->places[place].secret;
-    book->places[place].secret = login_secret_reference(secret);
+    struct login_secret *before = its->secret;
+    its->secret = login_secret_reference(secret);
     pthread_mutex_unlock(&book->lock);
     login_secret_release(before);
+    for (size_t i = 0; secret && its->standings && i < book->cluster_count; i++)
+        login_standing_use_secret(its->standings[i], secret);
 }

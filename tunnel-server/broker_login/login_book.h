@@ -10,6 +10,7 @@
 
 #include "broker_login/login_rules.h"
 #include "broker_login/login_secret.h"
+#include "broker_login/login_standing.h"
 #include "config/address.h"
 #include "tls/tls_files.h"
 
@@ -25,9 +26,11 @@ struct login_clusters {
     const struct tls_files *broker_files;
 };
 
-/* Reads the file and all that it names. NULL: error holds a sentence, without the option. */
+/* Reads the file and all that it names. before: the book in force, whose standings go on where a
+ * rule of the same name has the same user and secret; NULL: there is none. NULL: error holds a
+ * sentence, without the option. */
 struct login_book *login_book_read(const char *path, const struct login_clusters *clusters,
-                                   char *error, size_t size);
+                                   const struct login_book *before, char *error, size_t size);
 /* Whether one of the files is another one now, or may be; a stat() each. */
 bool login_book_has_changed(const struct login_book *book);
 
@@ -44,7 +47,8 @@ size_t login_book_find(const struct login_book *book, const char *identity, cons
 bool login_book_logs_in(const struct login_book *book, size_t place);
 /* With one reference more; NULL: the rule needs none, or it has not come. */
 struct login_secret *login_book_secret(struct login_book *book, size_t place);
-/* From now on; takes a reference of its own. */
+/* From now on; takes a reference of its own. Where it is another one, what brokers think of the one
+ * before holds no more. */
 void login_book_put_secret(struct login_book *book, size_t place, struct login_secret *secret);
 
 /* Whether two places, of one book or two, have the same secret, from the same files if there are
@@ -56,6 +60,9 @@ const struct login_rule *login_book_command(const struct login_book *book);
 /* The same of a file that is not in force yet; false also if the file is of no use. */
 bool login_book_names_command(const char *path);
 
+/* The book's; cluster: which it is of all. NULL: the rule has no login. */
+struct login_standing *login_book_standing(const struct login_book *book, size_t place,
+                                           size_t cluster);
 /* To connect to brokers with the rule's certificate; NULL: it has none of its own. */
 SSL_CTX *login_book_tls(const struct login_book *book, size_t place);
 /* A file with a secret that every user of the machine may read or write, or the rules' own file, if

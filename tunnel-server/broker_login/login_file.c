@@ -47,7 +47,7 @@ static struct login_book *read_book(const struct login_file *file, struct login_
 {
     char why[ERROR_MAX - 20];
     struct login_book *book =
-        login_book_read(file->settings.path, &file->settings.clusters, why, sizeof why);
+        login_book_read(file->settings.path, &file->settings.clusters, file->book, why, sizeof why);
 
     *sources = book && check_book(file, book, why)
                    ? login_sources_new(file->worker, &file->settings.sources, book, why, sizeof why)

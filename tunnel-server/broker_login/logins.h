@@ -2,16 +2,29 @@
  * Who logs in at brokers for whom, as one worker sees it: of the rules in force (login_book.h), an
  * account for each that has been needed, and each cluster.
  *
- * An account keeps what SCRAM derives from its password, so that only the first login of an account
- * takes the milliseconds. It also keeps that a broker has refused it: a client that tries again and
- * again must not lock its user's account, or fill the brokers' log. New rules, and new
- * secrets, mean new accounts.
+ * New rules, and new secrets, mean new accounts. How brokers have taken a login goes on beyond
+ * that, and is the same for all workers (login_standing.h): whoever wants to log in asks first, and
+ * may have to wait.
+ *
+ * An account has the book, and the secret in it, and lives no longer than somebody is about to log
+ * in with it. What a connection keeps once it is logged in is a principal.
  */
 #pragma once
 
+#include "base/list.h"
 #include "broker_login/login_book.h"
 #include "broker_login/login_exchange.h"
 #include "io/worker.h"
+
+/* Whom brokers take a connection's client for, without a secret; a worker's. */
+struct login_principal {
+    size_t references;
+    enum sasl_mechanism mechanism; /* SASL_MECHANISMS: nobody logs in, there is a certificate */
+    char *rule;                    /* its name */
+    /* With OAUTHBEARER "". With a certificate alone its subject, written as Kafka does
+     * ("CN=orders,O=acme"), cut to fit. */
+    char *user;
+};
 
 struct login_account {
     size_t references;
@@ -22,10 +35,12 @@ struct login_account {
     struct login_secret
         *secret;  /* NULL: there is no login, but a certificate; or it has not come */
     SSL_CTX *tls; /* to connect to brokers with; the book's; NULL: what others have */
+    struct login_principal *principal;
+    struct login_standing *standing; /* NULL: there is no login */
+    unsigned generation;             /* of the secret, for the standing */
     struct sasl_scram_keys keys;
-    unsigned refusals;         /* one after another */
-    uint64_t refused_until_us; /* nobody asks again before; 0: no broker has refused it */
-    char refusal[LOGIN_REASON_MAX];
+    struct list waiting; /* struct login_wait, by its node */
+    struct timer *ask;   /* for who waits */
 };
 
 /* A broker has refused what the rule at that place has for a secret. */
@@ -34,12 +49,13 @@ typedef void (*logins_refused)(void *context, struct login_book *book, size_t pl
 struct logins {
     logins_refused refused; /* NULL: nobody wants to know */
     void *context;
+    const struct worker *worker;
     struct login_book *book; /* NULL: without --kafka-login */
     size_t cluster_count;
     struct login_account **accounts; /* by rule and cluster; NULL: not needed yet */
 };
 
-void logins_init(struct logins *logins, size_t cluster_count);
+void logins_init(struct logins *logins, const struct worker *worker, size_t cluster_count);
 void logins_clear(struct logins *logins);
 /* From now on; takes a reference of its own. */
 void logins_use(struct logins *logins, struct login_book *book);
@@ -59,16 +75,41 @@ bool login_account_logs_in(const struct login_account *account);
 struct sasl_credentials login_account_credentials(struct login_account *account);
 /* What brokers know its clients as, for people: the user, or with OAUTHBEARER "". */
 const char *login_account_user(const struct login_account *account);
-/* What brokers know its clients as by the certificate alone: its subject, written as Kafka does
- * ("CN=orders,O=acme"), cut to fit; "" without a certificate of its own. */
-void login_account_subject(const struct login_account *account, char *text, size_t size);
 const char *login_account_mechanism(const struct login_account *account);
-/* A broker has refused it, and why; or taken it. */
-void login_account_refused(struct login_account *account, const char *why, uint64_t now_us);
-void login_account_taken(struct login_account *account);
-/* false: nobody should try now. */
-bool login_account_may_try(const struct login_account *account, uint64_t now_us);
-/* Then: why, for people. */
+
+/* ---- principals */
+
+/* With one reference more. NULL stays NULL. */
+struct login_principal *login_account_principal(const struct login_account *account);
+/* Whether the server logs in as it; NULL is fine. */
+bool login_principal_logs_in(const struct login_principal *principal);
+/* NULL stays NULL. */
+struct login_principal *login_principal_reference(struct login_principal *principal);
+/* NULL is fine. */
+void login_principal_release(struct login_principal *principal);
+/* Whether a connection of the one can be logged in on as the other: brokers refuse another user.
+ * Whom a token is for, its rule says. */
+bool login_principal_is_same(const struct login_principal *a, const struct login_principal *b);
+
+/* ---- leave to log in, of an account that does */
+
+/* Part of whoever waits for it, who has a reference of the account. */
+struct login_wait {
+    struct list node; /* list_remove() ends it; must have been initialised */
+    /* LOGIN_GIVEN or LOGIN_HELD, from the loop. */
+    void (*told)(struct login_wait *wait, enum login_leave leave);
+};
+
+/* LOGIN_GIVEN: login_account_settle() must follow. LOGIN_WAIT: told() comes, some day: how long to
+ * wait is up to the caller. */
+enum login_leave login_account_ask(struct login_account *account, struct login_wait *wait);
+/* The login with this account has ended so; why: a broker's words, for LOGIN_DENIED. */
+void login_account_settle(struct login_account *account, enum login_outcome outcome,
+                          const char *why);
+/* Until when nobody should try, at least; 0: anybody may ask. account: NULL is fine, also one that
+ * does not log in. */
+uint64_t login_account_held_until(const struct login_account *account, uint64_t now_us);
+/* Why, for people. */
 #define LOGIN_OBSTACLE_MAX 240
 void login_account_obstacle(const struct login_account *account, uint64_t now_us,
                             char out[LOGIN_OBSTACLE_MAX]);

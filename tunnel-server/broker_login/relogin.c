@@ -3,7 +3,6 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/bytes.h"
 #include "base/memory.h"
@@ -15,8 +14,10 @@
 
 struct relogin {
     struct relay *relay;
-    struct login_account *account; /* of the session that lasts */
-    struct login_account *next;    /* of the one that is begun; NULL: none is */
+    struct login_principal *principal; /* of the session that lasts */
+    struct login_account *next;        /* of the one that is begun; NULL: none is */
+    struct login_wait wait;
+    bool is_given; /* leave to log in with next, which must be settled */
     struct login_exchange *exchange;
     uint64_t expires_us;
     unsigned timeout_ms;
@@ -26,12 +27,21 @@ struct relogin {
     void *context;
 };
 
+static void settle_relogin(struct relogin *relogin, enum login_outcome outcome, const char *why)
+{
+    if (relogin->is_given)
+        login_account_settle(relogin->next, outcome, why);
+    relogin->is_given = false;
+}
+
 static void end_exchange(struct relogin *relogin)
 {
     if (relogin->exchange)
         login_exchange_wipe(relogin->exchange);
     free(relogin->exchange);
     relogin->exchange = NULL;
+    list_remove(&relogin->wait.node);
+    settle_relogin(relogin, LOGIN_UNSETTLED, "");
     login_account_release(relogin->next);
     relogin->next = NULL;
     timer_stop(relogin->deadline);
@@ -44,7 +54,7 @@ void relogin_free(struct relogin *relogin)
     end_exchange(relogin);
     timer_free(relogin->due);
     timer_free(relogin->deadline);
-    login_account_release(relogin->account);
+    login_principal_release(relogin->principal);
     free(relogin);
 }
 
@@ -97,16 +107,14 @@ static void arm_relogin(struct relogin *relogin, uint64_t expires_us)
 
 static void succeed_relogin(struct relogin *relogin)
 {
-    struct login_account *account = relogin->next;
     struct relay *relay = relogin->relay;
 
-    login_account_release(relogin->account);
-    relogin->account = account;
-    relogin->next = NULL;
-    login_account_taken(account);
+    login_principal_release(relogin->principal);
+    relogin->principal = login_account_principal(relogin->next);
+    settle_relogin(relogin, LOGIN_TAKEN, "");
     arm_relogin(relogin, broker_login_expiry(relogin->exchange->lifetime_ms, clock_now_us()));
     end_exchange(relogin);
-    relogin->owner->renewed(relogin->context, account);
+    relogin->owner->renewed(relogin->context, relogin->principal);
     relay_kafka_resume(relay);
 }
 
@@ -127,7 +135,7 @@ static void take_relogin_step(struct relogin *relogin, enum login_step step)
         return;
     default:
         if (exchange->failure == LOGIN_REFUSED)
-            login_account_refused(relogin->next, exchange->reason, clock_now_us());
+            settle_relogin(relogin, LOGIN_DENIED, exchange->reason);
         fail_relogin(relogin, exchange->reason);
     }
 }
@@ -138,18 +146,40 @@ void relogin_answered(struct relogin *relogin, const uint8_t *bytes, size_t size
         take_relogin_step(relogin, login_exchange_answer(relogin->exchange, bytes, size));
 }
 
-void relogin_paused(struct relogin *relogin)
+static void begin_relogin(struct relogin *relogin)
 {
     struct sasl_credentials credentials;
     uint8_t random[SASL_NONCE_RANDOM + 4];
 
-    if (!relogin->next)
-        return;
+    relogin->is_given = true;
     if (RAND_bytes(random, sizeof random) != 1)
         abort();
     credentials = login_account_credentials(relogin->next);
     relogin->exchange = memory_new(sizeof *relogin->exchange);
     take_relogin_step(relogin, login_exchange_begin(relogin->exchange, &credentials, random));
+}
+
+static void take_relogin_leave(struct relogin *relogin, enum login_leave leave)
+{
+    char why[LOGIN_OBSTACLE_MAX];
+
+    if (leave == LOGIN_GIVEN) {
+        begin_relogin(relogin);
+    } else if (leave == LOGIN_HELD) {
+        login_account_obstacle(relogin->next, clock_now_us(), why);
+        fail_relogin(relogin, why);
+    }
+}
+
+static void on_relogin_told(struct login_wait *wait, enum login_leave leave)
+{
+    take_relogin_leave(list_entry(wait, struct relogin, wait), leave);
+}
+
+void relogin_paused(struct relogin *relogin)
+{
+    if (relogin->next)
+        take_relogin_leave(relogin, login_account_ask(relogin->next, &relogin->wait));
 }
 
 /* ---- when */
@@ -162,10 +192,18 @@ uint64_t relogin_due(uint64_t now_us, uint64_t expires_us, uint16_t random)
     return now_us + (wait_us > RELOGIN_WAIT_MIN_US ? wait_us : RELOGIN_WAIT_MIN_US);
 }
 
-static bool is_same_user(const struct login_account *a, const struct login_account *b)
+/* What brokers refuse on one connection they refuse on all the others: nobody asks meanwhile. */
+static void put_off_relogin(struct relogin *relogin, uint64_t held_until_us, uint64_t now_us)
 {
-    return a->rule->mechanism == b->rule->mechanism &&
-           strcmp(login_account_user(a), login_account_user(b)) == 0;
+    char why[LOGIN_OBSTACLE_MAX];
+
+    if (held_until_us < relogin->expires_us) {
+        end_exchange(relogin);
+        timer_start_us(relogin->due, held_until_us - now_us);
+        return;
+    }
+    login_account_obstacle(relogin->next, now_us, why);
+    fail_relogin(relogin, why);
 }
 
 static void on_relogin_due(void *argument)
@@ -175,15 +213,16 @@ static void on_relogin_due(void *argument)
     uint64_t left_ms = relogin->expires_us > now_us ? (relogin->expires_us - now_us) / 1000 : 0;
 
     relogin->next = relogin->owner->find_account(relogin->context);
-    if (!relogin->next || !is_same_user(relogin->account, relogin->next)) {
+    struct login_principal *principal = login_account_principal(relogin->next);
+    bool is_same = principal && login_principal_is_same(relogin->principal, principal);
+    login_principal_release(principal);
+    if (!is_same) {
         fail_relogin(relogin, "the rules have another login for this client now: connect again");
         return;
     }
-    /* What brokers refuse on one connection they refuse on all the others. */
-    if (!login_account_may_try(relogin->next, now_us)) {
-        char why[LOGIN_OBSTACLE_MAX];
-        login_account_obstacle(relogin->next, now_us, why);
-        fail_relogin(relogin, why);
+    uint64_t held_until_us = login_account_held_until(relogin->next, now_us);
+    if (held_until_us > 0) {
+        put_off_relogin(relogin, held_until_us, now_us);
         return;
     }
     /* A request that is under way, and answers that the client does not read, may take as long as
@@ -194,20 +233,26 @@ static void on_relogin_due(void *argument)
 
 static void on_relogin_overdue(void *argument)
 {
-    fail_relogin(argument, "it did not answer in time");
+    struct relogin *relogin = argument;
+
+    fail_relogin(relogin, list_empty(&relogin->wait.node)
+                              ? "it did not answer in time"
+                              : "other logins with the same account took too long");
 }
 
 struct relogin *relogin_new(struct worker *worker, struct relay *relay,
-                            struct login_account *account, uint64_t expires_us, unsigned timeout_ms,
-                            const struct relogin_owner *owner, void *context)
+                            struct login_principal *principal, uint64_t expires_us,
+                            unsigned timeout_ms, const struct relogin_owner *owner, void *context)
 {
     struct relogin *relogin = memory_new(sizeof *relogin);
 
     *relogin = (struct relogin){.relay = relay,
-                                .account = login_account_reference(account),
+                                .principal = login_principal_reference(principal),
                                 .timeout_ms = timeout_ms,
                                 .owner = owner,
                                 .context = context};
+    relogin->wait.told = on_relogin_told;
+    list_init(&relogin->wait.node);
     relogin->due = timer_new(worker, on_relogin_due, relogin);
     relogin->deadline = timer_new(worker, on_relogin_overdue, relogin);
     arm_relogin(relogin, expires_us);

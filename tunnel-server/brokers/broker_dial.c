@@ -151,6 +151,8 @@ static enum metrics_login metric_of(enum broker_login_result result)
         return METRICS_LOGIN_BROKEN_OFF;
     case BROKER_LOGIN_REFUSED:
         return METRICS_LOGIN_REFUSED;
+    case BROKER_LOGIN_HELD:
+        return METRICS_LOGIN_HELD;
     default:
         return METRICS_LOGIN_UNTRUSTED;
     }
@@ -177,9 +179,11 @@ static void on_attempt_logged_in(void *context, enum broker_login_result result,
         succeed_with_attempt(attempt, expires_us);
         return;
     }
-    note_login_failure(dial, why);
+    /* What is held the log has said once. */
+    if (result != BROKER_LOGIN_HELD)
+        note_login_failure(dial, why);
     describe_login_failure(dial, why, text);
-    if (result == BROKER_LOGIN_REFUSED) {
+    if (result == BROKER_LOGIN_REFUSED || result == BROKER_LOGIN_HELD) {
         give_up_login(dial, text);
         return;
     }
@@ -401,7 +405,7 @@ static struct broker_dial *start_broker_dial(struct cluster *cluster, const stru
     dial->callback = callback;
     dial->context = context;
     dial->next = timer_new(cluster->worker, on_next_attempt, dial);
-    dial->held = account && !login_account_may_try(account, clock_now_us());
+    dial->held = login_account_held_until(account, clock_now_us()) > 0;
     if (dial->held)
         timer_fire(dial->next);
     else

@@ -37,10 +37,11 @@ struct broker_stream {
     struct kafka_filter *filter; /* the relay's; NULL: a raw target */
     struct stream_guard guard;   /* what the filter asks, with --access */
     struct upstream *opening;
-    struct relogin *relogin;       /* NULL: the login lasts, or is not the server's */
-    struct learner *learner;       /* asks with the client's login where its node is */
-    struct cluster *cluster;       /* NULL: a raw target */
-    struct login_account *account; /* the server logs in for the client; NULL: it does not */
+    struct relogin *relogin;           /* NULL: the login lasts, or is not the server's */
+    struct learner *learner;           /* asks with the client's login where its node is */
+    struct cluster *cluster;           /* NULL: a raw target */
+    struct login_account *account;     /* while it is opened; NULL: of no use for it */
+    struct login_principal *principal; /* of the account; NULL: there is none */
     size_t cluster_index;
     size_t target_index; /* in METRICS_TARGET */
     enum kafka_endpoint_type type;
@@ -63,6 +64,7 @@ static void stream_free(struct broker_stream *stream)
     learner_cancel(stream->learner);
     relogin_free(stream->relogin);
     login_account_release(stream->account);
+    login_principal_release(stream->principal);
     stream_guard_clear(&stream->guard);
     list_remove(&stream->node);
     list_remove(&stream->wait.node);
@@ -151,20 +153,15 @@ static const struct kafka_filter_callbacks filter_callbacks = {.map = map_addres
 
 /* ---- the end, for the record */
 
-enum { PRINCIPAL_MAX = 200 };
-
 /* Who the brokers take the client for: by the server's login, by what the client says in its own,
  * or by the certificate that is shown for its identity. "": not known. */
-static const char *user_of(const struct broker_stream *stream, char buffer[PRINCIPAL_MAX])
+static const char *user_of(const struct broker_stream *stream)
 {
     const char *own = stream->filter ? kafka_filter_user(stream->filter) : "";
 
-    if (login_account_logs_in(stream->account))
-        return login_account_user(stream->account);
-    if (*own || !stream->account)
-        return own;
-    login_account_subject(stream->account, buffer, PRINCIPAL_MAX);
-    return buffer;
+    if (login_principal_logs_in(stream->principal) || (!*own && stream->principal))
+        return stream->principal->user;
+    return own;
 }
 
 static const char *end_name(bool complete, enum mux_code code)
@@ -177,7 +174,6 @@ static void note_audit(const struct broker_stream *stream, enum audit_kind kind,
 {
     const struct relay *relay = stream->relay;
     const struct broker_streams *streams = stream->streams;
-    char principal[PRINCIPAL_MAX];
     struct log_field fields[LOG_FIELDS_MAX] = {
         log_str("session", streams->session),
         log_u64("stream", stream->id),
@@ -196,7 +192,7 @@ static void note_audit(const struct broker_stream *stream, enum audit_kind kind,
         fields[count++] = log_i64("node", stream->node_id);
     if (stream->filter)
         fields[count++] = log_str("client_id", kafka_filter_client_id(stream->filter));
-    const char *user = user_of(stream, principal);
+    const char *user = user_of(stream);
     if (*user)
         fields[count++] = log_str("kafka_user", user);
     if (!complete && reason.bytes)
@@ -329,7 +325,7 @@ static const char *relay_refused_login(void *context)
         "client-sasl=pass",
         log_str("session", stream->streams->session),
         log_str("identity", stream->streams->identity), log_str("target", stream->target),
-        log_u64("stream", stream->id), log_str("rule", stream->account->rule->head.name),
+        log_u64("stream", stream->id), log_str("rule", stream->principal->rule),
         log_str("client_id", kafka_filter_client_id(stream->filter)));
     return "none: the tunnel logs in for this client; set security.protocol=PLAINTEXT or SSL";
 }
@@ -345,12 +341,12 @@ static struct login_account *account_in_force(void *context)
                        stream->cluster_index);
 }
 
-static void on_renewed(void *context, struct login_account *account)
+static void on_renewed(void *context, struct login_principal *principal)
 {
     struct broker_stream *stream = context;
 
-    login_account_release(stream->account);
-    stream->account = login_account_reference(account);
+    login_principal_release(stream->principal);
+    stream->principal = login_principal_reference(principal);
     metrics_add(metrics_of(stream->streams), METRIC_BROKER_LOGINS, METRICS_LOGIN_AGAIN, 0, 1);
     log_debug(log_of_stream(stream->streams), "login_renewed",
               "The server has logged in again on a client's connection",
@@ -360,7 +356,7 @@ static void on_renewed(void *context, struct login_account *account)
 
 static void note_relogin_failure(const struct broker_stream *stream, const char *why)
 {
-    const struct login_account *account = stream->account;
+    const struct login_principal *principal = stream->principal;
 
     metrics_add(metrics_of(stream->streams), METRIC_BROKER_LOGINS, METRICS_LOGIN_AGAIN_FAILED, 0,
                 1);
@@ -370,9 +366,9 @@ static void note_relogin_failure(const struct broker_stream *stream, const char 
                 log_str("session", stream->streams->session),
                 log_str("identity", stream->streams->identity), log_str("target", stream->target),
                 log_str("address", stream->address), log_u64("stream", stream->id),
-                log_str("rule", account->rule->head.name),
-                log_str("user", login_account_user(account)),
-                log_str("mechanism", login_account_mechanism(account)), log_str("reason", why));
+                log_str("rule", principal->rule), log_str("user", principal->user),
+                log_str("mechanism", sasl_mechanism_name(principal->mechanism)),
+                log_str("reason", why));
 }
 
 static void on_relogin_failed(void *context, const char *why)
@@ -382,7 +378,7 @@ static void on_relogin_failed(void *context, const char *why)
 
     note_relogin_failure(stream, why);
     snprintf(reason, sizeof reason, "logging in again at the broker (%s) failed: %s",
-             login_account_mechanism(stream->account), why);
+             sasl_mechanism_name(stream->principal->mechanism), why);
     relay_fail(stream->relay, MUX_CODE_LOGIN, reason);
 }
 
@@ -568,8 +564,7 @@ static void tell_troubles(const struct broker_stream *stream)
 static void note_opened(const struct broker_stream *stream)
 {
     const struct broker_streams *streams = stream->streams;
-    char principal[PRINCIPAL_MAX];
-    const char *user = user_of(stream, principal);
+    const char *user = user_of(stream);
     struct log_field fields[LOG_FIELDS_MAX] = {
         log_str("session", streams->session),   log_u64("stream", stream->id),
         log_str("identity", streams->identity), log_str("peer", streams->peer),
@@ -587,12 +582,12 @@ static void note_opened(const struct broker_stream *stream)
 /* Before OPENED, for the client's doctor. */
 static void tell_login(const struct broker_stream *stream)
 {
-    const char *user = login_account_user(stream->account);
+    const char *user = stream->principal->user;
     char who[SASL_USER_MAX + 40];
     uint8_t payload[MUX_LOGIN_MAX];
 
     snprintf(who, sizeof who, "%s%s%s", user, *user ? ", " : "",
-             login_account_mechanism(stream->account));
+             sasl_mechanism_name(stream->principal->mechanism));
     size_t size = mux_login_encode(payload, stream->id, (struct mux_text){who, strlen(who)});
     mux_session_send_message(stream->streams->listeners->mux, MUX_LOGIN, payload, size);
 }
@@ -602,6 +597,9 @@ static void on_upstream(void *context, const struct upstream_result *result)
     struct broker_stream *stream = context;
 
     stream->opening = NULL;
+    /* The secret is none of a connection's that stands. */
+    login_account_release(stream->account);
+    stream->account = NULL;
     /* A client that does not begin with a login has none. */
     if (!result->transport || (result->only_login && !kafka_filter_only_login(stream->filter))) {
         struct mux_stream *mux = relay_stream(stream->relay);
@@ -621,12 +619,12 @@ static void on_upstream(void *context, const struct upstream_result *result)
     note_opened(stream);
     if (stream->cluster)
         tell_troubles(stream);
-    if (login_account_logs_in(stream->account))
+    if (login_principal_logs_in(stream->principal))
         tell_login(stream);
     mux_stream_accept(relay_stream(stream->relay));
-    if (stream->account && result->expires_us > 0)
+    if (login_principal_logs_in(stream->principal) && result->expires_us > 0)
         stream->relogin = relogin_new(
-            stream->streams->worker, stream->relay, stream->account, result->expires_us,
+            stream->streams->worker, stream->relay, stream->principal, result->expires_us,
             (unsigned)stream->streams->options->connect_timeout_ms, &relogin_owner, stream);
     relay_connect(stream->relay, result->transport);
 }
@@ -762,12 +760,13 @@ static void open_kafka(struct broker_streams *streams, struct mux_stream *mux, s
     stream->cluster_index = index;
     stream->account =
         logins_find(streams->logins, streams->identity, stream->cluster->settings->name, index);
+    stream->principal = login_account_principal(stream->account);
     const struct kafka_filter_limits limits = {.turn = FILTER_TURN,
                                                .hash_key = &streams->worker->hash_key};
     stream->filter = kafka_filter_new(&filter_callbacks, stream, &limits);
     if (!stream->filter)
         abort();
-    if (login_account_logs_in(stream->account))
+    if (login_principal_logs_in(stream->principal))
         kafka_filter_refuse_login(stream->filter);
     if (streams->access->rules)
         guard_stream(stream);
@@ -1006,7 +1005,6 @@ void broker_streams_drain(struct broker_streams *streams)
 static void write_stream(const struct broker_stream *stream, struct json_writer *json)
 {
     const struct relay *relay = stream->relay;
-    char principal[PRINCIPAL_MAX];
 
     json_put_object(json, NULL);
     json_put_u64(json, "stream", stream->id);
@@ -1015,8 +1013,8 @@ static void write_stream(const struct broker_stream *stream, struct json_writer 
     json_put_string(json, "local_peer", stream->peer);
     json_put_string(json, "client_id",
                     stream->filter ? kafka_filter_client_id(stream->filter) : "");
-    json_put_string(json, "kafka_user", user_of(stream, principal));
-    json_put_bool(json, "logged_in", login_account_logs_in(stream->account));
+    json_put_string(json, "kafka_user", user_of(stream));
+    json_put_bool(json, "logged_in", login_principal_logs_in(stream->principal));
     json_put_u64(json, "age_ms", (clock_now_us() - stream->opened_us) / 1000);
     json_put_u64(json, "bytes_up", relay_bytes_to_socket(relay));
     json_put_u64(json, "bytes_down", relay_bytes_from_socket(relay));
