@@ -87,6 +87,11 @@ static void finds_who_logs_in(void **state)
         kafka_peek_requests(&peek, token, sizeof token);
         assert_string_equal(peek.user, "?oe");
     }
+    /* Half a name is none. */
+    struct kafka_peek peek;
+    peek_at(&peek, bytes, size - sizeof scram + 26, 1);
+    assert_string_equal(peek.user, "");
+    kafka_peek_end(&peek);
 }
 
 static void finds_who_logs_in_with_tokens_alone(void **state)
@@ -106,10 +111,6 @@ static void finds_who_logs_in_with_tokens_alone(void **state)
         kafka_peek_end(&peek);
         assert_string_equal(peek.user, "svc-a");
     }
-    /* Half a name is none. */
-    peek_at(&peek, bytes, sizeof handshake_0 + 7, 1);
-    assert_string_equal(peek.user, "");
-    kafka_peek_end(&peek);
 }
 
 static void other_requests_have_an_id_only(void **state)
