@@ -118,6 +118,20 @@ def test_aws_msk_iam(way, named_cluster, logins):
         assert f"AWS_MSK_IAM signed host {broker.name} at {broker.name}: good" in said and ": wrong" not in said
 
 
+@pytest.mark.parametrize("mechanism", ["AWS_MSK_IAM", "GSSAPI"])
+def test_tls_at_the_brokers_own_names(pair, start, named_cluster, logins, realm, tmp_path, mechanism):
+    """What an MSK or Kerberos client of Java's has, SASL_SSL and the brokers' names, stays; only the CA is another one. The listeners take
+    nothing but TLS, and the broker's name is in the certificate of each."""
+    state = tmp_path / "state"
+    server = start(1)
+    client = [pair.binaries.client, "run", "--keep-names", "--server", f"http://localhost:{server.port}", "--kafka", "0",
+              "--listener-tls", "required", "--listener-name", named.DOMAIN, "--state-dir", state, "--"]
+    login = {**logins[mechanism], "prop_security__protocol": "SASL_SSL", "prop_ssl__truststore__type": "PEM",
+             "prop_ssl__truststore__location": state / "listener-ca.pem"}
+    way = Way(lambda argv: [*through(realm, realm.port), *client, *argv], named_cluster.brokers[0].named_address)
+    there_and_back(way, named_cluster, login)
+
+
 def test_without_names_these_logins_fail(without_names, named_cluster, logins, realm):
     """As docs/compatibility.md says: the client dials an address of the tunnel's."""
     error, _ = log_in(without_names.wrap, without_names.bootstrap, logins["GSSAPI"])
