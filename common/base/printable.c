@@ -86,3 +86,11 @@ void printable_columns(char *text)
         if (*text < ' ' || *text > '~')
             *text = '?';
 }
+
+bool printable_is_word(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (text[i] <= ' ' || text[i] > '~')
+            return false;
+    return size > 0;
+}

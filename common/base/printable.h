@@ -29,3 +29,6 @@ size_t printable_character(const uint8_t *bytes, size_t size, char out[PRINTABLE
 bool printable(const char *text, size_t size, char *out, size_t room);
 /* The same in place, where each byte must be one column: all but ASCII becomes a question mark. */
 void printable_columns(char *text);
+/* Whether there is something, and nothing but visible ASCII: all that a host can be made of,
+ * whoever names it. */
+bool printable_is_word(const char *text, size_t size);

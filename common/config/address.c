@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/printable.h"
 #include "config/secret.h"
 
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
@@ -46,6 +47,15 @@ void address_host_undotted(const char *host, char out[ADDRESS_HOST_MAX + 1])
         size = ADDRESS_HOST_MAX;
     memcpy(out, host, size);
     out[size] = '\0';
+}
+
+bool address_take_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1])
+{
+    if (size > ADDRESS_HOST_MAX || !printable_is_word(text, size))
+        return false;
+    memcpy(host, text, size);
+    host[size] = '\0';
+    return true;
 }
 
 const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1])

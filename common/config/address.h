@@ -99,6 +99,11 @@ const char *address_parse_ports(const char *text, struct address_named_ports *ou
  */
 const char *address_parse_told_host(const char *text, char host[ADDRESS_HOST_MAX + 1]);
 
+/* A host that a broker or the other end has told, as it came: any word, which nobody has to be able
+ * to look up. false: it is none (a control character would be another line of a hosts file), or is
+ * too long. */
+bool address_take_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1]);
+
 /* Used for URLs too: checks the host at text[0..size), without brackets, and copies it. */
 const char *address_parse_host(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1]);
 const char *address_parse_ipv6(const char *text, size_t size, char host[ADDRESS_HOST_MAX + 1]);

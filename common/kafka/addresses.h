@@ -8,11 +8,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/printable.h"
+
 struct kafka_address {
     const char *host; /* not NUL terminated */
     size_t host_size;
     int32_t port;
 };
+
+/* Whether clients can be sent there, and people be told of it: the node is none of those that a
+ * broker is before it knows its id, the port is one, and the host is a word. */
+static inline bool kafka_address_is_usable(int32_t node, const struct kafka_address *address)
+{
+    return node >= 0 && address->port >= 1 && address->port <= UINT16_MAX &&
+           printable_is_word(address->host, address->host_size);
+}
 
 /* Node ids of brokers and of controllers (DescribeCluster, KIP-919) are spaces of their own. */
 enum kafka_endpoint_type {
@@ -21,13 +31,12 @@ enum kafka_endpoint_type {
 };
 
 struct kafka_filter_callbacks {
-    /* A response announces that node (>= 0) lives at *real (a host, a port from 1 to 65535). Answer
-     * with the address that the client must see:
-     *   0         *local is filled in: a host of 1 to 255 bytes whose memory stays as it is until
-     *             the next kafka_filter_ call
-     *   positive  not known yet: the response is held; after kafka_filter_retry() it is asked again
-     *   negative  cannot be: the connection must close
-     * The same node may be asked for several times, also for one response. */
+    /* A response announces that node (>= 0) lives at *real (a host of visible ASCII, a port from 1
+     * to 65535). Answer with the address that the client must see: 0         *local is filled in: a
+     * host of 1 to 255 bytes whose memory stays as it is until the next kafka_filter_ call positive
+     * not known yet: the response is held; after kafka_filter_retry() it is asked again negative
+     * cannot be: the connection must close The same node may be asked for several times, also for
+     * one response. */
     int (*map)(void *context, enum kafka_endpoint_type type, int32_t node,
                const struct kafka_address *real, struct kafka_address *local);
     /* Optional. A response announced node at *real and the announcement is erased, not rewritten
@@ -35,7 +44,8 @@ struct kafka_filter_callbacks {
     void (*seen)(void *context, enum kafka_endpoint_type type, int32_t node,
                  const struct kafka_address *real);
     /* Optional. A response announces a node to which no client can be sent: its id is below zero,
-     * or its port is none. Its address is erased. May be called more than once for a response. */
+     * its port is none, or its host holds what no host does. Its address is erased. May be called
+     * more than once for a response. */
     void (*unusable)(void *context, enum kafka_endpoint_type type, int32_t node,
                      const struct kafka_address *real);
     /* Optional, for figures. A request has come; api_key -1: a raw SASL token. What asked() returns

@@ -68,8 +68,7 @@ static bool read_nodes(struct byte_reader r, bool flexible,
         kafka_wire_string(&r, flexible, &size); /* Rack */
         if (flexible)
             kafka_wire_skip_tags(&r);
-        if (node && !r.failed && id >= 0 && address.host_size > 0 && address.port >= 1 &&
-            address.port <= 65535)
+        if (node && !r.failed && kafka_address_is_usable(id, &address))
             node(context, id, &address);
     }
     return !r.failed;

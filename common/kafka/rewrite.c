@@ -78,11 +78,6 @@ static void want(struct kafka_rewrite *r, enum kafka_endpoint_type type, int32_t
         kafka_rewrite_fail(r, KAFKA_FILTER_ELIMIT, "names too many nodes");
 }
 
-static bool is_usable(int32_t node, const struct kafka_address *real)
-{
-    return node >= 0 && real->port >= 1 && real->port <= 65535;
-}
-
 void kafka_rewrite_endpoint(struct kafka_rewrite *r, enum kafka_endpoint_type type, int32_t node)
 {
     const uint8_t *at = r->in.at;
@@ -92,7 +87,7 @@ void kafka_rewrite_endpoint(struct kafka_rewrite *r, enum kafka_endpoint_type ty
     real.port = (int32_t)byte_reader_u32(&r->in);
     if (r->in.failed || real.host_size == 0)
         return;
-    if (!is_usable(node, &real)) {
+    if (!kafka_address_is_usable(node, &real)) {
         if (r->callbacks->unusable)
             r->callbacks->unusable(r->context, type, node, &real);
         r->blanked++;
@@ -119,7 +114,7 @@ static void see_endpoint(struct kafka_rewrite *r, int32_t node)
 
     real.host = (const char *)kafka_wire_string(&r->in, r->flexible, &real.host_size);
     real.port = (int32_t)byte_reader_u32(&r->in);
-    if (!r->in.failed && real.host_size > 0 && is_usable(node, &real) && r->callbacks->seen)
+    if (!r->in.failed && kafka_address_is_usable(node, &real) && r->callbacks->seen)
         r->callbacks->seen(r->context, KAFKA_ENDPOINT_BROKER, node, &real);
 }
 

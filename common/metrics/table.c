@@ -282,7 +282,9 @@ const struct metric metrics_table[METRICS] = {
                                  .labels = {{"api", METRICS_API}}},
     [METRIC_NODES_UNUSABLE] =
         {.name = "kafka_nodes_unusable_total",
-         .help = "Announcements of nodes that no client can be sent to: a negative id, or no port",
+         .help =
+             "Announcements of nodes that no client can be sent to: a negative id, no port, or a "
+             "host that is none",
          .kind = METRIC_COUNTER,
          .place = METRIC_SERVER,
          .labels = {{"target", METRICS_TARGET}}},

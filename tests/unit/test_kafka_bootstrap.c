@@ -67,6 +67,28 @@ static void the_response_is_read_when_it_is_whole(void **state)
     bytes_free(&response);
 }
 
+/* As the filter leaves it out: neither address book hears of it. */
+static void a_host_that_is_none_is_not_told(void **state)
+{
+    (void)state;
+    struct bytes response = {0};
+    struct found found = {0};
+    const char *reason = NULL;
+
+    bytes_hex(&response, response_hex);
+    uint8_t *dot = memchr(response.at, '.', response.size);
+    assert_non_null(dot);
+    *dot = '\n';
+    assert_int_equal(kafka_bootstrap_response(KAFKA_ENDPOINT_BROKER, response.at, response.size, 7,
+                                              note, &found, &reason),
+                     KAFKA_BOOTSTRAP_OK);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.nodes[0], 2);
+    assert_int_equal(kafka_bootstrap_unusable(KAFKA_ENDPOINT_BROKER, response.at, response.size),
+                     byte_load_u32(response.at + 8) - 1);
+    bytes_free(&response);
+}
+
 /* Request and responses as Kafka 4.3.1's own classes write them: controllers 1 at c1.example:9192
  * and 2147483647 at ::1, port 9193; a third one has no host. */
 static const char controllers_hex[] =
@@ -344,6 +366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_request_is_metadata_v1_of_no_topic),
         cmocka_unit_test(the_response_is_read_when_it_is_whole),
+        cmocka_unit_test(a_host_that_is_none_is_not_told),
         cmocka_unit_test(refuses_what_is_no_answer),
         cmocka_unit_test(the_request_for_controllers_is_describe_cluster_v1),
         cmocka_unit_test(controllers_are_read_when_the_response_is_whole),

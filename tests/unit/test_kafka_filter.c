@@ -297,7 +297,7 @@ static void controllers_are_a_space_of_their_own(void **state)
         start = frame_begin(&b);
         bytes_hex(&b, "00000001 00 00000000 0000 00");
         bytes_u8(&b, type);
-        bytes_hex(&b, "036331 00000001 02 00000005 05633378e4 00002386 00 01 00 80000000 00");
+        bytes_hex(&b, "036331 00000001 02 00000005 0563337865 00002386 00 01 00 80000000 00");
         frame_end(&b, start);
         assert_int_equal(feed(f, b.at, b.size, &output), 0);
         assert_int_equal(output.size, b.size + 5);
@@ -324,6 +324,13 @@ static void hosts_of_no_node_are_blanked(void **state)
         {"00000009 0003612e62 00000000", "00000009 0000 ffffffff", 1},
         {"00000009 0003612e62 ffffffff", "00000009 0000 ffffffff", 1},
         {"00000009 0003612e62 00010000", "00000009 0000 ffffffff", 1},
+        /* What would begin another line, steer a terminal, or end the host early. */
+        {"00000009 0003610a62 00002384", "00000009 0000 ffffffff", 1},
+        {"00000009 00031b5d62 00002384", "00000009 0000 ffffffff", 1},
+        {"00000009 0003612062 00002384", "00000009 0000 ffffffff", 1},
+        {"00000009 0003610062 00002384", "00000009 0000 ffffffff", 1},
+        {"00000009 0003617f62 00002384", "00000009 0000 ffffffff", 1},
+        {"00000009 0003c29b62 00002384", "00000009 0000 ffffffff", 1},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

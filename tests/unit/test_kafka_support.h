@@ -174,7 +174,8 @@ static inline void book_unusable(void *context, enum kafka_endpoint_type type, i
     struct book *book = context;
 
     (void)type;
-    assert_true(node < 0 || real->port < 1 || real->port > 65535);
+    assert_true(node < 0 || real->port < 1 || real->port > 65535 ||
+                !printable_is_word(real->host, real->host_size));
     assert_true(real->host_size > 0);
     book->unusable++;
 }

@@ -164,6 +164,20 @@ static void a_byte_a_column(void **state)
     assert_string_equal(text, "a???~?");
 }
 
+static void what_a_host_can_be_made_of(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"b1.example.com", "::1", "fe80::1%eth0", "b_1", "~", NULL};
+    static const char *const others[] = {"",     "a b",  "a\n",      "\x1b]0;x", "a\t",
+                                         "\x7f", "\x9b", "\xc3\xa4", NULL};
+
+    for (size_t i = 0; words[i]; i++)
+        assert_true(printable_is_word(words[i], strlen(words[i])));
+    for (size_t i = 0; others[i]; i++)
+        assert_false(printable_is_word(others[i], strlen(others[i])));
+    assert_false(printable_is_word("a\0b", 3));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +187,7 @@ int main(void)
         cmocka_unit_test(twice_is_as_once),
         cmocka_unit_test(it_is_cut_between_two_characters),
         cmocka_unit_test(a_byte_a_column),
+        cmocka_unit_test(what_a_host_can_be_made_of),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,7 +340,7 @@ static void tell_of_unusable(struct doctor *doctor)
     if (unusable > 0)
         diagnosis_add(&doctor->diagnosis, LAYER_KAFKA, VERDICT_WARNING, -1,
                       "cluster %s: clients cannot be sent to %u of its brokers, because their id "
-                      "is negative or they have no port; node_unusable in tunnel-server's log "
+                      "is negative, they have no port, or their host is none; node_unusable in tunnel-server's log "
                       "names them. A broker that has just started is like that for a moment",
                       cluster_name(doctor), (unsigned)unusable);
 }
@@ -566,7 +566,8 @@ static void note_broker_addresses(struct doctor *doctor, const uint8_t *payload,
         return;
     while (mux_exposed_next(&reader, &told)) {
         char host[ADDRESS_HOST_MAX + 1];
-        snprintf(host, sizeof host, "%.*s", (int)told.host.size, told.host.bytes);
+        if (!address_take_host(told.host.bytes, told.host.size, host))
+            continue;
         note_kept_name(doctor, host);
         for (size_t i = 0; i < doctor->node_count; i++)
             if (doctor->nodes[i].id == told.node_id && told.endpoint_type == 1)

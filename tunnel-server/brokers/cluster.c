@@ -404,9 +404,8 @@ bool cluster_announce(struct cluster *cluster, enum kafka_endpoint_type type, in
 {
     struct address now = {.port = (uint16_t)address->port};
 
-    if (address->host_size > ADDRESS_HOST_MAX)
+    if (!address_take_host(address->host, address->host_size, now.host))
         return false;
-    memcpy(now.host, address->host, address->host_size);
     lock_book(cluster);
     bool noted = note_address(cluster, type, node, now);
     unlock_book(cluster);
@@ -445,8 +444,12 @@ void cluster_announce_unusable(struct cluster *cluster, enum kafka_endpoint_type
         node < 0 ? "A cluster announces a node with a negative id: clients cannot be sent there, "
                    "and its address is removed from responses; a broker that has just started is "
                    "like that for a moment; otherwise, give it a node.id"
-                 : "A cluster announces a node without a port: clients cannot be sent there, and "
-                   "its address is removed from responses; see the broker's advertised.listeners",
+        : !printable_is_word(address->host, address->host_size)
+            ? "A cluster announces a node whose host holds blanks, control characters or other "
+              "bytes that are no part of a host: its address is removed from responses; see the "
+              "broker's advertised.listeners"
+            : "A cluster announces a node without a port: clients cannot be sent there, and its "
+              "address is removed from responses; see the broker's advertised.listeners",
         log_str("cluster", cluster->settings->name), log_i64("node", node),
         log_str("kind", type == KAFKA_ENDPOINT_BROKER ? "broker" : "controller"),
         log_str("address", text));

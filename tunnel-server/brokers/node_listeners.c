@@ -119,11 +119,8 @@ static void note_named(struct node_listeners *listeners, struct exposed_book *bo
 static bool is_elsewhere(const struct node_listeners *listeners, const struct exposed_book *book,
                          const struct exposed *exposed, const struct kafka_address *real)
 {
-    /* The address book ends a host at a NUL. */
-    size_t size = strnlen(real->host, real->host_size);
-
     return book->keeps_names &&
-           exposed->told != hash_address(listeners, real->host, size, real->port);
+           exposed->told != hash_address(listeners, real->host, real->host_size, real->port);
 }
 
 int node_listeners_find(struct node_listeners *listeners, size_t cluster,
