@@ -28,6 +28,7 @@ struct own_hosts {
     char *text; /* the copy of the machine's file; lines of ours come behind it */
     size_t size;
     size_t written; /* of the whole file */
+    bool stale;     /* the text has blanks that the file has not */
     char uid_map[MAP_MAX];
     char gid_map[MAP_MAX];
 };
@@ -53,32 +54,48 @@ static bool is_due(const struct kept_name *name)
     return name->listeners > 0 && !name->literal && !name->published;
 }
 
-/* A resolver that reads meanwhile sees the text as it was or as it is: a name of the copy becomes
- * blanks, and a line comes at the end, each in one write. */
+/* Removes what there is of a line that could not be written whole: it might be another one. */
+static void drop_line(const struct own_hosts *hosts)
+{
+    int reason = errno;
+
+    /* What cannot even be cut has no more than the next try will overwrite. */
+    (void)!ftruncate(hosts->fd, (off_t)hosts->written);
+    errno = reason;
+}
+
+/* A resolver that reads meanwhile sees the text as it was or as it is: a line comes at the end, and
+ * then the name becomes blanks in the copy, each in one write. As long as there is no line, the
+ * name leads where it leads on the machine. */
 static bool publish_name(struct own_hosts *hosts, const struct kept_names *names,
                          struct kept_name *name)
 {
     char line[HOSTS_LINE_MAX + 1];
 
-    if (hosts_text_blank(hosts->text, hosts->size, name->host) &&
-        !write_at(hosts, hosts->text, hosts->size, 0))
-        return false;
     kept_name_line(names, name, line);
     strcat(line, "\n");
-    if (!write_at(hosts, line, strlen(line), hosts->written))
+    bool done = write_at(hosts, line, strlen(line), hosts->written);
+    if (done && hosts_text_blank(hosts->text, hosts->size, name->host))
+        hosts->stale = true;
+    done = done && (!hosts->stale || write_at(hosts, hosts->text, hosts->size, 0));
+    if (!done) {
+        drop_line(hosts);
         return false;
+    }
+    hosts->stale = false;
     hosts->written += strlen(line);
     name->published = true;
     return true;
 }
 
-void own_hosts_publish(struct own_hosts *hosts, struct kept_names *names)
+bool own_hosts_publish(struct own_hosts *hosts, struct kept_names *names)
 {
     list_each(at, &names->all) {
         struct kept_name *name = list_entry(at, struct kept_name, node);
-        if (is_due(name))
-            publish_name(hosts, names, name);
+        if (is_due(name) && !publish_name(hosts, names, name))
+            return false;
     }
+    return true;
 }
 
 static void copy_machines_file(struct own_hosts *hosts)
@@ -148,10 +165,8 @@ struct own_hosts *own_hosts_new(struct kept_names *names, char *error, size_t si
     snprintf(hosts->gid_map, sizeof hosts->gid_map, "%lu %lu 1", (unsigned long)getegid(),
              (unsigned long)getegid());
     copy_machines_file(hosts);
-    if (make_file(hosts) && make_service_file(hosts)) {
-        own_hosts_publish(hosts, names);
+    if (make_file(hosts) && make_service_file(hosts) && own_hosts_publish(hosts, names))
         return hosts;
-    }
     snprintf(error, size,
              "the command's own hosts file (--keep-names) cannot be written: %s; set TMPDIR to a "
              "directory where it can",

@@ -17,8 +17,9 @@ struct own_hosts;
 struct own_hosts *own_hosts_new(struct kept_names *names, char *error, size_t size);
 /* Removes what is left of it; whoever has it mounted keeps it. NULL is fine. */
 void own_hosts_free(struct own_hosts *hosts);
-/* Adds the names that have got listeners since. */
-void own_hosts_publish(struct own_hosts *hosts, struct kept_names *names);
+/* Adds the names that have got listeners since. false: the file cannot be written, as errno says;
+ * names that it lacks are not published, lead where they did, and are tried again next time. */
+bool own_hosts_publish(struct own_hosts *hosts, struct kept_names *names);
 /* The command has it, or will not: its name in the file system is not needed. */
 void own_hosts_forget_path(struct own_hosts *hosts);
 

@@ -221,10 +221,15 @@ static void on_command_ended(void *context, const struct child_end *ended)
 static const struct child_owner child_owner = {.started = on_command_started,
                                                .ended = on_command_ended};
 
-void run_publish_names(struct run *run)
+bool run_publish_names(struct run *run)
 {
-    if (run->hosts)
-        own_hosts_publish(run->hosts, &run->ports->names);
+    if (!run->hosts || own_hosts_publish(run->hosts, &run->ports->names))
+        return true;
+    log_error(run->worker->log, "name_not_published",
+              "A broker's new name cannot be written to the command's hosts file, so connections "
+              "that hear of it are reset; the next one tries again",
+              log_str("reason", strerror(errno)));
+    return false;
 }
 
 /* false: it has been said why not. */

@@ -28,6 +28,7 @@ void run_failed(struct run *run, const char *hop, const char *reason, bool final
 bool run_is_waiting(const struct run *run);
 /* Passes a signal on to the command. false: there is none, the program is to end. */
 bool run_signalled(struct run *run, int number, bool from_terminal);
-/* Brokers' names have got listeners: the command's hosts file leads there from now on. */
-void run_publish_names(struct run *run);
+/* Brokers' names have got listeners: the command's hosts file leads there from now on. false: it
+ * does not lead all of them there (kept_name.published), which has been logged. */
+bool run_publish_names(struct run *run);
 int run_exit_code(const struct run *run);
