@@ -268,6 +268,14 @@ static time_t read_hall_clock(void)
     return hall_clock;
 }
 
+static bool refuses_certificates;
+
+/* In place of OpenSSL's, which has no reason to refuse what the local CA has issued. */
+int SSL_CTX_use_certificate(SSL_CTX *context, X509 *certificate)
+{
+    return refuses_certificates ? 0 : SSL_CTX_use_cert_and_key(context, certificate, NULL, NULL, 1);
+}
+
 /* What a client sees until when. */
 static X509 *shown(const struct listener_tls *tls)
 {
@@ -300,6 +308,11 @@ static void certificates_are_renewed(void **state)
     }
     assert_ptr_equal(shown(tls), first);
     hall_clock += 21 * DAY;
+    refuses_certificates = true;
+    net_jump_ms(3600 * 1000);
+    NET_UNTIL(strstr(net.lines, "cannot be used for the listeners"));
+    assert_ptr_equal(shown(tls), first);
+    refuses_certificates = false;
     net_jump_ms(3600 * 1000);
     NET_UNTIL(shown(tls) != first);
     assert_false(tls_issued_is_due(shown(tls), hall_clock));

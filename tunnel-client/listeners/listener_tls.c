@@ -124,6 +124,10 @@ static void renew_issued(struct listener_tls *tls)
     }
     struct tls_material *issued = issue(tls);
     if (!make_contexts(tls, tls->files, issued, &error)) {
+        log_error(tls->worker->log, "listener_certificate_failed",
+                  "A new certificate of the local CA cannot be used for the listeners; the old one "
+                  "stays until the next try",
+                  log_str("reason", error.text));
         tls_material_free(issued);
         return;
     }
@@ -177,7 +181,8 @@ bool listener_tls_add_name(struct listener_tls *tls, const char *name)
     const struct tls_authority_names one = {&name, 1};
 
     if (!tls->issued)
-        return X509_check_host(tls->files->certificate, name, 0, 0, NULL) == 1;
+        return X509_check_host(tls->files->certificate, name, 0, 0, NULL) == 1 ||
+               X509_check_ip_asc(tls->files->certificate, name, 0) == 1;
     if (is_among_names(tls, name))
         return true;
     if (tls->name_count == tls->settings.names.count + LISTENER_TLS_MORE_NAMES_MAX ||

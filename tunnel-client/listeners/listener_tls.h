@@ -37,9 +37,9 @@ const X509 *listener_tls_certificate(const struct listener_tls *tls);
 /* Whether the local CA has issued it. */
 bool listener_tls_is_issued(const struct listener_tls *tls);
 /*
- * Clients reach the listeners by that name, too, from the next listener_tls_renew() on, which has
- * the local CA issue another certificate. false: they will refuse it: the certificate from files
- * does not name it, the local CA may not vouch for it, or there are too many names.
+ * Clients reach the listeners by that name or address, too, from the next listener_tls_renew() on,
+ * which has the local CA issue another certificate. false: they will refuse it: the certificate
+ * from files does not name it, the local CA may not vouch for it, or there are too many names.
  */
 #define LISTENER_TLS_MORE_NAMES_MAX 256
 bool listener_tls_add_name(struct listener_tls *tls, const char *name);

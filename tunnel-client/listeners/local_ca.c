@@ -85,6 +85,31 @@ static bool make_directories(const char *path)
     return S_ISDIR(found.st_mode);
 }
 
+/* Whoever owns the directory, or may write to it, can put other files there: a CA of their own,
+ * which clients would be told to trust. Root may anyway; a sticky directory keeps others off our
+ * files. */
+static bool check_directory(const char *path, char *error, size_t size)
+{
+    struct stat found;
+    char why[300];
+
+    if (stat(path, &found) != 0)
+        return fail_ca(error, size, path, strerror(errno));
+    if (found.st_uid != geteuid() && found.st_uid != 0) {
+        snprintf(why, sizeof why,
+                 "belongs to another user (uid %lu), who could replace the files in it; give "
+                 "another --state-dir",
+                 (unsigned long)found.st_uid);
+        return fail_ca(error, size, path, why);
+    }
+    if ((found.st_mode & S_IWOTH) != 0 && (found.st_mode & S_ISVTX) == 0)
+        return fail_ca(error, size, path,
+                       "every user may replace the files in it: give --state-dir a directory in "
+                       "it, which is made for nobody else, or take the right to write away "
+                       "(chmod o-w)");
+    return true;
+}
+
 static bool name_files(struct local_ca *ca, const char *directory, char found[PATH_MAX],
                        char *error, size_t size)
 {
@@ -202,16 +227,20 @@ static bool write_beside(const char *path, const char *text, mode_t mode, char *
     return done;
 }
 
-/* Puts the file where there is none: of two programs that begin at once, one's remains. */
-static bool put_in_place(const char *beside, const char *path)
+/* Puts the file where there is none: of two programs that begin at once, one's remains. *ours: this
+ * one's. */
+static bool put_in_place(const char *beside, const char *path, bool *ours)
 {
     bool done = link(beside, path) == 0;
     int reason = errno;
 
     /* A file system without hard links. */
-    if (!done && reason != EEXIST && access(path, F_OK) != 0)
+    if (!done && reason != EEXIST && access(path, F_OK) != 0) {
         done = rename(beside, path) == 0;
+        reason = errno;
+    }
     unlink(beside);
+    *ours = done;
     errno = reason;
     return done || reason == EEXIST;
 }
@@ -239,31 +268,52 @@ static bool make_ca(struct local_ca *ca, const struct tls_authority_names *names
     tls_authority_make(&ca->authority, host, names, now);
     char *text = tls_authority_write(&ca->authority);
     bool done = write_beside(ca->key_file, text, S_IRUSR | S_IWUSR, beside) &&
-                put_in_place(beside, ca->key_file);
+                put_in_place(beside, ca->key_file, &ca->made);
     secret_free(text);
     tls_authority_clear(&ca->authority);
-    ca->made = done;
     return done || fail_ca(error, size, ca->key_file, strerror(errno));
+}
+
+/* Whether that text is in the file, and nobody else may change it. What is no regular file is not
+ * waited for. */
+static bool holds_text(const char *path, const char *text)
+{
+    size_t length = strlen(text);
+    char *there = memory_new(length + 2);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat found;
+    bool same = fd >= 0 && fstat(fd, &found) == 0 && S_ISREG(found.st_mode) &&
+                found.st_uid == geteuid() && (found.st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
+                secret_read_descriptor(fd, there, length + 1) == (ssize_t)length &&
+                strcmp(there, text) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    free(there);
+    return same;
+}
+
+static bool replace_file(const char *path, const char *text)
+{
+    char beside[PATH_MAX];
+
+    if (!write_beside(path, text, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH, beside))
+        return false;
+    if (rename(beside, path) == 0)
+        return true;
+    int reason = errno;
+    unlink(beside);
+    errno = reason;
+    return false;
 }
 
 /* The copy for clients, which may have been lost. */
 static bool publish(const struct local_ca *ca, char *error, size_t size)
 {
     char *text = tls_authority_write_certificate(&ca->authority);
-    size_t length = strlen(text);
-    char *there = memory_new(length + 2);
-    int fd = open(ca->file, O_RDONLY | O_CLOEXEC);
-    bool same = fd >= 0 && secret_read_descriptor(fd, there, length + 1) == (ssize_t)length &&
-                strcmp(there, text) == 0;
-    char beside[PATH_MAX];
-
-    if (fd >= 0)
-        close(fd);
-    bool done =
-        same || (write_beside(ca->file, text, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH, beside) &&
-                 rename(beside, ca->file) == 0);
+    bool done = holds_text(ca->file, text) || replace_file(ca->file, text);
     int reason = errno;
-    free(there);
+
     free(text);
     return done || fail_ca(error, size, ca->file, strerror(reason));
 }
@@ -339,6 +389,8 @@ bool local_ca_open(struct local_ca *ca, const char *directory,
         return false;
     if (!make_directories(found))
         return fail_ca(error, size, found, strerror(errno));
+    if (!check_directory(found, error, size))
+        return false;
     if (!load_or_make(ca, names, now, error, size))
         return false;
     if (publish(ca, error, size) && check_use(ca, names, now, error, size))

@@ -16,7 +16,7 @@ struct local_ca {
     struct tls_authority authority;
     char key_file[PATH_MAX]; /* key and certificate, for nobody else */
     char file[PATH_MAX];     /* the certificate, for clients */
-    bool made;               /* just now */
+    bool made;               /* just now, by this program */
 };
 
 /* Whether there is one, or a part of one, in the directory; file: where its certificate is, or
