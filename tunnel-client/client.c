@@ -531,24 +531,27 @@ static void explain_failure(struct client *client, const struct port *bootstrap,
               log_str("reason", error));
 }
 
-/* Before their ports are given to others: servers must not name them any more. */
-static void tell_withdrawn(struct client *client, struct mux_text cluster, struct list *withdrawn)
+/* All of one cluster. Before their ports are given to others: servers must not name them any more.
+ */
+static void tell_withdrawn(struct client *client, struct list *withdrawn)
 {
+    if (list_empty(withdrawn))
+        return;
+    const struct mux_text cluster =
+        mux_text_of(list_entry(withdrawn->next, struct port, node)->name);
     uint8_t message[MUX_MESSAGE_PAYLOAD_MAX];
     struct mux_expose_writer writer;
 
     mux_expose_begin(&writer, message, sizeof message, cluster);
     list_each(at, withdrawn) {
         const struct port *port = list_entry(at, struct port, node);
-        uint8_t type = port_endpoint_type(port);
-        if (mux_expose_add(&writer, type, port->node_id))
+        if (mux_expose_add(&writer, port->known_type, port->known_node))
             continue;
         uplink_tell_all(client->uplink, MUX_WITHDRAWN, message, mux_expose_end(&writer));
         mux_expose_begin(&writer, message, sizeof message, cluster);
-        mux_expose_add(&writer, type, port->node_id);
+        mux_expose_add(&writer, port->known_type, port->known_node);
     }
-    if (writer.count > 0)
-        uplink_tell_all(client->uplink, MUX_WITHDRAWN, message, mux_expose_end(&writer));
+    uplink_tell_all(client->uplink, MUX_WITHDRAWN, message, mux_expose_end(&writer));
     ports_forget(withdrawn);
 }
 
@@ -560,6 +563,7 @@ static void receive_expose_request(struct client *client, struct mux_session *se
     uint8_t answer[MUX_MESSAGE_PAYLOAD_MAX];
     char error[MUX_REASON_MAX] = "";
     struct list withdrawn;
+    const struct named_ports_turn turn = {.now_us = clock_now_us(), .withdrawn = &withdrawn};
     size_t count;
 
     if (!mux_expose_read(&reader, payload, size))
@@ -569,11 +573,12 @@ static void receive_expose_request(struct client *client, struct mux_session *se
     bool may_withdraw = mux_expose_flags(&reader) & MUX_EXPOSE_MAY_WITHDRAW;
     list_init(&withdrawn);
     if (bootstrap && bootstrap->keeps_names)
-        named_ports_nodes(bootstrap, requests, count);
+        named_ports_nodes(bootstrap, requests, count, &turn);
     else if (bootstrap)
-        ports_nodes(bootstrap, requests, count, clock_now_us(), may_withdraw ? &withdrawn : NULL);
-    tell_withdrawn(client, reader.cluster, &withdrawn);
+        ports_nodes(bootstrap, requests, count, turn.now_us, may_withdraw ? &withdrawn : NULL);
+    tell_withdrawn(client, &withdrawn);
     name_keeper_publish(client->names);
+    name_keeper_withhold(client->names, requests, count);
     mux_expose_begin(&writer, answer, sizeof answer, reader.cluster);
     for (size_t i = 0; i < count; i++) {
         if (!requests[i].port)
@@ -599,17 +604,18 @@ static void receive_broker_addresses(struct client *client, const uint8_t *paylo
     while (bootstrap && mux_exposed_next(&reader, &node)) {
         struct port *port = ports_node(bootstrap, node.endpoint_type, node.node_id);
         char host[ADDRESS_HOST_MAX + 1];
-        if (!port || node.host.size >= sizeof host || memchr(node.host.bytes, '\0', node.host.size))
-            continue;
-        memcpy(host, node.host.bytes, node.host.size);
-        host[node.host.size] = '\0';
-        address_format(host, node.port, port->broker);
+        if (port && address_take_host(node.host.bytes, node.host.size, host))
+            address_format(host, node.port, port->broker);
     }
 }
 
 static void receive_names(struct client *client, const uint8_t *payload, size_t size)
 {
-    name_keeper_receive(client->names, payload, size);
+    struct list withdrawn;
+
+    list_init(&withdrawn);
+    name_keeper_receive(client->names, payload, size, &withdrawn);
+    tell_withdrawn(client, &withdrawn);
     start_command(client);
 }
 

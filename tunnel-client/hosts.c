@@ -73,14 +73,15 @@ static void on_hosts_deadline(void *argument)
 
 /* ---- what is printed */
 
-static void note(struct hosts_command *command, const char *cluster, const char *what)
+/* A comment of one line, whatever brokers and the server have said. */
+static void note(struct hosts_command *command, const char *subject, const char *what)
 {
+    char said[FAILURE_MAX];
     char shown[FAILURE_MAX];
 
-    printable(what, strlen(what), shown, sizeof shown);
+    snprintf(said, sizeof said, "%s: %s", subject, what);
+    printable(said, strlen(said), shown, sizeof shown);
     text_string(&command->notes, "# ");
-    text_string(&command->notes, cluster);
-    text_string(&command->notes, ": ");
     text_string(&command->notes, shown);
     text_string(&command->notes, "\n");
 }
@@ -154,13 +155,20 @@ static void note_what_is_missing(struct hosts_command *command)
         if (!name->told)
             continue;
         kept_name_address(&command->names, name, address);
-        if (name->literal)
+        if (name->forbidden)
+            snprintf(what, sizeof what,
+                     "in no domain of --keep-names-in; Kafka clients get %s instead", address);
+        else if (name->literal)
             snprintf(what, sizeof what,
                      "no hosts file can lead this here; Kafka clients get %s instead", address);
         else if (is_own_server(command->options, name))
             snprintf(what, sizeof what,
                      "left out, since tunnel-client itself looks this name up to reach its server; "
                      "with run --keep-names it can be kept");
+        else if (command->names.allowed_count == 0 && !kept_name_is_expected(&command->names, name))
+            snprintf(what, sizeof what,
+                     "in no domain of the server's --kafka: is it a broker's? With the line, "
+                     "whatever else has this name is not reached; --keep-names-in leaves it out");
         else
             continue;
         note(command, name->host, what);
@@ -238,11 +246,10 @@ static void tell_host(struct hosts_command *command, const struct mux_exposed_no
 {
     char host[ADDRESS_HOST_MAX + 1];
 
-    if (node->host.size == 0 || node->host.size > ADDRESS_HOST_MAX ||
-        memchr(node->host.bytes, '\0', node->host.size))
+    if (!address_take_host(node->host.bytes, node->host.size, host))
         return;
-    memcpy(host, node->host.bytes, node->host.size);
-    host[node->host.size] = '\0';
+    if (node->endpoint_type == MUX_NAMES_BOOTSTRAP)
+        kept_names_expect(&command->names, host);
     if (!kept_names_tell(&command->names, host))
         note(command, cluster, "there are more names than addresses in --name-network");
 }
@@ -348,6 +355,7 @@ int hosts_print(struct worker *worker, const struct options *options)
     command.deadline = timer_new(worker, on_hosts_deadline, &command);
     command.answered = memory_new_array(options->cluster_count + 1, sizeof *command.answered);
     kept_names_init(&command.names, &options->name_network);
+    kept_names_allow(&command.names, options->keep_names_in.items, options->keep_names_in.count);
     read_machines_file(&command);
     command.uplink = uplink_new(worker, options, &uplink_owner, &command, error, sizeof error);
     if (command.uplink)

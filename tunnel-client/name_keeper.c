@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "io/clock.h"
 #include "listeners/hosts_file.h"
 #include "listeners/named_ports.h"
 
@@ -12,9 +13,10 @@ struct name_keeper {
     struct ports *ports;
     struct listener_tls *listener_tls; /* NULL: the listeners have none */
     const struct options *options;
-    struct run *run; /* NULL: there is no command to run */
-    bool *answered;  /* by cluster: the server has told all names, in some session */
-    bool *due;       /* it is about to, in this session */
+    struct run *run;  /* NULL: there is no command to run */
+    bool *answered;   /* by cluster: the server has told all names, in some session */
+    bool *due;        /* it is about to, in this session */
+    bool lacks_lines; /* the command's hosts file: it cannot be written */
 };
 
 static struct log *log_of_names(const struct name_keeper *keeper)
@@ -95,29 +97,67 @@ static void note_literals(struct name_keeper *keeper)
             continue;
         name->warned = true;
         kept_name_address(names, name, address);
-        log_warning(log_of_names(keeper), "name_not_kept",
-                    "A broker advertises an address, or a name that is this machine's own, which "
-                    "no hosts file can lead here: Kafka clients get the listener's address instead",
-                    log_str("host", name->host), log_str("address", address));
+        const struct log_field fields[] = {log_str("host", name->host),
+                                           log_str("address", address)};
+        if (name->forbidden)
+            log_event(log_of_names(keeper), LOG_LEVEL_WARNING, "name_not_kept",
+                      "A broker's name is in no domain of --keep-names-in: Kafka clients get the "
+                      "listener's address instead",
+                      fields, 2);
+        else
+            log_event(log_of_names(keeper), LOG_LEVEL_WARNING, "name_not_kept",
+                      "A broker advertises an address, or a name that is this machine's own, which "
+                      "no hosts file can lead here: Kafka clients get the listener's address "
+                      "instead",
+                      fields, 2);
     }
 }
 
-/* Clients with TLS want to see the name that they have dialled in the certificate. */
+/* Once for each: any broker may say that it has the name of something else. */
+static void note_unexpected(struct name_keeper *keeper)
+{
+    struct kept_names *names = &keeper->ports->names;
+
+    if (names->allowed_count > 0)
+        return;
+    list_each(at, &names->all) {
+        struct kept_name *name = list_entry(at, struct kept_name, node);
+        if (name->listeners == 0 || name->literal || name->unexpected ||
+            kept_name_is_expected(names, name))
+            continue;
+        name->unexpected = true;
+        log_warning(log_of_names(keeper), "name_unexpected",
+                    "A broker has a name that is in no domain of the server's --kafka: where it "
+                    "leads here, whatever else has that name is not reached; --keep-names-in says "
+                    "which domains are the brokers'",
+                    log_str("host", name->host));
+    }
+}
+
+static void certify_name(struct name_keeper *keeper, struct kept_name *name)
+{
+    char address[NAME_ADDRESS_MAX];
+
+    kept_name_address(&keeper->ports->names, name, address);
+    name->certified = true;
+    if (!listener_tls_add_name(keeper->listener_tls, name->literal ? address : name->host))
+        log_warning(log_of_names(keeper), "name_not_certified",
+                    "The listeners' certificate cannot have the name of a broker, so clients "
+                    "with TLS refuse it: give the name, or its domain, to --listener-name, "
+                    "with a new --state-dir, or name it in --listener-tls-cert",
+                    log_str("host", name->literal ? address : name->host));
+}
+
+/* Clients with TLS want to see what they have dialled in the certificate: the name, or the address
+ * that they have got in its place. */
 static void certify_names(struct name_keeper *keeper)
 {
     if (!keeper->listener_tls)
         return;
     list_each(at, &keeper->ports->names.all) {
         struct kept_name *name = list_entry(at, struct kept_name, node);
-        if (name->listeners == 0 || name->literal || name->certified)
-            continue;
-        name->certified = true;
-        if (!listener_tls_add_name(keeper->listener_tls, name->host))
-            log_warning(log_of_names(keeper), "name_not_certified",
-                        "The listeners' certificate cannot have the name of a broker, so clients "
-                        "with TLS refuse it: give the name, or its domain, to --listener-name, "
-                        "with a new --state-dir, or name it in --listener-tls-cert",
-                        log_str("host", name->host));
+        if (name->listeners > 0 && !name->certified)
+            certify_name(keeper, name);
     }
     listener_tls_renew(keeper->listener_tls);
 }
@@ -128,10 +168,25 @@ void name_keeper_publish(struct name_keeper *keeper)
         return;
     certify_names(keeper);
     note_literals(keeper);
+    note_unexpected(keeper);
     if (keeper->run)
-        run_publish_names(keeper->run);
+        keeper->lacks_lines = !run_publish_names(keeper->run);
     else
         warn_of_missing_lines(keeper);
+}
+
+void name_keeper_withhold(const struct name_keeper *keeper, struct port_request *requests,
+                          size_t count)
+{
+    if (!keeper || !keeper->lacks_lines)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct kept_name *name = requests[i].port ? requests[i].port->kept : NULL;
+        if (!name || name->literal || name->published)
+            continue;
+        requests[i].port = NULL;
+        requests[i].failed = PORTS_UNPUBLISHED;
+    }
 }
 
 /* ---- the server's word */
@@ -174,14 +229,19 @@ void name_keeper_up(struct name_keeper *keeper, struct mux_session *session,
         if (!options->cluster_keeps_names[i])
             continue;
         keeper->due[i] = true;
-        named_ports_begin_answer(cluster_port(keeper, i));
+        named_ports_begin_answer(cluster_port(keeper, i), clock_now_us());
         send_keep(session, options->clusters[i].name);
     }
 }
 
-static void note_unserved(struct name_keeper *keeper, const struct port *bootstrap,
+static void note_unserved(struct name_keeper *keeper, struct port *bootstrap, int failed,
                           const char *reason)
 {
+    bool is_told = failed == PORTS_TOO_MANY && bootstrap->full;
+
+    bootstrap->full |= failed == PORTS_TOO_MANY;
+    if (is_told)
+        return;
     if (keeper->run && run_is_waiting(keeper->run))
         run_failed(keeper->run, "listener", reason, true);
     else
@@ -190,58 +250,56 @@ static void note_unserved(struct name_keeper *keeper, const struct port *bootstr
 }
 
 static void open_bootstrap_name(struct name_keeper *keeper, struct port *bootstrap, int32_t place,
-                                const char *host, uint16_t number)
+                                const struct address *broker, const struct named_ports_turn *turn)
 {
     char reason[3 * ADDRESS_HOST_MAX];
     int failed;
 
-    if (named_ports_bootstrap(bootstrap, place, host, number, &failed))
+    if (named_ports_bootstrap(bootstrap, place, broker, turn, &failed))
         return;
-    named_ports_explain_at(bootstrap, host, number, failed, reason, sizeof reason);
-    note_unserved(keeper, bootstrap, reason);
+    named_ports_explain_at(bootstrap, broker->host, broker->port, failed, reason, sizeof reason);
+    note_unserved(keeper, bootstrap, failed, reason);
 }
 
 static void open_node_names(struct name_keeper *keeper, struct port *bootstrap,
-                            struct port_request *requests, size_t count)
+                            struct port_request *requests, size_t count,
+                            const struct named_ports_turn *turn)
 {
     char reason[3 * ADDRESS_HOST_MAX];
 
-    named_ports_nodes(bootstrap, requests, count);
+    named_ports_nodes(bootstrap, requests, count, turn);
     for (size_t i = 0; i < count; i++) {
         if (requests[i].port)
             continue;
         named_ports_explain(bootstrap, &requests[i], reason, sizeof reason);
-        note_unserved(keeper, bootstrap, reason);
+        note_unserved(keeper, bootstrap, requests[i].failed, reason);
     }
 }
 
 /* false: it cannot be a broker's. */
-static bool copy_host(const struct mux_exposed_node *node, char host[ADDRESS_HOST_MAX + 1])
+static bool take_address(const struct mux_exposed_node *node, struct address *broker)
 {
-    if (node->port == 0 || node->host.size == 0 || node->host.size > ADDRESS_HOST_MAX ||
-        memchr(node->host.bytes, '\0', node->host.size))
-        return false;
-    memcpy(host, node->host.bytes, node->host.size);
-    host[node->host.size] = '\0';
-    return true;
+    broker->port = node->port;
+    return node->port != 0 && address_take_host(node->host.bytes, node->host.size, broker->host);
 }
 
 /* Returns how many nodes it has told of. */
 static size_t take_names(struct name_keeper *keeper, struct port *bootstrap,
-                         struct mux_expose_reader *reader, struct port_request *requests)
+                         struct mux_expose_reader *reader, struct port_request *requests,
+                         const struct named_ports_turn *turn)
 {
     struct mux_exposed_node node;
-    char host[ADDRESS_HOST_MAX + 1];
+    struct address broker;
     size_t count = 0;
 
     while (mux_exposed_next(reader, &node)) {
-        if (node.endpoint_type > 2 || node.node_id < 0 || !copy_host(&node, host))
+        if (node.endpoint_type > 2 || node.node_id < 0 || !take_address(&node, &broker))
             continue;
         if (node.endpoint_type == MUX_NAMES_BOOTSTRAP) {
-            open_bootstrap_name(keeper, bootstrap, node.node_id, host, node.port);
+            open_bootstrap_name(keeper, bootstrap, node.node_id, &broker, turn);
             continue;
         }
-        named_ports_tell(bootstrap, node.endpoint_type, node.node_id, host, node.port);
+        named_ports_tell(bootstrap, node.endpoint_type, node.node_id, broker.host, broker.port);
         requests[count++] =
             (struct port_request){.endpoint_type = node.endpoint_type, .node = node.node_id};
     }
@@ -262,8 +320,10 @@ static void end_names_answer(struct name_keeper *keeper, struct port *bootstrap,
                  log_bytes("reason", reason.bytes, reason.size));
 }
 
-void name_keeper_receive(struct name_keeper *keeper, const uint8_t *payload, size_t size)
+void name_keeper_receive(struct name_keeper *keeper, const uint8_t *payload, size_t size,
+                         struct list *withdrawn)
 {
+    const struct named_ports_turn turn = {.now_us = clock_now_us(), .withdrawn = withdrawn};
     struct mux_expose_reader reader;
     struct mux_text reason;
     uint8_t flags;
@@ -275,10 +335,10 @@ void name_keeper_receive(struct name_keeper *keeper, const uint8_t *payload, siz
         return;
     struct port *bootstrap = cluster_port(keeper, cluster);
     struct port_request *requests = memory_new_array((size_t)reader.left + 1, sizeof *requests);
-    size_t count = take_names(keeper, bootstrap, &reader, requests);
+    size_t count = take_names(keeper, bootstrap, &reader, requests, &turn);
     /* Of an EXPOSE that follows, that opens the listeners. */
     if (keeper->due[cluster])
-        open_node_names(keeper, bootstrap, requests, count);
+        open_node_names(keeper, bootstrap, requests, count, &turn);
     free(requests);
     if (mux_names_tail(&reader, &flags, &reason) && flags & MUX_NAMES_LAST)
         end_names_answer(keeper, bootstrap, cluster, reason);
@@ -317,6 +377,7 @@ struct name_keeper *name_keeper_new(struct ports *ports, struct listener_tls *li
     keeper->due = memory_new_array(options->cluster_count + 1, sizeof *keeper->due);
     /* Only the command's own hosts file leads to them, which is written later. */
     named_ports_begin(ports, &options->name_network, runs);
+    kept_names_allow(&ports->names, options->keep_names_in.items, options->keep_names_in.count);
     for (size_t i = 0; i < options->cluster_count; i++)
         if (options->cluster_keeps_names[i])
             named_ports_keep(cluster_port(keeper, i));

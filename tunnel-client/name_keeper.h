@@ -24,9 +24,14 @@ void name_keeper_serve(struct name_keeper *keeper, struct run *run);
 /* A new session is up. */
 void name_keeper_up(struct name_keeper *keeper, struct mux_session *session,
                     const struct mux_welcome *welcome);
-/* A NAMES message has come. */
-void name_keeper_receive(struct name_keeper *keeper, const uint8_t *payload, size_t size);
+/* A NAMES message has come. withdrawn gets what has made way: struct named_ports_turn. */
+void name_keeper_receive(struct name_keeper *keeper, const uint8_t *payload, size_t size,
+                         struct list *withdrawn);
 /* Listeners may have been opened, and nobody knows of them yet: now the names lead there. */
 void name_keeper_publish(struct name_keeper *keeper);
+/* Takes back the listeners of names that could not be published, from an answer that nobody has got
+ * yet: who heard of them would be led elsewhere. */
+void name_keeper_withhold(const struct name_keeper *keeper, struct port_request *requests,
+                          size_t count);
 /* All names are known: a command may start. */
 bool name_keeper_is_ready(const struct name_keeper *keeper);

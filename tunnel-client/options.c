@@ -218,6 +218,14 @@ static const struct config_option table[] = {
      .offset = offsetof(struct options, keep_names_of),
      .group = "Local listeners",
      .help = "The same for the brokers of the cluster NAME only."},
+    {.name = "keep-names-in",
+     .metavar = "DOMAIN",
+     .kind = CONFIG_LIST,
+     .offset = offsetof(struct options, keep_names_in),
+     .group = "Local listeners",
+     .help = "Keep only names in this domain: its own, and all that end in it. Brokers with other "
+             "names are reached by an address. Without this option any broker may take any name; "
+             "one in no domain of the server's --kafka is logged."},
     {.name = "name-network",
      .metavar = "NETWORK",
      .kind = CONFIG_STRING,
@@ -625,9 +633,19 @@ static bool parse_keep_names(struct options *options, char *error, size_t size)
         if (!keep_names_of(options, options->keep_names_of.items[i]))
             return fail_client_option(error, size, "keep-names-of", options->keep_names_of.items[i],
                                       "there is no --kafka of that name");
+    for (size_t i = 0; i < options->keep_names_in.count; i++) {
+        why = kept_names_check_domain(options->keep_names_in.items[i]);
+        if (why)
+            return fail_client_option(error, size, "keep-names-in", options->keep_names_in.items[i],
+                                      why);
+    }
     options->keeps_names = (all && options->cluster_count > 0) || options->keep_names_of.count > 0;
     if (all && !options->keeps_names) {
         snprintf(error, size, "--keep-names has no effect without a --kafka");
+        return false;
+    }
+    if (options->keep_names_in.count > 0 && !options->keeps_names) {
+        snprintf(error, size, "--keep-names-in has no effect without --keep-names");
         return false;
     }
     return check_kept_clusters(options, error, size);

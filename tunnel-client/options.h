@@ -31,6 +31,7 @@ struct options {
     struct config_list node_ports;
     bool keep_names;
     struct config_list keep_names_of;
+    struct config_list keep_names_in;
     const char *name_network_text;
     const char *advertise;
     int listener_tls; /* enum listener_tls_mode */

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import struct
 import sys
 
 import pytest
@@ -243,6 +244,49 @@ def test_a_port_that_needs_rights(pair, run, tmp_path):
     assert "low.test:81 leads to 127.77." in program.log() and "ip_unprivileged_port_start" in program.log()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_name_that_cannot_be_written_is_not_told(server, run, brokers, port, tmp_path):
+    """The directory for temporary files is full: the response with the new name does not come, and the file stays whole."""
+    first, second = brokers
+    room = tmp_path / "room"
+    room.mkdir()
+    with open("/etc/hosts", "rb") as file:
+        size = len(file.read())
+    if size > 3000:
+        pytest.skip("a large hosts file")
+    prefix = [*names.with_hosts(tmp_path / "machine-hosts", ["# " + "x" * (4096 - 70 - size - 3)]), "sh", "-c",
+              f"mount -t tmpfs -o size=4k tmpfs {room} && TMPDIR={room} exec \"$@\"", "sh"]
+    look = names.script(f"""
+import json, sys
+from harness import wire
+for line in sys.stdin:
+    try:
+        said = sorted(h for h, _ in wire.ask_metadata({port}, 'a', 'b1.test').values())
+    except Exception as error:
+        said = type(error).__name__
+    print(json.dumps([said, open('/etc/hosts').read().splitlines()[-2:]]), flush=True)
+""")
+    program = run(server, look, prefix=prefix, stdin=-1)
+
+    def ask_again():
+        size = len(program.stdout().splitlines())
+        program.popen.stdin.write(b"look\n")
+        program.popen.stdin.flush()
+        wait.until(lambda: len(program.stdout().splitlines()) > size or not program.alive(), 30, program.tail)
+        said, lines = json.loads(program.stdout().splitlines()[-1])
+        assert [line.split()[1:] for line in lines] == [["b1.test"], ["b2.test"]], lines
+        return said
+
+    assert ask_again() == ["b1.test", "b2.test"]
+    first.brokers = [(1, "b1.test", port), (2, "b2.test", port), (3, "a-much-longer-name-than-fits.test", port)]
+    assert isinstance(ask_again(), str)
+    first.brokers = [(1, "b1.test", port), (2, "b2.test", port)]
+    assert ask_again() == ["b1.test", "b2.test"]
+    program.popen.stdin.close()
+    output(program)
+    assert "cannot be written to the command's hosts file" in program.log() and "No space left on device" in program.log()
+
+
 # ---- an older server, and no answer
 
 
@@ -345,13 +389,86 @@ def test_what_hosts_cannot_offer_is_said(pair, brokers, port, tmp_path):
     assert [line.split()[1:] for line in lines_of(hosts(pair, server))] == [["b1.test", "b1.test."]]
 
 
+def tells(*told, cluster="kafka"):
+    """An `on_message` of mux.Server that tells these names: of (endpoint type, id, host, port)."""
+    def answer(kind, _):
+        if kind != KEEP:
+            return []
+        parts = [told[at:at + 500] for at in range(0, len(told), 500)]
+        return [(NAMES, mux.text8(cluster) + struct.pack(">H", len(part))
+                 + b"".join(struct.pack(">BiH", of, node, port) + mux.text8(host) for of, node, host, port in part)
+                 + struct.pack(">BB", part is parts[-1], 0)) for part in parts]
+    return answer
+
+
+HOSTILE = ["x\n6.6.6.6 bank.example\n#", "\x1b]0;owned\x07", "x\r6.6.6.6 bank.example", "a b", "x\0y", "\u009b31m", "#", "::1"]
+
+
+@pytest.mark.parametrize("format_", ["hosts", "kubernetes"])
+def test_brokers_write_no_lines(pair, brokers, server, port, format_):
+    """What a broker advertises is on one line, in a comment, or nowhere; an older server passes on whatever it is."""
+    first, second = brokers
+    first.brokers = second.brokers = [(1, "b1.test", port), *((2 + i, host, port) for i, host in enumerate(HOSTILE))]
+    told = [(1, 1, "b1.test", port), *((1, 2 + i, host, port) for i, host in enumerate(HOSTILE))]
+    with mux.Server(mux.welcome(version=2, flags=4), on_message=tells(*told)) as older:
+        for of in (server, older):
+            said = hosts(pair, of, "--format", format_).stdout
+            allowed = r"#|127\.77\." if format_ == "hosts" else r"#|hostAliases:|  - ip: 127\.77\.|    hostnames: \[\"b[12]\.test\"\]"
+            assert all(re.match(allowed, line) for line in said.split("\n")[:-1]), said
+            assert "b1.test" in said and "bank" not in said and all(" " <= c <= "~" for c in said.replace("\n", "")), said
+
+
+def test_brokers_write_no_lines_of_a_command(server, run, brokers, port):
+    first, second = brokers
+    first.brokers = second.brokers = [(1, "b1.test", port), *((2 + i, host, port) for i, host in enumerate(HOSTILE))]
+    ask_ = names.script(f"""
+from harness import wire
+seen = wire.ask_metadata({port}, 'a', 'b1.test')
+print(all(h == '' or h == 'b1.test' or h.startswith('127.77.') for h, _ in seen.values()), len(seen))
+print(open('/etc/hosts').read())
+""")
+    said = output(run(server, ask_))
+    assert said.startswith(f"True {1 + len(HOSTILE)}\n") and "bank" not in said and said.count("127.77.") == 2, said
+    assert [e["node"] for e in server.events("node_unusable")] == [2 + i for i, host in enumerate(HOSTILE) if not re.fullmatch("[!-~]+", host)]
+
+
+def test_any_name_is_kept_with_a_warning(pair, server, run, brokers, port):
+    """A broker may say that it is something else: what is in no domain of --kafka is named, and --keep-names-in leaves it out."""
+    first, second = brokers
+    first.brokers = second.brokers = [(1, "b1.test", port), (2, "b2.test", port), (3, "pypi.example.org", port)]
+    client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names"])
+    assert client.wait_for("name_unexpected")["host"] == "pypi.example.org"
+    assert wire.ask_metadata(tunnel.port(client, "kafka"))[3] == ("pypi.example.org", port)
+    assert len(client.events("name_unexpected")) == 1
+    only = pair.client(server, kafka={"kafka": 0}, args=["--keep-names", "--keep-names-in", "test", "--name-network", "127.99.0.0/16"])
+    assert only.wait_for("name_not_kept", host="pypi.example.org")["address"].startswith("127.99.")
+    seen = wire.ask_metadata(tunnel.port(only, "kafka"))
+    assert seen[1] == ("b1.test", port) and seen[3][0].startswith("127.99.") and not only.events("name_unexpected")
+    said = hosts(pair, server).stdout
+    assert "# pypi.example.org: in no domain of the server's --kafka" in said
+    done = hosts(pair, server, "--keep-names-in", "test")
+    assert [line.split()[1] for line in lines_of(done)] == ["b1.test", "b2.test"] and "# pypi.example.org: in no domain of --keep-names-in" in done.stdout
+    program = run(server, ["sh", "-c", "getent hosts b2.test pypi.example.org | grep -c ^127.77"], args=["--kafka", "0", "--keep-names-in", "test"])
+    assert output(program).split() == ["1"]
+
+
+def test_a_server_that_makes_up_names(pair):
+    """They cost no more than the bound, which is told once."""
+    made_up = [(0, 0, "127.0.0.1", 9), *((1, i, f"b{i}.x.test", 9092) for i in range(1500))]
+    with mux.Server(mux.welcome(version=2, flags=4), on_message=tells(*made_up)) as server:
+        client = pair.client(server.url, kafka={"kafka": 0}, args=["--keep-names"])
+        assert "makes way" in client.wait_for("name_not_served")["reason"]
+        wait.until(lambda: len(os.listdir(f"/proc/{client.pid}/fd")) > 900, 20, client.tail)
+        assert len(os.listdir(f"/proc/{client.pid}/fd")) < 1100 and len(client.events("name_not_served")) == 1
+
+
 # ---- with TLS on the listeners
 
 
 def test_certificates_carry_the_names(pair, server, brokers, port, tmp_path):
     """As far as the CA may vouch for them; others are in the log. A name that comes later is in a new certificate."""
     first, second = brokers
-    first.brokers = second.brokers = [(1, "b1.test", port), (2, "b2.test", port), (3, "b3.other", port)]
+    first.brokers = second.brokers = [(1, "b1.test", port), (2, "b2.test", port), (3, "b3.other", port), (4, "127.0.0.3", port)]
     tls = ["--listener-tls", "required", "--listener-name", "test", "--state-dir", str(tmp_path / "state")]
     client = pair.client(server, kafka={"kafka": 0}, args=["--keep-names", *tls])
     assert client.wait_for("name_not_certified")["host"] == "b3.other"
@@ -373,6 +490,11 @@ for at in sys.argv[2:]:
     done = reach(lines, f"b1.test:{port}", f"b2.test:{port}")
     assert done.stdout.split() == ["True", "True"], done.stderr
     assert "CERTIFICATE_VERIFY_FAILED" in reach(lines, f"b3.other:{port}").stderr
+    # Kafka clients get an address in place of one.
+    address = client.wait_for("name_not_kept", host="127.0.0.3")["address"]
+    done = reach(lines, f"{address}:{port}")
+    assert done.stdout.split() == ["True"], done.stderr
+    assert not client.events("name_not_certified", host=address)
     first.brokers = second.brokers = [(1, "b1.test", port), (2, "new.test", port)]
     mark = client.mark()
     assert reach(lines, f"b1.test:{port}").returncode == 0
@@ -513,6 +635,9 @@ def test_the_status_page_has_the_names(pair, server, port):
     (["--name-network", "127.77.0.0/8"], "from 16 to 28"),
     (["--name-network", "127.77.0.0"], "as in 127.77.0.0/16"),
     (["--keep-names-of", "other"], "there is no --kafka of that name"),
+    (["--keep-names-in", "example.com"], "has no effect without --keep-names"),
+    (["--keep-names", "--keep-names-in", ".example.com"], "without a dot"),
+    (["--keep-names", "--keep-names-in", "localhost"], "no name like that can be kept"),
     (["--keep-names", "--node-ports", "9200"], "--node-ports has no effect for kafka"),
     (["--keep-names", "--tcp", "raw=0"], "has no effect without a --kafka"),
 ])

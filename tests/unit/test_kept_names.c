@@ -186,6 +186,63 @@ static void what_a_hosts_file_can_lead_somewhere(void **state)
     assert_false(kept_names_tell(&names, "b1")->literal);
 }
 
+static void only_names_in_domains_that_are_given_are_led(void **state)
+{
+    (void)state;
+    static const char *const domains[] = {"kafka.example", "broker"};
+    static const char *const allowed[] = {"kafka.example", "b1.Kafka.Example.", "broker",
+                                          "b.broker", NULL};
+    static const char *const others[] = {"pypi.org", "notkafka.example",  "example",
+                                         "broker2",  "kafka.example.org", NULL};
+
+    kept_names_allow(&names, domains, 2);
+    for (size_t i = 0; allowed[i]; i++)
+        assert_false(kept_names_tell(&names, allowed[i])->literal);
+    for (size_t i = 0; others[i]; i++) {
+        const struct kept_name *name = kept_names_tell(&names, others[i]);
+        assert_true(name->literal && name->forbidden);
+    }
+    assert_null(kept_names_check_domain("kafka.example"));
+    assert_null(kept_names_check_domain("corp"));
+    static const char *const bad[] = {
+        "",  ".kafka.example", "kafka.example.", "localhost", "10.0.0.1", "a b", "*.example", "a:1",
+        NULL};
+    for (size_t i = 0; bad[i]; i++)
+        assert_non_null(kept_names_check_domain(bad[i]));
+}
+
+static bool is_expected(const char *host)
+{
+    return kept_name_is_expected(&names, kept_names_tell(&names, host));
+}
+
+static void names_beside_a_bootstrap_brokers_are_expected(void **state)
+{
+    (void)state;
+    char many[32];
+
+    assert_false(is_expected("b-1.x.kafka.example"));
+    kept_names_expect(&names, "b-2.x.kafka.example.");
+    assert_true(is_expected("b-1.x.kafka.example"));
+    assert_true(is_expected("b-1.X.Kafka.example."));
+    assert_false(is_expected("kafka.example"));
+    assert_false(is_expected("pypi.org"));
+    assert_false(is_expected("broker-1"));
+    /* A domain of two is the broker's own: all of org is nobody's. */
+    kept_names_expect(&names, "kafka.org");
+    assert_true(is_expected("b1.kafka.org"));
+    assert_false(is_expected("pypi.org"));
+    kept_names_expect(&names, "broker-1");
+    assert_true(is_expected("broker-2"));
+    assert_false(is_expected("pypi.org"));
+    kept_names_expect(&names, "10.0.0.1");
+    for (unsigned i = 0; i < 2 * KEPT_DOMAINS_MAX; i++) {
+        snprintf(many, sizeof many, "b.d%u.example", i);
+        kept_names_expect(&names, many);
+    }
+    assert_int_equal(names.domain_count, KEPT_DOMAINS_MAX);
+}
+
 static void networks(void **state)
 {
     (void)state;
@@ -241,6 +298,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_name_may_move, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_hosts_file_decides, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_hosts_file_can_lead_somewhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_names_in_domains_that_are_given_are_led, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(names_beside_a_bootstrap_brokers_are_expected, set_up,
+                                        tear_down),
         cmocka_unit_test(networks),
         cmocka_unit_test(a_name_becomes_blanks),
     };

@@ -13,6 +13,16 @@ static struct ports ports;
 static struct port *kafka;
 static struct port *other;
 static struct name_network network;
+static uint64_t now_us;
+static struct list withdrawn;
+static const struct named_ports_turn *turn(void)
+{
+    static struct named_ports_turn present;
+
+    present = (struct named_ports_turn){.now_us = now_us, .withdrawn = &withdrawn};
+    return &present;
+}
+
 static uint16_t number; /* free at all of the network's addresses, in all likelihood */
 
 static void on_connection(void *context, struct port *port, int fd,
@@ -48,6 +58,8 @@ static int begin(bool may_move)
     kafka = open_cluster("kafka");
     other = open_cluster("other");
     ports_plan(&ports);
+    now_us = 1;
+    list_init(&withdrawn);
     number = (uint16_t)(20000 + getpid() % 10000);
     return 0;
 }
@@ -79,7 +91,7 @@ static struct port *node_at(struct port *cluster, int32_t node, const char *host
     struct port_request request = {.endpoint_type = 1, .node = node};
 
     named_ports_tell(cluster, 1, node, host, at);
-    named_ports_nodes(cluster, &request, 1);
+    named_ports_nodes(cluster, &request, 1, turn());
     if (failed)
         *failed = request.failed;
     return request.port;
@@ -87,8 +99,11 @@ static struct port *node_at(struct port *cluster, int32_t node, const char *host
 
 static struct port *bootstrap_at(int32_t place, const char *host)
 {
+    struct address at = {.port = number};
     int failed;
-    struct port *port = named_ports_bootstrap(kafka, place, host, number, &failed);
+
+    snprintf(at.host, sizeof at.host, "%s", host);
+    struct port *port = named_ports_bootstrap(kafka, place, &at, turn(), &failed);
 
     assert_non_null(port);
     return port;
@@ -154,7 +169,7 @@ static void another_broker_takes_over_a_name(void **state)
 static void a_bootstrap_brokers_name_leads_to_that_one(void **state)
 {
     (void)state;
-    named_ports_begin_answer(kafka);
+    named_ports_begin_answer(kafka, now_us);
     struct port *port = bootstrap_at(3, "b1");
     leads_to(port, MUX_TARGET_BOOTSTRAP, 3, "kafka/bootstrap/3");
     assert_ptr_equal(node_at(kafka, 1, "b1", number, NULL), port);
@@ -175,12 +190,12 @@ static void a_bootstrap_brokers_name_leads_to_that_one(void **state)
 static void places_of_before_mean_nothing(void **state)
 {
     (void)state;
-    named_ports_begin_answer(kafka);
+    named_ports_begin_answer(kafka, now_us);
     struct port *gone = bootstrap_at(0, "b1");
     struct port *moved = bootstrap_at(1, "b2");
     struct port *node = bootstrap_at(2, "b3");
     named_ports_end_answer(kafka);
-    named_ports_begin_answer(kafka);
+    named_ports_begin_answer(kafka, now_us);
     assert_ptr_equal(bootstrap_at(0, "b2"), moved);
     assert_ptr_equal(node_at(kafka, 3, "b3", number, NULL), node);
     named_ports_end_answer(kafka);
@@ -208,7 +223,7 @@ static void what_cannot_be_is_explained(void **state)
     named_ports_explain_at(other, "b1", number, failed, error, sizeof error);
     expect_words(error, "of other and of another cluster");
     assert_non_null(node_at(other, 1, "b1", (uint16_t)(number + 1), NULL));
-    named_ports_nodes(kafka, &untold, 1);
+    named_ports_nodes(kafka, &untold, 1, turn());
     assert_null(untold.port);
     named_ports_explain(kafka, &untold, error, sizeof error);
     expect_words(error, "has not told the name of node 5 of kafka");
@@ -265,6 +280,128 @@ static void a_name_that_nobody_knows_moves(void **state)
     listener_free(taken);
 }
 
+/* ---- how many there are */
+
+static void time_passes(void)
+{
+    now_us += PORTS_KEPT_S * UINT64_C(1000000);
+}
+
+/* A node's listener was taken back, and the server has to be told; 0: none was. */
+static int32_t take_withdrawn(void)
+{
+    if (list_empty(&withdrawn))
+        return 0;
+    const struct port *port = list_entry(withdrawn.next, struct port, node);
+    int32_t node = port->known_node;
+
+    assert_int_equal(port->known_type, 1);
+    assert_ptr_equal(withdrawn.next->next, &withdrawn);
+    ports_forget(&withdrawn);
+    return node;
+}
+
+static void only_so_many_are_opened(void **state)
+{
+    (void)state;
+    char error[600];
+    int failed;
+
+    kafka->held_count = NAMED_PORTS_MAX - 2;
+    assert_non_null(node_at(kafka, 1, "b1", number, NULL));
+    assert_non_null(node_at(kafka, 2, "b2", number, NULL));
+    assert_null(node_at(kafka, 3, "b3", number, &failed));
+    assert_int_equal(failed, PORTS_TOO_MANY);
+    named_ports_explain_at(kafka, "b3", number, failed, error, sizeof error);
+    expect_words(error, "makes way");
+    /* What has no listener costs nothing. */
+    assert_null(kept_names_find(&ports.names, "b3"));
+    assert_non_null(node_at(kafka, 2, "b2", number, NULL));
+    assert_non_null(node_at(other, 1, "o1", number, NULL));
+    /* Descriptors are bounded as well. */
+    ports.node_sockets_max = ports.node_sockets;
+    assert_null(node_at(other, 2, "o2", number, &failed));
+    assert_int_equal(failed, EMFILE);
+}
+
+static void what_is_named_no_more_makes_way(void **state)
+{
+    (void)state;
+    kafka->held_count = NAMED_PORTS_MAX - 2;
+    assert_non_null(node_at(kafka, 1, "b1", number, NULL));
+    assert_non_null(node_at(kafka, 2, "b2", number, NULL));
+    time_passes();
+    assert_non_null(node_at(kafka, 1, "b1", number, NULL));
+    assert_int_equal(take_withdrawn(), 0);
+    assert_non_null(node_at(kafka, 3, "b3", number, NULL));
+    assert_int_equal(take_withdrawn(), 2);
+    assert_null(ports_node(kafka, 1, 2));
+    assert_non_null(ports_node(kafka, 1, 1));
+    assert_null(node_at(kafka, 2, "b2", number, NULL));
+    time_passes();
+    assert_non_null(node_at(kafka, 2, "b2", number, NULL));
+    assert_int_equal(take_withdrawn(), 1);
+    assert_int_equal(kafka->held_count, NAMED_PORTS_MAX);
+    assert_int_equal(kept_names_find(&ports.names, "b1")->listeners, 0);
+}
+
+static void a_name_of_before_makes_way_first(void **state)
+{
+    (void)state;
+    kafka->held_count = NAMED_PORTS_MAX - 2;
+    assert_non_null(node_at(kafka, 1, "old", number, NULL));
+    assert_non_null(node_at(kafka, 1, "new", number, NULL));
+    time_passes();
+    assert_non_null(node_at(kafka, 2, "b2", number, NULL));
+    /* No server names that one any more. */
+    assert_int_equal(take_withdrawn(), 0);
+    assert_string_equal(port_advertised_host(ports_node(kafka, 1, 1)), "new");
+    assert_int_equal(kept_names_find(&ports.names, "old")->listeners, 0);
+}
+
+static void what_is_in_use_does_not_make_way(void **state)
+{
+    (void)state;
+    kafka->held_count = NAMED_PORTS_MAX - 2;
+    named_ports_begin_answer(kafka, now_us);
+    assert_non_null(bootstrap_at(0, "b0"));
+    named_ports_end_answer(kafka);
+    assert_non_null(node_at(kafka, 9, "b0", number, NULL));
+    struct port *port = node_at(kafka, 1, "b1", number, NULL);
+    port_begin(port);
+    time_passes();
+    assert_null(node_at(kafka, 2, "b2", number, NULL));
+    port_end(port, now_us);
+    assert_null(node_at(kafka, 2, "b2", number, NULL));
+    time_passes();
+    assert_non_null(node_at(kafka, 2, "b2", number, NULL));
+    assert_int_equal(take_withdrawn(), 1);
+    /* Another server has no such bootstrap broker. */
+    named_ports_begin_answer(kafka, now_us);
+    named_ports_end_answer(kafka);
+    assert_null(node_at(kafka, 3, "b3", number, NULL));
+    time_passes();
+    assert_non_null(node_at(kafka, 2, "b2", number, NULL));
+    assert_non_null(node_at(kafka, 3, "b3", number, NULL));
+    assert_int_equal(take_withdrawn(), 9);
+}
+
+/* Whichever is known as which node's: no way leads to one that is gone. */
+static void nodes_that_share_a_listener(void **state)
+{
+    (void)state;
+    kafka->held_count = NAMED_PORTS_MAX - 1;
+    struct port *port = node_at(kafka, 1, "b1", number, NULL);
+
+    assert_ptr_equal(node_at(kafka, 2, "b1", number, NULL), port);
+    assert_ptr_equal(node_at(kafka, 1, "b1", number, NULL), port);
+    assert_null(ports_node(kafka, 1, 2));
+    time_passes();
+    assert_non_null(node_at(kafka, 3, "b3", number, NULL));
+    assert_int_equal(take_withdrawn(), 1);
+    assert_null(ports_node(kafka, 1, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +415,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_is_explained, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_port_in_use_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_that_nobody_knows_moves, set_up_moving, tear_down),
+        cmocka_unit_test_setup_teardown(only_so_many_are_opened, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_named_no_more_makes_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_name_of_before_makes_way_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_in_use_does_not_make_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nodes_that_share_a_listener, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("named_ports", tests, NULL, NULL);
 }

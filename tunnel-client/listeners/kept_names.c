@@ -47,7 +47,7 @@ const char *name_network_parse(const char *text, struct name_network *network)
 
 void kept_names_init(struct kept_names *names, const struct name_network *network)
 {
-    names->network = *network;
+    *names = (struct kept_names){.network = *network};
     list_init(&names->all);
     idmap_init(&names->by_hash, &everybodys_key);
     idmap_init(&names->by_place, &everybodys_key);
@@ -59,6 +59,8 @@ void kept_names_clear(struct kept_names *names)
         free(list_entry(node, struct kept_name, node));
     idmap_clear(&names->by_hash);
     idmap_clear(&names->by_place);
+    while (names->domain_count > 0)
+        free(names->domains[--names->domain_count]);
 }
 
 /* ---- names */
@@ -115,6 +117,75 @@ bool kept_name_is_possible(const char *host)
            !is_of_this_machine(undotted);
 }
 
+/* ---- domains */
+
+const char *kept_names_check_domain(const char *domain)
+{
+    char checked[ADDRESS_HOST_MAX + 1];
+    const char *why = address_parse_host(domain, strlen(domain), checked);
+
+    if (why)
+        return why;
+    if (domain[0] == '.' || domain[strlen(domain) - 1] == '.')
+        return "write the domain without a dot before or behind it";
+    return kept_name_is_possible(domain) ? NULL : "no name like that can be kept";
+}
+
+void kept_names_allow(struct kept_names *names, const char *const *domains, size_t count)
+{
+    names->allowed = domains;
+    names->allowed_count = count;
+}
+
+static bool is_allowed(const struct kept_names *names, const char *host)
+{
+    for (size_t i = 0; i < names->allowed_count; i++)
+        if (ends_in(host, names->allowed[i]))
+            return true;
+    return names->allowed_count == 0;
+}
+
+/* Of a broker: what is behind the first dot, unless that is a domain of the whole world's, as com
+ * is. "": it has none. */
+static const char *domain_of(const char *host)
+{
+    const char *dot = strchr(host, '.');
+
+    if (!dot)
+        return "";
+    return strchr(dot + 1, '.') ? dot + 1 : host;
+}
+
+static bool is_in_domain(const char *host, const char *domain)
+{
+    return *domain ? ends_in(host, domain) : strchr(host, '.') == NULL;
+}
+
+static bool is_expected_host(const struct kept_names *names, const char *host)
+{
+    for (size_t i = 0; i < names->domain_count; i++)
+        if (is_in_domain(host, names->domains[i]))
+            return true;
+    return false;
+}
+
+void kept_names_expect(struct kept_names *names, const char *host)
+{
+    char undotted[ADDRESS_HOST_MAX + 1];
+
+    address_host_undotted(host, undotted);
+    if (kept_name_is_possible(host) && !is_expected_host(names, undotted) &&
+        names->domain_count < KEPT_DOMAINS_MAX)
+        names->domains[names->domain_count++] = memory_text(domain_of(undotted));
+}
+
+bool kept_name_is_expected(const struct kept_names *names, const struct kept_name *name)
+{
+    return is_expected_host(names, name->host);
+}
+
+/* ---- names and their places */
+
 static struct kept_name *find_name(const struct kept_names *names, uint64_t hash, const char *host)
 {
     struct kept_name *name = idmap_get(&names->by_hash, (uint32_t)hash);
@@ -131,15 +202,14 @@ static struct kept_name *add_name(struct kept_names *names, uint64_t hash, const
 
     name->next = idmap_get(&names->by_hash, (uint32_t)hash);
     name->place = place;
-    name->literal = !kept_name_is_possible(host);
+    name->forbidden = !is_allowed(names, host);
+    name->literal = name->forbidden || !kept_name_is_possible(host);
     snprintf(name->host, sizeof name->host, "%s", host);
     idmap_put(&names->by_hash, (uint32_t)hash, name);
     idmap_put(&names->by_place, place, name);
     list_append(&names->all, &name->node);
     return name;
 }
-
-/* ---- places */
 
 /* The first and the last one look like a network's and its broadcast. */
 static uint32_t step(const struct kept_names *names, uint32_t place)
@@ -161,6 +231,14 @@ static uint32_t free_place(const struct kept_names *names, uint32_t place)
         place = step(names, place);
     }
     return 0;
+}
+
+struct kept_name *kept_names_find(const struct kept_names *names, const char *host)
+{
+    char undotted[ADDRESS_HOST_MAX + 1];
+
+    address_host_undotted(host, undotted);
+    return find_name(names, hash_name(undotted), undotted);
 }
 
 struct kept_name *kept_names_tell(struct kept_names *names, const char *host)

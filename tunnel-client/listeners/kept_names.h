@@ -40,12 +40,21 @@ struct kept_name {
     bool warned;            /* that there is no such line */
     bool certified;         /* the listeners' certificate has it, or cannot */
     bool published;         /* in the hosts file of the command of `run` */
-    bool literal;           /* no hosts file leads it anywhere */
+    bool literal;           /* no hosts file leads it anywhere: it cannot, or may not */
+    bool forbidden;         /* because it is in none of names->allowed */
+    bool unexpected;        /* that it is in no domain of a bootstrap broker has been said */
     char host[ADDRESS_HOST_MAX + 1]; /* as it was first told, without the dot */
 };
 
+/* So many domains of bootstrap brokers are known at most. */
+#define KEPT_DOMAINS_MAX 64
+
 struct kept_names {
     struct name_network network;
+    const char *const *allowed;      /* domains; no other name is led anywhere */
+    size_t allowed_count;            /* 0: any name is */
+    char *domains[KEPT_DOMAINS_MAX]; /* of bootstrap brokers */
+    size_t domain_count;
     struct list all;
     struct idmap by_hash;
     struct idmap by_place;
@@ -59,6 +68,18 @@ void kept_names_read_hosts(struct kept_names *names, const char *text, size_t si
 /* Whether a hosts file can lead it somewhere, and nobody expects it elsewhere: not an address, not
  * localhost, nothing that would break a line. */
 bool kept_name_is_possible(const char *host);
+/* NULL, or why names cannot be told to be in that domain. */
+const char *kept_names_check_domain(const char *domain);
+/* Before there are any: only names in these domains are led anywhere. The texts must live as long.
+ */
+void kept_names_allow(struct kept_names *names, const char *const *domains, size_t count);
+/* The server is configured with that bootstrap broker: names in its domain are expected. */
+void kept_names_expect(struct kept_names *names, const char *host);
+/* Whether the name is in the domain of a bootstrap broker. What has no domain goes with bootstrap
+ * brokers that have none. */
+bool kept_name_is_expected(const struct kept_names *names, const struct kept_name *name);
+/* The name, if it is known. */
+struct kept_name *kept_names_find(const struct kept_names *names, const char *host);
 /* A broker has the host: what it is here, from now on. NULL: all addresses are taken. */
 struct kept_name *kept_names_tell(struct kept_names *names, const char *host);
 /* Gives it the next free address instead of the one it has. false: there is none near. */

@@ -67,26 +67,70 @@ static int bind_named(struct port *port, struct kept_name *name, uint16_t number
     return failed;
 }
 
-static struct port *open_named(struct port *bootstrap, struct kept_name *name,
-                               enum mux_target_kind kind, int32_t id, uint16_t number, int *failed)
+static bool may_open_named(const struct port *bootstrap)
 {
+    const struct ports *ports = bootstrap->ports;
+
+    return bootstrap->held_count < NAMED_PORTS_MAX &&
+           ports->node_sockets + 1 <= ports->node_sockets_max;
+}
+
+/* Takes back the one that has been unused for longest; false: none has been for long enough. */
+static bool take_named_back(struct port *bootstrap, const struct named_ports_turn *turn)
+{
+    struct port *port = ports_longest_unused(bootstrap, turn->now_us);
+
+    if (!port)
+        return false;
+    bool is_known = port->known_type != 0;
+    idmap_remove(&port->ports->by_place, place_key(port->kept, port->number));
+    port->kept->listeners--;
+    ports_withdraw(port, turn->now_us);
+    if (is_known)
+        list_append(turn->withdrawn, &port->node);
+    else
+        free(port);
+    return true;
+}
+
+/* A broker's place, and who asks for a listener there. */
+struct named_place {
+    struct port *bootstrap;
+    enum mux_target_kind kind;
+    int32_t id;
+    const char *host;
+    uint16_t number;
+    const struct named_ports_turn *turn;
+};
+
+static struct port *open_named(const struct named_place *place, int *failed)
+{
+    struct port *bootstrap = place->bootstrap;
     struct ports *ports = bootstrap->ports;
 
+    while (!may_open_named(bootstrap) && take_named_back(bootstrap, place->turn))
+        ;
     /* A quarter of the descriptors is for connections. */
-    if (ports->node_sockets + 1 > ports->node_sockets_max) {
-        *failed = EMFILE;
+    *failed = bootstrap->held_count < NAMED_PORTS_MAX ? EMFILE : PORTS_TOO_MANY;
+    if (!may_open_named(bootstrap))
         return NULL;
-    }
-    struct port *port = ports_new_port(ports, kind, bootstrap->name, "", id);
-    *failed = bind_named(port, name, number);
+    struct kept_name *name = kept_names_tell(&ports->names, place->host);
+    *failed = PORTS_FULL;
+    if (!name)
+        return NULL;
+    struct port *port = ports_new_port(ports, place->kind, bootstrap->name, "", place->id);
+    *failed = bind_named(port, name, place->number);
     if (*failed != 0) {
         free(port);
         return NULL;
     }
     ports->node_sockets++;
+    bootstrap->held_count++;
     name->listeners++;
+    port->bootstrap = bootstrap;
     port->kept = name;
-    idmap_put(&ports->by_place, place_key(name, number), port);
+    idmap_put(&ports->by_place, place_key(name, place->number), port);
+    ports_announce(port);
     return port;
 }
 
@@ -96,73 +140,97 @@ static bool is_current_bootstrap(const struct port *port)
 }
 
 /* From now on it leads there. */
-static void lead_to(struct port *port, enum mux_target_kind kind, int32_t id)
+static void lead_to(struct port *port, const struct named_place *place)
 {
-    port->kind = kind;
-    port->node_id = id;
+    port->kind = place->kind;
+    port->node_id = place->id;
     port->outdated = false;
+    port->stays = place->kind == MUX_TARGET_BOOTSTRAP;
+    if (port->stays)
+        list_remove(&port->idle);
     ports_label(port);
+}
+
+static struct port *find_named(const struct named_place *place)
+{
+    const struct ports *ports = place->bootstrap->ports;
+    const struct kept_name *name = kept_names_find(&ports->names, place->host);
+
+    return name ? idmap_get(&ports->by_place, place_key(name, place->number)) : NULL;
 }
 
 /* The listener at the name and port, which leads there from now on, unless a bootstrap broker has
  * it. NULL: *failed says why. */
-static struct port *named_port(struct port *bootstrap, enum mux_target_kind kind, int32_t id,
-                               const char *host, uint16_t number, int *failed)
+static struct port *named_port(const struct named_place *place, int *failed)
 {
-    struct ports *ports = bootstrap->ports;
-    struct kept_name *name = kept_names_tell(&ports->names, host);
+    struct port *port = find_named(place);
 
-    *failed = PORTS_FULL;
-    if (!name)
-        return NULL;
-    struct port *port = idmap_get(&ports->by_place, place_key(name, number));
-    bool is_new = !port;
     *failed = PORTS_FOREIGN;
-    if (port && strcmp(port->name, bootstrap->name) != 0)
+    if (port && strcmp(port->name, place->bootstrap->name) != 0)
         return NULL;
     if (!port)
-        port = open_named(bootstrap, name, kind, id, number, failed);
+        port = open_named(place, failed);
     if (!port)
         return NULL;
     *failed = 0;
-    if (kind == MUX_TARGET_BOOTSTRAP || !is_current_bootstrap(port))
-        lead_to(port, kind, id);
-    snprintf(port->kept_host, sizeof port->kept_host, "%s", host);
-    address_format(host, number, port->broker);
-    if (is_new)
-        ports_announce(port);
+    kept_names_tell(&port->ports->names, place->host);
+    if (place->kind == MUX_TARGET_BOOTSTRAP || !is_current_bootstrap(port))
+        lead_to(port, place);
+    ports_touch(port, place->turn->now_us);
+    snprintf(port->kept_host, sizeof port->kept_host, "%s", place->host);
+    address_format(place->host, place->number, port->broker);
     return port;
 }
 
-static void open_named_node(struct port *bootstrap, struct port_request *request)
+static void open_named_node(struct port *bootstrap, struct port_request *request,
+                            const struct named_ports_turn *turn)
 {
     const struct told_name *told =
         idmap_get(&bootstrap->told[request->endpoint_type], (uint32_t)request->node);
-    enum mux_target_kind kind =
-        request->endpoint_type == 1 ? MUX_TARGET_BROKER : MUX_TARGET_CONTROLLER;
 
     request->port = NULL;
     request->failed = PORTS_UNTOLD;
-    if (told)
-        request->port =
-            named_port(bootstrap, kind, request->node, told->host, told->number, &request->failed);
+    if (!told)
+        return;
+    const struct named_place place = {.bootstrap = bootstrap,
+                                      .kind = request->endpoint_type == 1 ? MUX_TARGET_BROKER
+                                                                          : MUX_TARGET_CONTROLLER,
+                                      .id = request->node,
+                                      .host = told->host,
+                                      .number = told->number,
+                                      .turn = turn};
+    request->port = named_port(&place, &request->failed);
     if (request->port)
-        idmap_put(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node,
-                  request->port);
+        ports_know(request->port, request->endpoint_type, request->node);
 }
 
-void named_ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count)
+void named_ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count,
+                       const struct named_ports_turn *turn)
 {
+    /* First of all, so that none that is named here is taken back for another. */
+    for (size_t i = 0; i < count; i++) {
+        struct port *port = ports_node(bootstrap, requests[i].endpoint_type, requests[i].node);
+        if (port)
+            ports_touch(port, turn->now_us);
+    }
     for (size_t i = 0; i < count; i++)
-        open_named_node(bootstrap, &requests[i]);
+        open_named_node(bootstrap, &requests[i], turn);
 }
 
 /* ---- bootstrap brokers */
 
-struct port *named_ports_bootstrap(struct port *bootstrap, int32_t place, const char *host,
-                                   uint16_t number, int *failed)
+struct port *named_ports_bootstrap(struct port *bootstrap, int32_t place, const struct address *at,
+                                   const struct named_ports_turn *turn, int *failed)
 {
-    return named_port(bootstrap, MUX_TARGET_BOOTSTRAP, place, host, number, failed);
+    const struct named_place wanted = {.bootstrap = bootstrap,
+                                       .kind = MUX_TARGET_BOOTSTRAP,
+                                       .id = place,
+                                       .host = at->host,
+                                       .number = at->port,
+                                       .turn = turn};
+
+    kept_names_expect(&bootstrap->ports->names, at->host);
+    return named_port(&wanted, failed);
 }
 
 static bool is_bootstrap_of(const struct port *port, const struct port *bootstrap)
@@ -170,13 +238,16 @@ static bool is_bootstrap_of(const struct port *port, const struct port *bootstra
     return port->kind == MUX_TARGET_BOOTSTRAP && strcmp(port->name, bootstrap->name) == 0;
 }
 
-void named_ports_begin_answer(struct port *bootstrap)
+void named_ports_begin_answer(struct port *bootstrap, uint64_t now_us)
 {
     /* The places of old may be others' now. */
     list_each(at, &bootstrap->ports->all) {
         struct port *port = list_entry(at, struct port, node);
-        if (is_bootstrap_of(port, bootstrap))
-            port->outdated = true;
+        if (!is_bootstrap_of(port, bootstrap) || port->outdated)
+            continue;
+        port->outdated = true;
+        port->stays = false;
+        ports_touch(port, now_us);
     }
 }
 
@@ -241,7 +312,7 @@ void named_ports_explain_at(const struct port *bootstrap, const char *host, uint
                             int failed, char *error, size_t size)
 {
     struct ports *ports = bootstrap->ports;
-    const struct kept_name *name = kept_names_tell(&ports->names, host);
+    const struct kept_name *name = kept_names_find(&ports->names, host);
     char address[NAME_ADDRESS_MAX] = "";
     char at[ADDRESS_TEXT_MAX];
 
@@ -255,6 +326,16 @@ void named_ports_explain_at(const struct port *bootstrap, const char *host, uint
                  "%s is a broker of %s and of another cluster: only one of them can keep its "
                  "names (--keep-names-of)",
                  at, bootstrap->name);
+    else if (failed == PORTS_TOO_MANY)
+        snprintf(error, size,
+                 "the brokers of %s have more names and ports than the %d that listeners are "
+                 "opened for; one that no response has named for %d minutes makes way",
+                 bootstrap->name, NAMED_PORTS_MAX, PORTS_KEPT_S / 60);
+    else if (failed == PORTS_UNPUBLISHED)
+        snprintf(error, size,
+                 "the command's own hosts file has no line for %s, since it cannot be written; "
+                 "TMPDIR says where it is",
+                 host);
     else if (failed == PORTS_FULL)
         snprintf(error, size, "no address is left for the name %s; see --name-network", host);
     else

@@ -4,12 +4,23 @@
  * names; they lead here by lines of a hosts file, which are not this file's business.
  *
  * A name and port lead to one broker: to a bootstrap broker if it is one's, to the node that was
- * told last otherwise. Listeners stay for as long as the program runs, also when a broker has
- * another name: then it has one at each.
+ * told last otherwise. A broker that has got another name has a listener at each. When a cluster
+ * has as many listeners as it may have, those that are no bootstrap broker's, have no connection
+ * and were not asked for for PORTS_KEPT_S make way.
  */
 #pragma once
 
 #include "listeners/ports.h"
+
+/* The listeners of a cluster at names. */
+#define NAMED_PORTS_MAX ADDRESS_NODE_PORTS
+
+/* When, and what makes way: closed listeners that the server knows as nodes', for ports_forget().
+ */
+struct named_ports_turn {
+    uint64_t now_us;
+    struct list *withdrawn;
+};
 
 /* Before anything else. may_move: a name whose address another program uses may get another one,
  * as long as it has no listener. */
@@ -22,14 +33,15 @@ void named_ports_tell(struct port *bootstrap, uint8_t endpoint_type, int32_t nod
                       uint16_t number);
 /* In place of ports_nodes(): finds or opens the listeners where the server has told the nodes to
  * be. */
-void named_ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count);
+void named_ports_nodes(struct port *bootstrap, struct port_request *requests, size_t count,
+                       const struct named_ports_turn *turn);
 /* An answer begins that tells all bootstrap brokers anew, and has come to its end: what is not told
  * meanwhile leads to any of them. */
-void named_ports_begin_answer(struct port *bootstrap);
+void named_ports_begin_answer(struct port *bootstrap, uint64_t now_us);
 void named_ports_end_answer(struct port *bootstrap);
 /* Opens a listener for the bootstrap broker at that place. */
-struct port *named_ports_bootstrap(struct port *bootstrap, int32_t place, const char *host,
-                                   uint16_t number, int *failed);
+struct port *named_ports_bootstrap(struct port *bootstrap, int32_t place, const struct address *at,
+                                   const struct named_ports_turn *turn, int *failed);
 /* What a failure of the node's, or of a bootstrap broker's, listener means. */
 void named_ports_explain(const struct port *bootstrap, const struct port_request *request,
                          char *error, size_t size);

@@ -277,8 +277,8 @@ static void open_node(struct port *bootstrap, struct port_request *request, unsi
     }
     ports->node_sockets += port->listeners[1] ? 2 : 1;
     ports_announce(port);
-    idmap_put(&bootstrap->nodes[request->endpoint_type], (uint32_t)request->node, port);
     port->bootstrap = bootstrap;
+    ports_know(port, request->endpoint_type, request->node);
     list_append(&bootstrap->unused, &port->idle);
     request->port = port;
 }
@@ -305,10 +305,30 @@ static void note_other_port(const struct port *bootstrap, const struct port *por
 
 /* ---- taking back */
 
-static void touch_port(struct port *port, uint64_t now_us)
+static void unmap_port(const struct port *port)
+{
+    if (port->known_type != 0)
+        idmap_remove(&port->bootstrap->nodes[port->known_type], (uint32_t)port->known_node);
+}
+
+void ports_know(struct port *port, uint8_t endpoint_type, int32_t node)
+{
+    struct port *before = ports_node(port->bootstrap, endpoint_type, node);
+
+    if (before == port)
+        return;
+    if (before)
+        before->known_type = 0;
+    unmap_port(port);
+    port->known_type = endpoint_type;
+    port->known_node = node;
+    idmap_put(&port->bootstrap->nodes[endpoint_type], (uint32_t)node, port);
+}
+
+void ports_touch(struct port *port, uint64_t now_us)
 {
     port->used_us = now_us;
-    if (port->connections > 0)
+    if (port->connections > 0 || port->stays)
         return;
     list_remove(&port->idle);
     list_append(&port->bootstrap->unused, &port->idle);
@@ -324,20 +344,21 @@ void port_end(struct port *port, uint64_t now_us)
 {
     port->connections--;
     if (port->bootstrap)
-        touch_port(port, now_us);
+        ports_touch(port, now_us);
 }
 
-/* Closes the listener that has been unused for longest; false: none has been for long enough. */
-static bool take_port_back(struct port *bootstrap, uint64_t now_us, struct list *withdrawn)
+struct port *ports_longest_unused(const struct port *bootstrap, uint64_t now_us)
 {
-    struct ports *ports = bootstrap->ports;
-
     if (list_empty(&bootstrap->unused))
-        return false;
+        return NULL;
     struct port *port = list_entry(bootstrap->unused.next, struct port, idle);
-    if (now_us - port->used_us < PORTS_KEPT_S * UINT64_C(1000000))
-        return false;
-    size_t bit = (size_t)port->number - bootstrap->node_ports.first;
+    return now_us - port->used_us < PORTS_KEPT_S * UINT64_C(1000000) ? NULL : port;
+}
+
+void ports_withdraw(struct port *port, uint64_t now_us)
+{
+    struct ports *ports = port->ports;
+
     log_info(ports->worker->log, "listener_withdrawn",
              "A listener whose node is no longer named makes way for another node",
              log_str("name", port->label), log_u64("port", port->number),
@@ -346,11 +367,22 @@ static bool take_port_back(struct port *bootstrap, uint64_t now_us, struct list 
         ports->node_sockets -= port->listeners[i] != NULL;
         listener_free(port->listeners[i]);
     }
-    bootstrap->held[bit / 8] &= (uint8_t) ~(1u << bit % 8);
-    bootstrap->held_count--;
-    idmap_remove(&bootstrap->nodes[port_endpoint_type(port)], (uint32_t)port->node_id);
+    port->bootstrap->held_count--;
+    unmap_port(port);
     list_remove(&port->idle);
     list_remove(&port->node);
+}
+
+/* false: none has been unused for long enough. */
+static bool take_port_back(struct port *bootstrap, uint64_t now_us, struct list *withdrawn)
+{
+    struct port *port = ports_longest_unused(bootstrap, now_us);
+
+    if (!port)
+        return false;
+    size_t bit = (size_t)port->number - bootstrap->node_ports.first;
+    bootstrap->held[bit / 8] &= (uint8_t) ~(1u << bit % 8);
+    ports_withdraw(port, now_us);
     list_append(withdrawn, &port->node);
     return true;
 }
@@ -377,7 +409,7 @@ void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t c
     for (size_t i = 0; i < count; i++) {
         struct port *port = ports_node(bootstrap, requests[i].endpoint_type, requests[i].node);
         if (port)
-            touch_port(port, now_us);
+            ports_touch(port, now_us);
     }
     for (unsigned pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < count; i++) {
@@ -394,7 +426,7 @@ void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t c
                 open_node(bootstrap, request, 0, ports);
             if (!request->port)
                 continue;
-            touch_port(request->port, now_us);
+            ports_touch(request->port, now_us);
             if (request->port->number != node_ports_at(&bootstrap->node_ports, request->node, 0))
                 note_other_port(bootstrap, request->port);
         }

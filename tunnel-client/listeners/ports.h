@@ -2,7 +2,8 @@
  * Local listeners: a bootstrap listener a cluster, a listener a node, a listener a raw target.
  * Listeners live as long as the program: what Kafka clients were told stays true. With one
  * exception: when no port or descriptor is left for a node, those of nodes that nobody is connected
- * to and that the server has not named for PORTS_KEPT_S are taken back, the oldest first. One is up
+ * to and that the server has not named for PORTS_KEPT_S are taken back, the oldest first; so are
+ * those of names, of which a cluster may have NAMED_PORTS_MAX (named_ports.h). One is up
  * to two sockets: on loopback, 127.0.0.1 and ::1 on the same port, since `localhost` may resolve to
  * either.
  */
@@ -45,14 +46,17 @@ struct ports {
 struct port {
     struct list node; /* in ports->all */
     struct ports *ports;
-    struct port *bootstrap; /* of a node; NULL: it is none */
-    struct list idle;       /* of a node without connections: in bootstrap->unused */
+    struct port *bootstrap; /* of a node, or of a name; NULL: it is neither */
+    struct list idle;       /* of one that may be taken back: in bootstrap->unused */
+    bool stays;             /* of a name that is a bootstrap broker's: it is never taken back */
     uint64_t used_us;       /* when it was named, or had a connection, last */
     size_t connections;
     size_t waiting; /* of these, for a link: when they were counted last, for the status page */
     struct listener *listeners[2];
     enum mux_target_kind kind;
-    int32_t node_id; /* -1 but for nodes */
+    int32_t node_id;    /* -1 but for nodes */
+    uint8_t known_type; /* of the node whose listener this is for the server; 0: nobody's */
+    int32_t known_node; /* then: in bootstrap->nodes */
     uint16_t number;
     char name[ADDRESS_NAME_MAX + 1]; /* of the cluster or target */
     char label[MUX_TARGET_TEXT_MAX]; /* for the log: "kafka", "kafka/2", "kafka/controller/2" */
@@ -67,9 +71,10 @@ struct port {
     struct idmap told[3];            /* then: struct told_name by endpoint type */
     struct idmap nodes[3];           /* its nodes' ports by endpoint type */
     struct address_ports node_ports; /* where these are; first 0: nowhere */
-    struct list unused; /* nodes' ports without connections, the longest unused first */
-    unsigned held_count;
-    uint8_t *held; /* a bit for each of node_ports that has a listener */
+    struct list unused;  /* nodes' ports without connections, the longest unused first */
+    bool full;           /* of names: the log says so */
+    unsigned held_count; /* ports of nodes that have a listener; if they keep names, listeners */
+    uint8_t *held;       /* a bit for each of node_ports that has a listener */
 };
 
 /* A node that is to have a listener. */
@@ -82,9 +87,11 @@ struct port_request {
 
 /* Why a broker that keeps its name has no listener, beside what binding says. */
 enum {
-    PORTS_UNTOLD = ENOENT,  /* the server has not told the name */
-    PORTS_FOREIGN = EEXIST, /* another cluster has a broker of that name and port */
-    PORTS_FULL = ENOSPC,    /* there is no address left */
+    PORTS_UNTOLD = ENOENT,   /* the server has not told the name */
+    PORTS_FOREIGN = EEXIST,  /* another cluster has a broker of that name and port */
+    PORTS_FULL = ENOSPC,     /* there is no address left */
+    PORTS_UNPUBLISHED = EIO, /* no hosts file leads there: the command's cannot be written */
+    PORTS_TOO_MANY = E2BIG,  /* the cluster has as many listeners as it may have */
 };
 
 void ports_init(struct ports *ports, struct worker *worker, const char *advertise,
@@ -138,3 +145,12 @@ void ports_label(struct port *port);
 int ports_bind(struct port *port, uint16_t number);
 /* It is open: into the list of all, and into the log. */
 void ports_announce(struct port *port);
+/* It is the node's listener from now on, instead of another one and of another node's. */
+void ports_know(struct port *port, uint8_t endpoint_type, int32_t node);
+/* It was named just now. */
+void ports_touch(struct port *port, uint64_t now_us);
+/* The listener that has been unused for longest; NULL: none has been for long enough. */
+struct port *ports_longest_unused(const struct port *bootstrap, uint64_t now_us);
+/* Closes it, and says so in the log. It is in no list any more; its memory is the caller's, who
+ * finds what the server knew it as in known_type. */
+void ports_withdraw(struct port *port, uint64_t now_us);

@@ -41,11 +41,11 @@ def goaway(reason, code=9):
 
 
 class Server(fakes.Listening):
-    """`first` is sent after HELLO; `on_open(server, stream)` returns the messages that answer an OPEN; `after` ends it: a WebSocket
-    close frame's payload, once WELCOME or what came in its place is out."""
+    """`first` is sent after HELLO; `on_open(server, stream)` returns the messages that answer an OPEN, `on_message(kind, body)` those
+    that answer any other; `after` ends it: a WebSocket close frame's payload, once WELCOME or what came in its place is out."""
 
-    def __init__(self, first, on_open=None, after=None, headers=b""):
-        self.first, self.on_open, self.after, self.headers = first, on_open, after, headers
+    def __init__(self, first, on_open=None, after=None, headers=b"", on_message=None):
+        self.first, self.on_open, self.after, self.headers, self.on_message = first, on_open, after, headers, on_message
         super().__init__()
 
     @property
@@ -115,7 +115,14 @@ class _Conversation:
                 return
             body, self.control = self.control[4:4 + size], self.control[4 + size:]
             if kind == OPEN and self.server.on_open:
-                for answer, payload in self.server.on_open(struct.unpack_from(">I", body)[0]):
-                    message = struct.pack(">BBH", answer, 0, len(payload)) + payload
-                    self._send(ws.mux_frame(DATA, 0, struct.pack(">Q", self.sent) + message))
-                    self.sent += len(message)
+                self._answer(self.server.on_open(struct.unpack_from(">I", body)[0]))
+            elif kind != OPEN and self.server.on_message:
+                self._answer(self.server.on_message(kind, body))
+
+    def _answer(self, messages):
+        for answer, payload in messages:
+            message = struct.pack(">BBH", answer, 0, len(payload)) + payload
+            for at in range(0, len(message), 16000):
+                piece = message[at:at + 16000]
+                self._send(ws.mux_frame(DATA, 0, struct.pack(">Q", self.sent) + piece))
+                self.sent += len(piece)
