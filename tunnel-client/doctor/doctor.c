@@ -340,7 +340,8 @@ static void tell_of_unusable(struct doctor *doctor)
     if (unusable > 0)
         diagnosis_add(&doctor->diagnosis, LAYER_KAFKA, VERDICT_WARNING, -1,
                       "cluster %s: clients cannot be sent to %u of its brokers, because their id "
-                      "is negative, they have no port, or their host is none; node_unusable in tunnel-server's log "
+                      "is negative, they have no port, or their host is none; node_unusable in "
+                      "tunnel-server's log "
                       "names them. A broker that has just started is like that for a moment",
                       cluster_name(doctor), (unsigned)unusable);
 }
