@@ -415,9 +415,9 @@ static void a_slow_reader_is_noticed(void **state)
     struct audit_sink *sink = start(path);
     audit_verify_begin(&verifier, keep_words, NULL);
     audit_verify_file(&verifier, "pipe");
-    put(sink, 2000);
     uint64_t began = clock_now_us();
     uint64_t read_us = began;
+    put(sink, 2000);
     do {
         pause_briefly();
         if (clock_now_us() - read_us > 200 * 1000) {
