@@ -8,4 +8,5 @@ enum kafka_error {
     KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53,
     KAFKA_FETCH_SESSION_ID_NOT_FOUND = 70, /* clients begin another session */
     KAFKA_UNKNOWN_TOPIC_ID = 100,          /* clients ask for Metadata, and come again */
+    KAFKA_SHARE_SESSION_NOT_FOUND = 122,   /* clients begin another session */
 };

@@ -284,6 +284,8 @@ static int enter_request(struct kafka_filter *f)
         report(f, KAFKA_FILTER_EVENT_RAW_SASL, request);
     else if (check_version(f, request) < 0)
         return f->failure;
+    if (f->guard)
+        kafka_guard_enter(&f->guard->judge, request);
     if (f->callbacks.asked)
         request->mark = f->callbacks.asked(f->context, request->api_key, request->version);
     return queue_request(f, request);
@@ -395,6 +397,7 @@ bool kafka_filter_use_guard(struct kafka_filter *f, const struct kafka_guard *gu
         return false;
     f->guard->judge.guard = guard;
     f->guard->judge.context = context;
+    f->guard->judge.hash_key = f->limits.hash_key;
     return true;
 }
 
@@ -601,8 +604,16 @@ static int run_guarded_head(struct kafka_filter *f, struct turn *t, size_t used,
     return follow_verdict(f, verdict);
 }
 
+/* What was allowed of it may be so no more. */
+static int judge_again(struct kafka_filter *f)
+{
+    return follow_verdict(f, judge_head(f, f->guard->held.bytes, f->guard->held.size));
+}
+
 static int run_guarded_look(struct kafka_filter *f, struct turn *t, size_t used)
 {
+    if (kafka_guard_is_stale(&f->guard->judge))
+        return hold_request(f, t, used) < 0 ? f->failure : judge_again(f);
     int verdict = kafka_guard_walk(&f->guard->judge, next(t), used);
 
     return hold_request(f, t, used) < 0 ? f->failure : follow_verdict(f, verdict);
@@ -612,8 +623,13 @@ static int run_guarded_look(struct kafka_filter *f, struct turn *t, size_t used)
 static int run_guarded_late(struct kafka_filter *f, struct turn *t, size_t used)
 {
     struct kafka_guard_flow *guard = f->guard;
-    int verdict = kafka_guard_walk(&guard->judge, next(t), used);
 
+    if (kafka_guard_is_stale(&guard->judge)) {
+        guard->judge.reason = "is under way while the rules of --access change, and is too large "
+                              "to be judged again";
+        return fail_guarded(f, KAFKA_FILTER_EDENIED);
+    }
+    int verdict = kafka_guard_walk(&guard->judge, next(t), used);
     if (verdict < 0)
         return fail_guarded(f, verdict);
     if (verdict == KAFKA_GUARD_DENIED) {
@@ -659,7 +675,9 @@ static int run_guarded(struct kafka_filter *f, struct turn *t)
     case KAFKA_GUARD_WHOLE:
         if (hold_request(f, t, used) < 0)
             return f->failure;
-        return has_whole_request(f) ? rewrite_request(f) : 0;
+        if (!has_whole_request(f))
+            return 0;
+        return kafka_guard_is_stale(&guard->judge) ? judge_again(f) : rewrite_request(f);
     default:
         pass(t, used);
         if (has_whole_request(f))
@@ -881,9 +899,9 @@ static int begin_response(struct kafka_filter *f, const uint8_t *head)
     f->method = choose(f);
     f->left = (uint64_t)length - 4;
     f->work++;
-    if (f->guard && f->request.api_key == KAFKA_KEY_FETCH && f->request.version >= 7) {
-        f->guard->fetching = true;
-        f->guard->fetch_size = 0;
+    if (f->guard) {
+        f->guard->heads = kafka_guard_tells_session(&f->request);
+        f->guard->head_size = 0;
     }
     if (f->callbacks.answered && f->request.type == KAFKA_REQUEST_ANSWERED)
         f->callbacks.answered(f->context, f->request.api_key, f->request.mark);
@@ -986,26 +1004,26 @@ static int run_response_head(struct kafka_filter *f, struct turn *t)
     return token ? dispatch_token(f, t, in_place) : dispatch(f, t, in_place);
 }
 
-/* The session that a broker gives to the client stands at the beginning of a Fetch response. */
-static void see_fetch(struct kafka_filter *f, const uint8_t *bytes, size_t size)
+/* The session that a broker gives to the client stands at the beginning of the response. */
+static void see_session(struct kafka_filter *f, const uint8_t *bytes, size_t size)
 {
     struct kafka_guard_flow *guard = f->guard;
 
-    if (!guard || !guard->fetching)
+    if (!guard || !guard->heads)
         return;
-    size_t some = bytes_at_most(sizeof guard->fetch - guard->fetch_size, size);
-    memcpy(guard->fetch + guard->fetch_size, bytes, some);
-    guard->fetch_size += some;
-    guard->fetching = guard->fetch_size < sizeof guard->fetch;
-    if (!guard->fetching)
-        kafka_guard_see_fetch(&guard->judge, f->request.version, guard->fetch, sizeof guard->fetch);
+    size_t some = bytes_at_most(sizeof guard->head - guard->head_size, size);
+    memcpy(guard->head + guard->head_size, bytes, some);
+    guard->head_size += some;
+    guard->heads = guard->head_size < sizeof guard->head;
+    if (!guard->heads)
+        kafka_guard_see_session(&guard->judge, &f->request, guard->head, sizeof guard->head);
 }
 
 static int run_pass(struct kafka_filter *f, struct turn *t)
 {
     size_t some = bytes_at_most(f->left, available(t));
 
-    see_fetch(f, next(t), some);
+    see_session(f, next(t), some);
 
     pass(t, some);
     f->left -= some;
@@ -1019,7 +1037,7 @@ static int run_walk(struct kafka_filter *f, struct turn *t)
     size_t used;
     enum kafka_walk_result result = kafka_walk_run(&f->walk, next(t), available(t), &used);
 
-    see_fetch(f, next(t), used);
+    see_session(f, next(t), used);
     pass(t, used);
     if (result == KAFKA_WALK_FAILED)
         return fail_response(f, KAFKA_FILTER_EFRAME, f->walk.taker.reason);

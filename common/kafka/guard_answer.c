@@ -131,22 +131,6 @@ struct answer {
     int8_t type; /* of the keys */
 };
 
-static int16_t code_of_kind(unsigned kind)
-{
-    switch (kind) {
-    case KAFKA_DENIAL_TOPIC:
-        return KAFKA_TOPIC_AUTHORIZATION_FAILED;
-    case KAFKA_DENIAL_GROUP:
-        return KAFKA_GROUP_AUTHORIZATION_FAILED;
-    case KAFKA_DENIAL_TRANSACTIONAL_ID:
-        return KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-    case KAFKA_DENIAL_SESSION:
-        return KAFKA_FETCH_SESSION_ID_NOT_FOUND;
-    default:
-        return KAFKA_CLUSTER_AUTHORIZATION_FAILED;
-    }
-}
-
 static bool names_something(unsigned role)
 {
     return role == KAFKA_ROLE_TOPICS || role == KAFKA_ROLE_GROUPS ||
@@ -172,6 +156,36 @@ static bool is_told_in(const struct kafka_guard_requests *g, unsigned role)
     }
 }
 
+static bool is_about_session(const struct kafka_guard_requests *g)
+{
+    return g->kind == KAFKA_DENIAL_SESSION || g->kind == KAFKA_DENIAL_SHARE_SESSION;
+}
+
+static bool has_error(const struct kafka_shape *row, const struct kafka_shape *end, int16_t version)
+{
+    for (; row < end; row++)
+        if (row->role == KAFKA_ROLE_ERROR && kafka_shape_is_in(row, version))
+            return true;
+    return false;
+}
+
+/* Whether the answer has elements of that role which have an error code. */
+static bool tells(const struct kafka_guard_requests *g, unsigned role)
+{
+    const struct kafka_shape *row = g->shapes->answer;
+
+    for (unsigned depth = 0; row->type != KAFKA_SHAPE_END || depth > 0; row++) {
+        if (row->type == KAFKA_SHAPE_END)
+            depth--;
+        else if (kafka_shape_has_rows(row)) {
+            depth++;
+            if (row->role == role && has_error(row, kafka_shape_after(row), g->request.version))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* What stands beside the elements: nothing is wrong with the request as such, if they tell. */
 static int16_t code_of_request(const struct answer *a, struct tokens tokens)
 {
@@ -180,10 +194,10 @@ static int16_t code_of_request(const struct answer *a, struct tokens tokens)
     struct token token;
     const uint8_t *bytes;
 
-    if (g->kind == KAFKA_DENIAL_SESSION)
-        return KAFKA_FETCH_SESSION_ID_NOT_FOUND;
+    if (is_about_session(g))
+        return kafka_guard_code(g->kind);
     while (next_token(&rest, &token, &bytes))
-        if (token.type == TOKEN_ELEMENT && is_told_in(g, token.role))
+        if (token.type == TOKEN_ELEMENT && is_told_in(g, token.role) && tells(g, token.role))
             return 0;
     if (g->by_api && find_token(tokens, KAFKA_ROLE_KEY, &token, &bytes))
         return kafka_guard_judge(g, KAFKA_ROLE_KEY, bytes, token.size, a->type);
@@ -193,7 +207,7 @@ static int16_t code_of_request(const struct answer *a, struct tokens tokens)
          token.type == TOKEN_NULL) &&
         count_elements(tokens, KAFKA_ROLE_TRANSACTIONS) == 0)
         return KAFKA_CLUSTER_AUTHORIZATION_FAILED;
-    return code_of_kind(g->kind);
+    return kafka_guard_code(g->kind);
 }
 
 /* The code within an element: of what it names itself, or what is said of all that is around it. */
@@ -216,7 +230,7 @@ static int16_t code_of_element(const struct answer *a, unsigned role, struct tok
                                      token.type == TOKEN_NULL ? NULL : bytes, token.size, type);
     if (code != 0)
         return code;
-    return g->shapes->beside != 0 ? g->shapes->beside : code_of_kind(g->kind);
+    return g->shapes->beside != 0 ? g->shapes->beside : kafka_guard_code(g->kind);
 }
 
 /* ---- writing */
@@ -288,7 +302,7 @@ static void put_rows(struct answer *a, const struct kafka_shape *row, struct tok
 static void put_elements(struct answer *a, const struct kafka_shape *row, struct tokens tokens,
                          int16_t code)
 {
-    uint32_t count = row->role == KAFKA_ROLE_NONE || a->g->kind == KAFKA_DENIAL_SESSION
+    uint32_t count = row->role == KAFKA_ROLE_NONE || is_about_session(a->g)
                          ? 0
                          : count_elements(tokens, row->role);
     struct token token;

@@ -28,7 +28,7 @@ struct kafka_guard_flow {
     struct kafka_buffer out;  /* what the broker gets of it, or the client */
     size_t body;              /* where the request's body begins in the frame */
     bool spent;               /* what is in held has been handed on */
-    size_t fetch_size;        /* of fetch, so far */
-    bool fetching;
-    uint8_t fetch[KAFKA_GUARD_FETCH_HEAD];
+    size_t head_size;         /* of head, so far */
+    bool heads;               /* the response at hand says its session in head */
+    uint8_t head[KAFKA_GUARD_SESSION_HEAD];
 };

@@ -11,14 +11,17 @@
 enum { CREATE_TOPICS = 19, FIRST_WITH_TYPE_BEFORE_KEYS = 4 };
 enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, KEY_SHARE = 2 };
 enum { CONFIG_TOPIC = 2, CONFIG_GROUP = 32 };
+/* org.apache.kafka.common.resource.ResourceType and PatternType */
+enum { ACL_ANY = 1, ACL_TOPIC = 2, ACL_GROUP = 3, ACL_TRANSACTIONAL_ID = 5, ACL_LITERAL = 3 };
 
 #define ROLE(name) (UINT32_C(1) << KAFKA_ROLE_##name)
+#define ACL_ROLES (ROLE(ACL_TYPE) | ROLE(ACL_NAME) | ROLE(ACL_PATTERN))
 
 static const uint32_t roles_of[KAFKA_RESOURCES] = {
-    [KAFKA_TOPIC] =
-        ROLE(TOPIC_NAME) | ROLE(TOPIC_ID) | ROLE(REGEX) | ROLE(RESOURCE_NAME) | ROLE(SESSION_EPOCH),
-    [KAFKA_GROUP] = ROLE(GROUP) | ROLE(KEY) | ROLE(KEY_TYPE) | ROLE(RESOURCE_NAME),
-    [KAFKA_TRANSACTIONAL_ID] = ROLE(TRANSACTIONAL_ID) | ROLE(KEY) | ROLE(KEY_TYPE),
+    [KAFKA_TOPIC] = ROLE(TOPIC_NAME) | ROLE(TOPIC_ID) | ROLE(REGEX) | ROLE(RESOURCE_NAME) |
+                    ROLE(SESSION_EPOCH) | ACL_ROLES,
+    [KAFKA_GROUP] = ROLE(GROUP) | ROLE(KEY) | ROLE(KEY_TYPE) | ROLE(RESOURCE_NAME) | ACL_ROLES,
+    [KAFKA_TRANSACTIONAL_ID] = ROLE(TRANSACTIONAL_ID) | ROLE(KEY) | ROLE(KEY_TYPE) | ACL_ROLES,
 };
 
 static const uint8_t kind_of[KAFKA_RESOURCES + 1] = {
@@ -41,6 +44,7 @@ static enum kafka_resource resource_of(enum kafka_role role, int8_t type)
     case KAFKA_ROLE_TOPIC_NAME:
     case KAFKA_ROLE_TOPIC_ID:
     case KAFKA_ROLE_REGEX:
+    case KAFKA_ROLE_CREATED_TOPIC:
         return KAFKA_TOPIC;
     case KAFKA_ROLE_GROUP:
         return KAFKA_GROUP;
@@ -52,23 +56,34 @@ static enum kafka_resource resource_of(enum kafka_role role, int8_t type)
         return type == CONFIG_TOPIC   ? KAFKA_TOPIC
                : type == CONFIG_GROUP ? KAFKA_GROUP
                                       : KAFKA_RESOURCES;
+    case KAFKA_ROLE_ACL_NAME:
+    case KAFKA_ROLE_ACL_PATTERN:
+        return type == ACL_TOPIC              ? KAFKA_TOPIC
+               : type == ACL_GROUP            ? KAFKA_GROUP
+               : type == ACL_TRANSACTIONAL_ID ? KAFKA_TRANSACTIONAL_ID
+                                              : KAFKA_RESOURCES;
     default:
         return KAFKA_RESOURCES;
     }
 }
 
+int16_t kafka_guard_code(unsigned kind)
+{
+    static const int16_t codes[KAFKA_DENIAL_KINDS] = {
+        [KAFKA_DENIAL_CLUSTER] = KAFKA_CLUSTER_AUTHORIZATION_FAILED,
+        [KAFKA_DENIAL_TOPIC] = KAFKA_TOPIC_AUTHORIZATION_FAILED,
+        [KAFKA_DENIAL_GROUP] = KAFKA_GROUP_AUTHORIZATION_FAILED,
+        [KAFKA_DENIAL_TRANSACTIONAL_ID] = KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        [KAFKA_DENIAL_SESSION] = KAFKA_FETCH_SESSION_ID_NOT_FOUND,
+        [KAFKA_DENIAL_SHARE_SESSION] = KAFKA_SHARE_SESSION_NOT_FOUND,
+    };
+
+    return codes[kind];
+}
+
 static int16_t error_of(enum kafka_resource resource)
 {
-    switch (resource) {
-    case KAFKA_TOPIC:
-        return KAFKA_TOPIC_AUTHORIZATION_FAILED;
-    case KAFKA_GROUP:
-        return KAFKA_GROUP_AUTHORIZATION_FAILED;
-    case KAFKA_TRANSACTIONAL_ID:
-        return KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-    default:
-        return KAFKA_CLUSTER_AUTHORIZATION_FAILED;
-    }
+    return kafka_guard_code(kind_of[resource]);
 }
 
 static bool is_zero(const uint8_t *bytes, size_t size)
@@ -102,6 +117,9 @@ int16_t kafka_guard_judge(const struct kafka_guard_requests *g, enum kafka_role 
     if (g->by_api)
         return resource == KAFKA_RESOURCES && role != KAFKA_ROLE_RESOURCE_NAME ? 0
                                                                                : error_of(resource);
+    if (role == KAFKA_ROLE_CREATED_TOPIC && bytes &&
+        !g->guard->resource(g->context, CREATE_TOPICS, KAFKA_TOPIC, (const char *)bytes, size))
+        return error_of(KAFKA_TOPIC);
     if (!bytes || !checks(g, resource))
         return 0;
     if (role == KAFKA_ROLE_TOPIC_ID)
@@ -175,22 +193,91 @@ static void judge_pending(struct kafka_guard_requests *g)
     g->pending = false;
 }
 
+static bool knows_session(const struct kafka_guard_requests *g, int32_t session)
+{
+    for (unsigned i = 0; i < g->session_count && i < KAFKA_GUARD_SESSIONS; i++)
+        if (g->sessions[i] == session)
+            return true;
+    return false;
+}
+
+static bool knows_share(const struct kafka_guard_requests *g, uint64_t share)
+{
+    for (unsigned i = 0; i < g->share_count && i < KAFKA_GUARD_SESSIONS; i++)
+        if (g->shares[i] == share)
+            return true;
+    return false;
+}
+
 /* Only the client that has begun a session knows what is in it, or one that guesses its id. */
 static void judge_session(struct kafka_guard_requests *g, int32_t epoch)
 {
-    unsigned known =
-        g->session_count < KAFKA_GUARD_SESSIONS ? g->session_count : KAFKA_GUARD_SESSIONS;
-
-    if (g->session == 0 || epoch <= 0 || !checks(g, KAFKA_TOPIC))
-        return;
-    for (unsigned i = 0; i < known; i++)
-        if (g->sessions[i] == g->session)
-            return;
-    if (g->denied)
+    if (g->session == 0 || epoch <= 0 || !checks(g, KAFKA_TOPIC) || g->denied ||
+        knows_session(g, g->session))
         return;
     g->denied = true;
     g->kind = KAFKA_DENIAL_SESSION;
     g->resource = KAFKA_TOPIC;
+}
+
+/* Whoever knows a member's id could go on with its session. */
+static void judge_share(struct kafka_guard_requests *g, int32_t epoch)
+{
+    if (epoch == 0)
+        g->begins = g->share;
+    if (epoch <= 0 || !checks(g, KAFKA_TOPIC) || g->denied || knows_share(g, g->share))
+        return;
+    g->denied = true;
+    g->kind = KAFKA_DENIAL_SHARE_SESSION;
+    g->resource = KAFKA_TOPIC;
+}
+
+static bool is_share(int16_t key)
+{
+    return key == KAFKA_KEY_SHARE_FETCH || key == KAFKA_KEY_SHARE_ACKNOWLEDGE;
+}
+
+/* The group's name comes, and then the member's. */
+static void note_share(struct kafka_guard_requests *g, const uint8_t *bytes, size_t size)
+{
+    const uint64_t both[2] = {g->share, bytes ? hash_bytes(g->hash_key, bytes, size) : 0};
+
+    g->share = hash_bytes(g->hash_key, both, sizeof both) | 1;
+}
+
+/* ---- ACLs, which are of a name, of a prefix, or of all */
+
+static void deny_acl(struct kafka_guard_requests *g, enum kafka_role role, const uint8_t *bytes,
+                     size_t size)
+{
+    if (g->denied)
+        return;
+    g->denied = true;
+    g->kind = KAFKA_DENIAL_CLUSTER;
+    g->resource = resource_of(role, g->type);
+    keep_name(g, role, bytes, size);
+}
+
+static void judge_acl(struct kafka_guard_requests *g, enum kafka_role role, const uint8_t *bytes,
+                      size_t size)
+{
+    bool limited = checks(g, resource_of(role, g->type));
+
+    switch (role) {
+    case KAFKA_ROLE_ACL_TYPE:
+        g->type = (int8_t)bytes[0];
+        if (g->type == ACL_ANY && g->checks != 0)
+            deny_acl(g, role, NULL, 0);
+        return;
+    case KAFKA_ROLE_ACL_PATTERN:
+        if (limited && bytes[0] != ACL_LITERAL)
+            deny_acl(g, role, NULL, 0);
+        return;
+    default:
+        if (limited && (!bytes || (size == 1 && bytes[0] == '*') ||
+                        kafka_guard_judge(g, role, bytes, size, g->type) != 0))
+            deny_acl(g, role, bytes, size);
+    }
 }
 
 /* Followers read beyond what is committed, and what they read moves that on. */
@@ -219,7 +306,18 @@ static void judge_any(struct kafka_guard_requests *g, enum kafka_role role, cons
         g->session = (int32_t)byte_load_u32(bytes);
         return;
     case KAFKA_ROLE_SESSION_EPOCH:
-        judge_session(g, (int32_t)byte_load_u32(bytes));
+        if (is_share(g->request.api_key))
+            judge_share(g, (int32_t)byte_load_u32(bytes));
+        else
+            judge_session(g, (int32_t)byte_load_u32(bytes));
+        return;
+    case KAFKA_ROLE_MEMBER:
+        note_share(g, bytes, size);
+        return;
+    case KAFKA_ROLE_ACL_TYPE:
+    case KAFKA_ROLE_ACL_NAME:
+    case KAFKA_ROLE_ACL_PATTERN:
+        judge_acl(g, role, bytes, size);
         return;
     case KAFKA_ROLE_REPLICA_ID:
         judge_replica(g, (int32_t)byte_load_u32(bytes));
@@ -231,6 +329,10 @@ static void judge_any(struct kafka_guard_requests *g, enum kafka_role role, cons
             g->pending = true;
             return;
         }
+        break;
+    case KAFKA_ROLE_GROUP:
+        if (is_share(g->request.api_key))
+            note_share(g, bytes, size);
         break;
     default:
         break;
@@ -328,13 +430,14 @@ int kafka_guard_begin(struct kafka_guard_requests *g, const struct kafka_request
 
     /* What is in a session was looked at under other rules. */
     if (generation != g->generation)
-        g->session_count = 0;
+        g->session_count = g->share_count = 0;
+    g->begins = g->share = 0;
     g->generation = generation;
     if (open)
         return KAFKA_GUARD_PASS;
     g->request = *request;
     g->checks = g->named = 0;
-    g->roles = ROLE(REPLICA_ID);
+    g->roles = ROLE(REPLICA_ID) | ROLE(CREATED_TOPIC);
     g->type = 0;
     g->session = 0;
     g->pending = g->denied = g->by_api = g->tagged = false;
@@ -390,8 +493,31 @@ void kafka_guard_report(const struct kafka_guard_requests *g, const char *client
     g->guard->denied(g->context, &denied);
 }
 
-void kafka_guard_see_fetch(struct kafka_guard_requests *g, int16_t version, const uint8_t *bytes,
-                           size_t size)
+bool kafka_guard_is_stale(const struct kafka_guard_requests *g)
+{
+    return g->generation != g->guard->generation(g->context);
+}
+
+void kafka_guard_enter(const struct kafka_guard_requests *g, struct kafka_request *request)
+{
+    request->rules = g->generation;
+    request->share = g->begins;
+}
+
+bool kafka_guard_tells_session(const struct kafka_request *request)
+{
+    return (request->api_key == KAFKA_KEY_FETCH && request->version >= 7) || request->share != 0;
+}
+
+static void see_share(struct kafka_guard_requests *g, uint64_t share, const uint8_t *bytes)
+{
+    const uint8_t *error = bytes + 1 + 4; /* tags, ThrottleTimeMs */
+
+    if (bytes[0] == 0 && byte_load_u16(error) == 0 && !knows_share(g, share))
+        g->shares[g->share_count++ % KAFKA_GUARD_SESSIONS] = share;
+}
+
+static void see_fetch_session(struct kafka_guard_requests *g, int16_t version, const uint8_t *bytes)
 {
     size_t at = 4 + 2; /* ThrottleTimeMs, ErrorCode */
 
@@ -400,17 +526,22 @@ void kafka_guard_see_fetch(struct kafka_guard_requests *g, int16_t version, cons
             return; /* tags that no broker sends: the client begins a session each time */
         at++;
     }
-    if (size < at + 4)
-        return;
     int32_t session = (int32_t)byte_load_u32(bytes + at);
-    if (session == 0)
+    if (session != 0 && !knows_session(g, session))
+        g->sessions[g->session_count++ % KAFKA_GUARD_SESSIONS] = session;
+}
+
+void kafka_guard_see_session(struct kafka_guard_requests *g, const struct kafka_request *request,
+                             const uint8_t *bytes, size_t size)
+{
+    /* What is in the session was looked at under other rules. */
+    if (size < KAFKA_GUARD_SESSION_HEAD || request->rules != g->generation ||
+        kafka_guard_is_stale(g))
         return;
-    unsigned known =
-        g->session_count < KAFKA_GUARD_SESSIONS ? g->session_count : KAFKA_GUARD_SESSIONS;
-    for (unsigned i = 0; i < known; i++)
-        if (g->sessions[i] == session)
-            return;
-    g->sessions[g->session_count++ % KAFKA_GUARD_SESSIONS] = session;
+    if (request->share != 0)
+        see_share(g, request->share, bytes);
+    else
+        see_fetch_session(g, request->version, bytes);
 }
 
 void kafka_guard_free(struct kafka_guard_requests *g)

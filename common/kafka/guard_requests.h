@@ -19,7 +19,7 @@
 
 enum {
     KAFKA_GUARD_NAME = 128,          /* characters of a denied name that are kept for the record */
-    KAFKA_GUARD_SESSIONS = 8,        /* fetch sessions of a connection that are known */
+    KAFKA_GUARD_SESSIONS = 8,        /* sessions of a connection that are known, of each kind */
     KAFKA_GUARD_COLLECTED = 1 << 20, /* bytes that an answer repeats of its request, at most */
 };
 
@@ -42,6 +42,8 @@ struct kafka_guard_requests {
     unsigned named;  /* resources that the request names; bits */
     int8_t type;     /* of the key or resource at hand */
     int32_t session;
+    uint64_t share;      /* the share session: a keyed hash of its group and member */
+    uint64_t begins;     /* the one that the request begins; 0: none */
     uint64_t generation; /* of what is allowed */
     bool pending;        /* the key in key, whose type comes behind it */
     bool denied;
@@ -56,8 +58,11 @@ struct kafka_guard_requests {
     size_t open[KAFKA_SHAPE_DEPTH]; /* elements that have begun: where, in collected */
     unsigned depth;
     bool overflow;
+    const struct hash_key *hash_key;
     int32_t sessions[KAFKA_GUARD_SESSIONS]; /* of Fetch, that brokers have given this connection */
     unsigned session_count;                 /* so far */
+    uint64_t shares[KAFKA_GUARD_SESSIONS];  /* share sessions that it has begun */
+    unsigned share_count;                   /* so far */
     const char *reason;
 };
 
@@ -65,6 +70,11 @@ struct kafka_guard_requests {
 int kafka_guard_begin(struct kafka_guard_requests *g, const struct kafka_request *request,
                       uint64_t body_size);
 int kafka_guard_walk(struct kafka_guard_requests *g, const uint8_t *bytes, size_t size);
+
+/* Other rules have come into force since the request at hand began: it must begin again. */
+bool kafka_guard_is_stale(const struct kafka_guard_requests *g);
+/* What is to be known of the request when its answer comes. */
+void kafka_guard_enter(const struct kafka_guard_requests *g, struct kafka_request *request);
 
 /* The same again from the first byte of the body, for the answer. */
 void kafka_guard_collect_start(struct kafka_guard_requests *g, uint64_t body_size);
@@ -78,10 +88,13 @@ void kafka_guard_note_topic(struct kafka_guard_requests *g, const uint8_t *name,
 /* What the caller's denied() is told. */
 void kafka_guard_report(const struct kafka_guard_requests *g, const char *client_id);
 
-/* The first bytes of a Fetch response's body, which say its session. */
-void kafka_guard_see_fetch(struct kafka_guard_requests *g, int16_t version, const uint8_t *bytes,
-                           size_t size);
-enum { KAFKA_GUARD_FETCH_HEAD = 1 + 4 + 2 + 4 };
+/* The first bytes of the body of a response that says which session there is. */
+bool kafka_guard_tells_session(const struct kafka_request *request);
+void kafka_guard_see_session(struct kafka_guard_requests *g, const struct kafka_request *request,
+                             const uint8_t *bytes, size_t size);
+enum { KAFKA_GUARD_SESSION_HEAD = 1 + 4 + 2 + 4 };
+/* Of an enum kafka_denial_kind. */
+int16_t kafka_guard_code(unsigned kind);
 
 /* An error code, or 0 if what the field names is allowed. type: of a key or a resource. */
 int16_t kafka_guard_judge(const struct kafka_guard_requests *g, enum kafka_role role,

@@ -30,6 +30,8 @@ enum kafka_request_type {
 struct kafka_request {
     struct kafka_note *note; /* malloc()ed, owned; NULL for most */
     uint64_t mark;           /* the caller's own, see kafka_filter_callbacks.asked() */
+    uint64_t rules;          /* by which a guard has let it pass: its generation */
+    uint64_t share;          /* the share session that it begins, see guard_requests.h; 0: none */
     int32_t correlation_id;  /* of the first, in a run of optional ones */
     uint32_t run;            /* how many requests this entry stands for */
     int16_t api_key;

@@ -35,8 +35,13 @@ enum kafka_role {
     KAFKA_ROLE_RESOURCE_TYPE, /* of configurations; says what RESOURCE_NAME is */
     KAFKA_ROLE_RESOURCE_NAME,
     KAFKA_ROLE_SESSION_ID, /* of Fetch */
+    KAFKA_ROLE_MEMBER,     /* whose share session it is, in the group */
     KAFKA_ROLE_SESSION_EPOCH,
-    KAFKA_ROLE_REPLICA_ID, /* who asks, if a broker does */
+    KAFKA_ROLE_CREATED_TOPIC, /* a topic that the broker creates if there is none */
+    KAFKA_ROLE_ACL_TYPE,      /* says what ACL_NAME is */
+    KAFKA_ROLE_ACL_NAME,
+    KAFKA_ROLE_ACL_PATTERN, /* how ACL_NAME is meant */
+    KAFKA_ROLE_REPLICA_ID,  /* who asks, if a broker does */
     KAFKA_ROLE_PARTITION,
     KAFKA_ROLE_COPY, /* an answer repeats it */
     KAFKA_ROLE_COPY_TOO,
@@ -68,6 +73,8 @@ enum kafka_denial_kind {
     KAFKA_DENIAL_GROUP,
     KAFKA_DENIAL_TRANSACTIONAL_ID,
     KAFKA_DENIAL_SESSION, /* of Fetch: one that this client did not begin here */
+    KAFKA_DENIAL_SHARE_SESSION,
+    KAFKA_DENIAL_KINDS,
 };
 
 struct kafka_shapes {

@@ -679,9 +679,9 @@ static const struct kafka_shape answer_28[] = {
 };
 
 static const struct kafka_shape request_29[] = {
-    ROW(FIXED, 1, NONE, 0, 254, 255, 0, 0),
-    ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
-    ROW(FIXED, 1, NONE, 1, 254, 255, 0, 3),
+    ROW(FIXED, 1, ACL_TYPE, 0, 254, 255, 0, 0),
+    ROW(STRING, 0, ACL_NAME, 0, 254, 0, 254, 0),
+    ROW(FIXED, 1, ACL_PATTERN, 1, 254, 255, 0, 3),
     ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
     ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
     ROW(FIXED, 1, NONE, 0, 254, 255, 0, 0),
@@ -709,9 +709,9 @@ static const struct kafka_shape answer_29[] = {
 
 static const struct kafka_shape request_30[] = {
     ROW(ARRAY, 9, ENTRIES, 0, 254, 255, 0, 0),
-    ROW(FIXED, 1, NONE, 0, 254, 255, 0, 0),
-    ROW(STRING, 0, NONE, 0, 254, 255, 0, 0),
-    ROW(FIXED, 1, NONE, 1, 254, 255, 0, 3),
+    ROW(FIXED, 1, ACL_TYPE, 0, 254, 255, 0, 0),
+    ROW(STRING, 0, ACL_NAME, 0, 254, 255, 0, 0),
+    ROW(FIXED, 1, ACL_PATTERN, 1, 254, 255, 0, 3),
     ROW(STRING, 0, NONE, 0, 254, 255, 0, 0),
     ROW(STRING, 0, NONE, 0, 254, 255, 0, 0),
     ROW(FIXED, 1, NONE, 0, 254, 255, 0, 0),
@@ -731,9 +731,9 @@ static const struct kafka_shape answer_30[] = {
 
 static const struct kafka_shape request_31[] = {
     ROW(ARRAY, 9, ENTRIES, 0, 254, 255, 0, 0),
-    ROW(FIXED, 1, NONE, 0, 254, 255, 0, 0),
-    ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
-    ROW(FIXED, 1, NONE, 1, 254, 255, 0, 3),
+    ROW(FIXED, 1, ACL_TYPE, 0, 254, 255, 0, 0),
+    ROW(STRING, 0, ACL_NAME, 0, 254, 0, 254, 0),
+    ROW(FIXED, 1, ACL_PATTERN, 1, 254, 255, 0, 3),
     ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
     ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
     ROW(FIXED, 1, NONE, 0, 254, 255, 0, 0),
@@ -1710,8 +1710,8 @@ static const struct kafka_shape answer_77[] = {
 
 static const struct kafka_shape request_78[] = {
     ROW(STRING, 0, GROUP, 0, 254, 0, 254, -1),
-    ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
-    ROW(FIXED, 4, NONE, 0, 254, 255, 0, 0),
+    ROW(STRING, 0, MEMBER, 0, 254, 0, 254, 0),
+    ROW(FIXED, 4, SESSION_EPOCH, 0, 254, 255, 0, 0),
     ROW(FIXED, 4, NONE, 0, 254, 255, 0, 0),
     ROW(FIXED, 4, NONE, 0, 254, 255, 0, 0),
     ROW(FIXED, 4, NONE, 0, 254, 255, 0, 2147483647),
@@ -1778,8 +1778,8 @@ static const struct kafka_shape answer_78[] = {
 
 static const struct kafka_shape request_79[] = {
     ROW(STRING, 0, GROUP, 0, 254, 0, 254, -1),
-    ROW(STRING, 0, NONE, 0, 254, 0, 254, 0),
-    ROW(FIXED, 4, NONE, 0, 254, 255, 0, 0),
+    ROW(STRING, 0, MEMBER, 0, 254, 0, 254, 0),
+    ROW(FIXED, 4, SESSION_EPOCH, 0, 254, 255, 0, 0),
     ROW(FIXED, 1, NONE, 2, 254, 255, 0, 0),
     ROW(ARRAY, 13, TOPICS, 0, 254, 255, 0, 0),
     ROW(FIXED, 16, TOPIC_ID, 0, 254, 255, 0, 0),
@@ -1877,7 +1877,7 @@ static const struct kafka_shape request_88[] = {
     ROW(STRING, 0, REGEX, 0, 254, 255, 0, 0),
     ROW(END, 0, NONE, 0, 254, 255, 0, 0),
     ROW(ARRAY, 9, TOPICS, 0, 254, 255, 0, 0),
-    ROW(STRING, 0, TOPIC_NAME, 0, 254, 255, 0, 0),
+    ROW(STRING, 0, CREATED_TOPIC, 0, 254, 255, 0, 0),
     ROW(FIXED, 4, NONE, 0, 254, 255, 0, 0),
     ROW(FIXED, 2, NONE, 0, 254, 255, 0, 0),
     ROW(ARRAY, 4, NONE, 0, 254, 255, 0, 0),
@@ -1889,7 +1889,7 @@ static const struct kafka_shape request_88[] = {
     ROW(STRING, 0, TOPIC_NAME, 0, 254, 255, 0, 0),
     ROW(END, 0, NONE, 0, 254, 255, 0, 0),
     ROW(ARRAY, 9, TOPICS, 0, 254, 255, 0, 0),
-    ROW(STRING, 0, TOPIC_NAME, 0, 254, 255, 0, 0),
+    ROW(STRING, 0, CREATED_TOPIC, 0, 254, 255, 0, 0),
     ROW(FIXED, 4, NONE, 0, 254, 255, 0, 0),
     ROW(FIXED, 2, NONE, 0, 254, 255, 0, 0),
     ROW(ARRAY, 4, NONE, 0, 254, 255, 0, 0),
@@ -1902,7 +1902,7 @@ static const struct kafka_shape request_88[] = {
     ROW(FIXED, 2, NONE, 0, 254, 255, 0, 0),
     ROW(END, 0, NONE, 0, 254, 255, 0, 0),
     ROW(LIST, 3, NONE, 0, 254, 255, 0, 0),
-    ROW(FIXED, 2, REGEX, 0, 254, 255, 0, 0),
+    ROW(FIXED, 2, NONE, 0, 254, 255, 0, 0),
     ROW(END, 0, NONE, 0, 254, 255, 0, 0),
     ROW(LIST, 3, NONE, 0, 254, 255, 0, 0),
     ROW(FIXED, 2, NONE, 0, 254, 255, 0, 0),

@@ -27,6 +27,9 @@ PRODUCE, FETCH, METADATA, FIND_COORDINATOR, LEAVE_GROUP, CREATE_TOPICS = 0, 1, 3
 LOGIN = {17, 18, 36}
 BETWEEN_BROKERS = {27, 83, 84, 85, 86, 87}
 CONFIGS = {32, 33, 44}
+ACLS = {29, 30, 31}
+ACL_ENTITIES = {2: "topicName", 3: "groupId", 5: "transactionalId"}
+LITERAL, PREFIXED = 3, 4
 TOPIC_DENIED, GROUP_DENIED, CLUSTER_DENIED, TRANSACTION_DENIED = 29, 30, 31, 53
 UNKNOWN_TOPIC_ID = 100
 BESIDE = (6, 14, 15, 55)  # what is said of names that are allowed, beside others that are not
@@ -37,8 +40,8 @@ ABOUT_ALL = {35: ({"topicName"}, "Topics"), 43: ({"topicName"}, "TopicPartitions
              74: ({"topicName", "groupId"}, None), 16: ({"groupId"}, None), 66: ({"transactionalId"}, None)}
 # What is not asked for: it is not looked at.
 UNASKED = {"ForgottenTopicsData", (68, "TopicPartitions"), (75, "Cursor")}
-# FETCH_SESSION_ID_NOT_FOUND has a test of its own.
-NO_SESSION = {"SessionId": 0, "SessionEpoch": 0}
+# Sessions that were not begun here have tests of their own (tests/unit/test_kafka_guard.c).
+NO_SESSION = {"SessionId", "SessionEpoch", "ShareSessionEpoch"}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,8 @@ class Names:
         type_of = value.get("ResourceType")
         if self.message.key in CONFIGS and type_of is not None:
             value["ResourceType"] = type_of = self.rng.choice((2, 4, 32))
+        if self.message.key in ACLS and self.fill_acl(value, good):
+            return
         if self.message.key == FIND_COORDINATOR and "KeyType" in value:
             value["KeyType"] = self.rng.choice((0, 1))
         for field in fields:
@@ -157,6 +162,20 @@ class Names:
             elif inside:
                 value[field.name] = self.field(field, value, content, good, type_of)
 
+    def fill_acl(self, value, good):
+        find = lambda *names: next((n for n in names if n in value), None)
+        type_of, name, pattern = find("ResourceType", "ResourceTypeFilter"), find("ResourceName", "ResourceNameFilter"), find(
+            "ResourcePatternType", "PatternTypeFilter")
+        if not type_of:
+            return False
+        value[type_of], value[pattern] = self.rng.choice((2, 3, 4, 5)), LITERAL if self.rng.random() < 0.9 else PREFIXED
+        entity = ACL_ENTITIES.get(value[type_of])
+        if entity and value[name] is not None:
+            value[name] = self.name(entity, good)
+        if entity and self.rights.prefixes[entity] and (value[name] is None or value[pattern] != LITERAL):
+            self.denied.add(entity)
+        return True
+
     def field(self, field, value, content, good, type_of):
         key = self.message.key
         entity = field.entity if field.entity in CODES else None
@@ -170,7 +189,7 @@ class Names:
             return topic_id(self.name("topicName", good))
         if "Regex" in field.name:
             return [] if field.array else None
-        if field.name in NO_SESSION and key == FETCH:
+        if field.name in NO_SESSION:
             return 0
         if field.name == "ReplicaId":
             return -1
@@ -271,7 +290,7 @@ def test_every_api_that_is_denied_is_answered_in_its_own_version(binaries, pairs
             if key == 20 and "Topics" not in value:
                 assert [t["Name"] for t in got["Responses"]] == value["TopicNames"], where
             if not theirs:
-                assert any(codes(got)) or not codes(got), (where, got)
+                assert any(codes(got)) or named(got, response.fields) or not codes(got), (where, got)
             count += 1
         versions += 1
     figure("denied", f"{len(pairs)} APIs, {versions} versions, {count} requests")
@@ -307,6 +326,7 @@ def test_names_decide_what_reaches_the_broker(binaries, pairs, figure):
             body, = frames(down)
             got = answer(response, version, body, 7)
             assert set(codes(got)) <= {0, *CODES.values(), CLUSTER_DENIED, *BESIDE}, (where, got)
+            assert any(codes(got)) or named(got, response.fields) or not codes(got), (where, got)
             judge_elements(response, version, got, case[1], where)
             denied += 1
     assert passed > 100 and denied > 100

@@ -550,6 +550,325 @@ static void lists_of_configured_resources_are_of_groups_too(void **state)
     }
 }
 
+/* ---- sessions, and rules that change */
+
+static void put_fetched(struct bytes *b, uint32_t session)
+{
+    size_t start = frame_begin(b);
+
+    bytes_u32(b, 7);
+    bytes_hex(b, "00000000 0000");
+    bytes_u32(b, session);
+    bytes_u32(b, 0);
+    frame_end(b, start);
+}
+
+static void begin_fetch_session(struct fixture *f)
+{
+    put_fetch(&f->in, (uint32_t)-1, 0, 0, "b");
+    expect_passed(f);
+    put_fetched(&f->in, 777);
+    assert_int_equal(answer(f), 0);
+}
+
+static void fetch_sessions_end_when_rules_change(void **state)
+{
+    (void)state;
+
+    for (int pipelined = 0; pipelined < 2; pipelined++) {
+        struct fixture *f = open_guarded("m.allow=consume\nm.topic=a, b\n");
+        begin_fetch_session(f);
+        put_fetch(&f->in, (uint32_t)-1, 777, 1, NULL);
+        expect_passed(f);
+        put_in_force(f, "m.allow=consume\nm.topic=a\n");
+        if (pipelined) {
+            size_t start = begin_request(&f->in, KAFKA_KEY_API_VERSIONS, 0, 4);
+            frame_end(&f->in, start);
+            expect_passed(f);
+        }
+        put_fetched(&f->in, 777);
+        assert_int_equal(answer(f), 0);
+        put_fetch(&f->in, (uint32_t)-1, 777, 2, NULL);
+        assert_int_equal(ask(f), 0);
+        assert_int_equal(f->up.size, 0);
+        assert_int_equal(f->denied, 1);
+        close_guarded(f);
+    }
+}
+
+/* What was allowed when a request began is judged again when the rest of it comes. */
+static void rules_change_within_a_request(void **state)
+{
+    (void)state;
+
+    for (int metadata = 0; metadata < 2; metadata++) {
+        struct fixture *f = open_guarded("m.allow=consume\nm.topic=a, b\n");
+        if (metadata) {
+            size_t start = begin_request(&f->in, KAFKA_KEY_METADATA, 4, 4);
+            bytes_u32(&f->in, 1);
+            put_text(&f->in, "b");
+            bytes_u8(&f->in, 0);
+            frame_end(&f->in, start);
+        } else {
+            size_t start = begin_request(&f->in, 2, 1, 4);
+            bytes_hex(&f->in, "ffffffff 00000002");
+            put_text(&f->in, "b");
+            bytes_hex(&f->in, "00000001 00000000 ffffffffffffffff");
+            put_text(&f->in, "a");
+            bytes_hex(&f->in, "00000001 00000000 ffffffffffffffff");
+            frame_end(&f->in, start);
+        }
+        uint8_t rest[17]; /* from within the last name on */
+        const size_t cut = metadata ? 1 : sizeof rest;
+        f->in.size -= cut;
+        memcpy(rest, f->in.at + f->in.size, cut);
+        assert_int_equal(ask(f), 0);
+        assert_int_equal(f->up.size, 0);
+        put_in_force(f, "m.allow=consume\nm.topic=a\n");
+        bytes_add(&f->in, rest, cut);
+        assert_int_equal(ask(f), 0);
+        if (f->up.size > 0)
+            assert_null(memmem(f->up.at, f->up.size, "\0\1b", 3));
+        assert_int_equal(f->denied, 1);
+        close_guarded(f);
+    }
+}
+
+static void put_compact(struct bytes *b, const char *text)
+{
+    bytes_uvarint(b, (uint32_t)strlen(text) + 1);
+    bytes_add(b, text, strlen(text));
+}
+
+/* ShareFetch v1, of a topic with the id that learn_topic() gives, or of none. */
+static void put_share_fetch(struct bytes *b, const char *member, uint32_t epoch, bool topic)
+{
+    size_t start = begin_request(b, KAFKA_KEY_SHARE_FETCH, 1, 4);
+
+    bytes_hex(b, "00");
+    put_compact(b, "g");
+    put_compact(b, member);
+    bytes_u32(b, epoch);
+    bytes_hex(b, "000001f4 00000001 00100000 000001f4 000001f4");
+    bytes_hex(b, topic ? "02 01020304050607080000000000000000 02 00000000 01 00 00" : "01");
+    bytes_hex(b, "01 00");
+    frame_end(b, start);
+}
+
+static void put_share_acknowledge(struct bytes *b, const char *member, uint32_t epoch)
+{
+    size_t start = begin_request(b, KAFKA_KEY_SHARE_ACKNOWLEDGE, 1, 4);
+
+    bytes_hex(b, "00");
+    put_compact(b, "g");
+    put_compact(b, member);
+    bytes_u32(b, epoch);
+    bytes_hex(b, "01 00");
+    frame_end(b, start);
+}
+
+static void put_share_fetched(struct bytes *b, uint16_t error)
+{
+    size_t start = frame_begin(b);
+
+    bytes_u32(b, 7);
+    bytes_hex(b, "00 00000000");
+    bytes_u16(b, error);
+    bytes_hex(b, "00 00000000 01 01 00");
+    frame_end(b, start);
+}
+
+/* Denied with SHARE_SESSION_NOT_FOUND: the client begins another one. */
+static void expect_no_share_session(struct fixture *f)
+{
+    expect_denied(f);
+    assert_int_equal(byte_load_u16(f->down.at + 4 + 4 + 1 + 4), 122);
+}
+
+static const char sharing[] = "m.allow=consume\nm.topic=a, b\nm.group=g\n";
+
+static void begin_share_session(struct fixture *f, uint16_t error)
+{
+    learn_topic(f, "b");
+    put_share_fetch(&f->in, "me", 0, true);
+    expect_passed(f);
+    put_share_fetched(&f->in, error);
+    assert_int_equal(answer(f), 0);
+}
+
+static void share_sessions_are_those_that_a_client_has_begun(void **state)
+{
+    struct fixture *f = open_guarded(sharing);
+    (void)state;
+
+    put_share_fetch(&f->in, "another", 5, false);
+    expect_no_share_session(f);
+    begin_share_session(f, 42); /* INVALID_REQUEST: it may be another's that there is */
+    put_share_fetch(&f->in, "me", 1, false);
+    expect_no_share_session(f);
+    begin_share_session(f, 0);
+    put_share_fetch(&f->in, "another", 1, false);
+    expect_no_share_session(f);
+    put_share_acknowledge(&f->in, "another", 1);
+    expect_no_share_session(f);
+    put_share_fetch(&f->in, "me", 1, false);
+    expect_passed(f);
+    put_share_acknowledge(&f->in, "me", 2);
+    expect_passed(f);
+    put_share_fetch(&f->in, "me", (uint32_t)-1, false);
+    expect_passed(f);
+    close_guarded(f);
+}
+
+static void share_sessions_end_when_rules_change(void **state)
+{
+    static const char fewer[] = "m.allow=consume\nm.topic=a\nm.group=g\n";
+    struct fixture *f = open_guarded(sharing);
+    (void)state;
+
+    begin_share_session(f, 0);
+    put_in_force(f, fewer);
+    put_share_fetch(&f->in, "me", 1, false);
+    expect_no_share_session(f);
+    put_share_fetch(&f->in, "me", 0, true);
+    expect_denied(f);
+    close_guarded(f);
+
+    f = open_guarded(sharing);
+    learn_topic(f, "b");
+    put_share_fetch(&f->in, "me", 0, true);
+    expect_passed(f);
+    put_in_force(f, fewer);
+    put_share_fetched(&f->in, 0);
+    assert_int_equal(answer(f), 0);
+    put_share_fetch(&f->in, "me", 1, false);
+    expect_no_share_session(f);
+    close_guarded(f);
+}
+
+/* ---- topics that are created, or named by ACLs */
+
+/* StreamsGroupHeartbeat v0 with a topology: what it reads, and what is created for it. */
+static void put_topology(struct bytes *b, const char *source, const char *changelog,
+                         const char *repartition)
+{
+    size_t start = begin_request(b, 88, 0, 4);
+
+    bytes_hex(b, "00");
+    put_compact(b, "g");
+    put_compact(b, "m");
+    bytes_hex(b, "00000000 00000000 00 00 0000ea60 01 00000001 02");
+    put_compact(b, "0");
+    bytes_hex(b, "02");
+    put_compact(b, source);
+    bytes_hex(b, "01");
+    bytes_hex(b, changelog ? "02" : "01");
+    if (changelog) {
+        put_compact(b, changelog);
+        bytes_hex(b, "00000000 0001 01 00");
+    }
+    bytes_hex(b, "01");
+    bytes_hex(b, repartition ? "02" : "01");
+    if (repartition) {
+        put_compact(b, repartition);
+        bytes_hex(b, "00000004 0001 01 00");
+    }
+    /* One of CopartitionGroups, with numbers only. */
+    bytes_hex(b, "02 02 0001 02 0001 02 0001 00 00 00 00 00 00");
+    put_compact(b, "p");
+    bytes_hex(b, "ff 00 00 00 00 00");
+    frame_end(b, start);
+}
+
+static void topics_of_streams_are_created_by_who_may_create_them(void **state)
+{
+    struct fixture *f = open_guarded("m.allow=consume\n");
+    (void)state;
+
+    put_topology(&f->in, "facts.a", "facts.changelog", NULL);
+    expect_denied(f);
+    assert_int_equal(byte_load_u16(f->down.at + 4 + 4 + 1 + 4), 29);
+    put_topology(&f->in, "facts.a", NULL, "facts.repartition");
+    expect_denied(f);
+    put_topology(&f->in, "facts.a", NULL, NULL);
+    expect_passed(f);
+    close_guarded(f);
+
+    f = open_guarded("m.allow=consume, CreateTopics\nm.topic=facts.*\n");
+    put_topology(&f->in, "facts.a", "payroll-changelog", NULL);
+    expect_denied(f);
+    put_topology(&f->in, "payroll", "facts.changelog", NULL);
+    expect_denied(f);
+    assert_int_equal(byte_load_u16(f->down.at + 4 + 4 + 1 + 4), 29);
+    put_topology(&f->in, "facts.a", "facts.changelog", "facts.repartition");
+    expect_passed(f);
+    close_guarded(f);
+}
+
+/* CreateAcls v1, and DeleteAcls and DescribeAcls v1 with a filter. name NULL: any. */
+static void put_acl(struct bytes *b, int16_t api, uint8_t type, const char *name, uint8_t pattern)
+{
+    size_t start = begin_request(b, api, 1, 4);
+
+    if (api != 29)
+        bytes_u32(b, 1);
+    bytes_u8(b, type);
+    if (name)
+        put_text(b, name);
+    else
+        bytes_u16(b, 0xffff);
+    bytes_u8(b, pattern);
+    put_text(b, "User:mallory");
+    put_text(b, "*");
+    bytes_hex(b, "02 03");
+    frame_end(b, start);
+}
+
+static void acls_name_what_the_rules_allow(void **state)
+{
+    enum { ANY = 1, TOPIC = 2, GROUP = 3, CLUSTER = 4, TRANSACTIONAL_ID = 5 };
+    enum { MATCH = 2, LITERAL = 3, PREFIXED = 4 };
+    (void)state;
+
+    for (int16_t api = 29; api <= 31; api++) {
+        struct fixture *f = open_guarded("m.allow=admin\nm.topic=test-*, ?\n");
+        put_acl(&f->in, api, TOPIC, "payroll", LITERAL);
+        expect_denied(f);
+        put_acl(&f->in, api, TOPIC, "test-", PREFIXED);
+        expect_denied(f);
+        put_acl(&f->in, api, TOPIC, "test-a", MATCH);
+        expect_denied(f);
+        put_acl(&f->in, api, TOPIC, "*", LITERAL);
+        expect_denied(f);
+        put_acl(&f->in, api, ANY, "test-a", LITERAL);
+        expect_denied(f);
+        if (api != 30) {
+            put_acl(&f->in, api, TOPIC, NULL, LITERAL);
+            expect_denied(f);
+        }
+        put_acl(&f->in, api, TOPIC, "test-a", LITERAL);
+        expect_passed(f);
+        put_acl(&f->in, api, GROUP, "any", LITERAL);
+        expect_passed(f);
+        put_acl(&f->in, api, CLUSTER, "kafka-cluster", LITERAL);
+        expect_passed(f);
+        close_guarded(f);
+
+        f = open_guarded("m.allow=admin\nm.group=g\nm.transactional-id=t\n");
+        put_acl(&f->in, api, GROUP, "payroll", LITERAL);
+        expect_denied(f);
+        put_acl(&f->in, api, TRANSACTIONAL_ID, "payroll", LITERAL);
+        expect_denied(f);
+        put_acl(&f->in, api, GROUP, "g", LITERAL);
+        expect_passed(f);
+        put_acl(&f->in, api, TRANSACTIONAL_ID, "t", LITERAL);
+        expect_passed(f);
+        put_acl(&f->in, api, TOPIC, "payroll", PREFIXED);
+        expect_passed(f);
+        close_guarded(f);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -565,6 +884,12 @@ int main(void)
         cmocka_unit_test(nothing_hides_in_tags),
         cmocka_unit_test(a_cursor_is_no_topic_that_is_asked_for),
         cmocka_unit_test(lists_of_configured_resources_are_of_groups_too),
+        cmocka_unit_test(fetch_sessions_end_when_rules_change),
+        cmocka_unit_test(rules_change_within_a_request),
+        cmocka_unit_test(share_sessions_are_those_that_a_client_has_begun),
+        cmocka_unit_test(share_sessions_end_when_rules_change),
+        cmocka_unit_test(topics_of_streams_are_created_by_who_may_create_them),
+        cmocka_unit_test(acls_name_what_the_rules_allow),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
