@@ -78,6 +78,10 @@ static uint32_t refuse_with(const struct filter_builder *builder, int error)
            (uint32_t)error;
 }
 
+/* A signal would end the program: libc blocks all of them around what starts a process (glibc since
+ * 2.38). The kernel's audit alone says that it was refused. */
+enum { REFUSE_FORK = SECCOMP_RET_ERRNO | EPERM };
+
 /* ---- what becomes of a call by its number */
 
 static bool is_checked(const struct filter_builder *builder, enum call_verdict verdict)
@@ -107,6 +111,8 @@ static uint32_t action_of(const struct filter_builder *builder, enum call_verdic
         return refuse_with(builder, EPERM);
     case CALL_STARTS_PROCESS:
         return alone && !PROGRAM_SANITIZED ? refuse_with(builder, EPERM) : SECCOMP_RET_ALLOW;
+    case CALL_FORKS:
+        return alone && !PROGRAM_SANITIZED ? REFUSE_FORK : SECCOMP_RET_ALLOW;
     case CALL_LOOKS_INTO_PROCESS:
         return PROGRAM_SANITIZED ? SECCOMP_RET_ALLOW : refuse_with(builder, EPERM);
     default:
@@ -243,7 +249,7 @@ static void emit_clone_check(struct filter_builder *builder)
     } else {
         add_step(builder, BPF_JMP | BPF_JSET | BPF_K, NAMESPACES, 0, 1);
     }
-    emit_return(builder, refuse_with(builder, EPERM));
+    emit_return(builder, REFUSE_FORK);
     emit_return(builder, SECCOMP_RET_ALLOW);
 }
 

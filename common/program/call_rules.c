@@ -232,8 +232,8 @@ const struct call_rule call_rules[] = {
     ALLOWED(stat),
     ALLOWED(time),
     ALLOWED(unlink),
-    RULE(fork, CALL_STARTS_PROCESS),
-    RULE(vfork, CALL_STARTS_PROCESS),
+    RULE(fork, CALL_FORKS),
+    RULE(vfork, CALL_FORKS),
 #endif
 
     /* other processes */

@@ -22,6 +22,7 @@ enum call_verdict {
     CALL_ALLOWED,
     CALL_FORBIDDEN,
     CALL_STARTS_PROCESS,
+    CALL_FORKS, /* the same, where libc may have blocked all signals */
     CALL_LOOKS_INTO_PROCESS,
     /* It depends on an argument. */
     CALL_CHECK_SOCKET,  /* which family */
