@@ -32,11 +32,12 @@ enum kafka_endpoint_type {
 
 struct kafka_filter_callbacks {
     /* A response announces that node (>= 0) lives at *real (a host of visible ASCII, a port from 1
-     * to 65535). Answer with the address that the client must see: 0         *local is filled in: a
-     * host of 1 to 255 bytes whose memory stays as it is until the next kafka_filter_ call positive
-     * not known yet: the response is held; after kafka_filter_retry() it is asked again negative
-     * cannot be: the connection must close The same node may be asked for several times, also for
-     * one response. */
+     * to 65535). Answer with the address that the client must see:
+     *   0         *local is filled in: a host of 1 to 255 bytes whose memory stays as it is until
+     *             the next kafka_filter_ call
+     *   positive  not known yet: the response is held; after kafka_filter_retry() it is asked again
+     *   negative  cannot be: the connection must close
+     * The same node may be asked for several times, also for one response. */
     int (*map)(void *context, enum kafka_endpoint_type type, int32_t node,
                const struct kafka_address *real, struct kafka_address *local);
     /* Optional. A response announced node at *real and the announcement is erased, not rewritten

@@ -82,7 +82,7 @@ def local(node, kind=1):
 def rewrite(entry, node_field="NodeId", kind=1):
     if entry["Host"] == "":
         return
-    if entry[node_field] < 0 or not 1 <= entry["Port"] <= 65535:
+    if entry[node_field] < 0 or not 1 <= entry["Port"] <= 65535 or not re.fullmatch("[!-~]+", entry["Host"]):
         entry["Host"], entry["Port"] = "", -1  # what nobody could dial is blanked
     else:
         entry["Host"], entry["Port"] = local(entry[node_field], kind)
