@@ -76,13 +76,14 @@ static void on_hosts_deadline(void *argument)
 /* A comment of one line, whatever brokers and the server have said. */
 static void note(struct hosts_command *command, const char *subject, const char *what)
 {
-    char said[FAILURE_MAX];
+    const char *const parts[] = {subject, what};
     char shown[FAILURE_MAX];
 
-    snprintf(said, sizeof said, "%s: %s", subject, what);
-    printable(said, strlen(said), shown, sizeof shown);
-    text_string(&command->notes, "# ");
-    text_string(&command->notes, shown);
+    for (size_t i = 0; i < 2; i++) {
+        printable(parts[i], strlen(parts[i]), shown, sizeof shown);
+        text_string(&command->notes, i == 0 ? "# " : ": ");
+        text_string(&command->notes, shown);
+    }
     text_string(&command->notes, "\n");
 }
 
