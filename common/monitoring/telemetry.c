@@ -121,52 +121,55 @@ static void destroy_telemetry(struct worker_release *release)
     free(telemetry);
 }
 
+/* ---- names that never change; the enums are in metrics/table.h */
+
+static const char *const direction_names[] = {[METRICS_UP] = "up", [METRICS_DOWN] = "down"};
+static const char *const latency_names[] = {
+    [METRICS_LATENCY_PRODUCE] = "Produce", [METRICS_LATENCY_FETCH] = "Fetch"};
+static const char *const login_names[METRICS_LOGINS] = {[METRICS_LOGIN_DONE] = "done",
+                                                        [METRICS_LOGIN_AGAIN] = "again",
+                                                        [METRICS_LOGIN_AGAIN_FAILED] =
+                                                            "again_failed",
+                                                        [METRICS_LOGIN_REFUSED] = "refused",
+                                                        [METRICS_LOGIN_UNTRUSTED] = "untrusted",
+                                                        [METRICS_LOGIN_BROKEN_OFF] = "broken_off",
+                                                        [METRICS_LOGIN_SILENT] = "silent",
+                                                        [METRICS_LOGIN_HELD] = "held"};
+static const char *const limit_names[METRICS_LIMITS] = {
+    [METRICS_LIMIT_SESSIONS] = "sessions",
+    [METRICS_LIMIT_SESSIONS_OF] = "sessions_of_identity",
+    [METRICS_LIMIT_STREAMS] = "connections",
+    [METRICS_LIMIT_STREAMS_OF] = "connections_of_identity",
+    [METRICS_LIMIT_STREAMS_EACH] = "connections_of_session",
+    [METRICS_LIMIT_LINKS] = "links",
+    [METRICS_LIMIT_DIALS] = "dials",
+    [METRICS_LIMIT_MEMORY] = "memory",
+    [METRICS_LIMIT_GAVE_WAY] = "gave_way",
+    [METRICS_LIMIT_AUDIT] = "audit",
+    [METRICS_LIMIT_LINKS_OF] = "links_of_identity",
+    [METRICS_LIMIT_NEW_LINKS] = "new_links"};
+static const char *const refusal_names[METRICS_REFUSALS] = {
+    [METRICS_REFUSAL_PLAINTEXT] = "plaintext",
+    [METRICS_REFUSAL_HANDSHAKE] = "handshake",
+    [METRICS_REFUSAL_CLIENT_REFUSED] = "client_refused",
+    [METRICS_REFUSAL_CERTIFICATE] = "certificate",
+    [METRICS_REFUSAL_TIMEOUT] = "timeout",
+    [METRICS_REFUSAL_SILENT] = "silent",
+    [METRICS_REFUSAL_CROWDED] = "crowded",
+    [METRICS_REFUSAL_USER] = "user",
+    [METRICS_REFUSAL_LIMIT] = "limit",
+    [METRICS_REFUSAL_NO_LINK] = "no_link"};
+static const char *const join_names[METRICS_JOINS] = {[METRICS_JOIN_JOINED] = "joined",
+                                                      [METRICS_JOIN_LIMIT] = "limit",
+                                                      [METRICS_JOIN_UNKNOWN_SESSION] =
+                                                          "unknown_session",
+                                                      [METRICS_JOIN_REFUSED] = "refused",
+                                                      [METRICS_JOIN_FAILED] = "failed"};
+static const char *const level_names[LEVELS] = {"error", "warning", "info", "debug"};
+
 struct telemetry *telemetry_start(struct worker *worker, enum metric_place place,
                                   const struct telemetry_names *names)
 {
-    static const char *const directions[] = {[METRICS_UP] = "up", [METRICS_DOWN] = "down"};
-    static const char *const latencies[] = {
-        [METRICS_LATENCY_PRODUCE] = "Produce", [METRICS_LATENCY_FETCH] = "Fetch"};
-    static const char *const logins[METRICS_LOGINS] = {[METRICS_LOGIN_DONE] = "done",
-                                                       [METRICS_LOGIN_AGAIN] = "again",
-                                                       [METRICS_LOGIN_AGAIN_FAILED] =
-                                                           "again_failed",
-                                                       [METRICS_LOGIN_REFUSED] = "refused",
-                                                       [METRICS_LOGIN_UNTRUSTED] = "untrusted",
-                                                       [METRICS_LOGIN_BROKEN_OFF] = "broken_off",
-                                                       [METRICS_LOGIN_SILENT] = "silent",
-                                                       [METRICS_LOGIN_HELD] = "held"};
-    static const char *const limits[METRICS_LIMITS] = {
-        [METRICS_LIMIT_SESSIONS] = "sessions",
-        [METRICS_LIMIT_SESSIONS_OF] = "sessions_of_identity",
-        [METRICS_LIMIT_STREAMS] = "connections",
-        [METRICS_LIMIT_STREAMS_OF] = "connections_of_identity",
-        [METRICS_LIMIT_STREAMS_EACH] = "connections_of_session",
-        [METRICS_LIMIT_LINKS] = "links",
-        [METRICS_LIMIT_DIALS] = "dials",
-        [METRICS_LIMIT_MEMORY] = "memory",
-        [METRICS_LIMIT_GAVE_WAY] = "gave_way",
-        [METRICS_LIMIT_AUDIT] = "audit",
-        [METRICS_LIMIT_LINKS_OF] = "links_of_identity",
-        [METRICS_LIMIT_NEW_LINKS] = "new_links"};
-    static const char *const refusals[METRICS_REFUSALS] = {
-        [METRICS_REFUSAL_PLAINTEXT] = "plaintext",
-        [METRICS_REFUSAL_HANDSHAKE] = "handshake",
-        [METRICS_REFUSAL_CLIENT_REFUSED] = "client_refused",
-        [METRICS_REFUSAL_CERTIFICATE] = "certificate",
-        [METRICS_REFUSAL_TIMEOUT] = "timeout",
-        [METRICS_REFUSAL_SILENT] = "silent",
-        [METRICS_REFUSAL_CROWDED] = "crowded",
-        [METRICS_REFUSAL_USER] = "user",
-        [METRICS_REFUSAL_LIMIT] = "limit",
-        [METRICS_REFUSAL_NO_LINK] = "no_link"};
-    static const char *const joins[METRICS_JOINS] = {[METRICS_JOIN_JOINED] = "joined",
-                                                     [METRICS_JOIN_LIMIT] = "limit",
-                                                     [METRICS_JOIN_UNKNOWN_SESSION] =
-                                                         "unknown_session",
-                                                     [METRICS_JOIN_REFUSED] = "refused",
-                                                     [METRICS_JOIN_FAILED] = "failed"};
-    static const char *const levels[LEVELS] = {"error", "warning", "info", "debug"};
     struct telemetry *telemetry = memory_new(sizeof *telemetry);
 
     telemetry->started_us = telemetry_wall_clock_us();
@@ -182,23 +185,23 @@ struct telemetry *telemetry_start(struct worker *worker, enum metric_place place
         [METRICS_RELEASE] = {telemetry->release, 1, false},
         [METRICS_LINK_END] = {telemetry->link_ends, LINK_ENDS, false},
         [METRICS_LINK_ROLE] = {telemetry->link_roles, LINK_ROLES, false},
-        [METRICS_JOIN] = {joins, METRICS_JOINS, false},
-        [METRICS_LOGIN] = {logins, METRICS_LOGINS, false},
+        [METRICS_JOIN] = {join_names, METRICS_JOINS, false},
+        [METRICS_LOGIN] = {login_names, METRICS_LOGINS, false},
         [METRICS_HOP] = {telemetry->hops, HOPS, true},
         [METRICS_DOOR] = {telemetry->door, HTTP_SERVER_ENDS, false},
         [METRICS_CLUSTER] = {telemetry->targets, clusters, false},
         [METRICS_BROKER] = {telemetry->brokers, names->broker_count, false},
         [METRICS_BROKER_STATE] = {telemetry->broker_states, names->broker_state_count, false},
         [METRICS_TARGET] = {telemetry->targets, targets, true},
-        [METRICS_DIRECTION] = {directions, 2, false},
+        [METRICS_DIRECTION] = {direction_names, 2, false},
         [METRICS_RESULT] = {telemetry->results, RESULTS, true},
         [METRICS_API] = {telemetry->apis, kafka_catalog_size(), true},
         [METRICS_VERSION] = {telemetry->versions, VERSIONS, true},
-        [METRICS_LATENCY] = {latencies, 2, false},
+        [METRICS_LATENCY] = {latency_names, 2, false},
         [METRICS_EVENT] = {telemetry->events, LOG_EVENTS_MAX, true},
-        [METRICS_LEVEL] = {levels, LEVELS, false},
-        [METRICS_LIMIT] = {limits, METRICS_LIMITS, false},
-        [METRICS_REFUSAL] = {refusals, METRICS_REFUSALS, false},
+        [METRICS_LEVEL] = {level_names, LEVELS, false},
+        [METRICS_LIMIT] = {limit_names, METRICS_LIMITS, false},
+        [METRICS_REFUSAL] = {refusal_names, METRICS_REFUSALS, false},
     };
     telemetry->metrics = metrics_new(place, sets);
     metrics_set(telemetry->metrics, METRIC_BUILD_INFO, 0, 0, 1);
