@@ -7,7 +7,6 @@
 #include <string.h>
 
 enum {
-    CREATE_TOPICS_KEY = 19,
     FIRST_WITH_CREATION = 4, /* AllowAutoTopicCreation; before, topics are always created */
     FIRST_WITH_IDS = 10,
     FIRST_WITHOUT_NAMES = 12, /* a topic may be named by id alone */
@@ -187,9 +186,9 @@ static void take_topic(struct metadata_request *m)
         fail_metadata(m, KAFKA_FILTER_EFRAME, "has a name of more than 1024 bytes");
     if (m->in.failed)
         return;
-    bool creates =
-        g->guard->api(g->context, CREATE_TOPICS_KEY) &&
-        g->guard->resource(g->context, CREATE_TOPICS_KEY, KAFKA_TOPIC, (const char *)name, size);
+    bool creates = g->guard->api(g->context, KAFKA_GUARD_CREATE_TOPICS) &&
+                   g->guard->resource(g->context, KAFKA_GUARD_CREATE_TOPICS, KAFKA_TOPIC,
+                                      (const char *)name, size);
     /* An id's name is in the response, and is judged there. */
     if (size > 0 &&
         (!may_see(g, (const char *)name, size) || (m->version < FIRST_WITH_CREATION && !creates))) {
@@ -257,7 +256,7 @@ int kafka_guard_metadata_request(struct kafka_guard_requests *g, const uint8_t *
         .version = g->request.version,
         .flexible = g->request.version >= g->shapes->first_flexible,
         .out = out,
-        .creates = g->guard->api(g->context, CREATE_TOPICS_KEY),
+        .creates = g->guard->api(g->context, KAFKA_GUARD_CREATE_TOPICS),
     };
     int64_t count;
 

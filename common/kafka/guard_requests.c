@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CREATE_TOPICS = 19, FIRST_WITH_TYPE_BEFORE_KEYS = 4 };
+enum { FIRST_WITH_TYPE_BEFORE_KEYS = 4 };
 enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, KEY_SHARE = 2 };
 enum { CONFIG_TOPIC = 2, CONFIG_GROUP = 32 };
 /* org.apache.kafka.common.resource.ResourceType and PatternType */
@@ -118,7 +118,8 @@ int16_t kafka_guard_judge(const struct kafka_guard_requests *g, enum kafka_role 
         return resource == KAFKA_RESOURCES && role != KAFKA_ROLE_RESOURCE_NAME ? 0
                                                                                : error_of(resource);
     if (role == KAFKA_ROLE_CREATED_TOPIC && bytes &&
-        !g->guard->resource(g->context, CREATE_TOPICS, KAFKA_TOPIC, (const char *)bytes, size))
+        !g->guard->resource(g->context, KAFKA_GUARD_CREATE_TOPICS, KAFKA_TOPIC, (const char *)bytes,
+                            size))
         return error_of(KAFKA_TOPIC);
     if (!bytes || !checks(g, resource))
         return 0;
@@ -418,8 +419,8 @@ static int conclude(struct kafka_guard_requests *g)
 /* Metadata creates topics, for whom the broker lets. */
 static bool may_create_any(const struct kafka_guard_requests *g)
 {
-    return g->guard->api(g->context, CREATE_TOPICS) &&
-           !g->guard->limits(g->context, CREATE_TOPICS, KAFKA_TOPIC);
+    return g->guard->api(g->context, KAFKA_GUARD_CREATE_TOPICS) &&
+           !g->guard->limits(g->context, KAFKA_GUARD_CREATE_TOPICS, KAFKA_TOPIC);
 }
 
 int kafka_guard_begin(struct kafka_guard_requests *g, const struct kafka_request *request,

@@ -17,6 +17,10 @@
 #include "kafka/requests.h"
 #include "kafka/shape_walk.h"
 
+/* The API that other requests need as well when they make topics: Metadata, StreamsGroupHeartbeat.
+ */
+enum { KAFKA_GUARD_CREATE_TOPICS = 19 };
+
 enum {
     KAFKA_GUARD_NAME = 128,          /* characters of a denied name that are kept for the record */
     KAFKA_GUARD_SESSIONS = 8,        /* sessions of a connection that are known, of each kind */
