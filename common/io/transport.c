@@ -52,6 +52,7 @@ struct transport_tls {
     size_t ahead_at;
     size_t ahead_fill;
     bool answered; /* something was written, if only of the handshake */
+    bool closed;   /* close_notify was written: nothing of ours follows it */
     bool unread;   /* another transport_read() would yield something without waiting */
     enum tls_failure failure;
     struct tls_verdict verdict;
@@ -182,6 +183,9 @@ static int bio_write(BIO *bio, const char *bytes, int size)
     struct transport *transport = BIO_get_data(bio);
 
     BIO_clear_retry_flags(bio);
+    /* OpenSSL would still answer a key update. */
+    if (transport->tls->closed)
+        return size;
     if (!prepare_out(transport, (size_t)size)) {
         errno = ENOBUFS;
         return -1;
@@ -408,6 +412,7 @@ void transport_stop_wiping(struct transport *transport)
 static void close_tls(struct transport *transport)
 {
     SSL_shutdown(transport->tls->ssl);
+    transport->tls->closed = true;
     ERR_clear_error();
 }
 
@@ -569,6 +574,7 @@ int transport_handshake(struct transport *transport)
     if (result == 1) {
         snprintf(tls->protection, sizeof tls->protection, "%s %s", SSL_get_version(tls->ssl),
                  SSL_get_cipher(tls->ssl));
+        tls_forget_key_exchange(tls->ssl);
         return sent == TRANSPORT_ERROR ? TRANSPORT_ERROR : 1;
     }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)

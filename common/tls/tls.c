@@ -19,6 +19,24 @@ void tls_harden(SSL_CTX *context, const struct tls_policy *policy)
                                      SSL_OP_CIPHER_SERVER_PREFERENCE);
 }
 
+/* The key itself is OpenSSL's, and stays: one without anything in it. */
+static void empty_key(EVP_PKEY *key)
+{
+    EVP_PKEY_set_type(key, EVP_PKEY_X25519);
+    EVP_PKEY_free(key);
+}
+
+void tls_forget_key_exchange(SSL *ssl)
+{
+    EVP_PKEY *key;
+
+    if (SSL_get_peer_tmp_key(ssl, &key) == 1)
+        empty_key(key);
+    if (SSL_get_tmp_key(ssl, &key) == 1)
+        empty_key(key);
+    ERR_clear_error();
+}
+
 static void describe_name(const X509_NAME *name, char *text, size_t size)
 {
     BIO *memory = BIO_new(BIO_s_mem());

@@ -419,6 +419,17 @@ def attack(server, how, stop):
                         break
 
 
+def gets_in(try_once):
+    """Whether that soon succeeds for somebody who tries again when told to, as a client and a probe do: the crowd is at the same
+    address, and on a busy machine it may open eight connections between a connection of ours and its request."""
+    deadline = time.monotonic() + WELL_BEFORE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            if try_once():
+                return time.monotonic() < deadline
+    return False
+
+
 @pytest.mark.parametrize("how", ["h2c and silence", "keep-alive", "slow body", "silence"])
 def test_slots(how, pair, target):
     """All slots are taken, by somebody who proves nothing: a client gets in nevertheless, and probes get their page."""
@@ -427,13 +438,21 @@ def test_slots(how, pair, target):
     threads = [threading.Thread(target=attack, args=(server, how, stop)) for _ in range(16)]
     for thread in threads:
         thread.start()
+
+    def is_healthy():
+        with ws.connect(server) as sock:
+            sock.sendall(request())
+            return read_to_end(sock).startswith(b"HTTP/1.1 200 ")
+
+    def is_upgraded():
+        sock, status, _ = ws.upgrade(server)
+        sock.close()
+        return status == 101
+
     try:
         for _ in range(10):
-            start = time.monotonic()
-            assert get(server)[0] == 200
-            sock, status, _ = ws.upgrade(server)
-            sock.close()
-            assert status == 101 and time.monotonic() - start < WELL_BEFORE_S
+            assert gets_in(is_healthy)
+            assert gets_in(is_upgraded)
         start = time.monotonic()
         client = pair.client(server, tcp={"peer": 0})
         assert raw.echo_once(tunnel.port(client, "peer")) == b"ping"

@@ -172,7 +172,7 @@ def test_waiting_connections_and_the_next_try(binaries, processes):
 def test_who_waited_in_vain_is_counted(binaries, processes, both):
     client = processes.start([binaries.client, "--server", f"https://localhost:{wait.free_port()}", "--kafka", "0", "--connect-wait", "1s",
                               "--status", "127.0.0.1:0", "--log-format", "json"], "client")
-    with socket.create_connection(("127.0.0.1", tunnel.port(client, "kafka")), 20) as sock, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", tunnel.port(client, "kafka")), 20) as sock:
         sock.recv(1)
     assert Pages(client).metrics().sum("listener_refusals_total", reason="no_link") == 1
     two = both(client=["--max-streams", "1"])
@@ -180,7 +180,8 @@ def test_who_waited_in_vain_is_counted(binaries, processes, both):
     with raw.connect(port, "echo") as one:
         one.sendall(b"x")
         assert one.recv(1) == b"x"
-        with socket.create_connection(("127.0.0.1", port), 20) as sock, pytest.raises(ConnectionResetError):
+        # So soon that connect() may already tell.
+        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", port), 20) as sock:
             sock.recv(1)
     assert two.at_client.metrics().sum("listener_refusals_total", reason="limit") == 1
 

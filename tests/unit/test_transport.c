@@ -358,6 +358,54 @@ static void an_idle_one_has_no_buffers(void **state)
     }
 }
 
+static SSL *shaken[2];
+
+static void note_end(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    if (where & SSL_CB_HANDSHAKE_DONE)
+        shaken[SSL_is_server(ssl)] = (SSL *)(uintptr_t)ssl;
+}
+
+static void expect_empty(EVP_PKEY *key)
+{
+    uint8_t bytes[2048];
+    size_t size = sizeof bytes;
+
+    assert_int_equal(EVP_PKEY_get_raw_public_key(key, bytes, &size), 0);
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+}
+
+/* Nothing that follows the handshake needs the keys of its key exchange. */
+static void none_has_keys_of_its_handshake(void **state)
+{
+    (void)state;
+    for (enum kind kind = TLS12; kind <= TLS13; kind++) {
+        EVP_PKEY *key;
+        int found = 0;
+        SSL_CTX_set_info_callback(net_tls_client(), note_end);
+        SSL_CTX_set_info_callback(net_tls_server(), note_end);
+        open_pipe(kind, false);
+        SSL_CTX_set_info_callback(net_tls_client(), NULL);
+        SSL_CTX_set_info_callback(net_tls_server(), NULL);
+        for (int i = 0; i < 2; i++) {
+            for (int own = 0; own < 2; own++) {
+                long has =
+                    own ? SSL_get_tmp_key(shaken[i], &key) : SSL_get_peer_tmp_key(shaken[i], &key);
+                if (has == 1)
+                    expect_empty(key);
+                found += has == 1;
+            }
+            if (kind == TLS13)
+                assert_int_equal(SSL_key_update(shaken[i], SSL_KEY_UPDATE_REQUESTED), 1);
+        }
+        assert_true(found > 0);
+        exchange(TOTAL / 8, TOTAL / 8);
+        close_pipe();
+    }
+}
+
 static void one_byte_at_a_time(void **state)
 {
     (void)state;
@@ -716,6 +764,37 @@ static void a_clean_end_is_told(void **state)
         SSL_free(peer);
         close(ends[1]);
     }
+}
+
+/* Whoever has ended can still be asked to update its keys. It must not answer (RFC 8446, 6.1), and
+ * the socket would not take the answer; what the peer says then still comes. */
+static void keys_are_updated_after_the_end(void **state)
+{
+    (void)state;
+    int ends[2];
+    uint8_t byte = 0;
+
+    net_pair(ends);
+    choose_tls(TLS13);
+    struct transport *transport =
+        transport_secure(transport_new(ends[0]), net_tls_client(), "localhost");
+    SSL *peer = raw_peer(ends[1], true);
+    shake_raw(transport, peer);
+    transport_shutdown(transport);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(SSL_key_update(peer, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_write(peer, "x", 1), 1);
+        assert_int_equal(transport_read(transport, &byte, 1), 1);
+        assert_int_equal(byte, 'x');
+        assert_false(transport_busy(transport));
+        assert_int_equal(transport_flush(transport), 1);
+    }
+    assert_int_equal(SSL_read(peer, &byte, 1), 0);
+    assert_int_equal(SSL_get_error(peer, 0), SSL_ERROR_ZERO_RETURN);
+    assert_int_equal(recv(ends[1], &byte, 1, 0), 0);
+    transport_free(transport);
+    SSL_free(peer);
+    close(ends[1]);
 }
 
 /* While bytes are on their way a goodbye has no place among them. */
@@ -1325,6 +1404,7 @@ int main(void)
         NET_TEST(nothing_is_written_after_the_end),
         NET_TEST(bytes_go_both_ways),
         NET_TEST(an_idle_one_has_no_buffers),
+        NET_TEST(none_has_keys_of_its_handshake),
         NET_TEST(one_byte_at_a_time),
         NET_TEST(tls_in_tls),
         NET_TEST(tls_after_plain),
@@ -1338,6 +1418,7 @@ int main(void)
         NET_TEST(half_closed),
         NET_TEST(an_end_that_waits_for_room),
         NET_TEST(a_clean_end_is_told),
+        NET_TEST(keys_are_updated_after_the_end),
         NET_TEST(an_end_while_busy),
         NET_TEST(a_reset_is_an_error),
         NET_TEST(a_reset_right_behind_bytes),
