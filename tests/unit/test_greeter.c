@@ -201,6 +201,26 @@ static void who_leaves_is_let_go(void **state)
     close_hall();
 }
 
+/* Nothing is computed for a program that has given up while it waited to be accepted. */
+static void who_has_left_behind_a_hello_is_let_go(void **state)
+{
+    (void)state;
+    for (enum listener_security s = LISTENER_EITHER; s <= LISTENER_SECURE; s++) {
+        uint8_t byte;
+        open_hall();
+        int fd = come(0, s, "127.0.0.1");
+        struct transport *client =
+            transport_secure(transport_new(fd), net_tls_client(), "localhost");
+        assert_int_equal(transport_handshake(client), TRANSPORT_BLOCKED);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        NET_UNTIL(hall.dismissed[0]);
+        assert_int_equal(hall.ends[0], GREETER_HANDSHAKE);
+        assert_true(recv(fd, &byte, 1, 0) <= 0);
+        transport_free(client);
+        close_hall();
+    }
+}
+
 static void each_has_a_deadline(void **state)
 {
     uint8_t byte;
@@ -357,6 +377,7 @@ int main(void)
         NET_TEST(a_stranger_is_dismissed),
         NET_TEST(garbage_gets_its_alert),
         NET_TEST(who_leaves_is_let_go),
+        NET_TEST(who_has_left_behind_a_hello_is_let_go),
         NET_TEST(each_has_a_deadline),
         NET_TEST(so_many_at_a_time),
         NET_TEST(certificates_are_renewed),

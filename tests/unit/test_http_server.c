@@ -282,6 +282,29 @@ static void who_hangs_up_is_gone_without_a_turn_of_the_loop(void **state)
     assert_string_equal(door.lines, "");
 }
 
+/* Nothing is computed for a client that has given up while it waited to be accepted. */
+static void who_hangs_up_behind_a_hello_is_gone_without_a_turn_of_the_loop(void **state)
+{
+    struct socket_address address;
+    int ends[2];
+    char byte;
+
+    (void)state;
+    use_tls();
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    assert_true(socket_parse("192.0.2.1", 1, &address));
+    pair_make(ends);
+    struct transport *client = transport_secure(transport_new(ends[1]), context, "localhost");
+    assert_int_equal(transport_handshake(client), TRANSPORT_BLOCKED);
+    assert_int_equal(shutdown(ends[1], SHUT_WR), 0);
+    http_server_adopt(door.server, ends[0], &address);
+    assert_int_equal(http_server_count(door.server), 0);
+    assert_int_equal(ended(HTTP_SERVER_HUNG_UP), 1);
+    assert_true(recv(ends[1], &byte, 1, 0) <= 0);
+    transport_free(client);
+    SSL_CTX_free(context);
+}
+
 static void a_connection_is_handed_over_with_what_follows_the_request(void **state)
 {
     uint8_t bytes[16];
@@ -756,6 +779,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(whatever_is_known_at_once_is_answered_at_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(answers_to_head_have_no_body, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_hangs_up_behind_a_hello_is_gone_without_a_turn_of_the_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_hangs_up_is_gone_without_a_turn_of_the_loop, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_connection_is_handed_over_with_what_follows_the_request,

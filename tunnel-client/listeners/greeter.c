@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "http/handshake_slots.h"
 #include "io/clock.h"
+#include "io/socket.h"
 #include "io/timer.h"
 #include "io/watch.h"
 #include "kafka/sniff.h"
@@ -177,6 +178,14 @@ static enum greeting_step part(struct greeting *greeting)
     return got == TRANSPORT_BLOCKED ? GREETING_WAIT : dismiss_guest(greeting, greeting->end, false);
 }
 
+/* Gone in the middle of the handshake. */
+static enum greeting_step miss_guest(struct greeting *greeting)
+{
+    say_failed(greeting, "A TLS handshake with a local program failed",
+               "the program closed the connection");
+    return dismiss_guest(greeting, GREETER_HANDSHAKE, false);
+}
+
 static enum greeting_step secure_guest(struct greeting *greeting)
 {
     enum greeter_end end;
@@ -189,9 +198,7 @@ static enum greeting_step secure_guest(struct greeting *greeting)
             slots_spare(&greeting->slot, clock_now_us());
         return GREETING_WAIT;
     case TRANSPORT_EOF:
-        say_failed(greeting, "A TLS handshake with a local program failed",
-                   "the program closed the connection");
-        return dismiss_guest(greeting, GREETER_HANDSHAKE, false);
+        return miss_guest(greeting);
     default:
         end = explain_handshake(greeting);
         return transport_busy(greeting->transport) ? dismiss_guest(greeting, end, false)
@@ -230,6 +237,9 @@ static enum greeting_step recognise_guest(struct greeting *greeting)
     if (got < 0)
         return dismiss_guest(greeting, GREETER_LEFT, false);
     if (bytes[0] == TLS_HANDSHAKE) {
+        /* The computation would be for nobody: see the server's door (http/server.c). */
+        if (socket_peer_end(transport_fd(greeting->transport)) != SOCKET_OPEN)
+            return miss_guest(greeting);
         greeting->transport = transport_secure_server(greeting->transport, greeting->tls);
         greeting->phase = GREETING_SECURING;
         return GREETING_ON;
