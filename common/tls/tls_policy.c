@@ -1,5 +1,6 @@
 #include "tls/tls_policy.h"
 
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ enum {
     CIPHERS = sizeof usual_ciphers / sizeof usual_ciphers[0],
 };
 
-static void append_cipher(char list[TLS_POLICY_LIST_MAX], const char *name)
+static void append_name(char list[TLS_POLICY_LIST_MAX], const char *name)
 {
     size_t fill = strlen(list);
 
@@ -61,9 +62,9 @@ static bool take_cipher(struct tls_policy *policy, const char *name, size_t size
     const char *cipher = find_cipher(usual_ciphers, CIPHERS, name, size);
 
     if (suite && !strstr(policy->suites, suite))
-        append_cipher(policy->suites, suite);
+        append_name(policy->suites, suite);
     if (cipher && !strstr(policy->ciphers, cipher))
-        append_cipher(policy->ciphers, cipher);
+        append_name(policy->ciphers, cipher);
     return suite || cipher || explain_cipher(name, size, error, error_size);
 }
 
@@ -93,11 +94,39 @@ bool tls_policy_choose(struct tls_policy *policy, bool only_1_3, const char *cip
     return true;
 }
 
-static void join_ciphers(const char *const *names, size_t count, char list[TLS_POLICY_LIST_MAX])
+static void join_names(const char *const *names, size_t count, char list[TLS_POLICY_LIST_MAX])
 {
     list[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        append_cipher(list, names[i]);
+        append_name(list, names[i]);
+}
+
+/* What OpenSSL has from 3.5 on, which may get better, but for what is left out here. */
+static const char usual_groups[] = "DEFAULT:-?ffdhe2048:-?ffdhe3072:-?ffdhe4096:-?ffdhe6144:"
+                                   "-?ffdhe8192";
+static const char *const older_groups[] = {"X25519", "P-256", "X448", "P-384", "P-521"};
+
+/*
+ * Keys are exchanged over curves only. With the finite fields that OpenSSL would agree to, a
+ * handshake takes up to hundreds of times as long, and whoever asks for one need not calculate
+ * anything. A provider that lacks a curve (FIPS) leaves it out.
+ */
+static void apply_groups(SSL_CTX *context)
+{
+    enum { OLDER = sizeof older_groups / sizeof older_groups[0] };
+    const char *known[OLDER];
+    char list[TLS_POLICY_LIST_MAX];
+    size_t count = 0;
+
+    if (SSL_CTX_set1_groups_list(context, usual_groups) != 1) {
+        for (size_t i = 0; i < OLDER; i++)
+            if (SSL_CTX_set1_groups_list(context, older_groups[i]) == 1)
+                known[count++] = older_groups[i];
+        join_names(known, count, list);
+        if (count == 0 || SSL_CTX_set1_groups_list(context, list) != 1)
+            abort();
+    }
+    ERR_clear_error();
 }
 
 void tls_policy_apply(const struct tls_policy *policy, SSL_CTX *context)
@@ -105,9 +134,9 @@ void tls_policy_apply(const struct tls_policy *policy, SSL_CTX *context)
     struct tls_policy used = policy ? *policy : (struct tls_policy){0};
 
     if (!used.suites[0])
-        join_ciphers(usual_suites, SUITES, used.suites);
+        join_names(usual_suites, SUITES, used.suites);
     if (!used.ciphers[0])
-        join_ciphers(usual_ciphers, CIPHERS, used.ciphers);
+        join_names(usual_ciphers, CIPHERS, used.ciphers);
     if (SSL_CTX_set_min_proto_version(context, used.only_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION) !=
             1 ||
         SSL_CTX_set_max_proto_version(context, used.only_1_2 ? TLS1_2_VERSION : 0) != 1)
@@ -115,4 +144,5 @@ void tls_policy_apply(const struct tls_policy *policy, SSL_CTX *context)
     /* A provider that lacks one of them (FIPS has no ChaCha20) leaves it out. */
     SSL_CTX_set_ciphersuites(context, used.suites);
     SSL_CTX_set_cipher_list(context, used.ciphers);
+    apply_groups(context);
 }
