@@ -108,6 +108,10 @@ class Process:
         """User and system time of all threads, children, and children that have ended."""
         return sum(sum(map(int, fields[11:15])) for _, fields in self._members()) / TICKS_PER_SECOND
 
+    def user_seconds(self):
+        """The part of it that is not the kernel's."""
+        return sum(int(fields[11]) + int(fields[13]) for _, fields in self._members()) / TICKS_PER_SECOND
+
     def resident_mb(self):
         """In units of 10^6 bytes."""
         return sum(int(fields[21]) for _, fields in self._members()) * PAGE_BYTES / 1e6

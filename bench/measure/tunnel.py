@@ -94,15 +94,18 @@ class Tunnel:
         self._started.append(process)
         self.ends.append(process)
 
+    def start_beside(self, name, command, log, port):
+        """A program that is none of the ends, and ends with them; waits until it listens."""
+        self._started.append(Process(command, log, name))
+        self._wait_for_port(port)
+
     def _delayed(self, address, delay_ms):
         if not delay_ms:
             return address
         port = self.bench.ports.take()
-        self._started.append(Process(
-            [self.bench.build / "bench/delay-relay", "--listen", f"127.0.0.1:{port}",
-             "--target", address, "--delay-ms", str(delay_ms)],
-            self._directory / "delay-relay.log", "delay-relay"))
-        self._wait_for_port(port)
+        self.start_beside("delay-relay", [self.bench.build / "bench/delay-relay", "--listen", f"127.0.0.1:{port}",
+                                          "--target", address, "--delay-ms", str(delay_ms)],
+                          self._directory / "delay-relay.log", port)
         return f"127.0.0.1:{port}"
 
     def _wait_for_port(self, port):
