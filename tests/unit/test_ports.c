@@ -3,6 +3,7 @@
 #include "../lib/cmocka.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../../tunnel-client/listeners/ports.h"
@@ -234,6 +235,51 @@ static void any_number_of_nodes_one_after_the_other(void **state)
     assert_int_equal(bootstrap->nodes[1].count, SIZE);
 }
 
+/* A listener of somebody else, for as long as it is open. */
+static int occupy(uint16_t number)
+{
+    struct socket_address address;
+
+    socket_parse("127.0.0.1", number, &address);
+    int fd = socket_new(address.storage.ss_family);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address.storage, address.size), 0);
+    assert_int_equal(listen(fd, 64), 0);
+    return fd;
+}
+
+static unsigned count_visits(int fd)
+{
+    unsigned visits = 0;
+
+    for (int visit; (visit = accept(fd, NULL, NULL)) >= 0; visits++)
+        close(visit);
+    return visits;
+}
+
+/* Two clients with the same thousands of ports: to look anew for each node takes minutes. */
+static void what_others_have_is_looked_at_once(void **state)
+{
+    struct port_request requests[SIZE];
+    const uint16_t first = bootstrap->node_ports.first;
+    const int others[] = {occupy(first), occupy((uint16_t)(first + 2))};
+    unsigned given = 0;
+
+    (void)state;
+    for (int32_t node = 0; node < SIZE; node++)
+        requests[node] = (struct port_request){.endpoint_type = 1, .node = node};
+    ports_nodes(bootstrap, requests, SIZE, now, NULL);
+    for (size_t i = 0; i < SIZE; i++)
+        given += requests[i].port != NULL;
+    assert_int_equal(given, SIZE - 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(count_visits(others[i]), 1);
+        close(others[i]);
+    }
+    /* Next time they may be free. */
+    for (int32_t node = 0; node < SIZE; node++)
+        assert_non_null(ask(node));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_older_server_keeps_what_it_was_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(descriptors_are_taken_back_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(any_number_of_nodes_one_after_the_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_others_have_is_looked_at_once, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("ports", tests, NULL, NULL);
 }

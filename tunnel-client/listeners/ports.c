@@ -236,18 +236,30 @@ void ports_plan(struct ports *ports)
 
 /* ---- nodes */
 
+static bool has_bit(const uint8_t *bits, size_t bit)
+{
+    return bits[bit / 8] >> bit % 8 & 1;
+}
+
+static void set_bit(uint8_t *bits, size_t bit)
+{
+    bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+}
+
 /* Binds a node's port, or the one that is so many further on. 0, or an errno. */
 static int bind_node(struct port *bootstrap, struct port *port, unsigned attempt)
 {
     uint16_t number = node_ports_at(&bootstrap->node_ports, port->node_id, attempt);
     size_t bit = (size_t)number - bootstrap->node_ports.first;
 
-    if (bootstrap->held[bit / 8] >> bit % 8 & 1)
+    if (has_bit(bootstrap->held, bit) || has_bit(bootstrap->foreign, bit))
         return EADDRINUSE;
     int failed = ports_bind(port, number);
     if (failed == 0) {
-        bootstrap->held[bit / 8] |= (uint8_t)(1u << bit % 8);
+        set_bit(bootstrap->held, bit);
         bootstrap->held_count++;
+    } else if (failed == EADDRINUSE) {
+        set_bit(bootstrap->foreign, bit);
     }
     return failed;
 }
@@ -404,6 +416,7 @@ void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t c
     /* Without a single port every attempt fails at once. */
     unsigned ports = bootstrap->held ? address_ports_count(&bootstrap->node_ports) : 0;
 
+    bootstrap->foreign = memory_new_array(ports / 8 + 1, 1);
     qsort(requests, count, sizeof *requests, compare_requests);
     /* First of all, so that none that is named here is taken back for another. */
     for (size_t i = 0; i < count; i++) {
@@ -431,6 +444,8 @@ void ports_nodes(struct port *bootstrap, struct port_request *requests, size_t c
                 note_other_port(bootstrap, request->port);
         }
     }
+    free(bootstrap->foreign);
+    bootstrap->foreign = NULL;
 }
 
 uint8_t port_endpoint_type(const struct port *port)

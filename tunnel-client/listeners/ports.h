@@ -75,6 +75,8 @@ struct port {
     bool full;           /* of names: the log says so */
     unsigned held_count; /* ports of nodes that have a listener; if they keep names, listeners */
     uint8_t *held;       /* a bit for each of node_ports that has a listener */
+    uint8_t *foreign;    /* while nodes get theirs, a bit for each that was found in use: to look
+                            again for every node would keep a link waiting until it is lost */
 };
 
 /* A node that is to have a listener. */
