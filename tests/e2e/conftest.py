@@ -18,7 +18,7 @@ import sys
 
 import pytest
 
-from harness import cache, kafka, long_path, matrix, process, raw, secure, trace, tunnel
+from harness import cache, kafka, long_path, matrix, process, raw, secure, trace, tunnel, wait
 from harness.pki import Pki
 
 FULL = os.environ.get("KAFKA_TUNNEL_E2E_FULL") == "1"
@@ -108,6 +108,12 @@ def direct(request):
 @pytest.fixture(scope="session", autouse=True)
 def descriptors():
     raw.raise_descriptor_limit()
+
+
+@pytest.fixture(autouse=True)
+def ports():
+    yield
+    wait.release_ports()
 
 
 @pytest.fixture(scope="session")

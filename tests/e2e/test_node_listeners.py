@@ -1,5 +1,6 @@
 """The listeners for single nodes: which ports they get, that each leads to its node and to nothing else, what bounds them."""
 
+import contextlib
 import re
 import resource
 import socket
@@ -302,12 +303,20 @@ def test_nodes_that_cannot_be_dialled(pair):
         assert pages.Pages(server).metrics().sum("kafka_nodes_unusable_total", target="kafka") == 6
 
 
+def port_of_the_kernel(stack):
+    """One that it gives out by itself, and that it keeps for whoever asks for this one."""
+    sock = stack.enter_context(socket.socket())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    return sock.getsockname()[1]
+
+
 def test_ports_that_outgoing_connections_can_take(pair):
     """The kernel gives ports of a range of its own to connections: who chooses one of these is warned, at both ends; others are not."""
-    given, status, listen = (wait.free_port() for _ in range(3))
     low = wait.quiet_ports(6)
     warned = []
-    with fakes.Broker() as broker:
+    with contextlib.ExitStack() as stack, fakes.Broker() as broker:
+        given, status, listen = (port_of_the_kernel(stack) for _ in range(3))
         for chosen, nodes in (((given, status, listen), f"{given + 1}-{given + 3}"), ((low, low + 1, low + 2), f"{low + 3}-{low + 5}")):
             server = pair.server(kafka=broker.address, listen=f"127.0.0.1:{chosen[2]}", args=["--status", "127.0.0.1:0"])
             client = pair.client(server, kafka={"kafka": chosen[0]}, args=["--status", f"127.0.0.1:{chosen[1]}", "--node-ports", nodes])

@@ -79,7 +79,7 @@ def test_reset_stays_a_reset(raw_route):
 @pytest.mark.tunnel
 def test_target_that_refuses(pair):
     """Nobody listens there: the local connection is reset, both logs say so, and the next target works."""
-    port = wait.free_port("127.0.0.2")
+    port = wait.free_port()
     server = pair.server(tcp={"gone": f"127.0.0.2:{port}"})
     client = pair.client(server, tcp={"gone": 0})
     with pytest.raises(ConnectionError):

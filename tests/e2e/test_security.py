@@ -315,7 +315,7 @@ def test_readyz_follows_the_brokers(pair):
     with fakes.Broker() as broker:
         server = pair.server(kafka=broker.address, tls=None)
         wait.until(lambda: get(server, "/readyz")[0] == 200, 20, "/readyz is 200", 0.2)
-    dead = pair.server(kafka=f"127.0.0.2:{wait.free_port('127.0.0.2')}", tls=None)
+    dead = pair.server(kafka=f"127.0.0.2:{wait.free_port()}", tls=None)
     wait.until(lambda: get(dead, "/readyz")[0] == 503, 20, "/readyz is 503", 0.2)
 
 

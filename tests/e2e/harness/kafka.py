@@ -129,7 +129,7 @@ class Broker:
         """Start again on another port (after stop)."""
         old = self.port
         while self.port == old:
-            self.port = wait.free_port(HOST)
+            self.port = wait.free_port()
         self.start()
 
     def answers(self):

@@ -1,7 +1,10 @@
 """Waiting: always for a condition, always with a deadline, never for a fixed time."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
 import time
 
 
@@ -17,11 +20,9 @@ def until(condition, deadline, what, interval=0.02):
         time.sleep(interval)
 
 
-def free_port(host="127.0.0.1"):
-    """A port the kernel says is free. It may be lost before it is used: callers that bind it later must retry."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+def free_port():
+    """For a test to choose, on any address: nobody else gets it as long as this process lives."""
+    return quiet_ports(1)
 
 
 def port_open(host, port):
@@ -32,12 +33,59 @@ def port_open(host, port):
         return False
 
 
+# Below those that the kernel gives out by itself, and above what is in documents and is the programs' own. Long runs are taken from
+# elsewhere than short ones, which would leave no room for them.
+SHORT, LONG = range(10100, 16000), range(16000, 32000)
+LONGER_THAN = 10
+
+
 def quiet_ports(count):
-    """The first of so many ports in a row that are free now, below those that the kernel gives out by itself."""
-    for first in random.sample(range(10000, 32000 - count), 100):
-        if all(_is_free(port) for port in range(first, first + count)):
+    """The first of so many ports in a row that are free now, and that no other test gets, of this run or another one of this user's:
+    most are opened seconds later, by a program that is not started yet. Theirs are the test's until release_ports(), if they are many;
+    else this process'."""
+    among = LONG if count > LONGER_THAN else SHORT
+    for first in random.sample(among[:1 - count or None], min(1000, len(among) - count + 1)):
+        ports = range(first, first + count)
+        if not _reserve(ports):
+            continue
+        if all(_is_free(port) for port in ports):
             return first
+        _give_back(ports)
     raise AssertionError(f"no {count} free ports in a row")
+
+
+def release_ports():
+    """At the end of a test."""
+    for ports in [ports for ports in _reserved if len(ports) > LONGER_THAN]:
+        _give_back(ports)
+
+
+# A lock on one byte for each port, of a file that all have in common; the kernel takes locks back when a process ends.
+_reserved, _reservations = [], []
+
+
+def _lock(ports, how):
+    if not _reservations:
+        path = os.path.join(tempfile.gettempdir(), f"kafka-tunnel-test-ports-{os.getuid()}")
+        _reservations.append(open(path, "wb"))  # never closed: that would take all locks back
+    fcntl.lockf(_reservations[0], how, len(ports), ports.start)
+
+
+def _reserve(ports):
+    # What this process has locked already, it could lock once more.
+    if any(ports.start < other.stop and other.start < ports.stop for other in _reserved):
+        return False
+    try:
+        _lock(ports, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    _reserved.append(ports)
+    return True
+
+
+def _give_back(ports):
+    _reserved.remove(ports)
+    _lock(ports, fcntl.LOCK_UN)
 
 
 def _is_free(port):
