@@ -44,8 +44,8 @@ struct session {
     uint8_t *offers; /* what its identity may use; NULL: the host's */
     size_t offers_size;
     uint16_t offer_count;
-    char rights[MUX_RIGHTS_MAX + 1]; /* for the client's people; "": everything */
-    bool leaving;                    /* the client has said that it stops */
+    char *rights; /* for the client's people, MUX_RIGHTS_MAX at the most; NULL: everything */
+    bool leaving; /* the client has said that it stops */
 };
 
 static const char STOPPING[] = "the server stops";
@@ -201,9 +201,9 @@ static void tell_rights(struct session *session)
         access_rules_describe(rules, session->identity, name, &text);
     }
     size_t size = text.size < MUX_RIGHTS_MAX ? text.size : MUX_RIGHTS_MAX;
+    session->rights = memory_new(size + 1);
     if (size > 0)
         memcpy(session->rights, text.bytes, size);
-    session->rights[size] = '\0';
     if (text.size > MUX_RIGHTS_MAX)
         memcpy(session->rights + MUX_RIGHTS_MAX - 3, "...", 3);
     text_clear(&text);
@@ -246,7 +246,8 @@ static struct mux_session *new_mux(struct session *session)
     settings.software = (struct mux_text){"kafka-tunnel/" KAFKA_TUNNEL_VERSION,
                                           sizeof "kafka-tunnel/" KAFKA_TUNNEL_VERSION - 1};
     settings.identity = (struct mux_text){session->identity, strlen(session->identity)};
-    settings.rights = (struct mux_text){session->rights, strlen(session->rights)};
+    if (session->rights)
+        settings.rights = (struct mux_text){session->rights, strlen(session->rights)};
     session->entry.place = session->host->place;
     session_table_put(session->host->table, &session->entry, draw_id);
     memcpy(key.id, session->entry.id, sizeof key.id);
@@ -362,6 +363,7 @@ static void session_end(struct session *session, enum mux_code code, const char 
     timer_free(session->resume_timer);
     free(session->streams.told);
     free(session->offers);
+    free(session->rights);
     session_table_remove(host->table, &session->entry);
     list_remove(&session->node);
     host->session_count--;
