@@ -175,15 +175,21 @@ static void on_open(void *context, struct mux_stream *stream, const struct mux_t
         net_flow_connect(flow);
 }
 
-/* So that who does not read is felt soon. */
-static void bound_buffers(const int ends[2])
+static void bound_buffer(int fd, int which)
 {
     const int size = NET_FLOW_BUFFER;
 
-    for (int i = 0; i < 2; i++) {
-        setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-        setsockopt(ends[i], SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    }
+    setsockopt(fd, SOL_SOCKET, which, &size, sizeof size);
+}
+
+/* So that who does not read is felt soon. */
+static void bound_buffers(const struct net_tunnel *tunnel, int peer, int relay)
+{
+    bound_buffer(peer, SO_SNDBUF);
+    bound_buffer(peer, SO_RCVBUF);
+    bound_buffer(relay, SO_SNDBUF);
+    if (tunnel->bounds_relays)
+        bound_buffer(relay, SO_RCVBUF);
 }
 
 struct net_flow *net_flow_open(struct net_tunnel *tunnel, uint64_t up, uint64_t down)
@@ -198,11 +204,11 @@ struct net_flow *net_flow_open(struct net_tunnel *tunnel, uint64_t up, uint64_t 
     assert_true(number < NET_FLOWS);
     memset(flow, 0, sizeof *flow);
     net_tcp_pair(ends);
-    bound_buffers(ends);
+    bound_buffers(tunnel, ends[0], ends[1]);
     net_peer_open(&flow->target, ends[0], out + 1, out, down);
     flow->far_fd = ends[1];
     net_tcp_pair(ends);
-    bound_buffers(ends);
+    bound_buffers(tunnel, ends[0], ends[1]);
     net_peer_open(&flow->client, ends[0], out, out + 1, up);
     flow->near.relay = relay_new(&net.near, &near_owner, flow);
     assert_true(

@@ -65,6 +65,12 @@ struct net_tunnel {
     struct net_wire wire_joined;
     struct net_flow flows[NET_FLOWS];
     size_t count;
+    /* Relays of flows that are opened from now on do not let the system take in much that they do
+     * not read. For bytes one way only: a buffer of a fixed size may be full before its window is,
+     * and Linux then closes the window although more is on its way. Since 6.17 it also drops all
+     * that comes from beyond the window, ACKs among it, so that what the relay sends does not
+     * arrive before it reads; after the peer's reset it never does. */
+    bool bounds_relays;
     unsigned established; /* how often the client was told */
     unsigned goaways[2];  /* at the client, at the server */
     /* What the server does with HELLO: refuses, with this code. MUX_CODE_NONE: it does not */
