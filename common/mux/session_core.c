@@ -28,6 +28,14 @@ void mux_core_output_lead(struct mux_session *session)
         mux_core_output(session->lead);
 }
 
+void mux_core_attend_at(const struct mux_session *session, uint64_t time_us)
+{
+    const struct mux_link *lead = session->lead;
+
+    if (lead && lead->output.attend_at)
+        lead->output.attend_at(lead->output.link, time_us);
+}
+
 void mux_core_enter(struct mux_stream *stream)
 {
     struct mux_session *session = stream->session;

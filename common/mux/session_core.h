@@ -207,6 +207,9 @@ void mux_core_output(struct mux_link *link);
 void mux_core_output_lead(struct mux_session *session);
 /* For every link that is up. */
 void mux_core_output_all(struct mux_session *session);
+/* The session has something to do at that time: its lead is told. Without one it is looked after
+ * when a link comes up. */
+void mux_core_attend_at(const struct mux_session *session, uint64_t time_us);
 /* The peer broke the protocol: the session has ended, and so has each of its links, from its next
  * verb on. Returns MUX_ERROR_PROTOCOL. */
 int mux_core_broken(struct mux_session *session, const char *reason);

@@ -227,8 +227,10 @@ size_t mux_stream_want_write(struct mux_stream *stream)
         note_stall(stream, MUX_STALL_MEMORY);
         if (list_empty(&stream->starved))
             list_append(&session->starved, &stream->starved);
-        if (session->starved_us == 0)
+        if (session->starved_us == 0) {
             session->starved_us = session->now_us + STARVED_RETRY_US;
+            mux_core_attend_at(session, session->starved_us);
+        }
         return 0;
     }
     return (size_t)(credit < memory ? credit : memory);
@@ -342,8 +344,10 @@ void mux_stream_owe_credit(struct mux_stream *stream, enum mux_window_due due)
     if (due == MUX_WINDOW_NOTHING)
         return;
     /* Of those that are owed, the first one sets the time for all. */
-    if (list_empty(&session->credits))
+    if (list_empty(&session->credits)) {
         session->credit_us = session->now_us + mux_core_credit_delay_us(session);
+        mux_core_attend_at(session, session->credit_us);
+    }
     if (list_empty(&stream->credit))
         list_append(&session->credits, &stream->credit);
     if (due == MUX_WINDOW_NOW) {
@@ -375,6 +379,7 @@ void mux_stream_linger(struct mux_stream *stream)
 
     stream->linger_until_us = session->now_us + LINGER_US;
     list_append(&session->lingering, &stream->linger);
+    mux_core_attend_at(session, stream->linger_until_us);
 }
 
 void mux_stream_cut(struct mux_stream *stream, enum mux_code code, struct mux_text reason)

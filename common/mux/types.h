@@ -114,6 +114,10 @@ struct mux_output {
     void (*ready)(void *link);
     /* mux_link_tick() has something to say now. NULL: it is called in time anyway. */
     void (*attend)(void *link);
+    /* mux_link_tick() has something to say at that time, perhaps before mux_link_deadline() has
+     * said so: a stream's owner has acted meanwhile. NULL: mux_link_deadline() is asked after that,
+     * too. */
+    void (*attend_at)(void *link, uint64_t time_us);
     void *link;
 };
 

@@ -671,9 +671,26 @@ static void attend_soon(void *context)
     link->timer_us = 0;
 }
 
+/* A timer that is too early costs one idle call; one that is armed anew for every byte costs more.
+ */
+static void arm_timer(struct link *link, uint64_t deadline)
+{
+    if (deadline >= link->timer_us)
+        return;
+    uint64_t now = clock_now_us();
+    timer_start_us(link->timer, deadline > now ? deadline - now : 0);
+    link->timer_us = deadline;
+}
+
+static void attend_at(void *context, uint64_t time_us)
+{
+    arm_timer(context, time_us);
+}
+
 struct mux_output link_output(struct link *link)
 {
-    return (struct mux_output){.ready = send_soon, .attend = attend_soon, .link = link};
+    return (struct mux_output){
+        .ready = send_soon, .attend = attend_soon, .attend_at = attend_at, .link = link};
 }
 
 static void on_link_writable(void *argument)
@@ -1097,19 +1114,11 @@ static void link_update(struct link *link)
     if (link->forward)
         update_forwarding(link);
     relax_unless_busy(link);
-    uint64_t deadline = next_deadline(link);
     bool blocked = transport_busy(link->transport) ||
                    (link->mux && !link->closing && mux_link_wants_output(link->mux));
 
     watch_want(link->writable, blocked);
-    /* A timer that is too early costs one idle call; one that is armed anew for every byte costs
-     * more. */
-    if (deadline < link->timer_us) {
-        uint64_t now = clock_now_us();
-        uint64_t wait = deadline > now ? deadline - now : 0;
-        timer_start_us(link->timer, wait);
-        link->timer_us = deadline;
-    }
+    arm_timer(link, next_deadline(link));
 }
 
 static void on_link_timer(void *argument)

@@ -145,6 +145,58 @@ static void the_target_comes_later(void **state)
     net_tunnel_close(&tunnel);
 }
 
+/* Until the links wait for nothing but the next ping, which is due after a second. */
+static void settle(void)
+{
+    net_turns(8000);
+}
+
+/* What the session has to do by a certain time on another occasion than its link's own, it does in
+ * time: it does not wait until a ping comes. */
+static void consumed_at_another_time(void **state)
+{
+    (void)state;
+    NET_NEEDS_JUMPS();
+    net_tunnel_open(&tunnel, false, false);
+    struct net_flow *flow = net_flow_open(&tunnel, 1000, 0);
+    flow->client.finishes = flow->target.finishes = false;
+    flow->waits = true;
+    NET_UNTIL(flow->far.relay && relay_unwritten(flow->far.relay) == 1000);
+    settle();
+    const struct mux_stream *stream = relay_stream(flow->near.relay);
+    assert_int_equal(mux_stream_acknowledged(stream), 0);
+    uint64_t began_us = clock_now_us();
+    net_flow_connect(flow);
+    NET_UNTIL(mux_stream_acknowledged(stream) == 1000);
+    assert_true(clock_now_us() - began_us < 200 * 1000);
+    net_tunnel_close(&tunnel);
+}
+
+static void starved_at_another_time(void **state)
+{
+    struct memory_share *share = &net.near.share;
+
+    (void)state;
+    NET_NEEDS_JUMPS();
+    net_tunnel_open(&tunnel, false, false);
+    struct net_flow *flow = net_flow_open(&tunnel, 3000, 0);
+    flow->client.finishes = flow->target.finishes = false;
+    flow->waits = true;
+    NET_UNTIL(flow->far.relay && relay_unwritten(flow->far.relay) == 3000);
+    settle();
+    uint64_t others = memory_share_send_room(share);
+    assert_true(memory_share_take(share, MEMORY_SEND, others));
+    flow->client.to_send = 4000;
+    NET_UNTIL(flow->client.sent == 4000);
+    net_turns(10);
+    assert_int_equal(relay_bytes_from_socket(flow->near.relay), 3000);
+    uint64_t began_us = clock_now_us();
+    memory_share_give(share, MEMORY_SEND, others);
+    NET_UNTIL(relay_bytes_from_socket(flow->near.relay) == 4000);
+    assert_true(clock_now_us() - began_us < 100 * 1000);
+    net_tunnel_close(&tunnel);
+}
+
 /* ---- rates */
 
 /* Three that share one: they get that much a second together, whichever way, and all is complete.
@@ -645,6 +697,8 @@ int main(void)
         NET_TEST(stalls_are_counted),
         NET_TEST(links_are_cut_anywhere),
         NET_TEST(the_target_comes_later),
+        NET_TEST(consumed_at_another_time),
+        NET_TEST(starved_at_another_time),
         NET_TEST(a_rate_is_kept_to_by_all),
         NET_TEST(a_rate_is_no_silence),
         NET_TEST(a_stalled_reader),
