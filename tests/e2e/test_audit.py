@@ -255,21 +255,26 @@ def seconds(text):
 # -- who must not fill it --------------------------------------------------------------------------------------------
 
 
-def test_a_crowd_of_refusals_is_counted(start, log):
-    """The first ones of a kind are told of one by one, the others together."""
-    server = start("--max-dials-per-minute", "5")
+@pytest.mark.parametrize("args,target,opened,end,words", [
+    (["--max-dials-per-minute", "5"], "raw", 5, "limit", "--max-dials-per-minute"),
+    ([], "nothing", 0, "unknown_target", "no --tcp target of that name"),
+], ids=["limit", "unknown target"])
+def test_a_crowd_of_refusals_is_counted(start, log, args, target, opened, end, words):
+    """The first ones of a kind are told of one by one, the others together; nor do they fill the log."""
+    server = start(*args)
     with Client(server, token=ALICE) as client:
         for stream in range(1, 201):
-            client.open(stream, "raw")
+            client.open(stream, target)
         refused = 0
-        while refused < 195:
+        while refused < 200 - opened:
             client.next_message((REFUSED,))
             refused += 1
     server.stop()
-    one_by_one = records(log, "connection_refused", end="limit")
-    assert 1 <= len(one_by_one) <= 10 and "--max-dials-per-minute" in one_by_one[0]["reason"]
+    one_by_one = records(log, "connection_refused", end=end)
+    assert 1 <= len(one_by_one) <= 10 and words in one_by_one[0]["reason"]
     more = records(log, "refusals_repeated", of="connection_refused", who="alice")
-    assert len(one_by_one) + sum(r["more"] for r in more) == 195
+    assert len(one_by_one) + sum(r["more"] for r in more) == 200 - opened
+    assert len(server.events("audit_stream")) == opened and server.events("stream_refused", identity="alice")
 
 
 # -- a sink that fails -----------------------------------------------------------------------------------------------

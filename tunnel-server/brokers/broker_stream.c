@@ -534,8 +534,8 @@ static void refuse(struct broker_streams *streams, struct mux_stream *mux, const
                    enum mux_code code, const char *reason)
 {
     log_warning(log_of_stream(streams), "stream_refused", "A connection was refused",
-                log_str("session", streams->session), log_str("target", target),
-                log_str("reason", reason));
+                log_str("session", streams->session), log_str("identity", streams->identity),
+                log_str("target", target), log_str("reason", reason));
     mux_stream_refuse(mux, code, reason);
 }
 
@@ -649,13 +649,9 @@ static void refuse_unopened(struct broker_streams *streams, struct mux_stream *m
                                        log_str("target", name),
                                        log_str("end", mux_code_name(code)),
                                        log_str("reason", reason)};
-    const size_t count = sizeof fields / sizeof fields[0];
-    /* A crowd that a limit stops must not fill the record. */
-    if (code == MUX_CODE_LIMIT)
-        audit_note_refusal(streams->audit, AUDIT_CONNECTION_REFUSED, streams->identity, reason,
-                           fields, count);
-    else
-        audit_note(streams->audit, AUDIT_CONNECTION_REFUSED, fields, count);
+    /* It costs whoever asks nothing: a crowd of these must fill neither record nor log. */
+    audit_note_refusal(streams->audit, AUDIT_CONNECTION_REFUSED, streams->identity, reason, fields,
+                       sizeof fields / sizeof fields[0]);
     refuse(streams, mux, name, code, reason);
 }
 
