@@ -14,7 +14,7 @@ struct kafka_buffer {
     size_t capacity;
 };
 
-enum { KAFKA_BUFFER_KEEP = 16 * 1024 }; /* what kafka_buffer_trim leaves allocated, bytes */
+enum { KAFKA_BUFFER_KEEP = 4 * 1024 }; /* what kafka_buffer_trim leaves allocated, bytes */
 
 /* false, and nothing is changed: that would be more than max bytes in all, or there is no memory.
  */

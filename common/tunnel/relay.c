@@ -24,7 +24,7 @@ enum {
     PAUSE_MOST_US = 500 * 1000, /* a rate may be another one meanwhile */
     WRITE_SPANS = 16,
     SPANS_MAX = 16,
-    OWN_UNCHARGED = 64 * 1024,
+    OWN_UNCHARGED = 16 * 1024,
     UNCREDITED_MAX = 1 << 20, /* bytes that wait for the socket; see credit_unwanted() */
 };
 

@@ -9,7 +9,7 @@
 
 enum {
     /* What a filter and the queues beside it have without being asked, in bytes. */
-    UNACCOUNTED = 64 * 1024,
+    UNACCOUNTED = 16 * 1024,
 };
 
 struct relay_kafka {

@@ -543,6 +543,30 @@ static void a_stalled_broker_beside_what_is_held(void **state)
     close_kafka();
 }
 
+/* Many connections that each have begun a request and go no further must not hold more than memory
+ * allows, however little each of them has. */
+static void a_little_that_is_held_is_charged(void **state)
+{
+    enum { RECORDS = 60000, COME = 50000, UNCHARGED = 16 * 1024 };
+
+    (void)state;
+    open_kafka_guarded(NULL, NULL, &only_mine);
+    size_t before = net.far.budget.send.used;
+    ask_held(RECORDS);
+    size_t whole = kafka.client.out.size;
+    kafka.client.out.size = COME;
+    NET_UNTIL(kafka.client.sent == COME && kafka_filter_memory(kafka.flow->filter) >= COME);
+    net_turns(10);
+    assert_true(net.far.budget.send.used >= before + COME - MUX_STREAM_FLOOR);
+    kafka.client.out.size = whole;
+    answer_all();
+    expect_answers();
+    net_turns(10);
+    assert_true(net.far.budget.send.used < before + UNCHARGED);
+    finish_all();
+    close_kafka();
+}
+
 /* ---- answers that wait for listeners */
 
 static void block(bool tls)
@@ -1034,6 +1058,7 @@ int main(void)
         NET_TEST(a_tired_filter_goes_on),
         NET_TEST(a_stalled_broker),
         NET_TEST(a_stalled_broker_beside_what_is_held),
+        NET_TEST(a_little_that_is_held_is_charged),
         NET_TEST(held_until_there_are_listeners),
         NET_TEST(the_client_ends_meanwhile),
         NET_TEST(the_client_goes_meanwhile),
