@@ -1,9 +1,11 @@
 """A program under test or beside it: started, watched through its log, stopped with a deadline, and judged."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -27,6 +29,7 @@ class Process:
         self.log_path = str(log_path)
         self.secrets = [s for s in secrets if s]
         self.checked = False
+        self.kept_port = self.place = None  # the port on 127.0.0.1 that nobody else gets when this has ended, and what keeps it
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TUNNEL_") and not k.lower().endswith("_proxy")}
         environment.setdefault("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1:exitcode=99:quarantine_size_mb=16")
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1:exitcode=99")
@@ -127,15 +130,30 @@ class Process:
 
     def wait_exit(self, deadline=15):
         try:
-            return self.popen.wait(deadline)
+            code = self.popen.wait(deadline)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} still runs after {deadline} s\n{self.tail()}") from None
+        self._keep_port()
+        return code
 
     def kill(self):
         if self.alive():
             self.popen.kill()
         self.popen.wait(10)
         self.checked = True
+        self._keep_port()
+
+    def _keep_port(self):
+        """For the next program that is started there: it refuses connections, and the kernel does not give it to others meanwhile."""
+        if self.kept_port and not self.place:
+            self.place = socket.socket()
+            self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                self.place.bind(("127.0.0.1", self.kept_port))
+
+    def forget_port(self):
+        if self.place:
+            self.place.close()
 
     def stop(self, deadline=20, sig=signal.SIGTERM):
         """Asks to stop; exit code 0 is due, and a clean log."""
@@ -202,6 +220,7 @@ class Processes:
                 failures.append(str(failure))
                 if process.alive():
                     process.kill()
+            process.forget_port()
             Processes.started.remove(process)
         self.all.clear()
         assert not failures, "\n\n".join(failures)

@@ -51,7 +51,9 @@ class Tunnel:
         server = self.processes.start(argv + list(args), "server", secrets=[*self.pki.secrets, *secrets], **kw)
         server.tls = bool(tls)
         if ready:
-            server.port = int(server.wait_for("ready")["listen"].rsplit(":", 1)[1])
+            host, _, port = server.wait_for("ready")["listen"].rpartition(":")
+            server.port = int(port)
+            server.kept_port = server.port if host == "127.0.0.1" else None
         return server
 
     def client(self, server, kafka=None, tcp=None, ca="own", args=(), ready=True, descriptors=None, secrets=(), drain="0",
