@@ -122,6 +122,9 @@ static int receive_reset(struct mux_session *session, struct mux_stream *stream,
 
     if (final <= stream->window.consumed || stream->orphan || stream->reset_reason ||
         stream->receive_half == MUX_HALF_OVER) {
+        /* No credit will tell the peer any more that it may forget its bytes. */
+        if (final > 0 && !stream->orphan && stream->receive_half != MUX_HALF_OVER)
+            mux_control_send_simple(session, MUX_DONE, stream->id);
         mux_stream_cut(stream, (enum mux_code)message->u.reset.code, message->u.reset.reason);
         return 0;
     }

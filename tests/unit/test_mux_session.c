@@ -382,6 +382,23 @@ static void a_reset_after_data_waits_for_the_owner(void **state)
     assert_int_equal(mux_session_stream_count(client.session), 0);
 }
 
+/* All is consumed, and the credit for it not told yet: nothing else would tell the end that has
+ * reset that it may forget the bytes. */
+static void a_reset_after_data_that_is_consumed_is_over(void **state)
+{
+    (void)state;
+    struct mux_stream *stream = open_stream();
+
+    server.lazy = true;
+    mux_stream_write(stream, "abcd", 4);
+    exchange();
+    mux_stream_consume(server.opened, 4, now);
+    mux_stream_reset(stream, MUX_CODE_PEER_RESET, "gone", MUX_RESET_AFTER_DATA, now);
+    exchange();
+    assert_events(&server, "data:abcd:1 reset1");
+    assert_int_equal(mux_session_stream_count(client.session), 0);
+}
+
 static void a_reset_after_a_finish_keeps_the_data(void **state)
 {
     (void)state;
@@ -1443,6 +1460,7 @@ int main(void)
         IN_A_PAIR(a_refused_stream_is_reset),
         IN_A_PAIR(a_reset_now_overtakes_data),
         IN_A_PAIR(a_reset_after_data_waits_for_the_owner),
+        IN_A_PAIR(a_reset_after_data_that_is_consumed_is_over),
         IN_A_PAIR(a_reset_after_a_finish_keeps_the_data),
         IN_A_PAIR(lingering_ends),
         IN_A_PAIR(credit_stops_the_writer_and_starts_it_again),
