@@ -140,6 +140,7 @@ def test_they_come_under_load(far):
     no_outage(client, server)
 
 
+@pytest.mark.alone  # on a machine that has much else to do, loopback is a long path
 def test_not_on_loopback(pair, peer):
     server = pair.server(tcp={"raw": f"{peer.host}:{peer.port}"}, tls=None)
     client = pair.client(server, tcp={"raw": 0}, several=True)
