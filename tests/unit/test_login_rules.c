@@ -200,6 +200,9 @@ static void what_is_wrong(void **state)
     refuse(PLAIN "a.client-sasl=pass\n",
            "line 1: rule a has client-sasl=pass, so that clients log in themselves, and a "
            "mechanism; remove one of the two");
+    refuse("a.client-sasl=refuse\na.certificate=c\na.key=k\n",
+           "line 1: rule a has client-sasl=refuse, but no mechanism: the server does not log in "
+           "there, and clients may do so themselves; remove it, or set a mechanism");
     refuse("a.client-sasl=pass\na.user=u\n",
            "line 1: rule a has client-sasl=pass, so that clients log in themselves, and a login of "
            "its own");

@@ -160,6 +160,9 @@ static const char *check_without_login(const struct login_rule *rule)
 {
     if (!rule->certificate)
         return "has neither a mechanism nor a certificate";
+    if (rule->client_sasl)
+        return "has client-sasl=refuse, but no mechanism: the server does not log in there, and "
+               "clients may do so themselves; remove it, or set a mechanism";
     return find_foreign_key(rule) ? "has parts of a login, but no mechanism" : NULL;
 }
 
