@@ -204,7 +204,7 @@ def apart(make_long_path, binaries, processes, pki, far_certificate, tmp_path):
     token_file.write_text(long_path.TOKEN, encoding="ascii")
 
     def make(server_args=(), client_args=(), **options):
-        options.setdefault("congestion_control", "cubic")
+        options.setdefault("congestion_control", long_path.CONGESTION_CONTROL)
         path = make_long_path(**options)
         assert path.far_address == long_path.FAR_ADDRESS
         return long_path.Apart(path, binaries, processes, pki, far_certificate, token_file, server_args, client_args)

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from harness import fakes, faults, ingress as ingresses, pki as pkis, process, proxy as proxies, raw, tunnel, wait, wire, ws
+from harness import fakes, faults, ingress as ingresses, long_path, pki as pkis, process, proxy as proxies, raw, tunnel, wait, wire, ws
 
 pytestmark = pytest.mark.tunnel
 
@@ -721,7 +721,7 @@ def test_link_is_lost_while_the_path_is_measured(patient):
 
 
 LONG = {  # what the path is like: what the doctor says of several links
-    "it loses packets": (dict(loss=2), r"one link settles at about [\d.]+ [kM]bit/s \(cubic\), and several links at as many times that"),
+    "it loses packets": (dict(loss=2), rf"one link settles at about [\d.]+ [kM]bit/s \({long_path.CONGESTION_CONTROL}\), and several links at as many times that"),
     "the line is full": (dict(rate_mbit=10), r"the line was full meanwhile: several links share it"),
 }
 

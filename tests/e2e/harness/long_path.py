@@ -5,6 +5,7 @@ A socket or a process belongs to the namespace in which its thread was when it w
 there as well: `with apart.path.near(): raw.connect(...)`.
 """
 
+import pathlib
 import sys
 
 from harness import cache, raw, tunnel
@@ -12,6 +13,9 @@ from harness import cache, raw, tunnel
 sys.path.append(str(cache.ROOT / "bench"))
 from measure.path import Impossible, LongPath  # noqa: E402,F401 pylint: disable=wrong-import-position
 
+# One that takes a loss for a sign to slow down, and that a namespace may have: the kernel lends it only what the machine allows.
+ALLOWED = pathlib.Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+CONGESTION_CONTROL = "cubic" if ALLOWED.exists() and "cubic" in ALLOWED.read_text(encoding="ascii").split() else "reno"
 FAR_ADDRESS = "198.18.0.2"
 TOKEN = "a-token-of-the-tests-over-the-long-path"
 
