@@ -105,7 +105,7 @@ def test_each_record(start, alice, log, binaries, pair, tmp_path, broker):
     ended = wait_for(log, "connection_ended", target="kafka")
     assert ended["stream"] == one["stream"] and ended["end"] == "complete" and ended["local_peer"] == local
     assert ended["bytes_up"] > 0 and ended["bytes_down"] > 0 and ended["duration_ms"] >= 0 and "client_id" in ended
-    with socket.create_connection(("127.0.0.1", tunnel.port(client, "unknown"))) as sock, contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", tunnel.port(client, "unknown"))) as sock:
         sock.recv(1)
     refused = wait_for(log, "connection_refused")
     assert refused["end"] == "unknown_target" and refused["target"] == "unknown" and "--tcp" in refused["reason"]
