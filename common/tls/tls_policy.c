@@ -22,7 +22,7 @@ enum {
     CIPHERS = sizeof usual_ciphers / sizeof usual_ciphers[0],
 };
 
-static void append_name(char list[TLS_POLICY_LIST_MAX], const char *name)
+static void append_to_list(char list[TLS_POLICY_LIST_MAX], const char *name)
 {
     size_t fill = strlen(list);
 
@@ -63,9 +63,9 @@ static bool take_cipher(struct tls_policy *policy, const char *name, size_t size
     const char *cipher = find_cipher(usual_ciphers, CIPHERS, name, size);
 
     if (suite && !strstr(policy->suites, suite))
-        append_name(policy->suites, suite);
+        append_to_list(policy->suites, suite);
     if (cipher && !strstr(policy->ciphers, cipher))
-        append_name(policy->ciphers, cipher);
+        append_to_list(policy->ciphers, cipher);
     return suite || cipher || explain_cipher(name, size, error, error_size);
 }
 
@@ -99,7 +99,7 @@ static void join_names(const char *const *names, size_t count, char list[TLS_POL
 {
     list[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        append_name(list, names[i]);
+        append_to_list(list, names[i]);
 }
 
 /* What OpenSSL has from 3.5 on, which may get better, but for what is left out here. */
