@@ -690,13 +690,16 @@ static enum step recognise_scheme(struct http_connection *connection)
         say_tls_failed(connection, "the client did not send TLS");
         return reset_connection(connection);
     }
+    if (!server->tls) {
+        connection->phase = PHASE_READING;
+        return STEP_ON;
+    }
     /* The computation would be for nobody. After an outage many have waited for longer than they
      * have patience; those behind them must not wait for it. */
-    if (server->tls && socket_peer_end(transport_fd(connection->transport)) != SOCKET_OPEN)
+    if (socket_peer_end(transport_fd(connection->transport)) != SOCKET_OPEN)
         return shut_connection(connection);
-    if (server->tls)
-        connection->transport = transport_secure_server(connection->transport, server->tls);
-    connection->phase = server->tls ? PHASE_SECURING : PHASE_READING;
+    connection->transport = transport_secure_server(connection->transport, server->tls);
+    connection->phase = PHASE_SECURING;
     return STEP_ON;
 }
 

@@ -19,7 +19,7 @@ void tls_harden(SSL_CTX *context, const struct tls_policy *policy)
                                      SSL_OP_CIPHER_SERVER_PREFERENCE);
 }
 
-/* The key itself is OpenSSL's, and stays: one without anything in it. */
+/* The key itself is OpenSSL's, and stays. To give it a type, whichever, frees what is in it. */
 static void empty_key(EVP_PKEY *key)
 {
     EVP_PKEY_set_type(key, EVP_PKEY_X25519);

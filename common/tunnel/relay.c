@@ -24,7 +24,6 @@ enum {
     PAUSE_MOST_US = 500 * 1000, /* a rate may be another one meanwhile */
     WRITE_SPANS = 16,
     SPANS_MAX = 16,
-    OWN_UNCHARGED = 16 * 1024,
     UNCREDITED_MAX = 1 << 20, /* bytes that wait for the socket; see credit_unwanted() */
 };
 
@@ -293,7 +292,7 @@ static void spend_rate(struct relay *relay, enum relay_side from, size_t size)
  * false: there is no memory for it; it can fail only where there is more than before. */
 static bool charge_filter(struct relay *relay)
 {
-    uint64_t due = relay->held + (relay->own > OWN_UNCHARGED ? relay->own : 0);
+    uint64_t due = relay->held + (relay->own > RELAY_UNCHARGED ? relay->own : 0);
 
     if (!relay->stream || due == relay->charged)
         return true;

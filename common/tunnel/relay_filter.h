@@ -19,6 +19,10 @@ struct relay_filter;
 struct relay_owner;
 struct worker;
 
+/* What a filter holds, and what it has let go of for the socket, is memory of the stream's only
+ * above so many bytes each: an idle connection has a little, and must not be charged for it. */
+enum { RELAY_UNCHARGED = 16 * 1024 };
+
 struct relay_filter_operations {
     /* From the stream, for the socket, which gets the bytes themselves. Returns how many of them it
      * gets: what comes behind them is dropped, but for what relay_keep() has been told. Negative:

@@ -7,11 +7,6 @@
 #include "kafka/login.h"
 #include "tunnel/relay_filter.h"
 
-enum {
-    /* What a filter and the queues beside it have without being asked, in bytes. */
-    UNACCOUNTED = 16 * 1024,
-};
-
 struct relay_kafka {
     struct relay_filter base;
     struct worker_later later;     /* goes on filtering */
@@ -58,7 +53,7 @@ static bool account_kafka(struct relay_kafka *kafka)
                   (size_t)byte_queue_unread(&kafka->unfiltered) +
                   (size_t)byte_queue_unread(&kafka->filtered);
 
-    if (held <= UNACCOUNTED)
+    if (held <= RELAY_UNCHARGED)
         held = 0;
     if (!relay_hold(relay, held)) {
         relay_fail(relay, MUX_CODE_LIMIT,
