@@ -99,8 +99,9 @@ def test_addresses_where_no_broker_is(host, kind, lead):
     (["--deny-brokers", "127.0.0.0/8", "--deny-brokers", "::1"], "127.0.0.0/8|::1"), (["--allow-brokers", "10.0.0.0/8", "--allow-brokers", "brokers.example"], "--allow-brokers"),
 ], ids=["denied", "not allowed"])
 def test_rules(host, args, rule, lead):
-    """Decided by what a name leads to; nobody is connected to. The bootstrap broker, on loopback as well, is configured."""
-    with fakes.Silent("127.0.0.3") as three, contextlib.ExitStack() as stack:
+    """Decided by what a name leads to; nobody is connected to. The bootstrap broker, on loopback as well, is configured. The port is not
+    one of those the client chooses for its listeners: it looks who has a port that it would like."""
+    with fakes.Silent("127.0.0.3", wait.free_port()) as three, contextlib.ExitStack() as stack:
         for other in ("127.0.0.1", "::1"):
             with contextlib.suppress(OSError):
                 silent = fakes.Silent(other, three.port)
