@@ -30,13 +30,12 @@ def properties(args):
 def awake(make, patience=15, attempts=4):
     """A consumer of kafka-python's that gets records, and the first of them.
 
-    A member that leads its group and joins before it knows the topic may stall until it is replaced, direct as well.
+    If a poll ends while the member joins its group, the member may stall until it is replaced, direct as well: so there is one long poll.
     """
     for _ in range(attempts):
-        consumer, end = make(), time.monotonic() + patience
-        while time.monotonic() < end:
-            if first := consumer.poll(200):
-                return consumer, first
+        consumer = make()
+        if first := consumer.poll(patience * 1000):
+            return consumer, first
         consumer.close()
     raise AssertionError(f"{attempts} consumers got nothing in {patience} s each")
 

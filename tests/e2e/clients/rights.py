@@ -78,13 +78,10 @@ class KafkaPython:
         consumer = KafkaConsumer(**self.common, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False)
         try:
             begin(consumer)
-            end = time.monotonic() + PATIENT_S
-            while time.monotonic() < end:
-                if consumer.poll(200):
-                    if group:
-                        consumer.commit()
-                    return
-            raise RuntimeError("no records")
+            if not consumer.poll(PATIENT_S * 1000):  # one long poll: see common.awake()
+                raise RuntimeError("no records")
+            if group:
+                consumer.commit()
         finally:
             consumer.close(autocommit=False)
 
