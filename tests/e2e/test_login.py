@@ -145,6 +145,6 @@ def test_clients_that_leave_in_the_middle(restarted):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def served():
-        with raw.connect(port, None) as sock, contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError), raw.connect(port, None) as sock:
             return log_in(sock) == 0 and ask_metadata(sock) == 2
     wait.until(served, 20, "node 2 answers")

@@ -206,7 +206,7 @@ def test_users_and_tls_in_a_browser(pair, pki, tmp_path):
         client = pair.client(server, kafka={"kafka": 0}, args=["--status", "127.0.0.1:0", "--listener-tls", "required", "--state-dir", state,
                                                               "--listener-client-ca", pki.ca])
         port = tunnel.port(client, "kafka")
-        with socket.create_connection(("127.0.0.1", port), 20) as sock, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 20) as sock:
             sock.sendall(wire.metadata_request())
             sock.recv(1)
         context = ssl.create_default_context(cafile=state / "listener-ca.pem")
