@@ -176,5 +176,6 @@ def facts():
         "processor": model,
         "kernel": os.uname().release,
         "openssl": _first_line("openssl", "version"),
+        "congestion control": pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text(encoding="utf-8").strip(),
         "load at start": f"{os.getloadavg()[0]:.2f}",
     }

@@ -100,7 +100,8 @@ bool shared_check_passphrase(const char *key_option, const char *key, const char
             .group = "Tunnel",                                                                     \
             .help = "Congestion control of the links, for what this end sends; Linux only. On a "  \
                     "long path that loses packets, bbr is much faster than cubic. Without it, "    \
-                    "the system chooses (sysctl net.ipv4.tcp_congestion_control).",                \
+                    "the system chooses (sysctl net.ipv4.tcp_congestion_control); on loopback, "   \
+                    "reno instead of bbr.",                                                        \
         },                                                                                         \
     {                                                                                              \
         .name = "drain-timeout", .metavar = "S", .kind = CONFIG_DURATION,                          \

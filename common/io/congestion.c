@@ -35,6 +35,17 @@ void congestion_name(int fd, char name[CONGESTION_NAME_SIZE])
     memcpy(name, text, sizeof text);
 }
 
+void congestion_unpace_loopback(int fd, const struct socket_address *address)
+{
+    char name[CONGESTION_NAME_SIZE];
+
+    if (!socket_is_loopback(address))
+        return;
+    congestion_name(fd, name);
+    if (strncmp(name, "bbr", 3) == 0)
+        congestion_choose(fd, "reno");
+}
+
 /* The names in a file of the kernel's. false: it can't be read, or has none. */
 static bool read_names(const char *path, char *names, size_t size)
 {
@@ -102,6 +113,12 @@ void congestion_name(int fd, char name[CONGESTION_NAME_SIZE])
 {
     (void)fd;
     snprintf(name, CONGESTION_NAME_SIZE, "unknown");
+}
+
+void congestion_unpace_loopback(int fd, const struct socket_address *address)
+{
+    (void)fd;
+    (void)address;
 }
 
 bool congestion_check(const char *name, char *error, size_t size)

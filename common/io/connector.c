@@ -118,6 +118,8 @@ static void begin_next(struct connector *connector)
     }
     if (connector->congestion_control)
         congestion_choose(attempt->fd, connector->congestion_control);
+    else
+        congestion_unpace_loopback(attempt->fd, &attempt->address);
     if (connect(attempt->fd, (struct sockaddr *)&attempt->address.storage, attempt->address.size) !=
             0 &&
         errno != EINPROGRESS && errno != EINTR) {

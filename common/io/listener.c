@@ -130,6 +130,7 @@ static int open_listening(const struct socket_address *address, bool for_pages)
     if (address->storage.ss_family == AF_INET6 && !for_pages)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     socket_tune(fd);
+    congestion_unpace_loopback(fd, address);
     if (bind(fd, (const struct sockaddr *)&address->storage, address->size) == 0 &&
         listen(fd, BACKLOG) == 0)
         return fd;

@@ -15,7 +15,7 @@
 
 /* How much is read from a link or a socket at a time: large enough to make system calls few, small
  * enough to stay in the processor's second-level cache. */
-#define WORKER_READ_SIZE ((size_t)256 * 1024)
+#define WORKER_READ_SIZE ((size_t)128 * 1024)
 /* How much is encoded for a link at a time: some four TLS records. */
 #define WORKER_WRITE_SIZE ((size_t)64 * 1024)
 

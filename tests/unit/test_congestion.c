@@ -14,10 +14,11 @@
 
 #ifdef __linux__
 
-/* Which every Linux has and lets everybody use; and what it calls that of a socket that was told
- * nothing. */
+/* Which every Linux has and lets everybody use; and one that sets timers. */
 #define ANYBODYS "reno"
+#define PACED "bbr"
 
+/* What a connection of loopback has that was told nothing. */
 static char usual[CONGESTION_NAME_SIZE];
 static int accepted = -1;
 static int connected = -1;
@@ -42,6 +43,16 @@ static void assert_has(int fd, const char *name)
 
     congestion_name(fd, has);
     assert_string_equal(has, name);
+}
+
+static void find_usual(void)
+{
+    int fd = socket_new(AF_INET);
+
+    congestion_name(fd, usual);
+    close(fd);
+    if (strcmp(usual, PACED) == 0)
+        strcpy(usual, ANYBODYS);
 }
 
 /* Connects two sockets, either of which is told what to use; NULL: it is not. */
@@ -74,16 +85,66 @@ static void connect_with(const char *near, const char *far)
 static void connections_have_what_was_chosen(void **state)
 {
     (void)state;
-    int fd = socket_new(AF_INET);
-
-    congestion_name(fd, usual);
-    close(fd);
+    find_usual();
+    connect_with(NULL, NULL);
     if (strcmp(usual, ANYBODYS) == 0)
-        skip(); /* nothing would show */
+        skip(); /* nothing else would show */
     connect_with(ANYBODYS, NULL);
     connect_with(NULL, ANYBODYS);
     connect_with(ANYBODYS, ANYBODYS);
-    connect_with(NULL, NULL);
+}
+
+/* On loopback, too, what somebody has asked for is what they get. */
+static void what_was_chosen_stays_on_loopback(void **state)
+{
+    (void)state;
+    char error[600];
+
+    find_usual();
+    if (!congestion_check(PACED, error, sizeof error))
+        skip(); /* the kernel has none that paces, or not for us */
+    connect_with(PACED, NULL);
+    connect_with(NULL, PACED);
+}
+
+/* Of a socket with that one, when it is about to connect to that address. */
+static void assert_becomes(const char *name, const char *host, const char *expected)
+{
+    struct socket_address address;
+
+    assert_true(socket_parse(host, 9092, &address));
+    int fd = socket_new(address.storage.ss_family);
+    assert_true(fd >= 0);
+    assert_true(congestion_choose(fd, name));
+    congestion_unpace_loopback(fd, &address);
+    assert_has(fd, expected);
+    close(fd);
+}
+
+static void loopback_is_not_paced(void **state)
+{
+    static const char *const here[] = {"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"};
+    static const char *const elsewhere[] = {"192.0.2.1", "0.0.0.0", "::", "2001:db8::1"};
+    char error[600];
+
+    (void)state;
+    if (!congestion_check(PACED, error, sizeof error))
+        skip(); /* the kernel has none that paces, or not for us */
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
+        assert_becomes(PACED, here[i], ANYBODYS);
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        assert_becomes(PACED, elsewhere[i], PACED);
+}
+
+static void what_does_not_pace_stays_on_loopback(void **state)
+{
+    char error[600];
+
+    (void)state;
+    if (!congestion_check("cubic", error, sizeof error))
+        skip();
+    assert_becomes("cubic", "127.0.0.1", "cubic");
+    assert_becomes("cubic", "::1", "cubic");
 }
 
 static void what_the_kernel_has_is_named(void **state)
@@ -123,6 +184,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #ifdef __linux__
         NET_TEST(connections_have_what_was_chosen),
+        NET_TEST(what_was_chosen_stays_on_loopback),
+        NET_TEST(loopback_is_not_paced),
+        NET_TEST(what_does_not_pace_stays_on_loopback),
         NET_TEST(what_the_kernel_has_is_named),
 #endif
         NET_TEST(what_is_no_tcp_has_none),
