@@ -85,7 +85,7 @@ static bool init_worker(struct worker *worker, struct log *log, uint64_t memory)
     memory_budget_init(&worker->budget, memory);
     memory_share_init(&worker->share, &worker->budget);
     worker->link_bytes = memory_raw(WORKER_READ_SIZE);
-    worker->socket_bytes = memory_raw(WORKER_READ_SIZE);
+    worker->socket_bytes = memory_raw(WORKER_SOCKET_SIZE);
     worker->pulled = memory_raw(WORKER_WRITE_SIZE);
     worker->staging = memory_raw(WORKER_WRITE_SIZE);
     list_init(&worker->turn_ends);
