@@ -34,7 +34,8 @@ typedef bool (*connector_permit)(void *context, const struct socket_address *add
  * each that the name has resolved to, and what it has seen is what is connected to. */
 void connector_guard(struct connector *connector, connector_permit permit);
 /* Right after connector_start(): the sockets have that congestion control, if the kernel lets them
- * (io/congestion.h). name must live until the callback; NULL: the system's. */
+ * (io/congestion.h). name must live until the callback; NULL: the system's, which on loopback is
+ * not one that paces. */
 void connector_use_congestion_control(struct connector *connector, const char *name);
 /* Before the callback only; NULL is fine. */
 void connector_cancel(struct connector *connector);
