@@ -84,8 +84,8 @@ static bool init_worker(struct worker *worker, struct log *log, uint64_t memory)
     chunk_pool_init(&worker->pool);
     memory_budget_init(&worker->budget, memory);
     memory_share_init(&worker->share, &worker->budget);
-    worker->link_bytes = memory_raw(WORKER_READ_SIZE);
-    worker->socket_bytes = memory_raw(WORKER_SOCKET_SIZE);
+    worker->link_bytes = memory_raw(WORKER_LINK_READ_SIZE);
+    worker->socket_bytes = memory_raw(WORKER_SOCKET_READ_SIZE);
     worker->pulled = memory_raw(WORKER_WRITE_SIZE);
     worker->staging = memory_raw(WORKER_WRITE_SIZE);
     list_init(&worker->turn_ends);

@@ -15,10 +15,10 @@
 
 /* How much is read from a link at a time: what thousands of connections have said together should
  * come in one piece. */
-#define WORKER_READ_SIZE ((size_t)256 * 1024)
+#define WORKER_LINK_READ_SIZE ((size_t)256 * 1024)
 /* How much is read from one connection at a time: large enough to make system calls few; twice as
  * much would push out of the processor's cache what the other end is at. */
-#define WORKER_SOCKET_SIZE ((size_t)128 * 1024)
+#define WORKER_SOCKET_READ_SIZE ((size_t)128 * 1024)
 /* How much is encoded for a link at a time: some four TLS records. */
 #define WORKER_WRITE_SIZE ((size_t)64 * 1024)
 
@@ -57,9 +57,9 @@ struct worker {
     struct chunk_pool pool;
     struct memory_budget budget;
     struct memory_share share; /* of all that has no share of its own */
-    uint8_t *link_bytes;   /* WORKER_READ_SIZE: what a link has just received; spans of it may be in
-                              others' hands until worker_end_turn() */
-    uint8_t *socket_bytes; /* WORKER_SOCKET_SIZE: what a filtered socket has just received */
+    uint8_t *link_bytes; /* WORKER_LINK_READ_SIZE: what a link has just received; spans of it may be
+                            in others' hands until worker_end_turn() */
+    uint8_t *socket_bytes; /* WORKER_SOCKET_READ_SIZE: what a filtered socket has just received */
     uint8_t *pulled;       /* WORKER_WRITE_SIZE: what a session has just said on a link */
     uint8_t *staging;      /* WORKER_WRITE_SIZE: the frames that a link makes of it */
     struct list turn_ends; /* struct worker_turn, by its node */

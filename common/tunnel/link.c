@@ -1032,12 +1032,12 @@ static void on_link_readable(void *argument)
 {
     struct link *link = argument;
     const size_t most = portion(link);
-    const bool small = most < WORKER_READ_SIZE;
+    const bool small = most < WORKER_LINK_READ_SIZE;
     long got = 0;
 
     for (int i = 0; i < (small ? 1 : READS_A_TURN); i++) {
         got = transport_read(link->transport, link->worker->link_bytes,
-                             small ? most : WORKER_READ_SIZE);
+                             small ? most : WORKER_LINK_READ_SIZE);
         if (got <= 0)
             break;
         note_event(link, (size_t)got);

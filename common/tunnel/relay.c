@@ -529,7 +529,7 @@ struct transport *relay_take_transport(struct relay *relay)
  * has kept elsewhere. */
 static bool is_in_link_buffer(const struct relay *relay, const uint8_t *bytes)
 {
-    return (uintptr_t)bytes - (uintptr_t)relay->worker->link_bytes < WORKER_READ_SIZE;
+    return (uintptr_t)bytes - (uintptr_t)relay->worker->link_bytes < WORKER_LINK_READ_SIZE;
 }
 
 static void copy_incoming(struct relay *relay, const uint8_t *bytes, size_t size)
@@ -697,12 +697,12 @@ static void read_failed(struct relay *relay)
 /* Reads more at a time while reads come back full, less when they do not. */
 static void adapt_read_size(struct relay *relay, size_t wanted, size_t got)
 {
-    if (got >= wanted && relay->read_size < WORKER_SOCKET_SIZE)
+    if (got >= wanted && relay->read_size < WORKER_SOCKET_READ_SIZE)
         relay->read_size *= 4;
     else if (got < relay->read_size / 4)
         relay->read_size /= 2;
-    if (relay->read_size > WORKER_SOCKET_SIZE)
-        relay->read_size = WORKER_SOCKET_SIZE;
+    if (relay->read_size > WORKER_SOCKET_READ_SIZE)
+        relay->read_size = WORKER_SOCKET_READ_SIZE;
     if (relay->read_size < READ_SIZE_MIN)
         relay->read_size = READ_SIZE_MIN;
 }

@@ -1092,8 +1092,8 @@ static void what_is_held_is_bounded(void **state)
     (void)state;
     begin(false, false);
     size_t sent = fill_what_is_held();
-    assert_in_range(sent, 1 << 20, (1 << 20) + 4 * WORKER_READ_SIZE + 65536);
-    assert_true(net.near.pool.allocated <= (1 << 20) + 5 * WORKER_READ_SIZE);
+    assert_in_range(sent, 1 << 20, (1 << 20) + 4 * WORKER_LINK_READ_SIZE + 65536);
+    assert_true(net.near.pool.allocated <= (1 << 20) + 5 * WORKER_LINK_READ_SIZE);
     link_reject(one.link,
                 &(struct mux_reject){.code = MUX_CODE_UNKNOWN_SESSION, .reason = {"nowhere", 7}});
     NET_UNTIL(one.closes == 1);

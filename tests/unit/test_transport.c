@@ -91,7 +91,7 @@ static void open_pipe(enum kind kind, bool tcp)
 
     memset(&pipes, 0, sizeof pipes);
     pipes.inner = -1;
-    pipes.buffer = calloc(1, WORKER_READ_SIZE);
+    pipes.buffer = calloc(1, WORKER_LINK_READ_SIZE);
     assert_non_null(pipes.buffer);
     net_wire_open(&pipes.wire, ends, tcp);
     net.step = step_wire;
@@ -198,7 +198,7 @@ static void step_send(struct side *side)
     if (side->finished)
         return;
     if (net_random(2) == 0)
-        write_spans(side, WORKER_READ_SIZE);
+        write_spans(side, WORKER_LINK_READ_SIZE);
     for (uint32_t batches = net_random(4); batches > 0; batches--)
         commit(side, WORKER_WRITE_SIZE);
     if (!busy && transport_busy(side->transport))
@@ -214,7 +214,7 @@ static void step_send(struct side *side)
 /* Looks first, and finds the same when it reads. */
 static void peek(struct side *side)
 {
-    long seen = transport_peek(side->transport, pipes.buffer, net_piece(WORKER_READ_SIZE));
+    long seen = transport_peek(side->transport, pipes.buffer, net_piece(WORKER_LINK_READ_SIZE));
 
     if (seen <= 0)
         return;
@@ -252,7 +252,7 @@ static void step_receive(struct side *side)
         peek(side);
         return;
     }
-    long got = receive(side, net_piece(WORKER_READ_SIZE));
+    long got = receive(side, net_piece(WORKER_LINK_READ_SIZE));
     if (got == TRANSPORT_EOF)
         side->ended = true;
     else if (got == TRANSPORT_ERROR)
@@ -539,7 +539,7 @@ static void a_peer_that_does_not_read_spans(void **state)
         pipes.wire.stalled[0] = true;
         a->to_send = UINT64_MAX;
         while (last > 0)
-            last = write_spans(a, WORKER_READ_SIZE);
+            last = write_spans(a, WORKER_LINK_READ_SIZE);
         assert_int_equal(transport_busy(a->transport), kind != PLAIN);
         assert_int_equal(write_spans(a, 1), 0);
         pipes.wire.stalled[0] = false;
@@ -572,7 +572,7 @@ static void expect_records(enum kind kind, bool batch, const size_t *sizes, size
     for (uint64_t limit = net_patience(); b->received < a->sent; net_turn()) {
         if (transport_busy(a->transport))
             flush(a);
-        receive(b, WORKER_READ_SIZE);
+        receive(b, WORKER_LINK_READ_SIZE);
         net_check_patience(limit, "all is received", __FILE__, __LINE__);
     }
     assert_int_equal(pipes.wire.carried[0] - before, size + records * overhead);
@@ -814,7 +814,7 @@ static void an_end_while_busy(void **state)
     pipes.sides[0].transport = NULL;
     long got = 0;
     for (uint64_t limit = net_patience(); got >= 0; net_turn()) {
-        got = has_something(b) ? receive(b, WORKER_READ_SIZE) : 0;
+        got = has_something(b) ? receive(b, WORKER_LINK_READ_SIZE) : 0;
         net_check_patience(limit, "the end comes", __FILE__, __LINE__);
     }
     assert_int_equal(got, TRANSPORT_EOF);
@@ -869,7 +869,7 @@ static void a_reset_right_behind_bytes(void **state)
         pipes.sides[0].transport = NULL;
         NET_UNTIL(pipes.wire.is_cut);
         long got;
-        while ((got = receive(b, WORKER_READ_SIZE)) > 0)
+        while ((got = receive(b, WORKER_LINK_READ_SIZE)) > 0)
             if (peeks)
                 transport_peek(b->transport, pipes.buffer, 1);
         assert_int_equal(b->received, ALL);
@@ -933,7 +933,7 @@ static void cut_anywhere(void **state)
             if (!pipes.wire.is_cut)
                 commit(a, WORKER_WRITE_SIZE);
             transport_flush(a->transport);
-            got = has_something(b) ? receive(b, net_piece(WORKER_READ_SIZE)) : 0;
+            got = has_something(b) ? receive(b, net_piece(WORKER_LINK_READ_SIZE)) : 0;
             net_check_patience(limit, "the end comes", __FILE__, __LINE__);
         }
         assert_true(pipes.wire.is_cut);
@@ -1226,7 +1226,7 @@ static void garbage_within_tls(void **state)
             transport_flush(a->transport);
             if (!transport_busy(a->transport))
                 shutdown(transport_fd(a->transport), SHUT_WR);
-            got = has_something(b) ? receive(b, WORKER_READ_SIZE) : 0;
+            got = has_something(b) ? receive(b, WORKER_LINK_READ_SIZE) : 0;
             net_check_patience(limit, "the end comes", __FILE__, __LINE__);
         }
         assert_true(b->received < size);
