@@ -133,12 +133,23 @@ static bool is_token_quoted(const char *token, size_t size)
     return size > 1 && strchr("\"'`", token[0]) && token[0] == token[size - 1];
 }
 
+/* A certificate is known to everybody: its lines must not become tokens, or its first one a secret
+ * that instances share. */
+static const char *check_pem(const char *text, size_t size)
+{
+    return has_prefix(text, size, "-----BEGIN")
+               ? "is PEM, a certificate or a key; did you swap two files?"
+               : NULL;
+}
+
 const char *secret_check_token(const char *token, size_t size)
 {
     const char *why = secret_check_encoding(token, size);
 
     if (size == 0)
         return "is empty";
+    if (!why)
+        why = check_pem(token, size);
     if (why)
         return why;
     if (is_of_header(token, size))
@@ -165,6 +176,8 @@ const char *secret_check_line(const char *line, size_t size)
 {
     const char *why = secret_check_encoding(line, size);
 
+    if (!why)
+        why = check_pem(line, size);
     if (size == 0 || why)
         return size == 0 ? "is empty" : why;
     for (size_t i = 0; i < size; i++) {

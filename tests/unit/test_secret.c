@@ -108,6 +108,7 @@ static void tokens_that_cannot_be(void **state)
         {"\"tok\"", "is in quotes"},
         {"'tok'", "is in quotes"},
         {"`tok`", "is in quotes"},
+        {"-----BEGIN CERTIFICATE-----\nMIIB\n", "did you swap two files?"},
         {"{\"access_token\":\"tok\"}", "JSON or HTML"},
         {"<html>", "JSON or HTML"},
         {"please log in", "contains a space"},
@@ -154,6 +155,9 @@ static void tokens_from_files(void **state)
     token = secret_read_file(path, error);
     assert_string_equal(token, "Bearer tok-1");
     secret_free(token);
+    write_text(path, "-----BEGIN CERTIFICATE-----\n", 28);
+    assert_null(secret_read_file(path, error));
+    assert_non_null(strstr(error, "did you swap two files?"));
     unlink(path);
 }
 

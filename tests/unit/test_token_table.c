@@ -104,6 +104,8 @@ static void lines_that_are_wrong(void **state)
     expect_error("Authorization: Bearer s3cret", "line 1: the token begins with");
     expect_error("Snowflake Token=\"s3cret\"", "line 1: the token begins with");
     expect_error("{\"s3cret\":1}", "line 1: the token is JSON");
+    /* Every line of a certificate would be a token, and everybody knows them. */
+    expect_error("# server\n-----BEGIN CERTIFICATE-----\ns3cret\n", "line 2: the token is PEM");
     expect_error("s3cret\x1b[1m alice", "line 1: the token contains");
     expect_error("p\xc3\xa4ss alice", "line 1: the token contains a non-ASCII character");
     expect_error("one\rs3cret\n", "line 1: the token contains a line break");
