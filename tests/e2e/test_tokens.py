@@ -70,13 +70,13 @@ def test_a_token_is_made(binaries, pair, target, tmp_path):
 
 def test_a_token_for_a_file(binaries, tmp_path):
     out = tmp_path / "alice.token"
-    line, = make(binaries, "--name", "alice", "--until", "2027-01-31", "--out", out)
+    line, = make(binaries, "--name", "alice", "--until", "2099-01-31", "--out", out)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    assert line == f"sha256:{hashlib.sha256(out.read_text('ascii').strip().encode()).hexdigest()} until=2027-01-31 name=alice"
+    assert line == f"sha256:{hashlib.sha256(out.read_text('ascii').strip().encode()).hexdigest()} until=2099-01-31 name=alice"
     before = out.read_text("ascii")
     code, said = fails(binaries, "--out", out)
     assert code == 1 and "File exists" in said and out.read_text("ascii") == before
-    assert make(binaries, "--from", out, "--name", "alice", "--until", "2027-01-31") == [line]
+    assert make(binaries, "--from", out, "--name", "alice", "--until", "2099-01-31") == [line]
     assert make(binaries, "--from", out, "--name", "alice", "--rule", "look,load-2") == [f"{line.split()[0]} rule=look,load-2 name=alice"]
     (tmp_path / "short").write_text("hunter2\n", encoding="ascii")
     code, said = fails(binaries, "--from", tmp_path / "short")
@@ -85,7 +85,7 @@ def test_a_token_for_a_file(binaries, tmp_path):
 
 @pytest.mark.parametrize("args,words", [
     (["--until", "tomorrow"], "--until is neither a date"), (["--until", "2027-02-29"], "--until is neither a date"),
-    (["--until", "0d"], "--until is neither"), (["--name", "token of line 3"], "--name begins like"),
+    (["--until", "2020-01-01"], "--until is in the past"), (["--until", "0d"], "--until is neither"), (["--name", "token of line 3"], "--name begins like"),
     (["--name", "n" * 256], "--name is longer than 255 bytes"), (["--out", "x", "--from", "y"], "--out has no effect with --from"),
     (["--rule", "look"], "--rule needs --name"), (["--rule", "a, b", "--name", "x"], "--rule is no list of rules"),
     (["--listen", "127.0.0.1:0"], "--listen"), (["--name", " alice"], "--name begins or ends with a blank"),

@@ -60,6 +60,14 @@ static bool format_until(const char *text, int64_t now, char out[DATE_TEXT_SIZE]
     return true;
 }
 
+/* A span never is. */
+static bool is_over(const char *until)
+{
+    int64_t moment;
+
+    return date_parse_end(until, strlen(until), &moment) && moment <= (int64_t)time(NULL);
+}
+
 const char *token_maker_check(const struct options *options, const char **option)
 {
     char until[DATE_TEXT_SIZE];
@@ -86,6 +94,8 @@ const char *token_maker_check(const struct options *options, const char **option
     if (options->token_until && !format_until(options->token_until, 0, until))
         return "is neither a date (2027-01-31, or 2027-01-31T18:00:00Z) nor a span of time (90d, "
                "12h)";
+    if (options->token_until && is_over(options->token_until))
+        return "is in the past: the server would refuse the token as expired";
     *option = "out";
     if (options->token_out && options->token_from)
         return "has no effect with --from: the token is in a file already";
