@@ -885,6 +885,8 @@ static int set_call(struct config *c)
     if (c->call.arguments && !(command && command->arguments))
         return fail_setting(c, "%s%s%s takes no arguments after --; see --help", c->program->name,
                             command ? " " : "", command ? command->name : "");
+    c->call.warnings = c->warnings;
+    c->call.warning_count = c->warning_count;
     *(struct config_call *)((char *)c->target + c->program->call) = c->call;
     return 0;
 }

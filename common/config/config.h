@@ -118,6 +118,9 @@ struct config_call {
     int command;            /* 0: without one; else its index in the program's commands, plus 1 */
     char *const *arguments; /* argv's own words, NULL behind the last */
     size_t count;
+    /* config.warnings, for a command whose log would leave them out. */
+    const char *const *warnings;
+    size_t warning_count;
 };
 
 struct config_program {

@@ -452,6 +452,17 @@ def test_everything_works(patient, figure):
     figure("took", f"{done.seconds:.2f} s")
 
 
+def test_ignored_setting_is_named(patient):
+    """The doctor's log has only errors, and a misspelt variable looks like a token that was never sent."""
+    token = patient.tmp_path / "token"
+    token.write_text(TOKEN + "\n", encoding="ascii")
+    done = patient.doctor(patient.server(args=["--token-file", token]), env={"TUNNEL_TOKN_FILE": str(token)})
+    found, last = checks(done)
+    warnings = [text for verdict, layer, text in found if (verdict, layer) == ("warning", "configuration")]
+    assert warnings == ["a setting is ignored: TUNNEL_TOKN_FILE is set, but is not an option of tunnel-client; did you mean TUNNEL_TOKEN_FILE?"], done.stdout
+    assert done.returncode == CODES["auth"] and "none was sent" in last, done.stdout
+
+
 def test_ports_that_the_system_will_choose(patient):
     """With --kafka 0 nobody knows them yet: the doctor names none."""
     broker = patient.use(fakes.Broker())

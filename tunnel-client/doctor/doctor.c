@@ -888,6 +888,16 @@ static void confine_doctor(struct doctor *doctor)
                   confined.system_calls ? "" : "seccomp");
 }
 
+/* A misspelt TUNNEL_TOKEN looks like a wrong token further up. */
+static void warn_of_ignored_settings(struct doctor *doctor)
+{
+    const struct config_call *call = &doctor->options->call;
+
+    for (size_t i = 0; i < call->warning_count; i++)
+        diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_WARNING, -1,
+                      "a setting is ignored: %s", call->warnings[i]);
+}
+
 int doctor_run(struct worker *worker, const struct options *options)
 {
     struct doctor *doctor = memory_new(sizeof *doctor);
@@ -904,6 +914,7 @@ int doctor_run(struct worker *worker, const struct options *options)
     diagnosis_begin(&doctor->diagnosis, stdout, options->json, server);
     plan_listeners(doctor);
     telemetry_start(worker, METRIC_CLIENT, &names);
+    warn_of_ignored_settings(doctor);
     doctor->uplink = uplink_new(worker, options, &uplink_owner, doctor, error, sizeof error);
     if (doctor->uplink) {
         diagnosis_add(&doctor->diagnosis, LAYER_CONFIGURATION, VERDICT_OK, -1,
