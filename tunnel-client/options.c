@@ -486,7 +486,7 @@ static bool fail_client_option(char *error, size_t size, const char *option, con
 static const char *explain_listener(const char *text, const char *host, bool cluster)
 {
     if (strcasecmp(host, "localhost") == 0)
-        return "give a numeric address to listen on: 127.0.0.1 for localhost";
+        return ADDRESS_NOT_NUMERIC;
     if (cluster && (strpbrk(text, ",/") || host[0]))
         return "this option says where tunnel-client listens on this machine, as in --kafka 9092; "
                "give the brokers' addresses to tunnel-server's --kafka";
@@ -509,7 +509,7 @@ static bool parse_listeners(const char *option, const struct config_list *list, 
         if (!is_listener) {
             const char *meant =
                 explain_listener(list->items[i], why ? "" : listener->address.host, name != NULL);
-            why = meant ? meant : why ? why : "give a numeric address to listen on";
+            why = meant ? meant : why ? why : ADDRESS_NOT_NUMERIC;
         }
         for (size_t other = 0; !why && other < *count; other++)
             if (strcmp((*listeners)[other].name, listener->name) == 0)

@@ -675,8 +675,7 @@ static bool check_access(const struct options *options, char *error, size_t size
     struct socket_address address;
 
     if (!socket_parse(options->listen_address.host, options->listen_address.port, &address))
-        return fail_server_option(error, size, "listen", options->listen,
-                                  "give a numeric address to listen on");
+        return fail_server_option(error, size, "listen", options->listen, ADDRESS_NOT_NUMERIC);
     if (socket_is_loopback(&address) || options->token_file || options->oidc_issuer ||
         options->client_ca || options->trust_ingress)
         return true;
@@ -817,7 +816,11 @@ static bool parse_peers(struct options *options, char *error, size_t size)
                                           : "--peer-secret-file or --peer-cert");
         return false;
     }
+    struct socket_address address;
+    const struct address *listen = &options->peer_listen_address;
     const char *why = address_parse_listen(options->peer_listen, &options->peer_listen_address);
+    if (!why && !socket_parse(listen->host, listen->port, &address))
+        why = ADDRESS_NOT_NUMERIC;
     return !why || fail_server_option(error, size, "peer-listen", options->peer_listen, why);
 }
 

@@ -75,6 +75,10 @@ void address_host_undotted(const char *host, char out[ADDRESS_HOST_MAX + 1]);
 /* HOST:PORT, the port from 1 to 65535. */
 const char *address_parse(const char *text, struct address *out);
 
+/* What is wrong with an ADDR that is a name: one may have many addresses, and change them. */
+#define ADDRESS_NOT_NUMERIC                                                                        \
+    "give a numeric address to listen on: 127.0.0.1 for localhost, 0.0.0.0 for all addresses"
+
 /* [ADDR:]PORT to listen on; 127.0.0.1 without ADDR. Port 0: any free one. */
 const char *address_parse_listen(const char *text, struct address *out);
 

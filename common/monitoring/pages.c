@@ -213,7 +213,7 @@ bool pages_parse(const char *text, struct socket_address *address, char *error, 
     const char *why = address_parse_listen(text, &parsed);
 
     if (!why && !socket_parse(parsed.host, parsed.port, address))
-        why = "give a numeric address to listen on";
+        why = ADDRESS_NOT_NUMERIC;
     if (why)
         snprintf(error, size, "--status %s: %s", text, why);
     return !why;
