@@ -2,9 +2,26 @@
 
 #include <string.h>
 
+enum {
+    RATE_TIME_US = 1500, /* some turns of both ends; less costs wake-ups, more costs cache */
+    RATE_SIZE_MAX = 4 * 1024 * 1024,
+    RATE_WEIGHT = 8, /* a measure is so much of the smoothed one */
+};
+
 static uint64_t larger(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How far limit may be ahead of consumed. */
+static uint64_t whole_size(const struct mux_window *window)
+{
+    return larger(window->size, window->rate_size);
 }
 
 uint64_t mux_window_charge(const struct mux_window *window)
@@ -80,7 +97,18 @@ bool mux_window_hold(struct mux_window *window, uint64_t held, struct memory_sha
     return true;
 }
 
-/* Doubles size when a whole window went through within two round trips. */
+static void measure_rate(struct mux_window *window, uint64_t now_us,
+                         const struct mux_window_limits *limits)
+{
+    uint64_t passed_us = larger(now_us - window->epoch_us, 1);
+    uint64_t rate = (window->consumed - window->epoch_consumed) * 1000 * 1000 / passed_us;
+
+    window->rate = (window->rate * (RATE_WEIGHT - 1) + rate) / RATE_WEIGHT;
+    window->rate_size =
+        smaller(window->rate * RATE_TIME_US / (1000 * 1000), smaller(RATE_SIZE_MAX, limits->max));
+}
+
+/* Measures the rate; doubles size when a whole window went through within two round trips. */
 static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
                     const struct mux_window_limits *limits, const struct memory_share *share)
 {
@@ -99,11 +127,12 @@ static void measure(struct mux_window *window, uint64_t now_us, uint64_t rtt_us,
         window->epoch_consumed = window->consumed;
         return;
     }
+    measure_rate(window, now_us, limits);
     bool limits_us = now_us - window->epoch_us < 2 * rtt_us;
     bool keeps_up = window->received - window->consumed < window->size / 4;
     bool fits = window->size <= memory_share_growth_room(share);
     if (limits_us && keeps_up && fits && window->size < limits->max)
-        window->size = window->size * 2 < limits->max ? window->size * 2 : limits->max;
+        window->size = smaller(window->size * 2, limits->max);
     window->epoch_us = now_us;
     window->epoch_consumed = window->consumed;
 }
@@ -119,14 +148,14 @@ enum mux_window_due mux_window_consume(struct mux_window *window, uint64_t bytes
     measure(window, now_us, rtt_us, limits, share);
     settle_credit(window, share);
     /* In large steps: a peer that is told of each byte sends each byte in a frame. */
-    uint64_t whole = window->size < credit ? window->size : credit;
+    uint64_t whole = smaller(whole_size(window), credit);
     return window->consumed - window->announced >= whole / 4 ? MUX_WINDOW_NOW : MUX_WINDOW_LATER;
 }
 
 void mux_window_announce(struct mux_window *window, uint64_t most, struct memory_share *share)
 {
-    uint64_t size = window->size < most ? window->size : most;
-    uint64_t first = window->consumed + (size < window->initial ? size : window->initial);
+    uint64_t size = smaller(whole_size(window), most);
+    uint64_t first = window->consumed + smaller(size, window->initial);
 
     window->announced = window->consumed;
     if (window->shrinking)
@@ -162,6 +191,7 @@ uint64_t mux_window_shrink(struct mux_window *window, uint64_t now_us, uint64_t 
     if (window->shrinking || now_us - window->active_us < idle_us)
         return 0;
     window->size = limits->initial;
+    window->rate = window->rate_size = 0;
     window->epoch_us = 0;
     uint64_t wanted = window->consumed + limits->initial;
     if (wanted < window->received)

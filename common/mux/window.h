@@ -3,13 +3,18 @@
  * the peer may send. One announcement, WINDOW(consumed, limit), does two jobs: it frees the peer's
  * memory up to consumed and lets it send up to limit.
  *
- *     consumed <= received <= limit <= consumed + size, once announced
+ *     consumed <= received <= limit <= consumed + the larger of size and rate_size, once announced
  *
  * size tunes itself. A window starts small, since what stays in the processor's cache is also what
  * is fast, and doubles when it is what limits: when a whole window was consumed within two round
  * trips while the owner kept up (it holds little that is unconsumed). The round trip is the
  * shortest seen lately, not the one under load: a queue in the link must not look like distance. It
  * falls back when the stream has been idle.
+ *
+ * The round trip does not tell how long both ends take to wake up and to get their turn; who has no
+ * credit meanwhile sleeps. So a window is never smaller than rate_size: what the stream's owner
+ * lately consumed in 1.5 ms, up to 4 MiB. Streams that share a path share its rate, so that
+ * together these windows are no larger than one stream's, and stay in the processor's cache.
  *
  * Credit for a first window is always there; what it costs is what has come and was not consumed.
  * Credit beyond a first window is charged in full when it is given (base/memory_budget.h).
@@ -39,7 +44,9 @@ struct mux_window {
     uint64_t epoch_consumed; /* consumed when the current measure of growth began */
     uint64_t epoch_us;       /* when that was; 0: none has begun */
     uint64_t active_us;      /* when bytes were consumed last */
-    uint64_t size;           /* bytes that limit is ahead of consumed, once announced */
+    uint64_t size;           /* bytes that limit may be ahead of consumed, for the distance */
+    uint64_t rate;           /* bytes/s that were consumed lately, smoothed */
+    uint64_t rate_size;      /* bytes that limit may be ahead of consumed, for the rate */
     uint64_t shrink_to;      /* while shrinking: the limit that SHRINK has asked for */
     bool shrinking;          /* SHRINK was sent, LIMIT has not come back */
 };

@@ -80,6 +80,82 @@ static void does_not_grow_when_the_link_limits(void **state)
     mux_window_close(&window, &share);
 }
 
+/* A base of 40000 bytes in so many microseconds, until what was before does not count any more. */
+static void pass_at(uint64_t microseconds)
+{
+    for (int i = 0; i < 60; i++)
+        pass(limits.base, microseconds);
+}
+
+/* What passes in 1.5 ms, whatever the round trip is: 80 bytes in each us. */
+static void a_fast_stream_has_room_for_turns(void **state)
+{
+    (void)state;
+    open_window(10000000);
+    pass_at(500);
+    assert_true(window.size == limits.base); /* the distance asks for no more */
+    assert_in_range(window.limit - window.consumed, 115000, 120000);
+    assert_true(budget.receive.used == window.limit - window.consumed);
+    pass_at(1000);
+    assert_in_range(window.limit - window.consumed, 58000, 62000);
+    pass_at(3000); /* 20000 bytes: less than its base */
+    assert_true(window.limit - window.consumed == limits.base);
+    mux_window_close(&window, &share);
+}
+
+static void no_rate_is_worth_more_than_the_most(void **state)
+{
+    (void)state;
+    open_window(10000000);
+    pass_at(250); /* 240000 bytes in 1.5 ms */
+    assert_true(window.size == limits.base && window.limit == window.consumed + limits.max);
+    mux_window_close(&window, &share);
+}
+
+/* Turns do not come round more slowly where more passes: there are bounds to what may lie about. */
+static void no_rate_is_worth_more_than_some_megabytes(void **state)
+{
+    const struct mux_window_limits large = {
+        .initial = 65536, .base = 524288, .max = 64 * 1024 * 1024};
+
+    (void)state;
+    memory_budget_init(&budget, 1024 * 1024 * 1024);
+    memory_share_init(&share, &budget);
+    assert_true(mux_window_open(&window, &large, &share));
+    for (int i = 0; i < 1000; i++) {
+        receive(window.limit - window.received);
+        now += 250;
+        mux_window_consume(&window, window.received - window.consumed, now, 0, &large, &share);
+        mux_window_announce(&window, UINT64_MAX, &share);
+    }
+    assert_true(window.limit - window.consumed == 4 * 1024 * 1024);
+    mux_window_close(&window, &share);
+}
+
+/* One that was fast, and then has nothing to say, is as any other. */
+static void idle_is_not_fast(void **state)
+{
+    (void)state;
+    open_window(10000000);
+    pass_at(500);
+    uint64_t wanted = mux_window_shrink(&window, now + 60, 50, &limits);
+    assert_true(wanted == window.consumed + limits.initial);
+    assert_true(mux_window_limited(&window, wanted, &share));
+    mux_window_announce(&window, UINT64_MAX, &share);
+    assert_true(window.limit == window.consumed + limits.initial);
+    mux_window_close(&window, &share);
+}
+
+static void a_rate_finds_no_more_than_free_budget(void **state)
+{
+    (void)state;
+    open_window(160000);
+    pass_at(500);
+    assert_true(window.rate_size > 80000 && budget.receive.used <= 80000);
+    assert_in_range(window.limit - window.consumed, limits.base, 80000);
+    mux_window_close(&window, &share);
+}
+
 static void does_not_grow_when_the_owner_lags(void **state)
 {
     (void)state;
@@ -282,6 +358,11 @@ int main(void)
         cmocka_unit_test(starts_small_then_takes_its_base),
         cmocka_unit_test(grows_when_it_is_what_limits),
         cmocka_unit_test(does_not_grow_when_the_link_limits),
+        cmocka_unit_test(a_fast_stream_has_room_for_turns),
+        cmocka_unit_test(no_rate_is_worth_more_than_the_most),
+        cmocka_unit_test(no_rate_is_worth_more_than_some_megabytes),
+        cmocka_unit_test(idle_is_not_fast),
+        cmocka_unit_test(a_rate_finds_no_more_than_free_budget),
         cmocka_unit_test(does_not_grow_when_the_owner_lags),
         cmocka_unit_test(grows_only_into_free_budget),
         cmocka_unit_test(without_budget_the_first_window_stays),
