@@ -4,32 +4,35 @@
 #include <stdint.h>
 #include <string.h>
 
-/* How many letters to add, drop or change to get from one word to the other (Levenshtein). */
+/* How many letters to add, drop or change, or neighbours to exchange, to get from one word to the
+ * other (optimal string alignment). */
 static size_t distance(const char *a, size_t a_size, const char *b)
 {
-    size_t row[NEAREST_SIZE_MAX + 1];
+    size_t rows[3][NEAREST_SIZE_MAX + 1]; /* the current one, and the two above it */
     size_t b_size = strlen(b);
 
     if (b_size > NEAREST_SIZE_MAX)
         return SIZE_MAX;
     for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
+        rows[0][j] = j;
     for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
+        size_t *row = rows[i % 3];
+        const size_t *above = rows[(i + 2) % 3];
+        const size_t *before = rows[(i + 1) % 3];
 
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            size_t change = above[j - 1] + (a[i - 1] != b[j - 1]);
 
-            diagonal = row[j];
-            if (row[j - 1] < row[j])
-                row[j] = row[j - 1];
-            row[j]++;
+            row[j] = (row[j - 1] < above[j] ? row[j - 1] : above[j]) + 1;
             if (change < row[j])
                 row[j] = change;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < row[j])
+                row[j] = before[j - 2] + 1;
         }
     }
-    return row[b_size];
+    return rows[a_size % 3][b_size];
 }
 
 void nearest_begin(struct nearest *nearest, const char *text, size_t size)

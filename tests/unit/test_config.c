@@ -369,6 +369,8 @@ static void file_errors_name_the_line(void **state)
     (void)state;
     EXPECT_FILE_ERROR("# fine\n\nworkrs=2\n",
                       ":3: \"workrs\" is not an option of demo; did you mean \"workers\"?");
+    EXPECT_FILE_ERROR("toekn=x\n",
+                      ":1: \"toekn\" is not an option of demo; did you mean \"token\"?");
     EXPECT_FILE_ERROR("workers=\\\n2\nlog-level=loud\n",
                       ":3: log-level: \"loud\" is not one of error, info, debug");
     EXPECT_FILE_ERROR("workers=2\nworkers=3\n", ":2: workers is already set on line 1");
