@@ -70,8 +70,9 @@ void tls_verdict_explain(const struct tls_verdict *verdict, const char *whose,
         return;
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
         snprintf(text, size,
-                 "the %s's certificate (%s) is self-signed; if it is the right one, name its file "
-                 "with %s; otherwise, something in between intercepts TLS",
+                 "the %s's certificate (%s) is self-signed, and not one that %s names; if it is "
+                 "the right one, name its file there; otherwise, something in between intercepts "
+                 "TLS",
                  whose, at->subject, ca_option);
         return;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
