@@ -158,9 +158,8 @@ enum local_port local_port_look(const char *host, uint16_t port,
         return LOCAL_PORT_FREE;
     if (!ask_port_holder(&address, &nodes)) {
         snprintf(why, size,
-                 "another program has it (or a tunnel-client without a link), and it does not "
-                 "answer as a Kafka "
-                 "broker");
+                 "another program has it (or a tunnel-client without a link, or whose brokers are "
+                 "down), and it does not answer as a Kafka broker");
         return LOCAL_PORT_OTHER;
     }
     if (nodes.count > 0 && nodes.local == nodes.count)
