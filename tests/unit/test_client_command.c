@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -128,12 +129,31 @@ static void with_a_certificate(void **state)
     rmdir(directory);
 }
 
+/* Its certificate has been read already: nobody writes it a second time. */
+static void with_a_certificate_from_a_pipe(void **state)
+{
+    char directory[] = "/tmp/client-command-XXXXXX";
+    char path[sizeof directory + 5];
+
+    (void)state;
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/cert", directory);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(10);
+    EXPECT("tunnel-client --server https://127.0.0.1:8443 --tcp t=1", "--listen", "127.0.0.1:8443",
+           "--tls-cert", path, "--tls-key", "key", "--tcp", "t=h:1");
+    alarm(0);
+    unlink(path);
+    rmdir(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_certificate),
         cmocka_unit_test(its_names),
         cmocka_unit_test(with_a_certificate),
+        cmocka_unit_test(with_a_certificate_from_a_pipe),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
