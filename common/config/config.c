@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/printable.h"
+#include "config/input.h"
 #include "config/nearest.h"
 #include "config/properties.h"
 #include "config/secret.h"
@@ -487,6 +488,20 @@ static int set_from_file(void *context, const char *key, const char *value, unsi
     return set_value(c, index, value, CONFIG_FROM_FILE, where);
 }
 
+/* A pipe is waited for, but not for ever. */
+static char *read_config_pipe(struct config *c, const char *path, size_t *size)
+{
+    char why[SECRET_ERROR_MAX];
+    struct input input;
+
+    if (!input_read(path, &input, why)) {
+        fail_setting(c, "the configuration file %s", why);
+        return NULL;
+    }
+    *size = input.content.size;
+    return input.content.bytes;
+}
+
 /* Reads a whole file of at most CONFIG_FILE_MAX bytes, with room for a NUL behind it. */
 static char *read_file(struct config *c, const char *path, size_t *size)
 {
@@ -515,7 +530,7 @@ static int load_file(struct config *c, const char *path)
     const char *error = NULL;
     unsigned line = 0;
     size_t size;
-    char *text = read_file(c, path, &size);
+    char *text = input_is_pipe(path) ? read_config_pipe(c, path, &size) : read_file(c, path, &size);
     int result = -1;
 
     if (!text)

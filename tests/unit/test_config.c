@@ -1,9 +1,11 @@
 #include "../lib/cmocka.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -165,6 +167,42 @@ static void write_file(char path[64], const void *text, size_t size)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, size), size);
     close(fd);
+}
+
+static void interrupt(int signal)
+{
+    (void)signal;
+}
+
+static void the_file_may_be_a_pipe_that_somebody_writes_to(void **state)
+{
+    const struct itimerval soon = {.it_value.tv_usec = 100 * 1000};
+    const struct sigaction action = {.sa_handler = interrupt};
+    char path[40];
+    char error[200];
+    struct run r;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+
+    /* Its writer does not end: that is not waited for for ever. */
+    snprintf(error, sizeof error,
+             "the configuration file %s is a pipe, and a signal interrupted the wait for it", path);
+    assert_int_equal(write(ends[1], "server=cut", 10), 10);
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    expect_error(WORDS("--config", path), NULL, error);
+
+    assert_int_equal(write(ends[1], "server=piped\n", 13), 13);
+    close(ends[1]);
+    load(&r, WORDS("--config", path), NULL);
+    assert_string_equal(r.config.error, "");
+    assert_int_equal(r.result, 0);
+    assert_string_equal(r.options.server, "piped");
+    config_free(&r.config);
+    close(ends[0]);
 }
 
 static void defaults_fill_what_nobody_sets(void **state)
@@ -1544,6 +1582,7 @@ int main(void)
         cmocka_unit_test(ranges_of_ports),
         cmocka_unit_test(hosts_to_tell),
         cmocka_unit_test(named_addresses),
+        cmocka_unit_test(the_file_may_be_a_pipe_that_somebody_writes_to),
         cmocka_unit_test(urls),
         cmocka_unit_test(secrets_from_files),
         cmocka_unit_test(secrets_of_several_lines),
