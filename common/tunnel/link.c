@@ -1028,6 +1028,16 @@ static void read_on(struct link *link, bool after_others)
         watch_fire(link->readable);
 }
 
+/* What is due after a read goes out before the next one: the peer that waits for credit sleeps
+ * meanwhile. 0: go on; -1: the link has ended. */
+static int answer_between_reads(struct link *link)
+{
+    if (!link->mux || link->closing || !mux_link_wants_output(link->mux) ||
+        watch_is_wanted(link->writable))
+        return 0;
+    return send_batches(link);
+}
+
 static void on_link_readable(void *argument)
 {
     struct link *link = argument;
@@ -1048,6 +1058,8 @@ static void on_link_readable(void *argument)
         worker_end_turn(link->worker);
         if (!transport_pending(link->transport) || is_full(link) || link->departing)
             break;
+        if (answer_between_reads(link) != 0)
+            return;
     }
     if (got >= 0 && leaves(link))
         return;

@@ -8,8 +8,8 @@
 #include <string.h>
 #ifdef __linux__
 #include <linux/sockios.h>
-#include <sys/ioctl.h>
 #endif
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <openssl/opensslv.h>
@@ -1219,6 +1219,106 @@ static bool are_quiet(void)
     return is_quiet(tunnel.near.link) && is_quiet(tunnel.far.link);
 }
 
+/* ---- turns */
+
+/* A stream's owner that takes everything at once, and looks whether its link has said something
+ * meanwhile. */
+static struct {
+    int wire; /* where that would arrive */
+    uint64_t got;
+    uint64_t told_at; /* what had been got when it was there first; 0: it was not */
+} taker;
+
+static void on_taker_data(void *owner_of, struct mux_stream *stream, const uint8_t *bytes,
+                          size_t size)
+{
+    int there = 0;
+
+    (void)owner_of;
+    (void)bytes;
+    ioctl(taker.wire, FIONREAD, &there);
+    if (there > 0 && taker.told_at == 0)
+        taker.told_at = taker.got;
+    taker.got += size;
+    mux_stream_consume(stream, size, clock_now_us());
+}
+
+/* What the server's link sends, kept back from the client's. */
+static struct {
+    uint8_t bytes[400 * 1000];
+    size_t fill;
+    size_t at;
+} kept;
+
+static bool keep_back(void)
+{
+    ssize_t got =
+        recv(tunnel.wire.ends[1], kept.bytes + kept.fill, sizeof kept.bytes - kept.fill, 0);
+
+    kept.fill += got > 0 ? (size_t)got : 0;
+    return kept.fill == sizeof kept.bytes;
+}
+
+/* As much of it as there is room for. */
+static void let_go(void)
+{
+    ssize_t put = 1;
+
+    while (put > 0 && kept.at < kept.fill) {
+        put = send(tunnel.wire.ends[0], kept.bytes + kept.at, kept.fill - kept.at, MSG_NOSIGNAL);
+        kept.at += put > 0 ? (size_t)put : 0;
+    }
+}
+
+/* Much has come, and takes several reads: the peer hears what it may send before the last one. */
+static void credit_goes_out_between_reads(void **state)
+{
+    static const struct mux_stream_callbacks callbacks = {.data = on_taker_data};
+    const struct mux_target target = {MUX_TARGET_TCP, {"0", 1}, -1};
+    enum { FIRST = 300 * 1000, ALL = FIRST + 2 * sizeof kept.bytes };
+    const int much = 2 * 1024 * 1024;
+    int ends[2], unused[2];
+
+    (void)state;
+    NET_NEEDS_JUMPS();
+    net_tunnel_open(&tunnel, true, false);
+    struct net_flow *flow = &tunnel.flows[tunnel.count++];
+    net_tcp_pair(ends);
+    net_tcp_pair(unused);
+    net_peer_open(&flow->target, ends[0], 1, 0, FIRST);
+    flow->target.finishes = false;
+    net_peer_open(&flow->client, unused[0], 0, 1, 0);
+    flow->far_fd = ends[1];
+    setsockopt(tunnel.wire.ends[0], SOL_SOCKET, SO_SNDBUF, &much, sizeof much);
+    memset(&taker, 0, sizeof taker);
+    taker.wire = tunnel.wire.ends[0];
+    assert_non_null(
+        mux_stream_open(tunnel.client, &target, (struct mux_text){"peer", 4}, &callbacks, NULL));
+    NET_UNTIL(taker.got == FIRST); /* its window has its full size */
+    net_jump_ms(2000);             /* the last message was long ago */
+    NET_UNTIL(are_quiet() && tunnel.wire.ways[1].fill == 0);
+    tunnel.wire.stalled[1] = true;
+    flow->target.to_send = ALL;
+    kept.fill = kept.at = 0;
+    NET_UNTIL(keep_back());
+    let_go();
+    bool enough = kept.at > WORKER_LINK_READ_SIZE + 32768; /* not every system has such buffers */
+    taker.told_at = 0;
+    worker_run_once_us(&net.near, 0);
+    uint64_t got = taker.got - FIRST;
+    if (enough) {
+        assert_true(got > WORKER_LINK_READ_SIZE);
+        assert_in_range(taker.told_at, FIRST + 1, taker.got - 1);
+    }
+    NET_UNTIL((let_go(), kept.at == kept.fill));
+    tunnel.wire.stalled[1] = false;
+    NET_UNTIL(taker.got == ALL);
+    close(unused[1]);
+    net_tunnel_close(&tunnel);
+    if (!enough)
+        skip();
+}
+
 /* What OpenSSL keeps of a connection besides. Newer versions keep the ML-KEM key of the handshake,
  * and more of each direction. */
 #if OPENSSL_VERSION_PREREQ(3, 2)
@@ -1291,6 +1391,7 @@ int main(void)
         NET_TEST(two_links_carry_a_stream),
         NET_TEST(one_of_two_links_is_lost),
         NET_TEST(one_of_two_links_breaks_the_protocol),
+        NET_TEST(credit_goes_out_between_reads),
         NET_TEST(only_a_busy_link_has_buffers),
     };
 
