@@ -727,15 +727,29 @@ static int answered(struct http_call *call, bool more)
     return -1;
 }
 
-static int malformed(struct http_call *call)
+/* Whoever answers in HTTP does not want TLS, nor another port: that is not to be suggested. */
+static const char *what_is_malformed(const struct http_call *call, bool too_large)
 {
     bool proxy = call->stage == STAGE_PROXY_ANSWER;
 
-    call_attempt_failed(
-        call, explain_call(call, proxy ? HTTP_HOP_PROXY : HTTP_HOP_HTTP,
-                           proxy ? "the proxy's answer is not HTTP; is it an HTTP proxy?"
-                                 : "the answer is not HTTP; does the port speak something "
-                                   "else, or is TLS needed (https)?"));
+    if (too_large)
+        return proxy ? "the header of the proxy's answer is larger than 16 KiB"
+                     : "the header of the answer is larger than 16 KiB";
+    if (http_response_has_begun(&call->response))
+        return proxy ? "the proxy's answer is not valid HTTP: its first line, a header line or a "
+                       "length is wrong"
+                     : "the answer is not valid HTTP: its first line, a header line or a length is "
+                       "wrong; does something on the way change it?";
+    return proxy ? "the proxy's answer is not HTTP; is it an HTTP proxy?"
+                 : "the answer is not HTTP; does the port speak something else, or is TLS needed "
+                   "(https)?";
+}
+
+static int malformed(struct http_call *call, bool too_large)
+{
+    enum http_hop hop = call->stage == STAGE_PROXY_ANSWER ? HTTP_HOP_PROXY : HTTP_HOP_HTTP;
+
+    call_attempt_failed(call, explain_call(call, hop, what_is_malformed(call, too_large)));
     return -1;
 }
 
@@ -768,13 +782,15 @@ static int step_receive(struct http_call *call)
         return ended(call, got);
     if (call->stage == STAGE_PROXY_ANSWER && proxy_is_socks(&call->proxy))
         return receive_socks(call, bytes, (size_t)got);
-    switch (http_response_receive(&call->response, bytes, (size_t)got, &consumed)) {
+    enum http_response_result result =
+        http_response_receive(&call->response, bytes, (size_t)got, &consumed);
+    switch (result) {
     case HTTP_RESPONSE_MORE:
         return 1;
     case HTTP_RESPONSE_DONE:
         return answered(call, consumed < (size_t)got);
     default:
-        return malformed(call);
+        return malformed(call, result == HTTP_RESPONSE_TOO_LARGE);
     }
 }
 

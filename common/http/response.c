@@ -16,6 +16,9 @@ enum state {
     STATE_DONE,
 };
 
+#define BEGINNING "HTTP/1."
+#define BEGINNING_SIZE (sizeof BEGINNING - 1)
+
 /* Of a chunk: far beyond any of interest, and shifts do not overflow. */
 #define CHUNK_MAX (UINT64_MAX >> 8)
 
@@ -89,7 +92,8 @@ static bool read_status_line(struct http_response *response)
     size_t size;
 
     if (!http_fields_line(&all, &line, &size) || size < sizeof "HTTP/1.1 200" - 1 ||
-        memcmp(line, "HTTP/1.", 7) != 0 || line[7] < '0' || line[7] > '9' || line[8] != ' ')
+        memcmp(line, BEGINNING, BEGINNING_SIZE) != 0 || line[7] < '0' || line[7] > '9' ||
+        line[8] != ' ')
         return false;
     response->status = 0;
     for (int i = 9; i < 12; i++) {
@@ -171,7 +175,7 @@ static enum http_response_result receive_head(struct http_response *response, ch
     response->head[response->head_size++] = byte;
     response->head[response->head_size] = '\0';
     /* Something that is not HTTP is recognized before it has filled the head. */
-    if (response->head_size <= 7 && byte != "HTTP/1."[response->head_size - 1])
+    if (response->head_size <= BEGINNING_SIZE && byte != BEGINNING[response->head_size - 1])
         return HTTP_RESPONSE_MALFORMED;
     if (byte == '\n') {
         if (response->line_end > 0)
@@ -276,6 +280,12 @@ enum http_response_result http_response_receive(struct http_response *response,
     }
     *consumed = at;
     return result;
+}
+
+bool http_response_has_begun(const struct http_response *response)
+{
+    return response->head_size >= BEGINNING_SIZE &&
+           memcmp(response->head, BEGINNING, BEGINNING_SIZE) == 0;
 }
 
 enum http_response_result http_response_end(struct http_response *response)

@@ -51,6 +51,8 @@ void http_response_init(struct http_response *response, enum http_response_kind 
 enum http_response_result http_response_receive(struct http_response *response,
                                                 const uint8_t *bytes, size_t size,
                                                 size_t *consumed);
+/* Whether it begins as HTTP/1.x does, even if it goes on in another way. */
+bool http_response_has_begun(const struct http_response *response);
 /* The connection has ended: DONE if that is how this answer ends, MALFORMED if it is cut short. */
 enum http_response_result http_response_end(struct http_response *response);
 

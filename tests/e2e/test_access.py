@@ -193,7 +193,8 @@ def not_reset(sock):
 @pytest.mark.parametrize("text, error", [
     ("a.alow=all\n", 'line 1: there is no such key; did you mean "allow"?'),
     ("\na.allow=Prduce\n", 'line 2: rule a allows "Prduce", which is no API of Kafka; did you mean "Produce"?'),
-    ("a.allow=all\na.cluster=mian\n", 'line 2: rule a names the cluster "mian", but there is no such --kafka cluster'),
+    ("a.allow=all\na.cluster=mian\n", 'line 2: rule a names the cluster "mian"; did you mean "main"?'),
+    ("a.allow=all\na.cluster=orders\n", 'line 2: rule a names the cluster "orders", but there is no such --kafka cluster'),
     ("", "holds no rules, so nobody could do anything"),
 ])
 def test_a_bad_file_ends_the_start(binaries, processes, rules, text, error):

@@ -823,7 +823,8 @@ static void proxies_that_refuse(void **state)
         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false,
          "sent more than its answer to CONNECT"},
         {"SSH-2.0-x\r\n", false, "the proxy's answer is not HTTP"},
-        {"HTTP/1.1 407 Who\r\nthis is no header\r\n\r\n", false, "the proxy's answer is not HTTP"},
+        {"HTTP/1.1 407 Who\r\nthis is no header\r\n\r\n", false,
+         "the proxy's answer is not valid HTTP"},
         {UPGRADED, false, "answered 101 to CONNECT"},
     };
 
@@ -1093,7 +1094,7 @@ static void heads_without_an_end(void **state)
             play(&players[0], SAY, "HTTP/1.1 200 OK\r\nX: y", HTTP_HOP_HTTP);
             play(&players[0], REPEAT, lines[i], HTTP_HOP_HTTP);
             run();
-            expect_reason(HTTP_HOP_HTTP, "the answer is not HTTP");
+            expect_reason(HTTP_HOP_HTTP, "the header of the answer is larger than 16 KiB");
         }
     }
 }
@@ -1248,12 +1249,30 @@ static void answers_to_an_upgrade(void **state)
 
 /* ---- what is no answer */
 
+static void expect_answer(enum way_kind kind, const char *text, const char *words)
+{
+    lead(kind);
+    play(&players[0], SAY, text, HTTP_HOP_HTTP);
+    run();
+    expect_reason(HTTP_HOP_HTTP, words);
+}
+
+static const char *large_head(void)
+{
+    static char text[HTTP_RESPONSE_HEAD_MAX + 100] = "HTTP/1.1 200 OK\r\nX-Large: ";
+
+    memset(text + strlen(text), 'x', sizeof text - 1 - strlen(text));
+    return text;
+}
+
 static void garbage(void **state)
 {
     static const char *const texts[] = {
         "SSH-2.0-OpenSSH_9.2\r\n",
         "\x15\x03\x03\x02\x02\x28",
         "HTTP/2 200 OK\r\n\r\n",
+    };
+    static const char *const nearly[] = {
         "HTTP/1.1 2OO OK\r\n\r\n",
         "HTTP/1.1 099 OK\r\n\r\n",
         "HTTP/1.1 600 OK\r\n\r\n",
@@ -1264,13 +1283,12 @@ static void garbage(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        for (enum way_kind kind = DIRECT; kind < WAYS; kind++) {
-            lead(kind);
-            play(&players[0], SAY, texts[i], HTTP_HOP_HTTP);
-            run();
-            expect_reason(HTTP_HOP_HTTP, "the answer is not HTTP; does the port speak something");
-        }
+    for (enum way_kind kind = DIRECT; kind < WAYS; kind++) {
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+            expect_answer(kind, texts[i], "the answer is not HTTP; does the port speak something");
+        for (size_t i = 0; i < sizeof nearly / sizeof *nearly; i++)
+            expect_answer(kind, nearly[i], "the answer is not valid HTTP: its first line, a");
+        expect_answer(kind, large_head(), "the header of the answer is larger than 16 KiB");
     }
     /* In place of TLS. */
     for (size_t i = 0; i < 4; i += 2) {
