@@ -749,7 +749,7 @@ static int malformed(struct http_call *call, bool too_large)
 {
     enum http_hop hop = call->stage == STAGE_PROXY_ANSWER ? HTTP_HOP_PROXY : HTTP_HOP_HTTP;
 
-    call_attempt_failed(call, explain_call(call, hop, what_is_malformed(call, too_large)));
+    call_attempt_failed(call, explain_call(call, hop, "%s", what_is_malformed(call, too_large)));
     return -1;
 }
 
