@@ -163,8 +163,7 @@ static void format_limit(const struct config_option *option, int64_t limit, char
     else if (option->kind == CONFIG_SIZE)
         value_format_size((uint64_t)limit, out, size);
     else
-        snprintf(out, size, "%" PRId64 "%s%s", limit, option->unit ? " " : "",
-                 option->unit ? option->unit : "");
+        snprintf(out, size, "%" PRId64, limit);
 }
 
 /* where names the place; the value itself is shown unless it is secret. */
@@ -187,7 +186,8 @@ static int check_range(struct config *c, const struct config_option *option, con
         return 0;
     format_limit(option, option->min, min, sizeof min);
     format_limit(option, option->max, max, sizeof max);
-    snprintf(what, sizeof what, "is out of range: it must be from %s to %s", min, max);
+    snprintf(what, sizeof what, "is out of range: it must be from %s to %s%s%s", min, max,
+             option->unit ? " " : "", option->unit ? option->unit : "");
     return fail_value(c, option, where, text, what);
 }
 

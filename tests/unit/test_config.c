@@ -362,7 +362,7 @@ static void errors_say_what_and_where(void **state)
                  "--trust-ingress: \"perhaps\" is neither true nor false");
     expect_error(WORDS("--workers", "1x"), NULL, "--workers: \"1x\" is not a whole number");
     expect_error(WORDS("--workers", "-5"), NULL,
-                 "--workers: \"-5\" is out of range: it must be from 1 workers to 64 workers");
+                 "--workers: \"-5\" is out of range: it must be from 1 to 64 workers");
     expect_error(WORDS("--ping-interval", "999ms"), NULL,
                  "--ping-interval: \"999ms\" is out of range: it must be from 1s to 1h");
     expect_error(WORDS("--ping-interval", "soon"), NULL,
