@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import cache, kafka
+from harness import cache, wait
 
 pytestmark = [pytest.mark.tunnel, pytest.mark.documents]
 
@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, binaries, processes, directory, bootstrap):
         self.processes, self.directory = processes, directory
-        self.server_port, self.port = kafka.free_ports(2)
+        self.server_port, self.port = wait.free_port(), wait.free_port()
         self.instead = {"broker1:9092,broker2:9092": bootstrap, "0.0.0.0:8443": f"127.0.0.1:{self.server_port}",
                         "server.example.com": "localhost", ":8443": f":{self.server_port}", "localhost:9092": f"localhost:{self.port}"}
         path = os.pathsep.join([str(binaries.client.parent.resolve()), str(binaries.server.parent.resolve()), os.environ["PATH"]])

@@ -270,9 +270,5 @@ def _bound(count):
 
 
 def free_ports(count):
-    """Distinct free ports: all held at once, then let go together."""
-    sockets = _bound(count)
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    """For brokers that are started later, and again: nobody else gets them meanwhile."""
+    return [wait.free_port() for _ in range(count)]
