@@ -3,11 +3,15 @@
 #include <dirent.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/memory.h"
 
 enum { PATH_SIZE = 512 };
 
@@ -53,12 +57,84 @@ static bool openssl_has_some(const char *root)
            has_hashed(root, X509_get_default_cert_dir());
 }
 
+/* ---- a file that is read when an issuer is found nowhere else */
+
+struct unread_bundle {
+    X509_LOOKUP_METHOD *method; /* its own, and ends with it */
+    atomic_bool is_read;
+    char *path;
+};
+
+/* Called for what the store does not have. Threads share a context: to read the file twice does no
+ * harm, and what another thread has just read is looked for again. */
+static int find_in_bundle(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type, const X509_NAME *name,
+                          X509_OBJECT *found)
+{
+    struct unread_bundle *bundle = X509_LOOKUP_get_method_data(lookup);
+    X509_STORE *store = X509_LOOKUP_get_store(lookup);
+
+    if (type != X509_LU_X509)
+        return 0;
+    if (!atomic_load(&bundle->is_read)) {
+        ERR_set_mark();
+        X509_load_cert_crl_file(lookup, bundle->path, X509_FILETYPE_PEM);
+        ERR_pop_to_mark();
+        atomic_store(&bundle->is_read, true);
+    }
+    X509_STORE_lock(store);
+    X509_OBJECT *object =
+        X509_OBJECT_retrieve_by_subject(X509_STORE_get0_objects(store), type, name);
+    X509 *certificate = object ? X509_OBJECT_get0_X509(object) : NULL;
+    bool set = certificate && X509_OBJECT_set1_X509(found, certificate);
+    X509_STORE_unlock(store);
+    /* Who asks counts one reference too many (X509_LOOKUP_meth_new(3), NOTES). */
+    if (set)
+        X509_free(certificate);
+    return set;
+}
+
+static void free_bundle(X509_LOOKUP *lookup)
+{
+    struct unread_bundle *bundle = X509_LOOKUP_get_method_data(lookup);
+
+    X509_LOOKUP_meth_free(bundle->method);
+    free(bundle->path);
+    free(bundle);
+}
+
+static void add_unread_bundle(X509_STORE *store, const char *path)
+{
+    struct unread_bundle *bundle = memory_new(sizeof *bundle);
+    X509_LOOKUP_METHOD *method = X509_LOOKUP_meth_new("a file of authorities");
+    X509_LOOKUP *lookup = NULL;
+
+    if (method && X509_LOOKUP_meth_set_get_by_subject(method, find_in_bundle) &&
+        X509_LOOKUP_meth_set_free(method, free_bundle))
+        lookup = X509_STORE_add_lookup(store, method);
+    if (!lookup)
+        abort();
+    bundle->method = method;
+    bundle->path = memory_text(path);
+    X509_LOOKUP_set_method_data(lookup, bundle);
+}
+
+/* As SSL_CTX_set_default_verify_paths(), which reads the file at once. */
+static void use_openssl_paths(SSL_CTX *context)
+{
+    const char *file = getenv(X509_get_default_cert_file_env());
+
+    SSL_CTX_set_default_verify_dir(context);
+    SSL_CTX_set_default_verify_store(context);
+    add_unread_bundle(SSL_CTX_get_cert_store(context), file ? file : X509_get_default_cert_file());
+    ERR_clear_error();
+}
+
 const char *system_authorities_load(SSL_CTX *context, const char *root)
 {
     const char *taken = NULL;
     char whole[PATH_SIZE];
 
-    SSL_CTX_set_default_verify_paths(context);
+    use_openssl_paths(context);
     if (openssl_has_some(root))
         return NULL;
     for (size_t i = 0; !taken && i < sizeof BUNDLES / sizeof *BUNDLES; i++) {

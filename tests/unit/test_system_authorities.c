@@ -1,6 +1,7 @@
 /* Where the system's authorities are found, with the layouts of several systems below a root. */
 #include "../lib/cmocka.h"
 
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -17,6 +18,7 @@ enum { PATH_SIZE = 600 };
 
 static char root[] = "/tmp/kafka-tunnel-authorities-XXXXXX";
 static X509 *authority;
+static EVP_PKEY *authority_key;
 
 static int make_authority(void **state)
 {
@@ -31,8 +33,12 @@ static int make_authority(void **state)
                                (const unsigned char *)"an authority", -1, -1, 0);
     X509_set_issuer_name(authority, X509_get_subject_name(authority));
     X509_set_pubkey(authority, key);
+    X509_EXTENSION *constraint =
+        X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+    X509_add_ext(authority, constraint, -1);
+    X509_EXTENSION_free(constraint);
     assert_true(X509_sign(authority, key, EVP_sha256()) > 0);
-    EVP_PKEY_free(key);
+    authority_key = key;
     assert_non_null(mkdtemp(root));
     unsetenv(X509_get_default_cert_file_env());
     unsetenv(X509_get_default_cert_dir_env());
@@ -46,6 +52,7 @@ static int free_authority(void **state)
 
     snprintf(command, sizeof command, "rm -rf %s", root);
     X509_free(authority);
+    EVP_PKEY_free(authority_key);
     return system(command);
 }
 
@@ -152,6 +159,109 @@ static void openssl_comes_first(void **state)
     drop_bundle("/etc/ssl/ca-bundle.pem");
 }
 
+/* What a context says of a certificate that the authority has issued: an X509_V_ERR_... */
+static int verify_with(SSL_CTX *context, X509 *certificate)
+{
+    X509_STORE_CTX *check = X509_STORE_CTX_new();
+
+    assert_int_equal(X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(context), certificate, NULL),
+                     1);
+    X509_verify_cert(check);
+    int verdict = X509_STORE_CTX_get_error(check);
+    X509_STORE_CTX_free(check);
+    return verdict;
+}
+
+static int certificates_in(SSL_CTX *context)
+{
+    return sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(context)));
+}
+
+static X509 *issue(const char *issuer)
+{
+    X509 *certificate = X509_dup(authority);
+    X509_NAME *name = X509_NAME_new();
+
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "OU", MBSTRING_ASC,
+                               (const unsigned char *)"below", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)issuer, -1, -1, 0);
+    X509_set_issuer_name(certificate, name);
+    assert_true(X509_sign(certificate, authority_key, EVP_sha256()) > 0);
+    X509_NAME_free(name);
+    return certificate;
+}
+
+/* OpenSSL's own file is read when it is needed, once, and then all of it counts. */
+static void a_file_that_is_not_read_at_once(void **state)
+{
+    (void)state;
+    char bundle[PATH_SIZE];
+    X509 *known = issue("an authority");
+    X509 *unknown = issue("somebody else");
+
+    put_bundle("/bundle.pem", true);
+    snprintf(bundle, sizeof bundle, "%s/bundle.pem", root);
+    setenv(X509_get_default_cert_file_env(), bundle, 1);
+    setenv(X509_get_default_cert_dir_env(), root, 1);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    assert_null(system_authorities_load(context, root));
+    unsetenv(X509_get_default_cert_file_env());
+    unsetenv(X509_get_default_cert_dir_env());
+    assert_int_equal(certificates_in(context), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(verify_with(context, known), X509_V_OK);
+        assert_int_equal(certificates_in(context), 1);
+        drop_bundle("/bundle.pem"); /* it is not asked for again */
+        assert_int_equal(verify_with(context, unknown),
+                         X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+    }
+    SSL_CTX_free(context);
+    X509_free(known);
+    X509_free(unknown);
+}
+
+/* Who has the issuer already does not need the file. */
+static void a_file_that_is_not_needed(void **state)
+{
+    (void)state;
+    char bundle[PATH_SIZE];
+    X509 *known = issue("an authority");
+
+    put_bundle("/bundle.pem", true);
+    snprintf(bundle, sizeof bundle, "%s/bundle.pem", root);
+    setenv(X509_get_default_cert_file_env(), bundle, 1);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    assert_null(system_authorities_load(context, root));
+    unsetenv(X509_get_default_cert_file_env());
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority);
+    put_bundle("/bundle.pem", false);
+    assert_int_equal(verify_with(context, known), X509_V_OK);
+    assert_int_equal(certificates_in(context), 1);
+    drop_bundle("/bundle.pem");
+    SSL_CTX_free(context);
+    X509_free(known);
+}
+
+/* One that cannot be read is as none, and leaves no error behind for others to find. */
+static void a_file_that_is_not_there(void **state)
+{
+    (void)state;
+    X509 *certificate = issue("an authority");
+
+    setenv(X509_get_default_cert_file_env(), "/nonexistent", 1);
+    setenv(X509_get_default_cert_dir_env(), root, 1);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    assert_null(system_authorities_load(context, root));
+    unsetenv(X509_get_default_cert_file_env());
+    unsetenv(X509_get_default_cert_dir_env());
+    ERR_clear_error();
+    assert_int_equal(verify_with(context, certificate),
+                     X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+    assert_int_equal(ERR_peek_error(), 0);
+    SSL_CTX_free(context);
+    X509_free(certificate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +269,9 @@ int main(void)
         cmocka_unit_test(each_system_has_its_place),
         cmocka_unit_test(a_broken_bundle),
         cmocka_unit_test(openssl_comes_first),
+        cmocka_unit_test(a_file_that_is_not_read_at_once),
+        cmocka_unit_test(a_file_that_is_not_needed),
+        cmocka_unit_test(a_file_that_is_not_there),
     };
 
     return cmocka_run_group_tests(tests, make_authority, free_authority);
