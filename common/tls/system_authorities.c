@@ -65,31 +65,48 @@ struct unread_bundle {
     char *path;
 };
 
-/* Called for what the store does not have. Threads share a context: to read the file twice does no
- * harm, and what another thread has just read is looked for again. */
+static void read_bundle(X509_LOOKUP *lookup, struct unread_bundle *bundle)
+{
+    if (atomic_load(&bundle->is_read))
+        return;
+    ERR_set_mark();
+    X509_load_cert_crl_file(lookup, bundle->path, X509_FILETYPE_PEM);
+    ERR_pop_to_mark();
+    atomic_store(&bundle->is_read, true);
+}
+
+/* Who asks counts one reference too many (X509_LOOKUP_meth_new(3), NOTES): the one that is set
+ * here. */
+static bool show_found(const X509_OBJECT *object, X509_OBJECT *found)
+{
+    X509 *certificate = X509_OBJECT_get0_X509(object);
+    X509_CRL *revoked = X509_OBJECT_get0_X509_CRL(object);
+
+    if (certificate && X509_OBJECT_set1_X509(found, certificate)) {
+        X509_free(certificate);
+        return true;
+    }
+    if (revoked && X509_OBJECT_set1_X509_CRL(found, revoked)) {
+        X509_CRL_free(revoked);
+        return true;
+    }
+    return false;
+}
+
+/* Called for certificates that the store does not have, and for each list of revoked ones. Threads
+ * share a context: to read the file twice does no harm, and what another thread has just read is
+ * looked for again. */
 static int find_in_bundle(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type, const X509_NAME *name,
                           X509_OBJECT *found)
 {
-    struct unread_bundle *bundle = X509_LOOKUP_get_method_data(lookup);
     X509_STORE *store = X509_LOOKUP_get_store(lookup);
 
-    if (type != X509_LU_X509)
-        return 0;
-    if (!atomic_load(&bundle->is_read)) {
-        ERR_set_mark();
-        X509_load_cert_crl_file(lookup, bundle->path, X509_FILETYPE_PEM);
-        ERR_pop_to_mark();
-        atomic_store(&bundle->is_read, true);
-    }
+    read_bundle(lookup, X509_LOOKUP_get_method_data(lookup));
     X509_STORE_lock(store);
-    X509_OBJECT *object =
+    const X509_OBJECT *object =
         X509_OBJECT_retrieve_by_subject(X509_STORE_get0_objects(store), type, name);
-    X509 *certificate = object ? X509_OBJECT_get0_X509(object) : NULL;
-    bool set = certificate && X509_OBJECT_set1_X509(found, certificate);
+    bool set = object && show_found(object, found);
     X509_STORE_unlock(store);
-    /* Who asks counts one reference too many (X509_LOOKUP_meth_new(3), NOTES). */
-    if (set)
-        X509_free(certificate);
     return set;
 }
 

@@ -242,6 +242,46 @@ static void a_file_that_is_not_needed(void **state)
     X509_free(known);
 }
 
+/* The file may have lists of revoked certificates as well. */
+static void revoked_in_the_file(void **state)
+{
+    (void)state;
+    char bundle[PATH_SIZE];
+    X509 *known = issue("an authority");
+    X509_CRL *list = X509_CRL_new();
+    X509_REVOKED *revoked = X509_REVOKED_new();
+    ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *later = X509_gmtime_adj(NULL, 3600);
+
+    X509_CRL_set_version(list, 1);
+    X509_CRL_set_issuer_name(list, X509_get_subject_name(authority));
+    X509_CRL_set1_lastUpdate(list, now);
+    X509_CRL_set1_nextUpdate(list, later);
+    X509_REVOKED_set_serialNumber(revoked, X509_get_serialNumber(known));
+    X509_REVOKED_set_revocationDate(revoked, now);
+    assert_int_equal(X509_CRL_add0_revoked(list, revoked), 1);
+    assert_true(X509_CRL_sign(list, authority_key, EVP_sha256()) > 0);
+    snprintf(bundle, sizeof bundle, "%s/bundle.pem", root);
+    FILE *file = fopen(bundle, "w");
+    assert_non_null(file);
+    assert_int_equal(PEM_write_X509_CRL(file, list), 1);
+    fclose(file);
+    setenv(X509_get_default_cert_file_env(), bundle, 1);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    assert_null(system_authorities_load(context, root));
+    unsetenv(X509_get_default_cert_file_env());
+    X509_STORE *store = SSL_CTX_get_cert_store(context);
+    X509_STORE_add_cert(store, authority);
+    X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(verify_with(context, known), X509_V_ERR_CERT_REVOKED);
+    drop_bundle("/bundle.pem");
+    SSL_CTX_free(context);
+    X509_CRL_free(list);
+    X509_free(known);
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(later);
+}
+
 /* One that cannot be read is as none, and leaves no error behind for others to find. */
 static void a_file_that_is_not_there(void **state)
 {
@@ -271,6 +311,7 @@ int main(void)
         cmocka_unit_test(openssl_comes_first),
         cmocka_unit_test(a_file_that_is_not_read_at_once),
         cmocka_unit_test(a_file_that_is_not_needed),
+        cmocka_unit_test(revoked_in_the_file),
         cmocka_unit_test(a_file_that_is_not_there),
     };
 
